@@ -1,0 +1,79 @@
+"""Coordinate reference systems as the service names them, and as pyproj understands them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from downloader.errors import JobError
+
+if TYPE_CHECKING:
+    import pyproj
+
+__all__ = ["Crs"]
+
+# Authorities that Earth Engine knows and the PROJ database lacks (spatialreference.org, entry 6974).
+_BEYOND_PROJ = {
+    "SR-ORG:6974": "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs +type=crs",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Crs:
+    """A CRS exactly as the asset states it; it goes back on the wire untouched."""
+
+    code: str | None = None
+    """`crsCode` of the API, such as `EPSG:32610`; None where the asset states `crsWkt`."""
+    wkt: str | None = None
+    """`crsWkt` of the API; None where the asset states `crsCode`."""
+
+    def __post_init__(self) -> None:
+        if (self.code is None) == (self.wkt is None):
+            raise JobError(
+                f"a CRS is either a code or a WKT text, got code={self.code!r} and wkt={self.wkt!r}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Crs:
+        """A CRS from a user's text: `EPSG:32610`, any other authority code, or WKT."""
+        crs = cls(wkt=text) if "[" in text else cls(code=text.upper())
+        crs.to_pyproj()
+        return crs
+
+    def to_json(self) -> dict[str, str]:
+        """The members that a `PixelGrid` of the API takes."""
+        return {"crsCode": self.code} if self.code is not None else {"crsWkt": str(self.wkt)}
+
+    def to_pyproj(self) -> pyproj.CRS:
+        """The pyproj CRS. Raises JobError where PROJ does not know it."""
+        return _resolve(self)
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether CRS units are metres."""
+        return all(axis.unit_name in {"metre", "meter"} for axis in self.to_pyproj().axis_info[:2])
+
+    @property
+    def unit(self) -> str:
+        """The suffix that names a length in CRS units: `m`, `deg`, or PROJ's own name of the unit."""
+        names = {"metre": "m", "meter": "m", "degree": "deg"}
+        axes = self.to_pyproj().axis_info
+        return names.get(axes[0].unit_name, axes[0].unit_name.replace(" ", "-")) if axes else "unit"
+
+    def __str__(self) -> str:
+        return self.code or self.to_pyproj().name
+
+
+@lru_cache(maxsize=256)
+def _resolve(crs: Crs) -> pyproj.CRS:
+    import pyproj
+    from pyproj.exceptions import CRSError
+
+    text = _BEYOND_PROJ.get(crs.code or "", crs.code or crs.wkt)
+    try:
+        return pyproj.CRS.from_user_input(text)
+    except CRSError as error:
+        raise JobError(
+            f"unknown CRS {crs.code or crs.wkt!r}: use an authority code such as EPSG:32610, or WKT"
+        ) from error

@@ -1,0 +1,158 @@
+"""The errors a job can end with: one small tree, forked by what its reader does next.
+
+    DownloadError                   root of everything this package raises        exit 1
+    ├── JobError                    the job is wrong; nothing was fetched          exit 2
+    ├── IncompleteError             finished, but some tiles failed                exit 3
+    ├── StoppedError                cannot go on now; a rerun continues            exit 4
+    ├── RefusedError                the target is not ours to write                exit 5
+    │   ├── LockedError             another run holds the mosaic
+    │   └── DriftError              the mosaic was made by a job that means something else
+    ├── AuthenticationError         who asks, or what they may do                  exit 6
+    └── InterruptedRunError         a signal asked to stop; drained and saved      exit 130, 143
+
+What happens to one tile is no exception but an `Outcome`; `TileError` exists only between the parts that
+fetch and the loop that turns it into one.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.report import Report
+
+__all__ = [
+    "Action",
+    "AuthenticationError",
+    "DownloadError",
+    "DriftError",
+    "FetchProblem",
+    "IncompleteError",
+    "InterruptedRunError",
+    "JobError",
+    "LockedError",
+    "MissingExtraError",
+    "RefusedError",
+    "StoppedError",
+    "TileError",
+    "exit_status",
+]
+
+
+class DownloadError(Exception):
+    """Root of what this package raises. `report` is set once a run had begun."""
+
+    exit_status = 1
+    report: Report | None = None
+
+
+class JobError(DownloadError, ValueError):
+    """The job cannot mean what it says: unknown key, asset or band, region outside, memory too small."""
+
+    exit_status = 2
+
+
+class MissingExtraError(JobError):
+    """A feature needs a package that is not installed; the message holds the command that installs it."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs packages that are not installed: pip install 'earthengine-downloader[{extra}]'"
+        )
+
+
+class IncompleteError(DownloadError):
+    """The run finished, but some tiles failed; the report lists them and a rerun tries just those."""
+
+    exit_status = 3
+
+
+class StoppedError(DownloadError):
+    """No tile can succeed now (quota, outage, full disk, a limit of the job). All is saved; a rerun continues."""
+
+    exit_status = 4
+
+
+class RefusedError(DownloadError):
+    """The target is something else, cannot be written, or was made by a newer version."""
+
+    exit_status = 5
+
+
+class LockedError(RefusedError):
+    """Another run holds this mosaic."""
+
+
+class DriftError(RefusedError):
+    """The mosaic was made by a job that means something else; the message holds the differences."""
+
+
+class AuthenticationError(DownloadError):
+    """A key file is missing or malformed, or the service says who asks may not: 401, 403 on metadata."""
+
+    exit_status = 6
+
+
+class InterruptedRunError(DownloadError):
+    """SIGINT or SIGTERM ended the run; what could finish in time was finished, all is saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_status = 128 + signal_number
+
+
+class Action(enum.Enum):
+    """What an answer of the service asks the engine to do (DESIGN §6; contract §6.2)."""
+
+    RETRY = "retry"
+    """Try again after a jittered wait."""
+    SLOW = "slow"
+    """Try again, and everybody slows down."""
+    SPLIT = "split"
+    """Too much at once: ask for the halves."""
+    FAIL_TILE = "fail tile"
+    """Record these pixels as failed and go on."""
+    FAIL_ASSET = "fail asset"
+    """Record all pixels of this image as failed and go on with others."""
+    FAIL_JOB = "fail job"
+    """Nothing can succeed: end the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProblem:
+    """Why one request brought no pixels: a value that reports and ledgers can keep."""
+
+    action: Action
+    """What to do about it."""
+    cause: str
+    """A short stable name to count by, such as `429 concurrency`, `reset` or `bad NPY`."""
+    message: str
+    """One readable line, the service's own words where it had any; never a secret."""
+    status: int | None = None
+    """HTTP status; None where no answer came."""
+    retry_after_s: float | None = None
+    """Seconds that the service asked to wait; None if it did not say."""
+    limit: str = "concurrency"
+    """For `Action.SLOW`: what was exceeded, `concurrency` or `rate`."""
+    ends_with: type[DownloadError] = StoppedError
+    """For `Action.FAIL_JOB`: the exception that ends the job."""
+
+    def become(self, action: Action) -> FetchProblem:
+        """The same problem with another consequence."""
+        return replace(self, action=action)
+
+
+class TileError(DownloadError):
+    """One request brought no pixels; raised by a `PixelSource`, turned into an Outcome by the worker."""
+
+    def __init__(self, problem: FetchProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def exit_status(error: BaseException) -> int:
+    """The exit status of the command line for `error` (DESIGN §4)."""
+    return error.exit_status if isinstance(error, DownloadError) else 1

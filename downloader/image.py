@@ -1,0 +1,65 @@
+"""What the catalogue says of an image: its bands, their types and grids. Expectation, until the canary settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from downloader.errors import JobError
+from downloader.grid import PixelGrid
+
+__all__ = ["Band", "Image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of an image."""
+
+    id: str
+    """Its id as the service spells it."""
+    dtype: np.dtype[np.generic]
+    """Little-endian numpy type of one pixel as NPY delivers it (contract §3.2)."""
+    grid: PixelGrid
+    """Its native pixel grid."""
+    pyramiding: str = "MEAN"
+    """How the service builds coarser levels: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
+    missing: tuple[float, ...] = ()
+    """`missingData.values` of the asset; empty where it states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image asset."""
+
+    name: str
+    """Full resource name, `projects/…/assets/…`."""
+    id: str
+    """The id for display."""
+    bands: tuple[Band, ...]
+    """In the asset's own order."""
+    update_time: str = ""
+    """RFC 3339 time of the asset's last change; empty where the service states none."""
+    start_time: str = ""
+    """RFC 3339; empty where the asset has none."""
+    end_time: str = ""
+    """RFC 3339; empty where the asset has none."""
+    properties: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The asset's free-form properties."""
+
+    def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
+        """The named bands in the order named, all for None. Raises JobError naming what does not exist."""
+        if names is None:
+            return self.bands
+        by_id = {band.id: band for band in self.bands}
+        unknown = [name for name in names if name not in by_id]
+        if unknown:
+            import difflib
+
+            near = difflib.get_close_matches(unknown[0], by_id, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise JobError(
+                f"source.bands: {self.id} has no band {unknown[0]!r}{hint}; its bands are {', '.join(by_id)}"
+            )
+        return tuple(by_id[name] for name in names)

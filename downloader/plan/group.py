@@ -1,0 +1,109 @@
+"""A group: the bands that share one pixel grid, and how their pixels are cut up and asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from downloader.grid import PixelGrid, Window
+from downloader.image import Band
+from downloader.plan.keys import ShardKey, TileBlock
+from downloader.plan.limits import MAX_REQUEST_BANDS, fits
+from downloader.plan.request import Request, blocks
+from downloader.plan.tiling import Tiling
+
+__all__ = ["Group"]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Bands on one grid, the region's part of it, and its lattices."""
+
+    name: str
+    """Name of its Zarr group, such as `10m`; empty where it fills the mosaic's root."""
+    lattice: PixelGrid
+    """The grid whose origin every request is counted from: the image's own, or the one the job asks for."""
+    window: Window
+    """The region, in pixels of the lattice."""
+    bands: tuple[Band, ...]
+    """In the order asked for."""
+    tiling: Tiling
+    shape: tuple[int, int]
+    """(rows, columns) of tiles that one request asks for at most."""
+
+    @property
+    def grid(self) -> PixelGrid:
+        """The grid of the mosaic's arrays: the region's pixels."""
+        return self.lattice.window(self.window)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one pixel over all bands."""
+        return sum(band.dtype.itemsize for band in self.bands)
+
+    def request_grid(self, window: Window) -> PixelGrid:
+        """The grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
+        return self.lattice.window(window.offset(self.window.column, self.window.row))
+
+    def shards(self) -> Iterator[ShardKey]:
+        """Every shard, row by row, slice after slice; never a list."""
+        for layer in range(self.tiling.shard_layers):
+            for row in range(self.tiling.shard_rows):
+                for column in range(self.tiling.shard_columns):
+                    yield ShardKey(self.name, layer, row, column)
+
+    def full_mask(self, key: ShardKey) -> int:
+        """Bits of all tiles of a shard that lie inside the group."""
+        return self.tiling.full_mask(key.slice, key.row, key.column)
+
+    def requests(self, key: ShardKey, missing: Mapping[int, int] | None = None) -> Iterator[Request]:
+        """The requests that fetch what a shard misses.
+
+        Args:
+            key: the shard.
+            missing: band index → bits of the tiles it misses; None for a shard of which nothing is stored.
+        """
+        full = self.full_mask(key)
+        wanted = dict.fromkeys(range(len(self.bands)), full) if missing is None else missing
+        by_mask: dict[int, list[int]] = {}
+        for band in sorted(wanted):
+            if wanted[band] & full:
+                by_mask.setdefault(wanted[band] & full, []).append(band)
+        for mask, bands in by_mask.items():
+            for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):
+                for run in self.band_runs(tuple(bands)):
+                    yield self.request(key, block, run)
+
+    def request(self, key: ShardKey, block: TileBlock, bands: tuple[int, ...]) -> Request:
+        """The request for one rectangle of tiles."""
+        window = self.tiling.window(block.row, block.column, block.rows, block.columns)
+        return Request(key, block, window, bands)
+
+    def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """`bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
+        rows, columns = self.shape
+        width, height = columns * self.tiling.tile, rows * self.tiling.tile
+        runs: list[tuple[int, ...]] = []
+        run: tuple[int, ...] = ()
+        for band in bands:
+            longer = (*run, band)
+            if run and (
+                len(longer) > MAX_REQUEST_BANDS
+                or not fits(width, height, tuple(self.bands[b].dtype for b in longer))
+            ):
+                runs.append(run)
+                longer = (band,)
+            run = longer
+        return [*runs, run] if run else runs
+
+    def count_requests(self) -> int:
+        """How many requests a run that starts from nothing makes; closed form."""
+        t = self.tiling
+        rows, columns = self.shape
+
+        def pieces(tiles: int, step: int) -> int:
+            whole, last = divmod(tiles, t.shard)
+            return whole * -(-t.shard // step) + -(-last // step)
+
+        per_slice = pieces(t.tile_rows, rows) * pieces(t.tile_columns, columns)
+        return per_slice * t.slices * len(self.band_runs(tuple(range(len(self.bands)))))

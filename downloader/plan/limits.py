@@ -1,0 +1,33 @@
+"""The service's fixed limits, named once (contract §5.1); the emulator enforces a copy of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+__all__ = ["MAX_REQUEST_BANDS", "MAX_REQUEST_BYTES", "MAX_REQUEST_SIDE", "counted_bytes", "fits"]
+
+MAX_REQUEST_BYTES: Final = 50_331_648
+"""Ceiling for one pixel request, counted as width × height × Σ over bands of (itemsize + 1 mask byte); equality passes."""
+
+MAX_REQUEST_SIDE: Final = 32_768
+"""Ceiling for width and for height of a request, in pixels."""
+
+MAX_REQUEST_BANDS: Final = 1_024
+"""Ceiling for the bands of one request."""
+
+
+def counted_bytes(width: int, height: int, dtypes: Iterable[np.dtype[np.generic]]) -> int:
+    """What the service counts against `MAX_REQUEST_BYTES`."""
+    return width * height * sum(dtype.itemsize + 1 for dtype in dtypes)
+
+
+def fits(width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...]) -> bool:
+    """Whether one request may ask for so many pixels of bands of these types."""
+    return (
+        len(dtypes) <= MAX_REQUEST_BANDS
+        and max(width, height) <= MAX_REQUEST_SIDE
+        and counted_bytes(width, height, dtypes) <= MAX_REQUEST_BYTES
+    )

@@ -1,0 +1,123 @@
+"""What one call of the service is asked for: a rectangle of tiles inside one shard × a run of bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from downloader.grid import PixelGrid, Window
+from downloader.plan.keys import ShardKey, TileBlock
+from downloader.plan.tiling import Tiling
+
+__all__ = ["BandType", "PixelRequest", "Request", "blocks"]
+
+
+@dataclass(frozen=True, slots=True)
+class BandType:
+    """A band as it is expected in an answer."""
+
+    id: str
+    dtype: np.dtype[np.generic]
+    """Little-endian numpy type."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRequest:
+    """One `getPixels` call, complete: all that a `PixelSource` needs to know."""
+
+    asset: str
+    """Full resource name of the image."""
+    grid: PixelGrid
+    """CRS, full affine and size of the answer."""
+    bands: tuple[BandType, ...]
+    """In the order asked for."""
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The packed structured type of the answer."""
+        return np.dtype([(band.id, band.dtype) for band in self.bands])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of pixels in the answer, its header apart."""
+        return self.grid.width * self.grid.height * sum(band.dtype.itemsize for band in self.bands)
+
+    def __str__(self) -> str:
+        bands = ", ".join(band.id for band in self.bands[:6]) + (", …" if len(self.bands) > 6 else "")
+        x, y = self.grid.transform.translate_x, self.grid.transform.translate_y
+        return f"{self.grid.width}×{self.grid.height} pixels of {bands} at ({x!r}, {y!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A unit of the executor's work; its tiles all lie in one shard."""
+
+    shard: ShardKey
+    block: TileBlock
+    window: Window
+    """The block's pixels in the group's grid, clipped at the edge."""
+    bands: tuple[int, ...]
+    """Indices into the group's bands, in the group's order."""
+
+    @property
+    def tiles(self) -> int:
+        """Tiles asked for, whatever the number of bands."""
+        return self.block.tiles
+
+    def __str__(self) -> str:
+        b = self.block
+        return (
+            f"group {self.shard.group or '/'}, slice {b.slice}, tile rows {b.row}…{b.row + b.rows - 1}, "
+            f"tile columns {b.column}…{b.column + b.columns - 1}"
+        )
+
+
+def blocks(
+    tiling: Tiling, shard: tuple[int, int, int], missing: int, shape: tuple[int, int]
+) -> Iterator[TileBlock]:
+    """Rectangles that cover exactly the tiles of `missing`, none larger than `shape` tiles (rows, columns).
+
+    A shard nothing is known of falls into the same rectangles everywhere; one that is partly done is covered
+    greedily, row by row, inside those rectangles.
+    """
+    rows, columns = shape
+    for local_slice in range(tiling.shard_slices):
+        for top in range(0, tiling.shard, rows):
+            for left in range(0, tiling.shard, columns):
+                yield from _rectangles(tiling, shard, missing, (local_slice, top, left), shape)
+
+
+def _rectangles(
+    tiling: Tiling,
+    shard: tuple[int, int, int],
+    missing: int,
+    corner: tuple[int, int, int],
+    shape: tuple[int, int],
+) -> Iterator[TileBlock]:
+    layer, shard_row, shard_column = shard
+    local_slice, top, left = corner
+    bottom, right = min(top + shape[0], tiling.shard), min(left + shape[1], tiling.shard)
+    wanted = {
+        (r, c)
+        for r in range(top, bottom)
+        for c in range(left, right)
+        if missing >> tiling.slot(local_slice, r, c) & 1
+    }
+    while wanted:
+        r, c = min(wanted)
+        c_end = c + 1
+        while (r, c_end) in wanted:
+            c_end += 1
+        r_end = r + 1
+        while all((r_end, k) in wanted for k in range(c, c_end)):
+            r_end += 1
+        wanted -= {(i, k) for i in range(r, r_end) for k in range(c, c_end)}
+        yield TileBlock(
+            layer * tiling.shard_slices + local_slice,
+            shard_row * tiling.shard + r,
+            shard_column * tiling.shard + c,
+            r_end - r,
+            c_end - c,
+        )

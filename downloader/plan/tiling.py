@@ -1,0 +1,151 @@
+"""How a group's pixels fall into tiles and shards: the shard rule, and the arithmetic between the lattices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from downloader.errors import JobError
+from downloader.grid import Window
+
+__all__ = ["MAX_SHARD_BYTES", "MIN_SHARDS", "TILE", "Tiling", "shard_tiles"]
+
+TILE: Final = 256
+"""Pixels along a tile's side unless the plan says otherwise."""
+
+MIN_SHARDS: Final = 64
+"""A slice of a group is cut into at least so many shards, as long as tiles allow."""
+
+MAX_SHARD_BYTES: Final = 64 * 2**20
+"""A shard holds at most so many bytes of pixels over all bands of its group."""
+
+
+def shard_tiles(width: int, height: int, bytes_per_pixel: int, tile: int = TILE) -> int:
+    """Tiles along a shard's side: the largest of 8, 4, 2, 1 that keeps both bounds, 1 where none does.
+
+    Args:
+        width: columns of the group, in pixels.
+        height: rows of the group, in pixels.
+        bytes_per_pixel: sum of the itemsizes of the group's bands.
+        tile: pixels along a tile's side.
+    """
+    for tiles in (8, 4, 2):
+        side = tiles * tile
+        shards = math.ceil(width / side) * math.ceil(height / side)
+        if shards >= MIN_SHARDS and side * side * bytes_per_pixel <= MAX_SHARD_BYTES:
+            return tiles
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """The lattices of tiles and shards over one group. Chosen once, written into the mosaic, read from there."""
+
+    width: int
+    """Columns of the group, in pixels."""
+    height: int
+    """Rows of the group, in pixels."""
+    slices: int = 1
+    """Length of the leading axis; 1 where there is none."""
+    tile: int = TILE
+    """Pixels along a tile's side."""
+    shard: int = 1
+    """Tiles along a shard's side."""
+    shard_slices: int = 1
+    """Slices that one shard holds."""
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices) < 1:
+            raise JobError(f"every length of a tiling must be at least 1, got {self}")
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows of tiles; the last may be clipped."""
+        return -(-self.height // self.tile)
+
+    @property
+    def tile_columns(self) -> int:
+        """Columns of tiles; the last may be clipped."""
+        return -(-self.width // self.tile)
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows of shards."""
+        return -(-self.tile_rows // self.shard)
+
+    @property
+    def shard_columns(self) -> int:
+        """Columns of shards."""
+        return -(-self.tile_columns // self.shard)
+
+    @property
+    def shard_layers(self) -> int:
+        """Shards along the leading axis."""
+        return -(-self.slices // self.shard_slices)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the group, over all slices."""
+        return self.slices * self.tile_rows * self.tile_columns
+
+    @property
+    def shards(self) -> int:
+        """Shards of the group."""
+        return self.shard_layers * self.shard_rows * self.shard_columns
+
+    @property
+    def shard_side(self) -> int:
+        """Pixels along a shard's side."""
+        return self.shard * self.tile
+
+    @property
+    def slots(self) -> int:
+        """Chunk entries in a shard's index, those beyond the group's edge included."""
+        return self.shard_slices * self.shard * self.shard
+
+    def window(self, row: int, column: int, rows: int = 1, columns: int = 1) -> Window:
+        """The pixels that a rectangle of tiles fills, clipped at the right and bottom edge."""
+        return Window.between(
+            column * self.tile,
+            row * self.tile,
+            min((column + columns) * self.tile, self.width),
+            min((row + rows) * self.tile, self.height),
+        )
+
+    def shard_index(self, layer: int, row: int, column: int) -> int:
+        """A shard's number, counted row by row, layer after layer."""
+        return (layer * self.shard_rows + row) * self.shard_columns + column
+
+    def shard_at(self, index: int) -> tuple[int, int, int]:
+        """(layer, row, column) of the shard with this number."""
+        rest, column = divmod(index, self.shard_columns)
+        layer, row = divmod(rest, self.shard_rows)
+        return layer, row, column
+
+    def slot(self, slice_: int, row: int, column: int) -> int:
+        """A tile's entry in its shard's index: C order over (slice, row, column), as Zarr's sharding has it."""
+        return (
+            (slice_ % self.shard_slices) * self.shard + row % self.shard
+        ) * self.shard + column % self.shard
+
+    def tile_at(self, shard: tuple[int, int, int], slot: int) -> tuple[int, int, int]:
+        """(slice, row, column) of the tile behind an index entry of the shard at (layer, row, column)."""
+        layer, row, column = shard
+        rest, c = divmod(slot, self.shard)
+        s, r = divmod(rest, self.shard)
+        return layer * self.shard_slices + s, row * self.shard + r, column * self.shard + c
+
+    def full_mask(self, layer: int, row: int, column: int) -> int:
+        """Bits of the index entries that lie inside the group: all of them but at its edges."""
+        columns = min(self.shard, self.tile_columns - column * self.shard)
+        rows = min(self.shard, self.tile_rows - row * self.shard)
+        slices = min(self.shard_slices, self.slices - layer * self.shard_slices)
+        line = (1 << columns) - 1
+        plane = 0
+        for r in range(rows):
+            plane |= line << (r * self.shard)
+        mask = 0
+        for s in range(slices):
+            mask |= plane << (s * self.shard * self.shard)
+        return mask

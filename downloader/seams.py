@@ -55,12 +55,20 @@ class Catalogue(Protocol):
 class Limiter(Protocol):
     """One for the whole job: who may ask the service, and when."""
 
-    async def acquire(self) -> None:
-        """Return when a request may start. Raises StoppedError when the limiter gave up on the service."""
+    async def acquire(self) -> int:
+        """Return when a request may start, with a ticket to give back.
+
+        Raises:
+            StoppedError: the limiter gave up on the service.
+        """
         ...
 
-    def release(self, problem: FetchProblem | None) -> None:
-        """The request ended: with pixels (None) or with a problem. Never waits."""
+    def release(self, ticket: int, problem: FetchProblem | None) -> None:
+        """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
+        ...
+
+    def restrict(self) -> None:
+        """The service said that it restricts this project's parallelism (contract §5.2). May be called often."""
         ...
 
     @property

@@ -1,0 +1,62 @@
+"""Sizes and durations as people write them: `400MB`, `1GiB`, `30s`, `15m`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, PlainSerializer
+
+__all__ = ["Duration", "Size"]
+
+_SIZE: Final = {
+    "": 1, "B": 1,
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_SECONDS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_QUANTITY: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
+
+
+def _size(value: Any) -> int:
+    number, unit = _parse(value, "a size such as 400MB or 1GiB")
+    if unit.upper() not in _SIZE:
+        raise ValueError(f"unknown unit {unit!r}; write a size such as 400MB or 1GiB")
+    return int(number * _SIZE[unit.upper()])
+
+
+def _duration(value: Any) -> float:
+    number, unit = _parse(value, "a duration such as 30s or 15m")
+    if unit not in _SECONDS:
+        raise ValueError(f"unknown unit {unit!r}; write a duration such as 30s, 15m or 2h")
+    return number * _SECONDS[unit]
+
+
+def _parse(value: Any, wanted: str) -> tuple[float, str]:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"write {wanted}")
+    match = _QUANTITY.fullmatch(str(value))
+    if match is None:
+        raise ValueError(f"write {wanted}")
+    return float(match[1]), match[2]
+
+
+def _show_size(value: int) -> str | int:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (10**9, "GB"), (10**6, "MB")):
+        if value and value % unit == 0:
+            return f"{value // unit}{name}"
+    return value
+
+
+def _show_duration(value: float) -> str:
+    for unit, name in ((3600, "h"), (60, "m")):
+        if value and value % unit == 0:
+            return f"{value / unit:g}{name}"
+    return f"{value!r}s" if value != int(value) else f"{int(value)}s"
+
+
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer(_show_size, when_used="json")]
+"""Bytes; decimal units are powers of 1,000, binary ones of 1,024."""
+
+Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(_show_duration, when_used="json")]
+"""Seconds."""

@@ -1,0 +1,1 @@
+"""How shards are spread over tasks, processes or machines."""

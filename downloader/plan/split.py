@@ -1,0 +1,39 @@
+"""Halving a request that the service finds too much: along the longer side to one tile, then fewer bands."""
+
+from __future__ import annotations
+
+from downloader.plan.group import Group
+from downloader.plan.keys import TileBlock
+from downloader.plan.request import Request
+
+__all__ = ["halves", "weight"]
+
+
+def halves(group: Group, request: Request) -> tuple[Request, ...]:
+    """The two halves of a request; empty where one tile and one band are left."""
+    b = request.block
+    if b.tiles > 1:
+        if b.columns >= b.rows:
+            half = b.columns // 2
+            parts = (
+                TileBlock(b.slice, b.row, b.column, b.rows, half),
+                TileBlock(b.slice, b.row, b.column + half, b.rows, b.columns - half),
+            )
+        else:
+            half = b.rows // 2
+            parts = (
+                TileBlock(b.slice, b.row, b.column, half, b.columns),
+                TileBlock(b.slice, b.row + half, b.column, b.rows - half, b.columns),
+            )
+        return tuple(group.request(request.shard, part, request.bands) for part in parts)
+    if len(request.bands) > 1:
+        half = len(request.bands) // 2
+        return tuple(
+            group.request(request.shard, b, run) for run in (request.bands[:half], request.bands[half:])
+        )
+    return ()
+
+
+def weight(group: Group, request: Request) -> int:
+    """Bytes of pixels that a request brings."""
+    return request.window.pixels * sum(group.bands[band].dtype.itemsize for band in request.bands)

@@ -1,0 +1,151 @@
+"""What a run did: the sum of its outcomes, as a value, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["FailedTile", "Report"]
+
+_SHOWN = 5
+"""Failed tiles that the text names; the JSON names all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTile:
+    """A tile that could not be had."""
+
+    group: str
+    slice: int
+    row: int
+    column: int
+    bands: tuple[str, ...]
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run did. Raised errors carry one as `.report`."""
+
+    mosaic: str
+    """Path of the mosaic."""
+    state: Literal["complete", "incomplete", "stopped", "interrupted", "failed"]
+    message: str
+    """One line: why it ended, where it did not end complete."""
+    groups: tuple[str, ...]
+    """Names of the mosaic's groups; one empty name where its arrays lie at the root."""
+    tiles: int
+    """Tiles of the plan."""
+    tiles_before: int
+    """Stored by earlier runs."""
+    tiles_stored: int
+    """Stored now, over all runs."""
+    tiles_failed: int
+    requests: int
+    """Calls made by this run, retries included."""
+    splits: int
+    retries: Mapping[str, int]
+    """Cause → calls made again for it."""
+    wire_bytes: int
+    """Bytes of pixels received by this run."""
+    disk_bytes: int
+    """Bytes of the mosaic's pixel objects."""
+    seconds: float
+    """Of this run, from the first request to the last commit."""
+    peak_memory_bytes: int
+    """Largest resident size of the process."""
+    credentials: str
+    """Which credentials were used."""
+    service: str
+    """Whose pixels: Earth Engine, or an emulator's data set."""
+    failed: tuple[FailedTile, ...] = ()
+    notices: tuple[str, ...] = field(default=())
+
+    @property
+    def tiles_missing(self) -> int:
+        """Neither stored nor failed."""
+        return self.tiles - self.tiles_stored - self.tiles_failed
+
+    def open(
+        self,
+        group: str | None = None,
+        *,
+        chunks: Any = "shard",  # noqa: ANN401  # whatever xarray takes
+        mask_and_scale: bool = False,
+        missing: Literal["raise", "mask", "ignore"] = "raise",
+    ) -> xarray.Dataset:
+        """The mosaic, or one group of it, as an `xarray.Dataset`.
+
+        Args:
+            group: name of the group; needed where there are several.
+            chunks: `"shard"` reads lazily, a shard at a time (needs Dask); None reads without Dask.
+            mask_and_scale: turn nodata into NaN, and bands that have one into floats.
+            missing: what to do where tiles are not there: refuse, show NaN, or show the fill value.
+
+        Raises:
+            IncompleteError: tiles are missing and `missing` is `"raise"`.
+        """
+        from downloader.mosaic.reader import open_group
+
+        return open_group(self.mosaic, group, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
+
+    def open_tree(
+        self,
+        *,
+        chunks: Any = "shard",  # noqa: ANN401  # whatever xarray takes
+        mask_and_scale: bool = False,
+        missing: Literal["raise", "mask", "ignore"] = "raise",
+    ) -> xarray.DataTree:
+        """All groups as an `xarray.DataTree`; arguments as in `open`."""
+        from downloader.mosaic.reader import open_tree
+
+        return open_tree(self.mosaic, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
+
+    def to_json(self) -> str:
+        """One JSON document."""
+        return json.dumps(asdict(self) | {"tiles_missing": self.tiles_missing}, indent=2, sort_keys=True)
+
+    def summary(self) -> str:
+        """The report as text, a few lines."""
+        rate = self.wire_bytes / 1e6 / self.seconds if self.seconds else 0.0
+        lines = [
+            f"{self.state}: {self.tiles_stored:,} of {self.tiles:,} tiles in {self.mosaic}"
+            + (f", {self.tiles_failed:,} failed" if self.tiles_failed else "")
+            + (f", {self.tiles_missing:,} missing" if self.tiles_missing else ""),
+        ]
+        if self.message:
+            lines.append(self.message)
+        lines.append(
+            f"this run: {self.requests:,} requests, {self.wire_bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s "
+            f"({rate:,.1f} MB/s, {self.requests / self.seconds if self.seconds else 0:,.1f} requests/s), "
+            f"peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB, {self.disk_bytes / 1e6:,.1f} MB on disk"
+        )
+        if self.retries:
+            lines.append(
+                "retries: "
+                + ", ".join(f"{count:,} × {cause}" for cause, count in sorted(self.retries.items()))
+            )
+        if self.splits:
+            lines.append(f"splits: {self.splits:,}")
+        lines.extend(
+            f"failed: {tile.group or '/'} {tile.slice}/{tile.row}/{tile.column}: {tile.message}"
+            for tile in self.failed[:_SHOWN]
+        )
+        if len(self.failed) > _SHOWN:
+            lines.append(
+                f"… and {len(self.failed) - _SHOWN:,} more failed tiles (--report FILE.json lists them all)"
+            )
+        if self.state == "complete":
+            lines.append(f"open it: {self.how_to_open()}")
+        return "\n".join(lines)
+
+    def how_to_open(self) -> str:
+        """A line of Python that opens the mosaic."""
+        opened = "open_datatree" if len(self.groups) > 1 else "open_dataset"
+        return f'xarray.{opened}({self.mosaic!r}, engine="zarr", decode_coords="all")'

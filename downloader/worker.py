@@ -1,0 +1,367 @@
+"""The loop that fetches and stores shards: the same for one process and for many.
+
+    shards → requests → [ acquire → fetch → place ] by a bounded pool → commit of each shard whose last request ended
+
+A shard is opened before its first request and closed by its commit; few are open at a time, so that a kill costs
+no more than promise 2 allows. `Share` holds only picklable values; effects come in as `Parts`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import anyio
+import numpy as np
+from anyio.abc import TaskGroup
+from numpy.typing import NDArray
+
+from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError
+from downloader.flow.memory import MemoryBudget
+from downloader.flow.retry import RetryBudget, RetryPolicy, persist
+from downloader.outcome import Failed, Outcome, Split, Stored
+from downloader.plan import Plan, Request, ShardKey
+from downloader.plan.split import halves, weight
+from downloader.seams import Clock, Limiter, Mosaic, PixelSource, Progress
+from downloader.stop import GRACE_S, Stop
+
+__all__ = ["Parts", "Share", "work"]
+
+_PATIENCE_S = 1.0
+"""How long an idle pool waits for a shard to finish by itself before it is committed as far as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker may do: plain values, so that it can be sent to another process."""
+
+    plan: Plan
+    concurrency: int
+    """Requests in flight at most."""
+    memory: int
+    """Bytes for pixels on their way: answers, and shards that are open."""
+    policy: RetryPolicy
+    checkpoint_s: float
+    """Open shards are committed as far as they are at least so often."""
+    max_requests: int | None = None
+    """Stop, resumable, after so many requests."""
+    max_bytes: int | None = None
+    """Stop, resumable, before more bytes of pixels are asked for."""
+    max_time_s: float | None = None
+    """Stop, resumable, after so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The effects a worker needs."""
+
+    source: PixelSource
+    mosaic: Mosaic
+    limiter: Limiter
+    clock: Clock
+    rng: random.Random
+    progress: Progress
+    budget: RetryBudget
+    stop: Stop
+
+
+@dataclass(slots=True)
+class _OpenShard:
+    """A shard between its first request and its commit."""
+
+    key: ShardKey
+    nbytes: int
+    pending: int = 0
+    """Requests handed out or queued and not ended."""
+    handed_out: bool = False
+    """Whether all of its requests are with the pool."""
+    parked: bool = False
+    """Whether it was committed as far as it is, so that others may open."""
+
+
+async def work(share: Share, parts: Parts, shards: Iterable[ShardKey]) -> None:
+    """Fetch and store what `shards` miss; returns when all is committed or the run was asked to stop.
+
+    Raises:
+        DownloadError: the job ended before its work did; everything placed so far is committed.
+    """
+    await _Worker(share, parts).run(shards)
+
+
+@dataclass(slots=True)
+class _Worker:
+    share: Share
+    parts: Parts
+    open: dict[ShardKey, _OpenShard] = field(default_factory=dict)
+    queue: deque[Request] = field(default_factory=deque)
+    urgent: deque[Request] = field(default_factory=deque)
+    """Parts of split requests: before anything new."""
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    """Set, and replaced, whenever a waiting task should look again."""
+    exhausted: bool = False
+    """Whether the producer has handed out everything."""
+    idle: int = 0
+    answers: MemoryBudget = field(init=False)
+    held: MemoryBudget = field(init=False)
+    requests: int = 0
+    nbytes: int = 0
+    learned: int | None = None
+    """Bytes of pixels that the service is known to answer at once, where larger requests failed."""
+
+    def __post_init__(self) -> None:
+        self.answers = MemoryBudget(self.share.memory // 2)
+        self.held = MemoryBudget(self.share.memory - self.share.memory // 2)
+
+    @property
+    def pool_size(self) -> int:
+        """Fetching tasks: some more than requests in flight, so that placing pixels costs no slot of the quota."""
+        return self.share.concurrency + max(2, self.share.concurrency // 4)
+
+    async def run(self, shards: Iterable[ShardKey]) -> None:
+        failure: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as side:
+                side.start_soon(self._checkpoints)
+                side.start_soon(self._watch_stop, side.cancel_scope)
+                async with anyio.create_task_group() as pool:
+                    pool.start_soon(self._produce, shards)
+                    for _ in range(self.pool_size):
+                        pool.start_soon(self._fetch_loop, pool)
+                side.cancel_scope.cancel()
+        except BaseException as error:  # noqa: BLE001  # re-raised below, once what is there is saved
+            failure = _first(error)
+        with anyio.CancelScope(shield=True):
+            failure = await self._commit_open(failure)
+        if failure is not None:
+            raise failure
+
+    # Producing ---------------------------------------------------------------------------------------------
+
+    async def _produce(self, shards: Iterable[ShardKey]) -> None:
+        started = self.parts.clock.now()
+        for number, key in enumerate(shards):
+            if number % 256 == 0:
+                await anyio.lowlevel.checkpoint()
+            missing = self.parts.mosaic.missing(key)
+            if not missing:
+                continue
+            if self.parts.stop.drain.is_set() or not await self._open(key):
+                break
+            for request in self.share.plan.group(key.group).requests(key, missing):
+                if not await self._hand_out(request, started):
+                    break
+            self.open[key].handed_out = True
+            if self.open[key].pending == 0:
+                await self._close(self.open[key])
+            if self.parts.stop.drain.is_set():
+                break
+        self.exhausted = True
+        self._notify()
+
+    async def _hand_out(self, request: Request, started: float) -> bool:
+        """Queue one request once the pool is ready for it; False when the run should hand out no more."""
+        while self.queue and not self.parts.stop.drain.is_set():
+            await self.changed.wait()
+        if self.parts.stop.drain.is_set():
+            return False
+        nbytes = weight(self.share.plan.group(request.shard.group), request)
+        limit = self._limit_reached(nbytes, self.parts.clock.now() - started)
+        if limit:
+            self.parts.stop.ask(limit)
+            return False
+        self.requests += 1
+        self.nbytes += nbytes
+        self.open[request.shard].pending += 1
+        self.queue.append(request)
+        self._notify()
+        return True
+
+    def _limit_reached(self, nbytes: int, elapsed: float) -> str | None:
+        share = self.share
+        if share.max_requests is not None and self.requests >= share.max_requests:
+            return f"limits.max_requests: {share.max_requests:,} requests are made"
+        if share.max_bytes is not None and self.nbytes + nbytes > share.max_bytes:
+            return f"limits.max_bytes: {self.nbytes:,} bytes are fetched and the next request would pass the limit"
+        if share.max_time_s is not None and elapsed >= share.max_time_s:
+            return f"limits.max_time: {share.max_time_s:g} s are over"
+        return None
+
+    async def _open(self, key: ShardKey) -> bool:
+        """Wait until one more shard may be open; False when the run was asked to stop meanwhile."""
+        group = self.share.plan.group(key.group)
+        side = group.tiling.shard_side
+        nbytes = min(side * side * group.itemsize * group.tiling.shard_slices, self.held.limit)
+        per_shard = max(1, group.count_requests() // group.tiling.shards)
+        most = math.ceil(self.share.concurrency / per_shard) + 1
+        while True:
+            if self.parts.stop.drain.is_set():
+                return False
+            counted = [shard for shard in self.open.values() if not shard.parked]
+            if len(counted) < most and self.held.used + nbytes <= self.held.limit:
+                break
+            with anyio.move_on_after(_PATIENCE_S):
+                await self.changed.wait()
+                continue
+            await self._park(counted)
+        await self.held.reserve(nbytes)
+        self.open[key] = _OpenShard(key, nbytes)
+        return True
+
+    async def _park(self, shards: list[_OpenShard]) -> None:
+        """Where the pool idles because slow requests hold every open shard, commit the oldest and let go of it."""
+        if not self.idle or self.queue:
+            return
+        for shard in shards:
+            if shard.handed_out and shard.pending:
+                await self.parts.mosaic.commit(shard.key)
+                shard.parked = True
+                self.held.release(shard.nbytes)
+                shard.nbytes = 0
+                return
+
+    # Fetching ----------------------------------------------------------------------------------------------
+
+    async def _fetch_loop(self, pool: TaskGroup) -> None:
+        while (request := await self._next()) is not None:
+            outcome = await self._attempt(request)
+            self.parts.progress.outcome(outcome)
+            shard = self.open[request.shard]
+            if isinstance(outcome, Split):
+                shard.pending += len(outcome.parts)
+                self.urgent.extend(outcome.parts)
+            shard.pending -= 1
+            if shard.pending == 0 and shard.handed_out:
+                pool.start_soon(self._close, shard)
+            self._notify()
+
+    async def _next(self) -> Request | None:
+        while True:
+            if self.urgent and not self.parts.stop.drain.is_set():
+                return self.urgent.popleft()
+            if self.queue and not self.parts.stop.drain.is_set():
+                request = self.queue.popleft()
+                self._notify()
+                return request
+            if self.parts.stop.drain.is_set() or (self.exhausted and not self._pending()):
+                return None
+            self.idle += 1
+            try:
+                await self.changed.wait()
+            finally:
+                self.idle -= 1
+
+    def _pending(self) -> bool:
+        return any(shard.pending for shard in self.open.values())
+
+    async def _attempt(self, request: Request) -> Outcome:
+        """One request to its end: pixels placed, parts to queue, or a recorded failure."""
+        group = self.share.plan.group(request.shard.group)
+        nbytes = weight(group, request)
+        if self.learned is not None and nbytes > self.learned and (parts := halves(group, request)):
+            known = FetchProblem(
+                Action.SPLIT,
+                "split ahead",
+                f"the service answers no more than {self.learned:,} bytes at once",
+            )
+            return Split(request, known, parts, attempts=0)
+        reserved = min(nbytes, self.answers.limit)
+        await self.answers.reserve(reserved)
+        try:
+            pixels, seconds, attempts = await self._fetch(request)
+            await self.parts.mosaic.place(request, pixels)
+        except TileError as error:
+            return self._failed(request, error.problem)
+        finally:
+            self.answers.release(reserved)
+        return Stored(request, nbytes, seconds, attempts)
+
+    async def _fetch(self, request: Request) -> tuple[NDArray[np.void], float, int]:
+        parts = self.parts
+        wanted = self.share.plan.pixel_request(request)
+        seconds = 0.0
+
+        async def call() -> NDArray[np.void]:
+            nonlocal seconds
+            ticket = await parts.limiter.acquire()
+            begun = parts.clock.now()
+            problem: FetchProblem | None = FetchProblem(
+                Action.RETRY, "cancelled", "the request was cancelled"
+            )
+            try:
+                parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
+                pixels = await parts.source.fetch(wanted)
+                problem = None
+            except TileError as error:
+                problem = error.problem
+                raise
+            finally:
+                seconds += parts.clock.now() - begun
+                parts.limiter.release(ticket, problem)
+            return pixels
+
+        def retried(problem: FetchProblem, attempt: int) -> None:
+            parts.progress.retried(request, problem, attempt)
+
+        pixels, attempts = await persist(
+            call, self.share.policy, parts.budget, parts.clock, parts.rng, retried
+        )
+        return pixels, seconds, attempts
+
+    def _failed(self, request: Request, problem: FetchProblem) -> Outcome:
+        group = self.share.plan.group(request.shard.group)
+        if problem.action in {Action.FAIL_JOB, Action.FAIL_ASSET}:
+            raise problem.ends_with(f"{problem.message} (at {request})")
+        if problem.action is Action.SPLIT and (parts := halves(group, request)):
+            half = max(weight(group, part) for part in parts)
+            self.learned = half if self.learned is None else min(self.learned, half)
+            return Split(request, problem, parts)
+        self.parts.mosaic.fail(request, problem)
+        return Failed(request, problem)
+
+    # Committing --------------------------------------------------------------------------------------------
+
+    async def _close(self, shard: _OpenShard) -> None:
+        await self.parts.mosaic.commit(shard.key)
+        self.held.release(shard.nbytes)
+        del self.open[shard.key]
+        self._notify()
+
+    async def _checkpoints(self) -> None:
+        while True:
+            await self.parts.clock.sleep(self.share.checkpoint_s)
+            for key in list(self.open):
+                if key in self.open:
+                    await self.parts.mosaic.commit(key)
+
+    async def _commit_open(self, failure: BaseException | None) -> BaseException | None:
+        """Save every open shard as far as it is; a disk that refuses is told once."""
+        for key in list(self.open):
+            try:
+                await self.parts.mosaic.commit(key)
+            except DownloadError as error:
+                return failure or error
+        return failure
+
+    async def _watch_stop(self, everything: anyio.CancelScope) -> None:
+        await self.parts.stop.drain.wait()
+        self._notify()
+        with anyio.move_on_after(GRACE_S):
+            await self.parts.stop.now.wait()
+        everything.cancel()
+
+    def _notify(self) -> None:
+        changed, self.changed = self.changed, anyio.Event()
+        changed.set()
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that matters in a group: a refusal or stop before anything else."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(DownloadError)
+        error = (ours or error).exceptions[0]
+    if isinstance(error, TileError):
+        return StoppedError(str(error))
+    return error

@@ -1,5 +1,89 @@
-"""Any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
+"""Any amount of Earth Engine pixels into one georeferenced Zarr mosaic.
+
+    import downloader
+
+    report = downloader.download("job.yaml")
+    pixels = report.open()
+
+The names below are the public surface; everything else may change without notice. They are imported when they are
+first used, so that `import downloader` costs nothing and the emulator can live beside the client without it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from downloader._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from downloader.api import adownload, download, inspect, plan, status
+    from downloader.errors import (
+        AuthenticationError,
+        DownloadError,
+        DriftError,
+        IncompleteError,
+        InterruptedRunError,
+        JobError,
+        LockedError,
+        RefusedError,
+        StoppedError,
+        exit_status,
+    )
+    from downloader.job import Job
+    from downloader.plan import Estimate, Plan
+    from downloader.preview import preview
+    from downloader.report import Report
+    from downloader.stop import Stop
+
+__all__ = [
+    "AuthenticationError",
+    "DownloadError",
+    "DriftError",
+    "Estimate",
+    "IncompleteError",
+    "InterruptedRunError",
+    "Job",
+    "JobError",
+    "LockedError",
+    "Plan",
+    "RefusedError",
+    "Report",
+    "Stop",
+    "StoppedError",
+    "__version__",
+    "adownload",
+    "download",
+    "exit_status",
+    "inspect",
+    "plan",
+    "preview",
+    "status",
+]
+
+_ROOMS = {
+    "downloader.api": ("adownload", "download", "inspect", "plan", "status"),
+    "downloader.errors": (
+        "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
+        "LockedError", "RefusedError", "StoppedError", "exit_status",
+    ),
+    "downloader.job": ("Job",),
+    "downloader.plan": ("Estimate", "Plan"),
+    "downloader.preview": ("preview",),
+    "downloader.report": ("Report",),
+    "downloader.stop": ("Stop",),
+}  # fmt: skip
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Set over the submodule of the same name that the import machinery may have bound, as with `downloader.plan`.
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

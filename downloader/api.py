@@ -1,0 +1,217 @@
+"""The library's door: download, plan, inspect, status. Each is one call, and the command line is made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.plan import Plan
+from downloader.progress import Silent, terminal_progress
+from downloader.report import Report
+from downloader.run import Credentials, connect, run, settle
+from downloader.seams import Progress
+from downloader.stop import Stop
+
+__all__ = ["JobLike", "adownload", "as_job", "download", "inspect", "load_job", "plan", "status"]
+
+JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
+"""A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
+
+_Result = TypeVar("_Result")
+
+_MAX_FILE = 4 * 2**20
+
+
+def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
+    """The job of a YAML file.
+
+    Args:
+        path: the file; its relative paths start from its folder.
+        overrides: `key.path=value` texts, as `--set` takes them.
+
+    Raises:
+        JobError: the file cannot be read, or does not hold a valid job.
+    """
+    file = Path(path)
+    try:
+        if file.is_dir():
+            raise JobError(f"{file}: is a folder; name a job file")
+        if file.stat().st_size > _MAX_FILE:
+            raise JobError(f"{file}: is larger than {_MAX_FILE // 2**20} MiB, which no job file is")
+        text = file.read_bytes()
+    except OSError as error:
+        raise JobError(f"{file}: cannot be read: {error.strerror or error}; name a job file") from error
+    return Job.parse(text, file=str(path), base=file.absolute().parent, overrides=overrides)
+
+
+def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections: Any) -> Job:
+    """A `Job` from any of its forms; with `path`, `job` is an asset id and `sections` are the job file's.
+
+    Raises:
+        JobError: naming key, value and fix.
+    """
+    if path is not None:
+        if not isinstance(job, str):
+            raise JobError(
+                f"source: with a path, the first argument is an asset id, got {type(job).__name__}"
+            )
+        values: dict[str, Any] = {"source": {"asset": job}, "mosaic": {"path": os.fspath(path)}}
+        if "bands" in sections:
+            values["source"]["bands"] = sections.pop("bands")
+        if "mosaic" in sections:
+            values["mosaic"].update(sections.pop("mosaic"))
+        return Job.from_dict(values | sections)
+    if sections:
+        raise JobError(f"{', '.join(sections)}: keywords go with an asset id and a path; put them in the job")
+    if isinstance(job, Job):
+        return job
+    return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
+
+
+def download(
+    job: JobLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    credentials: Credentials | None = None,
+    progress: Progress | bool = True,
+    overwrite: bool = False,
+    **sections: Any,  # the job file's own values
+) -> Report:
+    """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
+
+    Args:
+        job: a job, or with `path` the id of one image asset.
+        path: folder of the mosaic.
+        credentials: any google-auth credentials object, in place of the job's `auth`.
+        progress: who watches; True shows a bar on a terminal, False nothing.
+        overwrite: delete the mosaic that is there, if this package made it.
+        **sections: with `path`: `bands` and sections of the job file, such as `region={"bbox": […]}`.
+
+    Returns:
+        The report of a complete run.
+
+    Raises:
+        IncompleteError, StoppedError, RefusedError, AuthenticationError, InterruptedRunError, JobError: wherever
+            the command line would not exit 0; a run that had begun is on `.report`.
+
+    Interrupting the call (Ctrl-C, or the notebook's stop button) drains and saves; a second time stops at once.
+    """
+    settled = as_job(job, path, **sections)
+    stop = Stop()
+    work = run(settled, progress=_watcher(progress), stop=stop, credentials=credentials, overwrite=overwrite)
+    return _in_thread(work, stop)
+
+
+async def adownload(
+    job: JobLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    credentials: Credentials | None = None,
+    progress: Progress | bool = False,
+    stop: Stop | None = None,
+    overwrite: bool = False,
+    **sections: Any,  # the job file's own values
+) -> Report:
+    """`download` for coroutines, on the running event loop; cancelling it saves what is there.
+
+    `stop.ask("why")` drains it. Other arguments, result and errors are those of `download`.
+    """
+    settled = as_job(job, path, **sections)
+    return await run(
+        settled,
+        progress=_watcher(progress),
+        stop=stop or Stop(),
+        credentials=credentials,
+        overwrite=overwrite,
+    )
+
+
+def plan(
+    job: JobLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    credentials: Credentials | None = None,
+    **sections: Any,
+) -> Plan:
+    """What a job will fetch, from the catalogue's metadata alone.
+
+    Arguments are those of `download`. Raises JobError, AuthenticationError, StoppedError.
+    """
+    settled = as_job(job, path, **sections)
+    return _in_thread(settle(settled, credentials), Stop())
+
+
+def inspect(asset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The service's own document of an asset, unchanged.
+
+    Args:
+        asset: id or full name.
+        overrides: `service.…` and `auth.…` keys of the job file, as `--set` takes them.
+    """
+    probe = Job.parse(
+        f"source: {{asset: {_quoted(asset)}}}\nmosaic: {{path: unused}}\n", "inspect", overrides=overrides
+    )
+
+    async def look() -> dict[str, Any]:
+        async with connect(probe) as service:
+            return await service.catalogue.document(asset)
+
+    return _in_thread(look(), Stop())
+
+
+def status(target: str | os.PathLike[str]) -> dict[str, Any]:
+    """How far a mosaic is: of a job file, or of the mosaic's folder. Reads only; a run may be under way."""
+    from downloader.mosaic.reader import status as read
+
+    path = Path(target)
+    return read(load_job(path).mosaic_path if path.is_file() else path)
+
+
+def _quoted(text: str) -> str:
+    import json
+
+    return json.dumps(text)
+
+
+def _watcher(progress: Progress | bool) -> Progress:
+    if isinstance(progress, bool):
+        return terminal_progress() if progress else Silent()
+    return progress
+
+
+def _in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
+    """Run a coroutine on an event loop of its own in a thread, so that a running loop does not matter."""
+    outcome: list[_Result] = []
+    errors: list[BaseException] = []
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def main() -> None:
+        loops.append(asyncio.get_running_loop())
+        outcome.append(await work)
+
+    def body() -> None:
+        try:
+            anyio.run(main)
+        except BaseException as error:  # noqa: BLE001  # handed to the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="downloader")
+    thread.start()
+    while thread.is_alive():
+        try:
+            thread.join(0.2)
+        except KeyboardInterrupt:
+            if loops:
+                loops[0].call_soon_threadsafe(stop.ask, "interrupted", int(signal.SIGINT))
+    if errors:
+        raise errors[0]
+    return outcome[0]

@@ -1,0 +1,103 @@
+"""The `downloader` command: its group, and what all commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import ClassVar
+
+import click
+
+from downloader._version import __version__
+
+__all__ = ["main"]
+
+_EXAMPLES = """\b
+Examples:
+  downloader plan job.yaml                       what it will cost
+  downloader run job.yaml                        fetch; the same again continues
+  downloader run job.yaml --set limits.concurrency=20
+  downloader status job.yaml                     how far it is
+  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
+  downloader preview out/mosaic.zarr -o look.png
+  downloader emulate --port 8080                 an Earth Engine on your desk
+"""
+
+
+class _Commands(click.Group):
+    """Commands are imported when they run: help must be quick."""
+
+    _rooms: ClassVar[dict[str, str]] = {
+        "run": "downloader.cli.run",
+        "plan": "downloader.cli.show",
+        "status": "downloader.cli.show",
+        "inspect": "downloader.cli.show",
+        "preview": "downloader.cli.show",
+        "emulate": "downloader.cli.emulate",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(self._rooms)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        if cmd_name not in self._rooms:
+            return None
+        from importlib import import_module
+
+        command: click.Command = getattr(import_module(self._rooms[cmd_name]), f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self._rooms, n=1)
+            if near and "mean" not in error.message:
+                error.message += f" Did you mean {near[0]}?"
+            raise
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="downloader")
+def downloader() -> None:
+    """Any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status and never raises for what a user can cause."""
+    from downloader.errors import DownloadError, exit_status
+
+    try:
+        status = downloader.main(
+            args=None if argv is None else list(argv), prog_name="downloader", standalone_mode=False
+        )
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except DownloadError as error:
+        click.echo(f"downloader: {error}", err=True)
+        return exit_status(error)
+    except BrokenPipeError:
+        # Whoever read standard output went away, which is theirs to decide; nothing more can be said there.
+        sys.stdout = open_null()
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def open_null() -> object:
+    """A stream that forgets, so that the interpreter's last flush does not fail."""
+    from downloader.progress import open_null as null
+
+    return null()

@@ -1,0 +1,107 @@
+"""`downloader run`: fetch what the job misses."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from downloader.cli.options import job_argument, job_options, load, set_up_logging, verbosity
+from downloader.errors import DownloadError, IncompleteError, exit_status
+from downloader.job import Job
+from downloader.progress import Silent, terminal_progress
+from downloader.report import Report
+from downloader.seams import Progress
+
+__all__ = ["run_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader run job.yaml
+  downloader run job.yaml --report report.json
+  downloader run job.yaml --set mosaic.path=/data/m.zarr --set limits.concurrency=20
+
+Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed tiles, 4 stopped (run it again),
+5 refused, 6 authentication or permission, 130 and 143 interrupted.
+"""
+
+
+@click.command("run", epilog=_EPILOG)
+@job_argument
+@job_options
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Write the report there.",
+)
+@click.option("--allow-failed", is_flag=True, help="Exit 0 although some tiles failed.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Delete the mosaic that is there, if this program made it, and start again.",
+)
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@verbosity
+def run_command(
+    job: Path,
+    overrides: tuple[str, ...],
+    endpoint: str | None,
+    project: str | None,
+    key_file: str | None,
+    report_file: Path | None,
+    allow_failed: bool,
+    overwrite: bool,
+    yes: bool,
+    quiet: bool,
+    verbose: int,
+) -> int:
+    """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
+    set_up_logging(verbose)
+    _check_report(report_file)
+    loaded = load(job, overrides, endpoint, project, key_file)
+    if overwrite and not yes and sys.stdin.isatty():
+        click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
+    progress: Progress = Silent() if quiet else terminal_progress()
+    try:
+        report = asyncio.run(_run(loaded, progress, overwrite))
+    except DownloadError as error:
+        if error.report is not None:
+            _show(error.report, report_file, quiet)
+        else:
+            click.echo(f"downloader: {error}", err=True)
+        if allow_failed and isinstance(error, IncompleteError):
+            return 0
+        return exit_status(error)
+    _show(report, report_file, quiet)
+    return 0
+
+
+async def _run(job: Job, progress: Progress, overwrite: bool) -> Report:
+    from downloader.run import run
+    from downloader.stop import Stop, stop_on_signals
+
+    stop = Stop()
+    with stop_on_signals(stop):
+        return await run(job, progress=progress, stop=stop, overwrite=overwrite)
+
+
+def _check_report(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix != ".json":
+        raise click.UsageError(f"--report {path}: name a .json file")
+    if not path.absolute().parent.is_dir():
+        raise click.UsageError(
+            f"--report {path}: the folder {path.absolute().parent} does not exist; make it first"
+        )
+
+
+def _show(report: Report, path: Path | None, quiet: bool) -> None:
+    if path is not None:
+        path.write_text(report.to_json() + "\n", encoding="utf-8")
+    if not quiet:
+        click.echo(report.summary())

@@ -1,0 +1,165 @@
+"""Plans, mosaics' states and assets in words: text for people, plain documents for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from downloader.job import Job
+from downloader.plan import Plan
+
+__all__ = ["asset_text", "megabytes", "plan_document", "plan_text", "status_text", "table"]
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Rows under a header, columns padded; numbers to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    numeric = [all(row[k][:1].isdigit() for row in rows) and bool(rows) for k in range(len(header))]
+
+    def show(line: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([show(header), *(show(row) for row in rows)])
+
+
+def megabytes(nbytes: float) -> str:
+    """A size, in MB or GB."""
+    return f"{nbytes / 1e9:,.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.1f} MB"
+
+
+def duration(seconds: float) -> str:
+    """A time, in seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values."""
+    return {
+        "asset": plan.image.name,
+        "updateTime": plan.image.update_time,
+        "estimate": plan.estimate().to_json(),
+        "groups": [
+            {
+                "name": group.name,
+                "bands": [{"id": band.id, "dtype": str(band.dtype)} for band in group.bands],
+                "grid": group.grid.to_json(),
+                "window": {
+                    "column": group.window.column,
+                    "row": group.window.row,
+                    "width": group.window.width,
+                    "height": group.window.height,
+                },
+                "tiles": group.tiling.tiles,
+                "shards": group.tiling.shards,
+                "shardSide": group.tiling.shard_side,
+                "requests": group.count_requests(),
+                "tilesPerRequest": group.shape[0] * group.shape[1],
+            }
+            for group in plan.groups
+        ],
+    }
+
+
+def plan_text(plan: Plan, job: Job | None = None) -> str:
+    """The plan for people."""
+    estimate = plan.estimate()
+    rows = [
+        [
+            group.name or "/",
+            ", ".join(band.id for band in group.bands[:6]) + (" …" if len(group.bands) > 6 else ""),
+            f"{group.tiling.width:,} × {group.tiling.height:,}",
+            f"{group.tiling.tiles:,}",
+            f"{group.tiling.shards:,}",
+            f"{group.count_requests():,}",
+            megabytes(group.itemsize * group.tiling.width * group.tiling.height * group.tiling.slices),
+        ]
+        for group in plan.groups
+    ]
+    lines = [
+        f"{plan.image.id}, {', '.join(dict.fromkeys(str(group.lattice.crs) for group in plan.groups))}",
+        table(rows, ("group", "bands", "pixels", "tiles", "shards", "requests", "size")),
+        (
+            f"{estimate.tiles:,} tiles in {estimate.requests:,} requests: {megabytes(estimate.wire_bytes)} on the wire, "
+            f"at most {megabytes(estimate.disk_bytes)} on disk, about {duration(estimate.seconds)} at "
+            f"{plan.model.concurrency} requests at once"
+        ),
+    ]
+    for group in plan.groups:
+        masked = [band.id for band in group.bands if not band.missing]
+        if masked and job is not None and job.mosaic.nodata is None:
+            shown = ", ".join(masked[:6]) + (" …" if len(masked) > 6 else "")
+            lines.append(
+                f"no nodata value is known for {shown}: masked pixels cannot be told from their fill"
+            )
+    return "\n".join(lines)
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """A mosaic's state for people."""
+    rows = [
+        [
+            name or "/",
+            f"{counts['tiles']:,}",
+            f"{counts['stored']:,}",
+            f"{counts['failed']:,}",
+            f"{counts['missing']:,}",
+        ]
+        for name, counts in status["groups"].items()
+    ]
+    lines = [
+        f"{status['mosaic']}: {status['state']}"
+        + (f", {status['held_by']}" if status.get("held_by") else ""),
+        table(rows, ("group", "tiles", "stored", "failed", "missing")),
+    ]
+    lines.extend(f"failed: {text}" for text in status.get("failures", ())[:5])
+    return "\n".join(lines)
+
+
+def asset_text(document: Mapping[str, Any]) -> str:
+    """An asset of the catalogue for people."""
+    lines = [
+        str(document.get("id") or document.get("name")),
+        f"type: {document.get('type')}",
+        f"name: {document.get('name')}",
+    ]
+    lines += [
+        f"{key}: {document[key]}"
+        for key in ("startTime", "endTime", "updateTime", "sizeBytes")
+        if key in document
+    ]
+    bands = document.get("bands") or []
+    if bands:
+        lines += [
+            "",
+            table(
+                [_band_row(band) for band in bands],
+                ("band", "type", "size", "pixel", "CRS", "pyramid", "nodata"),
+            ),
+        ]
+    return "\n".join(lines)
+
+
+def _band_row(band: Mapping[str, Any]) -> list[str]:
+    grid, dtype = band.get("grid", {}), band.get("dataType", {})
+    size, affine = grid.get("dimensions", {}), grid.get("affineTransform", {})
+    limits = dtype.get("range", {})
+    kind = str(dtype.get("precision", "?"))
+    if limits and kind.startswith("INT"):
+        kind += f" {limits.get('min', 0):g}…{limits.get('max', 0):g}"
+    missing = band.get("missingData", {}).get("values", [])
+    return [
+        str(band.get("id")),
+        kind,
+        f"{size.get('width', '?')}×{size.get('height', '?')}",
+        f"{affine.get('scaleX', '?')}",
+        str(grid.get("crsCode", "WKT")),
+        str(band.get("pyramidingPolicy", "")),
+        ", ".join(map(str, missing)) or "-",
+    ]

@@ -1,0 +1,146 @@
+"""A quick look at a mosaic: one band in grey or three in colour, stretched, as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+
+if TYPE_CHECKING:
+    import xarray  # noqa: F401  # only so that readers find where mosaics are opened for data
+    import zarr
+
+__all__ = ["preview"]
+
+
+def preview(
+    mosaic: str | Path,
+    output: str | Path,
+    *,
+    bands: tuple[str, ...] | None = None,
+    group: str | None = None,
+    size: int = 1024,
+    low: float | None = None,
+    high: float | None = None,
+) -> str:
+    """Write a PNG of `mosaic`; returns one line on what it shows.
+
+    Args:
+        mosaic: path of the mosaic.
+        output: PNG file to write.
+        bands: one or three band names; by default the first three bands, or the first.
+        group: name of the group; by default the finest that has the bands.
+        size: pixels along the longer side, at most.
+        low: value shown black; by default the 2nd percentile of what is shown.
+        high: value shown white; by default the 98th percentile.
+
+    Raises:
+        JobError: no such mosaic, group or band, or another number of bands than one or three.
+    """
+    import zarr
+    from PIL import Image
+
+    try:
+        root = zarr.open_group(str(mosaic), mode="r")
+    except (FileNotFoundError, ValueError) as error:
+        raise JobError(f"{mosaic}: is no Zarr mosaic; run a job that makes one first") from error
+    name, node = _group(root, group, bands)
+    arrays = _bands(node)
+    names = bands or tuple(arrays)[: 3 if len(arrays) >= 3 else 1]
+    if len(names) not in (1, 3):
+        raise JobError(f"--bands: a picture takes one or three bands, got {len(names)}")
+    unknown = [band for band in names if band not in arrays]
+    if unknown:
+        raise JobError(f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(arrays)}")
+    height, width = arrays[names[0]].shape[-2:]
+    step = max(1, -(-max(height, width) // size))
+    planes = [_thin(arrays[band], step) for band in names]
+    seen = _stored(node, planes[0].shape, step, arrays[names[0]])
+    for band, plane in zip(names, planes, strict=True):
+        nodata = arrays[band].attrs.get("_FillValue")
+        seen &= np.isfinite(plane) if plane.dtype.kind == "f" else True
+        if isinstance(nodata, (int, float)):
+            seen &= plane != nodata
+    stretched = np.stack([_stretch(plane, seen, low, high) for plane in planes], axis=-1)
+    alpha = np.where(seen, 255, 0).astype("u1")[..., None]
+    if len(names) == 1:
+        picture = Image.fromarray(np.concatenate([stretched, alpha], axis=-1), "LA")
+    else:
+        picture = Image.fromarray(np.concatenate([stretched, alpha], axis=-1), "RGBA")
+    try:
+        picture.save(output, format="PNG")
+    except OSError as error:
+        raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
+    where = f"group {name}, " if name else ""
+    return f"{picture.width}×{picture.height} pixels, {where}bands {', '.join(names)}, every {step}. pixel of {width}×{height}"
+
+
+def _group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:
+    groups = {name: node for name, node in root.groups() if _bands(node)}
+    if _bands(root):
+        groups[""] = root
+    if not groups:
+        raise JobError("the mosaic has no bands")
+    if wanted is not None:
+        if wanted not in groups:
+            raise JobError(
+                f"--group: the mosaic has no group {wanted!r}; its groups are {', '.join(sorted(groups)) or '(root)'}"
+            )
+        return wanted, groups[wanted]
+    fitting = {
+        name: node for name, node in groups.items() if bands is None or set(bands) <= set(_bands(node))
+    }
+    if not fitting:
+        raise JobError(f"--bands: no group has all of {', '.join(bands or ())}")
+    return max(fitting.items(), key=lambda item: next(iter(_bands(item[1]).values())).shape[-1])
+
+
+def _bands(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and arrays are loosely typed
+    """True band name → array, in the order of the mosaic."""
+    found = [
+        array
+        for name, array in node.arrays()
+        if array.ndim >= 2 and name not in {"coverage", "x", "y"} and array.attrs.get("grid_mapping")
+    ]
+    order = list(node.attrs.get("bands", []))
+    by_name = {str(array.attrs.get("band", array.basename)): array for array in found}
+    return {name: by_name[name] for name in [*order, *sorted(set(by_name) - set(order))] if name in by_name}
+
+
+def _thin(array: Any, step: int) -> NDArray[np.generic]:  # noqa: ANN401  # as above
+    """Every `step`-th pixel, read a band of rows at a time so that memory stays small."""
+    leading = (0,) * (array.ndim - 2)
+    height = array.shape[-2]
+    rows = max(step, 2048 // step * step)
+    parts = [
+        array[(*leading, slice(top, min(top + rows, height)))][::step, ::step]
+        for top in range(0, height, rows)
+    ]
+    return np.concatenate(parts)
+
+
+def _stored(node: Any, shape: tuple[int, int], step: int, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
+    """Which of the thinned pixels lie in tiles that are stored."""
+    if "coverage" not in node:
+        return np.ones(shape, bool)
+    coverage = np.asarray(node["coverage"])
+    coverage = coverage.reshape(-1, *coverage.shape[-2:])[0]
+    tile = array.chunks[-1]
+    rows = np.arange(shape[0]) * step // tile
+    columns = np.arange(shape[1]) * step // tile
+    stored: NDArray[np.bool_] = coverage[np.ix_(rows, columns)] == 1
+    return stored
+
+
+def _stretch(
+    plane: NDArray[np.generic], seen: NDArray[np.bool_], low: float | None, high: float | None
+) -> NDArray[np.uint8]:
+    values = plane[seen].astype("f8")
+    bottom = low if low is not None else float(np.percentile(values, 2)) if values.size else 0.0
+    top = high if high is not None else float(np.percentile(values, 98)) if values.size else 1.0
+    scaled = (plane.astype("f8") - bottom) / ((top - bottom) or 1.0)
+    return (np.nan_to_num(np.clip(scaled, 0, 1)) * 255 + 0.5).astype("u1")

@@ -1,0 +1,362 @@
+"""One run, from a job to its report: connect, plan, settle by canaries, open the mosaic, work, report."""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from downloader.errors import (
+    DownloadError,
+    IncompleteError,
+    InterruptedRunError,
+    JobError,
+    StoppedError,
+)
+from downloader.job import Job
+from downloader.plan import Plan, make_plan
+from downloader.progress import Fanout, Tally
+from downloader.report import FailedTile, Report
+from downloader.seams import Clock, Progress
+from downloader.stop import Stop
+
+if TYPE_CHECKING:
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+    from downloader.earthengine.client import EarthEngine
+    from downloader.mosaic.writer import ZarrMosaic
+
+__all__ = ["Connection", "Credentials", "connect", "run", "settle"]
+
+Credentials = Any
+"""A google-auth credentials object."""
+
+_HEADROOM = 48 * 2**20
+"""Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A service that answers, and who asks it."""
+
+    client: EarthEngine
+    catalogue: EarthEngineCatalogue
+
+
+@asynccontextmanager
+async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIterator[Connection]:
+    """The job's service; an embedded emulator is started for the block, and ended with it.
+
+    Raises:
+        AuthenticationError: no credentials, or unusable ones.
+    """
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+    from downloader.earthengine.client import EarthEngine
+    from downloader.flow.clock import MonotonicClock
+
+    async with _endpoint(job) as (standard, high_volume, key_file):
+        client = EarthEngine(
+            standard=standard,
+            high_volume=high_volume,
+            auth=_auth(job, credentials, key_file),
+            project=job.service.project,
+            clock=MonotonicClock(),
+            first_byte_s=job.request.timeout,
+            concurrency=job.limits.concurrency,
+            workload_tag=job.service.workload_tag,
+        )
+        async with client:
+            yield Connection(client, EarthEngineCatalogue(client))
+
+
+async def settle(job: Job, credentials: Credentials | None = None) -> Plan:
+    """The plan of a job by metadata alone; no pixel is fetched."""
+    from downloader.mosaic.writer import existing_sides
+
+    async with connect(job, credentials) as connection:
+        image = await connection.catalogue.image(job.source.asset)
+        return make_plan(job, image, existing_sides(job.mosaic_path))
+
+
+async def run(
+    job: Job,
+    *,
+    progress: Progress,
+    stop: Stop,
+    credentials: Credentials | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Fetch what the job misses.
+
+    Args:
+        job: what to fetch, and where to.
+        progress: who watches.
+        stop: who may ask to stop.
+        credentials: a google-auth object in place of the job's `auth`.
+        overwrite: delete the mosaic that is there, if this package made it.
+
+    Returns:
+        The report of a complete run.
+
+    Raises:
+        DownloadError: every other end; once tiles could be fetched, with the report on it.
+    """
+    from downloader.earthengine.pixels import RestPixelSource, canary
+    from downloader.mosaic.writer import existing_sides, open_for_writing
+
+    async with connect(job, credentials) as connection:
+        image = await connection.catalogue.image(job.source.asset)
+        plan = make_plan(job, image, None if overwrite else existing_sides(job.mosaic_path))
+        tally = Tally()
+        watchers = Fanout(tally, progress)
+        source = RestPixelSource(connection.client)
+        plan, notices = await canary(source, plan)
+        share_memory = _memory(job, plan)
+        async with open_for_writing(
+            job.mosaic_path,
+            plan,
+            _mosaic_settings(job, plan),
+            service=connection.client.service_identity,
+            job_text=job.dump(),
+            overwrite=overwrite,
+        ) as mosaic:
+            with watchers:
+                for notice in (*connection.client.warnings, *notices):
+                    watchers.notice(notice)
+                error = await _work(job, plan, share_memory, mosaic, connection, source, watchers, stop)
+            report = _report(job, plan, mosaic, tally, connection, error)
+    if error is not None:
+        error.report = report
+        raise error
+    return report
+
+
+async def _work(
+    job: Job,
+    plan: Plan,
+    memory: int,
+    mosaic: ZarrMosaic,
+    connection: Connection,
+    source: Any,  # noqa: ANN401  # a PixelSource; named here would import the client's room at start-up
+    watchers: Fanout,
+    stop: Stop,
+) -> DownloadError | None:
+    from downloader.executors.local import order
+    from downloader.flow.clock import MonotonicClock
+    from downloader.flow.limiter import AdaptiveLimiter
+    from downloader.flow.retry import RetryBudget, RetryPolicy
+    from downloader.worker import Parts, Share, work
+
+    clock: Clock = MonotonicClock()
+    rng = random.Random()  # noqa: S311  # jitter, not a secret
+    limits = job.limits
+    limiter = AdaptiveLimiter(
+        concurrency=limits.concurrency,
+        requests_per_second=limits.requests_per_second,
+        clock=clock,
+        rng=rng,
+        give_up_after_s=limits.give_up_after,
+        notice=watchers.notice,
+    )
+    connection.client.on_restricted = limiter.restrict
+    share = Share(
+        plan=plan,
+        concurrency=limits.concurrency,
+        memory=memory,
+        policy=RetryPolicy(retries=limits.retries),
+        checkpoint_s=job.mosaic.checkpoint,
+        max_requests=limits.max_requests,
+        max_bytes=limits.max_bytes,
+        max_time_s=limits.max_time,
+    )
+    parts = Parts(source, mosaic, limiter, clock, rng, watchers, RetryBudget(), stop)
+    watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
+    error: DownloadError | None = None
+    try:
+        await work(share, parts, order(plan, mosaic))
+    except DownloadError as ended:
+        error = ended
+    finally:
+        with anyio.CancelScope(shield=True):
+            await mosaic.finish()
+    return error or _ending(plan, mosaic, stop)
+
+
+def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
+    """How a run that met no error ended."""
+    counts = mosaic.counts().values()
+    stored, failed = sum(c.stored for c in counts), sum(c.failed for c in counts)
+    tiles = sum(group.tiling.tiles for group in plan.groups)
+    if stored == tiles:
+        return None
+    if stop.drain.is_set():
+        message = (
+            f"{stop.reason}: {stored:,} of {tiles:,} tiles are saved; run the same command again to continue"
+        )
+        if stop.signal_number is not None:
+            return InterruptedRunError(message, stop.signal_number)
+        return StoppedError(message)
+    return IncompleteError(
+        f"{failed:,} of {tiles:,} tiles failed; run the same command again to try just those"
+    )
+
+
+def _report(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    tally: Tally,
+    connection: Connection,
+    error: DownloadError | None,
+) -> Report:
+    states = {IncompleteError: "incomplete", InterruptedRunError: "interrupted", StoppedError: "stopped"}
+    counts = mosaic.counts().values()
+    return Report(
+        mosaic=str(job.mosaic_path),
+        state="complete" if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
+        message="" if error is None else str(error),
+        groups=tuple(group.name for group in plan.groups),
+        tiles=sum(group.tiling.tiles for group in plan.groups),
+        tiles_before=tally.tiles_before,
+        tiles_stored=sum(c.stored for c in counts),
+        tiles_failed=sum(c.failed for c in counts),
+        requests=tally.requests,
+        splits=tally.splits,
+        retries=dict(tally.retries),
+        wire_bytes=tally.wire_bytes,
+        disk_bytes=mosaic.disk_bytes,
+        seconds=time.monotonic() - tally.started,
+        peak_memory_bytes=peak_memory(),
+        credentials=connection.client.credentials_in_use,
+        service=connection.client.service_identity,
+        failed=tuple(
+            FailedTile(f.group, f.slice, f.row, f.column, f.bands, f.cause, f.message)
+            for f in mosaic.failures()
+        ),
+        notices=tuple(tally.notices),
+    )
+
+
+@asynccontextmanager
+async def _endpoint(job: Job) -> AsyncIterator[tuple[str, str, str | None]]:
+    """(standard URL, high-volume URL, key file of an emulator started here)."""
+    from downloader.earthengine.names import HIGH_VOLUME, STANDARD
+
+    endpoint = job.service.endpoint
+    if endpoint == "emulator":
+        from downloader.emulator.launch import EmulatorProcess
+
+        settings = job.service.emulator
+        process = EmulatorProcess(
+            rasters={asset: str(job.resolve(file)) for asset, file in settings.rasters.items()},
+            latency_ms=settings.latency * 1000,
+            latency_ms_per_mb=settings.latency_per_mb * 1000,
+        )
+        await anyio.to_thread.run_sync(process.__enter__)
+        try:
+            yield process.url, process.url, str(process.key_file)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(process.close)
+    elif endpoint in {"standard", "high-volume", "auto"}:
+        pixels = STANDARD if endpoint == "standard" else HIGH_VOLUME
+        yield STANDARD, pixels, None
+    else:
+        yield endpoint.rstrip("/"), endpoint.rstrip("/"), None
+
+
+def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> Any:  # noqa: ANN401  # AuthSettings
+    from downloader.earthengine.auth import AuthSettings
+
+    if credentials is not None:
+        return AuthSettings("credentials", credentials)
+    auth = job.auth
+    if auth.kind == "chain" and key_file is not None:
+        return AuthSettings("key_file", key_file)
+    if auth.kind == "key_file" and auth.key_file is not None:
+        return AuthSettings("key_file", str(job.resolve(auth.key_file)))
+    return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
+
+
+def _mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
+    from downloader.mosaic.settings import MosaicSettings
+
+    return MosaicSettings(
+        profile=job.mosaic.profile,
+        compressor=job.mosaic.compressor,
+        durability=job.mosaic.durability,
+        nodata=nodata(job, plan),
+    )
+
+
+def nodata(job: Job, plan: Plan) -> dict[str, float]:
+    """Band → the value that means no data: the job's word, else the asset's if it states one value.
+
+    Raises:
+        JobError: a band that the plan does not have, or a value that the band's type cannot hold.
+    """
+    import numpy as np
+
+    bands = {band.id: band for group in plan.groups for band in group.bands}
+    wanted = job.mosaic.nodata
+    values = {band.id: band.missing[0] for band in bands.values() if len(band.missing) == 1}
+    if isinstance(wanted, dict):
+        unknown = [name for name in wanted if name not in bands]
+        if unknown:
+            raise JobError(
+                f"mosaic.nodata: the job has no band {unknown[0]!r}; its bands are {', '.join(bands)}"
+            )
+        values |= wanted
+    elif wanted is not None:
+        values = dict.fromkeys(bands, wanted)
+    for name, value in list(values.items()):
+        dtype = bands[name].dtype
+        if dtype.kind in "iu" and not (
+            value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+        ):
+            if wanted is None or (isinstance(wanted, dict) and name not in wanted):
+                del values[name]
+                continue
+            raise JobError(
+                f"mosaic.nodata: {value!r} is no value of {name}, whose type is {dtype}; leave it out or choose another"
+            )
+    return values
+
+
+def _memory(job: Job, plan: Plan) -> int:
+    """Bytes of the memory limit left for pixels. Raises JobError where a shard and a request do not fit."""
+    have = job.limits.memory - current_memory() - _HEADROOM
+    need = 0
+    for group in plan.groups:
+        side = group.tiling.shard_side
+        shard = side * side * group.itemsize * group.tiling.shard_slices
+        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
+        need = max(need, 2 * max(shard, answer))
+    if have < need:
+        total = (job.limits.memory - have + need) // 2**20 + 1
+        raise JobError(
+            f"limits.memory: {job.limits.memory // 2**20} MiB is too little for one shard; at least {total} MiB are needed"
+        )
+    return have
+
+
+def current_memory() -> int:
+    """Resident bytes of this process."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no path object for a pseudo file
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return peak_memory()
+
+
+def peak_memory() -> int:
+    """Largest resident size this process had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

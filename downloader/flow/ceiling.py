@@ -1,0 +1,137 @@
+"""How many requests may be under way: follows the service's quota by what its 429s show."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["PROBE_S", "Ceiling", "Ticket"]
+
+PROBE_S: Final = 15.0
+"""Shortest distance between two probes above a remembered ceiling (DESIGN §6)."""
+
+_LATEST_PROBE_S: Final = 24.0
+"""A probe is not put off longer than this, so that a quota given back is used again within 30 s."""
+
+_ANSWERS_PER_PROBE: Final = 120
+"""A probe costs one 429: it waits for so many answers, which keeps the share of 429s under 1 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One request under way."""
+
+    serial: int
+    """Number of the request in the order of starts."""
+    level: int
+    """Requests under way when it had started, itself included."""
+    started: float
+    """Clock time of the start."""
+
+
+class Ceiling:
+    """The number of requests that may be under way: pure state, told what happens and when.
+
+    Requests count from their start until their answer is here, which is longer than the service counts them; so a
+    429 to the request that was the 11th under way shows that ten are allowed, never fewer.
+
+    * A 429 halves, unless it answers a step up: then the level before that step is known to be good, and the 429
+      tells how much of the step was too much. The 429s of requests that started before a cut do not cut again.
+    * After a cut it climbs by 1, 2, 4 … to one below the level refused, and stays there.
+    * Every 15 s it probes one above, and climbs on by 2, 4, 8 … each round trip while that works.
+
+    A step counts as borne when a request that started at the new level was answered.
+    """
+
+    def __init__(self, most: int, rng: random.Random, now: float) -> None:
+        if most < 1:
+            raise ValueError(f"concurrency must be at least 1, got {most}")
+        self._rng = rng
+        self._most = most
+        self.limit = most
+        """Requests that may be under way."""
+        self._shown: int | None = None
+        """The least level that was refused, one above what is allowed; None where none is known."""
+        self._base = 0
+        """While climbing: the level before the last step."""
+        self._step = 1
+        self._climbing = True
+        """The start is a climb too: the first 429 shows the ceiling, and nothing need be halved."""
+        self._changed = 0
+        """Serial of the first request that started under the present limit."""
+        self._cut = 0
+        """Serial of the first request that started after the last cut."""
+        self._rest(now)
+
+    @property
+    def goal(self) -> int:
+        """Where a climb ends."""
+        return self._most if self._shown is None else min(self._most, max(1, self._shown - 1))
+
+    def answered(self, ticket: Ticket, following: int, now: float) -> None:
+        """The service let the request pass. `following` is the serial of the next request to start."""
+        self._answers += 1
+        if self._climbing:
+            if ticket.serial >= self._changed and ticket.level >= self.limit:
+                self._climb(following)
+        elif self._shown is not None and self.limit < self._most and self._probe_due(now):
+            self._shown = None
+            self._rise(following)
+
+    def refused(self, ticket: Ticket, following: int, now: float) -> bool:
+        """The service said that too many were under way. Returns whether not even one is allowed."""
+        self._shown = ticket.level if self._shown is None else min(self._shown, ticket.level)
+        if ticket.serial < self._cut:
+            self.limit = min(self.limit, self.goal)
+            return False
+        nothing_allowed = ticket.level <= 1
+        if self._climbing and ticket.level > self._base:
+            self.limit = max(1, self._base, ticket.level - 1)
+        else:
+            self.limit = max(1, min(self.limit, ticket.level) // 2)
+        self.limit = min(self.limit, self._most)
+        self._climbing = False
+        self._cut = self._changed = following
+        if self.limit < self.goal:
+            self._climbing, self._base, self._step = True, self.limit, 1
+        self._rest(now)
+        return nothing_allowed
+
+    def forget(self, following: int) -> None:
+        """What was learned no longer holds: climb from here as far as it goes."""
+        self._shown = None
+        self._cut = following
+        self._rise(following)
+
+    def set_most(self, most: int, following: int) -> None:
+        """Change the number that is never exceeded; a higher one is climbed to."""
+        raised, self._most = most > self._most, most
+        self.limit = min(self.limit, most)
+        if raised and not self._climbing:
+            self._rise(following)
+
+    def _probe_due(self, now: float) -> bool:
+        waited = now - self._rested
+        enough = waited >= self._probe_after and self._answers >= _ANSWERS_PER_PROBE
+        return enough or waited >= _LATEST_PROBE_S
+
+    def _rise(self, following: int) -> None:
+        self._base, self._step, self._climbing = self.limit, 1, True
+        self._climb(following)
+
+    def _climb(self, following: int) -> None:
+        self._base = self.limit
+        if self.limit >= self.goal:
+            self._climbing = False
+            return
+        self.limit = min(self.goal, self.limit + self._step)
+        self._step *= 2
+        self._changed = following
+
+    def _rest(self, now: float) -> None:
+        """A 429 was the last thing learned: count the time and the answers until the next probe."""
+        self._rested = now
+        self._answers = 0
+        # Workers that share a quota, or jobs that share a project, should not probe in step.
+        self._probe_after = self._rng.uniform(PROBE_S, PROBE_S + 1)

@@ -1,0 +1,76 @@
+"""How many requests may start in a second: paced under the job's rate, and under what the service bears."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final
+
+__all__ = ["BURST_S", "Pace"]
+
+BURST_S: Final = 0.05
+"""Starts worth this many seconds may be made up for at once after a late timer; idle time saves up no more."""
+
+_WINDOW_S: Final = 60
+"""The service counts starts per minute (contract §5.2)."""
+
+_RECOVER_S: Final = 15.0
+"""Distance between two steps up."""
+
+_SHARE: Final = 0.95
+"""Of what was seen to pass in a minute, so that the window has room for what others on the project ask."""
+
+
+class Pace:
+    """The rate of starts: pure arithmetic on times that it is given.
+
+    In any window of t seconds no more than `rate · t + burst` requests start (a GCRA, the token bucket without
+    tokens), from the very first on. A rate 429 lowers the rate to half, but not below what the last minute saw pass; every 15 s without one
+    it climbs by 5 % of itself, then twice, four times that.
+    """
+
+    def __init__(self, most_per_s: float, now: float) -> None:
+        if not most_per_s > 0:
+            raise ValueError(f"requests per second must be more than 0, got {most_per_s}")
+        self._most = most_per_s
+        self.rate = most_per_s
+        """Starts per second at present."""
+        self.burst = max(1, math.ceil(most_per_s * BURST_S))
+        """Starts that may follow each other without a gap."""
+        self._tolerance_s = (self.burst - 1) / most_per_s
+        self._due = now
+        """When the next start would be due if all were evenly spaced."""
+        self._passed: deque[tuple[int, int]] = deque()
+        """(second, requests that the service let pass in it) of the last minute."""
+        self._step = 0.0
+        self._recover_at = now
+
+    def ready_at(self) -> float:
+        """When the next request may start."""
+        return self._due - self._tolerance_s
+
+    def start(self, now: float) -> None:
+        """A request starts."""
+        self._due = max(self._due, now) + 1 / self.rate
+
+    def passed(self, now: float) -> None:
+        """The service let a request pass, whatever became of it."""
+        second = math.floor(now)
+        if self._passed and self._passed[-1][0] == second:
+            self._passed[-1] = (second, self._passed[-1][1] + 1)
+        else:
+            self._passed.append((second, 1))
+            while self._passed[0][0] <= second - _WINDOW_S:
+                self._passed.popleft()
+        if self.rate < self._most and now >= self._recover_at:
+            self.rate = min(self._most, self.rate + self._step)
+            self._step *= 2
+            self._recover_at = now + _RECOVER_S
+
+    def refused(self, now: float) -> None:
+        """The service said that the rate is too high."""
+        recent = sum(count for second, count in self._passed if second > now - _WINDOW_S)
+        bearable = max(self.rate / 2, _SHARE * recent / _WINDOW_S, 1 / _RECOVER_S)
+        self.rate = min(self.rate, bearable)
+        self._step = self.rate * 0.05
+        self._recover_at = now + _RECOVER_S

@@ -1,0 +1,154 @@
+"""The lie of the land: integer value noise, spectra along the elevation, and the coarse nodes that pixels hang on.
+
+`docs/emulator.md` writes the formula down; this is its fast form. Everything is integer arithmetic, so the pixels are
+the same on every machine. The slow, nonlinear part (octaves, spectra, shade, fields) is evaluated only at nodes 32
+pixels apart and kept per band; `formula.py` hangs the pixels between the nodes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+CELL: Final = 32
+"""Pixels from node to node, along both axes."""
+OCTAVES: Final = ((12, 128), (11, 64), (10, 36), (9, 16), (8, 8), (7, 4))
+"""(log2 of the noise cell in landform units, weight in 1/256)."""
+KNOTS: Final = (0, 25500, 26500, 31000, 37000, 43000, 50000, 65536)
+"""Elevations between which a spectrum is linear: deep and shallow water, shore, lowland, forest, upland, rock, snow."""
+SHORE: Final = KNOTS[2]
+FIELDS_UP_TO: Final = 33000
+"""Fields lie where all four corners of a cell are at or above SHORE and below this elevation."""
+SHADE_STEP: Final = 64
+"""Landform units to the south-east at which the elevation is compared for the shade."""
+SHADE_LIMIT: Final = 1200
+
+SPECTRA: Final[Mapping[str, tuple[tuple[int, ...], int]]] = {
+    "B1": ((150, 210, 330, 170, 100, 190, 360, 850), -8),
+    "B2": ((125, 200, 325, 162, 88, 200, 375, 875), -15),
+    "B3": ((88, 188, 375, 225, 138, 250, 400, 875), -10),
+    "B4": ((50, 125, 450, 188, 88, 300, 438, 862), -40),
+    "B5": ((44, 110, 480, 300, 180, 340, 450, 850), -20),
+    "B6": ((36, 90, 520, 560, 480, 450, 480, 840), 40),
+    "B7": ((32, 80, 550, 650, 580, 500, 500, 830), 60),
+    "B8": ((25, 62, 575, 700, 650, 550, 525, 825), 80),
+    "B8A": ((25, 60, 590, 720, 670, 560, 530, 820), 80),
+    "B9": ((25, 40, 250, 240, 220, 230, 240, 300), 10),
+    "B10": ((25, 25, 30, 30, 30, 35, 40, 60), 0),
+    "B11": ((25, 40, 800, 560, 420, 650, 700, 150), -40),
+    "B12": ((25, 35, 650, 380, 230, 480, 560, 120), -50),
+}
+"""Band id → (quarter value at each knot, strength of fields); others take OTHER_SPECTRUM."""
+OTHER_SPECTRUM: Final = ((100, 175, 400, 250, 200, 350, 500, 800), -20)
+
+MASK: Final = 0xFFFFFFFF
+
+
+def mix(x: int) -> int:
+    """A 32-bit hash of a 32-bit integer (two multiplications, three shifts)."""
+    x &= MASK
+    x ^= x >> 16
+    x = x * 0x7FEB352D & MASK
+    x ^= x >> 15
+    x = x * 0x846CA68B & MASK
+    return x ^ x >> 16
+
+
+def mix_array(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """`mix` of every element; wraps at 32 bits by the element type."""
+    x = x ^ x >> np.uint32(16)
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x
+
+
+def hash_array(seed: int, a: npt.NDArray[Any], b: npt.NDArray[Any] | int) -> npt.NDArray[np.uint32]:
+    """mix(seed ^ mix(a ^ mix(b))) over broadcast integer arrays, negative ones taken modulo 2³²."""
+    inner = mix_array(np.atleast_1d(np.asarray(b, np.int64)).astype(np.uint32))
+    return mix_array(mix_array(np.asarray(a, np.int64).astype(np.uint32) ^ inner) ^ np.uint32(seed))
+
+
+def text_seed(text: str) -> int:
+    """The 32-bit seed of a name: its CRC-32."""
+    return zlib.crc32(text.encode())
+
+
+def _smooth(x: Ints, p: int) -> Ints:
+    """Weight 0…256 of the far corner, from the position within a noise cell of 2**p units."""
+    t = ((x & ((1 << p) - 1)) << 8) >> p
+    weight: Ints = (t * t * (768 - 2 * t)) >> 16
+    return weight
+
+
+def _octave(seed: int, x: Ints, y: Ints, p: int) -> Ints:
+    """Value noise 0…65535 at the products of columns x and rows y, shape (rows, columns)."""
+    i, j = x >> p, y >> p
+    i0, j0 = int(i[0]), int(j[0])
+    corners = hash_array(seed, np.arange(i0, int(i[-1]) + 2)[None, :], np.arange(j0, int(j[-1]) + 2)[:, None])
+    v = (corners >> np.uint32(16)).astype(np.int64)
+    wx = _smooth(x, p)
+    across = v[:, i - i0] * (256 - wx) + v[:, i - i0 + 1] * wx
+    wy = _smooth(y, p)[:, None]
+    result: Ints = (across[j - j0] * (256 - wy) + across[j - j0 + 1] * wy) >> 16
+    return result
+
+
+def elevation(place: int, x: Ints, y: Ints) -> Ints:
+    """Elevation 0…65535 at ascending landform columns x and rows y, shape (rows, columns)."""
+    total = np.zeros((len(y), len(x)), np.int64)
+    for p, weight in OCTAVES:
+        total += weight * _octave(mix(place + p), x, y, p)
+    return total >> 8
+
+
+@lru_cache(maxsize=64)
+def _relief(place: int, origin: tuple[int, int], step: int, size: tuple[int, int]) -> tuple[Ints, Ints]:
+    """Elevation at the nodes of a lattice, and how much higher each is than the land to its south-east."""
+    x = origin[0] + step * CELL * np.arange(size[0], dtype=np.int64)
+    y = origin[1] + step * CELL * np.arange(size[1], dtype=np.int64)
+    here = elevation(place, x, y)
+    return here, here - elevation(place, x + SHADE_STEP, y + SHADE_STEP)
+
+
+def nodes(
+    place: int, origin: tuple[int, int], step: int, width: int, height: int, band: str, image: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Node values and field offsets of one band, both in quarter values.
+
+    Args:
+        place: seed of the landform.
+        origin: landform column and row of pixel (0, 0).
+        step: landform units per pixel.
+        width: columns of the band in pixels.
+        height: rows of the band in pixels.
+        band: band id, which chooses the spectrum.
+        image: seed of the image, which chooses the crops.
+
+    Returns:
+        Nodes (cells down + 1, cells across + 1) and fields (cells down, cells across).
+    """
+    across, down = -(-width // CELL), -(-height // CELL)
+    here, relief = _relief(place, origin, step, (across + 1, down + 1))
+    curve, strength = SPECTRA.get(band, OTHER_SPECTRUM)
+    low = np.searchsorted(np.array(KNOTS[1:-1]), here, side="right")
+    foot, span = np.array(KNOTS)[low], np.diff(KNOTS)[low]
+    values = np.array(curve)[low] + (np.diff(curve)[low] * (here - foot)) // span
+    shade = (values * np.clip(relief, -SHADE_LIMIT, SHADE_LIMIT)) >> 12
+    values += np.where(here >= SHORE, shade, 0)
+
+    arable = (here >= SHORE) & (here < FIELDS_UP_TO)
+    inside = arable[:-1, :-1] & arable[1:, :-1] & arable[:-1, 1:] & arable[1:, 1:]
+    crops = hash_array(image, np.arange(across)[None, :] * step, np.arange(down)[:, None] * step).astype(
+        np.int64
+    )
+    offsets = (((crops & 255) - 128) * strength >> 7) + (((crops >> 8 & 255) - 128) * 20 >> 7)
+    return values.astype(np.int32), np.where(inside, offsets, 0).astype(np.int32)

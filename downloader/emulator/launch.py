@@ -1,0 +1,150 @@
+"""An emulator in a process of its own, for tests and for jobs that ask for one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+START_TIMEOUT_S: Final = 30.0
+STOP_TIMEOUT_S: Final = 5.0
+
+
+class LaunchError(RuntimeError):
+    """The emulator did not start; the message holds what it said."""
+
+
+def arguments(
+    *,
+    rasters: Mapping[str, str | Path] | None = None,
+    tokens: Mapping[str, str] | None = None,
+    strict: bool = False,
+    **switches: Any,
+) -> list[str]:
+    """Command-line arguments for switches that have flags.
+
+    Args:
+        rasters: asset id → GeoTIFF.
+        tokens: bearer token → project.
+        strict: the harsher reading of everything inferred.
+        switches: flag names with underscores, such as `latency_ms=250`, `quota_per_minute=0`, `auth="optional"`.
+    """
+    result = [f"--{name.replace('_', '-')}={value}" for name, value in switches.items() if value is not None]
+    result += [f"--raster={id_}={path}" for id_, path in (rasters or {}).items()]
+    result += [f"--token={token}={project}" for token, project in (tokens or {}).items()]
+    return [*result, "--strict"] if strict else result
+
+
+class EmulatorProcess:
+    """A running emulator; a context manager that ends it.
+
+    It listens on a free port of the loopback address and dies with the process that started it, also when that is
+    killed: its standard input ends then.
+
+    Args:
+        extra: command-line arguments, for instance those of `arguments`.
+        control: whether to serve the control API.
+    """
+
+    url: str
+    """Base URL without a trailing slash; here the emulator plays the standard endpoint."""
+    high_volume_url: str
+    """The same emulator as the high-volume endpoint: another concurrency counter (contract §5.2)."""
+    control_url: str | None
+    """Base URL of the control API."""
+    key_file: Path
+    """A service-account key file that works against this emulator, mode 0600, removed at the end."""
+
+    def __init__(self, extra: Sequence[str] = (), *, control: bool = True) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="earthengine-emulator-"))
+        self.key_file = self._folder / "key.json"
+        command = [
+            *(sys.executable, "-m", "downloader.emulator", "--exit-with-stdin", "--port=0"),
+            *(["--control-port=0"] if control else []),
+            *extra,
+        ]
+        if not any(argument.startswith("--write-key") for argument in extra):
+            command.append(f"--write-key={self.key_file}")
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=(self._folder / "stderr").open("wb"),
+                start_new_session=True,
+            )
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        try:
+            self.url = self._line()
+            self.control_url = self._line().removeprefix("control ") if control else None
+        except BaseException:
+            self.close()
+            raise
+        self.high_volume_url = self.url.replace("//127.0.0.1:", "//localhost:")
+
+    def _line(self) -> str:
+        """The next line that the process prints."""
+        stdout: IO[bytes] | None = self._process.stdout
+        line = stdout.readline().decode().strip() if stdout is not None else ""
+        if not line:
+            self._process.wait(START_TIMEOUT_S)
+            said = (self._folder / "stderr").read_text(errors="replace").strip()
+            raise LaunchError(f"the emulator did not start (status {self._process.returncode}): {said}")
+        return line
+
+    @property
+    def pid(self) -> int:
+        """Process id, for measurements."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the process and remove its files; harmless when repeated."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def control(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Call the control API: POST with a body, GET without; the JSON it answers with.
+
+        Raises:
+            RuntimeError: the control API is off, or refuses.
+        """
+        if self.control_url is None:
+            raise RuntimeError("this emulator was started without its control API")
+        request = urllib.request.Request(  # noqa: S310 - our own process on the loopback address
+            f"{self.control_url}/{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=STOP_TIMEOUT_S) as answer:
+                parsed: dict[str, Any] = json.load(answer)
+                return parsed
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{path}: {error.read().decode()}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,192 @@
+"""The API on a socket: one handler that authenticates, counts, delays and sends (aiohttp)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from . import errors, projects, routing
+from .auth import Authority, GrantError
+from .catalogue import Catalogue
+from .faults import Faults
+from .quotas import Quotas
+from .replies import Reply, Stream, document, failure
+from .routing import Route
+from .service import Service
+from .settings import Settings
+from .statistics import Record, Statistics
+
+EMULATOR_HEADER: Final = "x-earth-engine-emulator"
+RESTRICTED_HEADER: Final = "x-earth-engine-quota-status"
+DISCARD_BYTES: Final = 64 * 2**20
+"""Of a body above the limit so much is read before the refusal, so that the client is listening when it comes."""
+UNCOUNTED: Final = ("token", "discovery", "thumbnails.getPixels")
+"""Methods that need no credentials and count against no quota."""
+
+
+def host_role(host: str) -> str:
+    """Which of the service's two hosts a Host header means (contract §1.1).
+
+    `localhost`, and names with `highvolume` in them, are the high-volume endpoint; all else is the standard one.
+    """
+    name = host.rsplit(":", 1)[0].lower() if not host.endswith("]") else host
+    return "high-volume" if name == "localhost" or "highvolume" in name else "standard"
+
+
+class Server:
+    """A running emulator's parts, and the handler that joins them."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, authority: Authority) -> None:
+        self.catalogue = catalogue
+        self.settings = settings
+        self.authority = authority
+        self.service = Service(catalogue, settings, authority)
+        self.quotas = Quotas(settings)
+        self.statistics = Statistics()
+        self.faults = Faults(settings)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        started = time.monotonic()
+        raw_path = request.raw_path.partition("?")[0]
+        verb = request.method
+        overridden = verb == "POST" and request.headers.get("x-http-method-override", "").upper() == "GET"
+        route = routing.find("GET" if overridden else verb, raw_path)
+        host = host_role(request.host)
+        headers = {k.lower(): v for k, v in request.headers.items() if k.lower() != "authorization"}
+        record = self.statistics.begin(
+            route.method if route else "unknown", route.resource if route else raw_path, host, headers
+        )
+        try:
+            # The slot is held until the answer is sent, and given back when the client goes away before that.
+            with ExitStack() as held:
+                try:
+                    reply = await self._answer(request, route, record, held, overridden=overridden)
+                except errors.ApiError as error:
+                    reply = failure(error)
+                if record.method not in UNCOUNTED:
+                    await self._delay(started, reply)
+                return await self._send(request, reply, record)
+        finally:
+            self.statistics.end(record)
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        route: Route | None,
+        record: Record,
+        held: ExitStack,
+        *,
+        overridden: bool,
+    ) -> Reply:
+        """The reply of a request; takes a slot for it into `held`."""
+        body = await self._body(request)
+        if route is None:
+            raise errors.method_not_found(request.raw_path.partition("?")[0])
+        if route.method == "token":
+            return await self._token(request, body, record)
+        query = dict(parse_qsl(body.decode() if overridden else request.raw_path.partition("?")[2]))
+        if route.method not in UNCOUNTED:
+            record.project = self._admit(request, route, held, record.host)
+        reply = await self.faults.answer(route, record, request)
+        if reply is None:
+            reply = self.service.call(route, query, b"" if overridden else body, record)
+            reply = self.faults.transform(route, record, reply)
+        if record.project == projects.RESTRICTED or self.settings.restricted:
+            reply.headers[RESTRICTED_HEADER] = "parallelism_restricted=true"
+        return reply
+
+    def _admit(self, request: web.BaseRequest, route: Route, held: ExitStack, host: str) -> str:
+        """Credentials, project and quota, in this order; the project that pays."""
+        required = self.settings.auth == "required"
+        token = self.authority.check(request.headers.get("Authorization"), required=required)
+        project = projects.payer(token, request.headers.get("X-Goog-User-Project"), route.project)
+        for named in {project, route.project or project} - {projects.LEGACY}:
+            projects.check(named)
+        if route.method in ("image.computePixels", "value.compute", "thumbnails.create"):
+            projects.check_computations(project)
+        held.enter_context(self.quotas.slot(host, project))
+        self.statistics.note_in_flight(host, project, self.quotas.in_flight[host, project])
+        return project
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The request's body, refused above the limit (E9)."""
+        if not request.body_exists:
+            return b""
+        limit = self.service.limits.payload_bytes
+        chunks, total = [], 0
+        async for chunk in request.content.iter_any():
+            total += len(chunk)
+            if total <= limit:
+                chunks.append(chunk)
+            elif total > DISCARD_BYTES:
+                break
+        if total > limit:
+            raise errors.payload_too_large(limit)
+        return b"".join(chunks)
+
+    async def _token(self, request: web.BaseRequest, body: bytes, record: Record) -> Reply:
+        """The token endpoint."""
+        reply = await self.faults.answer(Route("token"), record, request)
+        if reply is not None:
+            return reply
+        try:
+            form = dict(parse_qsl(body.decode("latin-1")))
+            return document(self.authority.grant(form, f"http://{request.host}/token"))
+        except GrantError as error:
+            return document(error.document, 400)
+
+    async def _delay(self, started: float, reply: Reply) -> None:
+        """Wait until the answer is due: the base latency and what its size adds, from the request's arrival."""
+        settings = self.settings
+        latency = (settings.latency_ms + settings.latency_ms_per_mb * reply.length / 1e6) / 1000
+        left = started + latency - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    async def _send(self, request: web.BaseRequest, reply: Reply, record: Record) -> web.StreamResponse:
+        """Put a reply on the wire."""
+        headers = {
+            "Content-Type": reply.content_type,
+            EMULATOR_HEADER: self.catalogue.data_set,
+            **reply.headers,
+        }
+        record.status = reply.status
+        if isinstance(reply.body, bytes):
+            response = web.Response(status=reply.status, body=reply.body, headers=headers)
+            await response.prepare(request)
+            await response.write_eof()
+            record.bytes, record.complete = len(reply.body), True
+            return response
+        return await self._send_stream(request, reply.body, reply.status, headers, record)
+
+    async def _send_stream(
+        self,
+        request: web.BaseRequest,
+        stream: Stream,
+        status: int,
+        headers: Mapping[str, str],
+        record: Record,
+    ) -> web.StreamResponse:
+        """Send a body while it is made."""
+        response = web.StreamResponse(status=status, headers=headers)
+        response.content_length = stream.length
+        await response.prepare(request)
+        slabs = stream.slabs()
+        while True:
+            slab: Any = await asyncio.to_thread(next, slabs, None) if stream.blocking else next(slabs, None)
+            if slab is None:
+                break
+            await response.write(slab)
+            record.bytes += len(slab)
+            if record.bytes < stream.length:
+                await asyncio.sleep(0)  # a writer that never has to wait would keep all others waiting
+        await response.write_eof()
+        record.complete = True
+        return response

@@ -1,0 +1,97 @@
+"""The API's methods on a catalogue: one call per method, knowing nothing of sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from . import errors, pixels, projects, pyramid, schema
+from .auth import Authority
+from .catalogue import Catalogue
+from .limits import Limits
+from .model import Asset, Image
+from .replies import Reply, document
+from .routing import Route
+from .settings import Settings
+from .statistics import Record
+
+PIXEL_FORMATS_REFUSED: Final = (
+    "TF_RECORD_IMAGE",
+    "ZIPPED_GEO_TIFF",
+    "ZIPPED_GEO_TIFF_PER_BAND",
+    "MULTI_BAND_IMAGE_TILE",
+)
+
+
+class Service:
+    """What answers, once a request is known to be allowed."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, authority: Authority) -> None:
+        self.catalogue = catalogue
+        self.settings = settings
+        self.authority = authority
+        self.limits = Limits()
+        self.pyramids = pyramid.Pyramids()
+
+    def call(self, route: Route, query: Mapping[str, str], body: bytes, record: Record) -> Reply:
+        """The answer of a method.
+
+        Args:
+            route: method and resource.
+            query: query parameters; of the common ones of contract §1.2 none matters.
+            body: request body as it came.
+            record: where what is asked for is noted.
+
+        Raises:
+            ApiError: for everything that is no success.
+        """
+        if route.method == "assets.get":
+            return document(self.asset(route.resource).document())
+        if route.method == "assets.getPixels":
+            return self.get_pixels(route.resource, body, record)
+        del query
+        raise errors.ApiError(501, f"Method {route.method} is not implemented by the emulator.")
+
+    def asset(self, name: str) -> Asset:
+        """The asset of that name, if it may be seen (E17, E21)."""
+        projects.check_asset(name)
+        asset = self.catalogue.get(name)
+        if asset is None:
+            raise errors.asset_not_found(name)
+        return asset
+
+    def get_pixels(self, name: str, body: bytes, record: Record) -> Reply:
+        """assets.getPixels."""
+        asked = schema.check(parse(body), schema.GET_PIXELS)
+        asset = self.asset(name)
+        if not isinstance(asset, Image):
+            raise errors.invalid_argument(f"Asset '{name}' is not an Image.")
+        request = pixels.resolve(asset, asked, self.limits)
+        record.bands = tuple(asset.bands[b].id for b in request.bands)
+        record.size = (request.grid.width, request.grid.height)
+        return self.encode(request, record)
+
+    def encode(self, request: pixels.PixelRequest, record: Record) -> Reply:
+        """The pixels of a request in the format it asks for (contract §4.5)."""
+        if request.file_format in PIXEL_FORMATS_REFUSED:
+            raise errors.invalid_argument(f"The file format '{request.file_format}' is not supported here.")
+        if request.file_format == "NPY":
+            stream = pixels.NpyStream(request, self.pyramids, self.settings)
+            if stream.placed is not None:
+                record.window = (*stream.placed, request.grid.width, request.grid.height)
+            return Reply(200, stream, self.settings.pixel_content_type)
+        raise errors.ApiError(
+            501, f"The file format {request.file_format} is not implemented by the emulator."
+        )
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """A request body as a JSON object, whatever its content type says (contract §2.1)."""
+    try:
+        parsed = json.loads(body or b"{}")
+    except ValueError as error:
+        raise errors.malformed_json(str(error)) from None
+    if not isinstance(parsed, dict):
+        raise errors.malformed_json("Root element must be a message.")
+    return parsed

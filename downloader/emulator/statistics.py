@@ -1,0 +1,124 @@
+"""What an emulator has seen: requests by kind, concurrency, starts per second, pixels served twice."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+KEPT_REQUESTS: Final = 200_000
+"""Requests remembered one by one; older ones stay only in the counts."""
+
+
+@dataclass(slots=True)
+class Record:
+    """One request."""
+
+    number: int
+    """Counting from 1 since the last reset."""
+    at_s: float
+    """Arrival, in seconds since the last reset."""
+    method: str
+    resource: str
+    host: str
+    """`standard` or `high-volume`."""
+    project: str | None = None
+    status: int | None = None
+    """None while under way, and when the connection ended without an answer."""
+    complete: bool = False
+    """Whether the whole answer was handed to the socket."""
+    fault: str | None = None
+    """Name of the fault that struck it."""
+    bands: tuple[str, ...] | None = None
+    window: tuple[int, int, int, int] | None = None
+    """Column, row, width, height in native pixels of the first band, when the grid lies on its lattice."""
+    size: tuple[int, int] | None = None
+    """Width and height of the grid asked."""
+    bytes: int = 0
+    """Body bytes sent."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Request headers, without Authorization."""
+
+    def document(self) -> dict[str, Any]:
+        """The record as JSON."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass
+class Statistics:
+    """Counts since the last reset."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """429 answers by kind of method."""
+    faults: Counter[str] = field(default_factory=Counter)
+    served: Counter[tuple[str, tuple[str, ...], tuple[int, int, int, int]]] = field(default_factory=Counter)
+    """Complete successful pixel answers by asset, bands and window."""
+    pixel_bytes: int = 0
+    max_in_flight: Counter[str] = field(default_factory=Counter)
+    """Greatest number in flight by host and project; `total` over all."""
+    started: float = field(default_factory=time.monotonic)
+    records: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT_REQUESTS))
+    in_flight: int = 0
+    _second: deque[float] = field(default_factory=deque)
+    max_starts_per_s: int = 0
+    """Most API requests that arrived within any one second."""
+    last: int = 0
+
+    def begin(self, method: str, resource: str, host: str, headers: dict[str, str]) -> Record:
+        """Note the arrival of a request."""
+        now = time.monotonic()
+        self.last += 1
+        record = Record(self.last, now - self.started, method, resource, host, headers=headers)
+        self.records.append(record)
+        self.requests[method] += 1
+        self._second.append(now)
+        while self._second[0] <= now - 1:
+            self._second.popleft()
+        self.max_starts_per_s = max(self.max_starts_per_s, len(self._second))
+        self.in_flight += 1
+        self.max_in_flight["total"] = max(self.max_in_flight["total"], self.in_flight)
+        return record
+
+    def end(self, record: Record) -> None:
+        """Note the end of a request, whether it was answered or not."""
+        self.in_flight -= 1
+        if record.status is not None:
+            self.statuses[record.status] += 1
+        if record.status == 429:
+            self.refusals[record.method] += 1
+        if record.fault is not None:
+            self.faults[record.fault] += 1
+        if record.complete and record.status == 200 and record.bands is not None:
+            self.pixel_bytes += record.bytes
+            if record.window is not None and record.fault is None:
+                self.served[record.resource, record.bands, record.window] += 1
+
+    def note_in_flight(self, host: str, project: str, count: int) -> None:
+        """Note how many requests of a project are in flight on a host."""
+        key = f"{host} {project}"
+        self.max_in_flight[key] = max(self.max_in_flight[key], count)
+
+    def document(self) -> dict[str, Any]:
+        """The counts as JSON."""
+        elapsed = time.monotonic() - self.started
+        served = self.served.values()
+        return {
+            "elapsed_s": elapsed,
+            "requests": dict(self.requests),
+            "statuses": {str(code): n for code, n in sorted(self.statuses.items())},
+            "refused_429": dict(self.refusals),
+            "faults": dict(self.faults),
+            "in_flight": self.in_flight,
+            "max_in_flight": dict(self.max_in_flight),
+            "max_starts_per_s": self.max_starts_per_s,
+            "starts_per_s": sum(self.requests.values()) / elapsed if elapsed > 0 else 0.0,
+            "pixels": {
+                "served": sum(served),
+                "distinct": len(served),
+                "repeated": sum(served) - len(served),
+                "bytes": self.pixel_bytes,
+            },
+        }

@@ -251,17 +251,20 @@ async def _endpoint(job: Job) -> AsyncIterator[tuple[str, str, str | None]]:
 
     endpoint = job.service.endpoint
     if endpoint == "emulator":
-        from downloader.emulator.launch import EmulatorProcess
+        from downloader.emulator.launch import EmulatorProcess, LaunchError, arguments
 
         settings = job.service.emulator
-        process = EmulatorProcess(
-            rasters={asset: str(job.resolve(file)) for asset, file in settings.rasters.items()},
-            latency_ms=settings.latency * 1000,
-            latency_ms_per_mb=settings.latency_per_mb * 1000,
+        switches = arguments(
+            rasters={asset: job.resolve(file) for asset, file in settings.rasters.items()},
+            latency_ms=settings.latency * 1000 or None,
+            latency_ms_per_mb=settings.latency_per_mb * 1000 or None,
         )
-        await anyio.to_thread.run_sync(process.__enter__)
         try:
-            yield process.url, process.url, str(process.key_file)
+            process = await anyio.to_thread.run_sync(lambda: EmulatorProcess(switches, control=False))
+        except LaunchError as error:
+            raise JobError(f"service.emulator: {error}") from error
+        try:
+            yield process.url, process.high_volume_url, str(process.key_file)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(process.close)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import anyio
 import numpy as np
@@ -20,6 +21,7 @@ from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
 from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError
+from downloader.flow.limiter import CANCELLED
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from downloader.outcome import Failed, Outcome, Split, Stored
@@ -29,6 +31,14 @@ from downloader.seams import Clock, Limiter, Mosaic, PixelSource, Progress
 from downloader.stop import GRACE_S, Stop
 
 __all__ = ["Parts", "Share", "work"]
+
+T = TypeVar("T")
+
+_ENDS = frozenset({Action.FAIL_JOB, Action.FAIL_ASSET})
+"""Ends a job of one image."""
+
+_CANCELLED = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
+_SPLIT_AHEAD = FetchProblem(Action.SPLIT, "split ahead", "the service refused requests of this size before")
 
 _PATIENCE_S = 1.0
 """How long an idle pool waits for a shard to finish by itself before it is committed as far as it is."""
@@ -104,6 +114,10 @@ class _Worker:
     exhausted: bool = False
     """Whether the producer has handed out everything."""
     idle: int = 0
+    ended: bool = False
+    """Whether an answer said that nothing can succeed any more."""
+    waits: set[anyio.CancelScope] = field(default_factory=set)
+    """Waits that end when the run drains."""
     answers: MemoryBudget = field(init=False)
     held: MemoryBudget = field(init=False)
     requests: int = 0
@@ -226,7 +240,10 @@ class _Worker:
 
     async def _fetch_loop(self, pool: TaskGroup) -> None:
         while (request := await self._next()) is not None:
-            outcome = await self._attempt(request)
+            try:
+                outcome = await self._attempt(request)
+            except _NotStarted:
+                return
             self.parts.progress.outcome(outcome)
             shard = self.open[request.shard]
             if isinstance(outcome, Split):
@@ -258,19 +275,11 @@ class _Worker:
 
     async def _attempt(self, request: Request) -> Outcome:
         """One request to its end: pixels placed, parts to queue, or a recorded failure."""
-        group = self.share.plan.group(request.shard.group)
-        nbytes = weight(group, request)
-        if self.learned is not None and nbytes > self.learned and (parts := halves(group, request)):
-            known = FetchProblem(
-                Action.SPLIT,
-                "split ahead",
-                f"the service answers no more than {self.learned:,} bytes at once",
-            )
-            return Split(request, known, parts, attempts=0)
+        nbytes = weight(self.share.plan.group(request.shard.group), request)
         reserved = min(nbytes, self.answers.limit)
         await self.answers.reserve(reserved)
         try:
-            pixels, seconds, attempts = await self._fetch(request)
+            pixels, seconds, attempts = await self._fetch(request, nbytes)
             await self.parts.mosaic.place(request, pixels)
         except TileError as error:
             return self._failed(request, error.problem)
@@ -278,24 +287,28 @@ class _Worker:
             self.answers.release(reserved)
         return Stored(request, nbytes, seconds, attempts)
 
-    async def _fetch(self, request: Request) -> tuple[NDArray[np.void], float, int]:
+    async def _fetch(self, request: Request, nbytes: int) -> tuple[NDArray[np.void], float, int]:
         parts = self.parts
         wanted = self.share.plan.pixel_request(request)
+        can_split = bool(halves(self.share.plan.group(request.shard.group), request))
         seconds = 0.0
 
         async def call() -> NDArray[np.void]:
             nonlocal seconds
-            ticket = await parts.limiter.acquire()
+            ticket = await self._unless_draining(parts.limiter.acquire)
             begun = parts.clock.now()
-            problem: FetchProblem | None = FetchProblem(
-                Action.RETRY, "cancelled", "the request was cancelled"
-            )
+            problem: FetchProblem | None = _CANCELLED
             try:
+                if self.ended:
+                    raise _NotStarted  # noqa: TRY301  # the finally below gives the ticket back
+                if can_split and self.learned is not None and nbytes > self.learned:
+                    raise TileError(_SPLIT_AHEAD)
                 parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
                 pixels = await parts.source.fetch(wanted)
                 problem = None
             except TileError as error:
-                problem = error.problem
+                problem = error.problem if error.problem is not _SPLIT_AHEAD else _CANCELLED
+                self.ended |= problem.action in _ENDS
                 raise
             finally:
                 seconds += parts.clock.now() - begun
@@ -306,20 +319,32 @@ class _Worker:
             parts.progress.retried(request, problem, attempt)
 
         pixels, attempts = await persist(
-            call, self.share.policy, parts.budget, parts.clock, parts.rng, retried
+            call, self.share.policy, parts.budget, _WorkerClock(self), parts.rng, retried, can_split=can_split
         )
         return pixels, seconds, attempts
 
     def _failed(self, request: Request, problem: FetchProblem) -> Outcome:
         group = self.share.plan.group(request.shard.group)
-        if problem.action in {Action.FAIL_JOB, Action.FAIL_ASSET}:
+        if problem.action in _ENDS:
             raise problem.ends_with(f"{problem.message} (at {request})")
         if problem.action is Action.SPLIT and (parts := halves(group, request)):
-            half = max(weight(group, part) for part in parts)
-            self.learned = half if self.learned is None else min(self.learned, half)
-            return Split(request, problem, parts)
+            if problem is not _SPLIT_AHEAD:
+                half = max(weight(group, part) for part in parts)
+                self.learned = half if self.learned is None else min(self.learned, half)
+            return Split(request, problem, parts, attempts=0 if problem is _SPLIT_AHEAD else 1)
         self.parts.mosaic.fail(request, problem)
         return Failed(request, problem)
+
+    async def _unless_draining(self, wait: Callable[[], Awaitable[T]]) -> T:
+        """The result of a wait that a drain cuts short: nothing that waits to start is started any more."""
+        with anyio.CancelScope() as scope:
+            self.waits.add(scope)
+            try:
+                if not self.parts.stop.drain.is_set():
+                    return await wait()
+            finally:
+                self.waits.discard(scope)
+        raise _NotStarted
 
     # Committing --------------------------------------------------------------------------------------------
 
@@ -348,6 +373,8 @@ class _Worker:
     async def _watch_stop(self, everything: anyio.CancelScope) -> None:
         await self.parts.stop.drain.wait()
         self._notify()
+        for scope in self.waits:
+            scope.cancel()
         with anyio.move_on_after(GRACE_S):
             await self.parts.stop.now.wait()
         everything.cancel()
@@ -355,6 +382,23 @@ class _Worker:
     def _notify(self) -> None:
         changed, self.changed = self.changed, anyio.Event()
         changed.set()
+
+
+class _NotStarted(Exception):  # noqa: N818  # no error: the run drains, and a request that had not started stays undone
+    pass
+
+
+class _WorkerClock:
+    """The clock of one worker's retries, whose sleep ends with the run."""
+
+    def __init__(self, worker: _Worker) -> None:
+        self._worker = worker
+
+    def now(self) -> float:
+        return self._worker.parts.clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._worker._unless_draining(lambda: self._worker.parts.clock.sleep(seconds))  # noqa: SLF001
 
 
 def _first(error: BaseException) -> BaseException:

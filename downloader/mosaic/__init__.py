@@ -1,0 +1,11 @@
+"""The mosaic: one Zarr v3 hierarchy on disk, its ledger, its lock, and the way to read it.
+
+What is imported from here loads neither zarr nor xarray nor pyproj; they come when a mosaic is opened.
+"""
+
+from downloader.mosaic.opening import existing_sides, open_for_writing, read_identity
+from downloader.mosaic.settings import MosaicSettings
+from downloader.mosaic.state import Counts
+from downloader.mosaic.writer import ZarrMosaic
+
+__all__ = ["Counts", "MosaicSettings", "ZarrMosaic", "existing_sides", "open_for_writing", "read_identity"]

@@ -1,0 +1,113 @@
+"""How one chunk of pixels becomes bytes, and what the array's metadata says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["CRC_BYTES", "ChunkCodec", "crc32c"]
+
+CRC_BYTES: Final = 4
+"""Length of a crc32c at the end of a chunk or an index, little-endian."""
+
+_OVERHEAD: Final = 16 + CRC_BYTES
+"""What Blosc's header adds to pixels that do not compress, and the checksum."""
+
+Buffer = bytes | memoryview | np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@lru_cache(maxsize=1)
+def _crc_function() -> Callable[[object], int]:
+    import google_crc32c
+
+    function: Callable[[object], int] = google_crc32c.value
+    return function
+
+
+def crc32c(data: Buffer) -> int:
+    """The CRC-32C of `data`; the C library takes only read-only buffers, so a view must be of one."""
+    return _crc_function()(data)
+
+
+@dataclass(frozen=True)
+class ChunkCodec:
+    """The codecs of one chunk: little-endian bytes, a compressor, and a checksum where the profile has one."""
+
+    compressor: str
+    """`lz4`, `zstd` or `none`, as `MosaicSettings` says."""
+    checksum: bool
+    """Whether a crc32c follows the compressed bytes."""
+
+    @cached_property
+    def _compressor(self) -> Any:  # noqa: ANN401 - numcodecs is untyped
+        import numcodecs
+
+        if self.compressor == "lz4":
+            return numcodecs.Blosc(cname="lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
+        return numcodecs.Zstd(level=1)
+
+    def encode(self, chunk: NDArray[np.generic]) -> bytes:
+        """The bytes of a C-contiguous, little-endian array."""
+        data: bytes = chunk.tobytes() if self.compressor == "none" else self._compressor.encode(chunk)
+        return data + crc32c(data).to_bytes(CRC_BYTES, "little") if self.checksum else data
+
+    def decode(
+        self, data: Buffer, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+    ) -> NDArray[np.generic]:
+        """The array that `encode` made these bytes of.
+
+        Raises:
+            ValueError: the bytes are damaged.
+        """
+        body = np.frombuffer(data, np.uint8)
+        if self.checksum:
+            if not self.intact(data):
+                raise ValueError("the chunk's checksum does not match")
+            body = body[:-CRC_BYTES]
+        if self.compressor != "none":
+            try:
+                body = np.frombuffer(self._compressor.decode(body), np.uint8)
+            except RuntimeError as error:
+                raise ValueError(f"the chunk does not decompress: {error}") from error
+        return body.view(dtype).reshape(shape)
+
+    def intact(self, data: Buffer) -> bool:
+        """Whether the checksum at the end of an encoded chunk is right; True where the profile has none."""
+        if not self.checksum:
+            return True
+        view = np.frombuffer(data, np.uint8)
+        return view.size > CRC_BYTES and crc32c(view[:-CRC_BYTES]) == int.from_bytes(
+            view[-CRC_BYTES:].tobytes(), "little"
+        )
+
+    def bound(self, nbytes: int) -> int:
+        """The most bytes that a chunk of `nbytes` bytes of pixels takes."""
+        return nbytes + _OVERHEAD + nbytes // 255
+
+    def to_json(self, dtype: np.dtype[np.generic]) -> list[dict[str, object]]:
+        """The codecs as Zarr v3's metadata names them, written as zarr-python writes them."""
+        codecs: list[dict[str, object]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+        if dtype.itemsize == 1:
+            codecs = [{"name": "bytes"}]
+        if self.compressor == "lz4":
+            configuration = {
+                "typesize": dtype.itemsize,
+                "cname": "lz4",
+                "clevel": 5,
+                "shuffle": "bitshuffle",
+                "blocksize": 0,
+            }
+            codecs.append({"name": "blosc", "configuration": configuration})
+        elif self.compressor == "zstd":
+            codecs.append({"name": "zstd", "configuration": {"level": 1, "checksum": False}})
+        if self.checksum:
+            codecs.append({"name": "crc32c"})
+        return codecs

@@ -1,0 +1,70 @@
+"""The arrays `x` and `y`: pixel centres, computed from the lattice's own origin and written chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from downloader.mosaic.georeferencing import centres
+from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.store import Store
+
+__all__ = ["CoordinateWriter", "chunk_length"]
+
+_CHUNK: Final = 65_536
+_DONE: Final = ".downloader/coordinates"
+
+
+def chunk_length(length: int) -> int:
+    """Values in one chunk of an axis of `length` pixels."""
+    return min(length, _CHUNK)
+
+
+class CoordinateWriter:
+    """Writes what is not written yet; a run that was killed in between is finished by the next."""
+
+    def __init__(self, store: Store, layouts: tuple[GroupLayout, ...]) -> None:
+        self._store = store
+        self._todo = self._missing(layouts)
+        self._batch: list[tuple[str, bytes]] = []
+
+    def write(self, most: int) -> bool:
+        """Write the next `most` chunks; whether all are written and durable. Safe to repeat when it raises OSError."""
+        self._batch = self._batch or list(islice(self._todo, most))
+        for key, data in self._batch:
+            self._store.put(key, [data])
+        self._store.flush(key for key, _ in self._batch)
+        done = len(self._batch) < most
+        if done:
+            self._store.put(_DONE, [b"{}"])
+        self._batch = []
+        return done
+
+    def _missing(self, layouts: tuple[GroupLayout, ...]) -> Iterator[tuple[str, bytes]]:
+        # Without the marker nobody knows whether the chunks outlived a loss of power: all are written again.
+        marked = any(key == _DONE for key, _ in self._store.list(".downloader"))
+        for layout in layouts:
+            grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
+            if grid.transform.is_sheared:
+                continue
+            t = lattice.transform
+            axes = (
+                ("y", t.scale_y, t.translate_y, window.row, grid.height),
+                ("x", t.scale_x, t.translate_x, window.column, grid.width),
+            )
+            for axis, scale, translate, first, length in axes:
+                folder = f"{layout.prefix}{axis}/c"
+                there = {key for key, size in self._store.list(folder) if size} if marked else set()
+                step = chunk_length(length)
+                for number in range(-(-length // step)):
+                    key = f"{folder}/{number}"
+                    if key in there:
+                        continue
+                    begin = number * step
+                    chunk = np.full(step, np.nan, "<f8")
+                    count = min(step, length - begin)
+                    chunk[:count] = centres(scale, translate, first + begin, count)
+                    yield key, layout.codec.encode(chunk)

@@ -1,0 +1,42 @@
+"""Names of arrays: a band's own name wherever that is safe in a path and free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = ["RESERVED", "array_names"]
+
+RESERVED: Final = frozenset({"x", "y", "time", "sample", "image_id", "spatial_ref", "coverage", "zarr.json"})
+"""What the mosaic itself has in a group."""
+
+_LONGEST: Final = 120
+"""File systems take 255 bytes; the index of a chunk and a staging suffix need few of them."""
+
+
+def array_names(bands: Iterable[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Band id → array name, different also where a file system does not tell upper from lower case.
+
+    Args:
+        bands: ids as the service spells them.
+        known: names that an existing mosaic gave; they stay.
+    """
+    names = dict(known or {})
+    taken = {name.casefold() for name in names.values()} | RESERVED
+    bands = [band for band in bands if band not in names]
+    # A band that can keep its own name keeps it, whatever stands before it in the list.
+    for band in sorted(bands, key=lambda band: _safe(band) != band):
+        name = _safe(band)
+        if name != band:
+            name += "_"
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        names[band] = name
+    return names
+
+
+def _safe(band: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", band)[:_LONGEST]
+    return re.sub(r"^(\.|__)[._]*", "", name)

@@ -1,0 +1,165 @@
+"""What is durably stored, in memory: a bit for each tile and band, and the few that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.plan import Group, ShardKey, TileKey
+
+__all__ = ["Counts", "FailedTiles", "GroupState", "bits", "combine"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTiles:
+    """Tiles of one shard that could not be had, for one cause."""
+
+    tiles: int
+    """Bits of the shard's slots."""
+    bands: frozenset[int]
+    """Indices into the group's bands."""
+    cause: str
+    """The problem's short stable name."""
+    message: str
+    """The problem's readable line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tiles of a group; a tile is stored when all its bands are, failed when one that is not stored failed."""
+
+    tiles: int
+    stored: int
+    failed: int
+
+    @property
+    def missing(self) -> int:
+        """Neither stored nor failed."""
+        return self.tiles - self.stored - self.failed
+
+
+class GroupState:
+    """The bits of one group. Memory is touched only where something was stored."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        tiling = group.tiling
+        self._words = -(-tiling.slots // 64)
+        self.masks: NDArray[np.uint64] = np.zeros((tiling.shards, len(group.bands), self._words), "<u8")
+        """(shards, bands, words): the slots stored, lowest bit first."""
+        self.failed: dict[int, tuple[FailedTiles, ...]] = {}
+        """Shard's number → what failed in it."""
+        self._stored = 0
+        self._failed = 0
+
+    def index(self, key: ShardKey) -> int:
+        """A shard's number."""
+        return self.group.tiling.shard_index(key.slice, key.row, key.column)
+
+    def stored(self, index: int) -> list[int]:
+        """Bits of the slots stored, band by band."""
+        row = self.masks[index]
+        if self._words == 1:
+            return [int(word) for word in row[:, 0]]
+        return [int.from_bytes(band.tobytes(), "little") for band in row]
+
+    def missing(self, key: ShardKey) -> dict[int, int]:
+        """Band index → bits of the tiles not stored; empty for a shard that is done."""
+        full = self.group.full_mask(key)
+        lacks = {band: full & ~mask for band, mask in enumerate(self.stored(self.index(key)))}
+        return {band: mask for band, mask in lacks.items() if mask}
+
+    def update(
+        self, index: int, stored: Mapping[int, int], failed: tuple[FailedTiles, ...] | None = None
+    ) -> None:
+        """Set the slots stored of some bands, and what failed; None leaves the failures as they are."""
+        self._count(index, -1)
+        for band, mask in stored.items():
+            self.set_mask(index, band, mask)
+        if failed is not None:
+            if failed:
+                self.failed[index] = failed
+            else:
+                self.failed.pop(index, None)
+        self._count(index, +1)
+
+    def set_mask(self, index: int, band: int, mask: int) -> None:
+        """Set the slots stored of one band without counting; `recount` follows."""
+        self.masks[index, band] = np.frombuffer(mask.to_bytes(self._words * 8, "little"), "<u8")
+
+    def recount(self) -> None:
+        """Count anew after `masks` were set directly."""
+        self._stored = self._failed = 0
+        for index in np.flatnonzero(self.masks.any(axis=(1, 2))).tolist():
+            self._stored += self.complete(index).bit_count()
+        for index in self.failed:
+            self._failed += self.failed_mask(index).bit_count()
+
+    def complete(self, index: int) -> int:
+        """Bits of the tiles of which all bands are stored."""
+        together = -1
+        for mask in self.stored(index):
+            together &= mask
+        return together & self.group.tiling.full_mask(*self.group.tiling.shard_at(index))
+
+    def failed_mask(self, index: int) -> int:
+        """Bits of the tiles of which a band failed and is still not stored."""
+        causes = self.failed.get(index)
+        if not causes:
+            return 0
+        stored = self.stored(index)
+        mask = 0
+        for cause in causes:
+            for band in cause.bands:
+                mask |= cause.tiles & ~stored[band]
+        return mask & self.group.tiling.full_mask(*self.group.tiling.shard_at(index))
+
+    def counts(self) -> Counts:
+        """Tiles stored and failed; kept up to date, not counted."""
+        return Counts(self.group.tiling.tiles, self._stored, self._failed)
+
+    def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
+        """(tile, bands, cause, message) of every tile that failed."""
+        for index, causes in sorted(self.failed.items()):
+            stored = self.stored(index)
+            shard = self.group.tiling.shard_at(index)
+            for cause in causes:
+                for slot in bits(cause.tiles):
+                    bands = [b for b in sorted(cause.bands) if not stored[b] >> slot & 1]
+                    if bands:
+                        key = TileKey(self.group.name, *self.group.tiling.tile_at(shard, slot))
+                        yield key, tuple(self.group.bands[b].id for b in bands), cause.cause, cause.message
+
+    def _count(self, index: int, sign: int) -> None:
+        self._stored += sign * self.complete(index).bit_count()
+        self._failed += sign * self.failed_mask(index).bit_count()
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Numbers of the bits set, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def combine(
+    old: tuple[FailedTiles, ...], new: tuple[FailedTiles, ...], stored: list[int]
+) -> tuple[FailedTiles, ...]:
+    """What failed in a shard, after more failed and more was stored: the last cause of each tile and band."""
+    causes: dict[tuple[int, int], tuple[str, str]] = {}
+    for failed in (*old, *new):
+        for band in failed.bands:
+            for slot in bits(failed.tiles & ~stored[band]):
+                causes[slot, band] = (failed.cause, failed.message)
+    tiles: dict[tuple[str, str, int], set[int]] = {}
+    for (slot, band), (cause, message) in causes.items():
+        tiles.setdefault((cause, message, slot), set()).add(band)
+    masks: dict[tuple[str, str, frozenset[int]], int] = {}
+    for (cause, message, slot), bands in tiles.items():
+        where = (cause, message, frozenset(bands))
+        masks[where] = masks.get(where, 0) | 1 << slot
+    return tuple(FailedTiles(mask, bands, cause, message) for (cause, message, bands), mask in masks.items())

@@ -1,0 +1,295 @@
+"""Where a mosaic's objects live: whole objects under keys, on a disk or in a bucket.
+
+Every call is synchronous and meant for a worker thread. An object appears whole or not at all: on a disk by a
+staging file and a rename, in a bucket by its PUT. Errors are `OSError`s with an errno, whatever store they come from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from downloader.mosaic.codec import Buffer
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["BucketStore", "DiskStore", "Store"]
+
+_STAGED = re.compile(r"#\d+$")
+_OS_ERROR = re.compile(r"os error (\d+)")
+
+
+class Store(Protocol):
+    """Objects under keys such as `10m/B2/c/0/3`."""
+
+    @property
+    def name(self) -> str:
+        """Path or URL of the mosaic, for messages."""
+        ...
+
+    def get(self, key: str) -> Buffer:
+        """The whole object. Raises FileNotFoundError."""
+        ...
+
+    def get_range(self, key: str, start: int, end: int) -> Buffer:
+        """Bytes `start` to before `end` of the object. Raises FileNotFoundError."""
+        ...
+
+    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
+        """The object becomes the buffers one after the other, whole and at once."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put the object unless there is one; whether it was put."""
+        ...
+
+    def append(self, key: str, data: bytes) -> None:
+        """Add to the end of a log and make it durable."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove objects; those that are not there are no error."""
+        ...
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove all objects below `prefix`."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(key, length in bytes) of each object in the folder `prefix`, however deep; nothing where it is none."""
+        ...
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """Return when these objects would survive a loss of power."""
+        ...
+
+    def sweep(self) -> int:
+        """Remove what interrupted writers left behind; only under the lock. Returns how many files."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Room left; None where nobody knows."""
+        ...
+
+
+class BucketStore:
+    """A Store over any store of obstore: memory, S3, Google Cloud Storage, Azure."""
+
+    def __init__(self, objects: ObjectStore, name: str) -> None:
+        self._objects = objects
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """See `Store`."""
+        return self._name
+
+    def get(self, key: str) -> Buffer:
+        """See `Store`."""
+        import obstore
+
+        with _os_errors(key):
+            return memoryview(obstore.get(self._objects, key).bytes())
+
+    def get_range(self, key: str, start: int, end: int) -> Buffer:
+        """See `Store`."""
+        import obstore
+
+        with _os_errors(key):
+            return memoryview(obstore.get_range(self._objects, key, start=start, end=end))
+
+    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
+        """See `Store`. A list of buffers goes through without being joined first: a quarter of the time."""
+        import obstore
+
+        pieces: Any = list(buffers)
+        with _os_errors(key):
+            obstore.put(self._objects, key, pieces, use_multipart=False)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """See `Store`."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with _os_errors(key):
+            try:
+                obstore.put(self._objects, key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def append(self, key: str, data: bytes) -> None:
+        """See `Store`. Buckets cannot append: each piece is an object of its own, numbered in its name."""
+        number = sum(1 for _ in self.list(key))
+        while not self.create(f"{key}/{number:09d}", data):
+            number += 1
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store`."""
+        import obstore
+
+        for key in keys:
+            with contextlib.suppress(FileNotFoundError), _os_errors(key):
+                obstore.delete(self._objects, key)
+
+    def delete_folder(self, prefix: str) -> None:
+        """See `Store`."""
+        self.delete([key for key, _ in self.list(prefix)])
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Store`."""
+        import obstore
+
+        with _os_errors(prefix):
+            for batch in obstore.list(self._objects, prefix or None):
+                for meta in batch:
+                    yield meta["path"], meta["size"]
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """See `Store`. A bucket's acknowledgement is durable."""
+
+    def sweep(self) -> int:
+        """See `Store`. A bucket shows no half-written objects."""
+        return 0
+
+    def free_bytes(self) -> int | None:
+        """See `Store`."""
+        return None
+
+
+class DiskStore(BucketStore):
+    """A Store in a folder of a local disk."""
+
+    def __init__(self, path: str | Path, *, durable: bool = True) -> None:
+        from obstore.store import LocalStore
+
+        self.path = Path(path)
+        super().__init__(LocalStore(self.path, mkdir=False), str(path))
+        self._durable = durable
+        self._synced: set[Path] = set()
+
+    def append(self, key: str, data: bytes) -> None:
+        """See `Store`. A line that does not fit on the disk is taken back, so that the next one stands alone."""
+        path = self.path / key
+        fresh = not path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                if self._durable:
+                    _sync(descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+        if fresh and self._durable:
+            self._flush_folders({path.parent})
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Store`. Twice as fast as obstore's, which makes a dict with times and tags of every file."""
+        folders = [str(self.path / prefix)]
+        cut = len(str(self.path)) + 1
+        while folders:
+            try:
+                entries = os.scandir(folders.pop())
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            with entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif not _STAGED.search(entry.name):
+                        with contextlib.suppress(FileNotFoundError):
+                            yield entry.path[cut:], entry.stat().st_size
+
+    def delete_folder(self, prefix: str) -> None:
+        """See `Store`."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.path / prefix)
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """See `Store`. Each file, then the folders that name it: a rename is durable only with its folder."""
+        if not self._durable:
+            return
+        folders = set()
+        for key in keys:
+            path = self.path / key
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
+            folders.add(path.parent)
+        self._flush_folders(folders)
+
+    def sweep(self) -> int:
+        """See `Store`. obstore stages an object as `name#1` beside it."""
+        swept = 0
+        folders = [str(self.path)]
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif _STAGED.search(entry.name):
+                        os.unlink(entry.path)  # noqa: PTH108 - no Path for each of 10⁶ entries
+                        swept += 1
+        return swept
+
+    def free_bytes(self) -> int | None:
+        """See `Store`."""
+        return shutil.disk_usage(self.path).free
+
+    def _flush_folders(self, folders: set[Path]) -> None:
+        for folder in folders:
+            _sync_folder(folder)
+            above = folder
+            while above != self.path and above not in self._synced:
+                self._synced.add(above)
+                above = above.parent
+                _sync_folder(above)
+
+
+def _sync(descriptor: int) -> None:
+    # macOS's fsync leaves the drive's own cache alone; this one does not (fcntl(2) there).
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        fcntl.fcntl(descriptor, full)
+    else:
+        os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _os_errors(key: str) -> Iterator[None]:
+    """Errors of obstore as `OSError`, with the errno that its text quotes."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except BaseError as error:
+        text = str(error).split("\n", 1)[0]
+        found = _OS_ERROR.search(str(error))
+        number = int(found.group(1)) if found else errno.EIO
+        raise OSError(number, text, key) from error

@@ -1,0 +1,320 @@
+"""The mosaic as the engine sees it: tiles go in one by one, shards come out whole.
+
+Tiles are encoded as they arrive and kept encoded until their shard is committed. All state is guarded by thread
+locks and all of a commit happens in one worker thread, so a task cancelled at any moment leaves nothing half: the
+thread ends what it began, and the next commit finds the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from downloader.errors import FetchProblem
+from downloader.mosaic.codec import Buffer, crc32c
+from downloader.mosaic.coordinates import CoordinateWriter
+from downloader.mosaic.coverage import write_coverage
+from downloader.mosaic.faults import trying
+from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.lock import Lock
+from downloader.mosaic.scan import Scan
+from downloader.mosaic.shard import merge
+from downloader.mosaic.state import Counts, FailedTiles, GroupState, combine
+from downloader.mosaic.store import Store
+from downloader.plan import Request, ShardKey, TileKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ZarrMosaic"]
+
+
+@dataclass
+class _OpenShard:
+    """What was placed in a shard and is not committed yet."""
+
+    entries: list[dict[int, bytes]]
+    """By band: slot → encoded tile."""
+    failed: tuple[FailedTiles, ...] = ()
+    committing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the shard's objects are written: one writer an object."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.failed and not any(self.entries)
+
+
+class ZarrMosaic:
+    """A mosaic opened for writing: the seam `Mosaic`, made by `open_for_writing`."""
+
+    def __init__(
+        self,
+        store: Store,
+        layouts: tuple[GroupLayout, ...],
+        found: Scan,
+        ledger: LedgerWriter,
+        lock: Lock,
+        coordinates: CoordinateWriter,
+    ) -> None:
+        self.store = store
+        self.found = found
+        """What the start found: garbage in the ledger, objects adopted, tiles lost."""
+        self._layouts = {layout.group.name: layout for layout in layouts}
+        self._states: dict[str, GroupState] = found.states
+        self._ledger = ledger
+        self._lock = lock
+        self._guard = threading.Lock()
+        self._appending = threading.Lock()
+        self._open: dict[ShardKey, _OpenShard] = {}
+        self._held = 0
+        cores = _cores()
+        self._encoders = anyio.CapacityLimiter(cores)
+        self._writers = anyio.CapacityLimiter(cores + 2)
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="coordinates")
+        self._closing = threading.Event()
+        self._coordinates: Future[None] = self._background.submit(self._write_coordinates, coordinates)
+
+    # What the engine asks.
+
+    def missing(self, key: ShardKey) -> Mapping[int, int]:
+        """Band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
+        return self._states[key.group].missing(key)
+
+    def counts(self) -> dict[str, Counts]:
+        """Group → its tiles, of those stored and failed; kept up to date, so asking is free."""
+        return {name: state.counts() for name, state in self._states.items()}
+
+    def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
+        """(tile, bands, cause, message) of every tile on record as failed."""
+        for state in self._states.values():
+            yield from state.failures()
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of encoded tiles that wait for their shard's commit."""
+        return self._held
+
+    @property
+    def open_shards(self) -> tuple[ShardKey, ...]:
+        """Shards that hold what is not committed yet."""
+        with self._guard:
+            return tuple(self._open)
+
+    def shard_bytes(self, key: ShardKey) -> int:
+        """The most memory that a shard takes from its first tile to the end of its commit.
+
+        All its tiles encoded, incompressible, and one band's object as it was, which a top-up reads.
+        """
+        layout = self._layouts[key.group]
+        tiling = layout.group.tiling
+        tiles = layout.group.full_mask(key).bit_count()
+        sizes = [layout.codec.bound(tiling.tile**2 * band.dtype.itemsize) for band in layout.group.bands]
+        return tiles * (sum(sizes) + max(sizes)) + 16 * tiling.slots
+
+    # What the engine does.
+
+    async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
+        """Encode the tiles of `request` off the loop and keep them until their shard is committed.
+
+        Args:
+            request: what was asked for.
+            pixels: (height, width) of its window, structured; fields are its bands in order. Not kept.
+
+        Raises:
+            ValueError: the pixels are not those of the request.
+        """
+        await anyio.to_thread.run_sync(self._place, request, pixels, limiter=self._encoders)
+
+    def fail(self, request: Request, problem: FetchProblem) -> None:
+        """Note that the tiles of `request` could not be had; saved with the shard's next commit."""
+        tiling = self._layouts[request.shard.group].group.tiling
+        mask = 0
+        for row, column in request.block:
+            mask |= 1 << tiling.slot(request.block.slice, row, column)
+        failed = FailedTiles(mask, frozenset(request.bands), problem.cause, problem.message)
+        with self._guard:
+            shard = self._shard(request.shard)
+            shard.failed = (*shard.failed, failed)
+
+    async def commit(self, key: ShardKey) -> None:
+        """Make all that was placed in the shard durable and visible; a no-op where nothing was.
+
+        What the shard's objects hold already is kept without decoding. An old tile whose checksum is wrong is
+        dropped: `missing` names it afterwards.
+
+        Raises:
+            StoppedError: the disk is full, or writing failed twice; what was placed stays placed.
+            LockedError: the mosaic was taken away from this run.
+        """
+        if key in self._open:
+            await anyio.to_thread.run_sync(self._commit, key, limiter=self._writers)
+
+    async def finish(self) -> None:
+        """Write `coverage` as the ledger has it now, and what remains of the coordinates.
+
+        Raises:
+            StoppedError: the disk is full or does not work.
+        """
+        await anyio.to_thread.run_sync(self._finish)
+
+    def close(self) -> None:
+        """Stop what runs in the background and release the lock. Commits nothing."""
+        self._closing.set()
+        self._background.shutdown(wait=True)
+        self._lock.release()
+
+    # In worker threads.
+
+    def _place(self, request: Request, pixels: NDArray[np.void]) -> None:
+        layout = self._layouts[request.shard.group]
+        group, tiling, block = layout.group, layout.group.tiling, request.block
+        names = tuple(group.bands[band].id for band in request.bands)
+        if pixels.shape != request.window.shape or pixels.dtype.names != names:
+            raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
+        side = tiling.tile
+        fields = [pixels[name] for name in names]
+        chunks = [
+            np.full((side, side), layout.fills[band], group.bands[band].dtype) for band in request.bands
+        ]
+        if any(view.dtype != chunk.dtype for view, chunk in zip(fields, chunks, strict=True)):
+            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {[c.dtype for c in chunks]}")
+        encoded: list[tuple[int, int, bytes]] = []
+        # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
+        for row, column in block:
+            top, left = (row - block.row) * side, (column - block.column) * side
+            slot = tiling.slot(block.slice, row, column)
+            for band, view, chunk in zip(request.bands, fields, chunks, strict=True):
+                part = view[top : top + side, left : left + side]
+                if part.shape != chunk.shape:
+                    chunk.fill(layout.fills[band])
+                chunk[: part.shape[0], : part.shape[1]] = part
+                encoded.append((band, slot, layout.codec.encode(chunk)))
+        with self._guard:
+            shard = self._shard(request.shard)
+            for band, slot, data in encoded:
+                self._held += len(data) - len(shard.entries[band].get(slot, b""))
+                shard.entries[band][slot] = data
+
+    def _commit(self, key: ShardKey) -> None:
+        with self._guard:
+            shard = self._open.get(key)
+        if shard is None:
+            return
+        with shard.committing:
+            with self._guard:
+                entries = [dict(slots) for slots in shard.entries]
+                failed = shard.failed
+            if not failed and not any(entries):
+                return
+            layout, state = self._layouts[key.group], self._states[key.group]
+            index = state.index(key)
+            self._lock.check()
+            needed = sum(len(data) for slots in entries for data in slots.values())
+            write = partial(self._write, layout, state, index, entries)
+            pieces = trying(self.store, str(key), needed, write)
+            stored = state.stored(index)
+            for band, piece in pieces.items():
+                stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
+            left = combine(state.failed.get(index, ()), failed, stored)
+            bands = layout.group.bands
+            line = Entry(
+                key.group,
+                (key.slice, key.row, key.column),
+                {bands[band].id: piece for band, piece in pieces.items()},
+                failures_by_name(layout.group, left),
+            )
+            trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
+            with self._guard:
+                state.update(index, {band: stored[band] for band in pieces}, left)
+                self._forget(key, shard, entries, failed)
+
+    def _write(
+        self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
+    ) -> dict[int, Piece]:
+        """Put the shard's objects and flush them; what each band has now."""
+        place = layout.group.tiling.shard_at(index)
+        slots = layout.group.tiling.slots
+        pieces: dict[int, Piece] = {}
+        written: list[str] = []
+        for band, new in enumerate(entries):
+            if not new:
+                continue
+            if layout.profile == "plain":
+                for slot, data in new.items():
+                    written.append(layout.tile_object(band, place, slot))
+                    self.store.put(written[-1], [data])
+                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in sorted(new.items()))
+                pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
+                continue
+            written.append(layout.shard_object(band, *place))
+            before = state.stored(index)[band]
+            kept = before & ~sum(1 << slot for slot in new)
+            old = self._old(written[-1]) if kept else None
+            merged = merge(old, new, slots, layout.codec)
+            self.store.put(written[-1], merged.buffers)
+            pieces[band] = Piece(merged.stored, merged.nbytes)
+        self.store.flush(written)
+        return pieces
+
+    def _old(self, key: str) -> Buffer | None:
+        try:
+            return self.store.get(key)
+        except FileNotFoundError:
+            return None
+
+    def _append(self, line: Entry) -> None:
+        with self._appending:
+            self._ledger.append(line)
+
+    def _forget(
+        self,
+        key: ShardKey,
+        shard: _OpenShard,
+        entries: list[dict[int, bytes]],
+        failed: tuple[FailedTiles, ...],
+    ) -> None:
+        """Let go of what was committed; what was placed meanwhile stays. Under the guard."""
+        for slots, committed in zip(shard.entries, entries, strict=True):
+            for slot, data in committed.items():
+                if slots.get(slot) is data:
+                    del slots[slot]
+                    self._held -= len(data)
+        shard.failed = shard.failed[len(failed) :]
+        if shard.is_empty:
+            del self._open[key]
+
+    def _finish(self) -> None:
+        self._coordinates.result()
+        for name, layout in self._layouts.items():
+            state = self._states[name]
+            needed = state.group.tiling.tiles
+            trying(self.store, "coverage", needed, partial(write_coverage, self.store, layout, state))
+
+    def _write_coordinates(self, coordinates: CoordinateWriter) -> None:
+        while not self._closing.is_set():
+            if trying(self.store, "the coordinates x and y", 1 << 20, partial(coordinates.write, 8)):
+                return
+
+    def _shard(self, key: ShardKey) -> _OpenShard:
+        """The open shard of this key. Under the guard."""
+        shard = self._open.get(key)
+        if shard is None:
+            shard = self._open[key] = _OpenShard([{} for _ in self._layouts[key.group].group.bands])
+        return shard
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -33,8 +33,9 @@ class Ticket:
 class Ceiling:
     """The number of requests that may be under way: pure state, told what happens and when.
 
-    Requests count from their start until their answer is here, which is longer than the service counts them; so a
-    429 to the request that was the 11th under way shows that ten are allowed, never fewer.
+    Requests count from their start until their answer is here, which is longer than the service counts them, and
+    they may overtake each other. So the level that a 429 shows is the larger of those at its request's start and at
+    its end: where 11 were under way, ten or more are allowed.
 
     * A 429 halves, unless it answers a step up: then the level before that step is known to be good, and the 429
       tells how much of the step was too much. The 429s of requests that started before a cut do not cut again.
@@ -79,24 +80,31 @@ class Ceiling:
             self._shown = None
             self._rise(following)
 
-    def refused(self, ticket: Ticket, following: int, now: float) -> bool:
-        """The service said that too many were under way. Returns whether not even one is allowed."""
-        self._shown = ticket.level if self._shown is None else min(self._shown, ticket.level)
+    def refused(self, ticket: Ticket, under_way: int, following: int, now: float) -> bool:
+        """The service said that too many were under way.
+
+        Args:
+            ticket: the request refused.
+            under_way: requests under way when the refusal came, itself included.
+            following: serial of the next request to start.
+            now: clock time.
+
+        Returns:
+            Whether not even one request is allowed.
+        """
+        level = max(ticket.level, under_way)
+        self._shown = level if self._shown is None else min(self._shown, level)
         if ticket.serial < self._cut:
-            self.limit = min(self.limit, self.goal)
+            self.limit = min(self.limit, max(self.goal, self._base))
             return False
-        nothing_allowed = ticket.level <= 1
-        if self._climbing and ticket.level > self._base:
-            self.limit = max(1, self._base, ticket.level - 1)
+        if self._climbing and level > self._base:
+            self.limit = max(1, self._base, min(self.limit, level - 1))
         else:
-            self.limit = max(1, min(self.limit, ticket.level) // 2)
-        self.limit = min(self.limit, self._most)
-        self._climbing = False
+            self.limit = self._base = max(1, min(self.limit, level) // 2)
         self._cut = self._changed = following
-        if self.limit < self.goal:
-            self._climbing, self._base, self._step = True, self.limit, 1
+        self._climbing, self._step = self.limit < self.goal or self.limit > self._base, 1
         self._rest(now)
-        return nothing_allowed
+        return level <= 1
 
     def forget(self, following: int) -> None:
         """What was learned no longer holds: climb from here as far as it goes."""

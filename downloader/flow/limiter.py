@@ -100,7 +100,7 @@ class AdaptiveLimiter:
         elif problem is None or problem.action not in {Action.RETRY, Action.SLOW}:
             self._answered(known, now)
         else:
-            self._failed(known, problem, now)
+            self._failed(known, problem, self.in_flight + 1, now)
         self._look_again()
 
     def restrict(self) -> None:
@@ -177,7 +177,7 @@ class AdaptiveLimiter:
         if line:
             self._notice(line)
 
-    def _failed(self, ticket: Ticket, problem: FetchProblem, now: float) -> None:
+    def _failed(self, ticket: Ticket, problem: FetchProblem, under_way: int, now: float) -> None:
         self._last_problem = problem.message
         slow = problem.action is Action.SLOW
         if problem.retry_after_s is not None:
@@ -189,7 +189,7 @@ class AdaptiveLimiter:
                 self._rate_cut = self._serial
                 self._pace.refused(now)
                 self._circuit.open(self._serial, now, _RATE_PROBE_S)
-        elif slow and self._ceiling.refused(ticket, self._serial, now):
+        elif slow and self._ceiling.refused(ticket, under_way, self._serial, now):
             self._circuit.open(self._serial, now)
         if line:
             self._notice(line)

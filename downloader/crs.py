@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     import pyproj
 
 __all__ = ["Crs"]
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+")
+
+_FIX = "use an authority code such as EPSG:32610, or WKT"
 
 # Authorities that Earth Engine knows and the PROJ database lacks (spatialreference.org, entry 6974).
 _BEYOND_PROJ = {
@@ -36,9 +41,20 @@ class Crs:
 
     @classmethod
     def parse(cls, text: str) -> Crs:
-        """A CRS from a user's text: `EPSG:32610`, any other authority code, or WKT."""
-        crs = cls(wkt=text) if "[" in text else cls(code=text.upper())
-        crs.to_pyproj()
+        """A CRS from a user's text: `EPSG:32610`, any other authority code, or WKT.
+
+        Raises:
+            JobError: PROJ does not know it, or its coordinates are not those of a map.
+        """
+        if "[" in text:
+            crs = cls(wkt=text)
+        elif _CODE.fullmatch(text.strip()):
+            crs = cls(code=text.strip().upper())
+        else:
+            raise JobError(f"unknown CRS {text!r}: {_FIX}")
+        known = crs.to_pyproj()
+        if not (known.is_geographic or known.is_projected):
+            raise JobError(f"CRS {crs} ({known.name}) is neither geographic nor projected: {_FIX}")
         return crs
 
     def to_json(self) -> dict[str, str]:
@@ -74,6 +90,8 @@ def _resolve(crs: Crs) -> pyproj.CRS:
     try:
         return pyproj.CRS.from_user_input(text)
     except CRSError as error:
-        raise JobError(
-            f"unknown CRS {crs.code or crs.wkt!r}: use an authority code such as EPSG:32610, or WKT"
-        ) from error
+        raise JobError(f"unknown CRS {_short(crs.code or crs.wkt or '')!r}: {_FIX}") from error
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+# What `__reduce__` of an error returns whose arguments are not its message: errors travel between processes.
+_Pickled = tuple[type, tuple[object, ...], dict[str, object]]
+
+
 class DownloadError(Exception):
     """Root of what this package raises. `report` is set once a run had begun."""
 
@@ -61,6 +65,10 @@ class MissingExtraError(JobError):
         super().__init__(
             f"{feature} needs packages that are not installed: pip install 'earthengine-downloader[{extra}]'"
         )
+        self._made_of = (feature, extra)
+
+    def __reduce__(self) -> _Pickled:
+        return type(self), self._made_of, self.__dict__
 
 
 class IncompleteError(DownloadError):
@@ -102,6 +110,9 @@ class InterruptedRunError(DownloadError):
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_status = 128 + signal_number
+
+    def __reduce__(self) -> _Pickled:
+        return type(self), (str(self), self.signal_number), self.__dict__
 
 
 class Action(enum.Enum):
@@ -151,6 +162,9 @@ class TileError(DownloadError):
     def __init__(self, problem: FetchProblem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+    def __reduce__(self) -> _Pickled:
+        return type(self), (self.problem,), self.__dict__
 
 
 def exit_status(error: BaseException) -> int:

@@ -121,15 +121,19 @@ class AffineTransform:
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.to_gdal()):
             raise JobError(f"an affine transform needs finite numbers, got {self.to_gdal()}")
-        if self.scale_x * self.scale_y == self.shear_x * self.shear_y:
+        if Fraction(self.scale_x) * Fraction(self.scale_y) == Fraction(self.shear_x) * Fraction(self.shear_y):
             raise JobError(f"an affine transform must be invertible, got {self.to_gdal()}")
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> AffineTransform:
-        """From the API's object; members at zero may be absent (contract §3.1)."""
+        """From the API's object; members at zero may be absent or null (contract §3.1)."""
 
         def member(name: str) -> float:
-            return float(document.get(name, 0.0))  # type: ignore[arg-type]  # float() itself refuses what is no number
+            value = document.get(name)
+            try:
+                return float(value) if value is not None else 0.0  # type: ignore[arg-type]  # float() refuses the rest
+            except (TypeError, ValueError, OverflowError):
+                raise JobError(f"an affine transform's {name} is no number: {value!r}") from None
 
         return cls(
             member("scaleX"), member("shearX"), member("translateX"),

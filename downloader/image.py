@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,9 @@ from downloader.errors import JobError
 from downloader.grid import PixelGrid
 
 __all__ = ["Band", "Image"]
+
+_SHOWN = 30
+"""Bands that a message names; an image may have a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,18 @@ class Image:
         by_id = {band.id: band for band in self.bands}
         unknown = [name for name in names if name not in by_id]
         if unknown:
-            import difflib
-
-            near = difflib.get_close_matches(unknown[0], by_id, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hints = (f"{name!r}{_near(name, by_id)}" for name in unknown[:_SHOWN])
+            more = f", … {len(by_id)} in all" if len(by_id) > _SHOWN else ""
             raise JobError(
-                f"source.bands: {self.id} has no band {unknown[0]!r}{hint}; its bands are {', '.join(by_id)}"
+                f"source.bands: {self.id} has no band {', '.join(hints)}; "
+                f"its bands are {', '.join(list(by_id)[:_SHOWN])}{more}"
             )
         return tuple(by_id[name] for name in names)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    by_folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f" (did you mean {by_folded[near[0]]}?)" if near else ""

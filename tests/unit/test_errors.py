@@ -1,0 +1,96 @@
+"""The error tree: exit statuses, and errors that survive the way to another process."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from downloader import errors
+from downloader.errors import (
+    Action,
+    AuthenticationError,
+    DownloadError,
+    DriftError,
+    FetchProblem,
+    IncompleteError,
+    InterruptedRunError,
+    JobError,
+    LockedError,
+    MissingExtraError,
+    RefusedError,
+    StoppedError,
+    TileError,
+    exit_status,
+)
+
+PROBLEM = FetchProblem(Action.SLOW, "429 concurrency", "Too many concurrent requests.", 429, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DownloadError("x"), 1),
+        (ZeroDivisionError(), 1),
+        (JobError("x"), 2),
+        (MissingExtraError("GeoTIFF export", "rasters"), 2),
+        (IncompleteError("x"), 3),
+        (StoppedError("x"), 4),
+        (RefusedError("x"), 5),
+        (LockedError("x"), 5),
+        (DriftError("x"), 5),
+        (AuthenticationError("x"), 6),
+        (InterruptedRunError("x", 2), 130),
+        (InterruptedRunError("x", 15), 143),
+    ],
+)
+def test_exit_status_is_the_design_table(error: Exception, status: int) -> None:
+    assert exit_status(error) == status
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        JobError("wrong"),
+        MissingExtraError("GeoTIFF export", "rasters"),
+        InterruptedRunError("drained", 15),
+        TileError(PROBLEM),
+        StoppedError("quota"),
+    ],
+)
+def test_errors_travel_between_processes(error: DownloadError) -> None:
+    error.report = "kept"  # type: ignore[assignment]
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.report == "kept"
+    assert exit_status(again) == exit_status(error)
+    assert getattr(again, "problem", None) == getattr(error, "problem", None)
+
+
+def test_every_error_is_one_of_the_tree() -> None:
+    """What the package raises can be caught by one name, and every public exception is exported."""
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception)
+    }
+    assert classes <= set(errors.__all__)
+    assert all(issubclass(getattr(errors, name), DownloadError) for name in classes)
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    assert "pip install 'earthengine-downloader[xarray]'" in str(MissingExtraError("report.open()", "xarray"))
+
+
+def test_a_problem_keeps_everything_but_its_action() -> None:
+    failed = PROBLEM.become(Action.FAIL_TILE)
+    assert failed.action is Action.FAIL_TILE
+    assert (failed.cause, failed.message, failed.status, failed.retry_after_s) == (
+        "429 concurrency",
+        "Too many concurrent requests.",
+        429,
+        2.5,
+    )
+    assert PROBLEM.action is Action.SLOW

@@ -1,0 +1,195 @@
+"""The catalogue: asset documents as the service writes them, and images as the planner needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from downloader.crs import Crs
+from downloader.earthengine.names import asset_id, asset_name
+from downloader.errors import JobError
+from downloader.grid import AffineTransform, PixelGrid
+from downloader.image import Band, Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from downloader.earthengine.client import EarthEngine
+    from downloader.seams import Catalogue
+
+__all__ = ["EarthEngineCatalogue", "band_dtype", "parse_image"]
+
+_INSTEAD: Final = {
+    "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them)",
+    "FOLDER": "a folder: name an image in it",
+    "TABLE": "a table of features, which has no pixels",
+    "FEATURE_VIEW": "a feature view, which has no pixels of its own",
+    "CLASSIFIER": "a classifier, which has no pixels",
+}
+
+_INTEGERS: Final = tuple(
+    np.dtype(code) for code in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")
+)  # unsigned first: they are taken where min ≥ 0
+
+
+class EarthEngineCatalogue:
+    """What there is to fetch, asked of the service."""
+
+    def __init__(self, client: EarthEngine) -> None:
+        self._client = client
+
+    async def document(self, asset: str) -> dict[str, Any]:
+        """The service's own document of an asset, given by id or name, unchanged.
+
+        Raises:
+            JobError: there is none of this name.
+            AuthenticationError: it may not be read.
+            StoppedError: the service did not answer for too long.
+        """
+        return await self._client.call("GET", asset_name(asset), subject=asset)
+
+    async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
+        """The image of this id or name.
+
+        Args:
+            asset: id or name.
+            bands: those that must be usable; a band outside them with a grid that pixels cannot be cut from is
+                left out. None wants all.
+
+        Raises:
+            JobError: it is no image, or one of the bands cannot be used.
+            AuthenticationError: it may not be read.
+            StoppedError: the service did not answer for too long.
+        """
+        document = await self.document(asset)
+        return parse_image(document, asset_name(asset), None if bands is None else frozenset(bands))
+
+
+def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
+    """The image in an asset's document (contract §3).
+
+    Args:
+        document: as the service sent it; members at their default may be absent, unknown ones are ignored.
+        name: resource name that was asked for.
+        wanted: bands that must be usable; None for all.
+
+    Raises:
+        JobError: as `EarthEngineCatalogue.image` says.
+    """
+    shown = str(document.get("id") or asset_id(name))
+    kind = str(document.get("type") or "").upper()
+    if kind != "IMAGE":
+        what = _INSTEAD.get(kind, f"of the unknown type {kind!r}").format(id=shown)
+        raise JobError(f"{shown} is no image but {what}")
+    bands: list[Band] = []
+    for number, entry in enumerate(_list(document.get("bands"))):
+        try:
+            bands.append(_band(entry, f"{shown}: band {_band_id(entry, number)}"))
+        except JobError:
+            if wanted is None or _band_id(entry, number) in wanted:
+                raise
+    return Image(
+        name=str(document.get("name") or name),
+        id=shown,
+        bands=tuple(bands),
+        update_time=str(document.get("updateTime") or ""),
+        start_time=str(document.get("startTime") or ""),
+        end_time=str(document.get("endTime") or ""),
+        properties=_mapping(document.get("properties")),
+    )
+
+
+def band_dtype(data_type: Mapping[str, Any]) -> np.dtype[np.generic] | None:
+    """The numpy type in which NPY delivers a band (table of contract §3.2); None where the document is no type.
+
+    int64 comes as float64, and so does an integer band without a range.
+    """
+    precision = str(data_type.get("precision") or "").upper()
+    if precision == "FLOAT":
+        return np.dtype("<f4")
+    if precision == "DOUBLE":
+        return np.dtype("<f8")
+    if precision not in {"INT", "INTEGER"}:
+        return None
+    if "range" not in data_type:
+        return np.dtype("<f8")
+    limits = _mapping(data_type["range"])
+    low, high = _number(limits.get("min", 0)), _number(limits.get("max", 0))
+    if low is None or high is None:
+        return None
+    for dtype in _INTEGERS:
+        info = np.iinfo(dtype)
+        if info.min <= low and high <= info.max:
+            return dtype
+    return np.dtype("<f8")
+
+
+def _band(entry: object, where: str) -> Band:
+    band = _mapping(entry)
+    identifier = band.get("id")
+    if not isinstance(identifier, str) or not identifier:
+        raise JobError(f"{where} has no id")
+    data_type = _mapping(band.get("dataType"))
+    if _number(data_type.get("dimensionsCount", 0)):
+        raise JobError(f"{where} holds arrays in its pixels, which cannot be fetched as numbers")
+    dtype = band_dtype(data_type)
+    if dtype is None:
+        raise JobError(f"{where} has a data type this version does not know: {str(dict(data_type))[:120]}")
+    missing = _list(_mapping(band.get("missingData")).get("values"))
+    return Band(
+        id=identifier,
+        dtype=dtype,
+        grid=_grid(_mapping(band.get("grid")), where),
+        pyramiding=str(band.get("pyramidingPolicy") or "MEAN"),
+        missing=tuple(number for number in map(_number, missing) if number is not None),
+    )
+
+
+def _grid(grid: Mapping[str, Any], where: str) -> PixelGrid:
+    dimensions = _mapping(grid.get("dimensions"))
+    width, height = _number(dimensions.get("width", 0)), _number(dimensions.get("height", 0))
+    if not width or not height:
+        raise JobError(
+            f"{where} is unbounded: the catalogue states no size; give a region and a grid through an expression instead"
+        )
+    if min(width, height) < 1 or width % 1 or height % 1:
+        raise JobError(f"{where} has an impossible size, {width} × {height}")
+    code, wkt = grid.get("crsCode"), grid.get("crsWkt") or grid.get("wkt")
+    if not (isinstance(code, str) and code) and not (isinstance(wkt, str) and wkt):
+        raise JobError(f"{where} has no CRS in the catalogue")
+    crs = Crs(code=code) if isinstance(code, str) and code else Crs(wkt=str(wkt))
+    try:
+        transform = AffineTransform.from_json(_mapping(grid.get("affineTransform")))
+    except (JobError, ValueError, TypeError, OverflowError) as error:
+        raise JobError(f"{where} has no usable affine transform: {error}") from error
+    return PixelGrid(crs, transform, int(width), int(height))
+
+
+def _band_id(entry: object, number: int) -> str:
+    return str(_mapping(entry).get("id") or f"number {number + 1}")
+
+
+def _number(value: object) -> float | None:
+    """A number of proto3 JSON, which may stand as a string (int64, `NaN`, `Infinity`); None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+if TYPE_CHECKING:
+
+    def _conforms(catalogue: EarthEngineCatalogue) -> Catalogue:
+        return catalogue

@@ -1,0 +1,96 @@
+"""Names: what users write, what the API takes, and the hosts that serve it (contract §1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from downloader.errors import JobError
+
+__all__ = [
+    "HIGH_VOLUME",
+    "STANDARD",
+    "asset_id",
+    "asset_name",
+    "base_url",
+]
+
+STANDARD: Final = "https://earthengine.googleapis.com"
+"""More caching; the better one for metadata and computed pixels."""
+
+HIGH_VOLUME: Final = "https://earthengine-highvolume.googleapis.com"
+"""For many small automated requests; counts its concurrency apart from the standard host."""
+
+_PROJECT: Final = r"projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+"""A Cloud project: an optional `domain.tld:`, then 6–30 characters (contract §1.3, rule 1)."""
+
+_NAME: Final = re.compile(rf"({_PROJECT}/assets/)(.+)", re.DOTALL)
+_PUBLIC: Final = "projects/earthengine-public/assets/"
+_LEGACY: Final = "projects/earthengine-legacy/assets/"
+_MAX_CHARACTERS: Final = 1024
+
+
+def asset_name(asset: str) -> str:
+    """The resource name of an asset, from its id or its name, as the official client converts them.
+
+    Raises:
+        JobError: no asset can be called so: empty, white space or control characters, `.` and `..` as segments,
+            empty segments, characters that mean something else in a URL.
+    """
+    match = _NAME.fullmatch(asset)
+    path = match.group(2) if match else asset
+    _check(asset, path)
+    if match:
+        return asset
+    first = path.split("/", 1)[0]
+    return (_LEGACY if first in {"users", "projects"} else _PUBLIC) + path
+
+
+def asset_id(name: str) -> str:
+    """The id for display: short for public and legacy assets, the full name for those of a Cloud project."""
+    for prefix in (_PUBLIC, _LEGACY):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _check(asset: str, path: str) -> None:
+    shown = repr(asset[:80])
+    if not path.strip():
+        raise JobError(
+            "an asset id is empty; write one such as COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
+        )
+    if len(asset) > _MAX_CHARACTERS:
+        raise JobError(f"asset id {shown}… is {len(asset)} characters long, more than any asset's")
+    bad = next((c for c in path if c.isspace() or not c.isprintable() or c in "?#%\\:*\"'<>|{}"), None)
+    if bad is not None:
+        raise JobError(f"asset id {shown}: no asset's id holds {bad!r}")
+    if any(segment in {"", ".", ".."} for segment in path.split("/")):
+        raise JobError(
+            f"asset id {shown}: a segment between slashes is empty, '.' or '..'; write it as A/B/C, with no slash at either end"
+        )
+
+
+def base_url(endpoint: str) -> str:
+    """A base URL without a trailing slash, from `service.endpoint`.
+
+    Raises:
+        JobError: it is no such URL, or holds credentials.
+    """
+    url = endpoint.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
+    except ValueError:
+        raise JobError(f"service.endpoint: {_WANTED}") from None
+    if parts.username is not None or parts.password is not None:
+        raise JobError(
+            "service.endpoint: the URL holds a user name or password; credentials belong under auth"
+        )
+    if wrong or parts.query or parts.fragment:
+        raise JobError(f"service.endpoint: {endpoint[:80]!r}: {_WANTED}")
+    return url
+
+
+_WANTED: Final = "wanted auto, standard, high-volume, emulator or a URL such as http://127.0.0.1:8080"

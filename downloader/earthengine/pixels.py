@@ -1,0 +1,78 @@
+"""Pixels over REST: one getPixels call per request, its answer checked before a pixel of it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from downloader.earthengine import answers
+from downloader.earthengine.canary import canary
+from downloader.errors import TileError
+from downloader.npy import NpyError, decode
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from downloader.earthengine.client import EarthEngine
+    from downloader.plan import PixelRequest
+    from downloader.seams import PixelSource
+
+__all__ = ["RestPixelSource", "canary", "request_body"]
+
+_HEADROOM_BYTES: Final = 70_000
+"""What an answer may have beyond its pixels: the longest NPY header, and some."""
+
+
+class RestPixelSource:
+    """The service as a `PixelSource`. Safe to call concurrently."""
+
+    def __init__(self, client: EarthEngine) -> None:
+        self.client = client
+
+    async def fetch(self, request: PixelRequest) -> NDArray[np.void]:
+        """The pixels asked for: a structured (height, width) array of exactly `request.dtype`, maybe read-only.
+
+        Raises:
+            TileError: this request brought no pixels; its problem says what to do.
+        """
+        return await self._fetch(request, request.dtype)
+
+    async def fetch_as_answered(self, request: PixelRequest) -> NDArray[np.void]:
+        """As `fetch`, but with whatever fields and types the service answers."""
+        return await self._fetch(request, None)
+
+    async def _fetch(self, request: PixelRequest, expected: np.dtype[np.void] | None) -> NDArray[np.void]:
+        client = self.client
+        # As answered, each band may turn out to be as wide as a number gets.
+        nbytes = (
+            request.nbytes if expected else request.grid.width * request.grid.height * 8 * len(request.bands)
+        )
+        reply = await client.exchange(
+            "POST",
+            client.url(client.high_volume, f"{request.asset}:getPixels"),
+            body=request_body(request, client.workload_tag),
+            max_bytes=nbytes + _HEADROOM_BYTES,
+            timeouts=client.timeouts,
+        )
+        try:
+            return decode(reply.body, expected, request.grid.shape)
+        except NpyError as error:
+            raise TileError(answers.unusable(reply, str(error))) from error
+
+
+def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict[str, Any]:
+    """The body of a getPixels call: the quickstart's, plus CRS and all six members of the affine transform."""
+    body: dict[str, Any] = {
+        "fileFormat": "NPY",
+        "bandIds": [band.id for band in request.bands],
+        "grid": request.grid.to_json(),
+    }
+    if workload_tag:
+        body["workloadTag"] = workload_tag
+    return body
+
+
+if TYPE_CHECKING:
+
+    def _conforms(source: RestPixelSource) -> PixelSource:
+        return source

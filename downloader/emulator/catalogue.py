@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from . import sentinel2, synthetic
-from .model import LEGACY, PUBLIC, Asset, Container, Image
+from .model import LEGACY, PUBLIC, Asset, Container
 
 FORMULA: Final = "land"
 FORMULA_VERSION: Final = 1
@@ -39,12 +39,13 @@ def well_formed_project(project: str) -> bool:
 
 
 class Catalogue:
-    """Assets by name. Not changed while requests are being served, save through `touch` and `remove`."""
+    """Assets by name. While requests are being served only `touch`, `remove` and `restore` change them."""
 
     def __init__(self, assets: Iterable[Asset] = ()) -> None:
         self._assets: dict[str, Asset] = {}
         self._children: defaultdict[str, list[str]] = defaultdict(list)
         self._digests: list[str] = []
+        self._originals: dict[str, Asset] = {}
         for asset in assets:
             self.add(asset)
 
@@ -66,16 +67,24 @@ class Catalogue:
         return self._children.get(parent.rstrip("/"), ())
 
     def touch(self, name: str, update_time: str) -> None:
-        """Give an image another updateTime."""
+        """Give an asset another updateTime."""
         asset = self._assets[name]
-        if not isinstance(asset, (Image, Container)):
-            raise KeyError(name)
+        self._originals.setdefault(name, asset)
         self._assets[name] = replace(asset, update_time=update_time)
 
     def remove(self, name: str) -> None:
         """Take an asset out, as if it had been deleted."""
-        del self._assets[name]
+        asset = self._assets.pop(name)
+        self._originals.setdefault(name, asset)
         self._children[name.rsplit("/", 1)[0]].remove(name)
+
+    def restore(self) -> None:
+        """Undo all that `touch` and `remove` did."""
+        for name, asset in self._originals.items():
+            if name not in self._assets:
+                insort(self._children[name.rsplit("/", 1)[0]], name)
+            self._assets[name] = asset
+        self._originals.clear()
 
     @property
     def data_set(self) -> str:

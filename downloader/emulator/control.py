@@ -27,7 +27,7 @@ class Control:
     | POST /configure | a JSON object of switches, and `assets`: name → {"updateTime": …} or null (deleted) |
     | POST /tokens | {"project", "life_s", "token", "scopes"} → {"access_token"} |
     | POST /expire | every token given so far is too old |
-    | POST /reset | counts, quotas, faults and switches as at the start |
+    | POST /reset | counts, quotas, faults, assets and switches as at the start |
     """
 
     def __init__(self, server: Server) -> None:
@@ -111,6 +111,7 @@ class Control:
         in_flight = server.statistics.in_flight
         server.statistics = Statistics(in_flight=in_flight)
         server.quotas.reset()
+        server.catalogue.restore()
         server.settings.assign(self._at_start)
         server.authority.life_s = self._at_start.token_life_s
         return {}

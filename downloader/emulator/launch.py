@@ -74,13 +74,14 @@ class EmulatorProcess:
         if not any(argument.startswith("--write-key") for argument in extra):
             command.append(f"--write-key={self.key_file}")
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=(self._folder / "stderr").open("wb"),
-                start_new_session=True,
-            )
+            with (self._folder / "stderr").open("wb") as said:
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    start_new_session=True,
+                )
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise

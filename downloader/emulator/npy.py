@@ -9,6 +9,8 @@ import numpy as np
 
 MAGIC: Final = b"\x93NUMPY\x01\x00"
 ALIGNMENT: Final = 64
+GROWTH_DIGITS: Final = 21
+"""numpy's writer leaves room for this many digits of the first dimension, so that a file can grow in place."""
 
 
 def structure(bands: Sequence[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
@@ -22,6 +24,7 @@ def header(
     """Magic, version 1.0, length and dict, padded so that the pixels start at a multiple of `pad_to` bytes."""
     descr = ", ".join(f"({name!r}, {dtype.str!r})" for name, dtype in bands)
     text = f"{{'descr': [{descr}], 'fortran_order': False, 'shape': ({height}, {width}), }}"
+    text += " " * (GROWTH_DIGITS - len(str(height)))
     fixed = len(MAGIC) + 2
     length = -(-(fixed + len(text) + 1) // pad_to) * pad_to - fixed
     if length > 0xFFFF:

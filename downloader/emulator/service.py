@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from . import errors, pixels, projects, pyramid, schema
+from . import algorithms, errors, pixels, projects, pyramid, schema
 from .auth import Authority
 from .catalogue import Catalogue
 from .limits import Limits
@@ -50,6 +50,8 @@ class Service:
             return document(self.asset(route.resource).document())
         if route.method == "assets.getPixels":
             return self.get_pixels(route.resource, body, record)
+        if route.method == "algorithms.list":
+            return document(algorithms.document())
         del query
         raise errors.ApiError(501, f"Method {route.method} is not implemented by the emulator.")
 

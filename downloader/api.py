@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -20,6 +20,9 @@ from downloader.report import Report
 from downloader.run import Credentials, connect, run, settle
 from downloader.seams import Progress
 from downloader.stop import Stop
+
+if TYPE_CHECKING:
+    from downloader.mosaic.status import Status
 
 __all__ = ["JobLike", "adownload", "as_job", "download", "inspect", "load_job", "plan", "status"]
 
@@ -168,9 +171,13 @@ def inspect(asset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return _in_thread(look(), Stop())
 
 
-def status(target: str | os.PathLike[str]) -> dict[str, Any]:
-    """How far a mosaic is: of a job file, or of the mosaic's folder. Reads only; a run may be under way."""
-    from downloader.mosaic.reader import status as read
+def status(target: str | os.PathLike[str]) -> Status:
+    """How far a mosaic is: of a job file, or of the mosaic's folder. Reads only; a run may be under way.
+
+    Raises:
+        RefusedError: there is no mosaic of this package.
+    """
+    from downloader.mosaic.status import status as read
 
     path = Path(target)
     return read(load_job(path).mosaic_path if path.is_file() else path)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
 from downloader.plan import Plan
+
+if TYPE_CHECKING:
+    from downloader.mosaic.status import Status
 
 __all__ = ["asset_text", "megabytes", "plan_document", "plan_text", "status_text", "table"]
 
@@ -101,24 +104,28 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
     return "\n".join(lines)
 
 
-def status_text(status: Mapping[str, Any]) -> str:
+def status_text(status: Status) -> str:
     """A mosaic's state for people."""
     rows = [
         [
             name or "/",
-            f"{counts['tiles']:,}",
-            f"{counts['stored']:,}",
-            f"{counts['failed']:,}",
-            f"{counts['missing']:,}",
+            ", ".join(status.bands[name][:6]) + (" …" if len(status.bands[name]) > 6 else ""),
+            f"{counts.tiles:,}",
+            f"{counts.stored:,}",
+            f"{counts.failed:,}",
+            f"{counts.missing:,}",
         ]
-        for name, counts in status["groups"].items()
+        for name, counts in status.groups.items()
     ]
     lines = [
-        f"{status['mosaic']}: {status['state']}"
-        + (f", {status['held_by']}" if status.get("held_by") else ""),
-        table(rows, ("group", "tiles", "stored", "failed", "missing")),
+        f"{status.path}: {'complete' if status.is_complete else 'not complete'}, from {status.service}",
+        table(rows, ("group", "bands", "tiles", "stored", "failed", "missing")),
     ]
-    lines.extend(f"failed: {text}" for text in status.get("failures", ())[:5])
+    lines.extend(
+        f"failed: {key} ({', '.join(bands)}): {message}" for key, bands, _, message in status.failures[:5]
+    )
+    if len(status.failures) > 5:
+        lines.append(f"… and {len(status.failures) - 5:,} more failed tiles (--json lists them all)")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ from downloader.errors import (
     StoppedError,
 )
 from downloader.job import Job
+from downloader.nodata import nodata_values
 from downloader.plan import Plan, make_plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
@@ -78,7 +79,7 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
 
 async def settle(job: Job, credentials: Credentials | None = None) -> Plan:
     """The plan of a job by metadata alone; no pixel is fetched."""
-    from downloader.mosaic.writer import existing_sides
+    from downloader.mosaic.opening import existing_sides
 
     async with connect(job, credentials) as connection:
         image = await connection.catalogue.image(job.source.asset)
@@ -108,16 +109,20 @@ async def run(
     Raises:
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
-    from downloader.earthengine.pixels import RestPixelSource, canary
-    from downloader.mosaic.writer import existing_sides, open_for_writing
+    from downloader.earthengine import RestPixelSource
+    from downloader.earthengine import settle as ask_canaries
+    from downloader.mosaic.opening import existing_sides, open_for_writing
 
     async with connect(job, credentials) as connection:
         image = await connection.catalogue.image(job.source.asset)
-        plan = make_plan(job, image, None if overwrite else existing_sides(job.mosaic_path))
+        sides = None if overwrite else existing_sides(job.mosaic_path)
+        plan = make_plan(job, image, sides)
         tally = Tally()
         watchers = Fanout(tally, progress)
         source = RestPixelSource(connection.client)
-        plan, notices = await canary(source, plan)
+        settled = await ask_canaries(source, plan)
+        if settled.image is not image:
+            plan = make_plan(job, settled.image, sides)
         share_memory = _memory(job, plan)
         async with open_for_writing(
             job.mosaic_path,
@@ -128,7 +133,7 @@ async def run(
             overwrite=overwrite,
         ) as mosaic:
             with watchers:
-                for notice in (*connection.client.warnings, *notices):
+                for notice in (*connection.client.warnings, *settled.notices):
                     watchers.notice(notice)
                 error = await _work(job, plan, share_memory, mosaic, connection, source, watchers, stop)
             report = _report(job, plan, mosaic, tally, connection, error)
@@ -231,14 +236,14 @@ def _report(
         splits=tally.splits,
         retries=dict(tally.retries),
         wire_bytes=tally.wire_bytes,
-        disk_bytes=mosaic.disk_bytes,
+        disk_bytes=mosaic.disk_bytes(),
         seconds=time.monotonic() - tally.started,
         peak_memory_bytes=peak_memory(),
         credentials=connection.client.credentials_in_use,
         service=connection.client.service_identity,
         failed=tuple(
-            FailedTile(f.group, f.slice, f.row, f.column, f.bands, f.cause, f.message)
-            for f in mosaic.failures()
+            FailedTile(key.group, key.slice, key.row, key.column, bands, cause, message)
+            for key, bands, cause, message in mosaic.failures()
         ),
         notices=tuple(tally.notices),
     )
@@ -295,42 +300,8 @@ def _mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSett
         profile=job.mosaic.profile,
         compressor=job.mosaic.compressor,
         durability=job.mosaic.durability,
-        nodata=nodata(job, plan),
+        nodata=nodata_values(job.mosaic.nodata, (band for group in plan.groups for band in group.bands)),
     )
-
-
-def nodata(job: Job, plan: Plan) -> dict[str, float]:
-    """Band → the value that means no data: the job's word, else the asset's if it states one value.
-
-    Raises:
-        JobError: a band that the plan does not have, or a value that the band's type cannot hold.
-    """
-    import numpy as np
-
-    bands = {band.id: band for group in plan.groups for band in group.bands}
-    wanted = job.mosaic.nodata
-    values = {band.id: band.missing[0] for band in bands.values() if len(band.missing) == 1}
-    if isinstance(wanted, dict):
-        unknown = [name for name in wanted if name not in bands]
-        if unknown:
-            raise JobError(
-                f"mosaic.nodata: the job has no band {unknown[0]!r}; its bands are {', '.join(bands)}"
-            )
-        values |= wanted
-    elif wanted is not None:
-        values = dict.fromkeys(bands, wanted)
-    for name, value in list(values.items()):
-        dtype = bands[name].dtype
-        if dtype.kind in "iu" and not (
-            value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
-        ):
-            if wanted is None or (isinstance(wanted, dict) and name not in wanted):
-                del values[name]
-                continue
-            raise JobError(
-                f"mosaic.nodata: {value!r} is no value of {name}, whose type is {dtype}; leave it out or choose another"
-            )
-    return values
 
 
 def _memory(job: Job, plan: Plan) -> int:

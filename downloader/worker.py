@@ -300,7 +300,7 @@ class _Worker:
             problem: FetchProblem | None = _CANCELLED
             try:
                 if self.ended:
-                    raise _NotStarted  # noqa: TRY301  # the finally below gives the ticket back
+                    raise _NotStarted  # the finally below gives the ticket back
                 if can_split and self.learned is not None and nbytes > self.learned:
                     raise TileError(_SPLIT_AHEAD)
                 parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)

@@ -42,7 +42,7 @@ def status_command(target: Path, as_json: bool) -> None:
     from downloader.describe import status_text
 
     status = api.status(target)
-    click.echo(json.dumps(status, indent=2) if as_json else status_text(status))
+    click.echo(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
 
 
 @click.command("inspect")

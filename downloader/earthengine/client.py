@@ -228,8 +228,12 @@ class EarthEngine:
         retrying = AsyncRetrying(
             retry=_may_pass, wait=_wait_s, stop=hopeless, sleep=self._clock.sleep, reraise=True
         )
+
+        async def awaited() -> T:  # tenacity awaits what it can see to be a coroutine function, and a lambda is none
+            return await attempt()
+
         try:
-            return await retrying(attempt)
+            return await retrying(awaited)
         except TileError as error:
             raise answers.ending(error.problem, subject) from error
 

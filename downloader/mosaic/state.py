@@ -133,6 +133,20 @@ class GroupState:
                         key = TileKey(self.group.name, *self.group.tiling.tile_at(shard, slot))
                         yield key, tuple(self.group.bands[b].id for b in bands), cause.cause, cause.message
 
+    def partial(self) -> Iterator[ShardKey]:
+        """Shards of which something is stored and something is not."""
+        tiling = self.group.tiling
+        for index in np.flatnonzero(self.masks.any(axis=(1, 2))).tolist():
+            key = ShardKey(self.group.name, *tiling.shard_at(index))
+            if self.missing(key):
+                yield key
+
+    def failed_shards(self) -> Iterator[ShardKey]:
+        """Shards in which tiles are on record as failed."""
+        for index in sorted(self.failed):
+            if self.failed_mask(index):
+                yield ShardKey(self.group.name, *self.group.tiling.shard_at(index))
+
     def _count(self, index: int, sign: int) -> None:
         self._stored += sign * self.complete(index).bit_count()
         self._failed += sign * self.failed_mask(index).bit_count()

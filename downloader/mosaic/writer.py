@@ -99,6 +99,18 @@ class ZarrMosaic:
         for state in self._states.values():
             yield from state.failures()
 
+    def partial(self) -> list[ShardKey]:
+        """Shards of which something is stored and something is not, whatever failed in them."""
+        return [key for state in self._states.values() for key in state.partial()]
+
+    def failed(self) -> list[ShardKey]:
+        """Shards in which tiles are on record as failed."""
+        return [key for state in self._states.values() for key in state.failed_shards()]
+
+    def disk_bytes(self) -> int:
+        """Bytes of the mosaic's objects, metadata and ledger included."""
+        return sum(nbytes for _, nbytes in self.store.list(""))
+
     @property
     def bytes_held(self) -> int:
         """Bytes of encoded tiles that wait for their shard's commit."""

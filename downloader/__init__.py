@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         exit_status,
     )
     from downloader.job import Job
-    from downloader.plan import Estimate, Plan
-    from downloader.preview import preview
+    from downloader.planning import Estimate, Plan
+    from downloader.quicklook import preview
     from downloader.report import Report
     from downloader.stop import Stop
 
@@ -68,8 +68,8 @@ _ROOMS = {
         "LockedError", "RefusedError", "StoppedError", "exit_status",
     ),
     "downloader.job": ("Job",),
-    "downloader.plan": ("Estimate", "Plan"),
-    "downloader.preview": ("preview",),
+    "downloader.planning": ("Estimate", "Plan"),
+    "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
     "downloader.stop": ("Stop",),
 }  # fmt: skip
@@ -79,7 +79,7 @@ _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Set over the submodule of the same name that the import machinery may have bound, as with `downloader.plan`.
+    # Kept, so that the next use does not come here again.
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -14,7 +14,7 @@ import anyio
 
 from downloader.errors import JobError
 from downloader.job import Job
-from downloader.plan import Plan
+from downloader.planning import Plan
 from downloader.progress import Silent, terminal_progress
 from downloader.report import Report
 from downloader.run import Credentials, connect, run, settle

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
-from downloader.plan import Plan
+from downloader.planning import Plan
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status

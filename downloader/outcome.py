@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from downloader.errors import FetchProblem
-from downloader.plan.request import Request
+from downloader.planning.request import Request
 
 __all__ = ["Failed", "Outcome", "Split", "Stored"]
 

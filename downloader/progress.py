@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from downloader.errors import FetchProblem
 from downloader.outcome import Failed, Outcome, Split, Stored
-from downloader.plan import Estimate, Request
+from downloader.planning import Estimate, Request
 from downloader.seams import Progress
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from downloader.errors import (
 )
 from downloader.job import Job
 from downloader.nodata import nodata_values
-from downloader.plan import Plan, make_plan
+from downloader.planning import Plan, make_plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
 from downloader.seams import Clock, Progress

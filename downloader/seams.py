@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from downloader.errors import FetchProblem
     from downloader.image import Image
     from downloader.outcome import Outcome
-    from downloader.plan import Estimate, PixelRequest, Request, ShardKey
+    from downloader.planning import Estimate, PixelRequest, Request, ShardKey
 
 __all__ = ["Catalogue", "Clock", "Limiter", "Mosaic", "PixelSource", "Progress"]
 

@@ -25,8 +25,8 @@ from downloader.flow.limiter import CANCELLED
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from downloader.outcome import Failed, Outcome, Split, Stored
-from downloader.plan import Plan, Request, ShardKey
-from downloader.plan.split import halves, weight
+from downloader.planning import Plan, Request, ShardKey
+from downloader.planning.split import halves, weight
 from downloader.seams import Clock, Limiter, Mosaic, PixelSource, Progress
 from downloader.stop import GRACE_S, Stop
 

@@ -13,7 +13,7 @@ from downloader.crs import Crs
 from downloader.errors import Action, FetchProblem, TileError
 from downloader.grid import AffineTransform, PixelGrid
 from downloader.image import Band, Image
-from downloader.plan import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Tiling
+from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Tiling
 from downloader.seams import Clock, Limiter, Mosaic, PixelSource
 
 __all__ = ["MemoryMosaic", "PositionSource", "make_plan_of", "problem"]

@@ -19,6 +19,9 @@ __all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
 
 T = TypeVar("T")
 
+DEADLOCK_S = 5.0
+"""Real seconds without an event after which tasks that wait for no timer are taken to wait for ever."""
+
 
 class VirtualClock:
     """`seams.Clock` of the running event loop; `jump` makes it leap, as after a suspended laptop."""
@@ -60,7 +63,7 @@ class _LeapingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            events = super().select(5.0)
+            events = super().select(DEADLOCK_S)
             if not events:
                 raise RuntimeError("deadlock: every task waits, and for nothing that time could bring")
             return events

@@ -92,7 +92,7 @@ def preview_command(
     high: float | None,
 ) -> None:
     """A stretched quick look of MOSAIC as a PNG; tiles that are missing stay transparent."""
-    from downloader.preview import preview
+    from downloader.quicklook import preview
 
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
     shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high)

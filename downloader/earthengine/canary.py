@@ -9,15 +9,15 @@ import anyio
 
 from downloader.errors import DownloadError, JobError
 from downloader.grid import Window
-from downloader.plan.limits import MAX_REQUEST_BANDS
-from downloader.plan.request import BandType, PixelRequest
+from downloader.planning.limits import MAX_REQUEST_BANDS
+from downloader.planning.request import BandType, PixelRequest
 
 if TYPE_CHECKING:
     import numpy as np
 
     from downloader.earthengine.pixels import RestPixelSource
     from downloader.image import Band, Image
-    from downloader.plan import Group, Plan
+    from downloader.planning import Group, Plan
 
 __all__ = ["Settled", "canary", "settle"]
 

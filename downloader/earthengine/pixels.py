@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from downloader.earthengine.client import EarthEngine
-    from downloader.plan import PixelRequest
+    from downloader.planning import PixelRequest
     from downloader.seams import PixelSource
 
 __all__ = ["RestPixelSource", "canary", "request_body"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from downloader.plan import Plan, ShardKey
+from downloader.planning import Plan, ShardKey
 
 __all__ = ["Known", "order"]
 

@@ -87,7 +87,7 @@ class Circuit:
             return False, None
         if serial < self._opened_at:  # it was let pass before things went wrong
             return False, None
-        line = f"the service answers again after {duration(self.outage_s)}; going on" if self._spoke else None
+        line = f"pixels arrive again after {duration(self.outage_s)}; going on" if self._spoke else None
         self._opened_at = self._probe = self._patience = None
         self._spoke = False
         return True, line
@@ -119,8 +119,8 @@ class Circuit:
         if self.is_open and not self._spoke and self.outage_s >= _SPEAK_AFTER_S:
             self._spoke = True
             return (
-                f"no answer from the service for {duration(self.outage_s)} ({reason}); "
-                f"asking once in a while for up to {duration(self._give_up_after_s)}"
+                f"no pixels for {duration(self.outage_s)} ({reason}); asking one at a time, "
+                f"for up to {duration(self._give_up_after_s)}"
             )
         return None
 

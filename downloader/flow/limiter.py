@@ -128,7 +128,7 @@ class AdaptiveLimiter:
         """Seconds until the first in the queue may start: 0 for now, inf for when something changes."""
         if self._circuit.given_up:
             raise StoppedError(
-                f"the service gave no answer for {duration(self._give_up_after_s)} (last: {self._last_problem}). "
+                f"the service sent no pixels for {duration(self._give_up_after_s)} (last: {self._last_problem}). "
                 "Everything fetched so far is saved; run the same command again to continue."
             )
         if self.in_flight >= self._ceiling.limit or (self._circuit.is_open and self._circuit.probing):

@@ -15,7 +15,7 @@ _WINDOW_S: Final = 60
 """The service counts starts per minute (contract §5.2)."""
 
 _RECOVER_S: Final = 15.0
-"""Distance between two steps up."""
+"""Distance between two steps up, of which the first waits for a whole minute without a refusal."""
 
 _SHARE: Final = 0.95
 """Of what was seen to pass in a minute, so that the window has room for what others on the project ask."""
@@ -25,8 +25,8 @@ class Pace:
     """The rate of starts: pure arithmetic on times that it is given.
 
     In any window of t seconds no more than `rate · t + burst` requests start (a GCRA, the token bucket without
-    tokens), from the very first on. A rate 429 lowers the rate to half, but not below what the last minute saw pass; every 15 s without one
-    it climbs by 5 % of itself, then twice, four times that.
+    tokens), from the very first on. A rate 429 lowers the rate to half, but not below what the last minute saw pass; after a minute without
+    one it climbs by 5 % of itself, then every 15 s by twice, four times that.
     """
 
     def __init__(self, most_per_s: float, now: float) -> None:
@@ -73,4 +73,4 @@ class Pace:
         bearable = max(self.rate / 2, _SHARE * recent / _WINDOW_S, 1 / _RECOVER_S)
         self.rate = min(self.rate, bearable)
         self._step = self.rate * 0.05
-        self._recover_at = now + _RECOVER_S
+        self._recover_at = now + _WINDOW_S

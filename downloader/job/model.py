@@ -119,6 +119,7 @@ def _pair(value: Any) -> Any:
 
 
 _PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_PixelSize = Annotated[tuple[_PositiveFloat, _PositiveFloat] | None, BeforeValidator(_pair)]
 
 
 class Grid(Section):
@@ -126,29 +127,32 @@ class Grid(Section):
 
     native: bool = True
     """The image's own: a group for each resolution."""
-    resolution: Annotated[tuple[_PositiveFloat, _PositiveFloat] | None, BeforeValidator(_pair)] = Field(
-        default=None, validation_alias="resolution"
-    )
+    resolution: _PixelSize = None
     """One pixel size for all bands, in CRS units: a number or [x, y]. Keeps the image's corner."""
+    scale: _PixelSize = None
+    """`resolution` in metres: the plan refuses it for an image whose CRS counts in something else."""
     align: Literal["region", "image"] = "region"
     """`image` widens the region to the image's lattice of 256 pixels."""
 
     @model_validator(mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
-        if value == "native":
-            return {}
-        if isinstance(value, dict) and "scale" in value:
-            if "resolution" in value:
-                raise ValueError("scale is another name of resolution; keep one")
-            value = {("resolution" if key == "scale" else key): item for key, item in value.items()}
-        return value
+        return {} if value == "native" else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
-        if self.resolution is not None and "native" in self.model_fields_set and self.native:
-            raise ValueError("native and resolution exclude each other; keep one")
+        if self.resolution is not None and self.scale is not None:
+            raise ValueError("scale is another name of resolution; keep one")
+        if self.pixel_size is not None and "native" in self.model_fields_set and self.native:
+            raise ValueError("native and a resolution exclude each other; keep one")
+        if self.pixel_size is None and not self.native:
+            raise ValueError("native: false needs a resolution; give one, or leave native out")
         return self
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """(width, height) of the pixels asked for; None for the image's own."""
+        return self.resolution or self.scale
 
 
 class Mosaic(Section):

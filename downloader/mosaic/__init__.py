@@ -4,8 +4,21 @@ What is imported from here loads neither zarr nor xarray nor pyproj; they come w
 """
 
 from downloader.mosaic.opening import existing_sides, open_for_writing, read_identity
+from downloader.mosaic.reader import open_group, open_tree
 from downloader.mosaic.settings import MosaicSettings
 from downloader.mosaic.state import Counts
+from downloader.mosaic.status import Status, status
 from downloader.mosaic.writer import ZarrMosaic
 
-__all__ = ["Counts", "MosaicSettings", "ZarrMosaic", "existing_sides", "open_for_writing", "read_identity"]
+__all__ = [
+    "Counts",
+    "MosaicSettings",
+    "Status",
+    "ZarrMosaic",
+    "existing_sides",
+    "open_for_writing",
+    "open_group",
+    "open_tree",
+    "read_identity",
+    "status",
+]

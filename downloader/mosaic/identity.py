@@ -25,7 +25,7 @@ from downloader.image import Band
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.naming import array_names
 from downloader.mosaic.settings import MosaicSettings
-from downloader.plan import Group, Plan, Tiling
+from downloader.planning import Group, Plan, Tiling
 
 __all__ = ["FORMAT", "MARKER", "Comparison", "Identity"]
 

@@ -24,7 +24,7 @@ from downloader.mosaic.georeferencing import (
     grid_mapping_attributes,
 )
 from downloader.mosaic.settings import MosaicSettings
-from downloader.plan import Group
+from downloader.planning import Group
 
 __all__ = ["COVERAGE_CHUNK", "Coverage", "GroupLayout", "array_document", "group_document"]
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from downloader.errors import RefusedError
 from downloader.mosaic.state import FailedTiles
 from downloader.mosaic.store import Store
-from downloader.plan import Group
+from downloader.planning import Group
 
 __all__ = [
     "FORMAT",

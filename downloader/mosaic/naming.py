@@ -26,7 +26,7 @@ def array_names(bands: Iterable[str], known: Mapping[str, str] | None = None) ->
     taken = {name.casefold() for name in names.values()} | RESERVED
     bands = [band for band in bands if band not in names]
     # A band that can keep its own name keeps it, whatever stands before it in the list.
-    for band in sorted(bands, key=lambda band: _safe(band) != band):
+    for band in sorted(bands, key=lambda band: _safe(band) != band or band.casefold() in taken):
         name = _safe(band)
         if name != band:
             name += "_"
@@ -39,4 +39,5 @@ def array_names(bands: Iterable[str], known: Mapping[str, str] | None = None) ->
 
 def _safe(band: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", band)[:_LONGEST]
-    return re.sub(r"^(\.|__)[._]*", "", name)
+    name = re.sub(r"^(\.|__)[._]*", "", name)
+    return name if name.strip("_") or (name and name == band) else "band"

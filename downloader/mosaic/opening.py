@@ -27,7 +27,7 @@ from downloader.mosaic.scan import scan
 from downloader.mosaic.settings import MosaicSettings
 from downloader.mosaic.store import DiskStore, Store
 from downloader.mosaic.writer import ZarrMosaic
-from downloader.plan import Plan
+from downloader.planning import Plan
 
 __all__ = ["existing_sides", "open_for_writing", "read_identity"]
 

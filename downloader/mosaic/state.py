@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.plan import Group, ShardKey, TileKey
+from downloader.planning import Group, ShardKey, TileKey
 
 __all__ = ["Counts", "FailedTiles", "GroupState", "bits", "combine"]
 

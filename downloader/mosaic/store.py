@@ -171,7 +171,7 @@ class DiskStore(BucketStore):
     def __init__(self, path: str | Path, *, durable: bool = True) -> None:
         from obstore.store import LocalStore
 
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         super().__init__(LocalStore(self.path, mkdir=False), str(path))
         self._durable = durable
         self._synced: set[Path] = set()

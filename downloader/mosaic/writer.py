@@ -31,7 +31,7 @@ from downloader.mosaic.scan import Scan
 from downloader.mosaic.shard import merge
 from downloader.mosaic.state import Counts, FailedTiles, GroupState, combine
 from downloader.mosaic.store import Store
-from downloader.plan import Request, ShardKey, TileKey
+from downloader.planning import Request, ShardKey, TileKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

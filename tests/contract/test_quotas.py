@@ -32,8 +32,8 @@ async def started(api, count):
 async def in_flight(api, wanted):
     """Ask the emulator, which is another process, until its number of requests is as wanted."""
     async with asyncio.timeout(10):
-        while not wanted((await asyncio.to_thread(api.emulator.control, "state"))["in_flight"]):
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - no event crosses the process boundary
+        while not wanted((await asyncio.to_thread(api.emulator.control, "state"))["in_flight"]):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
 
 
 async def test_row_087_third_request_at_once_is_refused(api, emulator):

@@ -37,7 +37,7 @@ def test_wkt_is_kept_untouched() -> None:
 )
 def test_what_proj_does_not_know_is_refused_with_a_remedy(text: str) -> None:
     with pytest.raises(
-        JobError, match="unknown CRS .*use an authority code such as EPSG:32610, or WKT"
+        JobError, match=r"unknown CRS .*use an authority code such as EPSG:32610, or WKT"
     ) as caught:
         Crs.parse(text)
     if len(text) < 1000:

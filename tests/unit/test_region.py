@@ -202,7 +202,7 @@ def test_a_box_across_the_antimeridian_is_whole_where_the_image_crosses_it_too()
 def test_boxes_that_come_apart_are_refused_not_widened_to_the_globe(
     grid: PixelGrid, region: BoundingBox
 ) -> None:
-    with pytest.raises(JobError, match="comes apart in .*make a job for each part"):
+    with pytest.raises(JobError, match=r"comes apart in .*make a job for each part"):
         cover_box(grid, region)
 
 
@@ -225,14 +225,16 @@ def test_a_box_outside_says_where_the_image_is() -> None:
     assert message.startswith(
         "region.bbox: [10, 45, 11, 46] in EPSG:4326 lies outside the image, which covers about ["
     )
-    west, south, east, north = (float(n) for n in message.split("about [")[1].split("]", maxsplit=1)[0].split(","))
+    west, south, east, north = (
+        float(n) for n in message.split("about [")[1].split("]", maxsplit=1)[0].split(",")
+    )
     assert (west, east) == (pytest.approx(-123.0, abs=0.01), pytest.approx(-121.74, abs=0.02))
     assert (south, north) == (pytest.approx(36.95, abs=0.01), pytest.approx(37.95, abs=0.01))
 
 
 def test_swapped_longitude_and_latitude_are_noticed() -> None:
     """Beyond 90 at once, else by looking whether the swapped box would meet the image."""
-    with pytest.raises(JobError, match="leave -90…90; the order is .* longitude first"):
+    with pytest.raises(JobError, match=r"leave -90…90; the order is .* longitude first"):
         box(37.1, -122.9, 37.8, -122.2)
     near_equator = north_up("EPSG:32736", 10.0, 200_000.0, 9_900_000.0, 10980, 10980)
     lon, lat = 31.0, -1.2

@@ -10,7 +10,7 @@ import pytest
 
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.plan import PixelRequest
+from downloader.planning import PixelRequest
 from downloader.progress import Tally
 from downloader.stop import Stop
 from downloader.worker import Parts, Share, work

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError
-from downloader.flow.limiter import AdaptiveLimiter
+from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from tests.virtual_clock import VirtualClock, run_virtual
 
@@ -38,6 +38,8 @@ class Phase:
     """Whether connections are accepted."""
     errors: float = 0.0
     """Share of admitted requests that end with a 503."""
+    stray: float = 0.0
+    """Share of requests that are refused with a concurrency 429 though there is room."""
     retry_after_s: float | None = None
     """What a 429 asks to wait."""
 
@@ -136,7 +138,7 @@ class _Service:
             self._minute.popleft()
         if phase.per_minute is not None and len(self._minute) >= phase.per_minute:
             raise TileError(_refusal("rate", phase))
-        if self._there >= phase.quota:
+        if self._there >= phase.quota or self._rng.random() < phase.stray:
             raise TileError(_refusal("concurrency", phase))
         self._minute.append(now)
 
@@ -182,7 +184,7 @@ async def _simulate(scenario: Scenario) -> Trace:
         begun = clock.now()
         trace.starts.append(begun)
         trace.most_in_flight = max(trace.most_in_flight, limiter.in_flight)
-        problem: FetchProblem | None = FetchProblem(Action.RETRY, "cancelled", "cancelled")
+        problem: FetchProblem | None = FetchProblem(Action.RETRY, CANCELLED, "the job is over")
         try:
             await service.ask()
             problem = None
@@ -191,7 +193,8 @@ async def _simulate(scenario: Scenario) -> Trace:
             raise
         finally:
             limiter.release(ticket, problem)
-            trace.answers.append((begun, problem.cause if problem else "ok"))
+            if problem is None or problem.cause != CANCELLED:
+                trace.answers.append((begun, problem.cause if problem else "ok"))
 
     async def work() -> None:
         nonlocal left

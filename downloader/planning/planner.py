@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
 from downloader.image import Band, Image
-from downloader.plan.group import Group
-from downloader.plan.packing import ServiceModel, pack
-from downloader.plan.plan import Plan
-from downloader.plan.tiling import TILE, Tiling, shard_tiles
+from downloader.planning.group import Group
+from downloader.planning.limits import counted_bytes
+from downloader.planning.packing import ServiceModel, pack
+from downloader.planning.plan import Plan
+from downloader.planning.tiling import TILE, Tiling, shard_tiles
 from downloader.region import cover_box, cover_window
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ __all__ = ["make_plan"]
 
 _REQUEST_SHARE = 4
 """The answers in flight may take one part in so many of the memory limit."""
+
+_MAX_SIDE = 2**31
+"""Pixels along a side of an image at another resolution: more is a slip of the pen."""
 
 
 def make_plan(job: Job, image: Image, sides: Mapping[str, int] | None = None) -> Plan:
@@ -42,7 +48,7 @@ def make_plan(job: Job, image: Image, sides: Mapping[str, int] | None = None) ->
     bands = image.select(job.source.bands)
     if not bands:
         raise JobError(f"source.asset: {image.id} has no bands")
-    repeated = {band.id for band in bands if sum(other.id == band.id for other in bands) > 1}
+    repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
     if repeated:
         raise JobError(f"source.bands: {', '.join(sorted(repeated))} stands there more than once")
     lattices = _lattices(job, bands)
@@ -69,9 +75,10 @@ def _group(
     shard = (sides or {}).get(name) or shard_tiles(window.width, window.height, itemsize)
     tiling = Tiling(window.width, window.height, shard=shard)
     group = Group(name, lattice, window, bands, tiling, (1, 1))
-    longest = max(group.band_runs(tuple(range(len(bands)))), key=len)
+    runs = ([bands[b].dtype for b in run] for run in group.band_runs(tuple(range(len(bands)))))
+    heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
     max_bytes = job.limits.memory // _REQUEST_SHARE // model.concurrency
-    shape = pack(tiling, tuple(bands[b].dtype for b in longest), job.request.tile_count, model, max_bytes)
+    shape = pack(tiling, tuple(heaviest), job.request.tile_count, model, max_bytes)
     return replace(group, shape=shape)
 
 
@@ -80,9 +87,14 @@ def _lattices(job: Job, bands: tuple[Band, ...]) -> dict[PixelGrid, tuple[Band, 
     native: dict[PixelGrid, list[Band]] = {}
     for band in bands:
         native.setdefault(band.grid, []).append(band)
-    if job.grid.resolution is not None:
+    if job.grid.pixel_size is not None:
         finest = min(native, key=_pixel_area)
-        return {_resampled(finest, job.grid.resolution): bands}
+        if job.grid.scale is not None and not finest.crs.is_metric:
+            raise JobError(
+                f"grid.scale: counts in metres, but the image's CRS {finest.crs} in {finest.crs.unit}; "
+                f"write grid.resolution in {finest.crs.unit} (the image's own is {finest.transform.pixel_size[0]!r})"
+            )
+        return {_resampled(finest, job.grid.pixel_size): bands}
     return {grid: tuple(native[grid]) for grid in sorted(native, key=_pixel_area)}
 
 
@@ -101,8 +113,13 @@ def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
             "grid.resolution: the image's grid is sheared, so one pixel size says too little; leave grid native"
         )
     scale_x, scale_y = math.copysign(resolution[0], t.scale_x), math.copysign(resolution[1], t.scale_y)
-    width = math.ceil(abs(t.scale_x) * grid.width / resolution[0] - 1e-6)
-    height = math.ceil(abs(t.scale_y) * grid.height / resolution[1] - 1e-6)
+    width = math.ceil(Fraction(t.scale_x) * grid.width / Fraction(scale_x) - EDGE_TOLERANCE)
+    height = math.ceil(Fraction(t.scale_y) * grid.height / Fraction(scale_y) - EDGE_TOLERANCE)
+    if max(width, height) > _MAX_SIDE:
+        raise JobError(
+            f"grid.resolution: pixels of {resolution[0]:g}×{resolution[1]:g} {grid.crs.unit} would make the image "
+            f"more than {_MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}"
+        )
     transform = AffineTransform(scale_x, 0.0, t.translate_x, 0.0, scale_y, t.translate_y)
     return PixelGrid(grid.crs, transform, max(width, 1), max(height, 1))
 

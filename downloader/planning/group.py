@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from downloader.grid import PixelGrid, Window
 from downloader.image import Band
-from downloader.plan.keys import ShardKey, TileBlock
-from downloader.plan.limits import MAX_REQUEST_BANDS, fits
-from downloader.plan.request import Request, blocks
-from downloader.plan.tiling import Tiling
+from downloader.planning.keys import ShardKey, TileBlock
+from downloader.planning.limits import MAX_REQUEST_BANDS, MAX_REQUEST_BYTES, counted_bytes
+from downloader.planning.request import Request, blocks
+from downloader.planning.tiling import Tiling
 
 __all__ = ["Group"]
 
@@ -70,31 +70,30 @@ class Group:
             if wanted[band] & full:
                 by_mask.setdefault(wanted[band] & full, []).append(band)
         for mask, bands in by_mask.items():
+            runs = self.band_runs(tuple(bands))
             for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):
-                for run in self.band_runs(tuple(bands)):
+                for run in runs:
                     yield self.request(key, block, run)
 
     def request(self, key: ShardKey, block: TileBlock, bands: tuple[int, ...]) -> Request:
         """The request for one rectangle of tiles."""
         window = self.tiling.window(block.row, block.column, block.rows, block.columns)
-        return Request(key, block, window, bands)
+        return Request(key, block, window, bands, len(self.bands))
 
     def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:
         """`bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
         rows, columns = self.shape
         width, height = columns * self.tiling.tile, rows * self.tiling.tile
-        runs: list[tuple[int, ...]] = []
-        run: tuple[int, ...] = ()
+        runs: list[list[int]] = []
+        counted = 0
         for band in bands:
-            longer = (*run, band)
-            if run and (
-                len(longer) > MAX_REQUEST_BANDS
-                or not fits(width, height, tuple(self.bands[b].dtype for b in longer))
-            ):
-                runs.append(run)
-                longer = (band,)
-            run = longer
-        return [*runs, run] if run else runs
+            more = counted_bytes(width, height, (self.bands[band].dtype,))
+            if not runs or len(runs[-1]) == MAX_REQUEST_BANDS or counted + more > MAX_REQUEST_BYTES:
+                runs.append([])
+                counted = 0
+            runs[-1].append(band)
+            counted += more
+        return [tuple(run) for run in runs]
 
     def count_requests(self) -> int:
         """How many requests a run that starts from nothing makes; closed form."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from downloader.plan.group import Group
-from downloader.plan.keys import TileBlock
-from downloader.plan.request import Request
+from downloader.planning.group import Group
+from downloader.planning.keys import TileBlock
+from downloader.planning.request import Request
 
 __all__ = ["halves", "weight"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from downloader.plan.limits import fits
-from downloader.plan.tiling import Tiling
+from downloader.planning.limits import fits
+from downloader.planning.tiling import Tiling
 
 __all__ = ["ServiceModel", "pack", "schedule_s"]
 

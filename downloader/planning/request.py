@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from downloader.grid import PixelGrid, Window
-from downloader.plan.keys import ShardKey, TileBlock
-from downloader.plan.tiling import Tiling
+from downloader.planning.keys import ShardKey, TileBlock
+from downloader.planning.tiling import Tiling
 
 __all__ = ["BandType", "PixelRequest", "Request", "blocks"]
 
@@ -60,11 +60,18 @@ class Request:
     """The block's pixels in the group's grid, clipped at the edge."""
     bands: tuple[int, ...]
     """Indices into the group's bands, in the group's order."""
+    group_bands: int = 0
+    """Bands of the group; 0 stands for as many as are asked for."""
 
     @property
     def tiles(self) -> int:
         """Tiles asked for, whatever the number of bands."""
         return self.block.tiles
+
+    @property
+    def tiles_worth(self) -> float:
+        """Tiles asked for, each counted by the share of its bands: what displays add up."""
+        return self.tiles * len(self.bands) / (self.group_bands or len(self.bands))
 
     def __str__(self) -> str:
         b = self.block

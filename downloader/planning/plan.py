@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from downloader.image import Image
-from downloader.plan.group import Group
-from downloader.plan.keys import ShardKey, TileKey
-from downloader.plan.packing import ServiceModel
-from downloader.plan.request import BandType, PixelRequest, Request
+from downloader.planning.group import Group
+from downloader.planning.keys import ShardKey, TileKey
+from downloader.planning.packing import ServiceModel
+from downloader.planning.request import BandType, PixelRequest, Request
 
 __all__ = ["Estimate", "Plan"]
 

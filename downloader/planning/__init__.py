@@ -1,0 +1,28 @@
+"""Planning: pure arithmetic from a job and the catalogue's metadata to shards, requests and tiles."""
+
+from downloader.planning.group import Group
+from downloader.planning.keys import ShardKey, TileBlock, TileKey
+from downloader.planning.packing import ServiceModel
+from downloader.planning.plan import Estimate, Plan
+from downloader.planning.planner import make_plan
+from downloader.planning.pyramid import Reading, readings
+from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.tiling import TILE, Tiling
+
+__all__ = [
+    "TILE",
+    "BandType",
+    "Estimate",
+    "Group",
+    "PixelRequest",
+    "Plan",
+    "Reading",
+    "Request",
+    "ServiceModel",
+    "ShardKey",
+    "TileBlock",
+    "TileKey",
+    "Tiling",
+    "make_plan",
+    "readings",
+]

@@ -1,0 +1,69 @@
+"""Where coarser pixels come from: the service reads them from a pyramid that each image carries (contract §4.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from downloader.image import Band
+from downloader.planning.group import Group
+
+__all__ = ["Reading", "readings"]
+
+_SMALLEST = 256
+"""A pyramid ends with the first level that fits so many pixels a side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Bands of one group that are not delivered on their own grid, and what is read in its place."""
+
+    group: str
+    bands: tuple[str, ...]
+    level: int
+    """0: the native pixels; each further level halves the resolution."""
+    pixel_size: tuple[float, float]
+    """(width, height) of that level's pixels, in units of the band's own CRS."""
+    policy: str
+    """How the level was made from the one below: MEAN, SAMPLE, MODE …"""
+    unit: str
+
+    def __str__(self) -> str:
+        x, y = self.pixel_size
+        size = f"{x:g} {self.unit}" if math.isclose(x, y) else f"{x:g}×{y:g} {self.unit}"
+        names = ", ".join(self.bands[:8]) + (f", … ({len(self.bands)} bands)" if len(self.bands) > 8 else "")
+        if self.level == 0:
+            return f"{names}: read from the native pixels of {size}, nearest neighbour"
+        return f"{names}: read from pyramid level {self.level} of {size} ({self.policy}), nearest neighbour"
+
+
+def readings(group: Group) -> tuple[Reading, ...]:
+    """What the service reads for each band of `group` that is not on the group's own lattice.
+
+    The level is the coarsest one that is not coarser than the pixels asked for. Empty for a native group.
+    """
+    found: dict[tuple[int, tuple[float, float], str, str], list[str]] = {}
+    for band in group.bands:
+        if band.grid == group.lattice:
+            continue
+        level = _level(band, group)
+        x, y = band.grid.transform.pixel_size
+        key = (level, (x * 2**level, y * 2**level), band.pyramiding, band.grid.crs.unit)
+        found.setdefault(key, []).append(band.id)
+    return tuple(
+        Reading(group.name, tuple(bands), level, size, policy, unit)
+        for (level, size, policy, unit), bands in found.items()
+    )
+
+
+def _level(band: Band, group: Group) -> int:
+    ratio = min(
+        wanted / native
+        for wanted, native in zip(
+            group.lattice.transform.pixel_size, band.grid.transform.pixel_size, strict=True
+        )
+    )
+    if band.grid.crs != group.lattice.crs or ratio < 2 * (1 - 1e-9):
+        return 0
+    last = max(0, math.ceil(math.log2(max(band.grid.width, band.grid.height) / _SMALLEST)))
+    return min(math.floor(math.log2(ratio) + 1e-9), last)

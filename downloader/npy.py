@@ -29,8 +29,8 @@ _MAGIC: Final = b"\x93NUMPY"
 _PREFIX: Final = len(_MAGIC) + 4
 """Magic, two bytes of version, two bytes of header length."""
 
-_TYPE: Final = re.compile(r"[<>|]?[biufc][0-9]{1,2}")
-"""Plain numbers of a stated byte order. `O` would be a pickle, `=` the order of an unknown machine."""
+_TYPE: Final = re.compile(r"[<>][biuf][0-9]{1,2}|\|?[biu]1")
+"""Plain numbers of a stated byte order, if they have one. `O` would be a pickle, `=` the order of an unknown machine."""
 
 
 class NpyError(ValueError):

@@ -229,7 +229,9 @@ class EarthEngine:
             retry=_may_pass, wait=_wait_s, stop=hopeless, sleep=self._clock.sleep, reraise=True
         )
 
-        async def awaited() -> T:  # tenacity awaits what it can see to be a coroutine function, and a lambda is none
+        async def awaited() -> (
+            T
+        ):  # tenacity awaits what it can see to be a coroutine function, and a lambda is none
             return await attempt()
 
         try:

@@ -18,10 +18,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from downloader.report import Report
+from typing import Any
 
 __all__ = [
     "Action",
@@ -46,10 +43,11 @@ _Pickled = tuple[type, tuple[object, ...], dict[str, object]]
 
 
 class DownloadError(Exception):
-    """Root of what this package raises. `report` is set once a run had begun."""
+    """Root of what this package raises."""
 
     exit_status = 1
-    report: Report | None = None
+    report: Any = None
+    """The `Report` of the run, once one had begun; named loosely, since this room lies below all others."""
 
 
 class JobError(DownloadError, ValueError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
-from typing import ClassVar
 
 import click
 
@@ -25,28 +24,34 @@ Examples:
 """
 
 
-class _Commands(click.Group):
-    """Commands are imported when they run: help must be quick."""
+_COMMANDS = {
+    "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
+    "plan": ("downloader.cli.show", "What a job will cost; fetches metadata only."),
+    "status": ("downloader.cli.show", "How far a mosaic is."),
+    "inspect": ("downloader.cli.show", "What the catalogue says of an asset."),
+    "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
+    "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
+}
+"""Command → its module, and its line of help: modules are imported when their command runs."""
 
-    _rooms: ClassVar[dict[str, str]] = {
-        "run": "downloader.cli.run",
-        "plan": "downloader.cli.show",
-        "status": "downloader.cli.show",
-        "inspect": "downloader.cli.show",
-        "preview": "downloader.cli.show",
-        "emulate": "downloader.cli.emulate",
-    }
+
+class _Commands(click.Group):
+    """Knows its commands without importing them: help must be quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(self._rooms)
+        return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
-        if cmd_name not in self._rooms:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        if cmd_name not in _COMMANDS:
             return None
         from importlib import import_module
 
-        command: click.Command = getattr(import_module(self._rooms[cmd_name]), f"{cmd_name}_command")
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), f"{cmd_name}_command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -54,7 +59,7 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self._rooms, n=1) if args else []
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1) if args else []
             if not near or "mean" in error.message:
                 raise
             raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from None

@@ -6,11 +6,12 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from downloader.job import Job
+if TYPE_CHECKING:
+    from downloader.job import Job
 
 __all__ = ["job_argument", "job_options", "load", "service_options", "verbosity"]
 

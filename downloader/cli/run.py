@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from downloader.cli.options import job_argument, job_options, load, set_up_logging, verbosity
-from downloader.errors import DownloadError, IncompleteError, exit_status
-from downloader.job import Job
-from downloader.progress import Silent, terminal_progress
-from downloader.report import Report
-from downloader.seams import Progress
+
+if TYPE_CHECKING:
+    from downloader.job import Job
+    from downloader.report import Report
+    from downloader.seams import Progress
 
 __all__ = ["run_command"]
 
@@ -60,6 +61,9 @@ def run_command(
     verbose: int,
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
+    from downloader.errors import DownloadError, IncompleteError, exit_status
+    from downloader.progress import Silent, terminal_progress
+
     set_up_logging(verbose)
     _check_report(report_file)
     loaded = load(job, overrides, endpoint, project, key_file)

@@ -25,7 +25,9 @@ _SECRETS: Final = (
     re.compile(
         r"(?i)(?<![a-z])(?P<kept>(?:(?:access|refresh|id|auth|oauth|security)[_-]?token|token|api[_-]?key|key|sig|signature"
         r"|x-(?:goog|amz)-(?:signature|credential|security-token)|awsaccesskeyid|googleaccessid|client[_-]?secret"
-        r"|private[_-]?key|assertion|password|passwd)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;]{4,}"
+        r"|private[_-]?key|assertion|password|passwd)[\"']?\s*"
+        # A colon stands in prose as well ("invalid_token: expired"): behind it only what is long is a secret.
+        r"(?:=\s*[\"']?|:\s*[\"']?(?=[^\s&\"',;]{12})))[^\s&\"',;]{4,4000}"
     ),
     re.compile(
         r"(?P<kept>\b[a-z][a-z0-9+.-]{0,20}://)[^/\s:@]{0,200}:[^/\s@]{1,2000}(?=@)", re.IGNORECASE

@@ -49,8 +49,7 @@ def test_what_no_asset_is_called_is_refused(written):
 def test_whatever_is_accepted_is_a_plain_path(written):
     try:
         name = asset_name(written)
-    except JobError as error:
-        assert "\n" not in str(error)
+    except JobError:
         return
     assert name.startswith("projects/")
     segments = name.split("/")

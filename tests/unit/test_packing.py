@@ -1,0 +1,143 @@
+"""How many tiles one request takes: never above a limit, and as good as a brute-force schedule says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from downloader.planning.limits import fits
+from downloader.planning.packing import ServiceModel, pack, schedule_s
+from downloader.planning.tiling import Tiling, shard_tiles
+
+U2 = np.dtype("<u2")
+MODEL = ServiceModel()
+SCENE = Tiling(10980, 10980, shard=4)
+
+
+def durations(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> list[float]:
+    """One by one: the rectangles that the shards fall into, each clipped at the group's edge."""
+    found = []
+    for top in range(0, tiling.height, tiling.shard_side):
+        for left in range(0, tiling.width, tiling.shard_side):
+            for y in range(top, min(top + tiling.shard_side, tiling.height), shape[0] * tiling.tile):
+                for x in range(left, min(left + tiling.shard_side, tiling.width), shape[1] * tiling.tile):
+                    y_end = min(y + shape[0] * tiling.tile, top + tiling.shard_side, tiling.height)
+                    x_end = min(x + shape[1] * tiling.tile, left + tiling.shard_side, tiling.width)
+                    found.append(model.base_s + model.per_mb_s * (y_end - y) * (x_end - x) * itemsize / 1e6)
+    return found * tiling.slices
+
+
+def list_schedule(durations: list[float], model: ServiceModel) -> float:
+    """Longest first, each on the slot that is free first, starts paced: the textbook's list scheduler."""
+    slots = [0.0] * model.concurrency
+    for number, duration in enumerate(sorted(durations, reverse=True)):
+        slot = slots.index(min(slots))
+        slots[slot] = max(slots[slot], number / model.starts_per_s) + duration
+    return max(slots)
+
+
+models = st.builds(
+    ServiceModel,
+    base_s=st.floats(0, 3),
+    per_mb_s=st.floats(0, 3),
+    concurrency=st.integers(1, 60),
+    starts_per_s=st.floats(1, 200),
+)
+tilings = st.builds(
+    Tiling,
+    width=st.integers(1, 3000),
+    height=st.integers(1, 3000),
+    slices=st.integers(1, 2),
+    tile=st.sampled_from([64, 100, 256]),
+    shard=st.sampled_from([1, 2, 4, 8]),
+)
+
+
+@given(tilings, models, st.integers(1, 64), st.sampled_from([(1, 1), (1, 2), (2, 2), (1, 4)]))
+def test_schedule_against_a_brute_force_list_scheduler(
+    tiling: Tiling, model: ServiceModel, itemsize: int, shape: tuple[int, int]
+) -> None:
+    shape = (min(shape[0], tiling.shard), min(shape[1], tiling.shard))
+    pieces = durations(tiling, shape, itemsize, model)
+    if len(pieces) <= 4096:
+        assert schedule_s(tiling, shape, itemsize, model) == pytest.approx(list_schedule(pieces, model))
+
+
+@settings(max_examples=8)
+@given(models, st.integers(1, 16))
+def test_beyond_the_simulation_the_average_is_near(model: ServiceModel, itemsize: int) -> None:
+    """Many waves: the closed form is off by less than a wave."""
+    tiling = Tiling(256 * 70, 256 * 60, shard=2)
+    pieces = durations(tiling, (1, 1), itemsize, model)
+    assert len(pieces) > 4096
+    exact, closed = list_schedule(pieces, model), schedule_s(tiling, (1, 1), itemsize, model)
+    assert closed <= exact + 1 / model.starts_per_s + 1e-6
+    assert exact - closed <= 2 * max(pieces) + model.concurrency / model.starts_per_s + 1e-6
+
+
+dtypes = st.lists(
+    st.sampled_from([np.dtype(c) for c in ("u1", "<u2", "<f4", "<f8")]), min_size=1, max_size=40
+)
+
+
+@given(tilings, dtypes, st.one_of(st.none(), st.integers(1, 100)), models, st.integers(1, 10**8))
+def test_packing_never_exceeds_limits_or_memory(
+    tiling: Tiling, types: list[np.dtype], tiles: int | None, model: ServiceModel, max_bytes: int
+) -> None:
+    rows, columns = pack(tiling, tuple(types), tiles, model, max_bytes)
+    assert tiling.shard % rows == 0
+    assert tiling.shard % columns == 0
+    if (rows, columns) != (1, 1):
+        width, height = columns * tiling.tile, rows * tiling.tile
+        assert fits(width, height, tuple(types))
+        assert width * height * sum(t.itemsize for t in types) <= max_bytes
+        assert tiles is None or rows * columns <= tiles
+
+
+@given(tilings, st.integers(1, 8), models)
+def test_auto_is_no_worse_than_any_other_rectangle(
+    tiling: Tiling, itemsize: int, model: ServiceModel
+) -> None:
+    types = (np.dtype("u1"),) * itemsize
+    best = schedule_s(tiling, pack(tiling, types, None, model, 10**9), itemsize, model)
+    sides = [n for n in (1, 2, 4, 8) if n <= tiling.shard]
+    for rows in sides:
+        for columns in (n for n in sides if n >= rows):
+            if fits(columns * tiling.tile, rows * tiling.tile, types):
+                assert best <= schedule_s(tiling, (rows, columns), itemsize, model)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "shape"),
+    [(1, (1, 1)), (2, (1, 2)), (3, (1, 2)), (4, (2, 2)), (9, (2, 4)), (16, (4, 4)), (999, (4, 4))],
+)
+def test_a_number_of_tiles_is_an_upper_bound(tiles: int, shape: tuple[int, int]) -> None:
+    assert pack(SCENE, (U2,) * 4, tiles, MODEL, 10**9) == shape
+
+
+def test_one_tile_is_asked_for_where_even_that_is_too_much_for_the_memory() -> None:
+    assert pack(SCENE, (U2,) * 4, None, MODEL, 1) == (1, 1)
+
+
+def test_slow_answers_are_packed_less_than_slow_starts() -> None:
+    """Latency asks for large requests, slow bytes with idle slots for small ones."""
+    few = Tiling(2048, 2048, shard=8)
+    eager = ServiceModel(base_s=5.0, per_mb_s=0.001, concurrency=4, starts_per_s=90)
+    dripping = ServiceModel(base_s=0.0, per_mb_s=5.0, concurrency=64, starts_per_s=1000)
+    assert pack(few, (U2,), None, eager, 10**9) > pack(few, (U2,), None, dripping, 10**9) == (1, 1)
+
+
+def test_a_scene_is_packed_within_an_eighth_of_the_best_rectangle() -> None:
+    """DESIGN §9's service: the shapes a shard allows, against all that the size limit allows, shards or not."""
+    tiling = Tiling(10980, 10980, shard=shard_tiles(10980, 10980, 8))
+    model = ServiceModel(base_s=0.25, per_mb_s=0.4, concurrency=40, starts_per_s=100)
+    chosen = schedule_s(tiling, pack(tiling, (U2,) * 4, None, model, 2**30 // 4 // 40), 8, model)
+    best = min(
+        list_schedule(durations(Tiling(10980, 10980, shard=64), (rows, columns), 8, model), model)
+        for rows in range(1, 9)
+        for columns in range(rows, 9)
+        if fits(columns * 256, rows * 256, (U2,) * 4)
+    )
+    assert chosen <= 1.125 * best

@@ -1,0 +1,90 @@
+"""Halving requests: nothing lost, nothing twice, down to one tile of one band."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.crs import Crs
+from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.image import Band
+from downloader.planning import Group, Request, ShardKey, TileBlock, Tiling
+from downloader.planning.split import halves, weight
+
+LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 9000, 9000)
+
+
+def group_of(bands: int) -> Group:
+    columns = tuple(Band(f"B{n}", np.dtype(["u1", "<u2", "<f8"][n % 3]), LATTICE) for n in range(bands))
+    tiling = Tiling(2048 - 100, 2048 - 3, shard=8)
+    return Group("", LATTICE, Window(0, 0, tiling.width, tiling.height), columns, tiling, (8, 8))
+
+
+def parts_of(group: Group, request: Request) -> Counter[tuple[int, int, int]]:
+    return Counter((row, column, band) for row, column in request.block for band in request.bands)
+
+
+def a_request(group: Group, data: st.DataObject) -> Request:
+    row, column = data.draw(st.integers(0, 7)), data.draw(st.integers(0, 7))
+    block = TileBlock(
+        0, row, column, data.draw(st.integers(1, 8 - row)), data.draw(st.integers(1, 8 - column))
+    )
+    bands = data.draw(st.sets(st.integers(0, len(group.bands) - 1), min_size=1))
+    return group.request(ShardKey("", 0, 0, 0), block, tuple(sorted(bands)))
+
+
+@given(st.integers(1, 9), st.data())
+def test_halves_are_the_whole(bands: int, data: st.DataObject) -> None:
+    group = group_of(bands)
+    request = a_request(group, data)
+    parts = halves(group, request)
+    if not parts:
+        assert (request.tiles, len(request.bands)) == (1, 1)
+        return
+    one, two = parts
+    assert parts_of(group, one) + parts_of(group, two) == parts_of(group, request)
+    assert weight(group, one) + weight(group, two) == weight(group, request)
+    assert all(part.shard == request.shard and part.block.slice == request.block.slice for part in parts)
+    if request.tiles > 1:
+        assert one.bands == two.bands == request.bands, "tiles come apart before bands do"
+        assert abs(one.tiles - two.tiles) <= min(request.block.rows, request.block.columns)
+    else:
+        assert abs(len(one.bands) - len(two.bands)) <= 1
+
+
+@given(st.integers(1, 9), st.data())
+def test_halving_on_ends_at_single_tiles_of_single_bands(bands: int, data: st.DataObject) -> None:
+    group = group_of(bands)
+    request = a_request(group, data)
+    queue, leaves = deque([request]), Counter[tuple[int, int, int]]()
+    splits = 0
+    while queue:
+        part = queue.popleft()
+        if smaller := halves(group, part):
+            queue.extend(smaller)
+            splits += 1
+        else:
+            leaves += parts_of(group, part)
+    assert leaves == parts_of(group, request)
+    assert splits == len(leaves) - 1
+
+
+def test_the_longer_side_is_halved() -> None:
+    group = group_of(1)
+    key = ShardKey("", 0, 0, 0)
+    wide = halves(group, group.request(key, TileBlock(0, 0, 0, 2, 4), (0,)))
+    assert [(p.block.rows, p.block.columns) for p in wide] == [(2, 2), (2, 2)]
+    high = halves(group, group.request(key, TileBlock(0, 0, 0, 4, 2), (0,)))
+    assert [(p.block.rows, p.block.columns) for p in high] == [(2, 2), (2, 2)]
+    odd = halves(group, group.request(key, TileBlock(0, 0, 0, 1, 3), (0,)))
+    assert [(p.block.column, p.block.columns) for p in odd] == [(0, 1), (1, 2)]
+
+
+def test_weight_is_pixel_bytes() -> None:
+    group = group_of(3)
+    request = group.request(ShardKey("", 0, 0, 0), TileBlock(0, 0, 6, 1, 2), (0, 2))
+    assert request.window.shape == (256, 2048 - 100 - 6 * 256)
+    assert weight(group, request) == 256 * 412 * (1 + 8)

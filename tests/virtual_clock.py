@@ -19,6 +19,9 @@ __all__ = ["VirtualClock", "VirtualLoop", "run_virtual"]
 
 T = TypeVar("T")
 
+CENTURY_S = 3e9
+"""No test takes so long; one that gets there sleeps for ever."""
+
 DEADLOCK_S = 5.0
 """Real seconds without an event after which tasks that wait for no timer are taken to wait for ever."""
 
@@ -52,6 +55,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _leap(self, seconds: float) -> None:
         self._virtual_now += seconds
+        if self._virtual_now > CENTURY_S:
+            raise RuntimeError("deadlock: every task waits, for ever")
 
 
 class _LeapingSelector(selectors.DefaultSelector):

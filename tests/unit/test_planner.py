@@ -1,0 +1,342 @@
+"""Job + catalogue → plan: groups, windows, names, refusals, estimates, and a billion tiles."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.crs import Crs
+from downloader.errors import JobError
+from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.image import Band, Image
+from downloader.job import Job
+from downloader.planning import Plan, make_plan, readings
+
+U1, U2, U4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<u4", "<f8"))
+
+
+def utm(size: float, pixels: int, crs: str = "EPSG:32610") -> PixelGrid:
+    return PixelGrid(
+        Crs(code=crs), AffineTransform(size, 0.0, 499980.0, 0.0, -size, 4200000.0), pixels, pixels
+    )
+
+
+G10, G20, G60 = utm(10.0, 10980), utm(20.0, 5490), utm(60.0, 1830)
+BANDS = {
+    **dict.fromkeys(("B2", "B3", "B4", "B8"), (U2, G10, "MEAN")),
+    **dict.fromkeys(("B5", "B6"), (U2, G20, "MEAN")),
+    "QA20": (U4, G20, "SAMPLE"),
+    **dict.fromkeys(("B1", "B9"), (U2, G60, "MEAN")),
+}
+
+
+def image(*bands: Band) -> Image:
+    made = bands or tuple(Band(name, dtype, grid, policy) for name, (dtype, grid, policy) in BANDS.items())
+    return Image("projects/earthengine-public/assets/COPERNICUS/S2/X", "COPERNICUS/S2/X", made)
+
+
+def plan_of(scene: Image | None = None, bands: list[str] | None = None, **sections: Any) -> Plan:
+    document = {"source": {"asset": "COPERNICUS/S2/X"}, "mosaic": {"path": "out.zarr"}, **sections}
+    if bands is not None:
+        document["source"]["bands"] = bands
+    return make_plan(Job.from_dict(document), scene or image())
+
+
+# Groups ----------------------------------------------------------------------------------------------------
+
+
+def test_one_grid_lies_at_the_root() -> None:
+    plan = plan_of(bands=["B8", "B2"])
+    (group,) = plan.groups
+    assert group.name == ""
+    assert [band.id for band in group.bands] == ["B8", "B2"]
+    assert group.grid == G10
+    assert group.tiling.shard_side == 1024
+
+
+def test_several_grids_are_groups_finest_first() -> None:
+    plan = plan_of(bands=["B1", "B5", "QA20", "B2"])
+    assert [(g.name, [b.id for b in g.bands]) for g in plan.groups] == [
+        ("10m", ["B2"]),
+        ("20m", ["B5", "QA20"]),
+        ("60m", ["B1"]),
+    ]
+    assert plan.group("20m") is plan.groups[1]
+    with pytest.raises(KeyError):
+        plan.group("30m")
+
+
+def test_groups_of_equal_pixel_size_get_a_number() -> None:
+    shifted = PixelGrid(G10.crs, G10.transform.shifted(5, 5), 100, 100)
+    degrees = PixelGrid(Crs(code="EPSG:4326"), AffineTransform(0.1, 0.0, -123.0, 0.0, -0.2, 38.0), 10, 10)
+    bands = [Band("a", U1, G10), Band("b", U1, shifted), Band("c", U1, degrees)]
+    assert [g.name for g in plan_of(image(*bands)).groups] == ["10m", "10m_2", "0.1x0.2deg"]
+
+
+def test_grids_in_degrees_and_metres_are_sorted_by_their_size_on_the_ground() -> None:
+    degrees = PixelGrid(
+        Crs(code="EPSG:4326"), AffineTransform(0.001, 0.0, -123.0, 0.0, -0.001, 38.0), 1000, 1000
+    )
+    plan = plan_of(image(Band("d", U1, degrees), Band("m", U1, G60)))
+    assert [g.name for g in plan.groups] == ["60m", "0.001deg"]
+
+
+def test_an_unknown_band_is_refused_with_the_nearest() -> None:
+    with pytest.raises(
+        JobError, match=r"source.bands: COPERNICUS/S2/X has no band 'b02' \(did you mean B2\?\)"
+    ):
+        plan_of(bands=["b02"])
+
+
+def test_bands_of_a_thousand_are_not_all_named() -> None:
+    scene = image(*(Band(f"class_{n}", U1, G60) for n in range(1024)))
+    with pytest.raises(JobError, match="1024 in all") as caught:
+        plan_of(scene, bands=["clas_7"])
+    assert len(str(caught.value)) < 600
+    assert "did you mean class_7" in str(caught.value)
+
+
+def test_repeated_bands_of_an_asset_are_refused() -> None:
+    with pytest.raises(JobError, match=r"source.bands: B2 stands there more than once"):
+        plan_of(image(Band("B2", U1, G10), Band("B2", U1, G10)))
+
+
+def test_an_image_without_bands_is_refused() -> None:
+    with pytest.raises(JobError, match="has no bands"):
+        make_plan(
+            Job.from_dict({"source": {"asset": "X"}, "mosaic": {"path": "o"}}),
+            Image("projects/p/assets/X", "X", ()),
+        )
+
+
+# Regions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_window_counts_in_pixels_of_the_finest_group_asked_for() -> None:
+    window = {"window": {"column": 5, "row": 7, "width": 3, "height": 12}}
+    fine = plan_of(bands=["B2", "B5", "B1"], region=window)
+    assert [g.window for g in fine.groups] == [Window(5, 7, 3, 12), Window(2, 3, 2, 7), Window(0, 1, 2, 3)]
+    coarse = plan_of(bands=["B5", "B1"], region=window)
+    assert [g.window for g in coarse.groups] == [Window(5, 7, 3, 12), Window(1, 2, 2, 5)]
+
+
+@given(st.integers(0, 10979), st.integers(0, 10979), st.integers(1, 12000), st.integers(1, 12000))
+def test_coarser_groups_cover_the_fine_window_exactly(column: int, row: int, width: int, height: int) -> None:
+    """Every coarse pixel that holds a fine one, and no other: by integer division."""
+    window = {"column": column, "row": row, "width": width, "height": height}
+    plan = plan_of(bands=["B2", "B5", "B1"], region={"window": window})
+    column_end, row_end = min(column + width, 10980), min(row + height, 10980)
+    for group, factor in zip(plan.groups, (1, 2, 6), strict=True):
+        assert group.window == Window.between(
+            column // factor, row // factor, -(-column_end // factor), -(-row_end // factor)
+        )
+
+
+def test_a_window_is_clipped_at_the_edge_and_refused_outside() -> None:
+    window = {"column": 10979, "row": -5, "width": 500, "height": 6}
+    assert plan_of(bands=["B2"], region={"window": window}).groups[0].window == Window(10979, 0, 1, 1)
+    with pytest.raises(
+        JobError, match=r"region.window: columns 10980….* outside the image, which has 10980 columns"
+    ):
+        plan_of(bands=["B2"], region={"window": {"column": 10980, "row": 0, "width": 5, "height": 5}})
+
+
+def test_a_box_covers_each_group_by_itself() -> None:
+    box = {"bbox": [500_005, 4_199_000, 500_105, 4_199_990], "crs": "EPSG:32610"}
+    plan = plan_of(bands=["B2", "B5", "B1"], region=box)
+    assert [g.window for g in plan.groups] == [Window(2, 1, 11, 99), Window(1, 0, 6, 50), Window(0, 0, 3, 17)]
+
+
+def test_a_box_outside_is_refused() -> None:
+    with pytest.raises(JobError, match=r"region.bbox: .* outside the image"):
+        plan_of(bands=["B2"], region={"bbox": [0, 0, 1, 1]})
+
+
+def test_align_image_widens_to_the_lattice_of_256_pixels() -> None:
+    window = {"window": {"column": 300, "row": 10700, "width": 10, "height": 200}}
+    plan = plan_of(bands=["B2", "B5"], region=window, grid={"align": "image"})
+    assert [g.window for g in plan.groups] == [Window(256, 10496, 256, 484), Window(0, 5120, 256, 370)]
+
+
+# Resolution ------------------------------------------------------------------------------------------------
+
+
+def test_one_resolution_for_all_bands_keeps_the_images_corner() -> None:
+    plan = plan_of(bands=["B1", "B2"], grid={"resolution": 25})
+    (group,) = plan.groups
+    assert group.name == ""
+    assert [band.id for band in group.bands] == ["B1", "B2"]
+    assert group.grid.transform == AffineTransform(25.0, 0.0, 499980.0, 0.0, -25.0, 4200000.0)
+    assert group.grid.shape == (4392, 4392)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "shape"),
+    [([30, 60], (1830, 3660)), (7, (15686, 15686)), (109800, (1, 1)), (10, (10980, 10980))],
+)
+def test_all_of_the_image_is_held(resolution: object, shape: tuple[int, int]) -> None:
+    assert plan_of(bands=["B2"], grid={"resolution": resolution}).groups[0].grid.shape == shape
+
+
+def test_scale_is_in_metres_and_refused_for_degrees() -> None:
+    assert plan_of(bands=["B2"], grid={"scale": 20}).groups[0].grid.shape == (5490, 5490)
+    degrees = PixelGrid(
+        Crs(code="EPSG:4326"), AffineTransform(0.001, 0.0, -123.0, 0.0, -0.001, 38.0), 1000, 1000
+    )
+    with pytest.raises(
+        JobError, match=r"grid.scale: counts in metres.* EPSG:4326 in deg; .*the image's own is 0.001"
+    ):
+        plan_of(image(Band("b", U1, degrees)), grid={"scale": 30})
+
+
+def test_a_slip_of_the_pen_in_the_resolution_is_refused() -> None:
+    for tiny in (1e-9, 1e-320):
+        with pytest.raises(JobError, match=r"grid.resolution: pixels of .* more than 2,147,483,648 pixels"):
+            plan_of(bands=["B2"], grid={"resolution": tiny})
+
+
+def test_a_sheared_image_has_no_one_resolution() -> None:
+    sheared = PixelGrid(G10.crs, AffineTransform(10.0, 1.0, 0.0, 0.0, -10.0, 0.0), 100, 100)
+    with pytest.raises(JobError, match="sheared"):
+        plan_of(image(Band("b", U1, sheared)), grid={"resolution": 20})
+    assert plan_of(image(Band("b", U1, sheared))).groups[0].grid == sheared
+
+
+def test_the_plan_says_what_coarser_pixels_are_read_from() -> None:
+    """Fault 60: the coarsest level not coarser than asked for, by each band's own resolution and policy."""
+    (group,) = plan_of(bands=["B2", "B3", "B5", "QA20", "B1"], grid={"resolution": 50}).groups
+    found = {
+        reading.bands: (reading.level, reading.pixel_size, reading.policy) for reading in readings(group)
+    }
+    assert found == {
+        ("B2", "B3"): (2, (40.0, 40.0), "MEAN"),
+        ("B5",): (1, (40.0, 40.0), "MEAN"),
+        ("QA20",): (1, (40.0, 40.0), "SAMPLE"),
+        ("B1",): (0, (60.0, 60.0), "MEAN"),
+    }
+    texts = [str(reading) for reading in readings(group)]
+    assert "B2, B3: read from pyramid level 2 of 40 m (MEAN), nearest neighbour" in texts
+    assert "B1: read from the native pixels of 60 m, nearest neighbour" in texts
+
+
+def test_native_groups_read_nothing_else() -> None:
+    assert all(readings(group) == () for group in plan_of().groups)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "level"), [(10, None), (19.9, 0), (20, 1), (39, 1), (40, 2), (1e6, 6)]
+)
+def test_pyramid_levels_at_their_bounds(resolution: float, level: int | None) -> None:
+    """10980 pixels: level 6 has 172 a side, the first that fits 256."""
+    (group,) = plan_of(bands=["B2"], grid={"resolution": resolution}).groups
+    assert [reading.level for reading in readings(group)] == ([] if level is None else [level])
+
+
+# Requests and estimates ------------------------------------------------------------------------------------
+
+
+def test_the_quickstarts_first_request_is_the_quickstarts_own() -> None:
+    plan = plan_of(
+        bands=["B2", "B3", "B4", "B8"],
+        region={"window": {"column": 0, "row": 0, "width": 2048, "height": 2048}},
+        request={"tiles": 1},
+    )
+    request = next(plan.groups[0].requests(next(plan.shards())))
+    wire = plan.pixel_request(request)
+    assert wire.asset == "projects/earthengine-public/assets/COPERNICUS/S2/X"
+    assert [band.id for band in wire.bands] == ["B2", "B3", "B4", "B8"]
+    assert wire.grid.to_json() == {
+        "crsCode": "EPSG:32610",
+        "affineTransform": {
+            "scaleX": 10.0, "shearX": 0.0, "translateX": 499980.0,
+            "shearY": 0.0, "scaleY": -10.0, "translateY": 4200000.0,
+        },
+        "dimensions": {"width": 256, "height": 256},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("tiles", [1, 4, "auto"])
+def test_estimates_are_what_iterating_finds(tiles: int | str) -> None:
+    plan = plan_of(
+        region={"window": {"column": 100, "row": 100, "width": 5000, "height": 3000}},
+        request={"tiles": tiles},
+    )
+    requests = [r for g in plan.groups for key in g.shards() for r in g.requests(key)]
+    nbytes = sum(plan.pixel_request(request).nbytes for request in requests)
+    estimate = plan.estimate()
+    assert estimate.groups == 3
+    assert estimate.shards == sum(1 for _ in plan.shards())
+    assert estimate.tiles == sum(1 for _ in plan.tiles())
+    assert estimate.requests == len(requests)
+    assert estimate.disk_bytes == nbytes
+    assert nbytes < estimate.wire_bytes < nbytes * 1.01
+    assert estimate.seconds > 0
+    assert estimate.to_json()["tiles"] == estimate.tiles
+
+
+def test_requests_stay_under_the_memory_that_is_theirs() -> None:
+    """All answers in flight together take at most a quarter of the limit, unless one tile each is more."""
+    for memory in ("128MiB", "256MiB", "1GiB", "8GiB"):
+        plan = plan_of(limits={"memory": memory, "concurrency": 10})
+        budget = plan_of_bytes(memory) // 4 // 10
+        for group in plan.groups:
+            rows, columns = group.shape
+            assert (rows, columns) == (1, 1) or rows * columns * 65536 * group.itemsize <= budget
+
+
+def plan_of_bytes(memory: str) -> int:
+    return int(memory[:-3]) * (2**20 if memory.endswith("MiB") else 2**30)
+
+
+def test_the_heaviest_run_of_bands_decides_the_shape() -> None:
+    """85 float64 bands fill a request; 200 bytes beside them are more bands, but would fit four times."""
+    bands = [Band(f"f{n}", F8, G10) for n in range(85)] + [Band(f"u{n}", U1, G10) for n in range(200)]
+    (group,) = plan_of(image(*bands), limits={"memory": "64GiB"}).groups
+    assert group.shape == (1, 1)
+
+
+def test_shards_of_an_existing_mosaic_are_kept() -> None:
+    job = Job.from_dict({"source": {"asset": "X", "bands": ["B2", "B5"]}, "mosaic": {"path": "o"}})
+    plan = make_plan(job, image(), {"10m": 2, "20m": 1})
+    assert [g.tiling.shard for g in plan.groups] == [2, 1]
+
+
+def test_equal_arguments_give_equal_plans() -> None:
+    assert plan_of() == plan_of()
+
+
+def test_a_billion_tiles_cost_nothing() -> None:
+    """Fault 56: built, estimated and begun within a second, in little memory."""
+    side = 256 * 31_623
+    scene = image(*(Band(name, U2, utm(10.0, side)) for name in ("B2", "B3", "B4")))
+    plan_of()  # imports and PROJ's database are no part of it
+    tracemalloc.start()
+    begun = time.perf_counter()
+    plan = plan_of(scene)
+    estimate = plan.estimate()
+    first = next(r for key in plan.shards() for r in plan.groups[0].requests(key))
+    wire = plan.pixel_request(first)
+    some = list(islice(plan.tiles(), 1000))
+    seconds = time.perf_counter() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert estimate.tiles == 31_623**2 > 10**9
+    assert (wire.grid.transform, len(some)) == (scene.bands[0].grid.transform, 1000)
+    assert seconds < 0.5
+    assert peak < 4 * 2**20
+
+
+def test_the_last_tile_of_a_billion_is_placed_exactly() -> None:
+    side = 256 * 31_623 - 255
+    (group,) = plan_of(image(Band("B2", U2, utm(10.0, side)))).groups
+    t = group.tiling
+    grid = group.request_grid(t.window(t.tile_rows - 1, t.tile_columns - 1))
+    assert (grid.width, grid.height) == (1, 1)
+    assert grid.transform.translate_x == 499980.0 + 10.0 * 256 * 31_622

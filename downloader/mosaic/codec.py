@@ -73,6 +73,11 @@ class ChunkCodec:
                 raise ValueError("the chunk's checksum does not match")
             body = body[:-CRC_BYTES]
         if self.compressor != "none":
+            # Blosc believes its own header (length at byte 12) and reads beyond a buffer that was cut short.
+            if self.compressor == "lz4" and body[12:16].tobytes() != body.size.to_bytes(4, "little"):
+                raise ValueError(
+                    f"the chunk does not decompress: it is {body.size} bytes long, not what it says"
+                )
             try:
                 body = np.frombuffer(self._compressor.decode(body), np.uint8)
             except RuntimeError as error:

@@ -28,6 +28,8 @@ class CoordinateWriter:
 
     def __init__(self, store: Store, layouts: tuple[GroupLayout, ...]) -> None:
         self._store = store
+        # Without the marker nobody knows whether the chunks outlived a loss of power: all are written again.
+        self._marked = any(key == _DONE for key, _ in store.list(".downloader"))
         self._todo = self._missing(layouts)
         self._batch: list[tuple[str, bytes]] = []
 
@@ -38,14 +40,13 @@ class CoordinateWriter:
             self._store.put(key, [data])
         self._store.flush(key for key, _ in self._batch)
         done = len(self._batch) < most
-        if done:
+        if done and not self._marked:
             self._store.put(_DONE, [b"{}"])
+            self._marked = True
         self._batch = []
         return done
 
     def _missing(self, layouts: tuple[GroupLayout, ...]) -> Iterator[tuple[str, bytes]]:
-        # Without the marker nobody knows whether the chunks outlived a loss of power: all are written again.
-        marked = any(key == _DONE for key, _ in self._store.list(".downloader"))
         for layout in layouts:
             grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
             if grid.transform.is_sheared:
@@ -57,7 +58,7 @@ class CoordinateWriter:
             )
             for axis, scale, translate, first, length in axes:
                 folder = f"{layout.prefix}{axis}/c"
-                there = {key for key, size in self._store.list(folder) if size} if marked else set()
+                there = {key for key, size in self._store.list(folder) if size} if self._marked else set()
                 step = chunk_length(length)
                 for number in range(-(-length // step)):
                     key = f"{folder}/{number}"

@@ -169,7 +169,8 @@ class _Claims:
             except (DamagedShardError, FileNotFoundError):
                 stored = 0
         self.state.set_mask(index, band, stored)
-        self._note(before, stored, result)
+        result.lost += (before & ~stored).bit_count()
+        result.adopted += bool(stored)
         # A damaged object keeps its length in the ledger: the next start has seen it already.
         changes.setdefault(index, {})[band] = Piece(stored, size)
 
@@ -190,15 +191,11 @@ class _Claims:
                 length = 0
         stored = before | 1 << slot if length else before & ~(1 << slot)
         self.state.set_mask(index, band, stored)
-        self._note(before, stored, result)
+        result.lost += (before & ~stored).bit_count()
+        result.adopted += bool(length)
         piece = changes.setdefault(index, {}).get(band, Piece(0))
         chunks = (*piece.chunks, (slot, length, checksum))
         changes[index][band] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)
-
-    @staticmethod
-    def _note(before: int, stored: int, result: Scan) -> None:
-        result.lost += (before & ~stored).bit_count()
-        result.adopted += bool(stored)
 
 
 def _place(rest: str, limits: tuple[int, int, int], *, leading: bool) -> tuple[int, int, int] | None:

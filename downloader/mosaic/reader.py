@@ -1,0 +1,157 @@
+"""Reading a mosaic with xarray, holes and all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from downloader.errors import IncompleteError, JobError, MissingExtraError
+from downloader.mosaic.layout import Coverage, GroupLayout
+from downloader.mosaic.status import read_mosaic
+
+if TYPE_CHECKING:
+    import xarray
+    from numpy.typing import NDArray
+
+__all__ = ["Chunks", "Missing", "open_group", "open_tree"]
+
+Chunks = Literal["shard", "auto"] | dict[str, int] | int | None
+"""How Dask cuts the arrays: `shard` as the objects are, None for no Dask, else as xarray has it."""
+
+Missing = Literal["raise", "mask", "ignore"]
+"""What to do where tiles are not stored."""
+
+
+def open_group(
+    path: str | Path,
+    group: str | None = None,
+    *,
+    chunks: Chunks = "shard",
+    mask_and_scale: bool = False,
+    missing: Missing = "raise",
+) -> xarray.Dataset:
+    """One group of a mosaic as a Dataset: a variable for each band, `coverage` among the coordinates.
+
+    Args:
+        path: the mosaic.
+        group: name of the group, such as `10m`; may be left out where there is one.
+        chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
+            None reads lazily without Dask; else what xarray takes.
+        mask_and_scale: whether a declared nodata value becomes NaN, which makes integers floats.
+        missing: where tiles are not stored, `raise` refuses, `mask` puts NaN (integers become float32, those of
+            more than 16 bits float64; without Dask all is read at once), `ignore` shows the fill value.
+
+    Raises:
+        IncompleteError: tiles are not stored, and `missing` is `raise`.
+        JobError: no such group.
+        MissingExtraError: xarray is not installed.
+        RefusedError: there is no mosaic.
+    """
+    layouts = {layout.group.name: layout for layout in read_mosaic(path).layouts}
+    if group is None and len(layouts) > 1:
+        raise JobError(f"{path}: has the groups {', '.join(layouts)}; name one, or use open_tree")
+    layout = layouts.get(next(iter(layouts)) if group is None else group)
+    if layout is None:
+        raise JobError(f"{path}: has no group {group!r}; it has {', '.join(map(repr, layouts))}")
+    return _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
+
+
+def open_tree(
+    path: str | Path,
+    *,
+    chunks: Chunks = "shard",
+    mask_and_scale: bool = False,
+    missing: Missing = "raise",
+) -> xarray.DataTree:
+    """All groups of a mosaic as a DataTree; arguments and errors are those of `open_group`."""
+    layouts = read_mosaic(path).layouts
+    datasets = {
+        f"/{layout.group.name}": _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
+        for layout in layouts
+    }
+    tree: xarray.DataTree = _xarray().DataTree.from_dict(datasets)
+    return tree
+
+
+def _open(
+    path: str | Path, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
+) -> xarray.Dataset:
+    xr = _xarray()
+    dataset: xarray.Dataset = xr.open_dataset(
+        path,
+        engine="zarr",
+        group=layout.group.name or None,
+        consolidated=True,
+        chunks=_chunks(layout, chunks),
+        mask_and_scale=mask_and_scale,
+    )
+    dataset["coverage"].load()
+    coverage = dataset["coverage"].values
+    holes = {
+        word: int((coverage == value).sum())
+        for word, value in (("missing", Coverage.MISSING), ("failed", Coverage.FAILED))
+    }
+    if missing == "raise" and any(holes.values()):
+        told = ", ".join(f"{count:,} {word}" for word, count in holes.items() if count)
+        dataset.close()
+        raise IncompleteError(
+            f"{path}{f', group {layout.group.name}' if layout.group.name else ''}: {sum(holes.values()):,} of"
+            f" {coverage.size:,} tiles are not stored ({told}). Run the job again to fetch them, or open with"
+            " missing='mask' (NaN in their place) or missing='ignore' (the fill value in their place)"
+        )
+    if missing == "mask" and (coverage != Coverage.STORED).any():
+        return _masked(dataset, coverage == Coverage.STORED, layout.group.tiling.tile)
+    return dataset
+
+
+def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], tile: int) -> xarray.Dataset:
+    """NaN wherever a tile is not stored."""
+    masked: dict[Hashable, Any] = {}
+    masks: dict[Any, Any] = {}
+    for name, variable in dataset.data_vars.items():
+        # Bands with equal chunks share one mask.
+        key = variable.chunks
+        if key not in masks:
+            masks[key] = _xarray().DataArray(_pixel_mask(stored, tile, variable), dims=variable.dims)
+        masked[name] = variable.where(masks[key])
+    return dataset.assign(masked)
+
+
+def _pixel_mask(stored: NDArray[np.bool_], tile: int, like: xarray.DataArray) -> Any:  # noqa: ANN401 - numpy or Dask
+    def part(spans: list[tuple[int, int]]) -> NDArray[np.bool_]:
+        *leading, rows, columns = (np.arange(*span) for span in spans)
+        return stored[np.ix_(*leading, rows // tile, columns // tile)]
+
+    if like.chunks is None:
+        return part([(0, length) for length in like.shape])
+
+    import dask.array
+
+    def block(block_info: Any = None) -> NDArray[np.bool_]:  # noqa: ANN401 - Dask's own
+        return part(block_info[None]["array-location"])
+
+    meta = np.empty((0,) * like.ndim, bool)
+    return dask.array.map_blocks(block, chunks=like.chunks, dtype=bool, meta=meta)  # type: ignore[no-untyped-call]
+
+
+def _chunks(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what xarray takes
+    if chunks != "shard":
+        return chunks
+    try:
+        import dask.array  # noqa: F401
+    except ImportError:
+        return None
+    tiling = layout.group.tiling
+    sides = {"y": tiling.shard_side, "x": tiling.shard_side}
+    return {**sides, "time": tiling.shard_slices} if layout.leading else sides
+
+
+def _xarray() -> Any:  # noqa: ANN401 - the module
+    try:
+        import xarray
+    except ImportError as error:
+        raise MissingExtraError("Opening a mosaic with xarray", "xarray") from error
+    return xarray

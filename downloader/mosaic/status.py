@@ -1,0 +1,102 @@
+"""How far a mosaic is, asked from outside: no lock taken, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from downloader.errors import RefusedError
+from downloader.mosaic.identity import Identity
+from downloader.mosaic.opening import read_identity
+from downloader.mosaic.scan import scan
+from downloader.mosaic.state import Counts
+from downloader.mosaic.store import DiskStore
+from downloader.planning import TileKey
+
+__all__ = ["Status", "read_mosaic", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a mosaic is and holds."""
+
+    path: str
+    service: str
+    """Whose pixels they are."""
+    source: Mapping[str, str]
+    """The asset and its `updateTime`."""
+    groups: Mapping[str, Counts]
+    """Group → its tiles."""
+    bands: Mapping[str, tuple[str, ...]]
+    """Group → its bands."""
+    failures: tuple[tuple[TileKey, tuple[str, ...], str, str], ...]
+    """(tile, bands, cause, message) of each tile that failed."""
+    unreadable: int
+    """Lines of the ledger that could not be read; what they said was read from the shards."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tile is stored."""
+        return all(counts.stored == counts.tiles for counts in self.groups.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values, for `--json`."""
+        return {
+            "path": self.path,
+            "service": self.service,
+            "source": dict(self.source),
+            "complete": self.is_complete,
+            "groups": {
+                name: {
+                    "bands": list(self.bands[name]),
+                    "tiles": counts.tiles,
+                    "stored": counts.stored,
+                    "failed": counts.failed,
+                    "missing": counts.missing,
+                }
+                for name, counts in self.groups.items()
+            },
+            "failures": [
+                {
+                    "group": key.group,
+                    "slice": key.slice,
+                    "row": key.row,
+                    "column": key.column,
+                    "bands": list(bands),
+                    "cause": cause,
+                    "message": message,
+                }
+                for key, bands, cause, message in self.failures
+            ],
+            "unreadable_ledger_lines": self.unreadable,
+        }
+
+
+def status(path: str | Path) -> Status:
+    """The state of the mosaic at `path`, also while another process writes it.
+
+    Raises:
+        RefusedError: there is no mosaic of this downloader, or a newer version made it.
+    """
+    identity = read_mosaic(path)
+    found = scan(DiskStore(path), identity.layouts)
+    return Status(
+        path=str(path),
+        service=identity.service,
+        source=identity.source,
+        groups={name: state.counts() for name, state in found.states.items()},
+        bands={
+            layout.group.name: tuple(band.id for band in layout.group.bands) for layout in identity.layouts
+        },
+        failures=tuple(failure for state in found.states.values() for failure in state.failures()),
+        unreadable=found.garbage,
+    )
+
+
+def read_mosaic(path: str | Path) -> Identity:
+    """What the mosaic at `path` is. Raises RefusedError where there is none."""
+    identity = read_identity(path)
+    if identity is None:
+        raise RefusedError(f"{path}: is no mosaic of this downloader")
+    return identity

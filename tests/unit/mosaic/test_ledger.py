@@ -1,0 +1,84 @@
+"""The ledger's lines, whole and broken."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.errors import RefusedError
+from downloader.mosaic.ledger import LEDGER, Entry, Failure, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.store import DiskStore
+
+masks = st.integers(0, 2**64 - 1)
+pieces = st.builds(
+    Piece,
+    masks,
+    st.integers(0, 2**31),
+    st.lists(st.tuples(st.integers(0, 63), masks, masks), max_size=3).map(tuple),
+)
+entries = st.builds(
+    Entry,
+    st.sampled_from(["", "10m"]),
+    st.tuples(*[st.integers(0, 10**6)] * 3),
+    st.dictionaries(st.text(max_size=5), pieces, max_size=3),
+    st.lists(
+        st.builds(Failure, masks, st.lists(st.text(max_size=3), max_size=2).map(tuple), st.text(), st.text()),
+        max_size=2,
+    ).map(tuple),
+    st.just("2026-01-01T00:00:00Z"),
+)
+
+
+@given(entries)
+def test_a_line_comes_back_as_it_was(entry) -> None:
+    import json
+
+    line = entry.to_line()
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert Entry.from_document(json.loads(line)) == entry
+
+
+def entry(row: int, stored: int = 1) -> Entry:
+    return Entry("", (0, row, 0), {"B2": Piece(stored, 100)}, time="t")
+
+
+def test_every_run_has_a_file_of_its_own_and_they_are_read_in_order(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    first = LedgerWriter(store)
+    first.append(entry(0), entry(1))
+    second = LedgerWriter(store)
+    second.append(entry(0, stored=3))
+    first.append(entry(2))
+    reader = LedgerReader(store)
+    assert [(e.shard[1], e.pieces["B2"].stored) for e in reader.entries()] == [(0, 1), (1, 1), (2, 1), (0, 3)]
+    assert reader.garbage == 0
+
+
+def test_a_run_that_commits_nothing_leaves_no_file(tmp_path) -> None:
+    LedgerWriter(DiskStore(tmp_path))
+    assert list(LedgerReader(DiskStore(tmp_path)).entries()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_garbage_is_counted_and_passed_over(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    writer = LedgerWriter(store)
+    writer.append(entry(0))
+    path = tmp_path / writer.key
+    with path.open("ab") as file:
+        file.write(b"\0\0\0\0\n[1]\n{}\nnull\n\xff\xfe\n" + b'{"group":"","shard":[0,1]}\n')
+    writer.append(entry(5))
+    with path.open("ab") as file:
+        file.write(entry(6).to_line()[:-9])
+    reader = LedgerReader(store)
+    assert [e.shard[1] for e in reader.entries()] == [0, 5]
+    assert reader.garbage == 7
+
+
+def test_a_newer_ledger_is_refused_by_version(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    store.put(f"{LEDGER}/a.jsonl", [b'{"ledger": 2}\n', entry(0).to_line()])
+    with pytest.raises(RefusedError, match="ledger version 2, this version reads up to 1"):
+        list(LedgerReader(store).entries())

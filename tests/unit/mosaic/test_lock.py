@@ -1,0 +1,85 @@
+"""One run per mosaic."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from downloader.errors import LockedError, RefusedError
+from downloader.mosaic.lock import FileLock
+
+HOLD = """
+import sys, pathlib
+from downloader.mosaic.lock import FileLock
+lock = FileLock(pathlib.Path(sys.argv[1]), "m")
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_holder_is_told_who_has_it(tmp_path) -> None:
+    first = FileLock(tmp_path / "lock", "out/a.zarr")
+    first.acquire()
+    with pytest.raises(LockedError, match=rf"out/a\.zarr: another run .*process {os.getpid()} on "):
+        FileLock(tmp_path / "lock", "out/a.zarr").acquire()
+    first.check()
+    first.release()
+    first.release()
+    second = FileLock(tmp_path / "lock", "out/a.zarr")
+    second.acquire()
+    second.release()
+
+
+def test_the_lock_dies_with_its_process(tmp_path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=f"process {process.pid}"):
+            FileLock(path, "m").acquire()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    lock = FileLock(path, "m")
+    lock.acquire()
+    lock.release()
+
+
+def test_a_lock_whose_file_went_away_is_lost(tmp_path) -> None:
+    lock = FileLock(tmp_path / "lock", "m")
+    lock.acquire()
+    (tmp_path / "lock").unlink()
+    with pytest.raises(LockedError, match="moved or deleted"):
+        lock.check()
+    (tmp_path / "lock").write_text("another's")
+    with pytest.raises(LockedError, match="moved or deleted"):
+        lock.check()
+    lock.release()
+    with pytest.raises(LockedError, match="not held"):
+        lock.check()
+
+
+def test_a_file_system_without_locks_is_refused_with_the_reason(tmp_path, monkeypatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(RefusedError, match="no locks that die with their process") as caught:
+        FileLock(tmp_path / "lock", "m").acquire()
+    assert not isinstance(caught.value, LockedError)
+
+
+def test_an_unreadable_note_still_locks(tmp_path) -> None:
+    first = FileLock(tmp_path / "lock", "m")
+    first.acquire()
+    (tmp_path / "lock").write_text("{")
+    with pytest.raises(LockedError, match="name is not known"):
+        FileLock(tmp_path / "lock", "m").acquire()
+    first.release()

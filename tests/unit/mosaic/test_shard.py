@@ -1,0 +1,178 @@
+"""Shards as bytes, with zarr-python as the oracle."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from downloader.grid import Window
+from downloader.mosaic.codec import ChunkCodec
+from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.settings import MosaicSettings
+from downloader.mosaic.shard import DamagedShardError, ShardIndex, index_bytes, join, merge
+from tests.unit.mosaic.mosaics import one_group
+
+DTYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]
+SLOTS = 16
+codecs = st.builds(ChunkCodec, st.sampled_from(["lz4", "zstd", "none"]), st.just(True))
+
+
+def chunks(
+    dtype: str, seed: int, slots: set[int], codec: ChunkCodec
+) -> tuple[dict[int, np.ndarray], dict[int, bytes]]:
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for slot in sorted(slots):
+        if random.random() < 0.3:
+            arrays[slot] = np.zeros((16, 16), dtype)
+        else:
+            raw = random.integers(0, 256, 16 * 16 * np.dtype(dtype).itemsize, "u1")
+            arrays[slot] = raw.view(dtype).reshape(16, 16)
+    return arrays, {slot: codec.encode(array) for slot, array in arrays.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from(DTYPES),
+    codec=codecs,
+    rounds=st.lists(st.sets(st.integers(0, SLOTS - 1), max_size=8), min_size=1, max_size=4),
+    size=st.tuples(st.integers(49, 64), st.integers(49, 64)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_zarr_reads_what_was_joined_and_topped_up(dtype, codec, rounds, size, seed) -> None:
+    height, width = size
+    plan = one_group(["B"], dtype=dtype, window=Window(0, 0, width, height), shard=4, tile=16)
+    layout = GroupLayout.make(
+        plan.groups[0], {"B": "B"}, MosaicSettings(compressor=codec.compressor, nodata={"B": 7})
+    )
+    document = dict(layout.documents())["B"]
+    expected = np.full((64, 64), 7, dtype)
+    stored: set[int] = set()
+    data: bytes | None = None
+    for number, slots in enumerate(rounds):
+        arrays, encoded = chunks(dtype, seed + number, slots, codec)
+        merged = merge(data, encoded, SLOTS, codec)
+        data = b"".join(bytes(buffer) for buffer in merged.buffers)
+        stored |= slots
+        assert merged.damaged == 0
+        assert merged.nbytes == len(data)
+        assert merged.stored == sum(1 << slot for slot in stored)
+        for slot, array in arrays.items():
+            row, column = divmod(slot, 4)
+            expected[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = array
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "c/0").mkdir(parents=True)
+        (Path(folder) / "zarr.json").write_text(json.dumps(document))
+        (Path(folder) / "c/0/0").write_bytes(data or b"")
+        array = zarr.open_array(folder, mode="r")
+        read = array[:]
+    assert read.tobytes() == np.ascontiguousarray(expected[:height, :width]).tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(dtype=st.sampled_from(DTYPES), codec=codecs, seed=st.integers(0, 2**32 - 1))
+def test_our_index_reads_what_zarr_wrote(dtype, codec, seed) -> None:
+    plan = one_group(["B"], dtype=dtype, window=Window(0, 0, 64, 64), shard=4, tile=16)
+    layout = GroupLayout.make(plan.groups[0], {"B": "B"}, MosaicSettings(compressor=codec.compressor))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "zarr.json").write_text(json.dumps(dict(layout.documents())["B"]))
+        array = zarr.open_array(folder, mode="r+", config={"write_empty_chunks": True})
+        raw = np.random.default_rng(seed).integers(0, 256, 64 * 64 * np.dtype(dtype).itemsize, "u1")
+        array[:] = raw.view(dtype).reshape(64, 64)
+        data = (Path(folder) / "c/0/0").read_bytes()
+    index = ShardIndex.parse(data[-index_bytes(SLOTS) :], SLOTS, len(data))
+    assert index.stored == 2**SLOTS - 1
+    for slot in range(SLOTS):
+        row, column = divmod(slot, 4)
+        start, end = index.span(slot)
+        tile = codec.decode(data[start:end], np.dtype(dtype), (16, 16))
+        whole = raw.view(dtype).reshape(64, 64)
+        assert tile.tobytes() == whole[row * 16 :, column * 16 :][:16, :16].tobytes()
+
+
+def test_absent_entries_are_no_entries() -> None:
+    data = b"".join(bytes(b) for b in join({3: b"abc", 1: b""}, SLOTS))
+    index = ShardIndex.parse(data, SLOTS, len(data))
+    assert index.stored == 0b1010
+    assert index.span(0) is None
+    assert index.span(1) == (0, 0)
+    assert index.span(3) == (0, 3)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 259, 261])
+def test_a_shard_cut_anywhere_is_damaged_not_empty(cut) -> None:
+    codec = ChunkCodec("lz4", checksum=True)
+    _, encoded = chunks("<u2", 1, set(range(SLOTS)), codec)
+    data = b"".join(join(encoded, SLOTS))[:-cut]
+    with pytest.raises(DamagedShardError):
+        ShardIndex.parse(data[-index_bytes(SLOTS) :], SLOTS, len(data))
+
+
+@pytest.mark.parametrize("size", [0, 5, index_bytes(SLOTS) - 1])
+def test_an_object_shorter_than_its_index_is_damaged(size) -> None:
+    with pytest.raises(DamagedShardError, match="fewer than"):
+        ShardIndex.parse(b"\0" * size, SLOTS, size)
+
+
+def test_an_index_that_points_outside_is_damaged() -> None:
+    tail = join({0: b"x" * 100}, SLOTS)[-1]
+    with pytest.raises(DamagedShardError, match="outside"):
+        ShardIndex.parse(tail, SLOTS, len(tail) + 99)
+    assert ShardIndex.parse(tail, SLOTS, len(tail) + 100).span(0) == (0, 100)
+
+
+def test_a_bit_flip_in_a_kept_chunk_drops_that_chunk_alone() -> None:
+    codec = ChunkCodec("lz4", checksum=True)
+    _, encoded = chunks("<u2", 2, {0, 1, 2}, codec)
+    data = bytearray(b"".join(join(encoded, SLOTS)))
+    data[len(encoded[0]) + 3] ^= 0x10
+    merged = merge(bytes(data), {5: encoded[2]}, SLOTS, codec)
+    assert merged.stored == 0b100101
+    assert merged.damaged == 0b000010
+
+
+def test_a_damaged_chunk_that_is_replaced_does_not_matter() -> None:
+    codec = ChunkCodec("lz4", checksum=True)
+    _, encoded = chunks("<u2", 2, {0, 1}, codec)
+    data = bytearray(b"".join(join(encoded, SLOTS)))
+    data[3] ^= 1
+    merged = merge(bytes(data), {0: encoded[0]}, SLOTS, codec)
+    assert (merged.stored, merged.damaged) == (0b11, 0)
+    assert b"".join(bytes(b) for b in merged.buffers) == b"".join(join(encoded, SLOTS))
+
+
+def test_an_object_without_a_right_index_keeps_nothing() -> None:
+    codec = ChunkCodec("lz4", checksum=True)
+    _, encoded = chunks("<u2", 2, {0, 1}, codec)
+    data = bytearray(b"".join(join(encoded, SLOTS)))
+    data[-5] ^= 1
+    assert merge(bytes(data), {4: encoded[0]}, SLOTS, codec).stored == 1 << 4
+
+
+@pytest.mark.parametrize("compressor", ["lz4", "zstd", "none"])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_no_chunk_is_longer_than_its_bound(compressor, checksum) -> None:
+    codec = ChunkCodec(compressor, checksum=checksum)
+    noise = np.random.default_rng(0).integers(0, 2**16, (256, 256), "<u2")
+    assert len(codec.encode(noise)) <= codec.bound(noise.nbytes)
+
+
+def test_a_damaged_chunk_does_not_decode() -> None:
+    for codec in (ChunkCodec("lz4", checksum=True), ChunkCodec("none", checksum=True)):
+        data = bytearray(codec.encode(np.zeros((16, 16), "<u2")))
+        data[4] ^= 1
+        with pytest.raises(ValueError, match="checksum"):
+            codec.decode(bytes(data), np.dtype("<u2"), (16, 16))
+    for name in ("lz4", "zstd", "none"):
+        bare = ChunkCodec(name, checksum=False)
+        data = bare.encode(np.arange(256, dtype="<u2").reshape(16, 16))
+        with pytest.raises(ValueError, match=r"decompress|size|cannot reshape"):
+            bare.decode(data[: len(data) // 2 // 2 * 2], np.dtype("<u2"), (16, 16))

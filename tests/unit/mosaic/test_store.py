@@ -1,0 +1,132 @@
+"""One contract, every store; and what only a disk has."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from downloader.mosaic.store import BucketStore, DiskStore
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request, tmp_path):
+    if request.param == "disk":
+        return DiskStore(tmp_path)
+    from obstore.store import MemoryStore
+
+    return BucketStore(MemoryStore(), "memory://test")
+
+
+def test_what_was_put_comes_back_whole_and_in_part(store) -> None:
+    store.put("a/c/0", [b"abc", memoryview(b"def"), b"", b"g"])
+    assert bytes(store.get("a/c/0")) == b"abcdefg"
+    assert bytes(store.get_range("a/c/0", 2, 5)) == b"cde"
+    store.put("a/c/0", [b"new"])
+    assert bytes(store.get("a/c/0")) == b"new"
+
+
+def test_an_absent_object_is_a_file_not_found(store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.get("nothing")
+    with pytest.raises(FileNotFoundError):
+        store.get_range("nothing", 0, 1)
+
+
+def test_create_puts_only_once(store) -> None:
+    assert store.create("lease", b"1")
+    assert not store.create("lease", b"2")
+    assert bytes(store.get("lease")) == b"1"
+
+
+def test_list_tells_keys_and_lengths_below_a_folder(store) -> None:
+    for key, data in {"a/c/0/0": b"1", "a/c/0/1": b"22", "ab/c/0": b"333"}.items():
+        store.put(key, [data])
+    assert dict(store.list("a")) == {"a/c/0/0": 1, "a/c/0/1": 2}
+    assert dict(store.list("none")) == {}
+
+
+def test_delete_forgets_and_forgives(store) -> None:
+    for key in ("a/1", "a/2", "b/1"):
+        store.put(key, [b"x"])
+    store.delete(["a/1", "never"])
+    store.delete_folder("b")
+    store.delete_folder("never")
+    assert dict(store.list("a")) == {"a/2": 1}
+    assert dict(store.list("b")) == {}
+
+
+def test_append_keeps_the_order(store) -> None:
+    for number in range(12):
+        store.append("ledger/run.jsonl", b"%d\n" % number)
+    data = b"".join(bytes(store.get(key)) for key in sorted(key for key, _ in store.list("ledger")))
+    assert data == b"".join(b"%d\n" % number for number in range(12))
+
+
+def test_sweep_removes_staged_files_only(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    store.put("B2/c/0/0", [b"x"])
+    (tmp_path / "B2/c/0/1#1").write_bytes(b"half")
+    (tmp_path / "B2/c/0/0#23").write_bytes(b"half")
+    (tmp_path / "note#no").write_bytes(b"mine")
+    assert dict(store.list("B2")) == {"B2/c/0/0": 1}
+    assert store.sweep() == 2
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["0", "note#no"]
+
+
+def test_flush_syncs_files_before_the_folders_that_name_them(tmp_path, monkeypatch) -> None:
+    store = DiskStore(tmp_path)
+    store.put("B2/c/0/0", [b"x"])
+    store.put("B2/c/0/1", [b"x"])
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd))[1]
+    )
+    store.flush(["B2/c/0/0", "B2/c/0/1"])
+    names = [path.removeprefix(str(tmp_path)) or "/" for path in synced]
+    assert names == ["/B2/c/0/0", "/B2/c/0/1", "/B2/c/0", "/B2/c", "/B2", "/"]
+    synced.clear()
+    store.flush(["B2/c/0/1"])
+    assert [path.removeprefix(str(tmp_path)) for path in synced] == ["/B2/c/0/1", "/B2/c/0"]
+
+
+def test_a_scratch_store_syncs_nothing(tmp_path, monkeypatch) -> None:
+    store = DiskStore(tmp_path, durable=False)
+    monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))
+    store.put("a", [b"x"])
+    store.flush(["a"])
+    store.append("log", b"line\n")
+    assert (tmp_path / "log").read_bytes() == b"line\n"
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path, monkeypatch) -> None:
+    store = DiskStore(tmp_path)
+    store.append("log", b"one\n")
+    write = os.write
+
+    def half(fd: int, data: bytes) -> int:
+        if len(data) < 4:
+            raise OSError(errno.ENOSPC, "full")
+        return write(fd, data[:2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(OSError, match="full"):
+            store.append("log", b"two\n")
+    store.append("log", b"three\n")
+    assert (tmp_path / "log").read_bytes() == b"one\nthree\n"
+
+
+def test_errors_carry_their_errno(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    store.put("a", [b"x"])
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        store.put("a/b", [b"x"])
+    assert caught.value.errno == errno.ENOTDIR
+
+
+def test_free_bytes_are_known_on_a_disk(tmp_path) -> None:
+    assert DiskStore(tmp_path).free_bytes() > 0

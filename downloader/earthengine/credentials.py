@@ -124,17 +124,19 @@ def _any_file(path: Path, origin: str) -> Found:
     info = _read(path, f"{origin} names it" if origin.isupper() else "sign in again")
     if info.get("type") == "service_account":
         return _service_account(path, info, f"{origin}, {path.name}")
+    if info.get("type") == "authorized_user" and not _text(info.get("refresh_token")):
+        raise AuthenticationError(f"{origin}: {path} holds no refresh_token: sign in again")
     from google.auth import exceptions, load_credentials_from_dict
+    from google.auth.credentials import with_scopes_if_required
 
     who = f"{str(info.get('type') or 'credentials').replace('_', ' ')[:40]} ({origin})"
-    # Scopes of a user's sign-in were settled when it was made; asking for others would be refused.
-    scopes = None if info.get("type") == "authorized_user" else [SCOPE]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # advice on files from strangers; this is the user's
-            credentials, project = load_credentials_from_dict(info, scopes=scopes, request=TokenRequest())  # type: ignore[no-untyped-call]
+            # It warns of files from strangers; this one is the user's.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # Without scopes, so that no project is looked up over the network; a user's sign-in keeps its own.
+            unscoped, project = load_credentials_from_dict(info, request=TokenRequest())  # type: ignore[no-untyped-call]
+        credentials = with_scopes_if_required(unscoped, [SCOPE])  # type: ignore[no-untyped-call]
     except (exceptions.GoogleAuthError, ValueError, TypeError, KeyError, ImportError) as error:
         raise AuthenticationError(
             f"{origin}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file?"

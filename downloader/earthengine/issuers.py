@@ -99,24 +99,29 @@ class GoogleIssuer:
                 raise TokenUnreachableError(
                     f"{self._who}: the token endpoint's answer makes no sense ({type(error).__name__})"
                 ) from None
-        if not isinstance(credentials.token, str):
+        if credentials.token is None:
             raise AuthenticationError(f"{self._who}: these credentials bring no token")
+        if not isinstance(credentials.token, str):
+            raise TokenUnreachableError(f"{self._who}: the token endpoint's answer makes no sense")
         return Token(credentials.token, _lifetime_s(credentials.expiry))
 
     def _refused(self, error: Exception, skew_s: float | None) -> AuthenticationError:
+        from google.auth.exceptions import ReauthFailError
+
         details = error.args[1] if len(error.args) > 1 else None
-        if isinstance(details, str) or getattr(error, "retryable", False):
-            return TokenUnreachableError(f"{self._who}: no token: {readable(str(error.args[0]))}")
         words = readable(str(error.args[0]) if error.args else "", 200)
-        if not isinstance(details, dict) and words.lstrip().startswith("<"):
-            return TokenUnreachableError(f"{self._who}: no token: {words}")
         hints = [hint for sign, hint in _HINTS if sign in words][:1]
+        said = isinstance(details, dict) and "error" in details
+        if getattr(error, "retryable", False) or not (said or hints or isinstance(error, ReauthFailError)):
+            return TokenUnreachableError(f"{self._who}: no token: {words or 'an empty refusal'}")
         if skew_s is not None and abs(skew_s) > _SKEW_S:
             direction = "ahead of" if skew_s > 0 else "behind"
             hints = [
                 f"This machine's clock is {abs(skew_s):.0f} s {direction} the token server's: set it right."
             ]
-        return AuthenticationError(" ".join([f"{self._who}: no token is given: {words}.", *hints]))
+        return AuthenticationError(
+            " ".join([f"{self._who}: no token is given: {words.rstrip('.')}.", *hints])
+        )
 
 
 _HINTS: Final = (
@@ -128,8 +133,6 @@ _HINTS: Final = (
     ("Invalid JWT", "Is this machine's clock right, and the key file the newest?"),
     ("invalid_grant", "The saved sign-in expired or was revoked: sign in again. Is this machine's clock right?"),
     ("invalid_client", "The saved sign-in belongs to an OAuth client that does not exist any more: sign in again."),
-    ("necessary fields need to refresh", "The token expired and cannot be renewed: give a fresh one."),
-    ("does not contain the necessary fields", "The token expired and cannot be renewed: give a fresh one."),
     ("do not contain the necessary fields", "The token expired and cannot be renewed: give a fresh one."),
 )  # fmt: skip
 

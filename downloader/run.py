@@ -198,7 +198,7 @@ def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
     """How a run that met no error ended."""
     counts = mosaic.counts().values()
     stored, failed = sum(c.stored for c in counts), sum(c.failed for c in counts)
-    tiles = sum(group.tiling.tiles for group in plan.groups)
+    tiles = plan.count_tiles()
     if stored == tiles:
         return None
     if stop.drain.is_set():
@@ -228,7 +228,7 @@ def _report(
         state="complete" if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
         message="" if error is None else str(error),
         groups=tuple(group.name for group in plan.groups),
-        tiles=sum(group.tiling.tiles for group in plan.groups),
+        tiles=plan.count_tiles(),
         tiles_before=tally.tiles_before,
         tiles_stored=sum(c.stored for c in counts),
         tiles_failed=sum(c.failed for c in counts),

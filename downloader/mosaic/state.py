@@ -52,8 +52,12 @@ class GroupState:
         """(shards, bands, words): the slots stored, lowest bit first."""
         self.failed: dict[int, tuple[FailedTiles, ...]] = {}
         """Shard's number → what failed in it."""
+        self._tiles = group.count_tiles()
         self._stored = 0
         self._failed = 0
+
+    def _wanted(self, index: int) -> int:
+        return self.group.wanted_mask(ShardKey(self.group.name, *self.group.tiling.shard_at(index)))
 
     def index(self, key: ShardKey) -> int:
         """A shard's number."""
@@ -68,7 +72,7 @@ class GroupState:
 
     def missing(self, key: ShardKey) -> dict[int, int]:
         """Band index → bits of the tiles not stored; empty for a shard that is done."""
-        full = self.group.full_mask(key)
+        full = self.group.wanted_mask(key)
         lacks = {band: full & ~mask for band, mask in enumerate(self.stored(self.index(key)))}
         return {band: mask for band, mask in lacks.items() if mask}
 
@@ -103,7 +107,7 @@ class GroupState:
         together = -1
         for mask in self.stored(index):
             together &= mask
-        return together & self.group.tiling.full_mask(*self.group.tiling.shard_at(index))
+        return together & self._wanted(index)
 
     def failed_mask(self, index: int) -> int:
         """Bits of the tiles of which a band failed and is still not stored."""
@@ -115,11 +119,11 @@ class GroupState:
         for cause in causes:
             for band in cause.bands:
                 mask |= cause.tiles & ~stored[band]
-        return mask & self.group.tiling.full_mask(*self.group.tiling.shard_at(index))
+        return mask & self._wanted(index)
 
     def counts(self) -> Counts:
         """Tiles stored and failed; kept up to date, not counted."""
-        return Counts(self.group.tiling.tiles, self._stored, self._failed)
+        return Counts(self._tiles, self._stored, self._failed)
 
     def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
         """(tile, bands, cause, message) of every tile that failed."""

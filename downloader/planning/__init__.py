@@ -7,10 +7,12 @@ from downloader.planning.plan import Estimate, Plan
 from downloader.planning.planner import make_plan
 from downloader.planning.pyramid import Reading, readings
 from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.slices import Axis, Slice, TileRegion
 from downloader.planning.tiling import TILE, Tiling
 
 __all__ = [
     "TILE",
+    "Axis",
     "BandType",
     "Estimate",
     "Group",
@@ -20,8 +22,10 @@ __all__ = [
     "Request",
     "ServiceModel",
     "ShardKey",
+    "Slice",
     "TileBlock",
     "TileKey",
+    "TileRegion",
     "Tiling",
     "make_plan",
     "readings",

@@ -10,6 +10,7 @@ from downloader.image import Band
 from downloader.planning.keys import ShardKey, TileBlock
 from downloader.planning.limits import MAX_REQUEST_BANDS, MAX_REQUEST_BYTES, counted_bytes
 from downloader.planning.request import Request, blocks
+from downloader.planning.slices import TileRegion
 from downloader.planning.tiling import Tiling
 
 __all__ = ["Group"]
@@ -30,6 +31,13 @@ class Group:
     tiling: Tiling
     shape: tuple[int, int]
     """(rows, columns) of tiles that one request asks for at most."""
+    region: TileRegion | None = None
+    """Which tiles the job wants; None for all."""
+    extents: tuple[Window | None, ...] = ()
+    """By slice, the pixels of the group's grid that its images cover, None where they cover none; empty where every
+    slice covers all. What lies outside is not asked for."""
+    lattices: tuple[PixelGrid, ...] = ()
+    """By slice, the grid of a sample; empty where all slices lie on one lattice."""
 
     @property
     def grid(self) -> PixelGrid:
@@ -41,8 +49,10 @@ class Group:
         """Bytes of one pixel over all bands."""
         return sum(band.dtype.itemsize for band in self.bands)
 
-    def request_grid(self, window: Window) -> PixelGrid:
+    def request_grid(self, window: Window, slice_: int = 0) -> PixelGrid:
         """The grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
+        if self.lattices:
+            return self.lattices[slice_].window(window)
         return self.lattice.window(window.offset(self.window.column, self.window.row))
 
     def shards(self) -> Iterator[ShardKey]:
@@ -56,6 +66,33 @@ class Group:
         """Bits of all tiles of a shard that lie inside the group."""
         return self.tiling.full_mask(key.slice, key.row, key.column)
 
+    def wanted_mask(self, key: ShardKey) -> int:
+        """Bits of the tiles of a shard that are fetched: inside the group, its region and the images' own extent."""
+        mask = self.full_mask(key)
+        if self.region is not None:
+            mask &= self.region.mask(self.tiling, key.slice, key.row, key.column)
+        if self.extents and mask:
+            covered = 0
+            for slice_ in self.tiling.slices_of(key.slice):
+                covered |= self.tiling.window_mask(slice_, key.row, key.column, self.extents[slice_])
+            mask &= covered
+        return mask
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether every tile is fetched."""
+        return self.region is None and not self.extents
+
+    def count_tiles(self) -> int:
+        """Tiles that are fetched; closed form but for a region of another shape, which needs a walk over the shards."""
+        t = self.tiling
+        if self.wants_all:
+            return t.tiles
+        if self.region is None:
+            windows = (w.aligned(t.tile) for w in self.extents if w is not None)
+            return sum(w.pixels // t.tile**2 for w in windows)
+        return sum(self.wanted_mask(key).bit_count() for key in self.shards())
+
     def requests(self, key: ShardKey, missing: Mapping[int, int] | None = None) -> Iterator[Request]:
         """The requests that fetch what a shard misses.
 
@@ -63,7 +100,7 @@ class Group:
             key: the shard.
             missing: band index → bits of the tiles it misses; None for a shard of which nothing is stored.
         """
-        full = self.full_mask(key)
+        full = self.wanted_mask(key)
         wanted = dict.fromkeys(range(len(self.bands)), full) if missing is None else missing
         by_mask: dict[int, list[int]] = {}
         for band in sorted(wanted):

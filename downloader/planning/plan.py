@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from downloader.planning.group import Group
 from downloader.planning.keys import ShardKey, TileKey
 from downloader.planning.packing import ServiceModel
 from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.slices import Axis, Slice
 
 __all__ = ["Estimate", "Plan"]
 
@@ -43,9 +45,14 @@ class Plan:
     """Everything that a job means, settled against the catalogue."""
 
     image: Image
+    """The one image; of several the first, whose bands and types the others share."""
     groups: tuple[Group, ...]
     """Finest pixels first."""
     model: ServiceModel
+    axis: Axis = ""
+    """The arrays' leading axis."""
+    slices: tuple[Slice, ...] = ()
+    """What lies along the axis; empty where there is none."""
 
     def group(self, name: str) -> Group:
         """The group of this name. Raises KeyError."""
@@ -71,21 +78,37 @@ class Plan:
         """The call that brings `request`: absolute, in terms of the service."""
         group = self.group(request.shard.group)
         bands = tuple(BandType(group.bands[b].id, group.bands[b].dtype) for b in request.bands)
-        return PixelRequest(self.image.name, group.request_grid(request.window), bands)
+        grid = group.request_grid(request.window, request.block.slice)
+        if not self.slices:
+            return PixelRequest(self.image.name, grid, bands)
+        part = self.slices[request.block.slice]
+        return PixelRequest(part.asset, grid, bands, part.expression)
+
+    @property
+    def images(self) -> int:
+        """Images that are read."""
+        return len({name for part in self.slices for name, _ in part.images}) or 1
+
+    def count_tiles(self) -> int:
+        """Tiles that are fetched: all but those outside the region and outside the images themselves."""
+        return sum(group.count_tiles() for group in self.groups)
 
     def estimate(self) -> Estimate:
-        """The plan's cost; closed form."""
-        requests = sum(group.count_requests() for group in self.groups)
-        pixels = sum(g.grid.width * g.grid.height * g.tiling.slices * g.itemsize for g in self.groups)
+        """The plan's cost; closed form, and where not all tiles of a group are fetched in proportion to them."""
+        requests, pixels = 0.0, 0.0
+        for group in self.groups:
+            share = group.count_tiles() / group.tiling.tiles
+            requests += share * group.count_requests()
+            pixels += share * group.grid.width * group.grid.height * group.tiling.slices * group.itemsize
         wire = pixels + requests * _HEADER_BYTES
         work = requests * self.model.base_s + wire / 1e6 * self.model.per_mb_s
         return Estimate(
-            images=1,
+            images=self.images,
             groups=len(self.groups),
             shards=sum(group.tiling.shards for group in self.groups),
-            tiles=sum(group.tiling.tiles for group in self.groups),
-            requests=requests,
-            wire_bytes=wire,
-            disk_bytes=pixels,
+            tiles=self.count_tiles(),
+            requests=math.ceil(requests),
+            wire_bytes=math.ceil(wire),
+            disk_bytes=math.ceil(pixels),
             seconds=max(work / self.model.concurrency, requests / self.model.starts_per_s),
         )

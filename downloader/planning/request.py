@@ -25,14 +25,16 @@ class BandType:
 
 @dataclass(frozen=True, slots=True)
 class PixelRequest:
-    """One `getPixels` call, complete: all that a `PixelSource` needs to know."""
+    """One `getPixels` or `computePixels` call, complete: all that a `PixelSource` needs to know."""
 
     asset: str
-    """Full resource name of the image."""
+    """Full resource name of the image; empty where an expression is computed."""
     grid: PixelGrid
     """CRS, full affine and size of the answer."""
     bands: tuple[BandType, ...]
     """In the order asked for."""
+    expression: str = ""
+    """Serialised expression to compute, as JSON; empty where an asset is read."""
 
     @property
     def dtype(self) -> np.dtype[np.void]:

@@ -136,6 +136,31 @@ class Tiling:
         s, r = divmod(rest, self.shard)
         return layer * self.shard_slices + s, row * self.shard + r, column * self.shard + c
 
+    def slices_of(self, layer: int) -> range:
+        """The slices that the shards of one layer hold."""
+        first = layer * self.shard_slices
+        return range(first, min(first + self.shard_slices, self.slices))
+
+    def window_mask(self, slice_: int, row: int, column: int, window: Window | None) -> int:
+        """Bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
+        if window is None:
+            return 0
+        inside = window.clip(Window(0, 0, self.width, self.height))
+        if inside is None:
+            return 0
+        top, left = row * self.shard, column * self.shard
+        first_row = max(inside.row // self.tile - top, 0)
+        last_row = min((inside.row_end - 1) // self.tile - top, self.shard - 1)
+        first = max(inside.column // self.tile - left, 0)
+        last = min((inside.column_end - 1) // self.tile - left, self.shard - 1)
+        if first > last:
+            return 0
+        line = ((1 << (last - first + 1)) - 1) << first
+        mask = 0
+        for r in range(first_row, last_row + 1):
+            mask |= line << (r * self.shard)
+        return mask << ((slice_ % self.shard_slices) * self.shard * self.shard)
+
     def full_mask(self, layer: int, row: int, column: int) -> int:
         """Bits of the index entries that lie inside the group: all of them but at its edges."""
         columns = min(self.shard, self.tile_columns - column * self.shard)

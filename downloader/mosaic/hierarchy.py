@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from downloader.mosaic.layout import GroupLayout, dump, group_document
 from downloader.mosaic.store import Store
 
-__all__ = ["ensure_hierarchy"]
+__all__ = ["OWN", "ensure_hierarchy"]
 
-ROOT = "zarr.json"
+ROOT: Final = "zarr.json"
+
+OWN: Final = ".downloader"
+"""The folder for what is not pixels: identity, job, ledger, lock."""
 
 
 def ensure_hierarchy(store: Store, layouts: tuple[GroupLayout, ...], attributes: dict[str, Any]) -> bool:
@@ -46,6 +49,8 @@ def ensure_hierarchy(store: Store, layouts: tuple[GroupLayout, ...], attributes:
             put(f"{name}/{ROOT}", group_document(here, local))
             inlined[name] = group_document(here, {})
         inlined.update(members)
+    # To a reader that lists folders instead of asking the root, zarr-python warns of each that is no group.
+    put(f"{OWN}/{ROOT}", group_document({}, {}))
     store.flush(written)
     single = list(groups) == [""]
     store.put(ROOT, [dump(group_document(here if single else attributes, inlined))])

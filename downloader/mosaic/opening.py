@@ -18,7 +18,7 @@ from downloader.errors import RefusedError
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import NOT_WRITABLE, refused, trying
-from downloader.mosaic.hierarchy import ensure_hierarchy
+from downloader.mosaic.hierarchy import OWN, ensure_hierarchy
 from downloader.mosaic.identity import MARKER, Comparison, Identity
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import LedgerWriter
@@ -34,7 +34,6 @@ __all__ = ["existing_sides", "open_for_writing", "read_identity"]
 JOB = ".downloader/job.yaml"
 """The job as it was written by whoever created or extended the mosaic."""
 
-_OWN = ".downloader"
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
 
@@ -108,10 +107,10 @@ def _open(
         _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
     try:
         _refuse_strangers(path)
-        (path / _OWN).mkdir(parents=True, exist_ok=True)
+        (path / OWN).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refused(str(path), error) from error
-    lock = FileLock(path / _OWN / "lock", str(path))
+    lock = FileLock(path / OWN / "lock", str(path))
     try:
         lock.acquire()
     except OSError as error:
@@ -205,10 +204,10 @@ def _refuse_strangers(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
     if not names:
         return
-    if names == {_OWN}:
+    if names == {OWN}:
         # A run that was killed at its very start leaves its lock, and perhaps a staged file.
         ours = re.compile(r"lock|(job\.yaml|mosaic\.json)(#\d+)?")
-        if all(ours.fullmatch(entry.name) for entry in (path / _OWN).iterdir()):
+        if all(ours.fullmatch(entry.name) for entry in (path / OWN).iterdir()):
             return
     if names & {"zarr.json", ".zgroup", ".zarray", ".zmetadata"}:
         raise RefusedError(
@@ -230,5 +229,5 @@ def _delete(path: Path, store: Store, identity: Identity) -> None:
         if layout.group.name:
             with contextlib.suppress(OSError):
                 (path / layout.group.name).rmdir()
-    store.delete_folder(f"{_OWN}/ledger")
-    store.delete([f"{_OWN}/coordinates", JOB, MARKER])
+    store.delete_folder(f"{OWN}/ledger")
+    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", JOB, MARKER])

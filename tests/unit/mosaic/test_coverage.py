@@ -1,0 +1,88 @@
+"""Holes are never mistaken for data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from downloader.grid import PixelGrid, Window
+from downloader.mosaic.coverage import write_coverage
+from downloader.mosaic.hierarchy import ensure_hierarchy
+from downloader.mosaic.layout import Coverage, GroupLayout
+from downloader.mosaic.settings import MosaicSettings
+from downloader.mosaic.state import FailedTiles, GroupState
+from downloader.mosaic.store import DiskStore
+from downloader.planning import Plan
+from tests.unit.mosaic.mosaics import UTM, one_group
+
+
+def written(path, plan: Plan, state: GroupState) -> np.ndarray:
+    store = DiskStore(path, durable=False)
+    names = {band.id: band.id for band in plan.groups[0].bands}
+    layout = GroupLayout.make(plan.groups[0], names, MosaicSettings())
+    ensure_hierarchy(store, (layout,), {})
+    write_coverage(store, layout, state)
+    return zarr.open_group(path, mode="r")["coverage"][:]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    shard=st.sampled_from([1, 2, 4, 8, 16]),
+    slices=st.sampled_from([1, 3]),
+)
+def test_coverage_is_the_worst_over_the_bands(tmp_path_factory, seed, size, shard, slices) -> None:
+    plan = one_group(window=Window(0, 0, *size), shard=shard, tile=8, slices=slices)
+    tiling = plan.groups[0].tiling
+    random = np.random.default_rng(seed)
+    shape = (2, slices, tiling.tile_rows, tiling.tile_columns)
+    stored, failed = random.random(shape) < 0.8, random.random(shape) < 0.2
+    state = GroupState(plan.groups[0])
+    for index in range(tiling.shards):
+        where = tiling.shard_at(index)
+        masks, failures = [0, 0], []
+        for slot in range(tiling.slots):
+            if not tiling.full_mask(*where) >> slot & 1:
+                continue
+            tile = tiling.tile_at(where, slot)
+            for band in (0, 1):
+                masks[band] |= int(stored[band][tile]) << slot
+                if failed[band][tile]:
+                    failures.append(FailedTiles(1 << slot, frozenset({band}), "c", "m"))
+        state.update(index, dict(enumerate(masks)), tuple(failures))
+    expected = np.where(stored.all(axis=0), Coverage.STORED, Coverage.MISSING)
+    expected[(failed & ~stored).any(axis=0)] = Coverage.FAILED
+    cells = written(tmp_path_factory.mktemp("m"), plan, state)
+    assert (cells.reshape(expected.shape) == expected).all()
+    assert state.counts().stored == (expected == Coverage.STORED).sum()
+    assert state.counts().failed == (expected == Coverage.FAILED).sum()
+
+
+@pytest.mark.parametrize("shard", [1, 8])
+def test_coverage_of_more_than_one_chunk(tmp_path, shard) -> None:
+    side = 1100 * 8
+    lattice = PixelGrid(UTM.crs, UTM.transform, side, side)
+    plan = one_group(["B"], lattice=lattice, window=Window(0, 0, side, side), shard=shard, tile=8)
+    state = GroupState(plan.groups[0])
+    for row, column in ((0, 0), (1023, 1023), (1024, 1023), (1099, 1099), (5, 1030)):
+        slot = plan.groups[0].tiling.slot(0, row, column)
+        index = plan.groups[0].tiling.shard_index(0, row // shard, column // shard)
+        state.update(index, {0: state.stored(index)[0] | 1 << slot})
+    cells = written(tmp_path, plan, state)
+    assert cells.shape == (1100, 1100)
+    assert list(zip(*(axis.tolist() for axis in np.nonzero(cells)), strict=True)) == [
+        (0, 0), (5, 1030), (1023, 1023), (1024, 1023), (1099, 1099),
+    ]  # fmt: skip
+
+
+def test_coverage_written_again_forgets_what_was(tmp_path) -> None:
+    plan = one_group()
+    state = GroupState(plan.groups[0])
+    state.update(0, {0: 0b1111, 1: 0b1111})
+    assert written(tmp_path, plan, state).sum() == 4
+    state.update(0, {0: 0b0001})
+    assert written(tmp_path, plan, state).sum() == 1

@@ -167,3 +167,12 @@ def test_the_configured_number_can_change():
 def test_at_least_one():
     with pytest.raises(ValueError, match="at least 1"):
         Ceiling(0, random.Random(1), 0.0)
+
+
+def test_a_late_refusal_of_a_request_from_before_the_cut_does_not_cut_again():
+    job = Job(40)
+    job.round_trip()
+    job.refuse_newest()
+    assert job.ceiling.limit == 20
+    assert not job.ceiling.refused(Ticket(3, 15, 0.0), 15, job.serial, job.now)
+    assert job.ceiling.limit == 20

@@ -272,6 +272,38 @@ def test_cancelled_requests_say_nothing():
     run_virtual(main)
 
 
+def test_a_cancelled_probe_lets_the_next_one_go():
+    async def main() -> None:
+        it = limiter(VirtualClock())
+        for _ in range(20):
+            it.release(await it.acquire(), RESET)
+        it.release(await it.acquire(), FetchProblem(Action.RETRY, CANCELLED, "cancelled"))
+        with anyio.fail_after(60):
+            it.release(await it.acquire(), None)
+        assert it.ceiling == 4
+
+    run_virtual(main)
+
+
+def test_a_quota_of_nothing_that_comes_back_is_climbed_at_once():
+    async def main() -> None:
+        clock = VirtualClock()
+        it = limiter(clock, concurrency=40)
+        for _ in range(5):
+            it.release(await it.acquire(), TOO_MANY)
+        assert it.ceiling == 1
+        it.release(await it.acquire(), None)
+        before = clock.now()
+        while it.ceiling < 40:
+            tickets = [await it.acquire() for _ in range(it.ceiling)]
+            await anyio.sleep(1)
+            for ticket in tickets:
+                it.release(ticket, None)
+        assert clock.now() - before < 8
+
+    run_virtual(main)
+
+
 def test_a_restriction_halves_once_and_is_told_once_and_lifts():
     async def main() -> None:
         clock, notices = VirtualClock(), []

@@ -9,7 +9,6 @@ from downloader.errors import Action, AuthenticationError, FetchProblem, JobErro
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from tests.virtual_clock import VirtualClock, run_virtual
 
-
 RESET = FetchProblem(Action.RETRY, "reset", "connection reset", ends_with=JobError)
 REFUSED = FetchProblem(Action.RETRY, "no connection", "connection refused", ends_with=JobError)
 TOO_MANY = FetchProblem(Action.SLOW, "429 concurrency", "429: too many", 429)

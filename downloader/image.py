@@ -50,6 +50,8 @@ class Image:
     """RFC 3339; empty where the asset has none."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
     """The asset's free-form properties."""
+    longitude: float = 0.0
+    """Degrees east of the middle of its footprint; 0 where the service tells none."""
 
     def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
         """The named bands in the order named, all for None. Raises JobError naming what does not exist."""

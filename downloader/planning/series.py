@@ -1,0 +1,306 @@
+"""Images of a collection as a time series: one common lattice, a slice for each image or set of images.
+
+Nothing is warped to make images fit: those that share no lattice are refused, with the grids that were found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from downloader.crs import Crs
+from downloader.errors import JobError
+from downloader.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
+from downloader.image import Band, Image
+from downloader.planning.slices import Slice
+
+__all__ = ["Lattice", "Series", "arrange", "group_images", "instant_us", "mosaic_expression"]
+
+_SHOWN: Final = 8
+"""Grids that a refusal lists."""
+
+_LatticeKey = tuple[Crs, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """Bands that share one lattice in every image."""
+
+    grid: PixelGrid
+    """The grid of the first image: the lattice's origin."""
+    bands: tuple[Band, ...]
+    extents: tuple[Window | None, ...]
+    """By slice, the pixels that its images cover, in pixels of `grid`; None where they cover none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A collection, arranged."""
+
+    slices: tuple[Slice, ...]
+    lattices: tuple[Lattice, ...]
+    """In the order in which their first band is asked for."""
+    absent: tuple[frozenset[str], ...]
+    """By slice, the bands that none of its images has."""
+
+
+def instant_us(text: str) -> int | None:
+    """Microseconds since 1970 of an RFC 3339 time; None for an empty text.
+
+    Raises:
+        JobError: the text is no time.
+    """
+    if not text:
+        return None
+    cut = text.replace("Z", "+00:00")
+    head, dot, rest = cut.partition(".")
+    if dot:
+        digits = rest[: next((k for k, c in enumerate(rest) if not c.isdigit()), len(rest))]
+        cut = f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}"
+    try:
+        moment = datetime.fromisoformat(cut)
+    except ValueError:
+        raise JobError(f"{text!r} is no time; write one such as 2017-04-01 or 2017-04-01T12:00:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def group_images(images: Iterable[Image], by: str) -> list[tuple[str, tuple[Image, ...]]]:
+    """Images in slices, each with its name: one an image, or those of a day, a solar day or a property's value.
+
+    Args:
+        images: in the order of time.
+        by: `image`, `day` (UTC), `solar_day` (the day where the image lies), or the name of a property.
+
+    Raises:
+        JobError: an image without the time or the property.
+    """
+    if by == "image":
+        return [(image.id, (image,)) for image in images]
+    found: dict[str, list[Image]] = {}
+    for image in images:
+        found.setdefault(_label(image, by), []).append(image)
+    return [(label, tuple(members)) for label, members in found.items()]
+
+
+def _label(image: Image, by: str) -> str:
+    if by in {"day", "solar_day"}:
+        time = instant_us(image.start_time)
+        if time is None:
+            raise JobError(f"source.group_by: {image.id} has no time; group by image or by a property")
+        if by == "solar_day":
+            # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
+            time += round(image.longitude / 15 * 3600e6)
+        return datetime.fromtimestamp(time // 1_000_000, UTC).date().isoformat()
+    if by not in image.properties:
+        raise JobError(
+            f"source.group_by: {image.id} has no property {by!r}; use image, day, solar_day, or a property "
+            f"that all have, such as {', '.join(sorted(image.properties)[:5]) or '(it has none)'}"
+        )
+    return str(image.properties[by])
+
+
+def mosaic_expression(images: Sequence[Image]) -> str:
+    """An expression that mosaics images, the first valid pixel winning; canonical JSON.
+
+    `ImageCollection.mosaic` puts the last on top, so they go in backwards.
+    """
+    loads = [
+        {
+            "functionInvocationValue": {
+                "functionName": "Image.load",
+                "arguments": {"id": {"constantValue": image.id}},
+            }
+        }
+        for image in reversed(images)
+    ]
+    collection = {
+        "functionInvocationValue": {
+            "functionName": "ImageCollection.fromImages",
+            "arguments": {"images": {"arrayValue": {"values": loads}}},
+        }
+    }
+    node = {
+        "functionInvocationValue": {
+            "functionName": "ImageCollection.mosaic",
+            "arguments": {"collection": collection},
+        }
+    }
+    return json.dumps({"result": "0", "values": {"0": node}}, sort_keys=True, separators=(",", ":"))
+
+
+def arrange(
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    bands: tuple[str, ...] | None,
+    *,
+    on_missing_band: str = "fail",
+    properties: Sequence[str] = (),
+    anchors: Mapping[tuple[str, ...], PixelGrid] | None = None,
+) -> Series:
+    """Slices and the lattices they share.
+
+    Args:
+        named: each slice's name and images, as `group_images` gives them.
+        bands: asked for; None for those of the first image.
+        on_missing_band: `fail`, or `nodata` to leave a slice without the band.
+        properties: kept along the axis.
+        anchors: bands → grid that a mosaic has already; its origin stays the lattice's.
+
+    Raises:
+        JobError: no image, a band that one lacks, types or lattices that differ.
+    """
+    if not named:
+        raise JobError("source: no image matches; widen the period, the region or the filter")
+    first = named[0][1][0]
+    wanted = bands if bands is not None else tuple(band.id for band in first.bands)
+    catalogue = _first_of_each(named, wanted, on_missing_band)
+    by_key: dict[_LatticeKey, list[Band]] = {}
+    for name in wanted:
+        by_key.setdefault(_key(catalogue[name]), []).append(catalogue[name])
+    lattices = tuple(_lattice(named, tuple(members), anchors or {}) for members in by_key.values())
+    absent = tuple(
+        frozenset(n for n in wanted if not any(b.id == n for image in members for b in image.bands))
+        for _, members in named
+    )
+    slices = tuple(_slice(label, members, properties) for label, members in named)
+    return Series(slices, lattices, absent)
+
+
+def _first_of_each(
+    named: Sequence[tuple[str, tuple[Image, ...]]], wanted: tuple[str, ...], on_missing_band: str
+) -> dict[str, Band]:
+    """The first band of each name; every other of the name must be of its type and lattice."""
+    found: dict[str, Band] = {}
+    for _, members in named:
+        for image in members:
+            own = {band.id: band for band in image.bands}
+            for name in wanted:
+                band = own.get(name)
+                if band is None:
+                    if on_missing_band == "fail":
+                        raise JobError(
+                            f"source.bands: {image.id} has no band {name!r}; its bands are {', '.join(own)}. Leave the "
+                            "band or the image out, or write source.on_missing_band: nodata"
+                        )
+                    continue
+                known = found.setdefault(name, band)
+                if known.dtype != band.dtype:
+                    raise JobError(
+                        f"source: {name} is {known.dtype} in {named[0][1][0].id} and {band.dtype} in {image.id}; one "
+                        "array has one type: choose images of one kind with source.filter"
+                    )
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise JobError(f"source.bands: no image has a band {missing[0]!r}")
+    _check_lattices(named, found)
+    return found
+
+
+def _key(band: Band) -> _LatticeKey:
+    t = band.grid.transform
+    return (band.grid.crs, t.scale_x, t.shear_x, t.shear_y, t.scale_y)
+
+
+def _check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mapping[str, Band]) -> None:
+    """Refuse images whose pixels do not lie on the lattice of the first, and say which grids there are."""
+    grids: dict[tuple[Crs, AffineTransform], list[str]] = {}
+    fits = True
+    for _, members in named:
+        for image in members:
+            for band in image.bands:
+                known = found.get(band.id)
+                if known is None:
+                    continue
+                t = band.grid.transform
+                phase = replace(
+                    t,
+                    translate_x=t.translate_x % abs(t.scale_x or 1),
+                    translate_y=t.translate_y % abs(t.scale_y or 1),
+                )
+                grids.setdefault((band.grid.crs, phase), []).append(f"{image.id} {band.id}")
+                fits &= _offset(known.grid, band.grid) is not None
+    if fits:
+        return
+    lines = [
+        f"  {crs}, pixels of {phase.pixel_size[0]:g} × {phase.pixel_size[1]:g} {crs.unit}: {who[0]}"
+        + (f" and {len(who) - 1} more" if len(who) > 1 else "")
+        for (crs, phase), who in list(grids.items())[:_SHOWN]
+    ]
+    if len(grids) > _SHOWN:
+        lines.append(f"  … and {len(grids) - _SHOWN} more")
+    commonest = max(grids, key=lambda grid: len(grids[grid]))
+    size = commonest[1].pixel_size
+    paste = f"grid: {{crs: {commonest[0]}, resolution: [{size[0]!r}, {size[1]!r}]}}"
+    raise JobError(
+        "\n".join(
+            [
+                "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
+                *lines,
+                f"To have all on one grid, resampled by the service, add to the job:  {paste}",
+            ]
+        )
+    )
+
+
+def _offset(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
+    """(column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
+    a, b = lattice.transform, grid.transform
+    if lattice.crs != grid.crs or (a.scale_x, a.shear_x, a.shear_y, a.scale_y) != (
+        b.scale_x,
+        b.shear_x,
+        b.shear_y,
+        b.scale_y,
+    ):
+        return None
+    column, row = a.locate(b.translate_x, b.translate_y)
+    if max(abs(column - round(column)), abs(row - round(row))) > EDGE_TOLERANCE:
+        return None
+    return round(column), round(row)
+
+
+def _lattice(
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    bands: tuple[Band, ...],
+    anchors: Mapping[tuple[str, ...], PixelGrid],
+) -> Lattice:
+    anchor = anchors.get(tuple(band.id for band in bands), bands[0].grid)
+    if _offset(anchor, bands[0].grid) is None:
+        anchor = bands[0].grid
+    names = {band.id for band in bands}
+    extents: list[Window | None] = []
+    for _, members in named:
+        parts = []
+        for image in members:
+            for band in image.bands:
+                offset = _offset(anchor, band.grid) if band.id in names else None
+                if offset is not None:
+                    parts.append(band.grid.bounds.offset(*offset))
+        extents.append(_around(parts))
+    return Lattice(anchor, bands, tuple(extents))
+
+
+def _around(windows: list[Window]) -> Window | None:
+    if not windows:
+        return None
+    return Window.between(
+        min(w.column for w in windows),
+        min(w.row for w in windows),
+        max(w.column_end for w in windows),
+        max(w.row_end for w in windows),
+    )
+
+
+def _slice(label: str, members: tuple[Image, ...], properties: Sequence[str]) -> Slice:
+    first = members[0]
+    alone = len(members) == 1
+    return Slice(
+        id=label,
+        asset=first.name if alone else "",
+        expression="" if alone else mosaic_expression(members),
+        time_us=instant_us(first.start_time),
+        images=tuple((image.name, image.update_time) for image in members),
+        properties={name: first.properties.get(name) for name in properties},
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Token:
     project: str
     """Project of the credentials, billed when a request names none."""
     expires: float
-    """On the monotonic clock, in seconds."""
+    """On the monotonic clock, in seconds; infinite for tokens given by flag."""
     scopes: frozenset[str] = READ_SCOPES
 
 
@@ -67,9 +68,12 @@ class Authority:
         return token
 
     def expire_all(self) -> None:
-        """Let every token given so far be too old."""
+        """Let every token given so far be too old, save those that never expire."""
         now = time.monotonic()
-        self._tokens = {text: replace(token, expires=now) for text, token in self._tokens.items()}
+        self._tokens = {
+            text: replace(token, expires=min(token.expires, now)) if math.isfinite(token.expires) else token
+            for text, token in self._tokens.items()
+        }
 
     def check(self, header: str | None, *, required: bool) -> Token:
         """The token of an Authorization header.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -13,8 +13,6 @@ from aiohttp import web
 from .server import Server
 from .settings import Settings, SettingsError
 from .statistics import Statistics
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Control:
@@ -27,6 +25,7 @@ class Control:
     | POST /configure | a JSON object of switches, and `assets`: name → {"updateTime": …} or null (deleted) |
     | POST /tokens | {"project", "life_s", "token", "scopes"} → {"access_token"} |
     | POST /expire | every token given so far is too old |
+    | POST /outage | {"seconds": N}: cut all connections, refuse new ones for so long |
     | POST /reset | counts, quotas, faults, assets and switches as at the start |
     """
 
@@ -42,6 +41,7 @@ class Control:
             ("POST", "/configure"): self._configure,
             ("POST", "/tokens"): self._tokens,
             ("POST", "/expire"): self._expire,
+            ("POST", "/outage"): self._refuse,
             ("POST", "/reset"): self._reset,
         }
         action = routes.get((request.method, request.path))
@@ -56,7 +56,7 @@ class Control:
         except (SettingsError, ValueError, TypeError, AttributeError) as error:
             return web.json_response({"error": str(error)}, status=400)
         except KeyError as error:
-            return web.json_response({"error": f"there is no asset {error}"}, status=404)
+            return web.json_response({"error": f"there is no {error}"}, status=404)
 
     def _state(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
         del request, body
@@ -103,6 +103,11 @@ class Control:
     def _expire(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
         del request, body
         self._server.authority.expire_all()
+        return {}
+
+    def _refuse(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
+        del request
+        self._server.outage(float(body["seconds"]))
         return {}
 
     def _reset(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from aiohttp import web
 from . import errors, projects, routing
 from .auth import Authority, GrantError
 from .catalogue import Catalogue
-from .faults import Faults
+from .faults import Faults, Strike
 from .quotas import Quotas
 from .replies import Reply, Stream, document, failure
 from .routing import Route
 from .service import Service
 from .settings import Settings
 from .statistics import Record, Statistics
+from .wire import Outage, Wire
 
 EMULATOR_HEADER: Final = "x-earth-engine-emulator"
 RESTRICTED_HEADER: Final = "x-earth-engine-quota-status"
@@ -49,7 +50,8 @@ class Server:
         self.service = Service(catalogue, settings, authority)
         self.quotas = Quotas(settings)
         self.statistics = Statistics()
-        self.faults = Faults(settings)
+        self.faults = Faults(settings, authority.expire_all)
+        self.outage: Outage = _no_outage
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
@@ -66,13 +68,14 @@ class Server:
         try:
             # The slot is held until the answer is sent, and given back when the client goes away before that.
             with ExitStack() as held:
+                strike = None
                 try:
-                    reply = await self._answer(request, route, record, held, overridden=overridden)
+                    reply, strike = await self._answer(request, route, record, held, overridden=overridden)
                 except errors.ApiError as error:
                     reply = failure(error)
                 if record.method not in UNCOUNTED:
                     await self._delay(started, reply)
-                return await self._send(request, reply, record)
+                return await self._send(request, reply, record, strike)
         finally:
             self.statistics.end(record)
 
@@ -84,23 +87,32 @@ class Server:
         held: ExitStack,
         *,
         overridden: bool,
-    ) -> Reply:
-        """The reply of a request; takes a slot for it into `held`."""
+    ) -> tuple[Reply, Strike | None]:
+        """The reply of a request, and the fault that is still to befall it; takes a slot for it into `held`."""
         body = await self._body(request)
         if route is None:
             raise errors.method_not_found(request.raw_path.partition("?")[0])
         if route.method == "token":
-            return await self._token(request, body, record)
-        query = dict(parse_qsl(body.decode() if overridden else request.raw_path.partition("?")[2]))
-        if route.method not in UNCOUNTED:
-            record.project = self._admit(request, route, held, record.host)
-        reply = await self.faults.answer(route, record, request)
-        if reply is None:
-            reply = self.service.call(route, query, b"" if overridden else body, record)
-            reply = self.faults.transform(route, record, reply)
+            strike = self.faults.pick(record)
+            reply = self._token(request, body)
+        else:
+            text = body.decode("latin-1") if overridden else request.raw_path.partition("?")[2]
+            if route.method not in UNCOUNTED:
+                record.project = self._admit(request, route, held, record.host)
+            reply = await self._call(route, dict(parse_qsl(text)), b"" if overridden else body, record)
+            strike = self.faults.pick(record)
         if record.project == projects.RESTRICTED or self.settings.restricted:
             reply.headers[RESTRICTED_HEADER] = "parallelism_restricted=true"
-        return reply
+        if strike is None or strike.on_the_wire:
+            return reply, strike
+        instead = self.faults.answer(strike, record, record.project or projects.LEGACY)
+        if instead is not None:
+            return instead, strike
+        return await asyncio.to_thread(self.faults.change, strike, reply), strike
+
+    async def _call(self, route: Route, query: dict[str, str], body: bytes, record: Record) -> Reply:
+        """The service's answer; a long-winded one is worked out in a thread."""
+        return self.service.call(route, query, body, record)
 
     def _admit(self, request: web.BaseRequest, route: Route, held: ExitStack, host: str) -> str:
         """Credentials, project and quota, in this order; the project that pays."""
@@ -131,11 +143,8 @@ class Server:
             raise errors.payload_too_large(limit)
         return b"".join(chunks)
 
-    async def _token(self, request: web.BaseRequest, body: bytes, record: Record) -> Reply:
+    def _token(self, request: web.BaseRequest, body: bytes) -> Reply:
         """The token endpoint."""
-        reply = await self.faults.answer(Route("token"), record, request)
-        if reply is not None:
-            return reply
         try:
             form = dict(parse_qsl(body.decode("latin-1")))
             return document(self.authority.grant(form, f"http://{request.host}/token"))
@@ -150,7 +159,9 @@ class Server:
         if left > 0:
             await asyncio.sleep(left)
 
-    async def _send(self, request: web.BaseRequest, reply: Reply, record: Record) -> web.StreamResponse:
+    async def _send(
+        self, request: web.BaseRequest, reply: Reply, record: Record, strike: Strike | None
+    ) -> web.StreamResponse:
         """Put a reply on the wire."""
         headers = {
             "Content-Type": reply.content_type,
@@ -158,11 +169,15 @@ class Server:
             **reply.headers,
         }
         record.status = reply.status
+        if strike is not None and strike.on_the_wire:
+            await Wire(request, reply, headers, strike, self.outage).send()
+            record.complete = strike.leaves_whole
+            return web.Response()  # never sent: the connection is gone
         if isinstance(reply.body, bytes):
             response = web.Response(status=reply.status, body=reply.body, headers=headers)
             await response.prepare(request)
             await response.write_eof()
-            record.bytes, record.complete = len(reply.body), True
+            record.bytes, record.complete = len(reply.body), strike is None or strike.leaves_whole
             return response
         return await self._send_stream(request, reply.body, reply.status, headers, record)
 
@@ -190,3 +205,8 @@ class Server:
         await response.write_eof()
         record.complete = True
         return response
+
+
+def _no_outage(seconds: float) -> None:
+    """Before the emulator listens there is nothing to refuse."""
+    del seconds

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, cast
 
+from . import faultspec
+
 FILLS: Final = ("zero", "min", "missing", "-inf", "nan")
 
 
@@ -59,7 +61,7 @@ class Settings:
     short_pages: bool = False
     """Pages hold fewer entries than asked, the first none at all."""
     faults: list[dict[str, Any]] = field(default_factory=list)
-    """Active faults; see `faults.py`."""
+    """Active faults; see `faultspec.py`."""
     seed: int = 0
     """Of faults that strike at random."""
 
@@ -125,7 +127,17 @@ def _check(name: str, value: object, default: object) -> None:
             raise SettingsError(f"{name} must be a number of at least 0, not {value!r}")
     elif not isinstance(value, type(default)):
         raise SettingsError(f"{name} must be a {type(default).__name__}, not {value!r}")
+    elif name == "faults":
+        _check_faults(cast("list[dict[str, Any]]", value))
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_faults(given: Sequence[Mapping[str, Any]]) -> None:
+    for fault in given:
+        try:
+            faultspec.parse(fault)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise SettingsError(f"faults: {error}") from error

@@ -27,7 +27,7 @@ class Record:
     status: int | None = None
     """None while under way, and when the connection ended without an answer."""
     complete: bool = False
-    """Whether the whole answer was handed to the socket."""
+    """Whether the whole, undamaged answer was handed to the socket."""
     fault: str | None = None
     """Name of the fault that struck it."""
     bands: tuple[str, ...] | None = None
@@ -93,7 +93,7 @@ class Statistics:
             self.faults[record.fault] += 1
         if record.complete and record.status == 200 and record.bands is not None:
             self.pixel_bytes += record.bytes
-            if record.window is not None and record.fault is None:
+            if record.window is not None:
                 self.served[record.resource, record.bands, record.window] += 1
 
     def note_in_flight(self, host: str, project: str, count: int) -> None:

@@ -157,7 +157,7 @@ def test_optional_authentication():
     [
         ("configure", {"latency": 3}, "unknown switch 'latency'"),
         ("configure", {"fill": "seven"}, "fill must be one of"),
-        ("configure", {"assets": {"nothing": None}}, "there is no asset"),
+        ("configure", {"assets": {"nothing": None}}, "there is no 'nothing'"),
         ("configure", {"restricted": 1}, "true or false"),
         ("nothing", {}, "no POST /nothing here"),
     ],

@@ -10,7 +10,7 @@ importing this package is cheap.
 """
 
 from downloader.earthengine.auth import AuthSettings, TokenSource
-from downloader.earthengine.canary import Settled, canary, settle
+from downloader.earthengine.canary import Settled, settle
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import EarthEngine
 from downloader.earthengine.names import asset_id, asset_name
@@ -25,6 +25,5 @@ __all__ = [
     "TokenSource",
     "asset_id",
     "asset_name",
-    "canary",
     "settle",
 ]

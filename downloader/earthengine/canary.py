@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from downloader.image import Band, Image
     from downloader.planning import Group, Plan
 
-__all__ = ["Settled", "canary", "settle"]
+__all__ = ["Settled", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +57,6 @@ async def settle(source: RestPixelSource, plan: Plan) -> Settled:
     if errors:
         raise errors[0]
     return _corrected(plan.image, types)
-
-
-async def canary(source: RestPixelSource, plan: Plan) -> tuple[Plan, tuple[str, ...]]:
-    """`settle`, with its corrections put into the plan itself, whose shards and requests keep their shape.
-
-    Returns:
-        The plan, the very same where the catalogue was right, and a line for each difference.
-
-    Raises:
-        DownloadError: as `settle` says.
-    """
-    settled = await settle(source, plan)
-    if not settled.notices:
-        return plan, ()
-    bands = {band.id: band for band in settled.image.bands}
-    groups = tuple(
-        replace(group, bands=tuple(replace(band, dtype=bands[band.id].dtype) for band in group.bands))
-        for group in plan.groups
-    )
-    return replace(plan, image=settled.image, groups=groups), settled.notices
 
 
 def _canaries(asset: str, group: Group) -> list[PixelRequest]:

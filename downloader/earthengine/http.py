@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from typing import Any, Final
 
@@ -78,7 +79,18 @@ class _Client(HttpxAiohttpClient):
     def _init_proxy_transport(
         self, proxy: httpx.Proxy, *args: Any, **options: Any
     ) -> httpx.AsyncBaseTransport:
-        return _Transport(*args, **{**options, "proxy": proxy})
+        return _Transport(*args, **{**options, "proxy": _with_header(proxy)})
+
+
+def _with_header(proxy: httpx.Proxy) -> httpx.Proxy:
+    """A proxy whose user and password are a header: aiohttp's own class for them is on its way out.
+
+    aiohttp makes `Proxy-Authorization` of it; nothing of it reaches the host behind a tunnel.
+    """
+    if proxy.raw_auth is None:
+        return proxy
+    basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
+    return httpx.Proxy(proxy.url, headers={**proxy.headers, "authorization": f"Basic {basic}"})
 
 
 _KINDS: Final[tuple[tuple[type[BaseException], WireKind, str], ...]] = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import answers
-from downloader.earthengine.canary import canary
 from downloader.errors import TileError
 from downloader.npy import NpyError, decode
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from downloader.planning import PixelRequest
     from downloader.seams import PixelSource
 
-__all__ = ["RestPixelSource", "canary", "request_body"]
+__all__ = ["RestPixelSource", "request_body"]
 
 _HEADROOM_BYTES: Final = 70_000
 """What an answer may have beyond its pixels: the longest NPY header, and some."""

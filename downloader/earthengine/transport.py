@@ -137,7 +137,7 @@ class Transport:
     async def _watched(self, request: httpx.Request, max_bytes: int, timeouts: Timeouts) -> Reply:
         pace = Pace(timeouts, max_bytes, self._clock.now())
         with anyio.CancelScope() as scope:
-            watch = asyncio.create_task(self._watch(pace, scope))
+            watch = asyncio.create_task(self._watch(pace, scope), name="watch")
             try:
                 return await self._exchange(request, max_bytes, pace)
             finally:

@@ -1,0 +1,527 @@
+"""What a network does to answers (faults 19 to 31), over a real socket, seen through the real client."""
+
+import asyncio
+import gzip
+import socket
+import zlib
+
+import numpy as np
+import pytest
+
+from downloader.earthengine import EarthEngineCatalogue, RestPixelSource
+from downloader.earthengine.pace import Timeouts
+from downloader.errors import Action, StoppedError, TileError
+from tests.contract.client.conftest import GOOD, client_of, npy, ok, refusal, small_pixels, small_request
+
+
+async def problem(source):
+    with pytest.raises(TileError) as caught:
+        await source.fetch(small_request())
+    assert "\n" not in str(caught.value)
+    return caught.value.problem
+
+
+def whole(pixels):
+    return pixels.tobytes() == small_pixels().tobytes()
+
+
+def always(*pieces, keep=False):
+    """A script that sends the same pieces to every request."""
+
+    async def script(connection, number):
+        for piece in pieces:
+            await connection.send(piece)
+        return keep
+
+    return script
+
+
+async def test_a_good_answer_on_a_kept_connection(wire, source):
+    wire.script = always(ok(), keep=True)
+    for _ in range(3):
+        assert whole(await source.fetch(small_request()))
+    assert wire.connections == 1
+    line, headers, _ = wire.requests[0]
+    assert line == "POST /v1/projects/p/assets/a:getPixels HTTP/1.1"
+    assert headers["accept-encoding"] == "identity"
+    assert headers["content-type"] == "application/json"
+    assert "gzip" not in headers["user-agent"]
+    assert "authorization" not in headers
+    assert "x-goog-user-project" not in headers
+
+
+async def test_an_answer_in_tiny_pieces_and_one_in_chunks(wire, source):
+    answers = [
+        [ok()[i : i + 500] for i in range(0, len(ok()), 500)],
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"]
+        + [b"%x\r\n%s\r\n" % (len(GOOD[i : i + 700]), GOOD[i : i + 700]) for i in range(0, len(GOOD), 700)]
+        + [b"0\r\n\r\n"],
+        [b"HTTP/1.0 200 OK\r\n\r\n", GOOD],
+    ]
+
+    async def script(connection, number):
+        for piece in answers[number - 1]:
+            await connection.send(piece)
+            await asyncio.sleep(0)
+        return number < 3
+
+    wire.script = script
+    for _ in answers:
+        assert whole(await source.fetch(small_request()))
+
+
+async def test_a_closed_idle_connection_is_replaced_silently(wire, source):
+    """Fault 24: the server answers, then closes while the connection idles."""
+
+    async def script(connection, number):
+        await connection.send(ok())
+        return False
+
+    wire.script = script
+    for _ in range(5):
+        assert whole(await source.fetch(small_request()))
+
+
+async def test_a_connection_closed_at_the_next_request_is_replaced_silently(wire, source):
+    """The race behind fault 24: the client's request and the server's close cross each other."""
+    seen = []
+
+    async def script(connection, number):
+        seen.append(id(connection))
+        if seen.count(id(connection)) == 2:
+            return False
+        await connection.send(ok())
+        return True
+
+    wire.script = script
+    for _ in range(3):
+        assert whole(await source.fetch(small_request()))
+    assert len(wire.requests) == 5
+
+
+async def test_a_reset_before_any_byte_is_tried_once_more_at_once_and_then_told(wire, source):
+    async def script(connection, number):
+        connection.reset()
+        return False
+
+    wire.script = script
+    found = await problem(source)
+    assert (found.action, found.cause) == (Action.RETRY, "reset")
+    assert len(wire.requests) == 2
+
+
+async def test_a_reset_within_the_head(wire, source):
+    async def script(connection, number):
+        await connection.send(b"HTTP/1.1 200 OK\r\ncontent-le")
+        connection.reset()
+        return False
+
+    wire.script = script
+    assert (await problem(source)).action is Action.RETRY
+
+
+@pytest.mark.parametrize("keep", [1, 100, len(ok()) - 1])
+async def test_a_body_cut_by_the_servers_close(wire, source, keep):
+    head = ok().index(b"\r\n\r\n") + 4
+    wire.script = always(ok()[: max(head, keep)])
+    found = await problem(source)
+    assert (found.action, found.cause) == (Action.RETRY, "short body")
+    assert len(wire.requests) == 1
+
+
+async def test_a_reset_within_the_body(wire, source):
+    async def script(connection, number):
+        await connection.send(ok()[:2000])
+        await asyncio.sleep(0.02)
+        connection.reset()
+        return False
+
+    wire.script = script
+    assert (await problem(source)).cause == "short body"
+
+
+async def test_a_chunked_body_cut(wire, source):
+    wire.script = always(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"%x\r\n%s\r\n" % (1000, GOOD[:1000])
+    )
+    found = await problem(source)
+    assert (found.action, found.cause) == (Action.RETRY, "short body")
+
+
+async def test_a_body_without_any_length_cut(wire, source):
+    wire.script = always(b"HTTP/1.0 200 OK\r\n\r\n", GOOD[:-1])
+    assert (await problem(source)).cause == "bad NPY"
+
+
+async def hang(connection, number):
+    await connection.reader.read()
+    return False
+
+
+async def test_silence_before_the_head_is_cut(wire, source):
+    wire.script = hang
+    found = await problem(source)
+    assert (found.action, found.cause) == (Action.RETRY, "no first byte")
+    assert "within 0.3 s" in found.message
+
+
+async def test_silence_after_the_head_is_cut(wire, source):
+    async def script(connection, number):
+        await connection.send(ok()[:1000])
+        return await hang(connection, number)
+
+    wire.script = script
+    found = await problem(source)
+    assert found.cause == "stalled"
+    assert "sent nothing for 0.15 s" in found.message
+
+
+async def test_a_drip_is_cut(wire, source):
+    async def script(connection, number):
+        for byte in ok():
+            await connection.send(bytes([byte]))
+            await asyncio.sleep(0.01)
+        return False
+
+    wire.script = script
+    found = await problem(source)
+    assert found.cause in {"too slow", "no first byte"}
+    assert found.action is Action.RETRY
+
+
+async def test_a_drip_of_the_body_is_cut(wire, source):
+    async def script(connection, number):
+        head, _, body = ok().partition(b"\r\n\r\n")
+        await connection.send(head + b"\r\n\r\n")
+        for byte in body:
+            await connection.send(bytes([byte]))
+            await asyncio.sleep(0.01)
+        return False
+
+    wire.script = script
+    assert (await problem(source)).cause == "too slow"
+
+
+async def test_a_cut_request_frees_its_connection(wire, source):
+    """40 requests that are cut must not use up the pool."""
+    wire.script = hang
+    results = await asyncio.gather(
+        *(source.fetch(small_request()) for _ in range(60)), return_exceptions=True
+    )
+    assert all(isinstance(result, TileError) for result in results)
+    wire.script = always(ok(), keep=True)
+    assert whole(await source.fetch(small_request()))
+
+
+async def test_a_cancelled_request_is_gone(wire, source):
+    arrived = asyncio.Event()
+
+    async def script(connection, number):
+        arrived.set()
+        return await hang(connection, number)
+
+    wire.script = script
+    task = asyncio.create_task(source.fetch(small_request()))
+    await arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_redirect_is_not_followed(wire):
+    """Fault 26: the other host must see nothing at all, least of all the token."""
+    other = await asyncio.start_server(lambda r, w: others.append(r), "127.0.0.1", 0)
+    others = []
+    port = other.sockets[0].getsockname()[1]
+    wire.script = always(
+        refusal(302, b"", f"location: http://localhost:{port}/steal?key=abcdefgh"), keep=True
+    )
+    from downloader.earthengine import AuthSettings
+
+    auth = AuthSettings("credentials", static_credentials())
+    async with client_of(wire.url, auth=auth) as client:
+        found = await problem(RestPixelSource(client))
+    other.close()
+    assert (found.action, found.cause) == (Action.RETRY, "redirect")
+    assert f"localhost:{port}" in found.message
+    assert "abcdefgh" not in found.message
+    assert others == []
+    assert wire.requests[0][1]["authorization"] == "Bearer ya29.static"
+
+
+def static_credentials():
+    from google.oauth2.credentials import Credentials
+
+    return Credentials("ya29.static")
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_an_answer_compressed_unasked_is_inflated(wire, source, encoding, pack):
+    wire.script = always(ok(pack(GOOD), f"content-encoding: {encoding}"))
+    assert whole(await source.fetch(small_request()))
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "cause"),
+    [
+        (gzip.compress(b"\0" * 50_000_000), "gzip", "too large"),
+        (gzip.compress(GOOD)[:-20], "gzip", "short body"),
+        (GOOD, "gzip", "bad encoding"),
+        (GOOD, "br", "bad encoding"),
+        (GOOD, "gzip, gzip", "bad encoding"),
+    ],
+)
+async def test_compressed_answers_that_are_refused(wire, source, body, encoding, cause):
+    wire.script = always(ok(body, f"content-encoding: {encoding}"))
+    found = await problem(source)
+    assert (found.action, found.cause) == (Action.RETRY, cause)
+
+
+async def test_an_oversized_answer_is_refused_unread(wire, source):
+    wire.script = always(b"HTTP/1.1 200 OK\r\ncontent-length: 900000000\r\n\r\n")
+    assert (await problem(source)).cause == "too large"
+
+
+async def test_an_endless_answer_is_cut(wire, source):
+    async def script(connection, number):
+        await connection.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(1000):
+            await connection.send(b"1000\r\n" + b"\0" * 0x1000 + b"\r\n")
+        return False
+
+    wire.script = script
+    assert (await problem(source)).cause == "too large"
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "HTML under 200"),
+        (b'{"error": {"code": 500, "message": "Internal error encountered.", "status": "INTERNAL"}}', "JSON under 200"),
+        (b"", "bad NPY"),
+        (GOOD[:-1], "bad NPY"),
+        (GOOD + b"\0", "bad NPY"),
+        (b"\x94" + GOOD[1:], "bad NPY"),
+        (npy(small_pixels(32)), "bad NPY"),
+        (npy(small_pixels().astype([("B2", "<i2")])), "bad NPY"),
+        (npy(small_pixels().astype([("B3", "<u2")])), "bad NPY"),
+        (npy(np.asfortranarray(small_pixels())), "bad NPY"),
+    ],
+)  # fmt: skip
+async def test_a_success_without_the_pixels_is_refused(wire, source, body, cause):
+    wire.script = always(ok(body), keep=True)
+    found = await problem(source)
+    assert (found.action, found.cause, found.status) == (Action.RETRY, cause, 200)
+
+
+async def test_big_endian_is_put_right(wire, source):
+    wire.script = always(ok(npy(small_pixels().astype([("B2", ">u2")]))))
+    assert whole(await source.fetch(small_request()))
+
+
+@pytest.mark.parametrize("junk", [b"\0\0\0\0\r\n\r\n", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n"])  # fmt: skip
+async def test_what_is_not_http_is_no_crash(wire, source, junk):
+    wire.script = always(junk)
+    assert (await problem(source)).action is Action.RETRY
+
+
+async def test_an_error_with_an_endless_page_is_read_only_so_far(wire, source):
+    async def script(connection, number):
+        await connection.send(b"HTTP/1.1 502 Bad\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(10_000):
+            await connection.send(b"1000\r\n" + b"<p>no</p>".ljust(0x1000) + b"\r\n")
+        return False
+
+    wire.script = script
+    found = await problem(source)
+    assert (found.action, found.status) == (Action.RETRY, 502)
+    assert len(found.message) < 400
+
+
+async def test_connection_refused():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    async with client_of(f"http://127.0.0.1:{port}") as client:
+        found = await problem(RestPixelSource(client))
+        assert (found.action, found.cause) == (Action.RETRY, "no connection")
+        assert "127.0.0.1" in found.message
+
+
+async def test_a_name_without_an_address():
+    async with client_of("http://no-such-host.invalid", timeouts=Timeouts(first_byte_s=20)) as client:
+        found = await problem(RestPixelSource(client))
+    assert found.cause in {"no address", "no connection"}
+
+
+async def test_plain_http_where_tls_is_expected():
+    async def plain(reader, writer):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with client_of(url) as client:
+        found = await problem(RestPixelSource(client))
+    server.close()
+    assert found.cause == "TLS"
+
+
+async def test_an_untrusted_certificate_is_refused(tmp_path):
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*self_signed(tmp_path))
+    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with client_of(url) as client:
+        found = await problem(RestPixelSource(client))
+    server.close()
+    assert found.cause == "TLS"
+    assert "certificate" in found.message
+
+
+def self_signed(folder):
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        builder.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    )
+    (folder / "cert.pem").write_bytes(
+        builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+async def test_proxy_variables_are_honoured(wire, monkeypatch):
+    wire.script = always(ok())
+    monkeypatch.setenv("HTTP_PROXY", wire.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with client_of("http://earthengine.example") as client:
+        assert whole(await RestPixelSource(client).fetch(small_request()))
+    assert wire.requests[0][0].startswith("POST http://earthengine.example/v1/")
+
+
+async def test_but_not_for_this_machine(wire, monkeypatch):
+    wire.script = always(ok())
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with client_of(wire.url) as client:
+        assert whole(await RestPixelSource(client).fetch(small_request()))
+
+
+async def test_a_proxy_that_wants_a_password(wire, monkeypatch):
+    wire.script = always(refusal(407))
+    monkeypatch.setenv("HTTPS_PROXY", wire.url.replace("//", "//user:passw0rd@"))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with client_of("https://earthengine.example") as client:
+        found = await problem(RestPixelSource(client))
+    assert found.cause == "proxy"
+    assert "passw0rd" not in found.message
+    line, headers, _ = wire.requests[0]
+    assert line == "CONNECT earthengine.example:443 HTTP/1.1"
+    assert headers["proxy-authorization"] == "Basic dXNlcjpwYXNzdzByZA=="
+
+
+async def test_metadata_is_asked_again_until_it_comes(wire):
+    """Waits are the clock's: this one does not wait."""
+    answers = [
+        refusal(503),
+        refusal(502, b"<html><title>Bad</title>"),
+        refusal(429),
+        ok(b"<html>"),
+        ok(b'{"type": "IMAGE"}'),
+    ]
+
+    async def script(connection, number):
+        await connection.send(answers[number - 1])
+        return True
+
+    wire.script = script
+    clock = HastyClock()
+    async with client_of(wire.url, clock=clock) as client:
+        assert await EarthEngineCatalogue(client).document("A/B") == {"type": "IMAGE"}
+    assert len(clock.waits) == 4
+
+
+async def test_and_given_up_with_a_clear_word(wire):
+    wire.script = always(refusal(503, b"", "retry-after: 20"), keep=True)
+    clock = HastyClock()
+    async with client_of(wire.url, clock=clock) as client:
+        with pytest.raises(StoppedError, match="A/B: 503"):
+            await EarthEngineCatalogue(client).document("A/B")
+    assert 2 <= len(wire.requests) <= 8
+    assert all(wait >= 20 for wait in clock.waits)
+    assert sum(clock.waits) <= 120
+
+
+async def test_the_front_end_is_tried_slowly_and_then_ends_as_permission(wire):
+    from downloader.errors import AuthenticationError
+
+    wire.script = always(refusal(403, b"<html><title>Error 403 (Forbidden)</title>"), keep=True)
+    clock = HastyClock()
+    async with client_of(wire.url, clock=clock) as client:
+        with pytest.raises(AuthenticationError, match="Forbidden"):
+            await EarthEngineCatalogue(client).document("A/B")
+    assert len(wire.requests) >= 3
+    assert all(wait >= 30 for wait in clock.waits)
+
+
+class HastyClock:
+    """Retries pass at once; the watch over an answer still sleeps for real."""
+
+    def __init__(self):
+        from downloader.flow.clock import MonotonicClock
+
+        self.real = MonotonicClock()
+        self.ahead = 0.0
+        self.waits = []
+
+    def now(self):
+        return self.real.now() + self.ahead
+
+    async def sleep(self, seconds):
+        if asyncio.current_task().get_name() == "watch":
+            await self.real.sleep(seconds)
+        else:
+            self.waits.append(seconds)
+            self.ahead += seconds
+
+
+async def test_restricted_parallelism_is_told_once(wire, source):
+    told = []
+    source.client.on_restricted = lambda: told.append(1)
+    wire.script = always(ok(GOOD, "x-earth-engine-quota-status: a=b, parallelism_restricted=true"), keep=True)
+    for _ in range(3):
+        await source.fetch(small_request())
+    assert told == [1]
+    assert source.client.restricted
+
+
+async def test_identity(wire, source):
+    wire.script = always(ok(), keep=True)
+    await source.fetch(small_request())
+    assert source.client.service_identity == "host:" + wire.url.removeprefix("http://")
+    wire.script = always(ok(GOOD, "x-earth-engine-emulator: land-9"), keep=True)
+    await source.fetch(small_request())
+    assert source.client.service_identity == "emulator land-9"
+
+
+async def test_googles_hosts_are_earth_engine():
+    from downloader.earthengine.names import HIGH_VOLUME, STANDARD
+
+    for url in (STANDARD, HIGH_VOLUME):
+        async with client_of(url) as client:
+            assert client.service_identity == "earthengine"

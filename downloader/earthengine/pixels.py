@@ -1,7 +1,8 @@
-"""Pixels over REST: one getPixels call per request, its answer checked before a pixel of it is used."""
+"""Pixels over REST: one getPixels or computePixels call per request, its answer checked before a pixel of it is used."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import answers
@@ -20,6 +21,12 @@ __all__ = ["RestPixelSource", "request_body"]
 
 _HEADROOM_BYTES: Final = 70_000
 """What an answer may have beyond its pixels: the longest NPY header, and some."""
+
+_COMPUTE_S: Final = 330.0
+"""Wait for the first byte of computed pixels: an interactive request may take the service five minutes."""
+
+NO_PROJECT: Final = "earthengine-legacy"
+"""Stands in the path where no project is known: the service account's own one pays (contract §2.1)."""
 
 
 class RestPixelSource:
@@ -48,10 +55,10 @@ class RestPixelSource:
         )
         reply = await client.exchange(
             "POST",
-            client.url(client.high_volume, f"{request.asset}:getPixels"),
+            self._url(request),
             body=request_body(request, client.workload_tag),
             max_bytes=nbytes + _HEADROOM_BYTES,
-            timeouts=client.timeouts,
+            timeouts=client.timeouts if request.asset else client.timeouts.patient(_COMPUTE_S),
         )
         try:
             return decode(reply.body, expected, request.grid.shape)
@@ -59,9 +66,21 @@ class RestPixelSource:
             raise TileError(answers.unusable(reply, str(error))) from error
 
 
+    def _url(self, request: PixelRequest) -> str:
+        """Assets are read at the high-volume endpoint, expressions computed at the standard one, which caches."""
+        client = self.client
+        if request.asset:
+            return client.url(client.high_volume, f"{request.asset}:getPixels")
+        return client.url(client.standard, f"projects/{client.project or NO_PROJECT}/image:computePixels")
+
+
 def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict[str, Any]:
-    """The body of a getPixels call: the quickstart's, plus CRS and all six members of the affine transform."""
+    """The body of a call: the quickstart's, plus CRS and all six members of the affine transform.
+
+    An expression stands before it (contract §4.2).
+    """
     body: dict[str, Any] = {
+        **({} if request.asset else {"expression": json.loads(request.expression)}),
         "fileFormat": "NPY",
         "bandIds": [band.id for band in request.bands],
         "grid": request.grid.to_json(),

@@ -175,7 +175,7 @@ async def _work(
         plan=plan,
         concurrency=limits.concurrency,
         memory=memory,
-        policy=RetryPolicy(retries=limits.retries),
+        policy=RetryPolicy(retries=limits.retries, total_s=max(3600.0, 2 * limits.give_up_after)),
         checkpoint_s=job.mosaic.checkpoint,
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,

@@ -25,6 +25,20 @@ class Stream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a page of a listing stands, for the faults of listings."""
+
+    key: str
+    """Field of the entries."""
+    asked: str | None
+    """The page token of the request."""
+    here: str
+    """A token for this page again."""
+    after_one: str | None
+    """A token that goes on after this page's first entry; None when nothing follows it."""
+
+
 @dataclass(slots=True)
 class Reply:
     """Status, body and headers."""
@@ -33,6 +47,7 @@ class Reply:
     body: bytes | Stream
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    page: Page | None = None
 
     @property
     def length(self) -> int:

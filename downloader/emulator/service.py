@@ -10,6 +10,7 @@ from . import algorithms, errors, pixels, projects, pyramid, schema
 from .auth import Authority
 from .catalogue import Catalogue
 from .limits import Limits
+from .listing import Listing
 from .model import Asset, Image
 from .replies import Reply, document
 from .routing import Route
@@ -33,6 +34,7 @@ class Service:
         self.authority = authority
         self.limits = Limits()
         self.pyramids = pyramid.Pyramids()
+        self.listing = Listing(catalogue, settings, self.limits)
 
     def call(self, route: Route, query: Mapping[str, str], body: bytes, record: Record) -> Reply:
         """The answer of a method.
@@ -52,7 +54,10 @@ class Service:
             return self.get_pixels(route.resource, body, record)
         if route.method == "algorithms.list":
             return document(algorithms.document())
-        del query
+        if route.method == "assets.listAssets":
+            return self.listing.assets(route.resource, query)
+        if route.method == "assets.listImages":
+            return self.listing.images(route.resource, query)
         raise errors.ApiError(501, f"Method {route.method} is not implemented by the emulator.")
 
     def asset(self, name: str) -> Asset:

@@ -1,52 +1,26 @@
-"""What a job file may say, key by key: validated, frozen, and nothing else accepted."""
+"""What a job file may say of the pixels: whose, where, on which grid, into what. Nothing else is accepted."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.job.units import Duration, Size
+from downloader.job.section import Section
+from downloader.job.units import Duration
 from downloader.region import BoundingBox
 
-__all__ = [
-    "Auth",
-    "Emulator",
-    "Grid",
-    "Limits",
-    "Mosaic",
-    "Region",
-    "RequestSettings",
-    "Service",
-    "Source",
-    "WindowSpec",
-]
-
-
-class Section(BaseModel):
-    """A mapping of the job file: immutable, unknown keys refused."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+__all__ = ["Grid", "Mosaic", "Region", "Source", "WindowSpec"]
 
 
 def _names(value: Any) -> Any:
     if value is None or value == "all":
         return None
-    if isinstance(value, str):
-        raise ValueError("write a list of band names, such as [B2, B3], or all")
-    return value
+    if isinstance(value, (list, tuple)):
+        return value
+    raise ValueError("write a list of band names, such as [B2, B3], or all")
 
 
 class Source(Section):
@@ -81,6 +55,16 @@ class WindowSpec(Section):
     """Rows."""
 
 
+def _four(value: Any) -> Any:
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 4):
+        raise ValueError("four numbers are needed: [west, south, east, north]")
+    return value
+
+
+def _crs_text(value: Any) -> Any:
+    return f"EPSG:{value}" if isinstance(value, int) else value
+
+
 class Region(Section):
     """Where."""
 
@@ -88,23 +72,32 @@ class Region(Section):
     """`true`: all of the image, which is the default for one asset."""
     window: WindowSpec | None = None
     """Pixels of the finest group asked for; coarser groups take every pixel it touches."""
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: Annotated[tuple[float, float, float, float] | None, BeforeValidator(_four)] = None
     """[west, south, east, north]: x before y, whatever the CRS."""
-    crs: str = "EPSG:4326"
+    crs: Annotated[str, BeforeValidator(_crs_text)] = "EPSG:4326"
     """CRS of `bbox`."""
+
+    @field_validator("crs")
+    @classmethod
+    def _crs_known(cls, crs: str) -> str:
+        try:
+            Crs.parse(crs)
+        except JobError as error:
+            raise ValueError(str(error)) from None
+        return crs
 
     @model_validator(mode="after")
     def _one_kind(self) -> Region:
         given = [name for name in ("image", "window", "bbox") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
+            raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
         if "crs" in self.model_fields_set and self.bbox is None:
-            raise ValueError("crs says what CRS bbox is in; there is no bbox")
+            raise ValueError("crs: says what CRS bbox is in, and there is no bbox; add one, or leave crs out")
         if self.bbox is not None:
             try:
                 self.box()
             except JobError as error:
-                raise ValueError(str(error).removeprefix("region.bbox: ")) from None
+                raise ValueError(str(error).removeprefix("region.")) from None
         return self
 
     def box(self) -> BoundingBox:
@@ -115,7 +108,11 @@ class Region(Section):
 
 
 def _pair(value: Any) -> Any:
-    return (value, value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if isinstance(value, (int, float, str)):
+        return (value, value)
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
+        raise ValueError("write one number, or two: [x, y]")
+    return value
 
 
 _PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -137,22 +134,41 @@ class Grid(Section):
     @model_validator(mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "native":
+            raise ValueError("write native, or keys under it, such as {resolution: 20}")
         return {} if value == "native" else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
         if self.resolution is not None and self.scale is not None:
-            raise ValueError("scale is another name of resolution; keep one")
+            raise ValueError("scale: is another name of resolution; keep one")
         if self.pixel_size is not None and "native" in self.model_fields_set and self.native:
             raise ValueError("native and a resolution exclude each other; keep one")
         if self.pixel_size is None and not self.native:
-            raise ValueError("native: false needs a resolution; give one, or leave native out")
+            raise ValueError("native: false needs a resolution; give one, or leave this out")
         return self
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
         """(width, height) of the pixels asked for; None for the image's own."""
         return self.resolution or self.scale
+
+
+def _nodata(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, dict):
+            return {str(band): _number(number) for band, number in value.items()}
+        return _number(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("write a number, or a number for each band, such as {B2: 0, B3: 0}") from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError("a truth value")
+    return float(value)
 
 
 class Mosaic(Section):
@@ -163,9 +179,9 @@ class Mosaic(Section):
     profile: Literal["sharded", "plain"] = "sharded"
     """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
-    nodata: float | dict[str, float] | None = None
+    nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
     """Value that means no data: one for all bands, or by band; default what the asset states."""
-    checkpoint: Duration = 30.0
+    checkpoint: Annotated[Duration, Field(gt=0)] = 30.0
     """Open shards are committed as far as they are at least so often."""
     durability: Literal["full", "scratch"] = "full"
     """`scratch` leaves out flushing to disk: faster where a power cut may cost the mosaic."""
@@ -176,107 +192,3 @@ class Mosaic(Section):
         if "://" in path:
             raise ValueError("object stores are not supported yet; give a folder on a local disk")
         return path
-
-
-class Emulator(Section):
-    """What the embedded emulator serves, where `service.endpoint` is `emulator`."""
-
-    rasters: dict[str, str] = Field(default_factory=dict)
-    """Asset id → raster file, relative to the job file."""
-    latency: Duration = 0.0
-    """Seconds before each answer."""
-    latency_per_mb: Duration = 0.0
-    """Seconds for each 10⁶ bytes of answer."""
-
-
-class Service(Section):
-    """Which service, and who pays."""
-
-    endpoint: Annotated[
-        str, Field(pattern=r"^(auto|standard|high-volume|emulator|https?://[^\s/?#]+(/[^\s?#]*)?)$")
-    ] = "auto"
-    """auto (high-volume for getPixels), standard, high-volume, emulator, or a URL."""
-    project: str | None = None
-    """Cloud project that is billed; else environment, key file, saved credentials."""
-    workload_tag: Annotated[str | None, Field(pattern=r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$")] = None
-    """Label for the bill: 1 to 63 of a-z, 0-9, - and _."""
-    emulator: Emulator = Emulator()
-
-
-_METHODS = (
-    "key_file",
-    "application_default",
-    "earthengine",
-    "access_token_env",
-    "access_token_command",
-    "none",
-)
-
-
-class Auth(Section):
-    """How to show who asks. Nothing given: environment, application-default, the official client's token."""
-
-    key_file: str | None = None
-    """Service-account key file, relative to the job file."""
-    application_default: bool = False
-    earthengine: bool = False
-    """The token that the official client saved."""
-    access_token_env: str | None = None
-    """Name of an environment variable that holds an access token."""
-    access_token_command: tuple[str, ...] | None = None
-    """Command that prints an access token."""
-    none: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _word(cls, value: Any) -> Any:
-        if isinstance(value, str) and value in {"application_default", "earthengine", "none"}:
-            return {value: True}
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Auth:
-        given = [name for name in _METHODS if getattr(self, name)]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """The method that is given; `chain` where none is."""
-        return next((name for name in _METHODS if getattr(self, name)), "chain")
-
-
-class RequestSettings(Section):
-    """How the service is asked."""
-
-    tiles: PositiveInt | Literal["auto"] = "auto"
-    """Tiles of 256² pixels in one request, at most; auto packs what limits, latency and memory make worthwhile."""
-    timeout: Duration = 90.0
-    """To the first byte of an answer."""
-
-    @property
-    def tile_count(self) -> int | None:
-        """The number asked for; None for auto."""
-        return None if self.tiles == "auto" else self.tiles
-
-
-class Limits(Section):
-    """What a run may use."""
-
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 40
-    """Requests in flight, at most."""
-    requests_per_second: Annotated[float, Field(gt=0, le=10_000)] = 90.0
-    """Requests started each second, at most."""
-    memory: Annotated[Size, Field(ge=2**27)] = 2**30
-    """Resident memory of the process, at most; not under 128 MiB."""
-    retries: Annotated[int, Field(ge=0, le=100)] = 8
-    """Further attempts at one request."""
-    give_up_after: Duration = 900.0
-    """The run stops, resumable, when nothing succeeded for so long."""
-    max_bytes: Size | None = None
-    """The run stops, resumable, before it has fetched more."""
-    max_requests: PositiveInt | None = None
-    """The run stops, resumable, after so many requests."""
-    max_time: Duration | None = None
-    """The run stops, resumable, after so long."""

@@ -1,8 +1,11 @@
-"""Sizes and durations as people write them: `400MB`, `1GiB`, `30s`, `15m`."""
+"""Sizes and durations as people write them: `400MB`, `1GiB`, `30s`, `15m`. Read and shown without loss."""
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -14,8 +17,13 @@ _SIZE: Final = {
     "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
-_SECONDS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_QUANTITY: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*")
+_SECONDS: Final = {
+    "ms": Fraction(1, 1000), "": Fraction(1), "s": Fraction(1), "m": Fraction(60), "min": Fraction(60),
+    "h": Fraction(3600), "d": Fraction(86400),
+}  # fmt: skip
+_QUANTITY: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
+_MAX_DIGITS: Final = 40
+"""More digits than this are no size and no duration of this world."""
 
 
 def _size(value: Any) -> int:
@@ -28,17 +36,19 @@ def _size(value: Any) -> int:
 def _duration(value: Any) -> float:
     number, unit = _parse(value, "a duration such as 30s or 15m")
     if unit not in _SECONDS:
-        raise ValueError(f"unknown unit {unit!r}; write a duration such as 30s, 15m or 2h")
-    return number * _SECONDS[unit]
+        raise ValueError(f"unknown unit {unit!r}; write a duration such as 500ms, 30s, 15m or 2h")
+    return float(number * _SECONDS[unit])
 
 
-def _parse(value: Any, wanted: str) -> tuple[float, str]:
+def _parse(value: Any, wanted: str) -> tuple[Fraction, str]:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"write {wanted}")
-    match = _QUANTITY.fullmatch(str(value))
-    if match is None:
+    if isinstance(value, float) and math.isfinite(value):
+        value = _plainly(value)
+    match = _QUANTITY.fullmatch(str(value)) if not isinstance(value, int) or abs(value) < 10**40 else None
+    if match is None or len(match[1]) > _MAX_DIGITS:
         raise ValueError(f"write {wanted}")
-    return float(match[1]), match[2]
+    return Fraction(match[1]), match[2]
 
 
 def _show_size(value: int) -> str | int:
@@ -51,8 +61,14 @@ def _show_size(value: int) -> str | int:
 def _show_duration(value: float) -> str:
     for unit, name in ((3600, "h"), (60, "m")):
         if value and value % unit == 0:
-            return f"{value / unit:g}{name}"
-    return f"{value!r}s" if value != int(value) else f"{int(value)}s"
+            return f"{int(value // unit)}{name}"
+    return f"{_plainly(value)}s"
+
+
+def _plainly(value: float) -> str:
+    """The shortest digits that read back as the same float, with no exponent."""
+    text = format(Decimal(repr(value)), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 Size = Annotated[int, BeforeValidator(_size), PlainSerializer(_show_size, when_used="json")]

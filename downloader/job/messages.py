@@ -1,0 +1,157 @@
+"""What a wrong job file is told: one line for one mistake, with file, line, key, value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from downloader.job.document import Document, dotted
+
+__all__ = ["explain"]
+
+_SHOWN: Final = 80
+"""Characters of a wrong value that a message repeats."""
+
+_MISTAKES: Final = 10
+"""Lines that one message has at most."""
+
+_FIXES: Final = {
+    "string_type": "write text",
+    "string_too_short": "must not be empty",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_parsing_size": "is too large a number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "finite_number": "write a finite number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "tuple_type": "write a list, such as [a, b]",
+    "dict_type": "write keys and values, such as {{KEY: VALUE}}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "write {expected}",
+}
+
+
+def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Document) -> str:
+    """A line for each mistake of a job; the first word on each key is the last."""
+    told: dict[tuple[str | int, ...], str] = {}
+    for error in errors:
+        path, line = _explain(model, error, document)
+        told.setdefault(path, line)
+    lines = list(told.values())
+    more = [f"… and {len(lines) - _MISTAKES} more like these"] if len(lines) > _MISTAKES else []
+    return "\n".join([*lines[:_MISTAKES], *more])
+
+
+def _explain(
+    model: type[BaseModel], error: ErrorDetails, document: Document
+) -> tuple[tuple[str | int, ...], str]:
+    path = tuple(
+        part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))
+    )
+    if error["type"] == "extra_forbidden":
+        return path, f"{document.name(path)}: unknown key; {_known(model, path)}"
+    if error["type"] == "missing":
+        section = "source: {asset: …} and mosaic: {path: …}" if len(path) == 1 else dotted(path[:-1])
+        what = f"every job needs {section}" if len(path) == 1 else f"{section} needs it"
+        return path, f"{document.where(path[:-1])}: {dotted(path)}: is missing; {what}"
+    # The value as written: what a variable brought in may be a secret.
+    path, value = _value_at(document.values, (*path, *_key_in(error, _section(model, path))))
+    return (
+        path,
+        f"{document.name(path)}:{_shown(path, value)} {_fix(model, error, path, value)}",
+    )
+
+
+def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...], value: Any) -> str:
+    if error["type"] in {"model_type", "model_attributes_type"}:
+        keys = ", ".join(_section(model, path).model_fields)
+        return (
+            f"is empty; leave it out, or give it keys: {keys}"
+            if value is None
+            else f"needs keys under it: {keys}"
+        )
+    if value is None:
+        return "is empty; give it a value, or leave it out"
+    if error["type"] == "string_type" and isinstance(value, (int, float)):
+        return "write text; put it in quotes"
+    if error["type"] in _FIXES:
+        return _FIXES[error["type"]].format_map(error.get("ctx", {}))
+    message = error["msg"].removeprefix("Value error, ").removeprefix(f"{path[-1]}: " if path else "")
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message
+
+
+def _key_in(error: ErrorDetails, section: type[BaseModel]) -> tuple[str, ...]:
+    """The key that a section's own check begins its message with, where it does."""
+    key = error["msg"].removeprefix("Value error, ").partition(": ")[0]
+    return (key,) if error["type"] == "value_error" and key in section.model_fields else ()
+
+
+def _shown(path: tuple[str | int, ...], value: Any) -> str:
+    """The wrong value, unless it may be a secret or is too much to repeat."""
+    if path[:1] == ("auth",) or value is None or isinstance(value, (dict, list)):
+        return ""
+    text = re.sub(r"//[^/@\s]*@", "//…@", repr(value)) if not isinstance(value, bool) else str(value).lower()
+    return f" {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}:"
+
+
+def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
+    """What the user may have meant by an unknown key."""
+    name, here = str(path[-1]), list(_section(model, path[:-1]).model_fields)
+    near = difflib.get_close_matches(name, here, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]}?"
+    elsewhere = [key for key in _every_key(model, ()) if key[-1] == name]
+    if elsewhere:
+        return f"did you mean {dotted(elsewhere[0])}?"
+    near = difflib.get_close_matches(name, here, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(here)}"
+
+
+def _every_key(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        yield (*path, name)
+        if nested := _nested(field.annotation):
+            yield from _every_key(nested, (*path, name))
+
+
+def _section(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model of the section at `path`."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        nested = _nested(field.annotation) if field else None
+        if nested is None:
+            break
+        model = nested
+    return model
+
+
+def _nested(annotation: Any) -> type[BaseModel] | None:
+    kinds = (annotation, *getattr(annotation, "__args__", ()))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _value_at(values: Any, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:
+    """The longest part of `path` that exists in `values` (steps inside the validator do not), and its value."""
+    real: tuple[str | int, ...] = ()
+    for part in path:
+        inside = (
+            part in values
+            if isinstance(values, dict)
+            else isinstance(values, list) and part in range(len(values))
+        )
+        if not inside:
+            break
+        values = values[part]
+        real = (*real, part)
+    return real, values

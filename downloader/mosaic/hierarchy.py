@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from downloader.mosaic.attributes import STATEMENT, merged
 from downloader.mosaic.layout import GroupLayout, dump, group_document
 from downloader.mosaic.store import Store
 
-__all__ = ["OWN", "ensure_hierarchy"]
+__all__ = ["OWN", "ROOT", "ensure_hierarchy", "members_of", "read_document"]
 
 ROOT: Final = "zarr.json"
+"""The key of a node's metadata, below the node's path."""
 
 OWN: Final = ".downloader"
 """The folder for what is not pixels: identity, job, ledger, lock."""
 
 
-def ensure_hierarchy(store: Store, layouts: tuple[GroupLayout, ...], attributes: dict[str, Any]) -> bool:
+def ensure_hierarchy(
+    store: Store,
+    layouts: tuple[GroupLayout, ...],
+    attributes: Mapping[str, Any],
+    broken: Collection[str] = (),
+) -> bool:
     """Write the metadata that is not there yet; the root's, which makes all visible, last.
+
+    Args:
+        store: the mosaic's objects.
+        layouts: its groups.
+        attributes: of the root; those of the groups are the same but for the statement of identity.
+        broken: keys of `zarr.json`s that are there and to be written anew.
 
     Returns whether anything was written. What is there stays as it is, so a reader's own attributes survive; a run
     that was killed in between is finished by the next.
@@ -26,9 +40,14 @@ def ensure_hierarchy(store: Store, layouts: tuple[GroupLayout, ...], attributes:
         layout.group.name: {f"{layout.prefix}{name}": document for name, document in layout.documents()}
         for layout in layouts
     }
-    there = _members(store, ROOT)
+    root = None if ROOT in broken else read_document(store, ROOT)
+    there = members_of(root)
     expected = {path for members in groups.values() for path in members}
-    if there is not None and expected <= there.keys():
+    # `coordinates` of the group makes `coverage` a coordinate: no data variable beside the bands.
+    single = list(groups) == [""]
+    own = {**attributes, "coordinates": "coverage"} if single else dict(attributes)
+    at_root = merged(_attributes(root), own)
+    if not broken and root is not None and expected <= there.keys() and _attributes(root) == at_root:
         return False
     written: list[str] = []
 
@@ -36,32 +55,46 @@ def ensure_hierarchy(store: Store, layouts: tuple[GroupLayout, ...], attributes:
         store.put(key, [dump(document)])
         written.append(key)
 
-    # `coordinates` of the group makes `coverage` a coordinate: no data variable beside the bands.
-    here = {**attributes, "coordinates": "coverage"}
+    here = {name: value for name, value in attributes.items() if name != STATEMENT}
+    here["coordinates"] = "coverage"
     inlined: dict[str, dict[str, Any]] = {}
     for name, planned in groups.items():
-        members = {path: (there or {}).get(path, document) for path, document in planned.items()}
+        members = {path: there.get(path, document) for path, document in planned.items()}
         for path, document in members.items():
-            if there is None or path not in there:
+            if path not in there or f"{path}/{ROOT}" in broken:
                 put(f"{path}/{ROOT}", document)
         if name:
             local = {path.removeprefix(f"{name}/"): document for path, document in members.items()}
-            put(f"{name}/{ROOT}", group_document(here, local))
-            inlined[name] = group_document(here, {})
+            in_group = merged(_attributes(read_document(store, f"{name}/{ROOT}")), here)
+            put(f"{name}/{ROOT}", group_document(in_group, local))
+            inlined[name] = group_document(in_group, {})
         inlined.update(members)
     # To a reader that lists folders instead of asking the root, zarr-python warns of each that is no group.
     put(f"{OWN}/{ROOT}", group_document({}, {}))
     store.flush(written)
-    single = list(groups) == [""]
-    store.put(ROOT, [dump(group_document(here if single else attributes, inlined))])
+    store.put(ROOT, [dump(group_document(at_root, inlined))])
     store.flush([ROOT])
     return True
 
 
-def _members(store: Store, key: str) -> dict[str, dict[str, Any]] | None:
+def read_document(store: Store, key: str) -> dict[str, Any] | None:
+    """A JSON object of the store; None where there is none that can be read."""
     try:
         document = json.loads(bytes(store.get(key)))
-        members: dict[str, dict[str, Any]] = document["consolidated_metadata"]["metadata"]
-        return {path: member for path, member in members.items() if member["node_type"] == "array"}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError):
         return None
+    return document if isinstance(document, dict) else None
+
+
+def members_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Path → metadata of the arrays that are inlined in a group's metadata; none where it holds none."""
+    try:
+        members: dict[str, dict[str, Any]] = (group or {})["consolidated_metadata"]["metadata"]
+        return {path: member for path, member in members.items() if member["node_type"] == "array"}
+    except (KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _attributes(group: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = (group or {}).get("attributes")
+    return dict(found) if isinstance(found, dict) else {}

@@ -1,7 +1,8 @@
 """What a mosaic is: which service, source, grids and bands, frozen at its creation in `.downloader/mosaic.json`.
 
 A rerun means the same, or more (further bands or grids: an extension), or something else (drift, refused with the
-differences). How fast, with which credentials and where the store lies is no part of it.
+differences). How fast, with which credentials and where the store lies is no part of it. The same document stands, as
+text, in the attribute `downloader` of the Zarr root, from where it is read when the folder `.downloader` was lost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from downloader.crs import Crs
 from downloader.errors import DriftError, JobError, RefusedError
 from downloader.grid import AffineTransform, PixelGrid, Window
 from downloader.image import Band
+from downloader.mosaic.attributes import EARLIER, OURS, STATEMENT, image_attributes
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.naming import array_names
 from downloader.mosaic.settings import MosaicSettings
@@ -34,6 +36,11 @@ FORMAT: Final = 1
 
 MARKER: Final = ".downloader/mosaic.json"
 """The file that says a folder is ours."""
+
+_WAYS_OF_UPDATES: Final = (
+    "The image changed in the catalogue since its pixels were stored. Keep what is stored with --accept updates"
+    " (always: source.on_update: keep), or fetch all of it again with --set source.on_update=refetch. "
+)
 
 _KIND: Final = "earthengine-downloader mosaic"
 _NAME = re.compile(r"(?!\.|__)[A-Za-z0-9_.-]+")
@@ -55,10 +62,23 @@ class Identity:
     source: Mapping[str, str]
     """What is fetched: the asset's name and `updateTime`."""
     layouts: tuple[GroupLayout, ...]
+    kept: tuple[str, ...] = ()
+    """Earlier `updateTime`s of the image, of which pixels are stored and were accepted as they are."""
+    refetching: bool = False
+    """Whether pixels of an earlier `updateTime` are being replaced: objects that the ledger does not name hold such."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What the catalogue said of the image, as it stands in the attributes of the groups."""
+    job: Mapping[str, Any] = field(default_factory=dict)
+    """The sections of the job that say what the mosaic is, as written; for a mosaic that lost its job file."""
 
     @classmethod
     def of(
-        cls, plan: Plan, settings: MosaicSettings, service: str, known: Identity | None = None
+        cls,
+        plan: Plan,
+        settings: MosaicSettings,
+        service: str,
+        known: Identity | None = None,
+        job: Mapping[str, Any] | None = None,
     ) -> Identity:
         """The identity of a plan; `known` is that of the mosaic that exists, whose array names stay."""
         before = {layout.group.name: layout for layout in known.layouts} if known else {}
@@ -69,7 +89,9 @@ class Identity:
             names = array_names((band.id for band in group.bands), given)
             layouts.append(GroupLayout.make(group, names, settings))
         source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
-        return cls(service, source, tuple(layouts))
+        return cls(
+            service, source, tuple(layouts), attributes=image_attributes(plan), job=dict(job) if job else {}
+        )
 
     def compare(self, new: Identity, where: str) -> Comparison:
         """What `new` is to this one.
@@ -89,12 +111,14 @@ class Identity:
             elif old != wanted:
                 lines.append(f"  {name}: {old} → {wanted}")
         if lines:
+            update = "  source.updateTime:"
+            ways = _WAYS_OF_UPDATES if all(line.startswith(update) for line in lines) else ""
             raise DriftError(
                 "\n".join(
                     [
                         f"{where} was made by a job that means something else (mosaic → this job):",
                         *lines,
-                        "Choose another mosaic.path, or replace the mosaic with --overwrite.",
+                        f"{ways}Choose another mosaic.path, or replace the mosaic with --overwrite.",
                     ]
                 )
             )
@@ -121,20 +145,60 @@ class Identity:
                 told = "none" if nodata is None else repr(nodata)
                 yield f"{here}.bands.{band.id}", f"{band.dtype.name}, nodata {told}"
 
-    def to_bytes(self) -> bytes:
-        """The document."""
-        document = {
+    def document(self) -> dict[str, Any]:
+        """The document, but for what does not make two of them differ: who wrote it and when."""
+        document: dict[str, Any] = {
             "kind": _KIND,
             "format": FORMAT,
-            "version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "service": self.service,
             "source": dict(self.source),
             "profile": self.layouts[0].profile,
             "compressor": self.layouts[0].compressor,
             "groups": [_group_json(layout) for layout in self.layouts],
         }
+        if self.kept:
+            document["kept"] = list(self.kept)
+        if self.refetching:
+            document["refetching"] = True
+        if self.job:
+            document["job"] = dict(self.job)
+        return document
+
+    def to_bytes(self) -> bytes:
+        """The file `.downloader/mosaic.json`."""
+        document = self.document() | {
+            "version": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "attributes": dict(self.attributes),
+        }
         return json.dumps(document, indent=1, allow_nan=False).encode()
+
+    def root_attributes(self) -> dict[str, Any]:
+        """Attributes of the Zarr root, the statement of identity among them."""
+        attributes = dict(self.attributes)
+        if self.kept:
+            attributes[EARLIER] = list(self.kept)
+        attributes[STATEMENT] = json.dumps(self.document(), separators=(",", ":"), allow_nan=False)
+        return attributes
+
+    @classmethod
+    def from_root(cls, attributes: Mapping[str, Any], where: str) -> Identity | None:
+        """From the attributes of a Zarr root; None where they hold no statement of ours.
+
+        Raises:
+            RefusedError: of a newer version.
+        """
+        text = attributes.get(STATEMENT)
+        try:
+            document = json.loads(text) if isinstance(text, str) else None
+        except ValueError:
+            return None
+        if not isinstance(document, dict) or document.get("kind") != _KIND:
+            return None
+        facts = {name: value for name, value in attributes.items() if name not in OURS | {"coordinates"}}
+        if document.get("source", {}).get("updateTime"):
+            facts["update_time"] = document["source"]["updateTime"]
+        return cls.from_bytes(json.dumps(document | {"attributes": facts}).encode(), where)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Identity:
@@ -154,7 +218,7 @@ class Identity:
             raise RefusedError(f"{where}: {MARKER} is none of this downloader's; choose another mosaic.path")
         if version > FORMAT:
             raise RefusedError(
-                f"{where}: the mosaic is of format {version}, written by version {document.get('version')};"
+                f"{where}: the mosaic is of format {version}, written by version {document.get('version', 'unknown')};"
                 f" this is {__version__} and reads up to format {FORMAT}: use the newer one"
             )
         try:
@@ -162,7 +226,15 @@ class Identity:
                 _group_layout(group, document["profile"], document["compressor"])
                 for group in document["groups"]
             )
-            return cls(document["service"], document["source"], layouts)
+            return cls(
+                document["service"],
+                document["source"],
+                layouts,
+                tuple(map(str, document.get("kept", ()))),
+                document.get("refetching") is True,
+                dict(document.get("attributes", {})),
+                dict(document.get("job", {})),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, JobError) as error:
             raise RefusedError(
                 f"{where}: {MARKER} is damaged ({error}); move the folder away and start anew"

@@ -5,34 +5,31 @@ Until all these questions are answered nothing is written; what exists and is so
 
 from __future__ import annotations
 
-import contextlib
-import re
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
-from downloader.errors import RefusedError
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import NOT_WRITABLE, refused, trying
 from downloader.mosaic.hierarchy import OWN, ensure_hierarchy
-from downloader.mosaic.identity import MARKER, Comparison, Identity
-from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.ledger import LedgerWriter
 from downloader.mosaic.lock import FileLock
+from downloader.mosaic.ownership import JOB, delete_mosaic, read_identity, read_marker, refuse_strangers
 from downloader.mosaic.scan import scan
 from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.store import DiskStore, Store
+from downloader.mosaic.store import DiskStore
+from downloader.mosaic.updates import OnUpdate, forget_pixels, settle
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan
 
 __all__ = ["existing_sides", "open_for_writing", "read_identity"]
-
-JOB = ".downloader/job.yaml"
-"""The job as it was written by whoever created or extended the mosaic."""
 
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
@@ -46,7 +43,9 @@ async def open_for_writing(
     *,
     service: str,
     job_text: str = "",
+    job: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    on_update: OnUpdate = "refuse",
 ) -> AsyncIterator[ZarrMosaic]:
     """A mosaic for `plan` at `path`: created, continued or extended.
 
@@ -56,7 +55,9 @@ async def open_for_writing(
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
         job_text: the job as its author wrote it, `${VAR}` and all.
+        job: the sections of it that say what the mosaic is; they stand in the Zarr attributes too.
         overwrite: delete a mosaic of ours that means something else, or the same; never anything else.
+        on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
 
     Leaving the block commits nothing: what is to be kept is committed before.
 
@@ -67,14 +68,33 @@ async def open_for_writing(
         JobError: a nodata value that the band's type does not have.
         StoppedError: the disk is full.
     """
-    mosaic = await anyio.to_thread.run_sync(
-        _open, Path(path), plan, settings or MosaicSettings(), service, job_text, overwrite
+    opening = _Opening(
+        Path(path).absolute(),
+        plan,
+        settings or MosaicSettings(),
+        service,
+        job_text,
+        job,
+        overwrite,
+        on_update,
     )
+    handed: list[ZarrMosaic] = []
+    abandoned = threading.Event()
+
+    def opened() -> None:
+        handed.append(opening.open())
+        if abandoned.is_set():
+            handed[0].close()
+
     try:
-        yield mosaic
+        await anyio.to_thread.run_sync(opened)
+        yield handed[0]
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(mosaic.close)
+        # A task cancelled while the thread is still opening leaves it to the thread to release the lock.
+        abandoned.set()
+        if handed:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(handed[0].close)
 
 
 def existing_sides(path: str | Path) -> dict[str, int] | None:
@@ -89,145 +109,93 @@ def existing_sides(path: str | Path) -> dict[str, int] | None:
     return {layout.group.name: layout.group.tiling.shard for layout in identity.layouts}
 
 
-def read_identity(path: str | Path) -> Identity | None:
-    """What the mosaic at `path` is; None where there is none."""
-    try:
-        data = (Path(path) / MARKER).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Identity.from_bytes(data, str(path))
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What `open_for_writing` was asked for; its methods run in a worker thread."""
 
+    path: Path
+    plan: Plan
+    settings: MosaicSettings
+    service: str
+    job_text: str
+    job: Mapping[str, Any] | None
+    overwrite: bool
+    on_update: OnUpdate
 
-def _open(
-    path: Path, plan: Plan, settings: MosaicSettings, service: str, job_text: str, overwrite: bool
-) -> ZarrMosaic:
-    path = path.absolute()
-    new = Identity.of(plan, settings, service)
-    for layout in new.layouts:
-        _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
-    try:
-        _refuse_strangers(path)
-        (path / OWN).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refused(str(path), error) from error
-    lock = FileLock(path / OWN / "lock", str(path))
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise refused(str(path), error) from error
-    try:
-        return _open_locked(path, plan, settings, service, job_text, overwrite, lock)
-    except OSError as error:
-        lock.release()
-        if error.errno in NOT_WRITABLE:
+    def open(self) -> ZarrMosaic:
+        path = self.path.absolute()
+        for layout in Identity.of(self.plan, self.settings, self.service).layouts:
+            _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
+        try:
+            refuse_strangers(path)
+            (path / OWN).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
             raise refused(str(path), error) from error
-        raise
-    except BaseException:
-        lock.release()
-        raise
+        lock = FileLock(path / OWN / "lock", str(path))
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise refused(str(path), error) from error
+        try:
+            return self._open_locked(path, lock)
+        except OSError as error:
+            lock.release()
+            if error.errno in NOT_WRITABLE:
+                raise refused(str(path), error) from error
+            raise
+        except BaseException:
+            lock.release()
+            raise
 
-
-def _open_locked(
-    path: Path,
-    plan: Plan,
-    settings: MosaicSettings,
-    service: str,
-    job_text: str,
-    overwrite: bool,
-    lock: FileLock,
-) -> ZarrMosaic:
-    store = DiskStore(path, durable=settings.durability == "full")
-    known = read_identity(path)
-    if known is not None and overwrite:
-        _delete(path, store, known)
-        known = None
-    identity = Identity.of(plan, settings, service, known)
-    comparison = known.compare(identity, str(path)) if known is not None else None
-    store.sweep()
-
-    def create() -> None:
-        if comparison is not Comparison.SAME:
-            store.put(JOB, [job_text.encode()])
-            store.put(MARKER, [identity.to_bytes()])
-            store.flush([JOB, MARKER])
-        coordinates.write(_AT_ONCE)
-        ensure_hierarchy(store, identity.layouts, image_attributes(plan))
-
-    coordinates = CoordinateWriter(store, identity.layouts)
-    trying(store, "the mosaic's metadata", 1 << 20, create)
-    ledger = LedgerWriter(store)
-    found = scan(store, identity.layouts, ledger)
-    if found.lost:
-        # Until the run's end `coverage` would call stored what was found missing.
-        for layout in identity.layouts:
-            write_coverage(store, layout, found.states[layout.group.name])
-    return ZarrMosaic(store, identity.layouts, found, ledger, lock, coordinates)
-
-
-def image_attributes(plan: Plan) -> dict[str, Any]:
-    """Attributes of a group: where the pixels come from, when they were taken, what else the asset says of itself."""
-    image = plan.image
-    told = {
-        "Conventions": "CF-1.11",
-        "source": image.name,
-        "update_time": image.update_time,
-        "start_time": image.start_time,
-        "end_time": image.end_time,
-    }
-    attributes: dict[str, Any] = {name: value for name, value in told.items() if value}
-    if image.properties:
-        attributes["properties"] = _plain_json(image.properties)
-    return attributes
-
-
-def _plain_json(value: Any) -> Any:  # noqa: ANN401 - JSON of the service
-    """What JSON can hold: the service's properties may be numbers that JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain_json(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_json(member) for member in value]
-    if isinstance(value, float) and not -float("inf") < value < float("inf"):
-        return str(value)
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _refuse_strangers(path: Path) -> None:
-    """Raise RefusedError where `path` is something that no run of ours has made."""
-    if not path.exists():
-        if path.is_symlink():
-            raise RefusedError(f"{path}: is a link to nowhere; choose another mosaic.path")
-        return
-    if not path.is_dir():
-        raise RefusedError(f"{path}: exists and is no folder; choose another mosaic.path")
-    if (path / MARKER).is_file():
-        return
-    names = {entry.name for entry in path.iterdir()}
-    if not names:
-        return
-    if names == {OWN}:
-        # A run that was killed at its very start leaves its lock, and perhaps a staged file.
-        ours = re.compile(r"lock|(job\.yaml|mosaic\.json)(#\d+)?")
-        if all(ours.fullmatch(entry.name) for entry in (path / OWN).iterdir()):
-            return
-    if names & {"zarr.json", ".zgroup", ".zarray", ".zmetadata"}:
-        raise RefusedError(
-            f"{path}: is a Zarr store that this downloader did not make; choose another mosaic.path"
+    def _open_locked(self, path: Path, lock: FileLock) -> ZarrMosaic:
+        store = DiskStore(path, durable=self.settings.durability == "full")
+        known = read_identity(path)
+        if known is not None and self.overwrite:
+            delete_mosaic(path, store, known)
+            known = None
+        settled = settle(
+            known,
+            Identity.of(self.plan, self.settings, self.service, known, self.job),
+            str(path),
+            self.on_update,
         )
-    raise RefusedError(
-        f"{path}: holds files that this downloader did not make ({min(names)!r} for one);"
-        " choose another mosaic.path, or an empty folder"
-    )
+        identity = settled.identity
+        store.sweep()
+        marker = read_marker(path)
+        notices = list(settled.notices)
+        if known is not None and marker is None:
+            notices.append(
+                "the folder .downloader was lost or damaged: what the mosaic is was read from its Zarr attributes, and"
+                " what is stored from the objects themselves"
+            )
+
+        def create() -> None:
+            if known is not None and settled.starts_refetching:
+                forget_pixels(store, known)
+            changed = []
+            if settled.is_extended or not _has_content(path / JOB):
+                changed.append((JOB, self.job_text.encode()))
+            if marker is None or marker.document() != identity.document():
+                changed.append((MARKER, identity.to_bytes()))
+            for key, data in changed:
+                store.put(key, [data])
+            store.flush(key for key, _ in changed)
+            coordinates.write(_AT_ONCE)
+            ensure_hierarchy(store, identity.layouts, identity.root_attributes())
+
+        coordinates = CoordinateWriter(store, identity.layouts)
+        trying(store, "the mosaic's metadata", 1 << 20, create)
+        ledger = LedgerWriter(store)
+        found = scan(store, identity.layouts, ledger, adopt=not identity.refetching)
+        if found.lost:
+            # Until the run's end `coverage` would call stored what was found missing.
+            for layout in identity.layouts:
+                write_coverage(store, layout, found.states[layout.group.name])
+        return ZarrMosaic(store, identity, found, ledger, lock, coordinates, (*notices, *found.notices()))
 
 
-def _delete(path: Path, store: Store, identity: Identity) -> None:
-    """Delete what the marker says is ours, and no more: first what readers look for, last the marker itself."""
-    groups: tuple[GroupLayout, ...] = identity.layouts
-    store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])
-    for layout in groups:
-        for name in (*layout.arrays, "x", "y", "spatial_ref", "coverage"):
-            store.delete_folder(f"{layout.prefix}{name}")
-        if layout.group.name:
-            with contextlib.suppress(OSError):
-                (path / layout.group.name).rmdir()
-    store.delete_folder(f"{OWN}/ledger")
-    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", JOB, MARKER])
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False

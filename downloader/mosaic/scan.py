@@ -7,7 +7,7 @@ object too short for its index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,7 @@ from downloader.mosaic.shard import DamagedShardError, ShardIndex, index_bytes
 from downloader.mosaic.state import FailedTiles, GroupState
 from downloader.mosaic.store import Store
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Claims", "Scan", "read_claims", "scan"]
 
 
 @dataclass(slots=True)
@@ -36,51 +36,93 @@ class Scan:
     lost: int = 0
     """Tiles, band by band, that the ledger knew and that are missing or damaged now."""
 
+    def notices(self) -> Iterator[str]:
+        """What a run should say of it."""
+        if self.garbage:
+            yield (
+                f"the ledger has {self.garbage:,} lines that cannot be read (of a run that was killed, or damaged):"
+                " what they said was read from the shards"
+            )
+        if self.lost:
+            yield (
+                f"{self.lost:,} tiles (band by band) that earlier runs stored are missing or damaged, and are fetched"
+                " again; `downloader verify` looks for more"
+            )
 
-def scan(store: Store, layouts: Iterable[GroupLayout], writer: LedgerWriter | None = None) -> Scan:
+
+def scan(
+    store: Store, layouts: Iterable[GroupLayout], writer: LedgerWriter | None = None, *, adopt: bool = True
+) -> Scan:
     """The state of every group.
 
     Args:
         store: the mosaic's objects.
         layouts: its groups.
         writer: where to note what the ledger did not know; None to look without touching anything.
+        adopt: whether objects that the ledger does not know as they are count; else what they hold is missing.
 
     Raises:
         RefusedError: the ledger was written by a newer version.
         OSError: the store cannot be read.
     """
-    claims = {layout.group.name: _Claims(layout) for layout in layouts}
-    reader = LedgerReader(store)
-    for entry in reader.entries():
-        if entry.group in claims:
-            claims[entry.group].believe(entry)
-    result = Scan(garbage=reader.garbage)
+    claims, garbage = read_claims(store, layouts)
+    result = Scan(garbage=garbage)
     for name, claim in claims.items():
-        changes = claim.hold_against(store, result)
-        claim.state.recount()
+        changes = claim.hold_against(store, result, adopt=adopt)
+        if claim.known:
+            claim.state.recount()
         result.states[name] = claim.state
         if writer is not None and changes:
             writer.append(*(claim.entry(index, pieces) for index, pieces in sorted(changes.items())))
     return result
 
 
+def read_claims(
+    store: Store, layouts: Iterable[GroupLayout], *, checksums: bool = False
+) -> tuple[dict[str, Claims], int]:
+    """What the ledger says of every group, and how many of its lines could not be read.
+
+    Args:
+        store: the mosaic's objects.
+        layouts: its groups.
+        checksums: whether those of `plain` tiles are wanted.
+
+    Raises:
+        RefusedError: the ledger was written by a newer version.
+    """
+    claims = {layout.group.name: Claims(layout, checksums=checksums) for layout in layouts}
+    reader = LedgerReader(store)
+    for entry in reader.entries():
+        if entry.group in claims:
+            claims[entry.group].believe(entry)
+    return claims, reader.garbage
+
+
 Changes = dict[int, dict[int, Piece]]
 
 
-class _Claims:
+class Claims:
     """What the ledger says of one group: masks in a GroupState, and the lengths of objects beside it."""
 
-    def __init__(self, layout: GroupLayout) -> None:
+    def __init__(self, layout: GroupLayout, *, checksums: bool = False) -> None:
         self.layout = layout
         self.state = GroupState(layout.group)
         self._tiling = layout.group.tiling
         self._plain = layout.profile == "plain"
         self._band = {band.id: index for index, band in enumerate(layout.group.bands)}
         shape = (self._tiling.shards, len(self._band), *((self._tiling.slots,) if self._plain else ()))
-        self._lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
+        self.lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
+        """(shards, bands), `plain`: (shards, bands, slots): bytes of the objects."""
+        self.checksums: NDArray[np.uint32] | None = (
+            np.zeros(shape, np.uint32) if checksums and self._plain else None
+        )
+        """`plain`: crc32c of the objects, shaped as `lengths`; None where not asked for."""
+        self.known = False
+        """Whether anything is known of the group, from the ledger or the listing."""
 
     def believe(self, entry: Entry) -> None:
         """Take one line; what lies outside the group is no line of this mosaic."""
+        self.known = True
         layer, row, column = entry.shard
         t = self._tiling
         if not (0 <= layer < t.shard_layers and 0 <= row < t.shard_rows and 0 <= column < t.shard_columns):
@@ -93,13 +135,15 @@ class _Claims:
                 continue
             if not self._plain:
                 self.state.set_mask(index, band, piece.stored & full)
-                self._lengths[index, band] = piece.length
+                self.lengths[index, band] = piece.length
                 continue
             mask = self.state.stored(index)[band]
-            for slot, length, _ in piece.chunks:
+            for slot, length, checksum in piece.chunks:
                 if full >> slot & 1:
                     mask = mask | 1 << slot if length else mask & ~(1 << slot)
-                    self._lengths[index, band, slot] = length
+                    self.lengths[index, band, slot] = length
+                    if self.checksums is not None:
+                        self.checksums[index, band, slot] = checksum
             self.state.set_mask(index, band, mask)
         failed = tuple(
             FailedTiles(f.tiles & full, frozenset(self._band[b] for b in f.bands if b in self._band), f.cause, f.message)
@@ -110,20 +154,22 @@ class _Claims:
         else:
             self.state.failed.pop(index, None)
 
-    def hold_against(self, store: Store, result: Scan) -> Changes:
+    def hold_against(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
         """Correct the claims by what is there; returns the pieces that changed, by shard and band."""
-        sizes = self._listed(store)
+        sizes = self.listed(store)
         changes: Changes = {}
+        if not self.known:
+            return changes
         # In runs of shards, so that a mosaic of 10⁹ tiles needs no second array of its size.
         for begin in range(0, len(sizes), 1 << 16):
             part = slice(begin, begin + (1 << 16))
-            for where in np.argwhere(sizes[part] != self._lengths[part]).tolist():
+            for where in np.argwhere(sizes[part] != self.lengths[part]).tolist():
                 index, band = where[0] + begin, where[1]
                 size = int(sizes[(index, *where[1:])])
                 if self._plain:
-                    self._look_at_tile(store, index, band, where[2], size, result, changes)
+                    self._look_at_tile(store, (index, band, where[2]), size, result, changes, adopt)
                 else:
-                    self._look_at_shard(store, index, band, size, result, changes)
+                    self._look_at_shard(store, (index, band), size, result, changes, adopt)
         return changes
 
     def entry(self, index: int, pieces: dict[int, Piece]) -> Entry:
@@ -133,8 +179,10 @@ class _Claims:
         named = {bands[band].id: piece for band, piece in sorted(pieces.items())}
         return Entry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
 
-    def _listed(self, store: Store) -> NDArray[np.uint32]:
-        sizes = np.zeros_like(self._lengths)
+    def listed(self, store: Store) -> NDArray[np.uint32]:
+        """Bytes of the objects that are there, shaped as `lengths`."""
+        # Not zeros_like: that would touch every page of what may be a gigabyte.
+        sizes = np.zeros(self.lengths.shape, np.uint32)
         t = self._tiling
         limits = (
             (t.slices, t.tile_rows, t.tile_columns)
@@ -147,6 +195,7 @@ class _Claims:
                 place = _place(key[len(folder) + 1 :], limits, leading=bool(self.layout.leading))
                 if place is None:
                     continue
+                self.known = True
                 layer, row, column = place
                 if self._plain:
                     shard = t.shard_index(layer // t.shard_slices, row // t.shard, column // t.shard)
@@ -156,12 +205,13 @@ class _Claims:
         return sizes
 
     def _look_at_shard(
-        self, store: Store, index: int, band: int, size: int, result: Scan, changes: Changes
+        self, store: Store, where: tuple[int, int], size: int, result: Scan, changes: Changes, adopt: bool
     ) -> None:
+        index, band = where
         shard = self._tiling.shard_at(index)
         before, stored = self.state.stored(index)[band], 0
         slots = self._tiling.slots
-        if size:
+        if size and adopt:
             key = self.layout.shard_object(band, *shard)
             try:
                 tail = store.get_range(key, max(0, size - index_bytes(slots)), size)
@@ -175,12 +225,21 @@ class _Claims:
         changes.setdefault(index, {})[band] = Piece(stored, size)
 
     def _look_at_tile(
-        self, store: Store, index: int, band: int, slot: int, size: int, result: Scan, changes: Changes
+        self,
+        store: Store,
+        where: tuple[int, int, int],
+        size: int,
+        result: Scan,
+        changes: Changes,
+        adopt: bool,
     ) -> None:
+        index, band, slot = where
         before = self.state.stored(index)[band]
+        if not adopt and not before >> slot & 1:
+            return
         shard = self._tiling.shard_at(index)
         length = checksum = 0
-        if size and self._tiling.full_mask(*shard) >> slot & 1:
+        if size and adopt and self._tiling.full_mask(*shard) >> slot & 1:
             # Without a line there is no checksum to hold it against: it must at least decode.
             shape = (self._tiling.tile, self._tiling.tile)
             try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from downloader.errors import RefusedError
 from downloader.mosaic.identity import Identity
-from downloader.mosaic.opening import read_identity
+from downloader.mosaic.ownership import read_identity
 from downloader.mosaic.scan import scan
 from downloader.mosaic.state import Counts
 from downloader.mosaic.store import DiskStore

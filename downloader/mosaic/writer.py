@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ from downloader.mosaic.codec import Buffer, crc32c
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import trying
+from downloader.mosaic.hierarchy import ensure_hierarchy
+from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
 from downloader.mosaic.lock import Lock
@@ -31,6 +33,7 @@ from downloader.mosaic.scan import Scan
 from downloader.mosaic.shard import merge
 from downloader.mosaic.state import Counts, FailedTiles, GroupState, combine
 from downloader.mosaic.store import Store
+from downloader.mosaic.updates import accepted
 from downloader.planning import Request, ShardKey, TileKey
 
 if TYPE_CHECKING:
@@ -60,16 +63,21 @@ class ZarrMosaic:
     def __init__(
         self,
         store: Store,
-        layouts: tuple[GroupLayout, ...],
+        identity: Identity,
         found: Scan,
         ledger: LedgerWriter,
         lock: Lock,
         coordinates: CoordinateWriter,
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.store = store
+        self.identity = identity
+        """What the mosaic is."""
         self.found = found
         """What the start found: garbage in the ledger, objects adopted, tiles lost."""
-        self._layouts = {layout.group.name: layout for layout in layouts}
+        self.notices = notices
+        """Lines about what the start found, worth a user's knowing."""
+        self._layouts = {layout.group.name: layout for layout in identity.layouts}
         self._states: dict[str, GroupState] = found.states
         self._ledger = ledger
         self._lock = lock
@@ -178,6 +186,14 @@ class ZarrMosaic:
             StoppedError: the disk is full or does not work.
         """
         await anyio.to_thread.run_sync(self._finish)
+
+    async def accept_update(self, update_time: str) -> None:
+        """Record that the image changed to `update_time` meanwhile, and that what is stored stays.
+
+        Raises:
+            StoppedError: the disk is full or does not work.
+        """
+        await anyio.to_thread.run_sync(self._restate, accepted(self.identity, update_time))
 
     def close(self) -> None:
         """Stop what runs in the background and release the lock. Commits nothing."""
@@ -311,6 +327,20 @@ class ZarrMosaic:
             state = self._states[name]
             needed = state.group.tiling.tiles
             trying(self.store, "coverage", needed, partial(write_coverage, self.store, layout, state))
+        if self.identity.refetching and all(c.stored == c.tiles for c in self.counts().values()):
+            self._restate(replace(self.identity, refetching=False))
+
+    def _restate(self, identity: Identity) -> None:
+        """Say anew what the mosaic is: to ourselves, then to readers."""
+
+        def write() -> None:
+            self.store.put(MARKER, [identity.to_bytes()])
+            self.store.flush([MARKER])
+            ensure_hierarchy(self.store, identity.layouts, identity.root_attributes())
+
+        self._lock.check()
+        trying(self.store, "the mosaic's metadata", 1 << 20, write)
+        self.identity = identity
 
     def _write_coordinates(self, coordinates: CoordinateWriter) -> None:
         while not self._closing.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+from functools import cache
 from typing import Any, Final
 
 import aiohttp
@@ -14,7 +15,7 @@ from httpx_aiohttp.transport import AiohttpResponseStream
 from downloader.earthengine.messages import readable
 from downloader.earthengine.transport import WireError, WireKind
 
-__all__ = ["DIRECT", "FOREIGN_ERRORS", "make_client", "translated"]
+__all__ = ["DIRECT", "FOREIGN_ERRORS", "make_client", "ssl_context", "translated"]
 
 FOREIGN_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 """All that the library raises for what the wire does. `TimeoutError` is an `OSError`."""
@@ -34,6 +35,12 @@ _KEEP_ALIVE_S: Final = 55.0
 """Idle connections are kept so long, a little less than the minute after which many proxies drop them."""
 
 
+@cache
+def ssl_context() -> ssl.SSLContext:
+    """Trusted certificates, read once: it takes some 50 ms. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured."""
+    return httpx.create_ssl_context()
+
+
 def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
     """A client that verifies TLS, honours the proxy variables and follows no redirect."""
     return _Client(
@@ -42,6 +49,7 @@ def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S
         ),
         mounts=dict.fromkeys(DIRECT),
+        verify=ssl_context(),
         follow_redirects=False,
         timeout=None,  # `Pace` watches; the time to connect goes with each request
     )

@@ -65,7 +65,6 @@ class RestPixelSource:
         except NpyError as error:
             raise TileError(answers.unusable(reply, str(error))) from error
 
-
     def _url(self, request: PixelRequest) -> str:
         """Assets are read at the high-volume endpoint, expressions computed at the standard one, which caches."""
         client = self.client

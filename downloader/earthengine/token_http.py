@@ -63,13 +63,18 @@ class TokenRequest:
         import httpx
         from google.auth.exceptions import TransportError
 
-        from downloader.earthengine.http import DIRECT
+        from downloader.earthengine.http import DIRECT, ssl_context
 
         limit_s = min(timeout or self._call_s, self._call_s)
         deadline = time.monotonic() + limit_s
         try:
             with (
-                httpx.Client(timeout=limit_s, follow_redirects=False, mounts=dict.fromkeys(DIRECT)) as client,
+                httpx.Client(
+                    timeout=limit_s,
+                    follow_redirects=False,
+                    mounts=dict.fromkeys(DIRECT),
+                    verify=ssl_context(),
+                ) as client,
                 client.stream(
                     method, url, content=body, headers={**(headers or {}), "accept-encoding": "identity"}
                 ) as response,

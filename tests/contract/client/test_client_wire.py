@@ -11,7 +11,16 @@ import pytest
 from downloader.earthengine import EarthEngineCatalogue, RestPixelSource
 from downloader.earthengine.pace import Timeouts
 from downloader.errors import Action, StoppedError, TileError
-from tests.contract.client.conftest import GOOD, client_of, npy, ok, refusal, small_pixels, small_request
+from tests.contract.client.conftest import (
+    GOOD,
+    HastyClock,
+    client_of,
+    npy,
+    ok,
+    refusal,
+    small_pixels,
+    small_request,
+)
 
 
 async def problem(source):
@@ -477,27 +486,6 @@ async def test_the_front_end_is_tried_slowly_and_then_ends_as_permission(wire):
             await EarthEngineCatalogue(client).document("A/B")
     assert len(wire.requests) >= 3
     assert all(wait >= 30 for wait in clock.waits)
-
-
-class HastyClock:
-    """Retries pass at once; the watch over an answer still sleeps for real."""
-
-    def __init__(self):
-        from downloader.flow.clock import MonotonicClock
-
-        self.real = MonotonicClock()
-        self.ahead = 0.0
-        self.waits = []
-
-    def now(self):
-        return self.real.now() + self.ahead
-
-    async def sleep(self, seconds):
-        if asyncio.current_task().get_name() == "watch":
-            await self.real.sleep(seconds)
-        else:
-            self.waits.append(seconds)
-            self.ahead += seconds
 
 
 async def test_restricted_parallelism_is_told_once(wire, source):

@@ -122,6 +122,8 @@ class _Worker:
     held: MemoryBudget = field(init=False)
     requests: int = 0
     nbytes: int = 0
+    limit: str | None = None
+    """The limit of the job that was reached: nothing more is handed out, what is handed out is finished."""
     learned: int | None = None
     """Bytes of pixels that the service is known to answer at once, where larger requests failed."""
 
@@ -139,11 +141,14 @@ class _Worker:
         try:
             async with anyio.create_task_group() as side:
                 side.start_soon(self._checkpoints)
+                side.start_soon(self._watch_time)
                 side.start_soon(self._watch_stop, side.cancel_scope)
                 async with anyio.create_task_group() as pool:
                     pool.start_soon(self._produce, shards)
                     for _ in range(self.pool_size):
                         pool.start_soon(self._fetch_loop, pool)
+                if self.limit is not None:
+                    self.parts.stop.ask(self.limit)
                 side.cancel_scope.cancel()
         except BaseException as error:  # noqa: BLE001  # re-raised below, once what is there is saved
             failure = _first(error)
@@ -155,7 +160,6 @@ class _Worker:
     # Producing ---------------------------------------------------------------------------------------------
 
     async def _produce(self, shards: Iterable[ShardKey]) -> None:
-        started = self.parts.clock.now()
         for number, key in enumerate(shards):
             if number % 256 == 0:
                 await anyio.lowlevel.checkpoint()
@@ -165,26 +169,25 @@ class _Worker:
             if self.parts.stop.drain.is_set() or not await self._open(key):
                 break
             for request in self.share.plan.group(key.group).requests(key, missing):
-                if not await self._hand_out(request, started):
+                if not await self._hand_out(request):
                     break
             self.open[key].handed_out = True
             if self.open[key].pending == 0:
                 await self._close(self.open[key])
-            if self.parts.stop.drain.is_set():
+            if self.parts.stop.drain.is_set() or self.limit is not None:
                 break
         self.exhausted = True
         self._notify()
 
-    async def _hand_out(self, request: Request, started: float) -> bool:
+    async def _hand_out(self, request: Request) -> bool:
         """Queue one request once the pool is ready for it; False when the run should hand out no more."""
         while self.queue and not self.parts.stop.drain.is_set():
             await self.changed.wait()
         if self.parts.stop.drain.is_set():
             return False
         nbytes = weight(self.share.plan.group(request.shard.group), request)
-        limit = self._limit_reached(nbytes, self.parts.clock.now() - started)
-        if limit:
-            self.parts.stop.ask(limit)
+        self.limit = self._limit_reached(nbytes)
+        if self.limit is not None:
             return False
         self.requests += 1
         self.nbytes += nbytes
@@ -193,14 +196,12 @@ class _Worker:
         self._notify()
         return True
 
-    def _limit_reached(self, nbytes: int, elapsed: float) -> str | None:
+    def _limit_reached(self, nbytes: int) -> str | None:
         share = self.share
         if share.max_requests is not None and self.requests >= share.max_requests:
             return f"limits.max_requests: {share.max_requests:,} requests are made"
         if share.max_bytes is not None and self.nbytes + nbytes > share.max_bytes:
             return f"limits.max_bytes: {self.nbytes:,} bytes are fetched and the next request would pass the limit"
-        if share.max_time_s is not None and elapsed >= share.max_time_s:
-            return f"limits.max_time: {share.max_time_s:g} s are over"
         return None
 
     async def _open(self, key: ShardKey) -> bool:
@@ -369,6 +370,11 @@ class _Worker:
             except DownloadError as error:
                 return failure or error
         return failure
+
+    async def _watch_time(self) -> None:
+        if self.share.max_time_s is not None:
+            await self.parts.clock.sleep(self.share.max_time_s)
+            self.parts.stop.ask(f"limits.max_time: {self.share.max_time_s:g} s are over")
 
     async def _watch_stop(self, everything: anyio.CancelScope) -> None:
         await self.parts.stop.drain.wait()

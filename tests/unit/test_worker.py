@@ -115,10 +115,23 @@ def test_what_is_stored_is_not_asked_for_again():
         await first.run()
         assert not first.mosaic.is_complete
         assert first.stop.reason.startswith("limits.max_requests")
+        assert len(first.source.calls) == 5, "what was handed out is finished"
         second = Bench(plan, mosaic=first.mosaic)
         await second.run()
         second.assert_pixels()
         assert len(first.source.calls) + len(second.source.calls) == 16
+
+    run_virtual(main)
+
+
+def test_the_time_limit_holds_while_nothing_succeeds():
+    async def main():
+        bench = Bench(
+            make_plan_of((4, 4)), fault=lambda *_: problem(Action.RETRY, "reset"), retries=100, max_time_s=90
+        )
+        await bench.run()
+        assert bench.stop.reason.startswith("limits.max_time: 90 s")
+        assert 90 <= bench.clock.now() < 200
 
     run_virtual(main)
 

@@ -111,8 +111,13 @@ class Server:
         return await asyncio.to_thread(self.faults.change, strike, reply), strike
 
     async def _call(self, route: Route, query: dict[str, str], body: bytes, record: Record) -> Reply:
-        """The service's answer; a long-winded one is worked out in a thread."""
-        return self.service.call(route, query, body, record)
+        """The service's answer; what may take long, which is pixels and lists, is worked out in a thread.
+
+        NPY is not among it: its call only prepares a stream.
+        """
+        if route.method == "assets.get" or (route.method == "assets.getPixels" and b'"NPY"' in body):
+            return self.service.call(route, query, body, record)
+        return await asyncio.to_thread(self.service.call, route, query, body, record)
 
     def _admit(self, request: web.BaseRequest, route: Route, held: ExitStack, host: str) -> str:
         """Credentials, project and quota, in this order; the project that pays."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from . import algorithms, errors, pixels, projects, pyramid, schema
+from . import algorithms, discovery, encode, errors, pixels, projects, pyramid, sampling, schema
 from .auth import Authority
 from .catalogue import Catalogue
 from .limits import Limits
@@ -52,6 +52,8 @@ class Service:
             return document(self.asset(route.resource).document())
         if route.method == "assets.getPixels":
             return self.get_pixels(route.resource, body, record)
+        if route.method == "discovery":
+            return document(discovery.document(query.get("version") or "v1"))
         if route.method == "algorithms.list":
             return document(algorithms.document())
         if route.method == "assets.listAssets":
@@ -81,16 +83,17 @@ class Service:
 
     def encode(self, request: pixels.PixelRequest, record: Record) -> Reply:
         """The pixels of a request in the format it asks for (contract §4.5)."""
+        offset = sampling.place(request.image, request.bands[0], request.grid).offset
+        if offset is not None:
+            record.window = (*offset, request.grid.width, request.grid.height)
         if request.file_format in PIXEL_FORMATS_REFUSED:
             raise errors.invalid_argument(f"The file format '{request.file_format}' is not supported here.")
         if request.file_format == "NPY":
             stream = pixels.NpyStream(request, self.pyramids, self.settings)
-            if stream.placed is not None:
-                record.window = (*stream.placed, request.grid.width, request.grid.height)
             return Reply(200, stream, self.settings.pixel_content_type)
-        raise errors.ApiError(
-            501, f"The file format {request.file_format} is not implemented by the emulator."
-        )
+        if request.file_format == "GEO_TIFF":
+            return encode.geotiff(request, self.pyramids)
+        return encode.picture(request, self.pyramids)
 
 
 def parse(body: bytes) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Pixels in the formats other than NPY: PNG, JPEG, GeoTIFF (contract §4.4, §4.5)."""
+
+from __future__ import annotations
+
+import io
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from . import visualize
+from .crs import parse
+from .errors import ApiError, invalid_argument
+from .model import Pixels, Valid
+from .pixels import PixelRequest
+from .pyramid import Pyramids
+from .replies import Reply
+from .sampling import Sampler
+
+Plane = tuple[Pixels, Valid | None]
+
+
+def planes(request: PixelRequest, pyramids: Pyramids) -> list[Plane]:
+    """Each requested band's pixels (height, width) and validity."""
+    grid = request.grid
+    return [Sampler(pyramids, request.image, band, grid).rows(0, grid.height) for band in request.bands]
+
+
+def picture(request: PixelRequest, pyramids: Pyramids) -> Reply:
+    """PNG or JPEG of 8-bit data, or of any data through visualizationOptions.
+
+    AUTO_JPEG_PNG is a JPEG unless something is transparent.
+
+    Raises:
+        ApiError: 400 when there is neither.
+    """
+    from PIL import Image as Pillow
+
+    types = [request.image.bands[b].type.dtype for b in request.bands]
+    options = request.visualization
+    if options is None and (len(types) not in (1, 3) or any(dtype != np.uint8 for dtype in types)):
+        raise invalid_argument(
+            f"The file format {request.file_format} takes 1 or 3 bands of 8-bit data, or visualization options."
+        )
+    read = planes(request, pyramids)
+    values, valid = [p for p, _ in read], [v for _, v in read]
+    shape = (request.grid.height, request.grid.width)
+    alpha = visualize.alpha(valid, shape, options or {})
+    if options is not None:
+        rgb = visualize.colours(values, options)
+    else:
+        rgb = np.stack(values * (3 // len(values)), axis=-1)
+    file = io.BytesIO()
+    if request.file_format == "JPEG" or (request.file_format == "AUTO_JPEG_PNG" and alpha is None):
+        if alpha is not None:
+            rgb = np.where(alpha[..., None] > 0, rgb, np.uint8(0))
+        Pillow.fromarray(rgb).save(file, "JPEG", quality=90)
+        return Reply(200, file.getvalue(), "image/jpeg")
+    if alpha is not None:
+        rgb = np.dstack([rgb, alpha])
+    Pillow.fromarray(rgb).save(file, "PNG", compress_level=1)
+    return Reply(200, file.getvalue(), "image/png")
+
+
+def geotiff(request: PixelRequest, pyramids: Pyramids) -> Reply:
+    """One GeoTIFF of all bands, georeferenced with the request's grid.
+
+    Bands of different types are promoted to the smallest common one; the nodata tag, and masked pixels, hold 0 for
+    unsigned types, the least value for signed ones, -inf for floats.
+    """
+    try:
+        import rasterio
+        from rasterio.io import MemoryFile
+    except ImportError as error:
+        raise ApiError(
+            501, "GEO_TIFF needs rasterio: pip install 'earthengine-downloader[rasters]'"
+        ) from error
+
+    read, grid = planes(request, pyramids), request.grid
+    options = request.visualization
+    if options is not None:
+        rgb = visualize.colours([p for p, _ in read], options)
+        alpha = visualize.alpha([v for _, v in read], (grid.height, grid.width), options)
+        seen = None if alpha is None else alpha > 0
+        read = [(rgb[..., channel], seen) for channel in range(3)]
+        names = ["vis-red", "vis-green", "vis-blue"]
+    else:
+        names = [request.image.bands[b].id for b in request.bands]
+    dtype = reduce(np.promote_types, [values.dtype for values, _ in read])
+    nodata = _nodata(dtype)
+    a, b, c, d, e, f = grid.affine
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="GTiff",
+            width=grid.width,
+            height=grid.height,
+            count=len(read),
+            dtype=dtype,
+            crs=rasterio.CRS.from_wkt(parse(grid.crs).to_wkt()),
+            transform=rasterio.Affine(a, b, c, d, e, f),
+            nodata=nodata,
+        ) as file:
+            for i, ((values, valid), name) in enumerate(zip(read, names, strict=True), 1):
+                plane = values.astype(dtype, copy=False)
+                file.write(plane if valid is None else np.where(valid, plane, np.asarray(nodata, dtype)), i)
+                file.set_band_description(i, name)
+        return Reply(200, bytes(memory.read()), "image/tiff")
+
+
+def _nodata(dtype: np.dtype[Any]) -> float:
+    if dtype.kind == "u":
+        return 0
+    return int(np.iinfo(dtype).min) if dtype.kind == "i" else -np.inf

@@ -21,6 +21,9 @@ CRC_BYTES: Final = 4
 _OVERHEAD: Final = 16 + CRC_BYTES
 """What Blosc's header adds to pixels that do not compress, and the checksum."""
 
+_BLOSC: Final = {"lz4": ("lz4", 5), "zstd": ("zstd", 1)}
+"""Compressor and level. Without Blosc's bitshuffle Zstandard makes pixels of 16 bits larger than lz4 with it."""
+
 Buffer = bytes | memoryview | np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -50,9 +53,8 @@ class ChunkCodec:
     def _compressor(self) -> Any:  # noqa: ANN401 - numcodecs is untyped
         import numcodecs
 
-        if self.compressor == "lz4":
-            return numcodecs.Blosc(cname="lz4", clevel=5, shuffle=numcodecs.Blosc.BITSHUFFLE)
-        return numcodecs.Zstd(level=1)
+        name, level = _BLOSC[self.compressor]
+        return numcodecs.Blosc(cname=name, clevel=level, shuffle=numcodecs.Blosc.BITSHUFFLE)
 
     def encode(self, chunk: NDArray[np.generic]) -> bytes:
         """The bytes of a C-contiguous, little-endian array."""
@@ -74,7 +76,7 @@ class ChunkCodec:
             body = body[:-CRC_BYTES]
         if self.compressor != "none":
             # Blosc believes its own header (length at byte 12) and reads beyond a buffer that was cut short.
-            if self.compressor == "lz4" and body[12:16].tobytes() != body.size.to_bytes(4, "little"):
+            if body[12:16].tobytes() != body.size.to_bytes(4, "little"):
                 raise ValueError(
                     f"the chunk does not decompress: it is {body.size} bytes long, not what it says"
                 )
@@ -102,17 +104,16 @@ class ChunkCodec:
         codecs: list[dict[str, object]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if dtype.itemsize == 1:
             codecs = [{"name": "bytes"}]
-        if self.compressor == "lz4":
+        if self.compressor != "none":
+            name, level = _BLOSC[self.compressor]
             configuration = {
                 "typesize": dtype.itemsize,
-                "cname": "lz4",
-                "clevel": 5,
+                "cname": name,
+                "clevel": level,
                 "shuffle": "bitshuffle",
                 "blocksize": 0,
             }
             codecs.append({"name": "blosc", "configuration": configuration})
-        elif self.compressor == "zstd":
-            codecs.append({"name": "zstd", "configuration": {"level": 1, "checksum": False}})
         if self.checksum:
             codecs.append({"name": "crc32c"})
         return codecs

@@ -16,7 +16,7 @@ class MosaicSettings:
     profile: Literal["sharded", "plain"] = "sharded"
     """`sharded`: many tiles an object, checksums inside. `plain`: one object a tile, readable by GDAL 3.12."""
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
-    """Blosc lz4 level 5 with bitshuffle, Zstandard level 1, or bare bytes."""
+    """Blosc lz4 level 5 with bitshuffle, Blosc Zstandard level 1 with it, or bare bytes."""
     durability: Literal["full", "scratch"] = "full"
     """`full` flushes pixels to the disk before the ledger's line; `scratch` trusts the machine to stay up."""
     nodata: Mapping[str, float] = field(default_factory=dict)

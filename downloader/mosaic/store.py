@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["BucketStore", "DiskStore", "Store"]
 
 _STAGED = re.compile(r"#\d+$")
+_STAGE = itertools.count(1)
+_AT_ONCE = 512
+"""Buffers of one `writev`; systems allow 1,024."""
+
 _OS_ERROR = re.compile(r"os error (\d+)")
 
 
@@ -176,6 +181,27 @@ class DiskStore(BucketStore):
         self._durable = durable
         self._synced: set[Path] = set()
 
+    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
+        """See `Store`. The system's own calls take a fifth of obstore's time for a tile, as much for a shard."""
+        path = str(self.path / key)
+        staged = f"{path}#{next(_STAGE)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        try:
+            descriptor = os.open(staged, flags, 0o644)
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(staged, flags, 0o644)
+        try:
+            try:
+                _write(descriptor, buffers)
+            finally:
+                os.close(descriptor)
+            os.rename(staged, path)  # noqa: PTH104 - one of 10⁶
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(staged)  # noqa: PTH108
+            raise
+
     def append(self, key: str, data: bytes) -> None:
         """See `Store`. A line that does not fit on the disk is taken back, so that the next one stands alone."""
         path = self.path / key
@@ -237,7 +263,7 @@ class DiskStore(BucketStore):
         self._flush_folders(folders)
 
     def sweep(self) -> int:
-        """See `Store`. obstore stages an object as `name#1` beside it."""
+        """See `Store`. An object is staged as `name#1` beside it, as obstore does."""
         swept = 0
         folders = [str(self.path)]
         while folders:
@@ -262,6 +288,22 @@ class DiskStore(BucketStore):
                 self._synced.add(above)
                 above = above.parent
                 _sync_folder(above)
+
+
+def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:
+    for begin in range(0, len(buffers), _AT_ONCE):
+        part: Any = buffers[begin : begin + _AT_ONCE]
+        written = os.writev(descriptor, part)
+        if written == sum(len(buffer) for buffer in part):
+            continue
+        # A disk that is nearly full, or a signal: the rest piece by piece, until it fits or fails.
+        for buffer in part:
+            rest = memoryview(buffer)
+            skipped = min(written, len(rest))
+            written -= skipped
+            rest = rest[skipped:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync(descriptor: int) -> None:

@@ -46,10 +46,13 @@ def test_a_band_is_described_as_zarr_python_describes_it(
     tmp_path, dtype, nodata, profile, compressor
 ) -> None:
     document = dict(layout(dtype, nodata, profile=profile, compressor=compressor).documents())["B"]
-    blosc = zarr.codecs.BloscCodec(
-        cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize
-    )
-    compressors = {"lz4": [blosc], "zstd": [zarr.codecs.ZstdCodec(level=1)], "none": []}[compressor]
+    typesize = np.dtype(dtype).itemsize
+    levels = {"lz4": 5, "zstd": 1}
+    compressors = [
+        zarr.codecs.BloscCodec(cname=name, clevel=level, shuffle="bitshuffle", typesize=typesize)
+        for name, level in levels.items()
+        if name == compressor
+    ]
     if profile == "sharded":
         compressors = [*compressors, zarr.codecs.Crc32cCodec()]
     written = oracle(
@@ -99,7 +102,7 @@ def test_the_consolidated_document_is_what_zarr_python_consolidates(tmp_path) ->
         assert {k: v for k, v in ours.items() if v["node_type"] == "array"} == {
             k: v for k, v in inlined.items() if v["node_type"] == "array"
         }
-        assert set(ours) == set(inlined)
+        assert set(ours) == set(inlined) - {".downloader"}
         assert written["attributes"] == again["attributes"]
 
 

@@ -148,6 +148,28 @@ async def test_two_runs_at_once_one_is_refused_by_name(tmp_path) -> None:
         pass
 
 
+async def test_the_lock_is_free_after_an_opening_that_was_cancelled(tmp_path) -> None:
+    async def hold() -> None:
+        async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE):
+            await asyncio.Event().wait()
+
+    for turns in (1, 2, 3, 50):
+        task = asyncio.create_task(hold())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        # A thread that was opening lets go by itself; nothing tells when.
+        for _ in range(5000):
+            try:
+                async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE):
+                    break
+            except LockedError:
+                await asyncio.sleep(0)
+        else:
+            pytest.fail("the lock is still held")
+
+
 async def test_the_lock_is_free_after_a_refusal(tmp_path) -> None:
     await create(tmp_path / "m")
     with pytest.raises(DriftError):
@@ -189,7 +211,7 @@ async def test_a_mosaic_of_a_newer_version_is_refused_by_version(tmp_path) -> No
     document = json.loads(marker.read_text())
     document.update(format=2, version="9.9")
     marker.write_text(json.dumps(document))
-    with pytest.raises(RefusedError, match=r"format 2, written by version 9\.9"):
+    with pytest.raises(RefusedError, match=r"format 2, written by .*9\.9"):
         existing_sides(tmp_path / "m")
     with pytest.raises(RefusedError, match="reads up to format 1"):
         async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, overwrite=True):

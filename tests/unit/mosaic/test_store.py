@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from downloader.mosaic.store import BucketStore, DiskStore
@@ -130,3 +131,45 @@ def test_errors_carry_their_errno(tmp_path) -> None:
 
 def test_free_bytes_are_known_on_a_disk(tmp_path) -> None:
     assert DiskStore(tmp_path).free_bytes() > 0
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
+def test_a_write_that_is_cut_short_goes_on(tmp_path, monkeypatch, most) -> None:
+    writev = os.writev
+
+    def short(fd: int, buffers: list) -> int:
+        return writev(fd, [b"".join(bytes(buffer) for buffer in buffers)[:most]])
+
+    monkeypatch.setattr(os, "writev", short)
+    pieces = [b"ab", b"", np.arange(3, dtype="u1"), memoryview(b"xyz")] * 300
+    DiskStore(tmp_path).put("a", pieces)
+    assert (tmp_path / "a").read_bytes() == b"".join(bytes(piece) for piece in pieces)
+
+
+def test_a_put_that_fails_leaves_what_was_there(tmp_path, monkeypatch) -> None:
+    store = DiskStore(tmp_path)
+    store.put("a/b", [b"old"])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "writev", full)
+    with pytest.raises(OSError, match="full"):
+        store.put("a/b", [b"new"])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert bytes(store.get("a/b")) == b"old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_the_systems_own_full_disk_has_its_errno(tmp_path, monkeypatch) -> None:
+    opened = os.open
+    monkeypatch.setattr(
+        os,
+        "open",
+        lambda path, flags, mode=0o777: (
+            opened("/dev/full", os.O_WRONLY) if "#" in path else opened(path, flags, mode)
+        ),
+    )
+    with pytest.raises(OSError, match="No space") as caught:
+        DiskStore(tmp_path).put("a", [b"new"])
+    assert caught.value.errno == errno.ENOSPC

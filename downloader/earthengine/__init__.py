@@ -1,12 +1,11 @@
 """The Earth Engine client: names, credentials, transport, the error table, catalogue and pixels.
 
-    names ─┐
-    messages ─ answers ─┐
-    pace ─ transport ───┼─ client ─┬─ catalogue
-    token_http ─ credentials ─ auth ┘ └─ pixels ─ canary
+    messages ─ token_http ─ issuers ─ credentials ─ auth ─┐
+    pace ─ transport (http) ─ answers ────────────────────┼─ client ─┬─ catalogue
+    names ────────────────────────────────────────────────┘          └─ pixels ─ canary
 
-Only `transport` knows an HTTP library and only `credentials` a Google one; both import it inside functions, so
-importing this package is cheap.
+Only `http` and `token_http` know an HTTP library, only `issuers` and `credentials` Google's; they are imported with the
+first call, so importing this package is cheap.
 """
 
 from downloader.earthengine.auth import AuthSettings, TokenSource

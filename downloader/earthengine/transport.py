@@ -46,6 +46,9 @@ _ERROR_BODY_BYTES: Final = 65_536
 _LATE_S: Final = 1.0
 """A watch that wakes so much later than it should was not the server's fault."""
 
+_LOOK_S: Final = 5.0
+"""A watch sleeps no longer: of a machine that stood still for an hour so much counts as waited, at most."""
+
 WireKind = Literal[
     "connect", "dns", "tls", "proxy", "reset", "short body", "first byte", "idle", "slow", "large", "encoding",
     "protocol", "url",
@@ -152,11 +155,12 @@ class Transport:
 
     async def _watch(self, pace: Pace, scope: anyio.CancelScope) -> Tooth:
         while True:
-            due = pace.due()
-            await self._clock.sleep(max(due - self._clock.now(), 0.001))
+            looked = self._clock.now()
+            nap = min(max(pace.due() - looked, 0.001), _LOOK_S)
+            await self._clock.sleep(nap)
             now = self._clock.now()
-            if now - due > _LATE_S:
-                pace.excuse(now - due)
+            if now - looked > nap + _LATE_S:
+                pace.excuse(now - looked)
             elif (tooth := pace.check(now)) is not None:
                 scope.cancel()
                 return tooth

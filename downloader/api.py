@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,6 +88,7 @@ def download(
     credentials: Credentials | None = None,
     progress: Progress | bool = True,
     overwrite: bool = False,
+    accept: Collection[str] = (),
     **sections: Any,  # the job file's own values
 ) -> Report:
     """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
@@ -97,6 +99,7 @@ def download(
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: who watches; True shows a bar on a terminal, False nothing.
         overwrite: delete the mosaic that is there, if this package made it.
+        accept: what may differ from the mosaic that is there: `updates` of the image, whose stored pixels stay.
         **sections: with `path`: `bands` and sections of the job file, such as `region={"bbox": […]}`.
 
     Returns:
@@ -110,7 +113,14 @@ def download(
     """
     settled = as_job(job, path, **sections)
     stop = Stop()
-    work = run(settled, progress=_watcher(progress), stop=stop, credentials=credentials, overwrite=overwrite)
+    work = run(
+        settled,
+        progress=_watcher(progress),
+        stop=stop,
+        credentials=credentials,
+        overwrite=overwrite,
+        accept=accept,
+    )
     return _in_thread(work, stop)
 
 
@@ -122,6 +132,7 @@ async def adownload(
     progress: Progress | bool = False,
     stop: Stop | None = None,
     overwrite: bool = False,
+    accept: Collection[str] = (),
     **sections: Any,  # the job file's own values
 ) -> Report:
     """`download` for coroutines, on the running event loop; cancelling it saves what is there.
@@ -135,6 +146,7 @@ async def adownload(
         stop=stop or Stop(),
         credentials=credentials,
         overwrite=overwrite,
+        accept=accept,
     )
 
 
@@ -150,7 +162,8 @@ def plan(
     Arguments are those of `download`. Raises JobError, AuthenticationError, StoppedError.
     """
     settled = as_job(job, path, **sections)
-    return _in_thread(settle(settled, credentials), Stop())
+    stop = Stop()
+    return _in_thread(settle(settled, stop, credentials), stop)
 
 
 def inspect(asset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -164,11 +177,15 @@ def inspect(asset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         f"source: {{asset: {_quoted(asset)}}}\nmosaic: {{path: unused}}\n", "inspect", overrides=overrides
     )
 
+    stop = Stop()
+
     async def look() -> dict[str, Any]:
         async with connect(probe) as service:
-            return await service.catalogue.document(asset)
+            with stop.cancels():
+                return await service.catalogue.document(asset)
+        raise AssertionError("unreachable: asking to stop raises")
 
-    return _in_thread(look(), Stop())
+    return _in_thread(look(), stop)
 
 
 def status(target: str | os.PathLike[str]) -> Status:
@@ -200,9 +217,18 @@ def _in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
     outcome: list[_Result] = []
     errors: list[BaseException] = []
     loops: list[asyncio.AbstractEventLoop] = []
+    interrupts: list[KeyboardInterrupt] = []
+    heard = 0
+
+    def catch_up() -> None:
+        nonlocal heard
+        while heard < len(interrupts):
+            heard += 1
+            stop.ask("interrupted", int(signal.SIGINT))
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())
+        catch_up()
         outcome.append(await work)
 
     def body() -> None:
@@ -210,15 +236,23 @@ def _in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
             anyio.run(main)
         except BaseException as error:  # noqa: BLE001  # handed to the caller's thread
             errors.append(error)
+        finally:
+            ended.set()
 
+    # Not `Thread.join`: interrupted before Python 3.13, it takes the thread for ended.
+    ended = threading.Event()
     thread = threading.Thread(target=body, name="downloader")
     thread.start()
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join(0.2)
-        except KeyboardInterrupt:
-            if loops:
-                loops[0].call_soon_threadsafe(stop.ask, "interrupted", int(signal.SIGINT))
+            ended.wait(0.2)
+        except KeyboardInterrupt as interrupt:
+            interrupts.append(interrupt)
+            # The loop is closed where the work ended in this very moment.
+            with contextlib.suppress(RuntimeError):
+                for loop in loops:
+                    loop.call_soon_threadsafe(catch_up)
+    thread.join()
     if errors:
         raise errors[0]
     return outcome[0]

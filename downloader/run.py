@@ -6,7 +6,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from downloader.drift import look_again
 from downloader.errors import (
     DownloadError,
     IncompleteError,
@@ -21,12 +22,14 @@ from downloader.errors import (
     JobError,
     StoppedError,
 )
+from downloader.frozen import freeze, meaning
 from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Plan, make_plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
 from downloader.seams import Clock, Progress
+from downloader.selection import Chosen, Selection
 from downloader.stop import Stop
 
 if TYPE_CHECKING:
@@ -77,12 +80,13 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
             yield Connection(client, EarthEngineCatalogue(client))
 
 
-async def settle(job: Job, credentials: Credentials | None = None) -> Plan:
+async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
     """The plan of a job by metadata alone; no pixel is fetched."""
     from downloader.mosaic.opening import existing_sides
 
     async with connect(job, credentials) as connection:
-        image = await connection.catalogue.image(job.source.asset)
+        with stop.cancels():
+            image = await connection.catalogue.image(job.source.asset)
         return make_plan(job, image, existing_sides(job.mosaic_path))
 
 
@@ -93,6 +97,8 @@ async def run(
     stop: Stop,
     credentials: Credentials | None = None,
     overwrite: bool = False,
+    accept: Collection[str] = (),
+    only: Chosen | None = None,
 ) -> Report:
     """Fetch what the job misses.
 
@@ -102,9 +108,11 @@ async def run(
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         overwrite: delete the mosaic that is there, if this package made it.
+        accept: what may differ from the mosaic that is there: `updates` of the image, kept as they are.
+        only: fetch no more than these tiles, as far as they are missing.
 
     Returns:
-        The report of a complete run.
+        The report of a complete run; with `only`, of one that stored all of these.
 
     Raises:
         DownloadError: every other end; once tiles could be fetched, with the report on it.
@@ -114,28 +122,45 @@ async def run(
     from downloader.mosaic.opening import existing_sides, open_for_writing
 
     async with connect(job, credentials) as connection:
-        image = await connection.catalogue.image(job.source.asset)
-        sides = None if overwrite else existing_sides(job.mosaic_path)
-        plan = make_plan(job, image, sides)
         tally = Tally()
         watchers = Fanout(tally, progress)
         source = RestPixelSource(connection.client)
-        settled = await ask_canaries(source, plan)
-        if settled.image is not image:
-            plan = make_plan(job, settled.image, sides)
+        with stop.cancels():
+            image = await connection.catalogue.image(job.source.asset)
+            sides = None if overwrite else existing_sides(job.mosaic_path)
+            plan = make_plan(job, image, sides)
+            settled = await ask_canaries(source, plan)
+            if settled.image is not image:
+                plan = make_plan(job, settled.image, sides)
         share_memory = _memory(job, plan)
+        on_update = "keep" if "updates" in accept else job.source.on_update
         async with open_for_writing(
             job.mosaic_path,
             plan,
             _mosaic_settings(job, plan),
             service=connection.client.service_identity,
-            job_text=job.dump(),
+            job_text=freeze(job),
+            job=meaning(job),
             overwrite=overwrite,
+            on_update=on_update,
         ) as mosaic:
+            chosen = None if only is None else Selection(mosaic, only)
             with watchers:
-                for notice in (*connection.client.warnings, *settled.notices):
+                for notice in (*connection.client.warnings, *settled.notices, *mosaic.notices):
                     watchers.notice(notice)
-                error = await _work(job, plan, share_memory, mosaic, connection, source, watchers, stop)
+                error = await _work(
+                    job, plan, share_memory, mosaic, chosen, connection, source, watchers, stop
+                )
+                for notice in mosaic.blank_notices():
+                    watchers.notice(notice)
+                if (
+                    tally.requests
+                    and not plan.slices
+                    and (error is None or isinstance(error, IncompleteError))
+                ):
+                    error = (
+                        await look_again(connection.catalogue, image, mosaic, on_update, watchers) or error
+                    )
             report = _report(job, plan, mosaic, tally, connection, error)
     if error is not None:
         error.report = report
@@ -148,6 +173,7 @@ async def _work(
     plan: Plan,
     memory: int,
     mosaic: ZarrMosaic,
+    chosen: Selection | None,
     connection: Connection,
     source: Any,  # noqa: ANN401  # a PixelSource; named here would import the client's room at start-up
     watchers: Fanout,
@@ -181,17 +207,18 @@ async def _work(
         max_bytes=limits.max_bytes,
         max_time_s=limits.max_time,
     )
-    parts = Parts(source, mosaic, limiter, clock, rng, watchers, RetryBudget(), stop)
+    parts = Parts(source, chosen or mosaic, limiter, clock, rng, watchers, RetryBudget(), stop)
+    shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
     watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
     error: DownloadError | None = None
     try:
-        await work(share, parts, order(plan, mosaic))
+        await work(share, parts, shards)
     except DownloadError as ended:
         error = ended
     finally:
         with anyio.CancelScope(shield=True):
             await mosaic.finish()
-    return error or _ending(plan, mosaic, stop)
+    return error or (None if chosen and chosen.is_done() else _ending(plan, mosaic, stop))
 
 
 def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
@@ -202,12 +229,7 @@ def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
     if stored == tiles:
         return None
     if stop.drain.is_set():
-        message = (
-            f"{stop.reason}: {stored:,} of {tiles:,} tiles are saved; run the same command again to continue"
-        )
-        if stop.signal_number is not None:
-            return InterruptedRunError(message, stop.signal_number)
-        return StoppedError(message)
+        return stop.error(f"{stored:,} of {tiles:,} tiles are saved")
     return IncompleteError(
         f"{failed:,} of {tiles:,} tiles failed; run the same command again to try just those"
     )
@@ -223,9 +245,10 @@ def _report(
 ) -> Report:
     states = {IncompleteError: "incomplete", InterruptedRunError: "interrupted", StoppedError: "stopped"}
     counts = mosaic.counts().values()
+    ended = "complete" if sum(c.stored for c in counts) == plan.count_tiles() else "incomplete"
     return Report(
         mosaic=str(job.mosaic_path),
-        state="complete" if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
+        state=ended if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
         message="" if error is None else str(error),
         groups=tuple(group.name for group in plan.groups),
         tiles=plan.count_tiles(),

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import anyio
 
+from downloader.errors import DownloadError, InterruptedRunError, StoppedError
+
 __all__ = ["GRACE_S", "Stop", "stop_on_signals"]
 
 GRACE_S = 20.0
@@ -26,6 +28,7 @@ class Stop:
         """One readable line."""
         self.signal_number: int | None = None
         """The signal that asked, if one did."""
+        self._scopes: set[anyio.CancelScope] = set()
 
     def ask(self, reason: str, signal_number: int | None = None) -> None:
         """Ask once more."""
@@ -34,6 +37,33 @@ class Stop:
             return
         self.reason, self.signal_number = reason, signal_number
         self.drain.set()
+        for scope in self._scopes:
+            scope.cancel()
+
+    @contextmanager
+    def cancels(self) -> Iterator[None]:
+        """A block that has nothing to save: asking to stop cancels it at once.
+
+        Raises:
+            DownloadError: it was asked.
+        """
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                if self.drain.is_set():
+                    scope.cancel()
+                yield
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            raise self.error("nothing was fetched yet")
+
+    def error(self, state: str) -> DownloadError:
+        """How a run ends that was asked to stop; `state` says what became of its work."""
+        message = f"{self.reason}: {state}; run the same command again to continue"
+        if self.signal_number is not None:
+            return InterruptedRunError(message, self.signal_number)
+        return StoppedError(message)
 
 
 @contextmanager

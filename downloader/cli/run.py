@@ -45,6 +45,12 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
     is_flag=True,
     help="Delete the mosaic that is there, if this program made it, and start again.",
 )
+@click.option(
+    "--accept",
+    multiple=True,
+    type=click.Choice(["updates"]),
+    help="Go on although this differs from the mosaic: updates of the image in the catalogue (stored pixels stay).",
+)
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @verbosity
 def run_command(
@@ -56,6 +62,7 @@ def run_command(
     report_file: Path | None,
     allow_failed: bool,
     overwrite: bool,
+    accept: tuple[str, ...],
     yes: bool,
     quiet: bool,
     verbose: int,
@@ -71,12 +78,12 @@ def run_command(
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress: Progress = Silent() if quiet else terminal_progress()
     try:
-        report = asyncio.run(_run(loaded, progress, overwrite))
+        report = asyncio.run(_run(loaded, progress, overwrite, accept))
     except DownloadError as error:
         if error.report is not None:
             _show(error.report, report_file, quiet)
         else:
-            click.echo(f"downloader: {error}", err=True)
+            _say(f"downloader: {error}", err=True)
         if allow_failed and isinstance(error, IncompleteError):
             return 0
         return exit_status(error)
@@ -84,13 +91,13 @@ def run_command(
     return 0
 
 
-async def _run(job: Job, progress: Progress, overwrite: bool) -> Report:
+async def _run(job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...]) -> Report:
     from downloader.run import run
     from downloader.stop import Stop, stop_on_signals
 
     stop = Stop()
     with stop_on_signals(stop):
-        return await run(job, progress=progress, stop=stop, overwrite=overwrite)
+        return await run(job, progress=progress, stop=stop, overwrite=overwrite, accept=accept)
 
 
 def _check_report(path: Path | None) -> None:
@@ -105,7 +112,23 @@ def _check_report(path: Path | None) -> None:
 
 
 def _show(report: Report, path: Path | None, quiet: bool) -> None:
+    """Write and print the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
     if path is not None:
-        path.write_text(report.to_json() + "\n", encoding="utf-8")
+        try:
+            path.write_text(report.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            _say(f"downloader: --report {path}: cannot be written ({error.strerror or error})", err=True)
     if not quiet:
-        click.echo(report.summary())
+        _say(report.summary())
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print, also where nobody reads: a closed pipe or terminal."""
+    from downloader.progress import open_null
+
+    stream = sys.stderr if err else sys.stdout
+    try:
+        print(text, file=stream, flush=True)  # click.echo ends the process when a pipe is closed
+    except OSError:
+        # The interpreter's last flush would fail where this one did, and make the exit status 120.
+        setattr(sys, "stderr" if err else "stdout", open_null())

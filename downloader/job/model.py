@@ -30,6 +30,8 @@ class Source(Section):
     """Id or full name of one image asset."""
     bands: Annotated[tuple[Annotated[str, Field(min_length=1)], ...] | None, BeforeValidator(_names)] = None
     """Band ids in the order wanted; `all` takes the asset's."""
+    on_update: Literal["refuse", "keep", "refetch"] = "refuse"
+    """What to do with an image that changed in the catalogue since its pixels were stored."""
 
     @field_validator("bands")
     @classmethod

@@ -68,8 +68,8 @@ class Identity:
     """Whether pixels of an earlier `updateTime` are being replaced: objects that the ledger does not name hold such."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What the catalogue said of the image, as it stands in the attributes of the groups."""
-    job: Mapping[str, Any] = field(default_factory=dict)
-    """The sections of the job that say what the mosaic is, as written; for a mosaic that lost its job file."""
+    job: str = ""
+    """YAML of the job's sections that say what the mosaic is, as written; for a mosaic that lost its job file."""
 
     @classmethod
     def of(
@@ -78,7 +78,7 @@ class Identity:
         settings: MosaicSettings,
         service: str,
         known: Identity | None = None,
-        job: Mapping[str, Any] | None = None,
+        job: str = "",
     ) -> Identity:
         """The identity of a plan; `known` is that of the mosaic that exists, whose array names stay."""
         before = {layout.group.name: layout for layout in known.layouts} if known else {}
@@ -89,9 +89,7 @@ class Identity:
             names = array_names((band.id for band in group.bands), given)
             layouts.append(GroupLayout.make(group, names, settings))
         source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
-        return cls(
-            service, source, tuple(layouts), attributes=image_attributes(plan), job=dict(job) if job else {}
-        )
+        return cls(service, source, tuple(layouts), attributes=image_attributes(plan), job=job)
 
     def compare(self, new: Identity, where: str) -> Comparison:
         """What `new` is to this one.
@@ -161,7 +159,7 @@ class Identity:
         if self.refetching:
             document["refetching"] = True
         if self.job:
-            document["job"] = dict(self.job)
+            document["job"] = self.job
         return document
 
     def to_bytes(self) -> bytes:
@@ -233,7 +231,7 @@ class Identity:
                 tuple(map(str, document.get("kept", ()))),
                 document.get("refetching") is True,
                 dict(document.get("attributes", {})),
-                dict(document.get("job", {})),
+                str(document.get("job", "")),
             )
         except (ValueError, KeyError, TypeError, AttributeError, JobError) as error:
             raise RefusedError(

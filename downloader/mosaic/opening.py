@@ -6,18 +6,17 @@ Until all these questions are answered nothing is written; what exists and is so
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio.to_thread
 
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import NOT_WRITABLE, refused, trying
-from downloader.mosaic.hierarchy import OWN, ensure_hierarchy
+from downloader.mosaic.hierarchy import OWN, ROOT, ensure_hierarchy
 from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.ledger import LedgerWriter
 from downloader.mosaic.lock import FileLock
@@ -43,7 +42,7 @@ async def open_for_writing(
     *,
     service: str,
     job_text: str = "",
-    job: Mapping[str, Any] | None = None,
+    job: str = "",
     overwrite: bool = False,
     on_update: OnUpdate = "refuse",
 ) -> AsyncIterator[ZarrMosaic]:
@@ -55,7 +54,7 @@ async def open_for_writing(
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
         job_text: the job as its author wrote it, `${VAR}` and all.
-        job: the sections of it that say what the mosaic is; they stand in the Zarr attributes too.
+        job: YAML of the sections that say what the mosaic is; it stands in the Zarr attributes too.
         overwrite: delete a mosaic of ours that means something else, or the same; never anything else.
         on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
 
@@ -69,7 +68,7 @@ async def open_for_writing(
         StoppedError: the disk is full.
     """
     opening = _Opening(
-        Path(path).absolute(),
+        Path(path),
         plan,
         settings or MosaicSettings(),
         service,
@@ -118,7 +117,7 @@ class _Opening:
     settings: MosaicSettings
     service: str
     job_text: str
-    job: Mapping[str, Any] | None
+    job: str
     overwrite: bool
     on_update: OnUpdate
 
@@ -181,7 +180,8 @@ class _Opening:
                 store.put(key, [data])
             store.flush(key for key, _ in changed)
             coordinates.write(_AT_ONCE)
-            ensure_hierarchy(store, identity.layouts, identity.root_attributes())
+            broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)
+            ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
 
         coordinates = CoordinateWriter(store, identity.layouts)
         trying(store, "the mosaic's metadata", 1 << 20, create)

@@ -85,6 +85,7 @@ class ZarrMosaic:
         self._appending = threading.Lock()
         self._open: dict[ShardKey, _OpenShard] = {}
         self._held = 0
+        self._blank: dict[str, int] = {}
         cores = _cores()
         self._encoders = anyio.CapacityLimiter(cores)
         self._writers = anyio.CapacityLimiter(cores + 2)
@@ -114,6 +115,17 @@ class ZarrMosaic:
     def failed(self) -> list[ShardKey]:
         """Shards in which tiles are on record as failed."""
         return [key for state in self._states.values() for key in state.failed_shards()]
+
+    def blank_notices(self) -> Iterator[str]:
+        """A line for each group in which tiles came that hold nothing but nodata or zero; stored as they came."""
+        for name, bands in self._blank.items():
+            tiles = bands // len(self._layouts[name].group.bands)
+            if tiles:
+                where = f" of group {name}" if name else ""
+                yield (
+                    f"{tiles:,} tiles{where} came back all nodata or zero, and are stored so: outside of what the image"
+                    " covers that is right, elsewhere look at the image"
+                )
 
     def disk_bytes(self) -> int:
         """Bytes of the mosaic's objects, metadata and ledger included."""
@@ -184,6 +196,7 @@ class ZarrMosaic:
 
         Raises:
             StoppedError: the disk is full or does not work.
+            LockedError: the mosaic was taken away from this run; nothing is written.
         """
         await anyio.to_thread.run_sync(self._finish)
 
@@ -217,21 +230,27 @@ class ZarrMosaic:
         if any(view.dtype != chunk.dtype for view, chunk in zip(fields, chunks, strict=True)):
             raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {[c.dtype for c in chunks]}")
         encoded: list[tuple[int, int, bytes]] = []
+        blanks = 0
         # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
         for row, column in block:
             top, left = (row - block.row) * side, (column - block.column) * side
             slot = tiling.slot(block.slice, row, column)
+            blank = True
             for band, view, chunk in zip(request.bands, fields, chunks, strict=True):
                 part = view[top : top + side, left : left + side]
                 if part.shape != chunk.shape:
                     chunk.fill(layout.fills[band])
                 chunk[: part.shape[0], : part.shape[1]] = part
+                blank = blank and _is_blank(chunk[: part.shape[0], : part.shape[1]], layout.fills[band])
                 encoded.append((band, slot, layout.codec.encode(chunk)))
+            blanks += len(request.bands) * blank
         with self._guard:
             shard = self._shard(request.shard)
             for band, slot, data in encoded:
                 self._held += len(data) - len(shard.entries[band].get(slot, b""))
                 shard.entries[band][slot] = data
+            if blanks:
+                self._blank[group.name] = self._blank.get(group.name, 0) + blanks
 
     def _commit(self, key: ShardKey) -> None:
         with self._guard:
@@ -323,6 +342,7 @@ class ZarrMosaic:
 
     def _finish(self) -> None:
         self._coordinates.result()
+        self._lock.check()
         for name, layout in self._layouts.items():
             state = self._states[name]
             needed = state.group.tiling.tiles
@@ -344,6 +364,7 @@ class ZarrMosaic:
 
     def _write_coordinates(self, coordinates: CoordinateWriter) -> None:
         while not self._closing.is_set():
+            self._lock.check()
             if trying(self.store, "the coordinates x and y", 1 << 20, partial(coordinates.write, 8)):
                 return
 
@@ -353,6 +374,14 @@ class ZarrMosaic:
         if shard is None:
             shard = self._open[key] = _OpenShard([{} for _ in self._layouts[key.group].group.bands])
         return shard
+
+
+def _is_blank(pixels: NDArray[np.generic], fill: np.generic) -> bool:
+    """Whether all pixels are the band's nodata value, or all are zero; as a rule the first pixel tells."""
+    first = pixels[0, 0]
+    if first != first:
+        return bool(fill != fill and np.isnan(pixels).all())
+    return bool((first == fill or first == 0) and (pixels == first).all())
 
 
 def _cores() -> int:

@@ -1,0 +1,70 @@
+"""The job that a mosaic keeps: written into it when it is made, read back to repair it or to compare it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.job.document import dump, parse
+
+__all__ = ["freeze", "meaning", "thaw"]
+
+_BASE: Final = re.compile(r"# Relative paths start from (?P<base>.+), seen from the mosaic\.\n")
+_SECTIONS: Final[tuple[str, ...]] = ("source", "region", "grid", "mosaic")
+"""What says what a mosaic is; the other sections say who fetches it, and how fast."""
+
+
+def freeze(job: Job) -> str:
+    """The job as its author wrote it, with a first line that says where its relative paths start from.
+
+    That folder is told as seen from the mosaic, so that both may be moved together.
+    """
+    base = os.path.relpath(job.resolve(""), job.mosaic_path)
+    return f"# Relative paths start from {base}, seen from the mosaic.\n{job.dump()}"
+
+
+def meaning(job: Job) -> str:
+    """The sections of the job that say what the mosaic is, without its path: no secret, and nothing of the machine."""
+    values = parse(job.dump(), "job").values
+    kept = {name: values[name] for name in _SECTIONS if name in values}
+    kept["mosaic"] = {key: value for key, value in kept["mosaic"].items() if key != "path"} | {"path": "."}
+    return dump(kept)
+
+
+def thaw(mosaic: Path, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
+    """The job of an existing mosaic.
+
+    Args:
+        mosaic: its folder.
+        stated: what `meaning` said when it was made, for one that lost its job file.
+        service: whose pixels it holds.
+        overrides: `key.path=value` texts, as `--set` takes them.
+
+    Raises:
+        JobError: there is none, or it cannot be read any more.
+    """
+    file = mosaic / ".downloader" / "job.yaml"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    base, name = Path(), str(file)
+    if text.strip():
+        found = _BASE.match(text)
+        base = Path(os.path.normpath(mosaic.absolute() / found["base"])) if found else base
+    elif stated:
+        text, name = stated, f"{mosaic}: the job in its attributes"
+        if service.startswith("emulator") and not any(o.startswith("service.endpoint=") for o in overrides):
+            overrides = [*overrides, "service.endpoint=emulator"]
+    else:
+        raise JobError(
+            f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job with --job FILE"
+        )
+    path = json.dumps(str(mosaic.absolute()))
+    return Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])

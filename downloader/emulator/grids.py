@@ -136,7 +136,11 @@ def _lines(geometry: Mapping[str, Any]) -> Iterator[list[list[float]]]:
         for part in geometry.get("geometries", geometry.get("features", [])):
             yield from _lines(part)
         return
-    yield from _sequences(geometry.get("coordinates"))
+    lines = _sequences(geometry.get("coordinates"))
+    if geometry.get("type") == "MultiPoint":
+        yield from ([point] for line in lines for point in line)
+    else:
+        yield from lines
 
 
 def _sequences(coordinates: object) -> Iterator[list[list[float]]]:

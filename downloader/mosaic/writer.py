@@ -320,6 +320,8 @@ class ZarrMosaic:
             return None
 
     def _append(self, line: Entry) -> None:
+        # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
+        self._lock.check()
         with self._appending:
             self._ledger.append(line)
 

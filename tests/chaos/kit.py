@@ -164,13 +164,13 @@ class Lab:
         assert run.status == status, run
         return run
 
-    def heal(self) -> Run:
+    def heal(self, side: int = SIDE, bands: Sequence[str] = TWO) -> Run:
         """Switch all faults off and run again: it must complete, with the right pixels."""
         self.faults(
             latency_ms=0, quota_concurrency=40, quota_per_minute=0, compute_s_per_day=None, restricted=False
         )
         run = self.run()
-        self.right()
+        self.right(side=side, bands=bands)
         return run
 
     def kill_at(self, lines: int, process: subprocess.Popen, number: int = signal.SIGKILL) -> None:
@@ -178,6 +178,16 @@ class Lab:
         before = harness.ledger_lines(self.mosaic)
         harness.wait_until(lambda: harness.ledger_lines(self.mosaic) >= before + lines, process)
         process.send_signal(number)
+
+    def pause(self, lines: int, process: subprocess.Popen) -> None:
+        """SIGSTOP between two commits, once the ledger has so many lines; returns when the process stands still.
+
+        The emulator's latency must leave a quiet moment between the answers.
+        """
+        harness.wait_until(lambda: harness.ledger_lines(self.mosaic) >= lines, process)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
     # Afterwards.
 

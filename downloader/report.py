@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -109,28 +109,36 @@ class Report:
 
     def to_json(self) -> str:
         """One JSON document."""
-        return json.dumps(asdict(self) | {"tiles_missing": self.tiles_missing}, indent=2, sort_keys=True)
+        # Not `asdict` of all: it copies mappings by their own type, which a Counter does not survive.
+        document: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        document |= {
+            "retries": dict(self.retries),
+            "failed": [asdict(tile) for tile in self.failed],
+            "tiles_missing": self.tiles_missing,
+        }
+        return json.dumps(document, indent=2, sort_keys=True)
 
     def summary(self) -> str:
         """The report as text, a few lines."""
-        rate = self.wire_bytes / 1e6 / self.seconds if self.seconds else 0.0
+        seconds = self.seconds or float("inf")
         lines = [
-            f"{self.state}: {self.tiles_stored:,} of {self.tiles:,} tiles in {self.mosaic}"
+            f"{self.state}: {self.tiles_stored:,} of {self.tiles:,} tiles"
             + (f", {self.tiles_failed:,} failed" if self.tiles_failed else "")
-            + (f", {self.tiles_missing:,} missing" if self.tiles_missing else ""),
+            + (f", {self.tiles_missing:,} missing" if self.tiles_missing else "")
+            + f" in {self.mosaic}",
         ]
         if self.message:
             lines.append(self.message)
         lines.append(
-            f"this run: {self.requests:,} requests, {self.wire_bytes / 1e6:,.1f} MB in {self.seconds:,.1f} s "
-            f"({rate:,.1f} MB/s, {self.requests / self.seconds if self.seconds else 0:,.1f} requests/s), "
-            f"peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB, {self.disk_bytes / 1e6:,.1f} MB on disk"
+            f"this run: {self.requests:,} requests, {_size(self.wire_bytes)} in {self.seconds:,.1f} s "
+            f"({self.wire_bytes / 1e6 / seconds:,.1f} MB/s, {self.requests / seconds:,.1f} requests/s)"
+        )
+        lines.append(
+            f"{_size(self.disk_bytes)} on disk, peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
         )
         if self.retries:
-            lines.append(
-                "retries: "
-                + ", ".join(f"{count:,} × {cause}" for cause, count in sorted(self.retries.items()))
-            )
+            most_first = sorted(self.retries.items(), key=lambda item: (-item[1], item[0]))
+            lines.append("retries: " + ", ".join(f"{count:,} × {cause}" for cause, count in most_first))
         if self.splits:
             lines.append(f"splits: {self.splits:,}")
         lines.extend(
@@ -149,3 +157,7 @@ class Report:
         """A line of Python that opens the mosaic."""
         opened = "open_datatree" if len(self.groups) > 1 else "open_dataset"
         return f'xarray.{opened}({self.mosaic!r}, engine="zarr", decode_coords="all")'
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:,.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.1f} MB"

@@ -1,0 +1,306 @@
+"""Watching a run: right counts, readable at any width, and no display that ends a job."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from downloader.crs import Crs
+from downloader.errors import Action, FetchProblem
+from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.image import Band
+from downloader.outcome import Failed, Split, Stored
+from downloader.planning import Estimate, Group, Request, ShardKey, Tiling
+from downloader.progress import (
+    BarProgress,
+    Fanout,
+    LineProgress,
+    Silent,
+    Tally,
+    forgiving,
+    summary,
+    terminal_progress,
+)
+from downloader.progress import tally as tally_module
+
+PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")
+ESTIMATE = Estimate(1, 1, 64, 115_600, 4_000, 964_000_000, 964_000_000, 60.0)
+LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 9000, 9000)
+
+
+def requests(bands: int = 1) -> list[Request]:
+    """The requests of a group of 4 tiles."""
+    columns = tuple(Band(f"B{n}", np.dtype("<f8"), LATTICE) for n in range(bands))
+    group = Group("", LATTICE, Window(0, 0, 512, 512), columns, Tiling(512, 512, shard=2), (1, 1))
+    return list(group.requests(ShardKey("", 0, 0, 0)))
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+class Broken(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    def flush(self) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+# Counting --------------------------------------------------------------------------------------------------
+
+
+def test_a_tally_counts_everything() -> None:
+    tally = Tally()
+    tally.start(ESTIMATE, 100)
+    one, two, three, four = requests()
+    tally.outcome(Stored(one, 1000, 0.5, attempts=3))
+    tally.retried(one, PROBLEM, 1)
+    tally.retried(one, PROBLEM, 2)
+    tally.outcome(Failed(two, PROBLEM, attempts=2))
+    tally.outcome(Split(three, PROBLEM, (), attempts=1))
+    tally.outcome(Stored(four, 500, 0.5))
+    tally.notice("pausing")
+    tally.flow(7, 40)
+    assert (tally.tiles_total, tally.tiles_before, tally.tiles_stored, tally.tiles_failed) == (
+        115_600,
+        100,
+        2,
+        1,
+    )
+    assert (tally.requests, tally.splits, tally.wire_bytes) == (7, 1, 1500)
+    assert tally.retries == {"reset": 2}
+    assert (tally.notices, tally.in_flight, tally.ceiling) == (["pausing"], 7, 40)
+    assert tally.tiles_now == 103
+
+
+@pytest.mark.parametrize("bands", [1, 100, 250])
+def test_tiles_whose_bands_come_apart_are_not_counted_twice(bands: int) -> None:
+    """100 float64 bands come in two requests a tile: half of the requests are half of the tiles."""
+    tally = Tally()
+    tally.start(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0)
+    parts = requests(bands)
+    assert len(parts) == 4 * -(-bands // 85)
+    for request in parts:
+        tally.outcome(Stored(request, 1, 0.1))
+    assert tally.tiles_stored == pytest.approx(4)
+    assert tally.tiles_now == 4
+    halfway = Tally()
+    halfway.start(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0)
+    for request in parts[: len(parts) // 2]:
+        halfway.outcome(Stored(request, 1, 0.1))
+    assert halfway.tiles_stored == pytest.approx(2)
+
+
+def test_a_tally_never_passes_its_total() -> None:
+    tally = Tally()
+    tally.start(Estimate(1, 1, 1, 4, 4, 1, 1, 1.0), 3)
+    for request in requests():
+        tally.outcome(Stored(request, 1, 0.1))
+    assert tally.tiles_now == 4
+
+
+def test_everyone_is_told_everything() -> None:
+    first, second = Tally(), Tally()
+    request = requests()[0]
+    with Fanout(first, second) as all_of_them:
+        all_of_them.start(ESTIMATE, 5)
+        all_of_them.outcome(Stored(request, 10, 0.1))
+        all_of_them.retried(request, PROBLEM, 1)
+        all_of_them.notice("x")
+        all_of_them.flow(1, 2)
+    for tally in (first, second):
+        assert (
+            tally.tiles_before,
+            tally.wire_bytes,
+            tally.retries.total(),
+            tally.notices,
+            tally.ceiling,
+        ) == (5, 10, 1, ["x"], 2)
+
+
+# Text ------------------------------------------------------------------------------------------------------
+
+
+def busy_tally(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Tally:
+    now = 1000.0
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now)
+    tally = Tally()
+    tally.start(ESTIMATE, 1_024)
+    tally.tiles_stored, tally.tiles_failed, tally.wire_bytes = 24_000, 3, 12_010_000_000
+    tally.retries["429 concurrency"] = 12
+    tally.flow(38, 40)
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now + seconds)
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [
+        (5, "about 19 s left"),
+        (100, "about 6 min left"),
+        (3600, "about 3.8 h left"),
+        (10**5, "about 4.4 days left"),
+    ],
+)
+def test_a_summary_is_one_short_line(monkeypatch: pytest.MonkeyPatch, seconds: float, left: str) -> None:
+    text = summary(busy_tally(monkeypatch, seconds))
+    assert text.startswith("25,027/115,600 tiles, ")
+    assert ", 38/40 at once, 12 retries, 3 failed, " in text
+    assert text.endswith(left)
+    assert len(text) <= 90
+
+
+def test_the_summary_of_nothing_yet_has_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally = Tally()
+    tally.start(ESTIMATE, 0)
+    assert summary(tally) == "0/115,600 tiles, 0.0 MB/s, 0/0 at once"
+
+
+def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    with LineProgress(out, every_s=10) as lines:
+        lines.start(ESTIMATE, 0)
+        for _ in range(25):
+            now[0] += 1
+            lines.outcome(Stored(requests()[0], 1_000_000, 0.1))
+        lines.notice("the service asks for a pause")
+    assert [line.split(" ")[0] for line in out.getvalue().splitlines()] == ["10/115,600", "20/115,600", "the"]
+    assert "\x1b" not in out.getvalue()
+    assert "\r" not in out.getvalue()
+
+
+def test_lines_come_also_while_everything_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage brings retries and no outcomes; silence would look like a hang."""
+    now = [0.0]
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    lines = LineProgress(out, every_s=10)
+    lines.start(ESTIMATE, 0)
+    for attempt in range(30):
+        now[0] += 1
+        lines.retried(requests()[0], PROBLEM, attempt)
+    assert len(out.getvalue().splitlines()) == 3
+    assert "30 retries" in out.getvalue()
+
+
+# Terminals -------------------------------------------------------------------------------------------------
+
+
+def bar_text(width: int, monkeypatch: pytest.MonkeyPatch, color: str | None = None) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width, legacy_windows=False, color_system=color)  # type: ignore[arg-type]
+    with BarProgress(console) as bar:
+        bar.start(ESTIMATE, 100)
+        for _ in range(3):
+            bar.outcome(Stored(requests()[0], 1_000_000, 0.1))
+        bar.retried(requests()[0], PROBLEM, 1)
+        bar.flow(38, 40)
+        bar.notice("a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60)
+        bar._bar.refresh()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [10, 20, 43, 44, 60, 71, 72, 80, 200])
+def test_the_bar_stays_on_one_line(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    drawn = [
+        line
+        for line in re.split(r"[\r\n]", plain(bar_text(width, monkeypatch)))
+        if "/115,6" in line or "tiles" in line
+    ]
+    assert drawn
+    assert all(len(line) <= width for line in drawn)
+    if width >= 20:
+        assert "103/115,600 tiles" in drawn[-1]
+    assert ("MB/s" in drawn[-1]) is (width >= 44)
+    assert ("at once" in drawn[-1]) is (width >= 72)
+
+
+def test_a_bar_shows_notices_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No markup is read into them, and no path is broken in two."""
+    assert "a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60 in plain(
+        bar_text(40, monkeypatch)
+    )
+
+
+def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    colored = r"\x1b\[[0-9;]*3[0-9]"
+    assert re.search(colored, bar_text(80, monkeypatch, "standard"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(colored, bar_text(80, monkeypatch, "standard"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_shows_progress_depends_on_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(terminal_progress(Terminal()), BarProgress)
+    assert isinstance(terminal_progress(io.StringIO()), LineProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(terminal_progress(Terminal()), LineProgress)
+    closed = io.StringIO()
+    closed.close()
+    assert isinstance(terminal_progress(closed), LineProgress)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert type(terminal_progress()) is Silent
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch, tty: bool) -> None:
+    """Fault 47: closed while the run goes on; also within the bar's own refreshing thread."""
+    monkeypatch.setenv("TERM", "xterm")
+    out = Broken()
+    monkeypatch.setattr(out, "isatty", lambda: tty)
+    watcher = terminal_progress(out)
+    with watcher:
+        watcher.start(ESTIMATE, 0)
+        watcher.outcome(Stored(requests()[0], 1, 0.1))
+        watcher.notice("still here")
+        if isinstance(watcher, BarProgress):
+            watcher._bar.refresh()
+
+
+def test_a_reader_that_went_away_ends_nothing() -> None:
+    """A real pipe: `downloader run … 2>&1 | head`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        lines = LineProgress(out, every_s=0)
+        lines.start(ESTIMATE, 0)
+        for _ in range(3):
+            lines.notice("x" * 100_000)
+        # What is left in the buffer would be written once more when the stream is closed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def test_a_closed_stream_ends_nothing(tmp_path: Path) -> None:
+    out = (tmp_path / "log").open("w")
+    lines = LineProgress(out)
+    out.close()
+    lines.notice("x")
+
+
+def test_letters_the_stream_lacks_are_replaced() -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding="ascii")
+    print("10 × 10 tiles…", file=forgiving(out), flush=True)
+    assert raw.getvalue().strip() == b"10 ? 10 tiles?"
+
+
+def test_forgiving_twice_is_forgiving_once() -> None:
+    out = forgiving(io.StringIO())
+    assert forgiving(out) is out

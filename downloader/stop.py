@@ -68,11 +68,16 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask to stop while the block runs. On the main thread's event loop only."""
+    """SIGINT, SIGTERM and SIGHUP ask to stop while the block runs. On the main thread's event loop only.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
     import asyncio
 
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, stop.ask, f"{number.name} received", int(number))
     try:

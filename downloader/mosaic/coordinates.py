@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from downloader.mosaic.georeferencing import centres
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.store import Store
 
-__all__ = ["CoordinateWriter", "chunk_length"]
+__all__ = ["CoordinateWriter", "chunk_length", "coordinate_chunks"]
 
 _CHUNK: Final = 65_536
 _DONE: Final = ".downloader/coordinates"
@@ -21,6 +22,38 @@ _DONE: Final = ".downloader/coordinates"
 def chunk_length(length: int) -> int:
     """Values in one chunk of an axis of `length` pixels."""
     return min(length, _CHUNK)
+
+
+def coordinate_chunks(
+    layout: GroupLayout, known: Callable[[str], frozenset[str]] = lambda _: frozenset()
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """(key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared.
+
+    Args:
+        layout: the group.
+        known: folder of an axis → keys that are not wanted.
+    """
+    grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
+    if grid.transform.is_sheared:
+        return
+    t = lattice.transform
+    axes = (
+        ("y", t.scale_y, t.translate_y, window.row, grid.height),
+        ("x", t.scale_x, t.translate_x, window.column, grid.width),
+    )
+    for axis, scale, translate, first, length in axes:
+        folder = f"{layout.prefix}{axis}/c"
+        there = known(folder)
+        step = chunk_length(length)
+        for number in range(-(-length // step)):
+            key = f"{folder}/{number}"
+            if key in there:
+                continue
+            begin = number * step
+            chunk = np.full(step, np.nan, "<f8")
+            count = min(step, length - begin)
+            chunk[:count] = centres(scale, translate, first + begin, count)
+            yield key, chunk
 
 
 class CoordinateWriter:
@@ -47,25 +80,9 @@ class CoordinateWriter:
         return done
 
     def _missing(self, layouts: tuple[GroupLayout, ...]) -> Iterator[tuple[str, bytes]]:
+        def known(folder: str) -> frozenset[str]:
+            return frozenset(key for key, size in self._store.list(folder) if size and self._marked)
+
         for layout in layouts:
-            grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
-            if grid.transform.is_sheared:
-                continue
-            t = lattice.transform
-            axes = (
-                ("y", t.scale_y, t.translate_y, window.row, grid.height),
-                ("x", t.scale_x, t.translate_x, window.column, grid.width),
-            )
-            for axis, scale, translate, first, length in axes:
-                folder = f"{layout.prefix}{axis}/c"
-                there = {key for key, size in self._store.list(folder) if size} if self._marked else set()
-                step = chunk_length(length)
-                for number in range(-(-length // step)):
-                    key = f"{folder}/{number}"
-                    if key in there:
-                        continue
-                    begin = number * step
-                    chunk = np.full(step, np.nan, "<f8")
-                    count = min(step, length - begin)
-                    chunk[:count] = centres(scale, translate, first + begin, count)
-                    yield key, layout.codec.encode(chunk)
+            for key, chunk in coordinate_chunks(layout, known):
+                yield key, layout.codec.encode(chunk)

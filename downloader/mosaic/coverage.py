@@ -11,20 +11,20 @@ from downloader.mosaic.layout import COVERAGE_CHUNK, Coverage, GroupLayout
 from downloader.mosaic.state import GroupState, bits
 from downloader.mosaic.store import Store
 
-__all__ = ["write_coverage"]
+__all__ = ["coverage_chunks", "write_coverage"]
 
 
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
     """Write the group's `coverage` chunk by chunk. Raises OSError."""
     written = []
-    for place, cells in _chunks(layout, state):
-        key = f"{layout.prefix}coverage/c/{place}"
+    for key, cells in coverage_chunks(layout, state):
         store.put(key, [layout.codec.encode(cells)])
         written.append(key)
     store.flush(written)
 
 
-def _chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """(key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
     tiling = layout.group.tiling
     # The chunk's sides are those of the array's metadata: whole shards, and no larger than the group.
     rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows)
@@ -38,7 +38,8 @@ def _chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArr
                     if slice_ >= tiling.slices:
                         break
                     place = f"{top // rows}/{left // columns}"
-                    yield (f"{slice_}/{place}" if layout.leading else place), block[depth]
+                    place = f"{slice_}/{place}" if layout.leading else place
+                    yield f"{layout.prefix}coverage/c/{place}", block[depth]
 
 
 def _block(

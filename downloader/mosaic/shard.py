@@ -105,7 +105,9 @@ def join(entries: Mapping[int, Buffer], slots: int) -> list[Buffer]:
     return buffers
 
 
-def merge(old: Buffer | None, entries: Mapping[int, Buffer], slots: int, codec: ChunkCodec) -> Merged:
+def merge(
+    old: Buffer | None, entries: Mapping[int, Buffer], slots: int, codec: ChunkCodec, drop: int = 0
+) -> Merged:
     """`entries` added to what an object holds, without decoding; new ones replace old ones.
 
     Args:
@@ -113,6 +115,7 @@ def merge(old: Buffer | None, entries: Mapping[int, Buffer], slots: int, codec: 
         entries: slot → encoded chunk.
         slots: entries of the index.
         codec: tells whether a chunk's checksum is right.
+        drop: bits of the slots whose old entries are not kept.
 
     An old object that is no whole shard keeps nothing; an old entry whose checksum is wrong is dropped.
     """
@@ -126,7 +129,7 @@ def merge(old: Buffer | None, entries: Mapping[int, Buffer], slots: int, codec: 
             index = ShardIndex(np.full((slots, 2), _ABSENT, "<u8"))
         for slot in range(slots):
             span = index.span(slot)
-            if span is None or slot in entries:
+            if span is None or slot in entries or drop >> slot & 1:
                 continue
             chunk = data[span[0] : span[1]]
             if codec.intact(chunk):

@@ -20,7 +20,7 @@ from downloader.grid import PixelGrid, Window, around
 if TYPE_CHECKING:
     import pyproj
 
-__all__ = ["BoundingBox", "cover_box", "cover_window"]
+__all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window"]
 
 _SAMPLES: Final = 129
 """Points along an edge that goes from one CRS to another: edges bend."""
@@ -108,6 +108,24 @@ def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
         )
     first = hits[0]
     return Window.between(first.column, first.row, max(hit.column_end for hit in hits), first.row_end)
+
+
+def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox) -> Window:
+    """The pixels of an endless lattice that `box` overlaps by more than a millionth of a pixel.
+
+    Args:
+        lattice: CRS and transform; its size does not matter.
+        box: in any CRS.
+
+    Raises:
+        JobError: the box comes apart in the lattice's CRS.
+    """
+    points = (
+        box.corners
+        if box.crs == lattice.crs
+        else _project(lattice, box.corners, box.crs, f"region.bbox: {box}")
+    )
+    return _around(lattice, points, 0)
 
 
 def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:

@@ -6,7 +6,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from downloader.nodata import nodata_values
 from downloader.planning import Plan, make_plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
-from downloader.seams import Clock, Progress
+from downloader.seams import Clock, Mosaic, Progress
 from downloader.selection import Chosen, Selection
 from downloader.stop import Stop
 
@@ -36,8 +36,19 @@ if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.earthengine.client import EarthEngine
     from downloader.mosaic.writer import ZarrMosaic
+    from downloader.worker import Parts, Share
 
-__all__ = ["Connection", "Credentials", "connect", "run", "settle"]
+__all__ = [
+    "Connection",
+    "Credentials",
+    "connect",
+    "engine",
+    "mosaic_settings",
+    "pixel_memory",
+    "prepare",
+    "run",
+    "settle",
+]
 
 Credentials = Any
 """A google-auth credentials object."""
@@ -86,7 +97,7 @@ async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -
 
     async with connect(job, credentials) as connection:
         with stop.cancels():
-            image = await connection.catalogue.image(job.source.asset)
+            image = await connection.catalogue.image(job.source.asset or "")
         return make_plan(job, image, existing_sides(job.mosaic_path))
 
 
@@ -117,27 +128,20 @@ async def run(
     Raises:
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
-    from downloader.earthengine import RestPixelSource
-    from downloader.earthengine import settle as ask_canaries
     from downloader.mosaic.opening import existing_sides, open_for_writing
 
     async with connect(job, credentials) as connection:
         tally = Tally()
         watchers = Fanout(tally, progress)
-        source = RestPixelSource(connection.client)
         with stop.cancels():
-            image = await connection.catalogue.image(job.source.asset)
             sides = None if overwrite else existing_sides(job.mosaic_path)
-            plan = make_plan(job, image, sides)
-            settled = await ask_canaries(source, plan)
-            if settled.image is not image:
-                plan = make_plan(job, settled.image, sides)
-        share_memory = _memory(job, plan)
+            plan, notices = await prepare(job, connection, sides)
+        memory = pixel_memory(job, plan)
         on_update = "keep" if "updates" in accept else job.source.on_update
         async with open_for_writing(
             job.mosaic_path,
             plan,
-            _mosaic_settings(job, plan),
+            mosaic_settings(job, plan),
             service=connection.client.service_identity,
             job_text=freeze(job),
             job=meaning(job),
@@ -146,11 +150,9 @@ async def run(
         ) as mosaic:
             chosen = None if only is None else Selection(mosaic, only)
             with watchers:
-                for notice in (*connection.client.warnings, *settled.notices, *mosaic.notices):
+                for notice in (*connection.client.warnings, *notices, *mosaic.notices):
                     watchers.notice(notice)
-                error = await _work(
-                    job, plan, share_memory, mosaic, chosen, connection, source, watchers, stop
-                )
+                error = await _work(job, plan, memory, mosaic, chosen, connection, watchers, stop)
                 for notice in mosaic.blank_notices():
                     watchers.notice(notice)
                 if (
@@ -159,7 +161,8 @@ async def run(
                     and (error is None or isinstance(error, IncompleteError))
                 ):
                     error = (
-                        await look_again(connection.catalogue, image, mosaic, on_update, watchers) or error
+                        await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
+                        or error
                     )
             report = _report(job, plan, mosaic, tally, connection, error)
     if error is not None:
@@ -175,15 +178,54 @@ async def _work(
     mosaic: ZarrMosaic,
     chosen: Selection | None,
     connection: Connection,
-    source: Any,  # noqa: ANN401  # a PixelSource; named here would import the client's room at start-up
     watchers: Fanout,
     stop: Stop,
 ) -> DownloadError | None:
     from downloader.executors.local import order
+    from downloader.worker import work
+
+    share, parts = engine(job, plan, memory, chosen or mosaic, connection, watchers, stop)
+    shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
+    watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
+    error: DownloadError | None = None
+    try:
+        await work(share, parts, shards)
+    except DownloadError as ended:
+        error = ended
+    finally:
+        with anyio.CancelScope(shield=True):
+            await mosaic.finish()
+    return error or (None if chosen and chosen.is_done() else _ending(plan, mosaic, stop))
+
+
+async def prepare(
+    job: Job, connection: Connection, sides: Mapping[str, int] | None
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of a job, settled by canaries, and what they had to say; `sides` as `make_plan` takes them."""
+    from downloader.earthengine import RestPixelSource
+    from downloader.earthengine import settle as ask_canaries
+
+    image = await connection.catalogue.image(job.source.asset or "")
+    plan = make_plan(job, image, sides)
+    settled = await ask_canaries(RestPixelSource(connection.client), plan)
+    return (plan if settled.image is image else make_plan(job, settled.image, sides)), settled.notices
+
+
+def engine(
+    job: Job,
+    plan: Plan,
+    memory: int,
+    sink: Mosaic,
+    connection: Connection,
+    watchers: Fanout,
+    stop: Stop,
+) -> tuple[Share, Parts]:
+    """What a worker needs to fetch tiles of `plan` into `sink`, within the job's limits."""
+    from downloader.earthengine import RestPixelSource
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy
-    from downloader.worker import Parts, Share, work
+    from downloader.worker import Parts, Share
 
     clock: Clock = MonotonicClock()
     rng = random.Random()  # noqa: S311  # jitter, not a secret
@@ -207,18 +249,8 @@ async def _work(
         max_bytes=limits.max_bytes,
         max_time_s=limits.max_time,
     )
-    parts = Parts(source, chosen or mosaic, limiter, clock, rng, watchers, RetryBudget(), stop)
-    shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
-    watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
-    error: DownloadError | None = None
-    try:
-        await work(share, parts, shards)
-    except DownloadError as ended:
-        error = ended
-    finally:
-        with anyio.CancelScope(shield=True):
-            await mosaic.finish()
-    return error or (None if chosen and chosen.is_done() else _ending(plan, mosaic, stop))
+    source = RestPixelSource(connection.client)
+    return share, Parts(source, sink, limiter, clock, rng, watchers, RetryBudget(), stop)
 
 
 def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
@@ -316,7 +348,8 @@ def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> An
     return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
 
 
-def _mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
+def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
+    """How the job wants its pixels stored: a `MosaicSettings`."""
     from downloader.mosaic.settings import MosaicSettings
 
     return MosaicSettings(
@@ -327,7 +360,7 @@ def _mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSett
     )
 
 
-def _memory(job: Job, plan: Plan) -> int:
+def pixel_memory(job: Job, plan: Plan) -> int:
     """Bytes of the memory limit left for pixels. Raises JobError where a shard and a request do not fit."""
     have = job.limits.memory - current_memory() - _HEADROOM
     need = 0

@@ -7,16 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError, model_validator
 
 from downloader.errors import JobError
 from downloader.job.document import Document, dump, expand, override, parse, plain
+from downloader.job.grid import Grid
 from downloader.job.messages import explain
-from downloader.job.model import Grid, Mosaic, Region, Source
+from downloader.job.mosaic import Mosaic
+from downloader.job.region import Region
 from downloader.job.section import Section
 from downloader.job.settings import Auth, Limits, RequestSettings, Service
+from downloader.job.source import Source
 
 __all__ = ["Job"]
+
+_ARTICLES = {
+    "images": "several",
+    "collection": "a collection",
+    "expression": "an expression",
+    "composite": "a composite",
+}
 
 
 class Job(Section):
@@ -34,6 +44,19 @@ class Job(Section):
     auth: Auth = Auth()
     request: RequestSettings = RequestSettings()
     limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _a_region_for_many(self) -> Self:
+        if self.source.kind == "asset":
+            return self
+        if self.region.window is not None:
+            raise ValueError(
+                f"region.window: counts in the pixels of one image, and source names {_ARTICLES[self.source.kind]}; give "
+                "region.bbox"
+            )
+        if self.region.bbox is None:
+            raise ValueError(f"region: is needed with source.{self.source.kind}; give region.bbox")
+        return self
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
     _base: Path = PrivateAttr(default_factory=Path)

@@ -72,8 +72,8 @@ class GroupState:
 
     def missing(self, key: ShardKey) -> dict[int, int]:
         """Band index → bits of the tiles not stored; empty for a shard that is done."""
-        full = self.group.wanted_mask(key)
-        lacks = {band: full & ~mask for band, mask in enumerate(self.stored(self.index(key)))}
+        stored = self.stored(self.index(key))
+        lacks = {band: mask & ~stored[band] for band, mask in self.group.wanted(key).items()}
         return {band: mask for band, mask in lacks.items() if mask}
 
     def update(
@@ -103,11 +103,17 @@ class GroupState:
             self._failed += self.failed_mask(index).bit_count()
 
     def complete(self, index: int) -> int:
-        """Bits of the tiles of which all bands are stored."""
-        together = -1
-        for mask in self.stored(index):
-            together &= mask
-        return together & self._wanted(index)
+        """Bits of the tiles of which all bands are stored, as far as their slice's images have them."""
+        key = ShardKey(self.group.name, *self.group.tiling.shard_at(index))
+        together, stored = self.group.wanted_mask(key), self.stored(index)
+        if not self.group.absent:
+            for mask in stored:
+                together &= mask
+            return together
+        lacks = 0
+        for band, mask in self.group.wanted(key).items():
+            lacks |= mask & ~stored[band]
+        return together & ~lacks
 
     def failed_mask(self, index: int) -> int:
         """Bits of the tiles of which a band failed and is still not stored."""

@@ -4,7 +4,7 @@ from downloader.planning.group import Group
 from downloader.planning.keys import ShardKey, TileBlock, TileKey
 from downloader.planning.packing import ServiceModel
 from downloader.planning.plan import Estimate, Plan
-from downloader.planning.planner import make_plan
+from downloader.planning.planner import make_plan, make_series_plan
 from downloader.planning.pyramid import Reading, readings
 from downloader.planning.request import BandType, PixelRequest, Request
 from downloader.planning.slices import Axis, Slice, TileRegion
@@ -28,5 +28,6 @@ __all__ = [
     "TileRegion",
     "Tiling",
     "make_plan",
+    "make_series_plan",
     "readings",
 ]

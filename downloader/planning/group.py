@@ -10,7 +10,7 @@ from downloader.image import Band
 from downloader.planning.keys import ShardKey, TileBlock
 from downloader.planning.limits import MAX_REQUEST_BANDS, MAX_REQUEST_BYTES, counted_bytes
 from downloader.planning.request import Request, blocks
-from downloader.planning.slices import TileRegion
+from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
 
 __all__ = ["Group"]
@@ -38,6 +38,10 @@ class Group:
     slice covers all. What lies outside is not asked for."""
     lattices: tuple[PixelGrid, ...] = ()
     """By slice, the grid of a sample; empty where all slices lie on one lattice."""
+    axis: Axis = ""
+    """The arrays' leading axis."""
+    absent: tuple[frozenset[int], ...] = ()
+    """By slice, indices of the bands that its images lack; empty where none lacks any."""
 
     @property
     def grid(self) -> PixelGrid:
@@ -78,6 +82,22 @@ class Group:
             mask &= covered
         return mask
 
+    def wanted(self, key: ShardKey) -> dict[int, int]:
+        """Band index → bits of the tiles of a shard that are fetched; bands of which none are stay out."""
+        mask = self.wanted_mask(key)
+        if not mask:
+            return {}
+        bands = range(len(self.bands))
+        if not self.absent:
+            return dict.fromkeys(bands, mask)
+        masks = dict.fromkeys(bands, 0)
+        for slice_ in self.tiling.slices_of(key.slice):
+            part = mask & self.tiling.slice_mask(slice_)
+            for band in bands:
+                if band not in self.absent[slice_]:
+                    masks[band] |= part
+        return {band: bits for band, bits in masks.items() if bits}
+
     @property
     def wants_all(self) -> bool:
         """Whether every tile is fetched."""
@@ -100,12 +120,12 @@ class Group:
             key: the shard.
             missing: band index → bits of the tiles it misses; None for a shard of which nothing is stored.
         """
-        full = self.wanted_mask(key)
-        wanted = dict.fromkeys(range(len(self.bands)), full) if missing is None else missing
+        wanted = self.wanted(key)
         by_mask: dict[int, list[int]] = {}
         for band in sorted(wanted):
-            if wanted[band] & full:
-                by_mask.setdefault(wanted[band] & full, []).append(band)
+            mask = wanted[band] if missing is None else wanted[band] & missing.get(band, 0)
+            if mask:
+                by_mask.setdefault(mask, []).append(band)
         for mask, bands in by_mask.items():
             runs = self.band_runs(tuple(bands))
             for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):

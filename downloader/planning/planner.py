@@ -16,15 +16,16 @@ from downloader.planning.group import Group
 from downloader.planning.limits import counted_bytes
 from downloader.planning.packing import ServiceModel, pack
 from downloader.planning.plan import Plan
+from downloader.planning.series import Series
 from downloader.planning.tiling import TILE, Tiling, shard_tiles
-from downloader.region import cover_box, cover_window
+from downloader.region import cover_box, cover_box_anywhere, cover_window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from downloader.job import Job
 
-__all__ = ["make_plan"]
+__all__ = ["make_plan", "make_series_plan"]
 
 _REQUEST_SHARE = 4
 """The answers in flight may take one part in so many of the memory limit."""
@@ -62,6 +63,52 @@ def make_plan(job: Job, image: Image, sides: Mapping[str, int] | None = None) ->
     return Plan(image, tuple(groups), model)
 
 
+def make_series_plan(
+    job: Job,
+    series: Series,
+    image: Image,
+    sides: Mapping[str, int] | None = None,
+) -> Plan:
+    """The plan of a time series: every slice on the lattices that its images share.
+
+    Args:
+        job: what the user asks for; its region is a bounding box.
+        series: the collection, arranged.
+        image: the first image, whose bands and types the others share.
+        sides: tiles along a shard's side by group, as an existing mosaic has them.
+
+    Raises:
+        JobError: a region that cannot be.
+    """
+    model = ServiceModel(concurrency=job.limits.concurrency, starts_per_s=job.limits.requests_per_second)
+    lattices = sorted(series.lattices, key=lambda lattice: _pixel_area(lattice.grid))
+    groups = []
+    for name, lattice in zip(_names([lattice.grid for lattice in lattices]), lattices, strict=True):
+        window = cover_box_anywhere(lattice.grid, job.region.box())
+        if job.grid.align == "image":
+            window = window.aligned(TILE)
+        group = _group(job, name, lattice.grid, window, lattice.bands, model, sides, len(series.slices))
+        absent = tuple(
+            frozenset(k for k, band in enumerate(lattice.bands) if band.id in missing)
+            for missing in series.absent
+        )
+        groups.append(
+            replace(
+                group,
+                axis="time",
+                extents=tuple(_inside(extent, window) for extent in lattice.extents),
+                absent=absent if any(absent) else (),
+            )
+        )
+    return Plan(image, tuple(groups), model, "time", series.slices)
+
+
+def _inside(extent: Window | None, window: Window) -> Window | None:
+    """`extent` in pixels of the group whose region is `window`, clipped to it."""
+    clipped = extent and extent.clip(window)
+    return clipped and clipped.offset(-window.column, -window.row)
+
+
 def _group(
     job: Job,
     name: str,
@@ -70,10 +117,11 @@ def _group(
     bands: tuple[Band, ...],
     model: ServiceModel,
     sides: Mapping[str, int] | None,
+    slices: int = 1,
 ) -> Group:
     itemsize = sum(band.dtype.itemsize for band in bands)
     shard = (sides or {}).get(name) or shard_tiles(window.width, window.height, itemsize)
-    tiling = Tiling(window.width, window.height, shard=shard)
+    tiling = Tiling(window.width, window.height, slices, shard=shard)
     group = Group(name, lattice, window, bands, tiling, (1, 1))
     runs = ([bands[b].dtype for b in run] for run in group.band_runs(tuple(range(len(bands)))))
     heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))

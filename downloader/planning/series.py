@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from downloader.crs import Crs
 from downloader.errors import JobError
 from downloader.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
 from downloader.image import Band, Image
+from downloader.instant import instant_us
 from downloader.planning.slices import Slice
 
-__all__ = ["Lattice", "Series", "arrange", "group_images", "instant_us", "mosaic_expression"]
+__all__ = ["Lattice", "Series", "arrange", "group_images", "mosaic_expression"]
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
@@ -45,27 +46,6 @@ class Series:
     """In the order in which their first band is asked for."""
     absent: tuple[frozenset[str], ...]
     """By slice, the bands that none of its images has."""
-
-
-def instant_us(text: str) -> int | None:
-    """Microseconds since 1970 of an RFC 3339 time; None for an empty text.
-
-    Raises:
-        JobError: the text is no time.
-    """
-    if not text:
-        return None
-    cut = text.replace("Z", "+00:00")
-    head, dot, rest = cut.partition(".")
-    if dot:
-        digits = rest[: next((k for k, c in enumerate(rest) if not c.isdigit()), len(rest))]
-        cut = f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}"
-    try:
-        moment = datetime.fromisoformat(cut)
-    except ValueError:
-        raise JobError(f"{text!r} is no time; write one such as 2017-04-01 or 2017-04-01T12:00:00Z") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def group_images(images: Iterable[Image], by: str) -> list[tuple[str, tuple[Image, ...]]]:

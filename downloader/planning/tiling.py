@@ -141,6 +141,11 @@ class Tiling:
         first = layer * self.shard_slices
         return range(first, min(first + self.shard_slices, self.slices))
 
+    def slice_mask(self, slice_: int) -> int:
+        """Bits of all index entries of one slice in its shard."""
+        plane = self.shard * self.shard
+        return ((1 << plane) - 1) << ((slice_ % self.shard_slices) * plane)
+
     def window_mask(self, slice_: int, row: int, column: int, window: Window | None) -> int:
         """Bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
         if window is None:

@@ -270,10 +270,10 @@ def test_alias_bombs_end_soon(text: str) -> None:
 MISTAKES = [
     # source
     ("source: {asset: X}", "job.yaml: mosaic: is missing; every job needs source: {asset: …} and mosaic: {path: …}"),
-    ("source: {bands: [a]}\nmosaic: {path: o}", "job.yaml, line 1: source.asset: is missing; source needs it"),
+    ("source: {bands: [a]}\nmosaic: {path: o}", "job.yaml, line 1: source: name one of asset, images, collection, expression, composite"),
     ("source:\n  asset: 5\nmosaic: {path: o}", "job.yaml, line 2: source.asset: 5: write text; put it in quotes"),
     ("source: {asset: ''}\nmosaic: {path: o}", "job.yaml, line 1: source.asset: '': must not be empty"),
-    ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, bands"),
+    ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, images, collection, start, end, filter, limit, order_by, properties, group_by, on_missing_band, expression, composite, bands, on_update"),
     ("source: {asset: X, bands: B2}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: 'B2': write a list of band names, such as [B2, B3], or all"),
     ("source: {asset: X, bands: []}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: name at least one band, or write all"),
     ("source: {asset: X, bands: [a, b, a]}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: a stands there more than once; name each band once"),

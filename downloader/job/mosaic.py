@@ -1,0 +1,52 @@
+"""`mosaic` of the job file: where the pixels go, and how they are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from downloader.job.section import Section
+from downloader.job.units import Duration
+
+__all__ = ["Mosaic"]
+
+
+def _nodata(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, dict):
+            return {str(band): _number(number) for band, number in value.items()}
+        return _number(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("write a number, or a number for each band, such as {B2: 0, B3: 0}") from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError("a truth value")
+    return float(value)
+
+
+class Mosaic(Section):
+    """Where the pixels go, and how they are stored."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Folder of the Zarr mosaic; relative to the job file."""
+    profile: Literal["sharded", "plain"] = "sharded"
+    """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
+    compressor: Literal["lz4", "zstd", "none"] = "lz4"
+    nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
+    """Value that means no data: one for all bands, or by band; default what the asset states."""
+    checkpoint: Annotated[Duration, Field(gt=0)] = 30.0
+    """Open shards are committed as far as they are at least so often."""
+    durability: Literal["full", "scratch"] = "full"
+    """`scratch` leaves out flushing to disk: faster where a power cut may cost the mosaic."""
+
+    @field_validator("path")
+    @classmethod
+    def _local(cls, path: str) -> str:
+        if "://" in path:
+            raise ValueError("object stores are not supported yet; give a folder on a local disk")
+        return path

@@ -115,6 +115,32 @@ def test_a_plan_from_nothing_covers_everything_once_and_counts_itself(group: Gro
     assert group.count_requests() == requests
 
 
+@given(
+    st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7))),
+    st.tuples(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8])),
+)
+def test_ragged_holes_are_covered_by_rectangles_of_nothing_else(
+    holes: set[tuple[int, int]], shape: tuple[int, int]
+) -> None:
+    """Holes of any form in a large shard: no rectangle takes a tile that is already there."""
+    group = group_of(Tiling(64, 64, tile=8, shard=8), [U2], shape)
+    mask = sum(1 << group.tiling.slot(0, row, column) for row, column in holes)
+    taken = Counter(
+        tile for request in group.requests(ShardKey("10m", 0, 0, 0), {0: mask}) for tile in request.block
+    )
+    assert taken == Counter(holes)
+
+
+def test_a_partly_done_shard_is_asked_for_in_few_requests() -> None:
+    """An L of five tiles: a row of three, and the two below its first."""
+    group = group_of(Tiling(64, 64, tile=8, shard=8), [U2], (8, 8))
+    mask = sum(
+        1 << group.tiling.slot(0, row, column) for row, column in [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)]
+    )
+    found = [(r.block.rows, r.block.columns) for r in group.requests(ShardKey("10m", 0, 0, 0), {0: mask})]
+    assert found == [(1, 3), (2, 1)]
+
+
 @given(groups(), st.data())
 def test_tiles_worth_adds_up_to_tiles(group: Group, data: st.DataObject) -> None:
     """What a display adds up, whatever the bands come apart into."""

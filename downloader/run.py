@@ -23,6 +23,7 @@ from downloader.errors import (
     StoppedError,
 )
 from downloader.frozen import freeze, meaning
+from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Plan, make_plan
@@ -97,8 +98,8 @@ async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -
 
     async with connect(job, credentials) as connection:
         with stop.cancels():
-            image = await connection.catalogue.image(job.source.asset or "")
-        return make_plan(job, image, existing_sides(job.mosaic_path))
+            gathered = await gather(job, connection.catalogue)
+        return gathered.plan(job, existing_sides(job.mosaic_path))
 
 
 async def run(
@@ -202,13 +203,14 @@ async def prepare(
     job: Job, connection: Connection, sides: Mapping[str, int] | None
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a job, settled by canaries, and what they had to say; `sides` as `make_plan` takes them."""
-    from downloader.earthengine import RestPixelSource
-    from downloader.earthengine import settle as ask_canaries
+    from downloader.earthengine import RestPixelSource, canary
 
-    image = await connection.catalogue.image(job.source.asset or "")
-    plan = make_plan(job, image, sides)
-    settled = await ask_canaries(RestPixelSource(connection.client), plan)
-    return (plan if settled.image is image else make_plan(job, settled.image, sides)), settled.notices
+    gathered = await gather(job, connection.catalogue)
+    plan, notices = await canary(RestPixelSource(connection.client), gathered.plan(job, sides))
+    if notices and gathered.series is None:
+        # Other types are other sizes: shards and requests of one image are cut anew.
+        plan = make_plan(job, plan.image, sides)
+    return plan, notices
 
 
 def engine(

@@ -40,7 +40,7 @@ async def settle(source: RestPixelSource, plan: Plan) -> Settled:
         AuthenticationError: these credentials may not read the image.
         StoppedError: the service did not answer for too long.
     """
-    requests = [request for group in plan.groups for request in _canaries(plan.image.name, group)]
+    requests = [request for group in plan.groups for request in _canaries(plan, group)]
     types: dict[str, np.dtype[np.generic]] = {}
     errors: list[DownloadError] = []
 
@@ -59,11 +59,15 @@ async def settle(source: RestPixelSource, plan: Plan) -> Settled:
     return _corrected(plan.image, types)
 
 
-def _canaries(asset: str, group: Group) -> list[PixelRequest]:
-    grid = group.request_grid(Window(0, 0, 1, 1))
+def _canaries(plan: Plan, group: Group) -> list[PixelRequest]:
+    # The first slice that has anything of this group speaks for all.
+    number = next((k for k, extent in enumerate(group.extents) if extent is not None), 0)
+    part = plan.slices[number] if plan.slices else None
+    asset, expression = (part.asset, part.expression) if part else (plan.image.name, "")
+    grid = group.request_grid(Window(0, 0, 1, 1), number)
     bands = [BandType(band.id, band.dtype) for band in group.bands]
     return [
-        PixelRequest(asset, grid, tuple(bands[first : first + MAX_REQUEST_BANDS]))
+        PixelRequest(asset, grid, tuple(bands[first : first + MAX_REQUEST_BANDS]), expression)
         for first in range(0, len(bands), MAX_REQUEST_BANDS)
     ]
 

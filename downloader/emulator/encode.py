@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import zipfile
+from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from . import visualize
+from .computed import reader
 from .crs import parse
 from .errors import ApiError, invalid_argument
 from .model import Pixels, Valid
 from .pixels import PixelRequest
 from .pyramid import Pyramids
 from .replies import Reply
-from .sampling import Sampler
 
 Plane = tuple[Pixels, Valid | None]
 
@@ -23,7 +25,7 @@ Plane = tuple[Pixels, Valid | None]
 def planes(request: PixelRequest, pyramids: Pyramids) -> list[Plane]:
     """Each requested band's pixels (height, width) and validity."""
     grid = request.grid
-    return [Sampler(pyramids, request.image, band, grid).rows(0, grid.height) for band in request.bands]
+    return [reader(pyramids, request.image, band, grid).rows(0, grid.height) for band in request.bands]
 
 
 def picture(request: PixelRequest, pyramids: Pyramids) -> Reply:
@@ -111,3 +113,15 @@ def _nodata(dtype: np.dtype[Any]) -> float:
     if dtype.kind == "u":
         return 0
     return int(np.iinfo(dtype).min) if dtype.kind == "i" else -np.inf
+
+
+def zipped(request: PixelRequest, pyramids: Pyramids, *, per_band: bool) -> Reply:
+    """GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, contract §4.5)."""
+    parts = [(band,) for band in request.bands] if per_band else [request.bands]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for bands in parts:
+            name = f"download.{request.image.bands[bands[0]].id}.tif" if per_band else "download.tif"
+            body = geotiff(replace(request, bands=bands), pyramids).body
+            archive.writestr(name, cast("bytes", body))
+    return Reply(200, file.getvalue(), "application/zip")

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import crs
 from .errors import invalid_argument
+from .geometry import Shape
 from .model import Lattice
 
 Affine = tuple[float, float, float, float, float, float]
@@ -39,15 +40,15 @@ def resolve(grid: Mapping[str, Any], region: Mapping[str, Any] | None, native: L
     if affine is not None and size is not None:
         return Lattice(system, *size, affine)
     if size is not None:
-        box = region_box(region, system) if region is not None else _bounds(native, system)
-        return _stretched(system, box, size)
+        box = region_box(region, system) if region is not None else bounds(native, system)
+        return stretched(system, box, size)
     if region is not None:
         return _snapped(system, region_box(region, system), affine or _native_affine(native, system))
     if affine is not None:
-        return _snapped(system, _bounds(native, system), affine)
+        return _snapped(system, bounds(native, system), affine)
     if crs.same(system, native.crs):
         return native
-    return _snapped(system, _bounds(native, system), _native_affine(native, system))
+    return _snapped(system, bounds(native, system), _native_affine(native, system))
 
 
 def _affine(given: Mapping[str, float]) -> Affine:
@@ -66,7 +67,7 @@ def _dimensions(given: Mapping[str, int]) -> tuple[int, int]:
     return width, height
 
 
-def _stretched(system: str, box: Box, size: tuple[int, int]) -> Lattice:
+def stretched(system: str, box: Box, size: tuple[int, int]) -> Lattice:
     """A north-up grid that covers the box with exactly `size` pixels."""
     x0, y0, x1, y1 = box
     width, height = size
@@ -97,12 +98,12 @@ def _native_affine(native: Lattice, system: str) -> Affine:
     """The native scale, as an affine in `system`: the native one itself, or a north-up one of equal pixel size."""
     if crs.same(system, native.crs):
         return native.affine
-    x0, y0, x1, y1 = _bounds(native, system)
+    x0, y0, x1, y1 = bounds(native, system)
     scale_x, scale_y = (x1 - x0) / native.width, (y1 - y0) / native.height
     return scale_x, 0.0, x0, 0.0, -scale_y, y1
 
 
-def _bounds(lattice: Lattice, system: str) -> Box:
+def bounds(lattice: Lattice, system: str) -> Box:
     """Bounding box of a lattice's outline in `system`."""
     a, b, c, d, e, f = lattice.affine
     t = np.linspace(0.0, 1.0, _EDGE_POINTS)
@@ -114,7 +115,18 @@ def _bounds(lattice: Lattice, system: str) -> Box:
 
 def region_box(region: Mapping[str, Any], system: str) -> Box:
     """Bounding box, in `system`, of a GeoJSON geometry whose edges are straight in longitude and latitude."""
-    points = [p for line in _lines(region) for p in _densified(line)]
+    return _lines_box(list(_lines(region)), system)
+
+
+def shape_box(shape: Shape, system: str) -> Box:
+    """Bounding box of a shape, likewise."""
+    rings = [*shape.lines, *(ring for area in shape.areas for ring in area)]
+    lines = [[list(point) for point in line] for line in [*rings, *([point] for point in shape.points)]]
+    return _lines_box(lines, system)
+
+
+def _lines_box(lines: list[list[list[float]]], system: str) -> Box:
+    points = [p for line in lines for p in _densified(line)]
     if not points:
         raise invalid_argument("The region of the request is empty.")
     lon, lat = np.array(points, np.float64).T

@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from . import errors, grids, npy, pyramid
+from . import computed, errors, grids, npy, pyramid
 from .limits import Limits
 from .model import Image, InterleavedSource, Lattice, Pixels, RowWriter
-from .sampling import Sampler
+from .sampling import place
 from .settings import Settings
 
 SLAB_BYTES: Final = 512 * 1024
@@ -77,7 +77,9 @@ class NpyStream:
         image, grid = request.image, request.grid
         self._request = request
         self._fields = [(image.bands[b].id, image.bands[b].type.dtype) for b in request.bands]
-        self._samplers = [Sampler(pyramids, image, b, grid) for b in request.bands]
+        self._readers = [computed.reader(pyramids, image, b, grid) for b in request.bands]
+        self.placed = place(image, request.bands[0], grid).offset
+        """Native column and row of the first pixel on the first band's lattice, if the grid lies on it."""
         self._fills = [
             fill_value(image.bands[b].type.dtype, image.bands[b].missing, settings.fill)
             for b in request.bands
@@ -87,11 +89,6 @@ class NpyStream:
         self.length = len(self._header) + self._row_bytes * grid.height
         self._source = self._interleaved()
         self.blocking = self._source is None
-
-    @property
-    def placed(self) -> tuple[int, int] | None:
-        """Native column and row of the first pixel on the first band's lattice, if the grid lies on it."""
-        return self._samplers[0].placement.offset
 
     def _interleaved(self) -> InterleavedSource | None:
         """The image's source, if one pass over it can write all bands of the request."""
@@ -137,8 +134,8 @@ class NpyStream:
             writer.write(first, data.view(self._fields[0][1]).reshape(count, width * len(self._fields)))
             return
         records = data.view(npy.structure(self._fields)).reshape(count, width)
-        for (name, _), sampler, fill in zip(self._fields, self._samplers, self._fills, strict=True):
-            values, valid = sampler.rows(first, count)
+        for (name, _), reader, fill in zip(self._fields, self._readers, self._fills, strict=True):
+            values, valid = reader.rows(first, count)
             if valid is not None and fill != 0:
                 values = np.where(valid, values, np.asarray(fill, values.dtype))
             elif valid is not None:

@@ -29,12 +29,12 @@ FORMATS: Final = (
 )
 
 _DIMENSIONS: Final[Message] = {"width": "int32", "height": "int32"}
-_AFFINE: Final[Message] = dict.fromkeys(
+AFFINE: Final[Message] = dict.fromkeys(
     ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY"), "double"
 )
 GRID: Final[Message] = {
     "dimensions": ("message", _DIMENSIONS),
-    "affineTransform": ("message", _AFFINE),
+    "affineTransform": ("message", AFFINE),
     "crsCode": "string",
     "crsWkt": "string",
 }

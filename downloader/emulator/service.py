@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import json
+import secrets
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from . import algorithms, discovery, encode, errors, pixels, projects, pyramid, sampling, schema
+from . import (
+    algorithms,
+    describe,
+    discovery,
+    encode,
+    errors,
+    functions,
+    pixels,
+    projects,
+    pyramid,
+    sampling,
+    schema,
+)
 from .auth import Authority
 from .catalogue import Catalogue
+from .computed import Computation
+from .expression import Expression
 from .limits import Limits
 from .listing import Listing
 from .model import Asset, Image
@@ -23,6 +39,8 @@ PIXEL_FORMATS_REFUSED: Final = (
     "ZIPPED_GEO_TIFF_PER_BAND",
     "MULTI_BAND_IMAGE_TILE",
 )
+THUMBNAIL_LIFE_S: Final = 4 * 3600.0
+THUMBNAILS_KEPT: Final = 10_000
 
 
 class Service:
@@ -34,6 +52,8 @@ class Service:
         self.authority = authority
         self.limits = Limits()
         self.pyramids = pyramid.Pyramids()
+        self._library = functions.library(catalogue)
+        self._thumbnails: dict[str, tuple[float, dict[str, Any]]] = {}
         self.listing = Listing(catalogue, settings, self.limits)
 
     def call(self, route: Route, query: Mapping[str, str], body: bytes, record: Record) -> Reply:
@@ -60,7 +80,16 @@ class Service:
             return self.listing.assets(route.resource, query)
         if route.method == "assets.listImages":
             return self.listing.images(route.resource, query)
-        raise errors.ApiError(501, f"Method {route.method} is not implemented by the emulator.")
+        if route.method == "image.computePixels":
+            return self.compute_pixels(body, record)
+        if route.method == "value.compute":
+            asked = schema.check(parse(body), schema.COMPUTE_VALUE)
+            return document({"result": describe.value(self.evaluate(asked.get("expression")))})
+        if route.method == "thumbnails.create":
+            return self.create_thumbnail(route.project or "", body)
+        if route.method == "thumbnails.getPixels":
+            return self.thumbnail_pixels(route.resource, record)
+        raise errors.method_not_found(route.resource)
 
     def asset(self, name: str) -> Asset:
         """The asset of that name, if it may be seen (E17, E21)."""
@@ -81,11 +110,56 @@ class Service:
         record.size = (request.grid.width, request.grid.height)
         return self.encode(request, record)
 
+    def evaluate(self, expression: object) -> object:
+        """What an expression comes to."""
+        return Expression(expression, self._library).value()
+
+    def compute_pixels(self, body: bytes, record: Record) -> Reply:
+        """image.computePixels: the pixels of an expression."""
+        asked = schema.check(parse(body), schema.COMPUTE_PIXELS)
+        return self._pixels_of(asked, record)
+
+    def _pixels_of(self, asked: Mapping[str, Any], record: Record) -> Reply:
+        """The pixels of the expression in a checked body."""
+        image = self.evaluate(asked.get("expression"))
+        if not isinstance(image, Image):
+            raise errors.invalid_argument("Expression must evaluate to an image.")
+        fixed = image.source.grid if isinstance(image.source, Computation) else None
+        if fixed is not None and not asked.get("grid"):
+            members = dict(zip(schema.AFFINE, fixed.affine, strict=True))
+            size = {"width": fixed.width, "height": fixed.height}
+            code = "crsCode" if fixed.crs_is_code else "crsWkt"
+            asked = {**asked, "grid": {"affineTransform": members, "dimensions": size, code: fixed.crs}}
+        request = pixels.resolve(image, asked, self.limits)
+        record.bands = tuple(image.bands[b].id for b in request.bands)
+        record.size = (request.grid.width, request.grid.height)
+        return self.encode(request, record)
+
+    def create_thumbnail(self, project: str, body: bytes) -> Reply:
+        """thumbnails.create: a name that gives the pixels to whoever has it, for some hours."""
+        asked = schema.check(parse(body), schema.THUMBNAIL)
+        self.evaluate(asked.get("expression"))
+        name = f"projects/{project}/thumbnails/{secrets.token_hex(16)}-{secrets.token_hex(16)}"
+        self._thumbnails[name] = (time.monotonic() + THUMBNAIL_LIFE_S, asked)
+        while len(self._thumbnails) > THUMBNAILS_KEPT:
+            del self._thumbnails[next(iter(self._thumbnails))]
+        return document({"name": name})
+
+    def thumbnail_pixels(self, name: str, record: Record) -> Reply:
+        """thumbnails.getPixels, by name alone."""
+        expires, asked = self._thumbnails.get(name, (0.0, {}))
+        if expires <= time.monotonic():
+            raise errors.ApiError(404, f"Thumbnail '{name}' not found or expired.")
+        return self._pixels_of(asked, record)
+
     def encode(self, request: pixels.PixelRequest, record: Record) -> Reply:
         """The pixels of a request in the format it asks for (contract §4.5)."""
         offset = sampling.place(request.image, request.bands[0], request.grid).offset
         if offset is not None:
             record.window = (*offset, request.grid.width, request.grid.height)
+        if record.method == "thumbnails.getPixels" and request.file_format.startswith("ZIPPED_"):
+            per_band = request.file_format.endswith("PER_BAND")
+            return encode.zipped(request, self.pyramids, per_band=per_band)
         if request.file_format in PIXEL_FORMATS_REFUSED:
             raise errors.invalid_argument(f"The file format '{request.file_format}' is not supported here.")
         if request.file_format == "NPY":

@@ -1,0 +1,120 @@
+"""Arithmetic of images: functions of two, functions of one, casts (contract §4.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from . import computed
+from .computed import Part, both
+from .expression import Function, Library
+from .model import PIXEL_TYPES, Image
+from .operand import as_double, each_band, image, pairs_of, result_kind, retyped
+
+FLOATS: Final = ("f4", "f8", "i8")
+
+_BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], str]]] = {
+    "add": (np.add, "sum"),
+    "subtract": (np.subtract, "sum"),
+    "multiply": (np.multiply, "sum"),
+    "divide": (np.divide, "float"),
+    "mod": (np.fmod, "sum"),
+    "pow": (np.power, "float"),
+    "min": (np.minimum, "same"),
+    "max": (np.maximum, "same"),
+    "eq": (np.equal, "truth"),
+    "neq": (np.not_equal, "truth"),
+    "lt": (np.less, "truth"),
+    "lte": (np.less_equal, "truth"),
+    "gt": (np.greater, "truth"),
+    "gte": (np.greater_equal, "truth"),
+    "and": (lambda a, b: (a != 0) & (b != 0), "truth"),
+    "or": (lambda a, b: (a != 0) | (b != 0), "truth"),
+    "bitwiseAnd": (lambda a, b: a.astype(np.int64) & b.astype(np.int64), "sum"),
+    "bitwiseOr": (lambda a, b: a.astype(np.int64) | b.astype(np.int64), "sum"),
+    "leftShift": (lambda a, b: a.astype(np.int64) << b.astype(np.int64), "sum"),
+    "rightShift": (lambda a, b: a.astype(np.int64) >> b.astype(np.int64), "sum"),
+}
+"""Function of two images → arithmetic in float64, and the rule for the result's type."""
+
+_UNARY: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "abs": (np.abs, "same"),
+    "sqrt": (np.sqrt, "float"),
+    "log": (np.log, "float"),
+    "exp": (np.exp, "float"),
+    "sin": (np.sin, "float"),
+    "cos": (np.cos, "float"),
+    "round": (lambda a: np.floor(a + 0.5), "same"),
+    "floor": (np.floor, "same"),
+    "ceil": (np.ceil, "same"),
+    "not": (lambda a: a == 0, "truth"),
+}
+_CASTS: Final = {
+    "toByte": "u1",
+    "toUint8": "u1",
+    "toInt8": "i1",
+    "toUint16": "u2",
+    "toInt16": "i2",
+    "toUint32": "u4",
+    "toInt32": "i4",
+    "toInt64": "i8",
+    "toFloat": "f4",
+    "toDouble": "f8",
+}
+
+
+def _binary(operation: Callable[[Any, Any], Any], rule: str) -> Function:
+    def apply(parts: Sequence[Part]) -> Part:
+        with np.errstate(all="ignore"):
+            values = np.asarray(operation(as_double(parts[0]), as_double(parts[1])))
+        finite = np.isfinite(values)
+        return values, both(parts[0][1], parts[1][1], None if finite.all() else finite)
+
+    def function(image1: object, image2: object) -> Image:
+        one, other = image(image1), image(image2)
+        bands, planes = [], []
+        for i, j in pairs_of(one, other):
+            kinds = [computed.kind_of(one.bands[i].type), computed.kind_of(other.bands[j].type)]
+            kind = result_kind(rule, kinds)
+            # A constant has no grid worth keeping; the other operand's is the result's.
+            grid = other.bands[j] if one.bands[i].lattice is computed.DEGREE else one.bands[i]
+            name = one.bands[i].id if len(one.bands) >= len(other.bands) else other.bands[j].id
+            bands.append(retyped(grid, kind, name))
+            planes.append(
+                computed.combine([computed.plane_of(one, i), computed.plane_of(other, j)], apply, kind)
+            )
+        return computed.image_of(bands, planes, one if one.name or not other.name else other)
+
+    return function
+
+
+def _unary(operation: Callable[[Any], Any], rule: str) -> Function:
+    def apply(part: Part) -> Part:
+        with np.errstate(all="ignore"):
+            values = np.asarray(operation(as_double(part)))
+        finite = np.isfinite(values)
+        return values, both(part[1], None if finite.all() else finite)
+
+    return lambda value: each_band(
+        image(value), lambda band: result_kind(rule, [computed.kind_of(band.type)]), apply
+    )
+
+
+def _cast(kind: str) -> Function:
+    def apply(part: Part) -> Part:
+        limits = PIXEL_TYPES[kind].range
+        if limits is None or kind in FLOATS:
+            return part
+        values = np.clip(np.trunc(np.nan_to_num(as_double(part))), *limits)
+        return values, part[1]
+
+    return lambda value: each_band(image(value), lambda _: kind, apply)
+
+
+LIBRARY: Final[Library] = {
+    **{f"Image.{name}": _binary(*how) for name, how in _BINARY.items()},
+    **{f"Image.{name}": _unary(*how) for name, how in _UNARY.items()},
+    **{f"Image.{name}": _cast(kind) for name, kind in _CASTS.items()},
+}

@@ -1,0 +1,114 @@
+# ruff: noqa: A002, A006, N803, PLW0108 - parameters are named as the API's arguments are
+"""The functions of expressions that the emulator knows (contract §4.7)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from . import arithmetic, collecting, errors, imagery
+from .catalogue import Catalogue, asset_name
+from .collecting import Collection, milliseconds, property_of
+from .expression import Library
+from .geometry import Shape, from_geojson
+from .model import Container, Image
+from .operand import as_shape
+from .projects import check_asset
+
+
+def _polygon(coordinates: list[Any], **others: object) -> Shape:
+    del others
+    rings = coordinates if isinstance(coordinates[0][0], list) else [coordinates]
+    return from_geojson({"type": "Polygon", "coordinates": rings})
+
+
+def _rectangle(coordinates: list[Any], **others: object) -> Shape:
+    del others
+    flat = [float(v) for v in np.ravel(coordinates)]
+    west, south, east, north = flat
+    return from_geojson(
+        {
+            "type": "Polygon",
+            "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
+        }
+    )
+
+
+def _point(coordinates: object, **others: object) -> Shape:
+    del others
+    return from_geojson({"type": "Point", "coordinates": coordinates})
+
+
+def _date(value: object, **others: object) -> datetime:
+    del others
+    return datetime.fromtimestamp(milliseconds(value) / 1000, UTC)
+
+
+def _feature(geometry: object = None, metadata: object = None) -> Shape:
+    del metadata
+    return as_shape(geometry)
+
+
+def library(catalogue: Catalogue) -> Library:
+    """All functions, over one catalogue."""
+
+    def load(id: str, version: int = -1) -> Image:
+        del version
+        found = catalogue.get(_visible(asset_name(id)))
+        if not isinstance(found, Image):
+            raise errors.invalid_argument(
+                f"Image.load: Image asset '{id}' not found (does not exist or caller does not have access)."
+            )
+        return found
+
+    def load_collection(id: str, version: int = -1) -> Collection:
+        del version
+        name = _visible(asset_name(id))
+        found = catalogue.get(name)
+        if not isinstance(found, Container) or found.type != "IMAGE_COLLECTION":
+            raise errors.invalid_argument(
+                f"ImageCollection.load: ImageCollection asset '{id}' not found "
+                "(does not exist or caller does not have access)."
+            )
+        entries = [catalogue.get(child) for child in catalogue.children(name)]
+        images = [entry for entry in entries if isinstance(entry, Image)]
+        return Collection(tuple(sorted(images, key=lambda one: (one.start_time or "", one.name))))
+
+    return {
+        "Image.load": load,
+        "ImageCollection.load": load_collection,
+        **arithmetic.LIBRARY,
+        **imagery.LIBRARY,
+        **collecting.LIBRARY,
+        **_OTHERS,
+    }
+
+
+def _visible(name: str) -> str:
+    """A name, or one that no asset has, when the caller may not see the asset."""
+    try:
+        check_asset(name)
+    except errors.ApiError:
+        return ""
+    return name
+
+
+_OTHERS: Final[Library] = {
+    "DateRange": collecting.date_range,
+    "Date": _date,
+    "Feature": _feature,
+    "GeometryConstructors.Point": _point,
+    "GeometryConstructors.Polygon": _polygon,
+    "GeometryConstructors.Rectangle": _rectangle,
+    "Element.get": lambda object, property: property_of(object, property),
+    "List.get": lambda list, index: list[int(index)],
+    "List.size": lambda list: len(list),
+    "Dictionary.get": lambda dictionary, key, defaultValue=None: dictionary.get(key, defaultValue),
+    "String": lambda input: str(input),
+    "Number.add": lambda left, right: left + right,
+    "Number.subtract": lambda left, right: left - right,
+    "Number.multiply": lambda left, right: left * right,
+    "Number.divide": lambda left, right: left / right,
+}

@@ -203,7 +203,8 @@ async def prepare(
     job: Job, connection: Connection, sides: Mapping[str, int] | None
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a job, settled by canaries, and what they had to say; `sides` as `make_plan` takes them."""
-    from downloader.earthengine import RestPixelSource, canary
+    from downloader.earthengine import RestPixelSource
+    from downloader.earthengine.canary import canary
 
     gathered = await gather(job, connection.catalogue)
     plan, notices = await canary(RestPixelSource(connection.client), gathered.plan(job, sides))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from downloader.errors import DownloadError, JobError
-from downloader.image import Image
+from downloader.image import Band, Image
 from downloader.instant import instant_us
 from downloader.job import Job
 from downloader.planning import Plan, make_plan, make_series_plan
@@ -38,6 +38,21 @@ class Gathered:
         if self.series is None:
             return make_plan(job, self.image, sides)
         return make_series_plan(job, self.series, self.image, sides)
+
+    def as_answered(self, image: Image) -> Gathered:
+        """The same with the bands' types of `image`, which the service's own answers have settled."""
+        types = {band.id: band.dtype for band in image.bands}
+
+        def typed(band: Band) -> Band:
+            return replace(band, dtype=types.get(band.id, band.dtype))
+
+        if self.series is None:
+            return Gathered(image)
+        lattices = tuple(
+            replace(lattice, bands=tuple(typed(band) for band in lattice.bands))
+            for lattice in self.series.lattices
+        )
+        return Gathered(image, replace(self.series, lattices=lattices))
 
 
 async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:

@@ -26,7 +26,7 @@ from downloader.frozen import freeze, meaning
 from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
-from downloader.planning import Plan, make_plan
+from downloader.planning import Plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
 from downloader.seams import Clock, Mosaic, Progress
@@ -204,14 +204,14 @@ async def prepare(
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a job, settled by canaries, and what they had to say; `sides` as `make_plan` takes them."""
     from downloader.earthengine import RestPixelSource
-    from downloader.earthengine.canary import canary
+    from downloader.earthengine import settle as ask_canaries
 
     gathered = await gather(job, connection.catalogue)
-    plan, notices = await canary(RestPixelSource(connection.client), gathered.plan(job, sides))
-    if notices and gathered.series is None:
-        # Other types are other sizes: shards and requests of one image are cut anew.
-        plan = make_plan(job, plan.image, sides)
-    return plan, notices
+    plan = gathered.plan(job, sides)
+    settled = await ask_canaries(RestPixelSource(connection.client), plan)
+    if settled.image is not plan.image:
+        plan = gathered.as_answered(settled.image).plan(job, sides)
+    return plan, settled.notices
 
 
 def engine(

@@ -148,9 +148,7 @@ def test_variables_stay_as_written_and_their_values_count(monkeypatch: pytest.Mo
 
 
 def test_equal_jobs_are_equal_however_written() -> None:
-    one = load(
-        BASE + "grid: {resolution: 20}\nlimits: {memory: 1024MiB}\n"
-    )
+    one = load(BASE + "grid: {resolution: 20}\nlimits: {memory: 1024MiB}\n")
     other = load(
         '{"limits": {"memory": "1GiB"}, "grid": {"resolution": [20, 20.0]}, "mosaic": {"path": "o"}, "source": {"asset": "X", "bands": "all"}}'
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, download, inspect, plan, status
+    from downloader.api import adownload, download, inspect, plan, status, verify
     from downloader.errors import (
         AuthenticationError,
         DownloadError,
@@ -59,10 +59,11 @@ __all__ = [
     "plan",
     "preview",
     "status",
+    "verify",
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "download", "inspect", "plan", "status"),
+    "downloader.api": ("adownload", "download", "inspect", "plan", "status", "verify"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
         "LockedError", "RefusedError", "StoppedError", "exit_status",

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,8 +24,10 @@ from downloader.stop import Stop
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
+    from downloader.mosaic.verification import Verification
+    from downloader.verifying import Checkup
 
-__all__ = ["JobLike", "adownload", "as_job", "download", "inspect", "load_job", "plan", "status"]
+__all__ = ["JobLike", "adownload", "as_job", "download", "inspect", "load_job", "plan", "status", "verify"]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
@@ -198,6 +200,56 @@ def status(target: str | os.PathLike[str]) -> Status:
 
     path = Path(target)
     return read(load_job(path).mosaic_path if path.is_file() else path)
+
+
+def verify(
+    target: str | os.PathLike[str],
+    *,
+    repair: bool = False,
+    resample: int = 0,
+    seed: int | None = None,
+    tolerance: float = 0.0,
+    overrides: Sequence[str] = (),
+    credentials: Credentials | None = None,
+    progress: Progress | bool = False,
+    shown: Callable[[Verification], None] | None = None,
+) -> Checkup:
+    """Read a mosaic through and through; on request fetch what is damaged, or compare it with the service.
+
+    Args:
+        target: the mosaic's folder, which keeps its job, or a job file.
+        repair: count what is damaged as missing, write lost metadata anew, and fetch just the damaged tiles.
+        resample: so many random stored tiles are fetched again and compared.
+        seed: of that draw; None draws anew each time.
+        tolerance: absolute difference that the comparison lets pass; 0 compares bit by bit.
+        overrides: changes to the job, as `--set` takes them.
+        credentials: any google-auth credentials object, in place of the job's `auth`.
+        progress: who watches what is fetched.
+        shown: told what was found, before anything is done about it.
+
+    Returns:
+        What was found and done; `is_clean` says whether all is well now.
+
+    Raises:
+        RefusedError: there is no mosaic of this package, or, to repair it, another run writes it.
+        JobError, StoppedError, AuthenticationError, InterruptedRunError: as `download`.
+    """
+    from downloader.verifying import Request, check
+
+    path = Path(target)
+    job = load_job(path, overrides) if path.is_file() else None
+    request = Request(
+        path if job is None else job.mosaic_path, repair, resample, seed, tolerance, job, tuple(overrides)
+    )
+    stop = Stop()
+    work = check(
+        request,
+        progress=_watcher(progress),
+        stop=stop,
+        credentials=credentials,
+        shown=shown or (lambda _: None),
+    )
+    return _in_thread(work, stop)
 
 
 def _quoted(text: str) -> str:

@@ -6,12 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
-from downloader.planning import Plan
+from downloader.planning import Plan, TileKey
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
+    from downloader.mosaic.verification import Verification
+    from downloader.resample import Resampling
 
-__all__ = ["asset_text", "megabytes", "plan_document", "plan_text", "status_text", "table"]
+__all__ = [
+    "asset_text",
+    "megabytes",
+    "plan_document",
+    "plan_text",
+    "resampling_text",
+    "status_text",
+    "table",
+    "verification_text",
+]
+
+_SHOWN = 20
+"""Findings of a verification that the text names; the JSON names all."""
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
@@ -127,6 +141,69 @@ def status_text(status: Status) -> str:
     if len(status.failures) > 5:
         lines.append(f"… and {len(status.failures) - 5:,} more failed tiles (--json lists them all)")
     return "\n".join(lines)
+
+
+def verification_text(found: Verification) -> str:
+    """What reading a mosaic found, for people."""
+    rows = [
+        [name or "/", f"{c.tiles:,}", f"{c.stored:,}", f"{c.failed:,}", f"{c.missing:,}"]
+        for name, c in found.groups.items()
+    ]
+    verdict = (
+        "intact and complete" if found.is_clean else "intact, not complete" if found.is_intact else "damaged"
+    )
+    lines = [
+        f"{found.path}: {verdict}; {found.objects:,} objects read, {megabytes(found.nbytes)}",
+        table(rows, ("group", "tiles", "whole", "failed", "missing")),
+    ]
+    said = [
+        f"damaged: {damage.key}, band {damage.band}: {_places(damage.keys)}: {damage.reason}"
+        for damage in found.damaged
+    ]
+    said += [f"lost: {lost.key}: {lost.reason}" for lost in found.lost]
+    said += [f"failed: {key} ({', '.join(bands)}): {message}" for key, bands, _, message in found.failures]
+    lines += said[:_SHOWN]
+    if len(said) > _SHOWN:
+        lines.append(f"… and {len(said) - _SHOWN:,} more lines (--json has them all)")
+    lines += [
+        f"coverage{f' of group {name}' if name else ''} says something else of {cells:,} tiles than is there"
+        for name, cells in found.coverage.items()
+    ]
+    if found.is_being_written:
+        lines.append(
+            "a run is writing it: checked is what was stored when the reading began, and no coverage"
+        )
+    elif found.unledgered:
+        lines.append(
+            f"{found.unledgered:,} objects are whole and not in the ledger; the next run takes them up"
+        )
+    if not found.is_intact:
+        lines.append("mend it with --repair, which fetches what is damaged and nothing else")
+    elif not found.is_clean:
+        lines.append("run the job again to fetch what is missing")
+    return "\n".join(lines)
+
+
+def resampling_text(found: Resampling) -> str:
+    """What comparing tiles with the service found, for people."""
+    how = f"within {found.tolerance:g}" if found.tolerance else "bit by bit"
+    lines = [f"{found.tiles:,} tiles fetched again (--seed {found.seed}) and compared {how}: "]
+    lines[0] += "all the same" if found.is_same else f"{len(found.differences):,} differences, band by band"
+    for one in found.differences[:_SHOWN]:
+        largest = "" if one.largest is None else f", by up to {one.largest:g}"
+        what = one.reason or f"{one.pixels:,} of {one.of:,} pixels differ{largest}"
+        lines.append(f"differs: {one.tile}, band {one.band}: {what}")
+    if len(found.differences) > _SHOWN:
+        lines.append(f"… and {len(found.differences) - _SHOWN:,} more (--json has them all)")
+    lines += found.notices
+    return "\n".join(lines)
+
+
+def _places(tiles: Sequence[TileKey]) -> str:
+    if not tiles:
+        return "tiles unknown"
+    shown = ", ".join(f"{tile.slice}/{tile.row}/{tile.column}" for tile in tiles[:4])
+    return f"tile {shown}" if len(tiles) == 1 else f"tiles {shown}" + (" …" if len(tiles) > 4 else "")
 
 
 def asset_text(document: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def thaw(mosaic: Path, stated: str, service: str, overrides: Sequence[str] = ())
             overrides = [*overrides, "service.endpoint=emulator"]
     else:
         raise JobError(
-            f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job with --job FILE"
+            f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job file in place of the mosaic"
         )
     path = json.dumps(str(mosaic.absolute()))
     return Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])

@@ -18,6 +18,7 @@ Examples:
   downloader run job.yaml                        fetch; the same again continues
   downloader run job.yaml --set limits.concurrency=20
   downloader status job.yaml                     how far it is
+  downloader verify out/mosaic.zarr --repair     read everything, fetch what is damaged
   downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
   downloader preview out/mosaic.zarr -o look.png
   downloader emulate --port 8080                 an Earth Engine on your desk
@@ -28,6 +29,7 @@ _COMMANDS = {
     "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
     "plan": ("downloader.cli.show", "What a job will cost; fetches metadata only."),
     "status": ("downloader.cli.show", "How far a mosaic is."),
+    "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
     "inspect": ("downloader.cli.show", "What the catalogue says of an asset."),
     "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),

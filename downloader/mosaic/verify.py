@@ -58,14 +58,15 @@ def verify(path: str | Path, *, watch: Watch | None = None) -> Verification:
     Raises:
         RefusedError: there is no mosaic of this downloader, or a newer version made it or its ledger.
     """
-    return examine(DiskStore(path), path, watch=watch).verification
+    return examine(path, watch=watch).verification
 
 
-def examine(store: Store, path: str | Path, *, watch: Watch | None = None) -> Examination:
+def examine(path: str | Path, *, watch: Watch | None = None) -> Examination:
     """`verify`, with what a repair needs. Raises RefusedError as it does, and OSError."""
     identity = read_identity(path)
     if identity is None:
         raise RefusedError(f"{path}: is no mosaic of this downloader")
+    store = DiskStore(path)
     before = _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)
     reading = _Reading(store, adopt=not identity.refetching)

@@ -58,6 +58,10 @@ _HEADROOM = 48 * 2**20
 """Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
 
 
+_START_PATIENCE_S = 120.0
+"""Seconds in which the catalogue must answer, unless `limits.give_up_after` is less: nothing is lost by giving up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """A service that answers, and who asks it."""
@@ -87,6 +91,7 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
             first_byte_s=job.request.timeout,
             concurrency=job.limits.concurrency,
             workload_tag=job.service.workload_tag,
+            patience_s=min(_START_PATIENCE_S, job.limits.give_up_after),
         )
         async with client:
             yield Connection(client, EarthEngineCatalogue(client))

@@ -1,0 +1,270 @@
+"""Every exit status of DESIGN §4 through the real command line, each with a message that says what to do."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.harness import (
+    ASSET,
+    cli,
+    compare,
+    end,
+    getpixels,
+    job,
+    ledger_lines,
+    no_secret,
+    running,
+    secrets,
+    wait_until,
+    window,
+    write_job,
+)
+
+SMALL = window(0, 0, 700, 600)
+
+
+@pytest.fixture
+def mosaic(tmp_path):
+    return tmp_path / "mosaic.zarr"
+
+
+@pytest.fixture
+def small(emulator, mosaic):
+    """Values of a job of nine tiles."""
+    return job(emulator, mosaic, region=SMALL, request={"tiles": 1})
+
+
+def said(ended):
+    """What was said, as one text."""
+    return ended.out + ended.err
+
+
+def test_0_complete(emulator, tmp_path, mosaic, small):
+    report = tmp_path / "report.json"
+    ended = cli("run", write_job(tmp_path, small), "--report", report)
+    assert ended.status == 0, ended
+    assert "complete: 9 of 9 tiles" in ended.out
+    assert "xarray.open_dataset(" in ended.out
+    document = json.loads(report.read_text())
+    assert (document["state"], document["tiles"], document["tiles_stored"]) == ("complete", 9, 9)
+    assert document["requests"] == len(getpixels(emulator)) == 9
+    assert document["wire_bytes"] >= 700 * 600 * 8
+    compare(mosaic)
+    no_secret(secrets(emulator.key_file), tmp_path / "mosaic.zarr", ended)
+    no_secret(secrets(emulator.key_file)[:-1], report.parent, ended)
+
+
+WRONG = {
+    "an unknown key": ({"limits": {"concurency": 3}}, ["job.yaml, line", "limits.concurency", "did you mean concurrency?"]),
+    "an unknown section": ({"limts": {}}, ["job.yaml, line", "limts", "did you mean limits?"]),
+    "a wrong type": ({"limits": {"concurrency": "many"}}, ["job.yaml, line", "limits.concurrency", "'many'"]),
+    "a wrong size": ({"limits": {"memory": "1 elephant"}}, ["job.yaml, line", "limits.memory", "1GiB"]),
+    "an unknown band": ({"source": {"asset": ASSET, "bands": ["B2", "B77"]}}, ["source.bands", "B77", "did you mean B7?"]),
+    "no source": ({"source": None}, ["job.yaml", "source", "missing"]),
+    "an unknown asset": ({"source": {"asset": "COPERNICUS/S2/NONE"}}, ["COPERNICUS/S2/NONE", "does not exist"]),
+    "a collection in place of an image": ({"source": {"asset": "COPERNICUS/S2"}}, ["COPERNICUS/S2", "image collection"]),
+    "a folder in place of an image": ({"source": {"asset": "EMULATOR"}}, ["EMULATOR", "folder"]),
+    "a window outside": ({"region": window(20_000, 0, 5, 5)}, ["region.window", "10980"]),
+    "a box outside": ({"region": {"bbox": [10, 40, 11, 41]}}, ["region.bbox", "outside the image"]),
+    "a box the wrong way round": ({"region": {"bbox": [37.4, -122.1, 37.5, -122.0]}}, ["region.bbox", "[west, south, east, north]"]),
+    "two regions": ({"region": {"image": True, "bbox": [1, 2, 3, 4]}}, ["job.yaml, line", "region", "keep one"]),
+    "too little memory": ({"limits": {"memory": "128MiB"}}, ["limits.memory", "128 MiB", "MiB are needed"]),
+    "a nodata that the type lacks": ({"mosaic": {"path": "mosaic.zarr", "nodata": -1}}, ["mosaic.nodata", "-1", "uint16"]),
+    "a band without nodata": ({"mosaic": {"path": "mosaic.zarr", "nodata": {"B99": 0}}}, ["mosaic.nodata", "B99"]),
+    "an unset variable": ({"service": {"project": "${NOWHERE_SET}"}}, ["job.yaml, line", "service.project", "NOWHERE_SET"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_2_a_wrong_job(emulator, tmp_path, mosaic, small, mistake):
+    sections, words = WRONG[mistake]
+    values = {key: value for key, value in (small | sections).items() if value is not None}
+    ended = cli("run", write_job(tmp_path, values))
+    assert ended.status == 2, ended
+    assert ended.out == ""
+    for word in words:
+        assert word in ended.err, f"{word!r} is not in {ended.err!r}"
+    assert "Traceback" not in ended.err
+    assert getpixels(emulator) == []
+    assert not mosaic.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["job.yaml", "is empty"]),
+        ("source: {asset: A\n", ["job.yaml, line", "not readable as YAML"]),
+        ("- a\n- b\n", ["job.yaml", "keys"]),
+        ("source: {asset: A}\nsource: {asset: B}\n", ["job.yaml, line 2", "twice"]),
+        ("source: {asset: A}\nmosaic: {path: x}\nx: !!python/object:os.system {}\n", ["job.yaml"]),
+    ],
+)
+def test_2_an_unreadable_job(tmp_path, text, words):
+    (tmp_path / "job.yaml").write_text(text)
+    ended = cli("run", tmp_path / "job.yaml")
+    assert ended.status == 2, ended
+    assert all(word in ended.err for word in words), ended
+    assert "Traceback" not in ended.err
+
+
+def test_2_binary_in_place_of_a_job(tmp_path):
+    (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
+    ended = cli("run", tmp_path / "job.yaml")
+    assert ended.status == 2, ended
+    assert "UTF-8" in ended.err
+    assert cli("run", tmp_path).status == 2
+    assert cli("run", tmp_path / "none.yaml").status == 2
+
+
+def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mosaic, small):
+    """One tile is refused for good; the others are stored, the rerun asks for one tile."""
+    broken = {"fault": "bad-request-400", "covers": [300, 300], "above_pixels": 1}
+    emulator.control("configure", {"faults": [broken | {"message": "This tile is cursed."}]})
+    job_file, report = write_job(tmp_path, small), tmp_path / "report.json"
+    ended = cli("run", job_file, "--report", report)
+    assert ended.status == 3, ended
+    assert "8 of 9 tiles" in said(ended)
+    assert "This tile is cursed." in said(ended)
+    (failed,) = json.loads(report.read_text())["failed"]
+    assert (failed["row"], failed["column"]) == (1, 1)
+    assert "This tile is cursed." in cli("status", mosaic).out
+    allowed = cli("run", job_file, "--allow-failed")
+    assert allowed.status == 0, allowed
+    emulator.control("reset", {})
+    last = cli("run", job_file)
+    assert last.status == 0, last
+    assert [record["window"] for record in getpixels(emulator)] == [[256, 256, 256, 256]]
+    compare(mosaic)
+
+
+@pytest.mark.parametrize(
+    ("limit", "stored"),
+    [({"max_requests": 4}, 4), ({"max_bytes": "2MB"}, 4), ({"max_time": "1ms"}, None)],
+)
+def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, small, limit, stored):
+    job_file = write_job(tmp_path, small | {"limits": limit | {"concurrency": 2}})
+    ended = cli("run", job_file)
+    assert ended.status == 4, ended
+    (name,) = limit
+    assert f"limits.{name}" in said(ended)
+    assert "run the same command again" in said(ended)
+    if stored is not None:
+        assert len(getpixels(emulator)) == stored
+        assert cli("status", mosaic, "--json").document["groups"][""]["stored"] == stored
+
+
+def test_4_a_quota_that_is_used_up(emulator, tmp_path, mosaic, small):
+    """What was fetched before is saved, and the message says when to come back."""
+    emulator.control("configure", {"compute_s_per_day": 6, "compute_s_per_request": 1})
+    job_file = write_job(tmp_path, small | {"limits": {"concurrency": 1}})
+    ended = cli("run", job_file)
+    assert ended.status == 4, ended
+    assert "Traceback" not in ended.err
+    assert 0 < cli("status", mosaic, "--json").document["groups"][""]["stored"] < 9
+    emulator.control("configure", {"compute_s_per_day": None})
+    assert cli("run", job_file).status == 0
+    compare(mosaic)
+
+
+def test_4_a_service_that_is_not_there(emulator, tmp_path, small):
+    small["service"] = {"endpoint": "http://127.0.0.1:9", "project": "p-test-1"}
+    small["limits"] = {"give_up_after": "1s"}
+    ended = cli("run", write_job(tmp_path, small))
+    assert ended.status == 4, ended
+    assert "127.0.0.1:9" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_5_refused(emulator, tmp_path, mosaic, small):
+    mosaic.write_text("something else")
+    ended = cli("run", write_job(tmp_path, small))
+    assert ended.status == 5, ended
+    assert "choose another mosaic.path" in ended.err
+
+
+AUTH = {
+    "a key file that is missing": (None, ["key.json", "does not exist"]),
+    "a key file that is no JSON": ("{", ["key.json"]),
+    "a key file of another type": ('{"type": "authorized_user"}', ["key.json"]),
+    "a key file without a key": ('{"type": "service_account", "client_email": "a@b"}', ["key.json"]),
+    "an empty key file": ("", ["key.json"]),
+    "a key that is no key": (
+        '{"type": "service_account", "client_email": "a@b.c", "private_key": "-----BEGIN PRIVATE KEY-----\\nSECRETSECRET\\n-----END PRIVATE KEY-----\\n"}',
+        ["key.json"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", AUTH)
+def test_6_key_files(emulator, tmp_path, mosaic, small, mistake):
+    content, words = AUTH[mistake]
+    if content is not None:
+        (tmp_path / "key.json").write_text(content)
+        (tmp_path / "key.json").chmod(0o600)
+    ended = cli("run", write_job(tmp_path, small | {"auth": {"key_file": "key.json"}}))
+    assert ended.status == 6, ended
+    assert all(word in ended.err for word in words), ended
+    assert "SECRETSECRET" not in said(ended)
+    assert "Traceback" not in ended.err
+    assert not mosaic.exists()
+
+
+@pytest.mark.parametrize(
+    ("project", "words"),
+    [
+        ("p-denied", ["p-denied", "serviceusage"]),
+        ("p-disabled", ["earthengine", "project=", "has not been used"]),
+        ("p-unregistered", ["p-unregistered", "not registered"]),
+    ],
+)
+def test_6_projects(emulator, tmp_path, mosaic, small, project, words):
+    ended = cli("run", write_job(tmp_path, small), "--project", project)
+    assert ended.status == 6, ended
+    assert all(word in ended.err for word in words), ended
+    assert not mosaic.exists()
+
+
+def test_6_an_asset_that_others_own(emulator, tmp_path, small):
+    ended = cli(
+        "run", write_job(tmp_path, small | {"source": {"asset": "projects/p-private-1/assets/secret"}})
+    )
+    assert ended.status in (2, 6), ended
+    assert "projects/p-private-1/assets/secret" in ended.err
+
+
+def test_6_a_token_that_nobody_gave(emulator, tmp_path, small):
+    values = small | {"auth": {"access_token_env": "BAD_TOKEN"}}
+    ended = cli("run", write_job(tmp_path, values), env={"BAD_TOKEN": "ya29.not-a-token"})
+    assert ended.status == 6, ended
+    assert "ya29.not-a-token" not in said(ended)
+
+
+def test_6_no_credentials_at_all(emulator, tmp_path, small):
+    del small["auth"]
+    ended = cli(
+        "run", write_job(tmp_path, small), env={"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)}
+    )
+    assert ended.status == 6, ended
+    assert "auth.key_file" in ended.err
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in ended.err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_130_and_143_interrupted(emulator, tmp_path, mosaic, small, number, status):
+    emulator.control("configure", {"latency_ms": 300})
+    with running("run", write_job(tmp_path, small | {"limits": {"concurrency": 2}})) as process:
+        wait_until(lambda: ledger_lines(mosaic) > 2, process)
+        process.send_signal(number)
+        ended = end(process)
+    assert ended.status == status, ended
+    assert "interrupted" in said(ended)
+
+
+def test_1_is_for_what_nobody_foresaw(emulator, tmp_path, small, monkeypatch):
+    """An internal error keeps its traceback, which is what a bug report needs."""
+    from downloader import exit_status
+
+    assert exit_status(RuntimeError("unforeseen")) == 1

@@ -9,12 +9,14 @@ import numpy as np
 
 from downloader.crs import Crs
 from downloader.earthengine.names import asset_id, asset_name
+from downloader.earthengine.shapes import middle_longitude
 from downloader.errors import JobError
 from downloader.grid import AffineTransform, PixelGrid
 from downloader.image import Band, Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
+    from datetime import date
 
     from downloader.earthengine.client import EarthEngine
     from downloader.seams import Catalogue
@@ -66,6 +68,46 @@ class EarthEngineCatalogue:
         document = await self.document(asset)
         return parse_image(document, asset_name(asset), None if bands is None else frozenset(bands))
 
+    async def images(
+        self,
+        collection: str,
+        *,
+        start: str | date | None = None,
+        end: str | date | None = None,
+        region: Mapping[str, Any] | None = None,
+        filter: str | None = None,  # noqa: A002  # the job file's word
+        limit: int | None = None,
+        order_by: str | None = None,
+        bands: Iterable[str] | None = None,
+        keep: Collection[str] | None = None,
+    ) -> AsyncIterator[Image]:
+        """The images of a collection with start ≤ time < end that meet the other conditions, by time, then by id.
+
+        Args:
+            collection: id or name.
+            start: first moment, UTC: a date (its midnight) or time.
+            end: behind the last moment.
+            region: GeoJSON that the footprint must meet.
+            filter: condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`.
+            limit: no more than so many: the first by `order_by`, without it the first that the service lists.
+            order_by: the order, in place of time: a property, `-NAME` for the greatest first.
+            bands: those that must be usable, as for `image`.
+            keep: properties to keep in the images; None keeps all.
+
+        Raises:
+            JobError: there is no such collection, a condition is wrong, or far too many images meet them.
+            AuthenticationError: it may not be read.
+            StoppedError: the service did not answer for too long, or its pages make no sense.
+        """
+        from downloader.earthengine.listing import ImageReader, Listing
+        from downloader.earthengine.query import Query
+
+        query = Query.of(start=start, end=end, region=region, filter=filter)
+        reader = ImageReader(bands, keep)
+        listing = Listing(self._client)
+        for image in await listing.select(collection, query, reader.read, limit=limit, order_by=order_by):
+            yield image
+
 
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
     """The image in an asset's document (contract §3).
@@ -98,6 +140,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
         start_time=str(document.get("startTime") or ""),
         end_time=str(document.get("endTime") or ""),
         properties=_mapping(document.get("properties")),
+        longitude=middle_longitude(document.get("geometry")),
     )
 
 

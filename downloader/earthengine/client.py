@@ -32,6 +32,9 @@ _MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 
 _METADATA: Final = Timeouts(first_byte_s=60.0, body_s=120.0)
 
+_LONG_URL: Final = 2048
+"""A longer GET is sent as a POST that says what it stands for, as the official client does (contract §1.2)."""
+
 _ATTEMPTS: Final = 8
 _MAX_WAIT_S: Final = 60.0
 
@@ -84,7 +87,7 @@ class EarthEngine:
         self.restricted = False
         """Whether the service said that the project's parallelism is restricted (contract §2.2)."""
         self.on_restricted: Callable[[], None] | None = None
-        """Called once, when the service says so first."""
+        """Called each time the service says so: only its silence tells that a restriction was lifted."""
         self._auth = auth
         self._clock = clock
         self._patience_s = patience_s
@@ -153,8 +156,16 @@ class EarthEngine:
 
         async def attempt() -> dict[str, Any]:
             url = self.url(base or self.standard, path, version=version, params=params)
+            form = None
+            if method == "GET" and params and len(url) > _LONG_URL:
+                url, form = self.url(base or self.standard, path, version=version), params
             reply = await self.exchange(
-                method, url, body=body, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=_METADATA
+                "POST" if form else method,
+                url,
+                body=body,
+                overridden=form,
+                max_bytes=_MAX_DOCUMENT_BYTES,
+                timeouts=_METADATA,
             )
             try:
                 document = json.loads(bytes(reply.body))
@@ -179,24 +190,40 @@ class EarthEngine:
         url: str,
         *,
         body: Mapping[str, Any] | None = None,
+        overridden: Mapping[str, str] | None = None,
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
         """One call, made again only where credentials had run out. The answer has status 200.
 
+        Args:
+            method: GET or POST.
+            url: absolute.
+            body: sent as JSON.
+            overridden: query of a GET that is too long for a URL, sent as a form by POST.
+            max_bytes: ceiling for the answer's body.
+            timeouts: what it may take.
+
         Raises:
             TileError: anything else came, or nothing; its problem says what to do.
         """
-        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        content, kind = None, {}
+        if body is not None:
+            content = json.dumps(body, separators=(",", ":")).encode()
+            kind = {"content-type": "application/json"}
+        elif overridden is not None:
+            content = urlencode(overridden).encode()
+            kind = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}
         try:
             token = await self._tokens.token()
-            reply = await self._send(method, url, token, content, max_bytes, timeouts)
+            reply = await self._send(method, url, token, kind, content, max_bytes, timeouts)
             if reply.status == 401 and token is not None:
                 token = await self._tokens.refresh(token)
-                reply = await self._send(method, url, token, content, max_bytes, timeouts)
+                reply = await self._send(method, url, token, kind, content, max_bytes, timeouts)
         except TokenUnreachableError as error:
             # Whoever cannot reach the token endpoint can't reach the service either, for this purpose.
-            problem = FetchProblem(Action.RETRY, answers.UNREACHED, str(error), ends_with=AuthenticationError)
+            # An outage, and no word against who asks: it stops the job as one, resumable.
+            problem = FetchProblem(Action.RETRY, answers.UNREACHED, str(error))
             raise TileError(problem) from error
         except AuthenticationError as error:
             problem = FetchProblem(Action.FAIL_JOB, "credentials", str(error), ends_with=AuthenticationError)
@@ -244,17 +271,16 @@ class EarthEngine:
         method: str,
         url: str,
         token: str | None,
+        kind: Mapping[str, str],
         content: bytes | None,
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
-        headers: dict[str, str] = {}
+        headers = dict(kind)
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         if self.project is not None:
             headers["x-goog-user-project"] = self.project
-        if content is not None:
-            headers["content-type"] = "application/json"
         reply = await self._transport.send(
             method, url, headers=headers, content=content, max_bytes=max_bytes, timeouts=timeouts
         )
@@ -265,9 +291,7 @@ class EarthEngine:
         emulator = headers.get("x-earth-engine-emulator")
         if emulator is not None:
             self._emulator = emulator.strip()[:100]
-        if not self.restricted and "parallelism_restricted=true" in headers.get(
-            "x-earth-engine-quota-status", ""
-        ):
+        if "parallelism_restricted=true" in headers.get("x-earth-engine-quota-status", ""):
             self.restricted = True
             if self.on_restricted is not None:
                 self.on_restricted()

@@ -1,0 +1,369 @@
+"""Listings: the images of a collection, page after page, by either of the two methods that the API has.
+
+v1's `listAssets` is asked first: it belongs to the stable version, the official client uses it, and its filter can say
+"begins before", which `listImages` (v1alpha) cannot. Where a service lacks it, `listImages` gives the same images.
+
+The service promises nothing of the order of a listing, so images are sorted here: by time, then by id. Pages are
+followed lazily, by their token alone: a page may be short, or empty, and not be the last (contract §3.4).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+
+from downloader.earthengine.catalogue import parse_image
+from downloader.earthengine.names import asset_id, asset_name
+from downloader.errors import JobError, StoppedError, TileError
+from downloader.instant import instant_us
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+
+    from downloader.earthengine.client import EarthEngine
+    from downloader.earthengine.query import Query
+    from downloader.image import Band, Image
+
+__all__ = ["MOST_IMAGES", "Caller", "ImageReader", "Listing", "Method"]
+
+T = TypeVar("T")
+
+Method = Literal["auto", "listAssets", "listImages"]
+"""How to list; `auto` takes the first that the service has."""
+
+MOST_IMAGES: Final = 100_000
+"""A longer listing is refused: its period or region is too large, or the service never ends."""
+
+_PAGE: Final = 500
+"""Images on a page: with 300 bands each it still is within what the client reads of one document."""
+
+_BARREN: Final = 100
+"""Pages in a row that bring nothing new, after which a listing is taken for endless."""
+
+_NO_METHOD: Final = (404, 405, 501)
+"""Statuses that mean, for a collection that is there, that the service has no such method."""
+
+_COUNTED: Final = 1_000
+"""Children that are counted; of more, only that there are more is said."""
+
+_INSTEAD: Final = {
+    "IMAGE": "an image; `downloader inspect {id}` shows its bands",
+    "FOLDER": "a folder; name a collection in it",
+    "TABLE": "a table of features, which has no images",
+    "FEATURE_VIEW": "a feature view, which has no images",
+    "CLASSIFIER": "a classifier, which has no images",
+}
+
+_FIELDS: Final = ("startTime", "endTime", "updateTime")
+"""Members of a document that images may be ordered by beside their properties."""
+
+
+class Caller(Protocol):
+    """What a listing needs of the client."""
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        version: str = "v1",
+        subject: str = "",
+    ) -> dict[str, Any]:
+        """A document of the service; repeated while that may help."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One of the two methods, and a query in its words."""
+
+    version: str
+    method: str
+    key: str
+    """Of the entries in an answer."""
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found(Generic[T]):
+    """One image of a listing, as far as its order matters."""
+
+    time_us: int | None
+    id: str
+    rank: object
+    """What `order_by` names; None where the image has none, or nothing is named."""
+    value: T
+
+
+class Listing:
+    """The catalogue's lists, asked of the service."""
+
+    def __init__(self, client: Caller) -> None:
+        self._client = client
+
+    async def select(
+        self,
+        collection: str,
+        query: Query,
+        convert: Callable[[dict[str, Any]], T],
+        *,
+        limit: int | None = None,
+        order_by: str | None = None,
+        method: Method = "auto",
+    ) -> list[T]:
+        """The images of a collection that meet `query`, each as `convert` makes it of the service's document.
+
+        Args:
+            collection: id or name.
+            query: conditions.
+            convert: called once for each document as it arrives, so that large ones need not be kept.
+            limit: no more than so many: the first by `order_by`, without it the first that the service lists.
+            order_by: a property, `startTime`, `endTime` or `updateTime`, ascending; `-NAME` for descending. Images
+                without it come last. None sorts by time.
+            method: which method to list by.
+
+        Returns:
+            In order; those that `order_by` does not tell apart by time, then by id.
+
+        Raises:
+            JobError: there is no such collection, it is something else, the service refuses the query, no image has
+                what `order_by` names, or more than `MOST_IMAGES` match.
+            AuthenticationError: it may not be read.
+            StoppedError: the service did not answer for too long, or its pages make no sense.
+        """
+        if limit is not None and limit < 1:
+            raise JobError(f"limit: {limit} is no number of images; write 1 or more, or leave it out")
+        order = _Order.parse(order_by)
+        name = asset_name(collection)
+        await self._expect_collection(collection, name)
+        found: list[_Found[T]] = []
+        size = _PAGE if limit is None or order.name else min(limit, _PAGE)
+        async with aclosing(self._matching(collection, name, query, method, size)) as matching:
+            async for document, time_us in matching:
+                rank = order.rank(document)
+                found.append(_Found(time_us, _shown(document), rank, convert(document)))
+                if limit is not None and not order.name and len(found) == limit:
+                    break
+                if len(found) > MOST_IMAGES:
+                    raise JobError(
+                        f"{collection}: more than {MOST_IMAGES:,} images match; take a shorter period, a smaller "
+                        "region or a stricter filter"
+                    )
+        return [one.value for one in order.sorted(found, collection)][:limit]
+
+    async def count(self, parent: str) -> tuple[int, bool]:
+        """How many assets lie directly in a folder or collection, and whether there are more than were counted.
+
+        Raises:
+            DownloadError: as `select`.
+        """
+        params = {"view": "BASIC", "pageSize": str(_COUNTED)}
+        way = _Way("v1", "listAssets", "assets", params)
+        page = await self._page(parent, asset_name(parent), way, None)
+        return len(_entries(page, way, parent)), _token(page, parent) is not None
+
+    async def _expect_collection(self, collection: str, name: str) -> None:
+        document = await self._client.call("GET", name, subject=collection)
+        kind = str(document.get("type") or "").upper()
+        if kind != "IMAGE_COLLECTION":
+            what = _INSTEAD.get(kind, f"of the type {kind!r}").format(id=collection)
+            raise JobError(f"{collection} is no image collection but {what}")
+
+    async def _matching(
+        self, collection: str, name: str, query: Query, method: Method, size: int
+    ) -> AsyncGenerator[tuple[dict[str, Any], int | None], None]:
+        """Documents of images in the period, each once, with its time; in the service's order."""
+        seen: set[str] = set()
+        barren = 0
+        ways = [
+            _Way("v1", "listAssets", "assets", query.for_assets()),
+            _Way("v1alpha", "listImages", "images", query.for_images()),
+        ]
+        ways = [way for way in ways if method in {"auto", way.method}]
+        async with aclosing(self._pages(collection, name, ways, size)) as pages:
+            async for entries in pages:
+                barren = 0 if any(_name(entry, collection) not in seen for entry in entries) else barren + 1
+                if barren == _BARREN:
+                    raise StoppedError(
+                        f"{collection}: {_BARREN} pages of the listing in a row brought nothing new; the service "
+                        "does not come to an end"
+                    )
+                for entry in entries:
+                    own = _name(entry, collection)
+                    if own in seen or str(entry.get("type") or "IMAGE") != "IMAGE":
+                        continue
+                    seen.add(own)
+                    document = await self._whole(entry, own, query)
+                    time_us = instant_us(str(document.get("startTime") or ""))
+                    if query.holds(time_us):
+                        yield document, time_us
+
+    async def _whole(self, entry: dict[str, Any], name: str, query: Query) -> dict[str, Any]:
+        """The entry; where it lacks what an image needs, the asset's own document."""
+        needed = ("name", "bands", "updateTime", *(("startTime",) if query.is_timed else ()))
+        if all(entry.get(key) for key in needed):
+            return entry
+        return await self._client.call("GET", name, subject=asset_id(name))
+
+    async def _pages(
+        self, collection: str, name: str, ways: list[_Way], size: int
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """The entries of each page, by the first of the ways that the service has."""
+        for number, candidate in enumerate(ways):
+            way = replace(candidate, params={**candidate.params, "pageSize": str(size)})
+            try:
+                page = await self._page(collection, name, way, None)
+            except JobError as error:
+                if _status(error) in _NO_METHOD and number + 1 < len(ways):
+                    continue
+                raise
+            break
+        tokens: set[str] = set()
+        while True:
+            yield _entries(page, way, collection)
+            token = _token(page, collection)
+            if token is None:
+                return
+            if token in tokens:
+                raise StoppedError(
+                    f"{collection}: the service gave a page token that it had given before, so its listing has no "
+                    "end; try again later"
+                )
+            tokens.add(token)
+            page = await self._page(collection, name, way, token)
+
+    async def _page(self, collection: str, name: str, way: _Way, token: str | None) -> dict[str, Any]:
+        params = {**way.params, **({} if token is None else {"pageToken": token})}
+        return await self._client.call(
+            "GET",
+            f"{name}:{way.method}",
+            params=params,
+            version=way.version,
+            subject=f"{collection}: its list",
+        )
+
+
+class ImageReader:
+    """Makes images of a listing's documents, sharing what they have in common.
+
+    Thousands of images have a handful of band lists, which take nine tenths of the time and memory of reading them.
+    """
+
+    _KEPT: Final = 1_000
+
+    def __init__(self, bands: Iterable[str] | None = None, keep: Collection[str] | None = None) -> None:
+        """Read images.
+
+        Args:
+            bands: those that must be usable, as for `EarthEngineCatalogue.image`.
+            keep: properties to keep; None keeps all.
+        """
+        self._wanted = None if bands is None else frozenset(bands)
+        self._keep = keep
+        self._known: dict[str, tuple[Band, ...]] = {}
+
+    def read(self, document: Mapping[str, Any]) -> Image:
+        """The image of a document.
+
+        Raises:
+            JobError: one of the wanted bands cannot be used.
+        """
+        name = str(document.get("name") or "")
+        key = json.dumps(document.get("bands"))
+        bands = self._known.get(key)
+        # listImages may leave the type out, which is clear (contract §3.5).
+        plain = {**document, "type": "IMAGE", "bands": [] if bands is not None else document.get("bands")}
+        if self._keep is not None:
+            properties = document.get("properties")
+            own = properties if isinstance(properties, dict) else {}
+            plain["properties"] = {key: own[key] for key in self._keep if key in own}
+        image = parse_image(plain, name, self._wanted)
+        if bands is not None:
+            return replace(image, bands=bands)
+        if len(self._known) < self._KEPT:
+            self._known[key] = image.bands
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """By what images are ordered before their time."""
+
+    name: str = ""
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str | None) -> _Order:
+        if text is None:
+            return cls()
+        name = text.strip().removeprefix("-").removeprefix("properties.")
+        if not name:
+            raise JobError("order_by: is empty; write a property such as CLOUDY_PIXEL_PERCENTAGE")
+        return cls(name, text.strip().startswith("-"))
+
+    def rank(self, document: Mapping[str, Any]) -> tuple[int, float, str] | None:
+        """What sorts: numbers before texts."""
+        if not self.name:
+            return None
+        properties = document.get("properties")
+        own = properties if isinstance(properties, dict) else {}
+        value = document.get(self.name) if self.name in _FIELDS else own.get(self.name)
+        if isinstance(value, int | float):
+            return (0, float(value), "")
+        return None if value is None else (1, 0.0, str(value))
+
+    def sorted(self, found: list[_Found[T]], collection: str) -> list[_Found[T]]:
+        """In order; ties by time, then by id, those without a time last."""
+        found = sorted(found, key=lambda one: (one.time_us is None, one.time_us or 0, one.id))
+        if not self.name:
+            return found
+        ranked = [one for one in found if one.rank is not None]
+        if found and not ranked:
+            raise JobError(f"order_by: no image of {collection} has a property {self.name!r}")
+        ranked.sort(key=lambda one: one.rank, reverse=self.descending)  # type: ignore[arg-type,return-value]
+        return ranked + [one for one in found if one.rank is None]
+
+
+def _shown(document: Mapping[str, Any]) -> str:
+    return str(document.get("id") or asset_id(str(document.get("name"))))
+
+
+def _name(entry: Mapping[str, Any], collection: str) -> str:
+    """Its resource name; a member at its default may be absent, but one of name and id must be there."""
+    name, identifier = entry.get("name"), entry.get("id")
+    if isinstance(name, str) and name:
+        return name
+    if isinstance(identifier, str) and identifier:
+        return asset_name(identifier)
+    raise StoppedError(f"{collection}: the service lists an image without a name; try again later")
+
+
+def _entries(page: Mapping[str, Any], way: _Way, collection: str) -> list[dict[str, Any]]:
+    entries = page.get(way.key, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise StoppedError(f"{collection}: the service's list is none; is service.endpoint Earth Engine's?")
+    return entries
+
+
+def _token(page: Mapping[str, Any], collection: str) -> str | None:
+    token = page.get("nextPageToken") or None
+    if token is not None and not isinstance(token, str):
+        raise StoppedError(
+            f"{collection}: the service's page token is no text; is service.endpoint Earth Engine's?"
+        )
+    return token
+
+
+def _status(error: JobError) -> int | None:
+    """HTTP status of the answer that ended in this error."""
+    cause = error.__cause__
+    return cause.problem.status if isinstance(cause, TileError) else None
+
+
+if TYPE_CHECKING:
+
+    def _conforms(client: EarthEngine) -> Caller:
+        return client

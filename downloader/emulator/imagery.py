@@ -168,16 +168,23 @@ def clip_to_bounds_and_scale(
     return replace(target, source=computed.Computation(planes, fixed))
 
 
+def _listed(value: object) -> list[Any]:
+    """A list, which clients may also write as text with commas, or as its only element."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [] if value is None else [value]
+
+
 def to_colours(image: object, **options: object) -> Image:
     """Image.visualize: three bands of 8 bits."""
     target = _as_image(image)
     if options.get("bands") is not None:
-        target = select(target, options["bands"])
+        target = select(target, _listed(options["bands"]))
 
     def numbers(name: str) -> list[float]:
-        given = options.get(name)
-        listed: list[Any] = given if isinstance(given, list) else [] if given is None else [given]
-        return [float(one) for one in listed]
+        return [float(one) for one in _listed(options.get(name))]
 
     low, high = numbers("min") or [0.0], numbers("max")
     count = max(len(low), len(high))
@@ -187,7 +194,7 @@ def to_colours(image: object, **options: object) -> Image:
         chosen["gamma"] = {"value": numbers("gamma")[0]}
     palette = options.get("palette")
     if palette is not None:
-        chosen["paletteColors"] = palette if isinstance(palette, list) else str(palette).split(",")
+        chosen["paletteColors"] = _listed(palette)
 
     def channel(number: int) -> Callable[[Sequence[Part]], Part]:
         def apply(parts: Sequence[Part]) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -67,12 +68,15 @@ class EmulatorProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="earthengine-emulator-"))
         self.key_file = self._folder / "key.json"
         command = [
-            *(sys.executable, "-m", "downloader.emulator", "--exit-with-stdin", "--port=0"),
+            *(sys.executable, "-P", "-m", "downloader.emulator", "--exit-with-stdin", "--port=0"),
             *(["--control-port=0"] if control else []),
             *extra,
         ]
         if not any(argument.startswith("--write-key") for argument in extra):
             command.append(f"--write-key={self.key_file}")
+        # The child must find this very package, wherever the parent found it, and nothing of the current folder.
+        paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         try:
             with (self._folder / "stderr").open("wb") as said:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -81,6 +85,7 @@ class EmulatorProcess:
                     stdout=subprocess.PIPE,
                     stderr=said,
                     start_new_session=True,
+                    env=environment,
                 )
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)

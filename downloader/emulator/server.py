@@ -20,7 +20,7 @@ from .replies import Reply, Stream, document, failure
 from .routing import Route
 from .service import Service
 from .settings import Settings
-from .statistics import Record, Statistics
+from .statistics import KEPT_BODY, Record, Statistics
 from .wire import Outage, Wire
 
 EMULATOR_HEADER: Final = "x-earth-engine-emulator"
@@ -61,9 +61,8 @@ class Server:
         overridden = verb == "POST" and request.headers.get("x-http-method-override", "").upper() == "GET"
         route = routing.find("GET" if overridden else verb, raw_path)
         host = host_role(request.host)
-        headers = {k.lower(): v for k, v in request.headers.items() if k.lower() != "authorization"}
         record = self.statistics.begin(
-            route.method if route else "unknown", route.resource if route else raw_path, host, headers
+            route.method if route else "unknown", route.resource if route else raw_path, host, request.headers
         )
         try:
             # The slot is held until the answer is sent, and given back when the client goes away before that.
@@ -90,6 +89,8 @@ class Server:
     ) -> tuple[Reply, Strike | None]:
         """The reply of a request, and the fault that is still to befall it; takes a slot for it into `held`."""
         body = await self._body(request)
+        if body and record.method != "token":
+            record.body = body[:KEPT_BODY].decode(errors="replace")
         if route is None:
             raise errors.method_not_found(request.raw_path.partition("?")[0])
         if route.method == "token":
@@ -136,6 +137,8 @@ class Server:
         """The request's body, refused above the limit (E9)."""
         if not request.body_exists:
             return b""
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         limit = self.service.limits.payload_bytes
         chunks, total = [], 0
         async for chunk in request.content.iter_any():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-KEPT_REQUESTS: Final = 200_000
+KEPT_REQUESTS: Final = 50_000
 """Requests remembered one by one; older ones stay only in the counts."""
+KEPT_BODY: Final = 4_096
+_UNKEPT_HEADERS: Final = ("authorization", "host", "content-length")
 
 
 @dataclass(slots=True)
@@ -38,7 +41,9 @@ class Record:
     bytes: int = 0
     """Body bytes sent."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Request headers, without Authorization."""
+    """Request headers in lower case, without Authorization, Host and Content-Length."""
+    body: str | None = None
+    """Request body, as far as `KEPT_BODY` characters; None without one, and of the token endpoint always."""
 
     def document(self) -> dict[str, Any]:
         """The record as JSON."""
@@ -54,8 +59,8 @@ class Statistics:
     refusals: Counter[str] = field(default_factory=Counter)
     """429 answers by kind of method."""
     faults: Counter[str] = field(default_factory=Counter)
-    served: Counter[tuple[str, tuple[str, ...], tuple[int, int, int, int]]] = field(default_factory=Counter)
-    """Complete successful pixel answers by asset, bands and window."""
+    served: Counter[int] = field(default_factory=Counter)
+    """Complete successful pixel answers by the hash of asset, bands and window: a long run has millions."""
     pixel_bytes: int = 0
     max_in_flight: Counter[str] = field(default_factory=Counter)
     """Greatest number in flight by host and project; `total` over all."""
@@ -66,12 +71,13 @@ class Statistics:
     max_starts_per_s: int = 0
     """Most API requests that arrived within any one second."""
     last: int = 0
+    _headers: dict[tuple[tuple[str, str], ...], dict[str, str]] = field(default_factory=dict)
 
-    def begin(self, method: str, resource: str, host: str, headers: dict[str, str]) -> Record:
+    def begin(self, method: str, resource: str, host: str, headers: Mapping[str, str]) -> Record:
         """Note the arrival of a request."""
         now = time.monotonic()
         self.last += 1
-        record = Record(self.last, now - self.started, method, resource, host, headers=headers)
+        record = Record(self.last, now - self.started, method, resource, host, headers=self._kept(headers))
         self.records.append(record)
         self.requests[method] += 1
         self._second.append(now)
@@ -81,6 +87,13 @@ class Statistics:
         self.in_flight += 1
         self.max_in_flight["total"] = max(self.max_in_flight["total"], self.in_flight)
         return record
+
+    def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers worth keeping; a client's requests share one dict, since they hardly differ."""
+        items = tuple((k.lower(), v) for k, v in headers.items() if k.lower() not in _UNKEPT_HEADERS)
+        if len(self._headers) > 1_000:
+            self._headers.clear()
+        return self._headers.setdefault(items, dict(items))
 
     def end(self, record: Record) -> None:
         """Note the end of a request, whether it was answered or not."""
@@ -94,7 +107,7 @@ class Statistics:
         if record.complete and record.status == 200 and record.bands is not None:
             self.pixel_bytes += record.bytes
             if record.window is not None:
-                self.served[record.resource, record.bands, record.window] += 1
+                self.served[hash((record.resource, record.bands, record.window))] += 1
 
     def note_in_flight(self, host: str, project: str, count: int) -> None:
         """Note how many requests of a project are in flight on a host."""

@@ -385,7 +385,9 @@ def test_bad_expressions(api, expression):
 def test_limits_hold_for_computed_images(api):
     where = {**grid(width=2365, height=2365), "crsCode": "EPSG:32610"}
     answer = compute(api, graph(call("Image.sqrt", value=image(ID, "B4"))), where)
-    assert error_of(answer, 400, "INVALID_ARGUMENT")["message"].startswith("Total request size (50339025 bytes)")
+    assert error_of(answer, 400, "INVALID_ARGUMENT")["message"].startswith(
+        "Total request size (50339025 bytes)"
+    )
 
 
 def test_a_project_that_may_not_compute(api):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -79,3 +80,16 @@ def test_row_086_header_longer_than_numpy_likes(api):
     assert len(pixels.dtype.names) == 700
     assert int.from_bytes(answer.content[8:10], "little") > 10_000
     assert pixels["B699"] == oracle_window(name, "B699", 3, 4, 1, 1)
+
+
+def test_a_client_that_asks_before_it_sends(api):
+    body = json.dumps({"fileFormat": "NPY", "bandIds": ["B2"], "grid": grid(width=1, height=1)}).encode()
+    head = (
+        f"POST /v1/{QUICKSTART}:getPixels HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tok\r\n"
+        f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", int(api.emulator.url.rpartition(":")[2])), timeout=10) as raw:
+        raw.sendall(head.encode())
+        assert raw.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        raw.sendall(body)
+        assert raw.recv(100).startswith(b"HTTP/1.1 200 OK")

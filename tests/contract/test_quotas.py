@@ -156,3 +156,5 @@ def test_statistics_count_what_is_served_twice(api, emulator):
     assert record["window"] == [256, 0, 256, 256]
     assert record["complete"]
     assert "authorization" not in record["headers"]
+    assert record["headers"]["x-goog-user-project"] == PROJECT
+    assert json.loads(record["body"])["bandIds"] == ["B2", "B3"]

@@ -247,6 +247,8 @@ def engine(
         notice=watchers.notice,
     )
     connection.client.on_restricted = limiter.restrict
+    if connection.client.restricted:
+        limiter.restrict()
     share = Share(
         plan=plan,
         concurrency=limits.concurrency,

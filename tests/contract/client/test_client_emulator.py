@@ -131,19 +131,20 @@ async def test_refused_again_after_a_refresh_is_final(emulator, client):
 
 
 @pytest.mark.parametrize(
-    ("fault", "match"),
+    ("fault", "match", "ends"),
     [
-        ("token-signature", "make a new key file"),
-        ("token-clock", "clock"),
-        ("token-garbage", "makes no sense.*gave up"),
-        ("token-empty", "gave up"),
-        ("internal-500", "answers 500.*gave up"),
+        ("token-signature", "make a new key file", AuthenticationError),
+        ("token-clock", "clock", AuthenticationError),
+        ("token-garbage", "makes no sense.*gave up", StoppedError),
+        ("token-empty", "gave up", StoppedError),
+        ("internal-500", "answers 500.*gave up", StoppedError),
     ],
 )
-async def test_no_token_is_a_clear_end(emulator, fault, match):
+async def test_no_token_is_a_clear_end(emulator, fault, match, ends):
+    """A refusal is the user's to mend; an endpoint that is down is an outage, and the same command continues."""
     emulator.control("configure", {"faults": [{"fault": fault, "on": "token"}]})
     async with client_for(emulator, timeouts=Timeouts(), patience_s=0.0) as client:
-        with pytest.raises(AuthenticationError, match=match) as caught:
+        with pytest.raises(ends, match=match) as caught:
             await EarthEngineCatalogue(client).document(S2)
     assert "PRIVATE KEY" not in str(caught.value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Sequence
 
 import click
@@ -79,6 +78,7 @@ def downloader() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
+    from downloader.cli.output import say
     from downloader.errors import DownloadError, exit_status
 
     try:
@@ -93,17 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except DownloadError as error:
-        click.echo(f"downloader: {error}", err=True)
+        say(f"downloader: {error}", err=True)
         return exit_status(error)
-    except BrokenPipeError:
-        # Whoever read standard output went away, which is theirs to decide; nothing more can be said there.
-        sys.stdout = open_null()
-        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"downloader: {where}{error.strerror or error}", err=True)
+        return 4
     return status if isinstance(status, int) else 0
-
-
-def open_null() -> object:
-    """A stream that forgets, so that the interpreter's last flush does not fail."""
-    from downloader.progress import open_null as null
-
-    return null()

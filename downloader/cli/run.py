@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from downloader.cli.options import job_argument, job_options, load, set_up_logging, verbosity
+from downloader.cli.output import say
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -68,22 +70,22 @@ def run_command(
     verbose: int,
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
+    from downloader.cli.watching import watcher
     from downloader.errors import DownloadError, IncompleteError, exit_status
-    from downloader.progress import Silent, terminal_progress
 
     set_up_logging(verbose)
     _check_report(report_file)
     loaded = load(job, overrides, endpoint, project, key_file)
-    if overwrite and not yes and sys.stdin.isatty():
+    if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
-    progress: Progress = Silent() if quiet else terminal_progress()
+    progress = watcher(quiet=quiet, verbose=verbose)
     try:
         report = asyncio.run(_run(loaded, progress, overwrite, accept))
     except DownloadError as error:
         if error.report is not None:
             _show(error.report, report_file, quiet)
         else:
-            _say(f"downloader: {error}", err=True)
+            say(f"downloader: {error}", err=True)
         if allow_failed and isinstance(error, IncompleteError):
             return 0
         return exit_status(error)
@@ -117,18 +119,7 @@ def _show(report: Report, path: Path | None, quiet: bool) -> None:
         try:
             path.write_text(report.to_json() + "\n", encoding="utf-8")
         except OSError as error:
-            _say(f"downloader: --report {path}: cannot be written ({error.strerror or error})", err=True)
+            say(f"downloader: --report {path}: cannot be written ({error.strerror or error})", err=True)
     if not quiet:
-        _say(report.summary())
-
-
-def _say(text: str, *, err: bool = False) -> None:
-    """Print, also where nobody reads: a closed pipe or terminal."""
-    from downloader.progress import open_null
-
-    stream = sys.stderr if err else sys.stdout
-    try:
-        print(text, file=stream, flush=True)  # click.echo ends the process when a pipe is closed
-    except OSError:
-        # The interpreter's last flush would fail where this one did, and make the exit status 120.
-        setattr(sys, "stderr" if err else "stdout", open_null())
+        with contextlib.suppress(OSError):
+            say(report.summary())

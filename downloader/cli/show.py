@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from downloader.cli.options import job_argument, job_options, load, service_options, service_overrides
+from downloader.cli.output import say
 
 __all__ = ["inspect_command", "plan_command", "preview_command", "status_command"]
 
@@ -30,7 +31,7 @@ def plan_command(
 
     loaded = load(job, overrides, endpoint, project, key_file)
     plan = api.plan(loaded)
-    click.echo(json.dumps(plan_document(plan), indent=2) if as_json else plan_text(plan, loaded))
+    say(json.dumps(plan_document(plan), indent=2) if as_json else plan_text(plan, loaded))
 
 
 @click.command("status")
@@ -42,7 +43,7 @@ def status_command(target: Path, as_json: bool) -> None:
     from downloader.describe import status_text
 
     status = api.status(target)
-    click.echo(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
+    say(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
 
 
 @click.command("inspect")
@@ -57,7 +58,7 @@ def inspect_command(
     from downloader.describe import asset_text
 
     document = api.inspect(asset, service_overrides(endpoint, project, key_file))
-    click.echo(json.dumps(document, indent=2) if as_json else asset_text(document))
+    say(json.dumps(document, indent=2) if as_json else asset_text(document))
 
 
 @click.command("preview")
@@ -96,4 +97,4 @@ def preview_command(
 
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
     shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high)
-    click.echo(f"{output}: {shown}")
+    say(f"{output}: {shown}")

@@ -24,4 +24,4 @@ def say(text: str, *, err: bool = False) -> None:
         # The interpreter's last flush would fail where this one did, and make the exit status 120.
         setattr(sys, "stderr" if err else "stdout", open_null())
         if not (err or isinstance(error, BrokenPipeError)):
-            raise
+            raise OSError(error.errno, error.strerror, "standard output") from None

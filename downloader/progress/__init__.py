@@ -2,7 +2,7 @@
 
 from downloader.progress.displays import BarProgress, LineProgress, terminal_progress
 from downloader.progress.streams import forgiving, open_null
-from downloader.progress.tally import Fanout, Silent, Tally, summary
+from downloader.progress.tally import Fanout, Silent, Tally, announcement, summary
 
 __all__ = [
     "BarProgress",
@@ -10,6 +10,7 @@ __all__ = [
     "LineProgress",
     "Silent",
     "Tally",
+    "announcement",
     "forgiving",
     "open_null",
     "summary",

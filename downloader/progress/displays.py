@@ -11,7 +11,7 @@ from downloader.errors import FetchProblem
 from downloader.outcome import Outcome
 from downloader.planning import Estimate, Request
 from downloader.progress.streams import forgiving
-from downloader.progress.tally import Silent, Tally, summary
+from downloader.progress.tally import Silent, Tally, announcement, summary
 from downloader.seams import Progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class LineProgress(Silent):
         """See `Progress`."""
         self._tally.start(estimate, tiles_done)
         self._last = time.monotonic()
+        self.notice(announcement(estimate, tiles_done))
 
     def outcome(self, outcome: Outcome) -> None:
         """See `Progress`."""
@@ -92,6 +93,7 @@ class BarProgress(Silent):
     def start(self, estimate: Estimate, tiles_done: int) -> None:
         """See `Progress`."""
         self._tally.start(estimate, tiles_done)
+        self.notice(announcement(estimate, tiles_done))
         self._task = self._bar.add_task("", total=estimate.tiles, completed=tiles_done, rate="", flow="")
 
     def outcome(self, outcome: Outcome) -> None:

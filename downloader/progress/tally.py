@@ -13,7 +13,7 @@ from downloader.outcome import Failed, Outcome, Split, Stored
 from downloader.planning import Estimate, Request
 from downloader.seams import Progress
 
-__all__ = ["Fanout", "Silent", "Tally", "summary"]
+__all__ = ["Fanout", "Silent", "Tally", "announcement", "summary"]
 
 
 class Silent:
@@ -145,6 +145,18 @@ class Fanout(Silent):
     ) -> None:
         for watcher in reversed(self._watchers):
             watcher.__exit__(kind, error, trace)
+
+
+def announcement(estimate: Estimate, tiles_done: int) -> str:
+    """One line before the start: what the whole job costs, and how much of it is there."""
+    tiles = f"{estimate.tiles:,} tiles"
+    if tiles_done >= estimate.tiles:
+        return f"{tiles}: all are stored already"
+    there = f"; {tiles_done:,} are stored already" if tiles_done else ""
+    return (
+        f"{tiles} in {estimate.requests:,} requests, {estimate.wire_bytes / 1e6:,.1f} MB, "
+        f"about {_time(estimate.seconds)}{there}"
+    )
 
 
 def summary(tally: Tally) -> str:

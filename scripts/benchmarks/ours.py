@@ -1,0 +1,84 @@
+"""The downloader as a contender: the library's own call, in a process of its own.
+
+python -m scripts.benchmarks.ours NAME < task.json
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from downloader import download
+from downloader.progress import Silent
+from scripts.benchmarks.contender import Meter, Result, Task, serve
+
+
+class _Watch(Silent):
+    """Starts the meter with the first request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meter = Meter()
+
+    def start(self, estimate: Any, tiles_done: int) -> None:  # noqa: ANN401  # the seam's types
+        super().start(estimate, tiles_done)
+        self.meter.__enter__()
+
+
+def job(task: Task) -> dict[str, Any]:
+    """The task as a job; `options["job"]` holds sections to add."""
+    column, row, width, height = task.window
+    values: dict[str, Any] = {
+        "source": {"asset": task.asset, "bands": list(task.bands)},
+        "region": {"window": {"column": column, "row": row, "width": width, "height": height}},
+        "mosaic": {"path": str(Path(task.out) / "mosaic.zarr")},
+        "service": {"endpoint": task.url, "project": task.project},
+        "auth": {"key_file": task.key_file},
+        "limits": {"concurrency": task.concurrency},
+    }
+    for name, section in task.options.get("job", {}).items():
+        values[name] = {**values.get(name, {}), **section}
+    return values
+
+
+def downloader(task: Task) -> Result:
+    """The job, from its first request for pixels to its last commit."""
+    if rate := task.options.get("disk_mb_per_s"):
+        _slow_disk(rate * 1e6)
+    watch = _Watch()
+    begun = time.perf_counter()
+    report = download(job(task), progress=watch)
+    watch.meter.__exit__()
+    more = {
+        "requests": report.requests,
+        "wire_mb": report.wire_bytes / 1e6,
+        "disk_mb": report.disk_bytes / 1e6,
+        "retries": sum(report.retries.values()),
+        "whole_s": time.perf_counter() - begun,
+    }
+    return watch.meter.result(stored="zarr", path=report.mosaic, more=more)
+
+
+def _slow_disk(bytes_per_s: float) -> None:
+    """One disk of that speed for all objects: whoever writes waits its turn."""
+    from downloader.mosaic.store import DiskStore
+
+    put, turn = DiskStore.put, threading.Lock()
+
+    def slow(self: DiskStore, key: str, buffers: Sequence[Any]) -> None:
+        with turn:
+            time.sleep(sum(memoryview(buffer).nbytes for buffer in buffers) / bytes_per_s)
+        put(self, key, buffers)
+
+    DiskStore.put = slow  # type: ignore[method-assign]
+
+
+CONTENDERS: dict[str, Callable[[Task], Result]] = {"downloader": downloader}
+
+if __name__ == "__main__":
+    os.environ.setdefault("NO_GCE_CHECK", "true")
+    serve(CONTENDERS)

@@ -1,0 +1,122 @@
+"""Rows of figures: as a table, as JSON, and against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Row", "Scenario", "compare", "markdown", "text"]
+
+
+@dataclass(slots=True)
+class Row:
+    """One contender in one scenario."""
+
+    name: str
+    seconds: float | None = None
+    """Wall clock for the whole task; scaled where `scale` is above 1. None where it did not run."""
+    cpu_ms_per_mb: float | None = None
+    """Processor time of the contender's process for each 10⁶ bytes of pixels."""
+    peak_mb: float | None = None
+    requests: int | None = None
+    pixels: str = ""
+    """Whether what it stored is right."""
+    scale: float = 1.0
+    """How many times its own window the whole is."""
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Scenario:
+    """All rows of one scenario, and the ratios drawn from them."""
+
+    name: str
+    title: str
+    rows: list[Row] = field(default_factory=list)
+    ratios: dict[str, float] = field(default_factory=dict)
+    """Named so that smaller is better."""
+    targets: dict[str, float] = field(default_factory=dict)
+    """Ratio → what it may be at most."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def missed(self) -> list[str]:
+        """Ratios above their target."""
+        return [name for name, most in self.targets.items() if self.ratios.get(name, most) > most]
+
+
+HEAD = ("", "wall", "CPU ms/MB", "peak MB", "requests", "pixels", "")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row of the table."""
+    if row.seconds is None:
+        return (row.name, "–", "", "", "", "", f"did not run: {row.note}")
+    note = "; ".join(filter(None, (f"own window × {row.scale:.3g}" if row.scale > 1.001 else "", row.note)))
+    return (
+        row.name,
+        f"{row.seconds:.2f} s" if row.seconds < 100 else f"{row.seconds:.0f} s",
+        "" if row.cpu_ms_per_mb is None else f"{row.cpu_ms_per_mb:.2f}",
+        "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+        "" if row.requests is None else f"{row.requests:,}",
+        row.pixels,
+        note,
+    )
+
+
+def ratio_lines(scenario: Scenario) -> list[str]:
+    """One line for each ratio, with its target."""
+    lines = []
+    for name, value in scenario.ratios.items():
+        most = scenario.targets.get(name)
+        verdict = "" if most is None else f" (target ≤ {most:g}: {'met' if value <= most else 'MISSED'})"
+        lines.append(f"{name}: {value:.3g}{verdict}")
+    return lines
+
+
+def text(scenario: Scenario) -> str:
+    """The scenario for a terminal."""
+    table = [HEAD, *map(cells, scenario.rows)]
+    widths = [max(len(line[k]) for line in table) for k in range(len(HEAD))]
+    lines = [f"\n{scenario.name}: {scenario.title}"]
+    for line in table:
+        padded = [
+            cell.ljust(width) if k in (0, 5, 6) else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(padded).rstrip())
+    return "\n".join([*lines, *(f"  · {line}" for line in ratio_lines(scenario))])
+
+
+def markdown(scenario: Scenario) -> str:
+    """The scenario for `docs/performance.md`."""
+    lines = [f"### {scenario.name}: {scenario.title}", "", "| " + " | ".join(HEAD) + " |"]
+    lines.append("|---|---:|---:|---:|---:|---|---|")
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in scenario.rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in ratio_lines(scenario)), ""])
+
+
+def compare(
+    scenarios: Iterable[Scenario], baseline: dict[str, dict[str, float]], tolerance: float
+) -> list[str]:
+    """What is worse than the baseline by more than `tolerance` (0.25: a quarter); empty where nothing is.
+
+    Args:
+        scenarios: what was measured.
+        baseline: scenario → ratio → value.
+        tolerance: share by which a ratio may be above its baseline.
+    """
+    worse = []
+    for scenario in scenarios:
+        for name, before in baseline.get(scenario.name, {}).items():
+            now = scenario.ratios.get(name)
+            if now is None:
+                worse.append(f"{scenario.name}, {name}: not measured, was {before:.3g}")
+            elif now > before * (1 + tolerance):
+                worse.append(
+                    f"{scenario.name}, {name}: {now:.3g}, was {before:.3g} ({now / before - 1:+.0%})"
+                )
+    return worse

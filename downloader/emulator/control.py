@@ -89,6 +89,7 @@ class Control:
                 server.catalogue.touch(name, change["updateTime"])
         server.settings.assign(changed)
         server.authority.life_s = changed.token_life_s
+        server.switched()
         return {"settings": self._settings()}
 
     def _tokens(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
@@ -119,4 +120,5 @@ class Control:
         server.catalogue.restore()
         server.settings.assign(self._at_start)
         server.authority.life_s = self._at_start.token_life_s
+        server.switched()
         return {}

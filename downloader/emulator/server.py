@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -52,6 +52,7 @@ class Server:
         self.statistics = Statistics()
         self.faults = Faults(settings, authority.expire_all)
         self.outage: Outage = _no_outage
+        self._switched = asyncio.Event()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
@@ -72,7 +73,7 @@ class Server:
                     reply, strike = await self._answer(request, route, record, held, overridden=overridden)
                 except errors.ApiError as error:
                     reply = failure(error)
-                if record.method not in UNCOUNTED:
+                if record.project is not None:  # those who are not let in are told at once
                     await self._delay(started, reply)
                 return await self._send(request, reply, record, strike)
         finally:
@@ -160,12 +161,24 @@ class Server:
             return document(error.document, 400)
 
     async def _delay(self, started: float, reply: Reply) -> None:
-        """Wait until the answer is due: the base latency and what its size adds, from the request's arrival."""
+        """Wait until the answer is due: the base latency and what its size adds, from the request's arrival.
+
+        A change of the switches holds for those who wait, too.
+        """
         settings = self.settings
-        latency = (settings.latency_ms + settings.latency_ms_per_mb * reply.length / 1e6) / 1000
-        left = started + latency - time.monotonic()
-        if left > 0:
-            await asyncio.sleep(left)
+        while True:
+            latency = (settings.latency_ms + settings.latency_ms_per_mb * reply.length / 1e6) / 1000
+            left = started + latency - time.monotonic()
+            if left <= 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._switched.wait()
+
+    def switched(self) -> None:
+        """Let requests that wait look at the switches again."""
+        self._switched.set()
+        self._switched = asyncio.Event()
 
     async def _send(
         self, request: web.BaseRequest, reply: Reply, record: Record, strike: Strike | None

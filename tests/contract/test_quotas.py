@@ -18,10 +18,9 @@ LIMITED = {"Authorization": "Bearer tok", "X-Goog-User-Project": "p-limited"}
 
 
 async def send(session, base):
-    """One request of p-limited: status, body, seconds."""
-    started = time.monotonic()
+    """One request of p-limited: status and body."""
     async with session.post(base + PATH, data=json.dumps(TILE), headers=LIMITED) as answer:
-        return answer.status, await answer.read(), time.monotonic() - started
+        return answer.status, await answer.read()
 
 
 async def started(api, count):
@@ -37,31 +36,32 @@ async def in_flight(api, wanted):
 
 
 async def test_row_087_third_request_at_once_is_refused(api, emulator):
-    emulator.control("configure", {"latency_ms": 600})
+    emulator.control("configure", {"latency_ms": 60_000})
     async with aiohttp.ClientSession() as session:
         slow = [asyncio.create_task(send(session, emulator.url)) for _ in range(2)]
         await started(api, 2)
+        status, body = await send(session, emulator.url)
+        assert not any(task.done() for task in slow)
         emulator.control("configure", {"latency_ms": 0})
-        status, body, seconds = await send(session, emulator.url)
         assert status == 429
-        assert seconds < 0.5
         assert json.loads(body)["error"] == {
             "code": 429,
             "message": "Too Many Requests: Request was rejected because the request rate or concurrency limit was "
             "exceeded.",
             "status": "RESOURCE_EXHAUSTED",
         }
-        assert [status for status, _, _ in await asyncio.gather(*slow)] == [200, 200]
+        assert [status for status, _ in await asyncio.gather(*slow)] == [200, 200]
 
 
 async def test_row_088_the_other_host_counts_for_itself(api, emulator):
-    emulator.control("configure", {"latency_ms": 400})
+    emulator.control("configure", {"latency_ms": 60_000})
     async with aiohttp.ClientSession() as session:
         slow = [asyncio.create_task(send(session, emulator.url)) for _ in range(2)]
         await started(api, 2)
-        status, _, _ = await send(session, emulator.high_volume_url)
-        assert status == 200
-        assert [status for status, _, _ in await asyncio.gather(*slow)] == [200, 200]
+        other = asyncio.create_task(send(session, emulator.high_volume_url))
+        await started(api, 3)
+        emulator.control("configure", {"latency_ms": 0})
+        assert [status for status, _ in await asyncio.gather(other, *slow)] == [200, 200, 200]
     assert emulator.control("state")["max_in_flight"]["standard p-limited"] == 2
     assert emulator.control("state")["max_in_flight"]["high-volume p-limited"] == 1
 
@@ -122,7 +122,7 @@ def test_latency_grows_with_the_answer(api, emulator):
     for side, least in ((16, 0.05), (707, 0.25)):
         begun = time.monotonic()
         assert api.pixels(bandIds=["B2"], grid=grid(width=side, height=side)).status_code == 200
-        assert least <= time.monotonic() - begun < least + 0.3
+        assert least <= time.monotonic() - begun
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from .replies import Page, Reply
-
-Parameters = Mapping[str, Any]
-Damage = Callable[[Reply, Parameters], Reply]
+from .damage_pages import PAGE_DAMAGES, Damage, Parameters
+from .replies import Reply
 
 
 def whole(reply: Reply) -> bytes:
@@ -207,39 +204,6 @@ def _oversized(reply: Reply, parameters: Parameters) -> Reply:
     return _with(reply, whole(reply) + bytes(int(parameters["megabytes"]) << 20))
 
 
-def _pages(change: Callable[[dict[str, Any], Page, Parameters], dict[str, Any]]) -> Damage:
-    """A damage to pages of listings, made of a change to their document."""
-
-    def damage(reply: Reply, parameters: Parameters) -> Reply:
-        if reply.page is None:
-            return reply
-        return _with(reply, json.dumps(change(json.loads(whole(reply)), reply.page, parameters)).encode())
-
-    return damage
-
-
-def _empty_page(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del body, parameters
-    return {"nextPageToken": page.here}
-
-
-def _many_pages(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del parameters
-    one = {page.key: body[page.key][:1]} if page.key in body else {}
-    return {**one, "nextPageToken": page.after_one} if page.after_one else one
-
-
-def _repeated_token(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del parameters
-    return {**body, "nextPageToken": page.asked or page.here}
-
-
-def _missing_field(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    for entry in body.get(page.key, []):
-        entry.pop(parameters["field"], None)
-    return body
-
-
 DAMAGES: Final[Mapping[str, Damage]] = {
     "npy-truncated": _truncated,
     "npy-trailing": _trailing,
@@ -260,8 +224,5 @@ DAMAGES: Final[Mapping[str, Damage]] = {
     "gzip": _gzip,
     "gzip-bomb": _gzip_bomb,
     "oversized": _oversized,
-    "empty-page": _pages(_empty_page),
-    "many-pages": _pages(_many_pages),
-    "repeated-token": _pages(_repeated_token),
-    "missing-field": _pages(_missing_field),
+    **PAGE_DAMAGES,
 }

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Timer
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
@@ -101,7 +102,13 @@ class EmulatorProcess:
     def _line(self) -> str:
         """The next line that the process prints."""
         stdout: IO[bytes] | None = self._process.stdout
-        line = stdout.readline().decode().strip() if stdout is not None else ""
+        watchdog = Timer(START_TIMEOUT_S, self._process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            line = stdout.readline().decode().strip() if stdout is not None else ""
+        finally:
+            watchdog.cancel()
         if not line:
             self._process.wait(START_TIMEOUT_S)
             said = (self._folder / "stderr").read_text(errors="replace").strip()

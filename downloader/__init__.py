@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, download, inspect, plan, status, verify
+    from downloader.api import adownload, download, plan, status, verify
+    from downloader.browse import images, inspect, thumbnail
     from downloader.errors import (
         AuthenticationError,
         DownloadError,
@@ -55,15 +56,18 @@ __all__ = [
     "adownload",
     "download",
     "exit_status",
+    "images",
     "inspect",
     "plan",
     "preview",
     "status",
+    "thumbnail",
     "verify",
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "download", "inspect", "plan", "status", "verify"),
+    "downloader.api": ("adownload", "download", "plan", "status", "verify"),
+    "downloader.browse": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
         "LockedError", "RefusedError", "StoppedError", "exit_status",

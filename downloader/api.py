@@ -1,24 +1,19 @@
-"""The library's door: download, plan, inspect, status. Each is one call, and the command line is made of them."""
+"""The library's door: download, plan, status, verify. Each is one call, and the command line is made of them."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import signal
-import threading
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import anyio
-
+from downloader.blocking import in_thread
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.planning import Plan
 from downloader.progress import Silent, terminal_progress
 from downloader.report import Report
-from downloader.run import Credentials, connect, run, settle
+from downloader.run import Credentials, run, settle
 from downloader.seams import Progress
 from downloader.stop import Stop
 
@@ -27,12 +22,10 @@ if TYPE_CHECKING:
     from downloader.mosaic.verification import Verification
     from downloader.verifying import Checkup
 
-__all__ = ["JobLike", "adownload", "as_job", "download", "inspect", "load_job", "plan", "status", "verify"]
+__all__ = ["JobLike", "adownload", "as_job", "download", "load_job", "plan", "status", "verify"]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
-
-_Result = TypeVar("_Result")
 
 _MAX_FILE = 4 * 2**20
 
@@ -123,7 +116,7 @@ def download(
         overwrite=overwrite,
         accept=accept,
     )
-    return _in_thread(work, stop)
+    return in_thread(work, stop)
 
 
 async def adownload(
@@ -165,29 +158,7 @@ def plan(
     """
     settled = as_job(job, path, **sections)
     stop = Stop()
-    return _in_thread(settle(settled, stop, credentials), stop)
-
-
-def inspect(asset: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The service's own document of an asset, unchanged.
-
-    Args:
-        asset: id or full name.
-        overrides: `service.…` and `auth.…` keys of the job file, as `--set` takes them.
-    """
-    probe = Job.parse(
-        f"source: {{asset: {_quoted(asset)}}}\nmosaic: {{path: unused}}\n", "inspect", overrides=overrides
-    )
-
-    stop = Stop()
-
-    async def look() -> dict[str, Any]:
-        async with connect(probe) as service:
-            with stop.cancels():
-                return await service.catalogue.document(asset)
-        raise AssertionError("unreachable: asking to stop raises")
-
-    return _in_thread(look(), stop)
+    return in_thread(settle(settled, stop, credentials), stop)
 
 
 def status(target: str | os.PathLike[str]) -> Status:
@@ -249,62 +220,10 @@ def verify(
         credentials=credentials,
         shown=shown or (lambda _: None),
     )
-    return _in_thread(work, stop)
-
-
-def _quoted(text: str) -> str:
-    import json
-
-    return json.dumps(text)
+    return in_thread(work, stop)
 
 
 def _watcher(progress: Progress | bool) -> Progress:
     if isinstance(progress, bool):
         return terminal_progress() if progress else Silent()
     return progress
-
-
-def _in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
-    """Run a coroutine on an event loop of its own in a thread, so that a running loop does not matter."""
-    outcome: list[_Result] = []
-    errors: list[BaseException] = []
-    loops: list[asyncio.AbstractEventLoop] = []
-    interrupts: list[KeyboardInterrupt] = []
-    heard = 0
-
-    def catch_up() -> None:
-        nonlocal heard
-        while heard < len(interrupts):
-            heard += 1
-            stop.ask("interrupted", int(signal.SIGINT))
-
-    async def main() -> None:
-        loops.append(asyncio.get_running_loop())
-        catch_up()
-        outcome.append(await work)
-
-    def body() -> None:
-        try:
-            anyio.run(main)
-        except BaseException as error:  # noqa: BLE001  # handed to the caller's thread
-            errors.append(error)
-        finally:
-            ended.set()
-
-    # Not `Thread.join`: interrupted before Python 3.13, it takes the thread for ended.
-    ended = threading.Event()
-    thread = threading.Thread(target=body, name="downloader")
-    thread.start()
-    while not ended.is_set():
-        try:
-            ended.wait(0.2)
-        except KeyboardInterrupt as interrupt:
-            interrupts.append(interrupt)
-            # The loop is closed where the work ended in this very moment.
-            with contextlib.suppress(RuntimeError):
-                for loop in loops:
-                    loop.call_soon_threadsafe(catch_up)
-    thread.join()
-    if errors:
-        raise errors[0]
-    return outcome[0]

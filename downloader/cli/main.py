@@ -19,6 +19,7 @@ Examples:
   downloader status job.yaml                     how far it is
   downloader verify out/mosaic.zarr --repair     read everything, fetch what is damaged
   downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
+  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
   downloader preview out/mosaic.zarr -o look.png
   downloader emulate --port 8080                 an Earth Engine on your desk
 """
@@ -29,7 +30,9 @@ _COMMANDS = {
     "plan": ("downloader.cli.show", "What a job will cost; fetches metadata only."),
     "status": ("downloader.cli.show", "How far a mosaic is."),
     "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
-    "inspect": ("downloader.cli.show", "What the catalogue says of an asset."),
+    "inspect": ("downloader.cli.browse", "What the catalogue says of an asset."),
+    "images": ("downloader.cli.browse", "The images of a collection, by time, place and properties."),
+    "thumbnail": ("downloader.cli.browse", "A stretched PNG of an image, made by the service."),
     "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
 }

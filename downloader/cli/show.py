@@ -1,4 +1,4 @@
-"""Commands that look and fetch no tile: `plan`, `status`, `inspect`, `preview`."""
+"""Commands that look and fetch no tile: `plan`, `status`, `preview`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_argument, job_options, load, service_options, service_overrides
+from downloader.cli.options import job_argument, job_options, load
 from downloader.cli.output import say
 
-__all__ = ["inspect_command", "plan_command", "preview_command", "status_command"]
+__all__ = ["plan_command", "preview_command", "status_command"]
 
 
 @click.command("plan")
@@ -44,21 +44,6 @@ def status_command(target: Path, as_json: bool) -> None:
 
     status = api.status(target)
     say(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
-
-
-@click.command("inspect")
-@click.argument("asset")
-@service_options
-@click.option("--json", "as_json", is_flag=True, help="Print the service's document unchanged.")
-def inspect_command(
-    asset: str, endpoint: str | None, project: str | None, key_file: str | None, as_json: bool
-) -> None:
-    """What the catalogue says of ASSET: bands, types, grids. Prints the service's document with --json."""
-    from downloader import api
-    from downloader.describe import asset_text
-
-    document = api.inspect(asset, service_overrides(endpoint, project, key_file))
-    say(json.dumps(document, indent=2) if as_json else asset_text(document))
 
 
 @click.command("preview")

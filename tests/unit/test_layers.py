@@ -38,6 +38,8 @@ LAYERS = {
         "__init__",
         "__main__",
         "api",
+        "blocking",
+        "browse",
         "cli",
         "describe",
         "quicklook",

@@ -1,0 +1,164 @@
+"""Thumbnails: a stretched PNG of an image, made by the service, as the API's own quickstart asks for it (contract §4.6)."""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from downloader.earthengine import answers
+from downloader.earthengine.catalogue import parse_image
+from downloader.earthengine.names import asset_name
+from downloader.earthengine.shapes import plain_geometry
+from downloader.errors import JobError, TileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from downloader.earthengine.client import EarthEngine
+
+__all__ = ["Stretch", "fetch_thumbnail", "png_size"]
+
+_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
+_HEADROOM_BYTES: Final = 2**17
+_COLOUR: Final = re.compile(r"#?(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{3})|[A-Za-z]+")
+
+MAX_SIDE: Final = 4096
+"""Pixels along a side: four channels of so many squared are as much as the service sends in one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How numbers become colours: v' = clamp((v − min) / (max − min), 0, 1), then v' ** (1 / gamma)."""
+
+    low: tuple[float, ...] = (0.0,)
+    """Value shown black: one for all bands, or one for each."""
+    high: tuple[float, ...] = (3000.0,)
+    """Value shown white, or the last colour of the palette."""
+    gamma: float | None = None
+    """Above 1 brightens; None is 1."""
+    palette: tuple[str, ...] = ()
+    """Colours of one band, from low to high: RRGGBB or CSS names."""
+
+    def check(self, bands: int) -> None:
+        """Raise JobError where it cannot be applied to so many bands."""
+        if bands not in {1, 3}:
+            raise JobError(f"bands: a thumbnail shows one band, or three as red, green and blue, not {bands}")
+        for what, values in (("min", self.low), ("max", self.high)):
+            if len(values) not in {1, bands}:
+                raise JobError(
+                    f"{what}: give one value, or one for each of the {bands} bands, not {len(values)}"
+                )
+            if not all(map(math.isfinite, values)):
+                raise JobError(f"{what}: needs a finite number")
+        if any(low == high for low, high in self._pairs(bands)):
+            raise JobError("min and max: are equal, which leaves nothing between black and white")
+        if self.gamma is not None and not (self.gamma > 0 and math.isfinite(self.gamma)):
+            raise JobError(f"gamma: {self.gamma:g} is not above 0")
+        if self.palette and bands != 1:
+            raise JobError(
+                f"palette: colours one band, and there are {bands}; leave it out, or name one band"
+            )
+        for colour in self.palette:
+            if not _COLOUR.fullmatch(colour):
+                raise JobError(
+                    f"palette: {colour[:40]!r} is no colour; write RRGGBB, such as 1a9850, or a CSS name"
+                )
+
+    def to_json(self, bands: int) -> dict[str, Any]:
+        """`visualizationOptions` of the request."""
+        pairs = self._pairs(bands)
+        same = len(set(pairs)) == 1
+        options: dict[str, Any] = {
+            "ranges": [
+                {"min": _plain(low), "max": _plain(high)} for low, high in (pairs[:1] if same else pairs)
+            ]
+        }
+        if self.gamma is not None:
+            options["gamma"] = {"value": self.gamma}
+        if self.palette:
+            options["paletteColors"] = [colour.removeprefix("#") for colour in self.palette]
+        return options
+
+    def _pairs(self, bands: int) -> list[tuple[float, float]]:
+        low, high = (values * (bands // len(values)) for values in (self.low, self.high))
+        return list(zip(low, high, strict=True))
+
+
+async def fetch_thumbnail(
+    client: EarthEngine,
+    asset: str,
+    bands: Sequence[str] | None,
+    stretch: Stretch,
+    *,
+    size: int = 256,
+    region: Mapping[str, Any] | None = None,
+) -> bytes:
+    """A PNG of `size` × `size` pixels of the box around an image's footprint, or around `region`.
+
+    Args:
+        client: who asks.
+        asset: id or name of an image.
+        bands: one, or three as red, green and blue; None takes the first three, or the first.
+        stretch: how numbers become colours.
+        size: pixels along each side.
+        region: GeoJSON, in place of the footprint.
+
+    Raises:
+        JobError: it is no image or has no footprint, a band that it lacks, a stretch that is none.
+        AuthenticationError: it may not be read.
+        StoppedError: the service did not answer for too long.
+    """
+    if not 1 <= size <= MAX_SIDE:
+        raise JobError(f"size: {size} pixels; take 1 to {MAX_SIDE}")
+    name = asset_name(asset)
+    document = await client.call("GET", name, subject=asset)
+    image = parse_image(document, name, frozenset(bands or ()))
+    names = (
+        tuple(bands) if bands else tuple(band.id for band in image.bands[: 3 if len(image.bands) > 2 else 1])
+    )
+    image.select(names)
+    stretch.check(len(names))
+    if region is None:
+        region = document.get("geometry")
+        if not isinstance(region, dict):
+            raise JobError(f"{asset}: the catalogue states no footprint; name a region to show")
+    body = {
+        "fileFormat": "PNG",
+        "bandIds": list(names),
+        "region": plain_geometry(region, f"{asset}: region"),
+        "grid": {"dimensions": {"width": size, "height": size}},
+        "visualizationOptions": stretch.to_json(len(names)),
+    }
+    if client.workload_tag:
+        body["workloadTag"] = client.workload_tag
+
+    async def attempt() -> bytes:
+        reply = await client.exchange(
+            "POST",
+            client.url(client.high_volume, f"{name}:getPixels"),
+            body=body,
+            max_bytes=5 * size * size + _HEADROOM_BYTES,
+            timeouts=client.timeouts,
+        )
+        png = bytes(reply.body)
+        if png_size(png) != (size, size):
+            raise TileError(answers.unusable(reply, f"no PNG of {size} × {size} pixels"))
+        return png
+
+    return await client.persist(attempt, f"{asset}: its thumbnail")
+
+
+def png_size(content: bytes) -> tuple[int, int] | None:
+    """(width, height) that a PNG's header states; None for what is no whole PNG."""
+    if not (content.startswith(_MAGIC) and content[12:16] == b"IHDR" and content.endswith(b"IEND\xaeB`\x82")):
+        return None
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
+
+
+def _plain(value: float) -> float:
+    """Whole numbers without a fraction, as the quickstart writes them."""
+    return int(value) if value == int(value) else value

@@ -1,6 +1,7 @@
 """Planning: pure arithmetic from a job and the catalogue's metadata to shards, requests and tiles."""
 
 from downloader.planning.group import Group
+from downloader.planning.imagelist import Existing, ImageList
 from downloader.planning.keys import ShardKey, TileBlock, TileKey
 from downloader.planning.packing import ServiceModel
 from downloader.planning.plan import Estimate, Plan
@@ -15,7 +16,9 @@ __all__ = [
     "Axis",
     "BandType",
     "Estimate",
+    "Existing",
     "Group",
+    "ImageList",
     "PixelRequest",
     "Plan",
     "Reading",

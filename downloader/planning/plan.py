@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from downloader.image import Image
 from downloader.planning.group import Group
+from downloader.planning.imagelist import ImageList
 from downloader.planning.keys import ShardKey, TileKey
 from downloader.planning.packing import ServiceModel
 from downloader.planning.request import BandType, PixelRequest, Request
@@ -53,6 +54,8 @@ class Plan:
     """The arrays' leading axis."""
     slices: tuple[Slice, ...] = ()
     """What lies along the axis; empty where there is none."""
+    listed: ImageList | None = None
+    """The image list of a time series."""
 
     def group(self, name: str) -> Group:
         """The group of this name. Raises KeyError."""

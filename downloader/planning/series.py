@@ -6,24 +6,22 @@ Nothing is warped to make images fit: those that share no lattice are refused, w
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
+from downloader.grid import EDGE_TOLERANCE, PixelGrid, Window
 from downloader.image import Band, Image
 from downloader.instant import instant_us
 from downloader.planning.slices import Slice
 
-__all__ = ["Lattice", "Series", "arrange", "group_images", "mosaic_expression"]
+__all__ = ["Lattice", "Series", "arrange", "group_images", "mosaic_expression", "slices_of"]
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
-
-_LatticeKey = tuple[Crs, float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ class Lattice:
     """Bands that share one lattice in every image."""
 
     grid: PixelGrid
-    """The grid of the first image: the lattice's origin."""
+    """The grid of the first image, or that of the mosaic that exists: the lattice's origin."""
     bands: tuple[Band, ...]
     extents: tuple[Window | None, ...]
     """By slice, the pixels that its images cover, in pixels of `grid`; None where they cover none."""
@@ -78,7 +76,7 @@ def _label(image: Image, by: str) -> str:
     if by not in image.properties:
         raise JobError(
             f"source.group_by: {image.id} has no property {by!r}; use image, day, solar_day, or a property "
-            f"that all have, such as {', '.join(sorted(image.properties)[:5]) or '(it has none)'}"
+            "that all of the images have (`downloader inspect` shows them)"
         )
     return str(image.properties[by])
 
@@ -118,7 +116,7 @@ def arrange(
     *,
     on_missing_band: str = "fail",
     properties: Sequence[str] = (),
-    anchors: Mapping[tuple[str, ...], PixelGrid] | None = None,
+    anchors: Sequence[PixelGrid] = (),
 ) -> Series:
     """Slices and the lattices they share.
 
@@ -127,26 +125,33 @@ def arrange(
         bands: asked for; None for those of the first image.
         on_missing_band: `fail`, or `nodata` to leave a slice without the band.
         properties: kept along the axis.
-        anchors: bands → grid that a mosaic has already; its origin stays the lattice's.
+        anchors: lattices that a mosaic has already; bands that lie on one are counted from its origin, so that an
+            earlier image does not move the grid.
 
     Raises:
         JobError: no image, a band that one lacks, types or lattices that differ.
     """
     if not named:
         raise JobError("source: no image matches; widen the period, the region or the filter")
-    first = named[0][1][0]
-    wanted = bands if bands is not None else tuple(band.id for band in first.bands)
+    wanted = bands if bands is not None else tuple(band.id for band in named[0][1][0].bands)
     catalogue = _first_of_each(named, wanted, on_missing_band)
-    by_key: dict[_LatticeKey, list[Band]] = {}
+    shared: dict[PixelGrid, list[Band]] = {}
     for name in wanted:
-        by_key.setdefault(_key(catalogue[name]), []).append(catalogue[name])
-    lattices = tuple(_lattice(named, tuple(members), anchors or {}) for members in by_key.values())
+        grid = catalogue[name].grid
+        fits = (known for known in (*shared, *anchors) if _offset(known, grid) is not None)
+        shared.setdefault(next(fits, grid), []).append(catalogue[name])
+    lattices = tuple(_lattice(named, anchor, tuple(members)) for anchor, members in shared.items())
     absent = tuple(
-        frozenset(n for n in wanted if not any(b.id == n for image in members for b in image.bands))
-        for _, members in named
+        frozenset(wanted) - {band.id for image in members for band in image.bands} for _, members in named
     )
-    slices = tuple(_slice(label, members, properties) for label, members in named)
-    return Series(slices, lattices, absent)
+    return Series(slices_of(named, properties), lattices, absent)
+
+
+def slices_of(
+    named: Sequence[tuple[str, tuple[Image, ...]]], properties: Sequence[str] = ()
+) -> tuple[Slice, ...]:
+    """What lies along the time axis; `properties` are kept of each slice's first image."""
+    return tuple(_slice(label, members, properties) for label, members in named)
 
 
 def _first_of_each(
@@ -162,7 +167,7 @@ def _first_of_each(
                 if band is None:
                     if on_missing_band == "fail":
                         raise JobError(
-                            f"source.bands: {image.id} has no band {name!r}; its bands are {', '.join(own)}. Leave the "
+                            f"source.bands: {image.id} has no band {name!r}; its bands are {_few(own)}. Leave the "
                             "band or the image out, or write source.on_missing_band: nodata"
                         )
                     continue
@@ -179,52 +184,66 @@ def _first_of_each(
     return found
 
 
-def _key(band: Band) -> _LatticeKey:
-    t = band.grid.transform
-    return (band.grid.crs, t.scale_x, t.shear_x, t.shear_y, t.scale_y)
+def _few(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(shown[:_SHOWN]) + (f" … ({len(shown):,} in all)" if len(shown) > _SHOWN else "")
 
 
 def _check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mapping[str, Band]) -> None:
     """Refuse images whose pixels do not lie on the lattice of the first, and say which grids there are."""
-    grids: dict[tuple[Crs, AffineTransform], list[str]] = {}
-    fits = True
-    for _, members in named:
-        for image in members:
-            for band in image.bands:
-                known = found.get(band.id)
-                if known is None:
-                    continue
-                t = band.grid.transform
-                phase = replace(
-                    t,
-                    translate_x=t.translate_x % abs(t.scale_x or 1),
-                    translate_y=t.translate_y % abs(t.scale_y or 1),
-                )
-                grids.setdefault((band.grid.crs, phase), []).append(f"{image.id} {band.id}")
-                fits &= _offset(known.grid, band.grid) is not None
-    if fits:
+
+    def own() -> Iterator[tuple[str, Band]]:
+        for _, members in named:
+            for image in members:
+                yield from ((image.id, band) for band in image.bands if band.id in found)
+
+    if all(_offset(found[band.id].grid, band.grid) is not None for _, band in own()):
         return
+    # Bands of other pixel sizes are no hindrance: each band is compared with its own first.
+    lattices: list[tuple[PixelGrid, list[str]]] = []
+    for image, band in own():
+        for grid, who in lattices:
+            if _offset(grid, band.grid) is not None:
+                who.append(f"{image} {band.id}")
+                break
+        else:
+            lattices.append((band.grid, [f"{image} {band.id}"]))
     lines = [
-        f"  {crs}, pixels of {phase.pixel_size[0]:g} × {phase.pixel_size[1]:g} {crs.unit}: {who[0]}"
-        + (f" and {len(who) - 1} more" if len(who) > 1 else "")
-        for (crs, phase), who in list(grids.items())[:_SHOWN]
+        f"  {grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
+        + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
+        for grid, who in lattices[:_SHOWN]
     ]
-    if len(grids) > _SHOWN:
-        lines.append(f"  … and {len(grids) - _SHOWN} more")
-    commonest = max(grids, key=lambda grid: len(grids[grid]))
-    size = commonest[1].pixel_size
-    paste = f"grid: {{crs: {commonest[0]}, resolution: [{size[0]!r}, {size[1]!r}]}}"
+    if len(lattices) > _SHOWN:
+        lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
+    commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
+    x, y = commonest.transform.pixel_size
+    size = f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
+    crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
     raise JobError(
         "\n".join(
             [
                 "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
                 *lines,
-                f"To have all on one grid, resampled by the service, add to the job:  {paste}",
+                "To have all on one grid, resampled by the service, add to the job:",
+                f"  grid: {{crs: {crs}, resolution: {size}}}",
             ]
         )
     )
 
 
+def _pixels(grid: PixelGrid) -> str:
+    x, y = grid.transform.pixel_size
+    return f"pixels of {x:g} × {y:g} {grid.crs.unit}"
+
+
+def _phase(grid: PixelGrid) -> str:
+    t = grid.transform
+    if t.is_sheared:
+        return f"{t.translate_x:g}, {t.translate_y:g}, sheared"
+    return f"{t.translate_x % abs(t.scale_x):g}, {t.translate_y % abs(t.scale_y):g}"
+
+
+@lru_cache(maxsize=1 << 16)
 def _offset(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
     """(column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
     a, b = lattice.transform, grid.transform
@@ -242,22 +261,16 @@ def _offset(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
 
 
 def _lattice(
-    named: Sequence[tuple[str, tuple[Image, ...]]],
-    bands: tuple[Band, ...],
-    anchors: Mapping[tuple[str, ...], PixelGrid],
+    named: Sequence[tuple[str, tuple[Image, ...]]], anchor: PixelGrid, bands: tuple[Band, ...]
 ) -> Lattice:
-    anchor = anchors.get(tuple(band.id for band in bands), bands[0].grid)
-    if _offset(anchor, bands[0].grid) is None:
-        anchor = bands[0].grid
     names = {band.id for band in bands}
     extents: list[Window | None] = []
     for _, members in named:
         parts = []
-        for image in members:
-            for band in image.bands:
-                offset = _offset(anchor, band.grid) if band.id in names else None
-                if offset is not None:
-                    parts.append(band.grid.bounds.offset(*offset))
+        for grid in dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names):
+            offset = _offset(anchor, grid)
+            if offset is not None:
+                parts.append(grid.bounds.offset(*offset))
         extents.append(_around(parts))
     return Lattice(anchor, bands, tuple(extents))
 

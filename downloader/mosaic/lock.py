@@ -13,7 +13,7 @@ from typing import Protocol
 
 from downloader.errors import LockedError, RefusedError
 
-__all__ = ["FileLock", "Lock"]
+__all__ = ["FileLock", "Lock", "seems_held"]
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
@@ -89,6 +89,24 @@ class FileLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def seems_held(path: Path) -> bool:
+    """Whether a process holds the lock, as far as that can be known without trying it; for messages, not for safety.
+
+    Trying it, even for a moment, could refuse a run that starts in that moment. Linux lists its locks by inode; other
+    systems do not, nor does Linux list those of other containers.
+    """
+    try:
+        inode = str(path.stat().st_ino)
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any(
+        "FLOCK" in words and words[-3].rpartition(":")[2] == inode
+        for words in map(str.split, lines)
+        if len(words) > 3
+    )
 
 
 def _read(descriptor: int) -> str:

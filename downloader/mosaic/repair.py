@@ -58,7 +58,7 @@ def make_honest(path: str | Path, job_text: str = "", *, watch: Watch | None = N
     store = DiskStore(path)
     with _locked(Path(path)) as lock:
         store.sweep()
-        examination = examine(path, watch=watch)
+        examination = examine(path, watch=watch, exclusive=True)
         lock.check()
         return trying(store, "the repair", 1 << 20, lambda: _repaired(store, examination, job_text))
 

@@ -19,9 +19,11 @@ import numpy as np
 from downloader.errors import RefusedError
 from downloader.mosaic.codec import crc32c
 from downloader.mosaic.coverage import coverage_chunks
+from downloader.mosaic.hierarchy import OWN
 from downloader.mosaic.identity import Identity
-from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.layout import Coverage, GroupLayout
 from downloader.mosaic.ledger import LEDGER
+from downloader.mosaic.lock import seems_held
 from downloader.mosaic.metadata import lost_metadata
 from downloader.mosaic.ownership import read_identity, read_marker
 from downloader.mosaic.scan import Claims, read_claims
@@ -61,13 +63,18 @@ def verify(path: str | Path, *, watch: Watch | None = None) -> Verification:
     return examine(path, watch=watch).verification
 
 
-def examine(path: str | Path, *, watch: Watch | None = None) -> Examination:
-    """`verify`, with what a repair needs. Raises RefusedError as it does, and OSError."""
+def examine(path: str | Path, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
+    """`verify`, with what a repair needs; `exclusive` where the caller holds the lock.
+
+    Raises:
+        RefusedError: as `verify` does.
+        OSError: the store cannot be listed.
+    """
     identity = read_identity(path)
     if identity is None:
         raise RefusedError(f"{path}: is no mosaic of this downloader")
     store = DiskStore(path)
-    before = _ledger_files(store)
+    before = None if not exclusive and seems_held(Path(path) / OWN / "lock") else _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)
     reading = _Reading(store, adopt=not identity.refetching)
     for claim in claims.values():
@@ -81,7 +88,10 @@ def examine(path: str | Path, *, watch: Watch | None = None) -> Examination:
         cells, unusable = _coverage(store, layout, reading.states[layout.group.name])
         coverage |= {layout.group.name: cells} if cells else {}
         lost += tuple(unusable)
-    is_being_written = _ledger_files(store) != before
+    is_being_written = before is None or _ledger_files(store) != before
+    if is_being_written:
+        # Coordinates and coverage are what a run writes late.
+        lost = tuple(one for one in lost if "/c/" not in one.key)
     verification = Verification(
         path=str(path),
         service=identity.service,
@@ -104,14 +114,15 @@ def _ledger_files(store: Store) -> list[tuple[str, int]]:
 
 
 def _coverage(store: Store, layout: GroupLayout, state: GroupState) -> tuple[int, list[Lost]]:
-    """Cells that say something else than `state`, and chunks that cannot be read, all of whose cells count."""
+    """Cells that say something else than `state`, and chunks that cannot be read."""
     wrong, unusable = 0, []
     for key, cells in coverage_chunks(layout, state):
         try:
             found = layout.codec.decode(store.get(key), cells.dtype, cells.shape)
-        except (FileNotFoundError, ValueError) as error:
-            why = "is missing" if isinstance(error, FileNotFoundError) else str(error)
-            unusable.append(Lost(key, why))
+        except FileNotFoundError:
+            wrong += int((cells != Coverage.MISSING).sum())  # which is what a reader sees there
+        except ValueError as error:
+            unusable.append(Lost(key, str(error)))
         else:
             wrong += int((found != cells).sum())
     return wrong, unusable

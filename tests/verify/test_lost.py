@@ -229,6 +229,19 @@ def test_a_root_that_is_lost_is_written_anew_and_wrong_coverage_is_told(make, em
     assert json.loads((mosaic / "zarr.json").read_text()) == before
 
 
+def test_coverage_alone_is_mended(make, emulator, tmp_path) -> None:
+    made = make("sharded")
+    emulator.control("reset", {})
+    mosaic = made.copy(tmp_path / "m")
+    before = snapshot(mosaic / "coverage")
+    array = zarr.open_array(mosaic / "coverage", mode="r+")
+    array[1, 2] = 4
+    assert cli("verify", mosaic, "--json").document["coverageCells"] == {"": 1}
+    assert cli("verify", mosaic, "--repair").status == 0
+    assert snapshot(mosaic / "coverage") == before
+    assert emulator.control("state")["requests"] == {}
+
+
 def test_groups_of_several_resolutions_are_verified_each(emulator, tmp_path) -> None:
     values = job(emulator, tmp_path / "m", region=window(60, 60, 640, 580))
     values["source"]["bands"] = ["B2", "B11", "B1"]

@@ -171,7 +171,8 @@ class EarthEngine:
                 document = json.loads(bytes(reply.body))
             except (ValueError, RecursionError):
                 document = None
-            if not isinstance(document, dict):
+            # An error in a document's place would read as a document whose members are all at their defaults.
+            if not isinstance(document, dict) or isinstance(document.get("error"), dict):
                 raise TileError(answers.unusable(reply, "no JSON object"))
             return document
 

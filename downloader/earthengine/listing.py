@@ -223,11 +223,13 @@ class Listing:
             break
         tokens: set[str] = set()
         while True:
-            yield _entries(page, way, collection)
+            entries = _entries(page, way, collection)
+            yield entries
             token = _token(page, collection)
             if token is None:
                 return
-            if token in tokens:
+            # An empty page may well say "go on from here" once more; `_BARREN` bounds that.
+            if token in tokens and entries:
                 raise StoppedError(
                     f"{collection}: the service gave a page token that it had given before, so its listing has no "
                     "end; try again later"

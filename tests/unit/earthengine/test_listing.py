@@ -241,6 +241,16 @@ async def test_a_page_token_that_comes_again_ends_it():
     assert len(service.listings) == 2
 
 
+async def test_an_empty_page_may_repeat_its_token_for_a_while():
+    empty = [{"nextPageToken": "0"}] * 3
+    answers = iter([*empty, {"assets": [entry("a")]}])
+    assert await ids(Service(lambda number: next(answers))) == ["a"]
+    endless = Service(lambda number: {"nextPageToken": "0"})
+    with pytest.raises(StoppedError, match="brought nothing new"):
+        await ids(endless)
+    assert len(endless.listings) == 100
+
+
 async def test_a_ring_of_page_tokens_ends_it():
     service = Service(lambda number: {"assets": [entry(str(number))], "nextPageToken": str((number + 1) % 3)})
     with pytest.raises(StoppedError, match="given before"):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from downloader.errors import DownloadError, JobError
 from downloader.image import Band, Image
 from downloader.instant import instant_us
 from downloader.job import Job
 from downloader.planning import Plan, make_plan, make_series_plan
+from downloader.planning.given import Given
 from downloader.planning.series import Series, arrange, group_images
+from downloader.vector import read_geometry, read_grid
 
 if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
@@ -32,12 +35,14 @@ class Gathered:
     """The one image, or the first of many, whose bands and types the others share."""
     series: Series | None = None
     """The time series; None for one image."""
+    given: Given = field(default_factory=Given)
+    """Contents of the files that the job names."""
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """The plan; `sides` are the shards' sides of the mosaic that exists."""
         if self.series is None:
-            return make_plan(job, self.image, sides)
-        return make_series_plan(job, self.series, self.image, sides)
+            return make_plan(job, self.image, sides, self.given)
+        return make_series_plan(job, self.series, self.image, sides, self.given)
 
     def as_answered(self, image: Image) -> Gathered:
         """The same with the bands' types of `image`, which the service's own answers have settled."""
@@ -47,12 +52,12 @@ class Gathered:
             return replace(band, dtype=types.get(band.id, band.dtype))
 
         if self.series is None:
-            return Gathered(image)
+            return replace(self, image=image)
         lattices = tuple(
             replace(lattice, bands=tuple(typed(band) for band in lattice.bands))
             for lattice in self.series.lattices
         )
-        return Gathered(image, replace(self.series, lattices=lattices))
+        return replace(self, image=image, series=replace(self.series, lattices=lattices))
 
 
 async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
@@ -62,9 +67,10 @@ async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
         JobError: an asset that is none or no image, a list that cannot be read, no image, no common lattice.
         AuthenticationError: these credentials may not read it.
     """
+    given = await anyio.to_thread.run_sync(_given, job)
     source = job.source
     if source.asset is not None:
-        return Gathered(await catalogue.image(source.asset, source.bands))
+        return Gathered(await catalogue.image(source.asset, source.bands), given=given)
     if source.images is not None:
         images = await _each(catalogue, _listed(job), source.bands)
         images.sort(key=lambda image: (instant_us(image.start_time) or 0, image.id))
@@ -74,7 +80,17 @@ async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
     series = arrange(
         named, source.bands, on_missing_band=source.on_missing_band, properties=source.properties
     )
-    return Gathered(images[0], series)
+    return Gathered(images[0], series, given)
+
+
+def _given(job: Job) -> Given:
+    """What stands in the files that the job names."""
+    geometry, crs, like = None, None, None
+    if job.region.file is not None:
+        geometry, crs = read_geometry(job.resolve(job.region.file), "region.file")
+    if job.grid.like is not None and job.resolve(job.grid.like).exists():
+        like = read_grid(job.resolve(job.grid.like), "grid.like")
+    return Given(geometry, crs, like)
 
 
 async def _each(

@@ -20,7 +20,7 @@ from downloader.grid import PixelGrid, Window, around
 if TYPE_CHECKING:
     import pyproj
 
-__all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window"]
+__all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window", "cover_window_anywhere"]
 
 _SAMPLES: Final = 129
 """Points along an edge that goes from one CRS to another: edges bend."""
@@ -130,8 +130,17 @@ def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox) -> Window:
 
 def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:
     """The pixels of `grid` that `window` of `other` touches, clipped to the grid; None where it touches none."""
+    return cover_window_anywhere(grid, window, other).clip(grid.bounds)
+
+
+def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> Window:
+    """The pixels of an endless lattice that `window` of `other` touches.
+
+    Raises:
+        JobError: the window comes apart in the lattice's CRS.
+    """
     if grid.crs == other.crs:
-        return grid.cover(window, other).clip(grid.bounds)
+        return grid.cover(window, other)
     points = [
         other.transform.at(column, row)
         for column, row in (
@@ -142,7 +151,7 @@ def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | 
         )
     ]
     extremes = _project(grid, tuple(points), other.crs, f"region.window: {window}")
-    return _around(grid, extremes, 0).clip(grid.bounds)
+    return _around(grid, extremes, 0)
 
 
 def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:

@@ -52,10 +52,12 @@ class Job(Section):
         if self.region.window is not None:
             raise ValueError(
                 f"region.window: counts in the pixels of one image, and source names {_ARTICLES[self.source.kind]}; give "
-                "region.bbox"
+                "region.bbox or region.geometry"
             )
-        if self.region.bbox is None:
-            raise ValueError(f"region: is needed with source.{self.source.kind}; give region.bbox")
+        if self.region.bbox is None and not self.region.is_shaped:
+            raise ValueError(
+                f"region: is needed with source.{self.source.kind}; give region.bbox or region.geometry"
+            )
         return self
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)

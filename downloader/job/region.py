@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from downloader.crs import Crs
 from downloader.errors import JobError
@@ -46,8 +46,18 @@ class Region(Section):
     """Pixels of the finest group asked for; coarser groups take every pixel it touches."""
     bbox: Annotated[tuple[float, float, float, float] | None, BeforeValidator(_four)] = None
     """[west, south, east, north]: x before y, whatever the CRS."""
+    geometry: dict[str, Any] | None = None
+    """GeoJSON: a geometry, a feature, or a collection of features, whose union is taken."""
+    file: Annotated[str | None, Field(min_length=1)] = None
+    """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
     crs: Annotated[str, BeforeValidator(_crs_text)] = "EPSG:4326"
-    """CRS of `bbox`."""
+    """CRS of `bbox` and `geometry`."""
+    mask: bool = False
+    """`true`: pixels outside the geometry become the band's nodata value."""
+    all_touched: bool = False
+    """`true`: with `mask`, a pixel that is only touched is inside; else its centre decides."""
+    buffer: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Widens the geometry by so many units of the image's CRS; negative narrows it."""
 
     @field_validator("crs")
     @classmethod
@@ -60,17 +70,29 @@ class Region(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Region:
-        given = [name for name in ("image", "window", "bbox") if getattr(self, name)]
+        given = [name for name in ("image", "window", "bbox", "geometry", "file") if getattr(self, name)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
-        if "crs" in self.model_fields_set and self.bbox is None:
-            raise ValueError("crs: says what CRS bbox is in, and there is no bbox; add one, or leave crs out")
+        if "crs" in self.model_fields_set and self.bbox is None and self.geometry is None:
+            raise ValueError(
+                "crs: says what CRS bbox or geometry is in, and there is neither; add one, or leave crs out"
+            )
+        shaped = [name for name in ("mask", "all_touched", "buffer") if getattr(self, name)]
+        if shaped and not self.is_shaped:
+            raise ValueError(f"{shaped[0]}: goes with geometry or file; add one, or leave it out")
+        if self.all_touched and not self.mask:
+            raise ValueError("all_touched: goes with mask: true; add it, or leave this out")
         if self.bbox is not None:
             try:
                 self.box()
             except JobError as error:
                 raise ValueError(str(error).removeprefix("region.")) from None
         return self
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether the region is a geometry."""
+        return self.geometry is not None or self.file is not None
 
     def box(self) -> BoundingBox:
         """The bounding box. Only where `bbox` is given."""

@@ -222,6 +222,11 @@ class ZarrMosaic:
         names = tuple(group.bands[band].id for band in request.bands)
         if pixels.shape != request.window.shape or pixels.dtype.names != names:
             raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
+        inside = group.region.inside(request.window) if group.region is not None and group.outside else None
+        if inside is not None:
+            pixels = pixels.copy()
+            for band, name in zip(request.bands, names, strict=True):
+                pixels[name][~inside] = group.outside[band]
         side = tiling.tile
         fields = [pixels[name] for name in names]
         chunks = [

@@ -33,6 +33,8 @@ class Group:
     """(rows, columns) of tiles that one request asks for at most."""
     region: TileRegion | None = None
     """Which tiles the job wants; None for all."""
+    outside: tuple[float, ...] = ()
+    """By band, what pixels outside the region become (`region.mask`); empty where they stay as answered."""
     extents: tuple[Window | None, ...] = ()
     """By slice, the pixels of the group's grid that its images cover, None where they cover none; empty where every
     slice covers all. What lies outside is not asked for."""
@@ -111,6 +113,8 @@ class Group:
         if self.region is None:
             windows = (w.aligned(t.tile) for w in self.extents if w is not None)
             return sum(w.pixels // t.tile**2 for w in windows)
+        if not self.extents:
+            return self.region.count(t) * t.slices
         return sum(self.wanted_mask(key).bit_count() for key in self.shards())
 
     def requests(self, key: ShardKey, missing: Mapping[int, int] | None = None) -> Iterator[Request]:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.grid import Window
 from downloader.planning.tiling import Tiling
 
 __all__ = ["Axis", "Slice", "TileRegion"]
@@ -37,4 +41,12 @@ class TileRegion(Protocol):
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
         """Bits of the tiles of one shard that the region touches."""
+        ...
+
+    def count(self, tiling: Tiling) -> int:
+        """Tiles of one slice that the region touches."""
+        ...
+
+    def inside(self, window: Window) -> NDArray[np.bool_] | None:
+        """Which pixels of `window` belong to the region, (height, width); None where all do."""
         ...

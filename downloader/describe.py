@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
-from downloader.planning import Plan, TileKey
+from downloader.planning import Plan, TileKey, readings
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
@@ -78,6 +78,15 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "shardSide": group.tiling.shard_side,
                 "requests": group.count_requests(),
                 "tilesPerRequest": group.shape[0] * group.shape[1],
+                "readings": [
+                    {
+                        "bands": list(reading.bands),
+                        "level": reading.level,
+                        "pixelSize": list(reading.pixel_size),
+                        "policy": reading.policy,
+                    }
+                    for reading in readings(group)
+                ],
             }
             for group in plan.groups
         ],
@@ -108,6 +117,7 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
             f"{plan.model.concurrency} requests at once"
         ),
     ]
+    lines.extend(str(reading) for group in plan.groups for reading in readings(group))
     for group in plan.groups:
         masked = [band.id for band in group.bands if not band.missing]
         if masked and job is not None and job.mosaic.nodata is None:

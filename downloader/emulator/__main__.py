@@ -17,18 +17,18 @@ from .listening import Listener
 from .server import Server
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = options.PROG) -> int:
     """Run an emulator; the exit status of the process."""
     try:
-        chosen = options.parse(arguments)
+        chosen = options.parse(arguments, prog)
         server = build(chosen)
     except (options.UsageError, keys.KeyFileError, rasters.RasterError) as error:
-        print(f"{options.PROG}: {error}", file=sys.stderr)  # noqa: T201 - this is the program's own message
+        print(f"{prog}: {error}", file=sys.stderr)  # noqa: T201 - this is the program's own message
         return 2
     try:
         return asyncio.run(serve(server, chosen))
     except OSError as error:
-        print(f"{options.PROG}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{prog}: {error}", file=sys.stderr)  # noqa: T201
         return 1
 
 

@@ -36,9 +36,9 @@ class UsageError(Exception):
     """A flag or file that cannot be followed; the message says which and why."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROG,
+        prog=prog,
         description="An Earth Engine REST API on this machine. Prints its base URL, then serves until stopped.",
     )
     add = parser.add_argument
@@ -85,13 +85,13 @@ SWITCHES: Final = (
 """Switches that have a flag; flags go before the file, the file before `--strict`."""
 
 
-def parse(arguments: Sequence[str] | None = None) -> Options:
+def parse(arguments: Sequence[str] | None = None, prog: str = PROG) -> Options:
     """Options from command-line arguments.
 
     Raises:
         UsageError: for values that cannot be followed. Unknown flags end the process, as argparse does.
     """
-    given = _parser().parse_args(arguments)
+    given = _parser(prog).parse_args(arguments)
     file = _file(given.config) if given.config else {}
     rasters = [_pair(text, "--raster") for text in given.raster]
     rasters += [(id_, path) for id_, path in file.pop("rasters", {}).items()]

@@ -1,0 +1,120 @@
+"""Rows 28 to 32, 58: answers with status 200 that are not, or not quite, the pixels asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests import harness
+from tests.chaos.kit import TILES
+
+PUBLIC = "projects/earthengine-public/assets/"
+MASKED = f"{PUBLIC}EMULATOR/MASKED"
+KINDS = ("u1", "i2", "u2", "i4", "f4", "f8")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [("json-200", "JSON under 200"), ("html-200", "HTML under 200"), ("empty-200", "bad NPY")],
+)
+def test_row_28_no_pixels_under_200(lab, fault, cause):
+    """Transient where it passes, recorded where it stays."""
+    lab.job(limits={"retries": 1})
+    lab.faults({"fault": fault, "covers": [400, 400]}, {"fault": fault, "covers": [800, 800], "times": 1})
+    run = lab.run(status=3)
+    (failed,) = run.report["failed"]
+    assert (failed["row"], failed["column"], failed["cause"]) == (0, 0, cause)
+    assert run.retries[cause] == 2
+    assert lab.stored_tiles_are_right() == TILES - 1
+    lab.heal()
+
+
+REFUSED = [
+    {"fault": "npy-truncated"},
+    {"fault": "npy-trailing"},
+    {"fault": "npy-magic"},
+    {"fault": "npy-header-garbage"},
+    {"fault": "npy-shape"},
+    {"fault": "npy-fields-missing"},
+    {"fault": "npy-fields-extra"},
+    {"fault": "npy-dtype"},
+    {"fault": "npy-plain"},
+]
+
+
+def test_rows_29_and_30_damaged_and_wrong_arrays_are_refused(lab):
+    """Each kind strikes every so often, all in one run: what is not exactly the pixels asked for is asked again."""
+    lab.job(2000)
+    lab.faults(*({**fault, "skip": 1 + 4 * n, "times": 2} for n, fault in enumerate(REFUSED)))
+    run = lab.run()
+    lab.right(side=2000)
+    assert set(lab.fault_counts()) == {fault["fault"] for fault in REFUSED}
+    assert run.retries.total() == sum(lab.fault_counts().values()) == 2 * len(REFUSED)
+    assert set(run.retries) == {"bad NPY", "too large"}
+
+
+def test_row_30_transposed_is_refused_unless_square(lab):
+    """Height and width exchanged: only where they differ is it another shape."""
+    lab.faults({"fault": "npy-transposed", "covers": [900, 400], "times": 1})
+    run = lab.run()
+    lab.right()
+    assert run.retries["bad NPY"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "npy-version", "major": 2},
+        {"fault": "npy-version", "major": 3},
+        {"fault": "npy-huge-header"},
+        {"fault": "npy-fields-order"},
+        {"fault": "npy-fortran"},
+        {"fault": "npy-big-endian"},
+    ],
+    ids=lambda fault: "-".join(map(str, fault.values())),
+)
+def test_rows_29_and_30_other_forms_of_the_same_data(lab, fault):
+    """Accepted where it provably is the same data, else refused: never a wrong pixel, in either case a clear end."""
+    lab.faults({**fault, "skip": 1, "every": 3})
+    run = lab.run()
+    lab.right()
+    struck = lab.fault_counts()[fault["fault"]]
+    assert run.retries["bad NPY"] in (0, struck), "one rule for all of a kind"
+
+
+def test_row_31_object_arrays_are_never_unpickled(lab):
+    lab.job(limits={"retries": 1})
+    marker = lab.folder / "unpickled"
+    lab.faults({"fault": "npy-object", "covers": [400, 400], "path": str(marker)})
+    run = lab.run(status=3)
+    assert run.causes() == {"bad NPY"}
+    assert not marker.exists()
+    assert lab.stored_tiles_are_right() == TILES - 1
+    lab.heal()
+
+
+@pytest.mark.parametrize(("fill", "value"), [("zero", 0), ("min", None), ("nan", np.nan), ("-inf", -np.inf)])
+def test_row_32_masked_pixels(lab, fill, value):
+    """Whatever the service puts there is stored as it came; on a rerun too, half of the tiles each time."""
+    lab.job(
+        bands=KINDS,
+        asset=MASKED,
+        region=harness.window(0, 0, 1300, 1111),
+        limits={"max_requests": 12},
+        request={"tiles": 1},
+    )
+    lab.faults(fill=fill)
+    lab.run(status=4)
+    lab.run("--set", "limits.max_requests=1000")
+    fills = {}
+    for kind in KINDS:
+        dtype = np.dtype(kind)
+        if kind.startswith("u"):
+            fills[kind] = 0
+        elif dtype.kind == "i":
+            least = np.iinfo(dtype).min
+            fills[kind] = {"zero": 0, "min": least, "nan": 0, "-inf": least}[fill]
+        else:
+            fills[kind] = np.finfo(dtype).min if value is None else value
+    assert harness.compare(lab.mosaic, MASKED, fill=fills) == 1300 * 1111 * len(KINDS)
+    assert harness.repeated(lab.emulator) == 0

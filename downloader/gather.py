@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from downloader.compute import composite, expression, resampled
 from downloader.errors import DownloadError, JobError
 from downloader.image import Band, Image
 from downloader.instant import instant_us
 from downloader.job import Job
 from downloader.planning import Plan, make_plan, make_series_plan
+from downloader.planning.footprint import region_geojson
 from downloader.planning.given import Given
 from downloader.planning.series import Series, arrange, group_images
+from downloader.planning.slices import Slice
 from downloader.vector import read_geometry, read_grid
 
 if TYPE_CHECKING:
@@ -37,11 +40,14 @@ class Gathered:
     """The time series; None for one image."""
     given: Given = field(default_factory=Given)
     """Contents of the files that the job names."""
+    part: Slice | None = None
+    """What `computePixels` is asked for; None where pixels are read from assets."""
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """The plan; `sides` are the shards' sides of the mosaic that exists."""
         if self.series is None:
-            return make_plan(job, self.image, sides, self.given)
+            plan = make_plan(job, self.image, sides, self.given)
+            return plan if self.part is None else replace(plan, slices=(self.part,))
         return make_series_plan(job, self.series, self.image, sides, self.given)
 
     def as_answered(self, image: Image) -> Gathered:
@@ -70,7 +76,16 @@ async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
     given = await anyio.to_thread.run_sync(_given, job)
     source = job.source
     if source.asset is not None:
-        return Gathered(await catalogue.image(source.asset, source.bands), given=given)
+        image = await catalogue.image(source.asset, source.bands)
+        part = None if job.grid.resampling == "nearest" else resampled(image, job.grid.resampling)
+        return Gathered(image, given=given, part=part)
+    if source.expression is not None or source.composite is not None:
+        made = (
+            await expression(job, catalogue)
+            if source.composite is None
+            else await composite(job, catalogue, region_geojson(job, given))
+        )
+        return Gathered(made.image, given=given, part=made.part)
     if source.images is not None:
         images = await _each(catalogue, _listed(job), source.bands)
         images.sort(key=lambda image: (instant_us(image.start_time) or 0, image.id))

@@ -109,6 +109,13 @@ class EarthEngineCatalogue:
             yield image
 
 
+    async def computed(self, expression: str, name: str) -> Image:
+        """The bands, types and grids that the service reports for an expression; see `computed_image`."""
+        from downloader.earthengine.computed import computed_image
+
+        return await computed_image(self._client, expression, name)
+
+
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
     """The image in an asset's document (contract §3).
 

@@ -10,6 +10,7 @@ from downloader.errors import JobError
 
 __all__ = [
     "HIGH_VOLUME",
+    "NO_PROJECT",
     "STANDARD",
     "asset_id",
     "asset_name",
@@ -21,6 +22,9 @@ STANDARD: Final = "https://earthengine.googleapis.com"
 
 HIGH_VOLUME: Final = "https://earthengine-highvolume.googleapis.com"
 """For many small automated requests; counts its concurrency apart from the standard host."""
+
+NO_PROJECT: Final = "earthengine-legacy"
+"""Stands in the path where no project is known: the service account's own one pays (contract §2.1)."""
 
 _PROJECT: Final = r"projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 """A Cloud project: an optional `domain.tld:`, then 6–30 characters (contract §1.3, rule 1)."""

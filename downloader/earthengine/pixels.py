@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import answers
+from downloader.earthengine.names import NO_PROJECT
 from downloader.errors import TileError
 from downloader.npy import NpyError, decode
 
@@ -24,9 +25,6 @@ _HEADROOM_BYTES: Final = 70_000
 
 _COMPUTE_S: Final = 330.0
 """Wait for the first byte of computed pixels: an interactive request may take the service five minutes."""
-
-NO_PROJECT: Final = "earthengine-legacy"
-"""Stands in the path where no project is known: the service account's own one pays (contract §2.1)."""
 
 
 class RestPixelSource:

@@ -59,6 +59,10 @@ def extents_of(job: Job, targets: list[Target], given: Given, *, endless: bool =
         elif region.bbox is not None:
             cover = cover_box_anywhere if free else cover_box
             extent = Extent(_aligned(job, cover(target.grid, region.box()), target, free=free))
+        elif not all(band.is_bounded for band in target.bands):
+            raise JobError(
+                "region: is needed, since what is computed has no edge of its own; give region.bbox"
+            )
         else:
             extent = Extent(_aligned(job, _image_window(target), target, free=free))
         found.append(extent if endless else _with_image(extent, target))
@@ -135,7 +139,7 @@ def _aligned(job: Job, window: Window, target: Target, *, free: bool) -> Window:
 
 def _with_image(extent: Extent, target: Target) -> Extent:
     """The extent with the image's own edge, where the lattice has none of its own."""
-    if not target.is_endless:
+    if not target.is_endless or not all(band.is_bounded for band in target.bands):
         return extent
     covered = _footprint(target.grid, target.bands).clip(extent.window)
     if covered is None:

@@ -1,0 +1,151 @@
+"""Serialised Earth Engine expressions: read, checked, and written so that equal graphs are equal texts.
+
+The official client numbers and inlines nodes as it likes, differently from version to version (contract §4.7). Here
+every node stands once under `values`, numbered in the order of a walk that only the graph decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, runtime_checkable
+
+from downloader.errors import JobError
+
+__all__ = ["MAX_DEPTH", "Serializable", "call", "canonical", "constant", "load_expression"]
+
+MAX_DEPTH: Final = 100
+"""The service rejects graphs that are nested deeper (contract §5.1)."""
+
+_KINDS: Final = (
+    "constantValue",
+    "integerValue",
+    "bytesValue",
+    "arrayValue",
+    "dictionaryValue",
+    "functionInvocationValue",
+    "functionDefinitionValue",
+    "argumentReference",
+    "valueReference",
+)
+
+Node = Mapping[str, Any]
+
+
+@runtime_checkable
+class Serializable(Protocol):
+    """Anything that serialises itself as the official client's objects do, such as an `ee.Image`."""
+
+    def serialize(self) -> str:
+        """The expression as JSON text."""
+        ...
+
+
+def load_expression(value: object, where: str) -> str:
+    """The canonical text of an expression given as JSON text, as a mapping, or as an object that serialises itself.
+
+    Args:
+        value: the expression.
+        where: what messages call it.
+
+    Raises:
+        JobError: it is no expression.
+    """
+    if isinstance(value, Serializable):
+        value = value.serialize()
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise JobError(f"{where}: is no JSON: {error}") from None
+    if not isinstance(value, Mapping):
+        raise JobError(f"{where}: is no serialised expression; give what ee.Image.serialize() returns")
+    return canonical(value, where)
+
+
+def canonical(document: Mapping[str, Any], where: str = "expression") -> str:
+    """Compact JSON of the same graph: nodes once each, numbered from the leaves, keys in order.
+
+    Raises:
+        JobError: no graph, a reference to nothing, a cycle, or one nested too deeply.
+    """
+    values = document.get("values")
+    result = document.get("result")
+    if not isinstance(values, Mapping) or not isinstance(result, str):
+        raise JobError(f'{where}: needs "result" and "values", as ee.Image.serialize() writes them')
+    writer = _Writer(values, where)
+    key = writer.reference(result, 0)
+    return json.dumps({"result": key, "values": writer.written}, sort_keys=True, separators=(",", ":"))
+
+
+def call(function: str, **arguments: Any) -> dict[str, Any]:
+    """A node that invokes a function; arguments are nodes."""
+    return {"functionInvocationValue": {"functionName": function, "arguments": arguments}}
+
+
+def constant(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON
+    """A node of a constant."""
+    return {"constantValue": value}
+
+
+class _Writer:
+    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+        self._values = values
+        self._where = where
+        self._keys: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+        self._open: set[str] = set()
+        self.written: dict[str, Any] = {}
+
+    def reference(self, key: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
+        """The new key of the node under an old one."""
+        if not isinstance(key, str) or key not in self._values:
+            raise JobError(f"{self._where}: refers to {key!r}, which is not among its values")
+        if key in self._open:
+            raise JobError(f"{self._where}: {key!r} refers to itself")
+        if key not in self._known:
+            self._open.add(key)
+            self._known[key] = self._node(self._values[key], depth)
+            self._open.discard(key)
+        return self._known[key]
+
+    def _node(self, node: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
+        if depth > MAX_DEPTH:
+            raise JobError(f"{self._where}: is nested deeper than {MAX_DEPTH}, which the service refuses")
+        if not isinstance(node, Mapping) or len(node) != 1 or next(iter(node)) not in _KINDS:
+            raise JobError(f"{self._where}: {str(node)[:60]!r} is no node of an expression")
+        kind, content = next(iter(node.items()))
+        if kind == "valueReference":
+            return self.reference(content, depth)
+        try:
+            written = {kind: self._content(kind, content, depth + 1)}
+        except (AttributeError, KeyError, TypeError):
+            raise JobError(f"{self._where}: {str(node)[:60]!r} is no {kind}") from None
+        text = json.dumps(written, sort_keys=True)
+        if text not in self._keys:
+            self._keys[text] = str(len(self._keys))
+            self.written[self._keys[text]] = written
+        return self._keys[text]
+
+    def _content(self, kind: str, content: Any, depth: int) -> Any:  # noqa: ANN401  # to and from JSON
+        def child(node: Any) -> dict[str, str]:  # noqa: ANN401  # from JSON
+            return {"valueReference": self._node(node, depth)}
+
+        match kind:
+            case "arrayValue":
+                return {"values": [child(node) for node in content["values"]]}
+            case "dictionaryValue":
+                return {"values": {name: child(node) for name, node in sorted(content["values"].items())}}
+            case "functionInvocationValue":
+                called = (
+                    {"functionReference": self.reference(content["functionReference"], depth)}
+                    if "functionReference" in content
+                    else {"functionName": content["functionName"]}
+                )
+                arguments = {name: child(node) for name, node in sorted(content.get("arguments", {}).items())}
+                return {**called, "arguments": arguments}
+            case "functionDefinitionValue":
+                body = self.reference(content["body"], depth)
+                return {"argumentNames": list(content["argumentNames"]), "body": body}
+            case _:
+                return content

@@ -1,0 +1,69 @@
+"""The job's region in longitude and latitude, as the catalogue's listings take it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from downloader.crs import Crs
+from downloader.errors import JobError
+from downloader.planning.given import Given
+from downloader.planning.shape import read_geojson
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from downloader.job import Job
+
+__all__ = ["region_geojson"]
+
+_LONLAT: Final = Crs(code="EPSG:4326")
+_POINTS: Final = 16
+"""Points that an edge is given at least when it goes to another CRS; footprints are no more exact than that."""
+
+_SIMPLE: Final = 200
+"""Points above which a geometry is replaced by its hull: a listing's query has limits, and footprints are boxes."""
+
+
+def region_geojson(job: Job, given: Given) -> dict[str, Any]:
+    """GeoJSON in longitude and latitude that the footprint of an image must meet.
+
+    Raises:
+        JobError: the region cannot be shown in longitude and latitude.
+    """
+    import shapely
+    from shapely.geometry import mapping
+
+    geometry, crs = _geometry(job, given)
+    if crs != _LONLAT:
+        import pyproj
+
+        transformer = pyproj.Transformer.from_crs(crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
+        length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
+        if length > 0:
+            geometry = shapely.segmentize(geometry, length / _POINTS)
+        geometry = shapely.transform(
+            geometry, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        )
+        if not np.isfinite(geometry.bounds).all():
+            raise JobError(f"region: has points that have no longitude and latitude in {crs}")
+    if shapely.get_num_coordinates(geometry) > _SIMPLE:
+        geometry = geometry.convex_hull
+    document: dict[str, Any] = mapping(geometry)
+    return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+
+
+def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:
+    import shapely
+
+    if given.geometry is not None:
+        return given.geometry, given.crs or _LONLAT
+    if job.region.geometry is not None:
+        return read_geojson(job.region.geometry, "region.geometry"), Crs.parse(job.region.crs)
+    box = job.region.box()
+    return shapely.box(*box.edges), box.crs
+
+
+def _lists(value: Any) -> Any:  # noqa: ANN401  # nested coordinates
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -188,6 +188,7 @@ async def _work(
     stop: Stop,
 ) -> DownloadError | None:
     from downloader.executors.local import order
+    from downloader.mosaic.faults import check_room
     from downloader.worker import work
 
     share, parts = engine(job, plan, memory, chosen or mosaic, connection, watchers, stop)
@@ -195,13 +196,33 @@ async def _work(
     watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
     error: DownloadError | None = None
     try:
+        if warning := check_room(
+            mosaic.store, _bytes_to_come(plan, mosaic), compressed=job.mosaic.compressor != "none"
+        ):
+            watchers.notice(warning)
         await work(share, parts, shards)
     except DownloadError as ended:
         error = ended
     finally:
         with anyio.CancelScope(shield=True):
-            await mosaic.finish()
+            error = await _finish(mosaic, error)
     return error or (None if chosen and chosen.is_done() else _ending(plan, mosaic, stop))
+
+
+async def _finish(mosaic: ZarrMosaic, error: DownloadError | None) -> DownloadError | None:
+    """Finish the mosaic; the error that ends the run, of which the first tells the reason."""
+    try:
+        await mosaic.finish()
+    except DownloadError as failed:
+        return error or failed
+    return error
+
+
+def _bytes_to_come(plan: Plan, mosaic: ZarrMosaic) -> int:
+    """Bytes of pixels, before compression, that the mosaic misses."""
+    stored = sum(counts.stored for counts in mosaic.counts().values())
+    tiles = max(1, plan.count_tiles())
+    return plan.estimate().disk_bytes * max(0, tiles - stored) // tiles
 
 
 async def prepare(

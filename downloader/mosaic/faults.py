@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from downloader.errors import RefusedError, StoppedError
 from downloader.mosaic.store import Store
 
-__all__ = ["NOT_WRITABLE", "refused", "trying"]
+__all__ = ["NOT_WRITABLE", "check_room", "refused", "trying"]
 
 NOT_WRITABLE: Final = {
     errno.EACCES,
@@ -51,6 +51,31 @@ def trying(store: Store, what: str, needed: int, action: Callable[[], T]) -> T:
                     " everything committed before is saved: see to the disk and run again"
                 ) from error
     raise AssertionError("unreachable")
+
+
+def check_room(store: Store, needed: int, *, compressed: bool) -> str | None:
+    """A line for the user where the disk may turn out too small for what is to come; None where it has room.
+
+    Args:
+        store: the mosaic's objects.
+        needed: bytes of pixels before compression.
+        compressed: whether they may take less on the disk, nobody knows by how much.
+
+    Raises:
+        StoppedError: there is too little room for certain.
+    """
+    try:
+        free = store.free_bytes()
+    except OSError:
+        return None
+    if free is None or free >= needed:
+        return None
+    if compressed and free > 0:
+        return (
+            f"{store.name}: up to {needed:,} bytes are to come, {free:,} are free on the disk;"
+            " should it get full, the run stops with everything saved"
+        )
+    raise StoppedError(_full(store, "the pixels to come", needed))
 
 
 def refused(where: str, error: OSError) -> RefusedError:

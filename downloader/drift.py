@@ -50,7 +50,7 @@ async def look_again(
         f" {now.update_time or 'no time stated'}): pixels of before and after may stand side by side"
     )
     if on_update == "keep":
-        await mosaic.accept_update(now.update_time)
+        await mosaic.accept_updates({image.name: now.update_time})
         progress.notice(f"{change}; kept as they are (keep)")
         return None
     again = (

@@ -3,7 +3,7 @@
 What is imported from here loads neither zarr nor xarray nor pyproj; they come when a mosaic is opened.
 """
 
-from downloader.mosaic.opening import existing_sides, open_for_writing
+from downloader.mosaic.opening import existing, existing_sides, open_for_writing
 from downloader.mosaic.ownership import read_identity
 from downloader.mosaic.reader import open_group, open_tree
 from downloader.mosaic.settings import MosaicSettings
@@ -16,6 +16,7 @@ __all__ = [
     "MosaicSettings",
     "Status",
     "ZarrMosaic",
+    "existing",
     "existing_sides",
     "open_for_writing",
     "open_group",

@@ -19,13 +19,17 @@ STATEMENT: Final = "downloader"
 EARLIER: Final = "earlier_update_times"
 """Attribute: states of the image before `update_time`, of which pixels are stored as well."""
 
-OURS: Final = frozenset({STATEMENT, EARLIER, "update_time"})
+OURS: Final = frozenset({STATEMENT, EARLIER, "update_time", "coordinates"})
 """Attributes that follow the mosaic; all others stay as whoever wrote them last left them."""
 
 
 def image_attributes(plan: Plan) -> dict[str, Any]:
     """Attributes of a group: where the pixels come from, when they were taken, what else the asset says of itself."""
     image = plan.image
+    if plan.listed is not None:
+        # What differs from image to image stands along the axis.
+        source = plan.listed.facts.get("collection", "")
+        return {"Conventions": "CF-1.11", **({"source": source} if source else {})}
     told = {
         "Conventions": "CF-1.11",
         "source": image.name,

@@ -1,4 +1,4 @@
-"""The arrays `x` and `y`: pixel centres, computed from the lattice's own origin and written chunk by chunk."""
+"""What stands along the axes: pixel centres in `x` and `y`, from the lattice's own origin; times, ids, properties."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from downloader.mosaic.georeferencing import centres
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.store import Store
 
-__all__ = ["CoordinateWriter", "chunk_length", "coordinate_chunks"]
+__all__ = ["CoordinateWriter", "chunk_length", "coordinate_chunks", "write_axis"]
 
 _CHUNK: Final = 65_536
 _DONE: Final = ".downloader/coordinates"
@@ -54,6 +54,25 @@ def coordinate_chunks(
             count = min(step, length - begin)
             chunk[:count] = centres(scale, translate, first + begin, count)
             yield key, chunk
+
+
+def write_axis(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
+    """Write what stands along the leading axis, as far as it is not there; readers see it with the metadata.
+
+    A chunk that grows keeps the values that it had, so a reader of the shorter array sees the same. Raises OSError.
+    """
+    written = []
+    for layout in layouts:
+        for key, data in layout.axis_chunks():
+            try:
+                there = bytes(store.get(key))
+            except FileNotFoundError:
+                there = b""
+            if there != data:
+                store.put(key, [data])
+                written.append(key)
+    if written:
+        store.flush(written)
 
 
 class CoordinateWriter:

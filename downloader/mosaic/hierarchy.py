@@ -25,7 +25,7 @@ def ensure_hierarchy(
     attributes: Mapping[str, Any],
     broken: Collection[str] = (),
 ) -> bool:
-    """Write the metadata that is not there yet; the root's, which makes all visible, last.
+    """Write the metadata that is not there yet, or grew along an axis; the root's, which makes all visible, last.
 
     Args:
         store: the mosaic's objects.
@@ -42,12 +42,17 @@ def ensure_hierarchy(
     }
     root = None if ROOT in broken else read_document(store, ROOT)
     there = members_of(root)
-    expected = {path for members in groups.values() for path in members}
     # `coordinates` of the group makes `coverage` a coordinate: no data variable beside the bands.
+    coordinates = {layout.group.name: layout.coordinates for layout in layouts}
     single = list(groups) == [""]
-    own = {**attributes, "coordinates": "coverage"} if single else dict(attributes)
+    own = {**attributes, "coordinates": coordinates[""]} if single else dict(attributes)
     at_root = merged(_attributes(root), own)
-    if not broken and root is not None and expected <= there.keys() and _attributes(root) == at_root:
+    fits = all(
+        path in there and there[path] == _grown(there[path], document)
+        for members in groups.values()
+        for path, document in members.items()
+    )
+    if not broken and root is not None and fits and _attributes(root) == at_root:
         return False
     written: list[str] = []
 
@@ -56,16 +61,21 @@ def ensure_hierarchy(
         written.append(key)
 
     here = {name: value for name, value in attributes.items() if name != STATEMENT}
-    here["coordinates"] = "coverage"
     inlined: dict[str, dict[str, Any]] = {}
     for name, planned in groups.items():
-        members = {path: there.get(path, document) for path, document in planned.items()}
+        members = {
+            path: _grown(there[path], document) if path in there else document
+            for path, document in planned.items()
+        }
         for path, document in members.items():
-            if path not in there or f"{path}/{ROOT}" in broken:
+            if there.get(path) != document or f"{path}/{ROOT}" in broken:
                 put(f"{path}/{ROOT}", document)
         if name:
             local = {path.removeprefix(f"{name}/"): document for path, document in members.items()}
-            in_group = merged(_attributes(read_document(store, f"{name}/{ROOT}")), here)
+            in_group = merged(
+                _attributes(read_document(store, f"{name}/{ROOT}")),
+                {**here, "coordinates": coordinates[name]},
+            )
             put(f"{name}/{ROOT}", group_document(in_group, local))
             inlined[name] = group_document(in_group, {})
         inlined.update(members)
@@ -93,6 +103,15 @@ def members_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
         return {path: member for path, member in members.items() if member["node_type"] == "array"}
     except (KeyError, TypeError, AttributeError):
         return {}
+
+
+def _grown(there: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+    """An array's metadata as it is, longer where the planned is; a first missing time brings its `_FillValue`."""
+    if there.get("shape") == planned["shape"]:
+        return there
+    stated = there.get("attributes")
+    attributes = {**planned["attributes"], **(stated if isinstance(stated, dict) else {})}
+    return {**there, "shape": planned["shape"], "attributes": attributes}
 
 
 def _attributes(group: Mapping[str, Any] | None) -> dict[str, Any]:

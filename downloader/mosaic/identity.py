@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import enum
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from downloader._version import __version__
-from downloader.crs import Crs
 from downloader.errors import DriftError, JobError, RefusedError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band
+from downloader.mosaic import images
 from downloader.mosaic.attributes import EARLIER, OURS, STATEMENT, image_attributes
+from downloader.mosaic.axis import Kept, axis_arrays, kind_of
+from downloader.mosaic.groups import checked_name, group_from_document, group_to_document
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.naming import array_names
 from downloader.mosaic.settings import MosaicSettings
-from downloader.planning import Group, Plan, Tiling
+from downloader.planning import ImageList, Plan, slices_of
+from downloader.planning.shape import Shape
 
 __all__ = ["FORMAT", "MARKER", "Comparison", "Identity"]
 
@@ -42,8 +39,10 @@ _WAYS_OF_UPDATES: Final = (
     " (always: source.on_update: keep), or fetch all of it again with --set source.on_update=refetch. "
 )
 
+_SHOWN: Final = 20
+"""Differences that a refusal lists."""
+
 _KIND: Final = "earthengine-downloader mosaic"
-_NAME = re.compile(r"(?!\.|__)[A-Za-z0-9_.-]+")
 
 
 class Comparison(enum.Enum):
@@ -60,16 +59,21 @@ class Identity:
     service: str
     """`earth-engine`, or an emulator's data set."""
     source: Mapping[str, str]
-    """What is fetched: the asset's name and `updateTime`."""
+    """What is fetched: the asset's name and `updateTime`, or what says which images there are."""
     layouts: tuple[GroupLayout, ...]
     kept: tuple[str, ...] = ()
-    """Earlier `updateTime`s of the image, of which pixels are stored and were accepted as they are."""
+    """Earlier `updateTime`s of the image, of which pixels are stored and were accepted as they are; of a series
+    behind the image's id."""
     refetching: bool = False
     """Whether pixels of an earlier `updateTime` are being replaced: objects that the ledger does not name hold such."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What the catalogue said of the image, as it stands in the attributes of the groups."""
     job: str = ""
     """YAML of the job's sections that say what the mosaic is, as written; for a mosaic that lost its job file."""
+    listed: ImageList | None = None
+    """The frozen image list of a time series."""
+    properties: tuple[Kept, ...] = ()
+    """Properties that are kept along the axis."""
 
     @classmethod
     def of(
@@ -82,14 +86,24 @@ class Identity:
     ) -> Identity:
         """The identity of a plan; `known` is that of the mosaic that exists, whose array names stay."""
         before = {layout.group.name: layout for layout in known.layouts} if known else {}
+        kept = _kept(plan, before.values(), known.properties if known else ())
+        along = axis_arrays(plan.slices, kept) if plan.listed is not None else ()
         layouts = []
         for group in plan.groups:
             old = before.get(group.name)
             given = dict(zip((b.id for b in old.group.bands), old.arrays, strict=True)) if old else {}
-            names = array_names((band.id for band in group.bands), given)
-            layouts.append(GroupLayout.make(group, names, settings))
+            names = array_names((band.id for band in group.bands), given, {one.array for one in kept})
+            layouts.append(GroupLayout.make(group, names, settings, along))
         source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
-        return cls(service, source, tuple(layouts), attributes=image_attributes(plan), job=job)
+        return cls(
+            service,
+            source if plan.listed is None else dict(plan.listed.facts),
+            tuple(layouts),
+            attributes=image_attributes(plan),
+            job=job,
+            listed=plan.listed,
+            properties=kept,
+        )
 
     def compare(self, new: Identity, where: str) -> Comparison:
         """What `new` is to this one.
@@ -108,9 +122,13 @@ class Identity:
                 lines.append(f"  {name}: {old} → not in this job")
             elif old != wanted:
                 lines.append(f"  {name}: {old} → {wanted}")
+        longer, line = _compare_periods(self.listed, new.listed)
+        extended |= longer
+        lines += [line] if line else []
         if lines:
-            update = "  source.updateTime:"
-            ways = _WAYS_OF_UPDATES if all(line.startswith(update) for line in lines) else ""
+            ways = _WAYS_OF_UPDATES if all(".updateTime: " in line for line in lines) else ""
+            if len(lines) > _SHOWN:
+                lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN:,} more"]
             raise DriftError(
                 "\n".join(
                     [
@@ -126,6 +144,10 @@ class Identity:
         yield "service", self.service
         for name, value in self.source.items():
             yield f"source.{name}", value or "not stated"
+        for image in self.listed.images if self.listed else ():
+            yield f"image {image.id}.updateTime", image.update_time or "not stated"
+        for one in self.properties:
+            yield f"source.properties.{one.name}", one.kind
         for layout in self.layouts:
             group = layout.group
             here = f"groups.{group.name or '/'}"
@@ -138,7 +160,12 @@ class Identity:
             yield f"{here}.window", str(group.window)
             t = group.tiling
             yield f"{here}.tiles", f"{t.tile} pixels, {t.shard} along a shard's side"
-            yield f"{here}.slices", f"{t.slices}, {t.shard_slices} in a shard"
+            if isinstance(group.region, Shape):
+                yield f"{here}.region", f"geometry {group.region.fingerprint}"
+            if group.outside:
+                yield f"{here}.region.mask", f"{list(group.outside)} outside"
+            # More times extend a mosaic; which they are is told image by image.
+            yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
             for band, nodata in zip(group.bands, layout.nodata, strict=True):
                 told = "none" if nodata is None else repr(nodata)
                 yield f"{here}.bands.{band.id}", f"{band.dtype.name}, nodata {told}"
@@ -152,8 +179,11 @@ class Identity:
             "source": dict(self.source),
             "profile": self.layouts[0].profile,
             "compressor": self.layouts[0].compressor,
-            "groups": [_group_json(layout) for layout in self.layouts],
+            "groups": [group_to_document(layout) for layout in self.layouts],
         }
+        if self.listed is not None:
+            document["images"] = images.to_document(self.listed)
+            document["properties"] = [[one.name, one.array, one.kind] for one in self.properties]
         if self.kept:
             document["kept"] = list(self.kept)
         if self.refetching:
@@ -193,7 +223,7 @@ class Identity:
             return None
         if not isinstance(document, dict) or document.get("kind") != _KIND:
             return None
-        facts = {name: value for name, value in attributes.items() if name not in OURS | {"coordinates"}}
+        facts = {name: value for name, value in attributes.items() if name not in OURS}
         if document.get("source", {}).get("updateTime"):
             facts["update_time"] = document["source"]["updateTime"]
         return cls.from_bytes(json.dumps(document | {"attributes": facts}).encode(), where)
@@ -220,8 +250,14 @@ class Identity:
                 f" this is {__version__} and reads up to format {FORMAT}: use the newer one"
             )
         try:
+            listed = images.from_document(document["images"]) if "images" in document else None
+            kept = tuple(
+                Kept(str(name), checked_name(array), kind)
+                for name, array, kind in document.get("properties", ())
+            )
+            along = axis_arrays(slices_of(listed.named, listed.properties), kept) if listed else ()
             layouts = tuple(
-                _group_layout(group, document["profile"], document["compressor"])
+                replace(group_from_document(group, document["profile"], document["compressor"]), along=along)
                 for group in document["groups"]
             )
             return cls(
@@ -232,6 +268,8 @@ class Identity:
                 document.get("refetching") is True,
                 dict(document.get("attributes", {})),
                 str(document.get("job", "")),
+                listed,
+                kept,
             )
         except (ValueError, KeyError, TypeError, AttributeError, JobError) as error:
             raise RefusedError(
@@ -239,57 +277,31 @@ class Identity:
             ) from error
 
 
-def _group_json(layout: GroupLayout) -> dict[str, Any]:
-    group = layout.group
-    t, w = group.tiling, group.window
-    return {
-        "name": group.name,
-        **group.lattice.to_json(),
-        "window": [w.column, w.row, w.width, w.height],
-        "tile": t.tile,
-        "shard": t.shard,
-        "slices": t.slices,
-        "shardSlices": t.shard_slices,
-        "bands": [
-            {"id": band.id, "array": array, "dtype": band.dtype.str, "nodata": _number_json(nodata)}
-            for band, array, nodata in zip(group.bands, layout.arrays, layout.nodata, strict=True)
-        ],
-    }
+def _kept(plan: Plan, layouts: Iterable[GroupLayout], known: tuple[Kept, ...]) -> tuple[Kept, ...]:
+    """Properties along the axis: those that the mosaic has, and those that the plan adds."""
+    if plan.listed is None:
+        return ()
+    new = [name for name in plan.listed.properties if name not in {one.name for one in known}]
+    # Bands were there first, or come now; a property gives way.
+    bands = {array for layout in layouts for array in layout.arrays}
+    bands |= {name for group in plan.groups for name in array_names(band.id for band in group.bands).values()}
+    names = array_names(new, taken=bands | {one.array for one in known})
+    added = (Kept(name, names[name], kind_of(s.properties.get(name) for s in plan.slices)) for name in new)
+    return (*known, *added)
 
 
-def _group_layout(document: dict[str, Any], profile: Any, compressor: Any) -> GroupLayout:  # noqa: ANN401 - JSON
-    size = document["dimensions"]
-    lattice = PixelGrid(
-        Crs(code=document.get("crsCode"), wkt=document.get("crsWkt")),
-        AffineTransform.from_json(document["affineTransform"]),
-        size["width"],
-        size["height"],
-    )
-    window = Window(*document["window"])
-    tiling = Tiling(
-        window.width,
-        window.height,
-        document["slices"],
-        document["tile"],
-        document["shard"],
-        document["shardSlices"],
-    )
-    members = document["bands"]
-    # These names become paths: what the writer would not have written is not read either.
-    for name in (document["name"] or "root", *(member["array"] for member in members)):
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a group or an array")
-    if profile not in {"sharded", "plain"} or compressor not in {"lz4", "zstd", "none"}:
-        raise ValueError(f"{profile!r} with {compressor!r} is no way to store pixels")
-    bands = tuple(Band(member["id"], np.dtype(member["dtype"]), lattice) for member in members)
-    return GroupLayout(
-        Group(document["name"], lattice, window, bands, tiling, (1, 1)),
-        tuple(member["array"] for member in members),
-        tuple(None if member["nodata"] is None else float(member["nodata"]) for member in members),
-        profile,
-        compressor,
-    )
+def _compare_periods(old: ImageList | None, new: ImageList | None) -> tuple[bool, str]:
+    """Whether the new period is longer, and the line of a difference where it leaves some of the old one out."""
+    if old is None or new is None or old.period is None or new.period is None or old.period == new.period:
+        return False, ""
+    if old.period[0] < new.period[0] or new.period[1] < old.period[1]:
+        return (
+            False,
+            f"  source.start and end: {_period(old.period)} → {_period(new.period)}, which is not all of it",
+        )
+    return True, ""
 
 
-def _number_json(value: float | None) -> float | str | None:
-    return value if value is None or math.isfinite(value) else str(float(value))
+def _period(period: tuple[int, int]) -> str:
+    moments = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us) for us in period)
+    return "…".join(moment.isoformat().replace("+00:00", "Z") for moment in moments)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from downloader.mosaic.axis import AxisArray
 from downloader.mosaic.codec import ChunkCodec
 from downloader.mosaic.georeferencing import (
     GRID_MAPPING,
@@ -54,9 +55,17 @@ class GroupLayout:
     """Declared nodata values, by index of the band."""
     profile: Literal["sharded", "plain"]
     compressor: str
+    along: tuple[AxisArray, ...] = ()
+    """Arrays along the leading axis; none where there is none."""
 
     @classmethod
-    def make(cls, group: Group, names: Mapping[str, str], settings: MosaicSettings) -> GroupLayout:
+    def make(
+        cls,
+        group: Group,
+        names: Mapping[str, str],
+        settings: MosaicSettings,
+        along: tuple[AxisArray, ...] = (),
+    ) -> GroupLayout:
         """The layout of a planned group; `names` maps band ids to array names."""
         return cls(
             group,
@@ -64,6 +73,7 @@ class GroupLayout:
             tuple(settings.nodata.get(band.id) for band in group.bands),
             settings.profile,
             settings.compressor,
+            along,
         )
 
     @cached_property
@@ -82,7 +92,7 @@ class GroupLayout:
     @cached_property
     def leading(self) -> tuple[str, ...]:
         """Dimensions before y and x."""
-        return ("time",) if self.group.tiling.slices > 1 else ()
+        return (self.group.axis,) if self.group.axis else ()
 
     @property
     def prefix(self) -> str:
@@ -102,6 +112,16 @@ class GroupLayout:
         """The key of a band's object of one tile, where the profile is `plain`."""
         return self.shard_object(band, *self.group.tiling.tile_at(shard, slot))
 
+    def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
+        """(key, bytes) of every chunk of the arrays along the leading axis."""
+        for array in self.along:
+            yield from array.chunks(self.prefix, checksum=self.codec.checksum)
+
+    @property
+    def coordinates(self) -> str:
+        """Names of the arrays that are no data beside the bands: the attribute `coordinates` of the group."""
+        return " ".join(["coverage", *(a.name for a in self.along if a.name != self.group.axis)])
+
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(array name, `zarr.json`) of every array of the group."""
         grid = self.group.grid
@@ -113,6 +133,8 @@ class GroupLayout:
             grid_mapping_attributes(grid),
         )  # fmt: skip
         yield "coverage", self._coverage_document()
+        for array in self.along:
+            yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
         for index in range(len(self.arrays)):
             yield self.arrays[index], self._band_document(index)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from downloader.errors import RefusedError
-from downloader.mosaic.coordinates import chunk_length, coordinate_chunks
+from downloader.mosaic.coordinates import chunk_length, coordinate_chunks, write_axis
 from downloader.mosaic.hierarchy import OWN, ROOT, ensure_hierarchy, members_of, read_document
 from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.layout import GroupLayout
@@ -85,6 +85,7 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
                 store.put(key, [layout.codec.encode(values)])
                 written.append(key)
     store.flush(written)
+    write_axis(store, identity.layouts)
     broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
     if broken:
         ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
@@ -144,3 +145,9 @@ def _coordinates(store: Store, layout: GroupLayout) -> Iterator[Lost]:
         else:
             if not np.array_equal(found, values, equal_nan=True):
                 yield Lost(key, "its values are not those of the grid")
+    for key, data in layout.axis_chunks():
+        try:
+            if bytes(store.get(key)) != data:
+                yield Lost(key, "its values are not those of the image list")
+        except FileNotFoundError:
+            yield Lost(key, "is missing")

@@ -15,15 +15,18 @@ _LONGEST: Final = 120
 """File systems take 255 bytes; the index of a chunk and a staging suffix need few of them."""
 
 
-def array_names(bands: Iterable[str], known: Mapping[str, str] | None = None) -> dict[str, str]:
+def array_names(
+    bands: Iterable[str], known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
+) -> dict[str, str]:
     """Band id → array name, different also where a file system does not tell upper from lower case.
 
     Args:
         bands: ids as the service spells them.
         known: names that an existing mosaic gave; they stay.
+        taken: names of other arrays.
     """
     names = dict(known or {})
-    taken = {name.casefold() for name in names.values()} | RESERVED
+    taken = {name.casefold() for name in (*names.values(), *taken)} | RESERVED
     bands = [band for band in bands if band not in names]
     # A band that can keep its own name keeps it, whatever stands before it in the list.
     for band in sorted(bands, key=lambda band: _safe(band) != band or band.casefold() in taken):

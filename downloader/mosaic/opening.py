@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from downloader.mosaic.coordinates import CoordinateWriter
+from downloader.mosaic.coordinates import CoordinateWriter, write_axis
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import NOT_WRITABLE, refused, trying
 from downloader.mosaic.hierarchy import OWN, ROOT, ensure_hierarchy
@@ -26,9 +26,9 @@ from downloader.mosaic.settings import MosaicSettings
 from downloader.mosaic.store import DiskStore
 from downloader.mosaic.updates import OnUpdate, forget_pixels, settle
 from downloader.mosaic.writer import ZarrMosaic
-from downloader.planning import Plan
+from downloader.planning import Existing, Plan
 
-__all__ = ["existing_sides", "open_for_writing", "read_identity"]
+__all__ = ["existing", "existing_sides", "open_for_writing", "read_identity"]
 
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
@@ -96,8 +96,8 @@ async def open_for_writing(
                 await anyio.to_thread.run_sync(handed[0].close)
 
 
-def existing_sides(path: str | Path) -> dict[str, int] | None:
-    """Tiles along a shard's side by group of the mosaic at `path`, for the planner; None where there is none.
+def existing(path: str | Path) -> Existing | None:
+    """What the mosaic at `path` has settled, for the planner; None where there is none.
 
     Raises:
         RefusedError: the mosaic was made by a newer version, or its marker is damaged.
@@ -105,7 +105,18 @@ def existing_sides(path: str | Path) -> dict[str, int] | None:
     identity = read_identity(path)
     if identity is None:
         return None
-    return {layout.group.name: layout.group.tiling.shard for layout in identity.layouts}
+    groups = [layout.group for layout in identity.layouts]
+    return Existing(
+        {group.name: group.tiling.shard for group in groups},
+        tuple(group.lattice for group in groups),
+        identity.listed,
+    )
+
+
+def existing_sides(path: str | Path) -> dict[str, int] | None:
+    """Tiles along a shard's side by group of the mosaic at `path`; None where there is none. Raises as `existing`."""
+    there = existing(path)
+    return None if there is None else dict(there.sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,7 @@ class _Opening:
 
         def create() -> None:
             if known is not None and settled.starts_refetching:
-                forget_pixels(store, known)
+                forget_pixels(store, known, settled.slices)
             changed = []
             if settled.is_extended or not _has_content(path / JOB):
                 changed.append((JOB, self.job_text.encode()))
@@ -180,6 +191,7 @@ class _Opening:
                 store.put(key, [data])
             store.flush(key for key, _ in changed)
             coordinates.write(_AT_ONCE)
+            write_axis(store, identity.layouts)
             broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)
             ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
 

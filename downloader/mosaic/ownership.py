@@ -91,7 +91,8 @@ def delete_mosaic(path: Path, store: Store, identity: Identity) -> None:
     groups: tuple[GroupLayout, ...] = identity.layouts
     store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])
     for layout in groups:
-        for name in (*layout.arrays, "x", "y", "spatial_ref", "coverage"):
+        along = (array.name for array in layout.along)
+        for name in (*layout.arrays, *along, "x", "y", "spatial_ref", "coverage"):
             store.delete_folder(f"{layout.prefix}{name}")
         if layout.group.name:
             with contextlib.suppress(OSError):

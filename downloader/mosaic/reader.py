@@ -103,8 +103,16 @@ def _open(
             " missing='mask' (NaN in their place) or missing='ignore' (the fill value in their place)"
         )
     if missing == "mask" and (coverage != Coverage.STORED).any():
-        return _masked(dataset, coverage == Coverage.STORED, layout.group.tiling.tile)
-    return dataset
+        dataset = _masked(dataset, coverage == Coverage.STORED, layout.group.tiling.tile)
+    return _in_order(dataset)
+
+
+def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Sorted by time: images that were added later stand later in the mosaic."""
+    if "time" not in dataset.coords or dataset.indexes["time"].is_monotonic_increasing:
+        return dataset
+    sorted_: xarray.Dataset = dataset.sortby("time")
+    return sorted_
 
 
 def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], tile: int) -> xarray.Dataset:
@@ -146,7 +154,7 @@ def _chunks(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what 
         return None
     tiling = layout.group.tiling
     sides = {"y": tiling.shard_side, "x": tiling.shard_side}
-    return {**sides, "time": tiling.shard_slices} if layout.leading else sides
+    return {**sides, **dict.fromkeys(layout.leading, tiling.shard_slices)}
 
 
 def _xarray() -> Any:  # noqa: ANN401 - the module

@@ -2,24 +2,30 @@
 
 The catalogue's `updateTime` is the only sign of a change. To keep records the new time as accepted beside the old;
 to fetch again forgets what the ledger knew, after `coverage` called it missing, and leaves the old objects where they
-are until each is replaced whole: no reader sees a hole that `coverage` calls stored.
+are until each is replaced whole: no reader sees a hole that `coverage` calls stored. Of a series only the slices of
+the images that changed are touched.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.identity import Comparison, Identity
-from downloader.mosaic.ledger import LEDGER
-from downloader.mosaic.state import GroupState
+from downloader.mosaic.ledger import LEDGER, Entry, LedgerWriter, Piece
+from downloader.mosaic.scan import scan
+from downloader.mosaic.state import GroupState, bits
 from downloader.mosaic.store import Store
 
 __all__ = ["OnUpdate", "Settled", "accepted", "forget_pixels", "settle"]
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do with an image whose `updateTime` is not the one that its pixels were stored under."""
+
+_NAMED = 3
+"""Images that a notice names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +34,11 @@ class Settled:
 
     identity: Identity
     is_extended: bool
-    """Whether it is new, or has bands or groups that it had not."""
+    """Whether it is new, or has bands, groups or times that it had not."""
     starts_refetching: bool = False
-    """Whether all that is stored is to be forgotten first."""
+    """Whether what is stored of the images that changed is to be forgotten first."""
+    slices: frozenset[int] | None = None
+    """Of a series, the slices that are fetched again; None for all that is stored."""
     notices: tuple[str, ...] = ()
 
 
@@ -42,10 +50,10 @@ def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdat
     """
     if known is None:
         return Settled(new, is_extended=True)
-    before, now = known.source.get("updateTime", ""), new.source.get("updateTime", "")
-    changed = before != now and on_update != "refuse"
-    same_time = replace(known, source={**known.source, "updateTime": now}) if changed else known
-    extended = same_time.compare(new, where) is Comparison.EXTENSION
+    before, now = update_times(known), update_times(new)
+    changed = {} if on_update == "refuse" else {k: v for k, v in before.items() if now.get(k, v) != v}
+    same_times = with_times(known, {name: now[name] for name in changed})
+    extended = same_times.compare(new, where) is Comparison.EXTENSION
     identity = replace(
         new,
         kept=known.kept,
@@ -55,35 +63,126 @@ def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdat
     )
     if not changed:
         return Settled(identity, extended)
-    what = f"{new.source.get('asset', 'the image')} changed since its pixels were stored ({_shown(before)} → {_shown(now)})"
+    what = _told(known, changed, now)
     if on_update == "keep":
         notice = f"{what}: what is stored stays, what is missing is fetched as it is now (keep)"
-        return Settled(replace(identity, kept=_with(known.kept, before)), extended, notices=(notice,))
-    notice = f"{what}: all of it is fetched again (refetch)"
-    identity = replace(identity, kept=(), refetching=True)
-    return Settled(identity, extended, starts_refetching=True, notices=(notice,))
-
-
-def accepted(identity: Identity, update_time: str) -> Identity:
-    """The same mosaic, whose image changed to `update_time` while it was fetched, and was accepted so."""
-    return replace(
-        identity,
-        source={**identity.source, "updateTime": update_time},
-        kept=_with(identity.kept, identity.source.get("updateTime", "")),
-        attributes={**identity.attributes, "update_time": update_time},
+        return Settled(replace(identity, kept=_kept(known, changed)), extended, notices=(notice,))
+    notice = f"{what}: all of {'it' if len(changed) == 1 else 'them'} is fetched again (refetch)"
+    if known.listed is None:
+        identity = replace(identity, kept=(), refetching=True)
+        return Settled(identity, extended, starts_refetching=True, notices=(notice,))
+    shown = {_shown_id(known, name) for name in changed}
+    kept = tuple(entry for entry in known.kept if entry.rpartition(" ")[0] not in shown)
+    slices = frozenset(
+        index
+        for index, (_, members) in enumerate(known.listed.named)
+        if any(image.name in changed for image in members)
     )
+    identity = replace(identity, kept=kept, refetching=True)
+    return Settled(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))
 
 
-def forget_pixels(store: Store, known: Identity) -> None:
-    """Call everything missing: first to readers, then to ourselves. The objects stay. Raises OSError."""
+def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:
+    """The same mosaic, whose images changed while they were fetched, and were accepted so.
+
+    Args:
+        identity: what it is.
+        times: full name of each image that changed → its `updateTime` now.
+    """
+    before = update_times(identity)
+    kept = _kept(identity, {name: before[name] for name in times})
+    identity = replace(with_times(identity, times), kept=kept)
+    if identity.listed is None:
+        time = next(iter(times.values()))
+        return replace(identity, attributes={**identity.attributes, "update_time": time})
+    return identity
+
+
+def update_times(identity: Identity) -> dict[str, str]:
+    """Full name → `updateTime` of every image of a mosaic."""
+    if identity.listed is not None:
+        return {image.name: image.update_time for image in identity.listed.images}
+    return {identity.source.get("asset", ""): identity.source.get("updateTime", "")}
+
+
+def with_times(identity: Identity, times: Mapping[str, str]) -> Identity:
+    """The same with other `updateTime`s of some images."""
+    if not times:
+        return identity
+    if identity.listed is None:
+        return replace(identity, source={**identity.source, "updateTime": next(iter(times.values()))})
+    named = tuple(
+        (
+            label,
+            tuple(replace(one, update_time=times.get(one.name, one.update_time)) for one in members),
+        )
+        for label, members in identity.listed.named
+    )
+    return replace(identity, listed=replace(identity.listed, named=named))
+
+
+def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None = None) -> None:
+    """Call what is stored missing: first to readers, then to ourselves. The objects stay. Raises OSError.
+
+    Args:
+        store: the mosaic's objects.
+        known: what the mosaic is.
+        slices: those of a series that are forgotten; None for everything.
+    """
+    if slices is None:
+        for layout in known.layouts:
+            write_coverage(store, layout, GroupState(layout.group))
+        # Whole files of lines rather than further ones: an old line that outlived a damaged newer one would be believed.
+        store.delete_folder(LEDGER)
+        return
+    states = scan(store, known.layouts).states
+    lines = []
     for layout in known.layouts:
-        write_coverage(store, layout, GroupState(layout.group))
-    # Whole files of lines rather than further ones: an old line that outlived a damaged newer one would be believed.
-    store.delete_folder(LEDGER)
+        group, state = layout.group, states[layout.group.name]
+        for key in group.shards():
+            if slices.isdisjoint(group.tiling.slices_of(key.slice)):
+                continue
+            index = state.index(key)
+            stored = state.stored(index)
+            if not any(stored):
+                continue
+            mask = sum(group.tiling.slice_mask(s) for s in group.tiling.slices_of(key.slice) if s in slices)
+            state.update(index, {band: had & ~mask for band, had in enumerate(stored)})
+            pieces = {
+                group.bands[band].id: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))
+                if layout.profile == "plain"
+                else Piece(had & ~mask)
+                for band, had in enumerate(stored)
+            }
+            lines.append(Entry(key.group, (key.slice, key.row, key.column), pieces))
+        write_coverage(store, layout, state)
+    if lines:
+        LedgerWriter(store).append(*lines)
 
 
-def _with(kept: tuple[str, ...], time: str) -> tuple[str, ...]:
-    return (*(t for t in kept if t != time), time)
+def _told(known: Identity, changed: Mapping[str, str], now: Mapping[str, str]) -> str:
+    if len(changed) == 1:
+        ((name, before),) = changed.items()
+        return (
+            f"{_shown_id(known, name) or 'the image'} changed since its pixels were stored"
+            f" ({_shown(before)} → {_shown(now[name])})"
+        )
+    names = [_shown_id(known, name) for name in changed]
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{len(names):,} images changed since their pixels were stored ({', '.join(names[:_NAMED])}{more})"
+
+
+def _kept(identity: Identity, changed: Mapping[str, str]) -> tuple[str, ...]:
+    """The record of accepted earlier states, with those of `changed` images: of a series behind the image's id."""
+    alone = identity.listed is None
+    entries = [time if alone else f"{_shown_id(identity, name)} {time}" for name, time in changed.items()]
+    return (*(entry for entry in identity.kept if entry not in entries), *entries)
+
+
+def _shown_id(identity: Identity, name: str) -> str:
+    if identity.listed is None:
+        return name
+    return next((image.id for image in identity.listed.images if image.name == name), name)
 
 
 def _shown(time: str) -> str:

@@ -200,13 +200,16 @@ class ZarrMosaic:
         """
         await anyio.to_thread.run_sync(self._finish)
 
-    async def accept_update(self, update_time: str) -> None:
-        """Record that the image changed to `update_time` meanwhile, and that what is stored stays.
+    async def accept_updates(self, times: Mapping[str, str]) -> None:
+        """Record that images changed meanwhile, and that what is stored stays.
+
+        Args:
+            times: full name of each image that changed → its `updateTime` now.
 
         Raises:
             StoppedError: the disk is full or does not work.
         """
-        await anyio.to_thread.run_sync(self._restate, accepted(self.identity, update_time))
+        await anyio.to_thread.run_sync(self._restate, accepted(self.identity, times))
 
     def close(self) -> None:
         """Stop what runs in the background and release the lock. Commits nothing."""

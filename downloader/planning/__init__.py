@@ -8,6 +8,7 @@ from downloader.planning.plan import Estimate, Plan
 from downloader.planning.planner import make_plan, make_series_plan
 from downloader.planning.pyramid import Reading, readings
 from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.series import slices_of
 from downloader.planning.slices import Axis, Slice, TileRegion
 from downloader.planning.tiling import TILE, Tiling
 
@@ -33,4 +34,5 @@ __all__ = [
     "make_plan",
     "make_series_plan",
     "readings",
+    "slices_of",
 ]

@@ -42,6 +42,17 @@ class Shape:
     all_touched: bool = False
     """Whether a pixel belongs to it that is only touched; else its centre decides."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells it from others; two releases of PROJ, which differ in a last digit, give the same."""
+        import hashlib
+
+        import shapely
+
+        rounded = shapely.transform(_geometry(self.wkb), lambda points: np.round(points, 3) + 0.0)
+        digest = hashlib.sha256(shapely.to_wkb(rounded)).hexdigest()[:16]
+        return f"{digest}, all touched" if self.all_touched else digest
+
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
         """Bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
         import shapely

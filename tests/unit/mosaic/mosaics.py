@@ -33,7 +33,7 @@ def one_group(
     """A plan of one group; by default 3×3 tiles in 2×2 shards, the last ones clipped."""
     members = tuple(Band(band, np.dtype(dtype), lattice) for band in bands)
     tiling = Tiling(window.width, window.height, slices, tile, shard)
-    group = Group(name, lattice, window, members, tiling, (1, 1))
+    group = Group(name, lattice, window, members, tiling, (1, 1), axis="time" if slices > 1 else "")
     return Plan(image_of(members, update_time), (group,), ServiceModel())
 
 

@@ -217,6 +217,7 @@ async def test_the_pixels_are_flushed_before_the_ledgers_line(tmp_path, monkeypa
     async with open_for_writing(
         tmp_path / "m", plan, MosaicSettings(profile=profile), service=SERVICE
     ) as mosaic:
+        mosaic._coordinates.result()  # what is written beside the pixels is no part of this order
         for name in ("put", "flush", "append"):
             original = getattr(DiskStore, name)
 

@@ -1,0 +1,131 @@
+"""A group as JSON: its lattice, its part of it, how it is cut, its bands, and what is not wanted of it."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import zlib
+from typing import Any, Final
+
+import numpy as np
+
+from downloader.crs import Crs
+from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.image import Band
+from downloader.mosaic.layout import GroupLayout
+from downloader.planning import Group, Tiling
+from downloader.planning.shape import Shape
+
+__all__ = ["checked_name", "group_from_document", "group_to_document"]
+
+_NAME: Final = re.compile(r"(?!\.|__)[A-Za-z0-9_.-]+")
+
+
+def checked_name(name: Any) -> str:  # noqa: ANN401 - JSON
+    """A name that becomes a path: what the writer would not have written is not read either. Raises ValueError."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a group or an array")
+    return name
+
+
+def group_to_document(layout: GroupLayout) -> dict[str, Any]:
+    """A group as plain values."""
+    group = layout.group
+    t, w = group.tiling, group.window
+    windows = {extent: number for number, extent in enumerate(dict.fromkeys(group.extents))}
+    absent = {
+        band.id: lacking
+        for index, band in enumerate(group.bands)
+        if (lacking := [k for k, bands in enumerate(group.absent) if index in bands])
+    }
+    holes: dict[str, Any] = {}
+    if group.extents:
+        # Windows stand once: images of one kind cover the same.
+        shown = [None if e is None else [e.column, e.row, e.width, e.height] for e in windows]
+        holes["extents"] = [shown, [windows[extent] for extent in group.extents]]
+    if absent:
+        holes["absent"] = absent
+    if isinstance(group.region, Shape):
+        wkb = base64.b64encode(zlib.compress(group.region.wkb, 9)).decode()
+        holes["region"] = {"wkb": wkb, "allTouched": group.region.all_touched}
+    if group.outside:
+        holes["outside"] = [_number_json(value) for value in group.outside]
+    return {
+        "name": group.name,
+        **group.lattice.to_json(),
+        "window": [w.column, w.row, w.width, w.height],
+        "tile": t.tile,
+        "shard": t.shard,
+        "slices": t.slices,
+        "shardSlices": t.shard_slices,
+        **({"axis": group.axis} if group.axis else {}),
+        **holes,
+        "bands": [
+            {"id": band.id, "array": array, "dtype": band.dtype.str, "nodata": _number_json(nodata)}
+            for band, array, nodata in zip(group.bands, layout.arrays, layout.nodata, strict=True)
+        ],
+    }
+
+
+def group_from_document(document: dict[str, Any], profile: Any, compressor: Any) -> GroupLayout:  # noqa: ANN401 - JSON
+    """The group of `group_to_document`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
+    size = document["dimensions"]
+    lattice = PixelGrid(
+        Crs(code=document.get("crsCode"), wkt=document.get("crsWkt")),
+        AffineTransform.from_json(document["affineTransform"]),
+        size["width"],
+        size["height"],
+    )
+    window = Window(*document["window"])
+    tiling = Tiling(
+        window.width,
+        window.height,
+        document["slices"],
+        document["tile"],
+        document["shard"],
+        document["shardSlices"],
+    )
+    members = document["bands"]
+    for name in (document["name"] or "root", *(member["array"] for member in members)):
+        checked_name(name)
+    if profile not in {"sharded", "plain"} or compressor not in {"lz4", "zstd", "none"}:
+        raise ValueError(f"{profile!r} with {compressor!r} is no way to store pixels")
+    bands = tuple(Band(member["id"], np.dtype(member["dtype"]), lattice) for member in members)
+    windows, numbers = document.get("extents", ((), ()))
+    extents = [None if e is None else Window(*e) for e in windows]
+    lacking = {name: frozenset(numbers) for name, numbers in document.get("absent", {}).items()}
+    absent = [
+        frozenset(k for k, band in enumerate(bands) if index in lacking.get(band.id, ()))
+        for index in range(tiling.slices if lacking else 0)
+    ]
+    group = Group(
+        document["name"],
+        lattice,
+        window,
+        bands,
+        tiling,
+        (1, 1),
+        region=_region(document.get("region")),
+        outside=tuple(float(value) for value in document.get("outside", ())),
+        extents=tuple(extents[number] for number in numbers),
+        axis=document.get("axis", ""),
+        absent=tuple(absent),
+    )
+    return GroupLayout(
+        group,
+        tuple(member["array"] for member in members),
+        tuple(None if member["nodata"] is None else float(member["nodata"]) for member in members),
+        profile,
+        compressor,
+    )
+
+
+def _region(document: Any) -> Shape | None:  # noqa: ANN401 - JSON
+    if document is None:
+        return None
+    return Shape(zlib.decompress(base64.b64decode(document["wkb"])), document["allTouched"] is True)
+
+
+def _number_json(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else str(float(value))

@@ -21,6 +21,7 @@ LAYERS = {
         "_version",
         "crs",
         "errors",
+        "expression",
         "grid",
         "image",
         "instant",
@@ -33,7 +34,7 @@ LAYERS = {
     "seams": ("seams",),
     "formats": ("npy",),
     "parts": ("earthengine", "flow", "mosaic", "progress"),
-    "engine": ("drift", "executors", "frozen", "gather", "selection", "stop", "worker"),
+    "engine": ("compute", "drift", "executors", "frozen", "gather", "selection", "stop", "vector", "worker"),
     "doors": (
         "__init__",
         "__main__",
@@ -165,6 +166,7 @@ def test_only_doors_and_the_run_know_the_emulator_and_only_how_to_launch_it() ->
     assert {target for _, target in known} <= {
         "downloader.emulator",
         "downloader.emulator.launch",
+        "downloader.emulator.options",
         "downloader.emulator.__main__",
     }
 

@@ -109,7 +109,7 @@ def read_geojson(document: Mapping[str, Any], where: str) -> BaseGeometry:
         JobError: it is no GeoJSON, or holds nothing.
     """
     import shapely
-    from shapely.errors import GEOSException
+    from shapely.errors import ShapelyError
     from shapely.geometry import shape
 
     kind = document.get("type")
@@ -122,7 +122,7 @@ def read_geojson(document: Mapping[str, Any], where: str) -> BaseGeometry:
             parts = [shape(document["geometry"])]
         else:
             parts = [shape(document)]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, GEOSException) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError) as error:
         raise JobError(
             f"{where}: is no GeoJSON geometry, feature or collection of features ({error})"
         ) from None

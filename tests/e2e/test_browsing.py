@@ -1,0 +1,264 @@
+"""`downloader inspect`, `images` and `thumbnail` as processes, and their library calls, against one emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+from PIL import Image
+
+import downloader
+from downloader.cli.main import main
+from tests.harness import ASSET, ROOT, Ended, environment
+
+COLLECTION = "COPERNICUS/S2"
+OTHER = "COPERNICUS/S2/20170420T184921_20170420T190203_T10SEG"
+APRIL = ("--start", "2017-04-01", "--end", "2017-05-01")
+HERE = ("--point", "-122.085,37.422")
+
+
+@pytest.fixture
+def run(emulator, monkeypatch, capsys):
+    """A `downloader` command that asks the shared emulator, in this process: a new one each time costs seconds."""
+    for name in [
+        name for name in os.environ if name.startswith(("GOOGLE_", "EARTHENGINE_", "EE_", "CLOUDSDK_"))
+    ]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DOWNLOADER_ENDPOINT", emulator.url)
+    monkeypatch.setenv("DOWNLOADER_KEY_FILE", str(emulator.key_file))
+    monkeypatch.setenv("DOWNLOADER_PROJECT", "p-test-1")
+
+    def command(*arguments, cwd=None):
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        return Ended(status, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def where(emulator):
+    """The same for library calls."""
+    return {
+        "service": {"endpoint": emulator.url, "project": "p-test-1"},
+        "auth": {"key_file": str(emulator.key_file)},
+    }
+
+
+def asked(emulator):
+    return [request["method"] for request in emulator.control("requests?since=0")["requests"]]
+
+
+# images --------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_with_what_the_filter_names(run):
+    done = run("images", COLLECTION, *APRIL, *HERE, "--filter", "CLOUDY_PIXEL_PERCENTAGE < 10")
+    assert done.status == 0, done
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["image", "time", "CLOUDY_PIXEL_PERCENTAGE"],
+        [OTHER, "2017-04-20T18:49:21Z", "4.3166"],
+        [ASSET, "2017-04-30T19:03:51Z", "0"],
+    ]
+    assert done.err == ""
+
+
+def test_the_table_shows_clouds_where_nothing_is_named_and_what_is_where_it_is(run):
+    done = run("images", "EMULATOR/SERIES", "--limit", 2)
+    assert done.out.splitlines()[0].split() == ["image", "time", "CLOUD_COVER"]
+    done = run("images", "EMULATOR/SERIES", "--limit", 2, "--order-by", "-DAY")
+    assert [line.split()[-1] for line in done.out.splitlines()] == ["DAY", "1499", "1498"]
+
+
+def test_ids_are_one_a_line(run):
+    done = run("images", COLLECTION, *APRIL, *HERE, "--ids")
+    assert done.out == f"{OTHER}\n{ASSET}\n"
+    done = run("images", COLLECTION, *APRIL, "--point", "10,10", "--ids")
+    assert (done.status, done.out, done.err) == (0, "", "")
+    done = run("images", COLLECTION, *APRIL, "--point", "10,10")
+    assert (done.status, done.out) == (0, f"no image of {COLLECTION} matches\n")
+
+
+def test_ids_into_a_pipe_that_closes(emulator):
+    command = (
+        f"{sys.executable} -m downloader images EMULATOR/SERIES --ids | head -1; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environment(DOWNLOADER_ENDPOINT=emulator.url, DOWNLOADER_KEY_FILE=str(emulator.key_file)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "EMULATOR/SERIES/20150101\n0\n"
+
+
+def test_json_is_the_services_own(run):
+    done = run("images", COLLECTION, *APRIL, *HERE, "--json")
+    single = run("inspect", ASSET, "--json")
+    assert [image["id"] for image in done.document["images"]] == [OTHER, ASSET]
+    assert done.document["images"][1] == single.document
+    assert run("images", COLLECTION, "--start", "2018-01-01", "--json").document == {"images": []}
+
+
+def test_a_region_from_a_file(run, tmp_path):
+    square = [[-122.1, 37.4], [-122.0, 37.4], [-122.0, 37.5], [-122.1, 37.5], [-122.1, 37.4]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [square]}}
+    (tmp_path / "near.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    done = run("images", COLLECTION, "--region", "near.geojson", "--ids", cwd=tmp_path)
+    assert done.out == f"{OTHER}\n{ASSET}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["images", COLLECTION, "--filter", "CLOUD < 10 and X = 1"], 2, "filter: character 12 .*write AND"),
+        (["images", COLLECTION, "--start", "April"], 2, "start: 'April' is no time"),
+        (["images", COLLECTION, "--start", "2017-05-01", "--end", "2017-04-01"], 2, "must lie before end"),
+        (["images", COLLECTION, "--point", "37.422,-122.085"], 2, "seem to be swapped"),
+        (["images", COLLECTION, "--point", "here"], 2, "--point here: wants LON,LAT"),
+        (["images", COLLECTION, "--region", "nowhere.geojson"], 2, "region: nowhere.geojson cannot be read"),
+        (["images", COLLECTION, "--region", "pyproject.toml"], 2, "region: pyproject.toml is no GeoJSON"),
+        (["images", COLLECTION, *HERE, "--region", "x"], 2, "--point and --region exclude each other"),
+        (["images", COLLECTION, "--ids", "--json"], 2, "--json and --ids exclude each other"),
+        (["thumbnail", ASSET, "--bands", "B4", "--max", "much", "-o", "x.png"], 2, "--max much: wants a number"),
+        (["thumbnail", ASSET, "--bands", "B4", "--max", "9", "-o", "no/x.png"], 5, "no/x.png: the folder .* does not exist"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_is_asked(run, emulator, arguments, status, said):
+    done = run(*arguments)
+    assert done.status == status, done
+    assert re.search(said, done.err), done
+    assert (done.out, asked(emulator)) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["images", "COPERNICUS/NOPE"], 2, "does not exist"),
+        (["images", "LANDSAT"], 2, "LANDSAT is no image collection but a folder"),
+        (["images", ASSET], 2, "is no image collection but an image"),
+        (["images", "projects/p-private-1/assets/secret"], 6, "Permission 'earthengine.assets.get' denied"),
+        (["images", COLLECTION, "--order-by", "NOTHING"], 2, "no image of .* has a property 'NOTHING'"),
+        (["inspect", "NOPE"], 2, "does not exist"),
+        (["thumbnail", COLLECTION, "--max", "3000", "-o", "x.png"], 2, "is no image but an image collection"),
+        (["thumbnail", ASSET, "--bands", "B99", "--max", "3000", "-o", "x.png"], 2, "no band 'B99'"),
+        (["thumbnail", ASSET, "--bands", "B4,B3", "--max", "3000", "-o", "x.png"], 2, "one band, or three"),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_ends_with_one_line(run, tmp_path, arguments, status, said):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.status == status, done
+    assert re.search(said, done.err), done
+    assert (done.out, len(done.err.splitlines())) == ("", 1)
+    assert not (tmp_path / "x.png").exists()
+
+
+# inspect -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_and_a_collection_say_how_much_they_hold(run, emulator):
+    assert run("inspect", "LANDSAT").out.splitlines() == [
+        "LANDSAT",
+        "type: FOLDER",
+        "name: projects/earthengine-public/assets/LANDSAT",
+        "holds: 0 assets",
+    ]
+    assert run("inspect", COLLECTION).out.splitlines()[-1] == "holds: 2 assets"
+    assert run("inspect", "EMULATOR/SERIES").out.splitlines()[-1] == "holds: 1,000 assets or more"
+    emulator.control("configure", {"faults": [{"fault": "permission-403", "on": "list"}]})
+    assert "holds" not in run("inspect", COLLECTION).out
+
+
+def test_json_of_a_folder_is_its_document(run):
+    assert run("inspect", "LANDSAT", "--json").document == {
+        "type": "FOLDER",
+        "name": "projects/earthengine-public/assets/LANDSAT",
+        "id": "LANDSAT",
+    }
+
+
+def test_an_image_has_sixteen_bands_and_b1_is_wide(run):
+    lines = run("inspect", ASSET).out.splitlines()
+    table = lines[lines.index("") + 2 :]
+    assert len(table) == 16
+    assert table[0].split() == ["B1", "INT", "0…65535", "1830×1830", "60", "EPSG:32610", "MEAN", "-"]
+    assert not any(line.startswith("holds") for line in lines)
+
+
+# thumbnail -----------------------------------------------------------------------------------------------------
+
+
+def test_the_quickstarts_thumbnail(run, tmp_path):
+    done = run(
+        "thumbnail", ASSET, "--bands", "B4,B3,B2", "--min", 0, "--max", 3000, "--size", 256, "-o", "look.png",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.status == 0, done
+    with Image.open(tmp_path / "look.png") as picture:
+        assert (picture.size, picture.format) == ((256, 256), "PNG")
+    assert done.out == f"look.png: 256 × 256 pixels, {(tmp_path / 'look.png').stat().st_size:,} bytes\n"
+
+
+def test_a_palette_and_a_value_for_each_band(run, tmp_path):
+    done = run("thumbnail", ASSET, "--bands", "B8", "--max", 5000, "--palette", "black,00ff00", "--gamma", 1.5, "--size", 32, "-o", "g.png", cwd=tmp_path)  # fmt: skip
+    assert done.status == 0, done
+    red, green, blue = Image.open(tmp_path / "g.png").convert("RGB").getextrema()
+    assert red == blue == (0, 0)
+    assert green[1] > green[0]
+    done = run("thumbnail", ASSET, "--bands", "B4,B3,B2", "--max", "3000,1,3000", "--size", 32, "-o", "e.png", cwd=tmp_path)  # fmt: skip
+    assert done.status == 0, done
+    assert Image.open(tmp_path / "e.png").convert("RGB").getextrema()[1] == (255, 255)
+
+
+# The library ---------------------------------------------------------------------------------------------------
+
+
+def test_the_library_lists_images(where):
+    found = downloader.images(
+        COLLECTION,
+        start=date(2017, 4, 1),
+        end=date(2017, 5, 1),
+        region={"type": "Point", "coordinates": [-122.085, 37.422]},
+        filter="CLOUDY_PIXEL_PERCENTAGE < 10",
+        **where,
+    )
+    assert [(image.id, image.properties["CLOUDY_PIXEL_PERCENTAGE"]) for image in found] == [
+        (OTHER, 4.3166),
+        (ASSET, 0),
+    ]
+    assert len(found[1].bands) == 16
+    assert (found[1].bands[0].id, str(found[1].bands[0].dtype), found[1].bands[0].grid.transform.scale_x) == ("B1", "uint16", 60)  # fmt: skip
+
+
+def test_a_region_may_be_an_object_that_speaks_geojson(where):
+    class Shape:
+        @property
+        def __geo_interface__(self):
+            return {"type": "Point", "coordinates": (-122.085, 37.422)}
+
+    assert [image.id for image in downloader.images(COLLECTION, region=Shape(), **where)] == [OTHER, ASSET]
+    with pytest.raises(downloader.JobError, match="region: wanted GeoJSON"):
+        downloader.images(COLLECTION, region=5, **where)
+
+
+async def test_the_library_works_inside_a_running_loop(where, tmp_path):
+    png = downloader.thumbnail(ASSET, tmp_path / "x.png", bands=["B8"], max=5000, size=16, **where)
+    assert (tmp_path / "x.png").read_bytes() == png
+    assert downloader.thumbnail(ASSET, bands=["B8"], max=5000, size=16, **where) == png
+    assert downloader.inspect("LANDSAT", **where)["type"] == "FOLDER"
+
+
+def test_a_thumbnail_that_cannot_be_written(where, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(downloader.RefusedError, match=r"folder.png: cannot be written"):
+        downloader.thumbnail(ASSET, tmp_path / "folder.png", bands=["B8"], max=5000, size=16, **where)

@@ -246,7 +246,7 @@ def _band_row(band: Mapping[str, Any]) -> list[str]:
     limits = dtype.get("range", {})
     kind = str(dtype.get("precision", "?"))
     if limits and kind.startswith("INT"):
-        kind += f" {limits.get('min', 0):g}…{limits.get('max', 0):g}"
+        kind += f" {_plain(limits.get('min', 0))}…{_plain(limits.get('max', 0))}"
     missing = band.get("missingData", {}).get("values", [])
     return [
         str(band.get("id")),
@@ -257,3 +257,8 @@ def _band_row(band: Mapping[str, Any]) -> list[str]:
         str(band.get("pyramidingPolicy", "")),
         ", ".join(map(str, missing)) or "-",
     ]
+
+
+def _plain(number: object) -> str:
+    """A number of the catalogue, which may stand as a text."""
+    return f"{number:.10g}" if isinstance(number, int | float) else str(number)

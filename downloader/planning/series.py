@@ -5,20 +5,22 @@ Nothing is warped to make images fit: those that share no lattice are refused, w
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from downloader.errors import JobError
-from downloader.grid import EDGE_TOLERANCE, PixelGrid, Window
+from downloader.grid import PixelGrid, Window
 from downloader.image import Band, Image
 from downloader.instant import instant_us
+from downloader.planning.lattices import check_lattices, offset_on
+from downloader.planning.mosaicking import mosaic_expression
 from downloader.planning.slices import Slice
+from downloader.region import cover_window_anywhere
 
-__all__ = ["Lattice", "Series", "arrange", "group_images", "mosaic_expression", "slices_of"]
+__all__ = ["Lattice", "Series", "arrange", "group_images", "slices_of"]
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
@@ -81,35 +83,6 @@ def _label(image: Image, by: str) -> str:
     return str(image.properties[by])
 
 
-def mosaic_expression(images: Sequence[Image]) -> str:
-    """An expression that mosaics images, the first valid pixel winning; canonical JSON.
-
-    `ImageCollection.mosaic` puts the last on top, so they go in backwards.
-    """
-    loads = [
-        {
-            "functionInvocationValue": {
-                "functionName": "Image.load",
-                "arguments": {"id": {"constantValue": image.id}},
-            }
-        }
-        for image in reversed(images)
-    ]
-    collection = {
-        "functionInvocationValue": {
-            "functionName": "ImageCollection.fromImages",
-            "arguments": {"images": {"arrayValue": {"values": loads}}},
-        }
-    }
-    node = {
-        "functionInvocationValue": {
-            "functionName": "ImageCollection.mosaic",
-            "arguments": {"collection": collection},
-        }
-    }
-    return json.dumps({"result": "0", "values": {"0": node}}, sort_keys=True, separators=(",", ":"))
-
-
 def arrange(
     named: Sequence[tuple[str, tuple[Image, ...]]],
     bands: tuple[str, ...] | None,
@@ -117,6 +90,8 @@ def arrange(
     on_missing_band: str = "fail",
     properties: Sequence[str] = (),
     anchors: Sequence[PixelGrid] = (),
+    onto: Callable[[tuple[Band, ...]], PixelGrid] | None = None,
+    resampling: str = "nearest",
 ) -> Series:
     """Slices and the lattices they share.
 
@@ -127,6 +102,8 @@ def arrange(
         properties: kept along the axis.
         anchors: lattices that a mosaic has already; bands that lie on one are counted from its origin, so that an
             earlier image does not move the grid.
+        onto: gives the lattice that the service resamples all bands onto, where the job asks for one; it is endless.
+        resampling: how the service does that.
 
     Raises:
         JobError: no image, a band that one lacks, types or lattices that differ.
@@ -135,23 +112,38 @@ def arrange(
         raise JobError("source: no image matches; widen the period, the region or the filter")
     wanted = bands if bands is not None else tuple(band.id for band in named[0][1][0].bands)
     catalogue = _first_of_each(named, wanted, on_missing_band)
+    of = tuple(catalogue[name] for name in wanted)
     shared: dict[PixelGrid, list[Band]] = {}
-    for name in wanted:
-        grid = catalogue[name].grid
-        fits = (known for known in (*shared, *anchors) if _offset(known, grid) is not None)
-        shared.setdefault(next(fits, grid), []).append(catalogue[name])
-    lattices = tuple(_lattice(named, anchor, tuple(members)) for anchor, members in shared.items())
+    if onto is not None:
+        shared[onto(of)] = list(of)
+    else:
+        check_lattices(named, catalogue)
+        for band in of:
+            fits = (known for known in (*shared, *anchors) if offset_on(known, band.grid) is not None)
+            shared.setdefault(next(fits, band.grid), []).append(band)
+    place = _offset_window if onto is None else _covering
+    lattices = tuple(_lattice(named, anchor, tuple(members), place) for anchor, members in shared.items())
     absent = tuple(
         frozenset(wanted) - {band.id for image in members for band in image.bands} for _, members in named
     )
-    return Series(slices_of(named, properties), lattices, absent)
+    return Series(slices_of(named, properties, wanted, resampling), lattices, absent)
 
 
 def slices_of(
-    named: Sequence[tuple[str, tuple[Image, ...]]], properties: Sequence[str] = ()
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    properties: Sequence[str] = (),
+    bands: Sequence[str] = (),
+    resampling: str = "nearest",
 ) -> tuple[Slice, ...]:
-    """What lies along the time axis; `properties` are kept of each slice's first image."""
-    return tuple(_slice(label, members, properties) for label, members in named)
+    """What lies along the time axis.
+
+    Args:
+        named: each slice's name and images.
+        properties: kept of each slice's first image.
+        bands: that are asked for; without them the slices say what lies along the axis, not how to fetch it.
+        resampling: how the service makes pixels of another grid.
+    """
+    return tuple(_slice(label, members, properties, bands, resampling) for label, members in named)
 
 
 def _first_of_each(
@@ -180,7 +172,6 @@ def _first_of_each(
     missing = [name for name in wanted if name not in found]
     if missing:
         raise JobError(f"source.bands: no image has a band {missing[0]!r}")
-    _check_lattices(named, found)
     return found
 
 
@@ -189,89 +180,30 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(shown[:_SHOWN]) + (f" … ({len(shown):,} in all)" if len(shown) > _SHOWN else "")
 
 
-def _check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mapping[str, Band]) -> None:
-    """Refuse images whose pixels do not lie on the lattice of the first, and say which grids there are."""
-
-    def own() -> Iterator[tuple[str, Band]]:
-        for _, members in named:
-            for image in members:
-                yield from ((image.id, band) for band in image.bands if band.id in found)
-
-    if all(_offset(found[band.id].grid, band.grid) is not None for _, band in own()):
-        return
-    # Bands of other pixel sizes are no hindrance: each band is compared with its own first.
-    lattices: list[tuple[PixelGrid, list[str]]] = []
-    for image, band in own():
-        for grid, who in lattices:
-            if _offset(grid, band.grid) is not None:
-                who.append(f"{image} {band.id}")
-                break
-        else:
-            lattices.append((band.grid, [f"{image} {band.id}"]))
-    lines = [
-        f"  {grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
-        + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
-        for grid, who in lattices[:_SHOWN]
-    ]
-    if len(lattices) > _SHOWN:
-        lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
-    commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
-    x, y = commonest.transform.pixel_size
-    size = f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
-    crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
-    raise JobError(
-        "\n".join(
-            [
-                "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
-                *lines,
-                "To have all on one grid, resampled by the service, add to the job:",
-                f"  grid: {{crs: {crs}, resolution: {size}}}",
-            ]
-        )
-    )
-
-
-def _pixels(grid: PixelGrid) -> str:
-    x, y = grid.transform.pixel_size
-    return f"pixels of {x:g} × {y:g} {grid.crs.unit}"
-
-
-def _phase(grid: PixelGrid) -> str:
-    t = grid.transform
-    if t.is_sheared:
-        return f"{t.translate_x:g}, {t.translate_y:g}, sheared"
-    return f"{t.translate_x % abs(t.scale_x):g}, {t.translate_y % abs(t.scale_y):g}"
+@lru_cache(maxsize=1 << 16)
+def _offset_window(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
+    """The pixels of `lattice` that `grid` is made of; None where it does not lie on it."""
+    offset = offset_on(lattice, grid)
+    return None if offset is None else grid.bounds.offset(*offset)
 
 
 @lru_cache(maxsize=1 << 16)
-def _offset(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
-    """(column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
-    a, b = lattice.transform, grid.transform
-    if lattice.crs != grid.crs or (a.scale_x, a.shear_x, a.shear_y, a.scale_y) != (
-        b.scale_x,
-        b.shear_x,
-        b.shear_y,
-        b.scale_y,
-    ):
-        return None
-    column, row = a.locate(b.translate_x, b.translate_y)
-    if max(abs(column - round(column)), abs(row - round(row))) > EDGE_TOLERANCE:
-        return None
-    return round(column), round(row)
+def _covering(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
+    """The pixels of the endless `lattice` that `grid` touches."""
+    return cover_window_anywhere(lattice, grid.bounds, grid)
 
 
 def _lattice(
-    named: Sequence[tuple[str, tuple[Image, ...]]], anchor: PixelGrid, bands: tuple[Band, ...]
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    anchor: PixelGrid,
+    bands: tuple[Band, ...],
+    place: Callable[[PixelGrid, PixelGrid], Window | None],
 ) -> Lattice:
     names = {band.id for band in bands}
     extents: list[Window | None] = []
     for _, members in named:
-        parts = []
-        for grid in dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names):
-            offset = _offset(anchor, grid)
-            if offset is not None:
-                parts.append(grid.bounds.offset(*offset))
-        extents.append(_around(parts))
+        grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)
+        extents.append(_around([window for grid in grids if (window := place(anchor, grid)) is not None]))
     return Lattice(anchor, bands, tuple(extents))
 
 
@@ -286,13 +218,19 @@ def _around(windows: list[Window]) -> Window | None:
     )
 
 
-def _slice(label: str, members: tuple[Image, ...], properties: Sequence[str]) -> Slice:
+def _slice(
+    label: str,
+    members: tuple[Image, ...],
+    properties: Sequence[str],
+    bands: Sequence[str],
+    resampling: str,
+) -> Slice:
     first = members[0]
-    alone = len(members) == 1
+    read = len(members) == 1 and resampling == "nearest"
     return Slice(
         id=label,
-        asset=first.name if alone else "",
-        expression="" if alone else mosaic_expression(members),
+        asset=first.name if read else "",
+        expression="" if read or not bands else mosaic_expression(members, bands, resampling),
         time_us=instant_us(first.start_time),
         images=tuple((image.name, image.update_time) for image in members),
         properties={name: first.properties.get(name) for name in properties},

@@ -6,7 +6,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from downloader.frozen import freeze, meaning
 from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
-from downloader.planning import Plan
+from downloader.planning import Existing, Plan
 from downloader.progress import Fanout, Tally
 from downloader.report import FailedTile, Report
 from downloader.seams import Clock, Mosaic, Progress
@@ -99,12 +99,13 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
 
 async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
     """The plan of a job by metadata alone; no pixel is fetched."""
-    from downloader.mosaic.opening import existing_sides
+    from downloader.mosaic.opening import existing
 
+    there = existing(job.mosaic_path)
     async with connect(job, credentials) as connection:
         with stop.cancels():
-            gathered = await gather(job, connection.catalogue)
-        return gathered.plan(job, existing_sides(job.mosaic_path))
+            gathered = await gather(job, connection.catalogue, there)
+        return gathered.plan(job, there.sides if there else None)
 
 
 async def run(
@@ -125,7 +126,8 @@ async def run(
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         overwrite: delete the mosaic that is there, if this package made it.
-        accept: what may differ from the mosaic that is there: `updates` of the image, kept as they are.
+        accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay;
+            `new-images` that arrived late, which are added.
         only: fetch no more than these tiles, as far as they are missing.
 
     Returns:
@@ -134,14 +136,14 @@ async def run(
     Raises:
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
-    from downloader.mosaic.opening import existing_sides, open_for_writing
+    from downloader.mosaic.opening import existing, open_for_writing
 
     async with connect(job, credentials) as connection:
         tally = Tally()
         watchers = Fanout(tally, progress)
         with stop.cancels():
-            sides = None if overwrite else existing_sides(job.mosaic_path)
-            plan, notices = await prepare(job, connection, sides)
+            there = None if overwrite else existing(job.mosaic_path)
+            plan, notices = await prepare(job, connection, there, accept)
         memory = pixel_memory(job, plan)
         on_update = "keep" if "updates" in accept else job.source.on_update
         async with open_for_writing(
@@ -226,18 +228,19 @@ def _bytes_to_come(plan: Plan, mosaic: ZarrMosaic) -> int:
 
 
 async def prepare(
-    job: Job, connection: Connection, sides: Mapping[str, int] | None
+    job: Job, connection: Connection, there: Existing | None, accept: Collection[str] = ()
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a job, settled by canaries, and what they had to say; `sides` as `make_plan` takes them."""
+    """The plan of a job, settled by canaries, and what there is to say; `there` and `accept` as `gather` takes them."""
     from downloader.earthengine import RestPixelSource
     from downloader.earthengine import settle as ask_canaries
 
-    gathered = await gather(job, connection.catalogue)
+    gathered = await gather(job, connection.catalogue, there, accept)
+    sides = there.sides if there else None
     plan = gathered.plan(job, sides)
     settled = await ask_canaries(RestPixelSource(connection.client), plan)
     if settled.image is not plan.image:
         plan = gathered.as_answered(settled.image).plan(job, sides)
-    return plan, settled.notices
+    return plan, (*gathered.notices, *settled.notices)
 
 
 def engine(
@@ -419,5 +422,13 @@ def current_memory() -> int:
 
 def peak_memory() -> int:
     """Largest resident size this process had, in bytes."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # as above
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # Not on Linux: there a process inherits this figure from the one that started it.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,275 @@
+"""Grids that the job asks for, and regions of any shape: each pixel where rasterio, given the same transform, says it is.
+
+The oracle knows native pixels only: for another grid each output pixel's centre is brought to the image's CRS by pyproj
+and looked up there, as the service does (contract §4.1).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+
+import downloader
+from downloader.errors import DriftError, JobError
+from tests.harness import job
+from tests.oracle import PUBLIC, QUICKSTART, oracle_window
+
+BOX = [-122.10, 37.40, -122.07, 37.42]
+SCENE = QUICKSTART.removeprefix(PUBLIC)
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def fetch(emulator, tmp_path, bands=("B4",), **sections):
+    values = job(emulator, tmp_path / "mosaic.zarr", **sections)
+    values["source"] = {"asset": SCENE, "bands": list(bands), **sections.get("source", {})}
+    return downloader.download(values, progress=False)
+
+
+def nearest(dataset, band, crs, scale=10):
+    """The band's pixels under the centres of `dataset`, by the oracle; the whole must lie inside the image."""
+    x, y = np.meshgrid(dataset.x.values, dataset.y.values)
+    if crs != "EPSG:32610":
+        x, y = pyproj.Transformer.from_crs(crs, "EPSG:32610", always_xy=True).transform(x, y)
+    columns = np.floor((x - 499980) / scale).astype(int)
+    rows = np.floor((4200000 - y) / scale).astype(int)
+    left, top = columns.min(), rows.min()
+    block = oracle_window(QUICKSTART, band, left, top, columns.max() - left + 1, rows.max() - top + 1)
+    return block[rows - top, columns - left]
+
+
+def transform_of(dataset):
+    """(scaleX, shearX, translateX, shearY, scaleY, translateY) as rasterio reads it from the dataset."""
+    t = dataset.rio.transform()
+    return (t.a, t.b, t.c, t.d, t.e, t.f)
+
+
+def on_the_wire(emulator):
+    """(grid of the whole, grids asked for) of the pixel requests, canaries left out."""
+    records = emulator.control("requests?since=0")["requests"]
+    grids = [
+        json.loads(r["body"])["grid"] if isinstance(r.get("body"), str) else r["body"]["grid"]
+        for r in records
+        if r["method"].endswith("Pixels") and r.get("size") != [1, 1]
+    ]
+    assert grids
+    return grids
+
+
+def test_another_crs_lies_on_whole_multiples_and_reads_the_nearest_pixel(emulator, tmp_path):
+    pytest.importorskip("rioxarray")
+    grid = {"crs": "EPSG:4326", "resolution": 0.0002}
+    report = fetch(emulator, tmp_path, region={"bbox": BOX}, grid=grid)
+    dataset = report.open(chunks=None)
+    assert dataset.rio.crs.to_epsg() == 4326
+    scale_x, _, x0, _, scale_y, y0 = transform_of(dataset)
+    assert (scale_x, scale_y) == (0.0002, -0.0002)
+    assert x0 / 0.0002 == pytest.approx(round(x0 / 0.0002), abs=1e-6)
+    assert y0 / 0.0002 == pytest.approx(round(y0 / 0.0002), abs=1e-6)
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:4326"))
+    for asked in on_the_wire(emulator):
+        affine = asked["affineTransform"]
+        assert asked["crsCode"] == "EPSG:4326"
+        column, row = (affine["translateX"] - x0) / 0.0002, (affine["translateY"] - y0) / -0.0002
+        assert column == pytest.approx(round(column), abs=1e-6)
+        assert row == pytest.approx(round(row), abs=1e-6)
+
+
+def test_a_whole_transform_is_taken_as_it_is(emulator, tmp_path):
+    pytest.importorskip("rioxarray")
+    transform = [7.5, 0, 571003.25, 0, -12.5, 4139001.75]
+    report = fetch(
+        emulator,
+        tmp_path,
+        region={"window": {"column": 0, "row": 0, "width": 300, "height": 280}},
+        grid={"transform": transform},
+    )
+    dataset = report.open(chunks=None)
+    assert transform_of(dataset) == pytest.approx(tuple(transform), abs=1e-9)
+    assert dict(dataset.sizes)["x"] == 300
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:32610"))
+
+
+def test_like_a_band_puts_all_bands_on_its_grid(emulator, tmp_path):
+    report = fetch(emulator, tmp_path, ("B4", "B5"), region={"bbox": BOX}, grid={"like": "B4"})
+    dataset = report.open(chunks=None)
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:32610"))
+    np.testing.assert_array_equal(dataset["B5"].values, nearest(dataset, "B5", "EPSG:32610", scale=20))
+
+
+def test_like_a_raster_lies_on_its_pixels(emulator, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("rioxarray")
+    path = tmp_path / "like.tif"
+    origin = rasterio.transform.from_origin(571007, 4139013, 15, 15)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=90,
+        height=70,
+        count=1,
+        dtype="u1",
+        crs="EPSG:32610",
+        transform=origin,
+    ):
+        pass
+    report = fetch(
+        emulator,
+        tmp_path,
+        region={"window": {"column": 0, "row": 0, "width": 90, "height": 70}},
+        grid={"like": str(path)},
+    )
+    dataset = report.open(chunks=None)
+    assert dataset.rio.transform() == origin
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:32610"))
+    other = tmp_path / "second"
+    other.mkdir()
+    again = fetch(emulator, other, region={"bbox": BOX}, grid={"like": report.mosaic})
+    assert (again.open(chunks=None).x.values[0] - dataset.x.values[0]) % 15 == 0
+
+
+def test_beyond_the_image_tiles_are_not_asked_for(emulator, tmp_path):
+    """The scene ends at x 499980: of a grid that begins 20 km west of it, the western tiles stay unasked."""
+    transform = [10, 0, 479980, 0, -10, 4190000]
+    report = fetch(
+        emulator,
+        tmp_path,
+        region={"window": {"column": 0, "row": 0, "width": 2560, "height": 512}},
+        grid={"transform": transform},
+    )
+    dataset = report.open(chunks=None)
+    assert report.tiles == 6, "of 10 × 2 tiles, those from column 7 on"
+    outside, inside = dataset["B4"].values[:, :1792], dataset["B4"].values[:, 2000:]
+    assert not outside.any()
+    np.testing.assert_array_equal(inside, oracle_window(QUICKSTART, "B4", 0, 1000, 560, 512))
+    assert set(np.unique(dataset["coverage"].values[:, :7])) == {3}
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ({"crs": "EPSG:4326"}, "goes with resolution or transform"),
+        ({"like": "B99"}, "none of the bands"),
+        ({"transform": [1, 2]}, "six numbers"),
+        ({"scale": 10, "crs": "EPSG:4326"}, "counts in metres"),
+        ({"resampling": "bilinear"}, "not resampled"),
+    ],
+)
+def test_grids_that_cannot_be_are_refused(emulator, tmp_path, grid, says):
+    with pytest.raises(JobError, match=says):
+        fetch(emulator, tmp_path, region={"bbox": BOX}, grid=grid)
+
+
+# Regions of any shape --------------------------------------------------------------------------------------
+
+
+def triangle():
+    return {
+        "type": "Polygon",
+        "coordinates": [[[-122.3, 37.2], [-121.95, 37.25], [-122.1, 37.5], [-122.3, 37.2]]],
+    }
+
+
+def inside_triangle(dataset):
+    """Which pixel centres lie in the triangle, judged in longitude and latitude."""
+    import shapely
+
+    x, y = np.meshgrid(dataset.x.values, dataset.y.values)
+    lon, lat = pyproj.Transformer.from_crs("EPSG:32610", "EPSG:4326", always_xy=True).transform(x, y)
+    return shapely.contains_xy(shapely.geometry.shape(triangle()), lon, lat)
+
+
+def test_tiles_that_do_not_touch_the_geometry_are_not_fetched(emulator, tmp_path):
+    report = fetch(emulator, tmp_path, region={"geometry": triangle()}, request={"tiles": 1})
+    dataset = report.open(chunks=None)
+    inside = inside_triangle(dataset)
+    tiles = {(r // 256, c // 256) for r, c in zip(*np.nonzero(inside), strict=True)}
+    stored = {(r, c) for r, c in zip(*np.nonzero(dataset["coverage"].values == 1), strict=True)}
+    assert tiles <= stored
+    assert len(stored) == report.tiles < dataset["coverage"].size
+    assert set(np.unique(dataset["coverage"].values)) == {1, 2}
+    values = dataset["B4"].values
+    np.testing.assert_array_equal(values[inside], nearest(dataset, "B4", "EPSG:32610")[inside])
+
+
+def test_a_mask_writes_nodata_outside_and_needs_one(emulator, tmp_path):
+    region = {"geometry": triangle(), "mask": True}
+    with pytest.raises(JobError, match="no nodata value to write outside"):
+        fetch(emulator, tmp_path, region=region)
+    report = fetch(
+        emulator, tmp_path, region=region, mosaic={"path": str(tmp_path / "m.zarr"), "nodata": 65535}
+    )
+    dataset = report.open(chunks=None)
+    inside = inside_triangle(dataset)
+    expected = np.where(inside, nearest(dataset, "B4", "EPSG:32610"), 65535)
+    # Centres within a hundredth of a pixel of the outline may fall on either side of it.
+    assert np.count_nonzero(dataset["B4"].values != expected) <= 3
+
+
+def test_another_geometry_in_the_same_box_is_another_job(emulator, tmp_path):
+    fetch(emulator, tmp_path, region={"geometry": triangle()})
+    other = triangle()
+    other["coordinates"][0].insert(2, [-122.0, 37.45])
+    with pytest.raises(DriftError, match="region"):
+        fetch(emulator, tmp_path, region={"geometry": other})
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real rasters are not beside the project")
+@pytest.mark.parametrize("all_touched", [False, True])
+def test_the_parks_own_boundary_over_its_own_elevations(tmp_path, all_touched):
+    """A shapefile over a real raster, pixel by pixel as rasterio masks it."""
+    rasterio = pytest.importorskip("rasterio")
+    pyogrio = pytest.importorskip("pyogrio")
+    import shapely
+    from rasterio.features import geometry_mask
+
+    report = downloader.download(
+        {
+            "source": {"asset": "RMNP/dem"},
+            "region": {"file": str(DATA / "rmnp.shp"), "mask": True, "all_touched": all_touched},
+            "mosaic": {"path": str(tmp_path / "park.zarr")},
+            "service": {
+                "endpoint": "emulator",
+                "emulator": {"rasters": {"RMNP/dem": str(DATA / "rmnp-dem.tif")}},
+            },
+        },
+        progress=False,
+    )
+    dataset = report.open(chunks=None)
+    (band,) = dataset.data_vars
+    meta, _, wkb, _ = pyogrio.raw.read(DATA / "rmnp.shp", columns=[])
+    with rasterio.open(DATA / "rmnp-dem.tif") as raster:
+        boundary = shapely.union_all(shapely.from_wkb(wkb))
+        move = pyproj.Transformer.from_crs(meta["crs"], raster.crs, always_xy=True)
+        boundary = shapely.transform(boundary, lambda p: np.column_stack(move.transform(p[:, 0], p[:, 1])))
+        inside = geometry_mask(
+            [boundary], raster.shape, raster.transform, invert=True, all_touched=all_touched
+        )
+        whole = np.where(inside, raster.read(1), raster.nodata)
+        row, column = raster.index(dataset.x.values[0], dataset.y.values[0])
+    found = dataset[band].values
+    assert np.count_nonzero(found != whole[row : row + found.shape[0], column : column + found.shape[1]]) <= (
+        8 if all_touched else 0
+    )
+    assert np.count_nonzero(found != raster.nodata) > 10_000
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real boundaries are not beside the project")
+def test_counties_are_many_features_of_one_region(tmp_path):
+    report = downloader.download(
+        {
+            "source": {"asset": "RMNP/rgb"},
+            "region": {"file": str(DATA / "colorado-counties.geojson")},
+            "mosaic": {"path": str(tmp_path / "counties.zarr")},
+            "service": {
+                "endpoint": "emulator",
+                "emulator": {"rasters": {"RMNP/rgb": str(DATA / "rmnp-rgb.tif")}},
+            },
+        },
+        progress=False,
+    )
+    assert report.state == "complete"

@@ -203,7 +203,7 @@ class StormyJob:
         self.kind = dice.choice(sorted(SCENES))
         asset, choices, width, height = SCENES[self.kind]
         bands = dice.choice(choices)
-        wide, high = min(width, dice.randint(600, 2600)), min(height, dice.randint(600, 2000))
+        wide, high = min(width, dice.randint(900, 2600)), min(height, dice.randint(900, 2000))
         column, row = dice.randint(0, width - wide), dice.randint(0, height - high)
         self.concurrency = dice.choice((2, 4, 8, 16))
         self._image = asset if asset.startswith("projects/") else PUBLIC + asset
@@ -260,7 +260,7 @@ class StormyJob:
         lab.faults(
             *self.faults, latency_ms=self.latency_ms, seed=dice.randint(0, 2**31), quota_concurrency=40
         )
-        for _ in range(dice.randint(4, 9)):
+        for _ in range(dice.randint(6, 14)):
             if self._one_run() == 0:
                 break
         self._settle()
@@ -299,9 +299,9 @@ class StormyJob:
         end = dice.choices(("ledger", "time", "die", "term", "none"), (45, 20, 15, 10, 10))[0]
         if end == "die":
             own += ["--die", f"{dice.choice(DYING)}={dice.randint(1, 12)}"]
-        self.tally.own_faults.update(
-            own[k + 1].partition("=")[0] if own[k] != "--die" else "die" for k in range(0, len(own), 2)
-        )
+        for flag, value in zip(own[::2], own[1::2], strict=True):
+            kind = value.partition("=")[0] if "=" in value else ""
+            self.tally.own_faults[f"{flag.removeprefix('--')} {kind}".strip()] += 1
         process = lab.start(wrapped=["--patience", "1", *own])
         before = harness.ledger_lines(lab.mosaic)
         lines = dice.randint(1, 8)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from downloader.drift import look_again
+from downloader.drift import look_again, look_again_at_all
 from downloader.errors import (
     DownloadError,
     IncompleteError,
@@ -36,6 +36,7 @@ from downloader.stop import Stop
 if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.earthengine.client import EarthEngine
+    from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.worker import Parts, Share
 
@@ -158,20 +159,17 @@ async def run(
         ) as mosaic:
             chosen = None if only is None else Selection(mosaic, only)
             with watchers:
+                if credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator":
+                    # Found, not given: whoever runs the job should see whose they are.
+                    watchers.notice(f"credentials: {connection.client.credentials_in_use}")
                 for notice in (*connection.client.warnings, *notices, *mosaic.notices):
                     watchers.notice(notice)
                 error = await _work(job, plan, memory, mosaic, chosen, connection, watchers, stop)
                 for notice in mosaic.blank_notices():
                     watchers.notice(notice)
-                if (
-                    tally.requests
-                    and not plan.slices
-                    and (error is None or isinstance(error, IncompleteError))
-                ):
-                    error = (
-                        await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
-                        or error
-                    )
+                if tally.requests and (error is None or isinstance(error, IncompleteError)):
+                    changed = await _look_again(job, plan, mosaic, connection, on_update, watchers)
+                    error = changed or error
             report = _report(job, plan, mosaic, tally, connection, error)
     if error is not None:
         error.report = report
@@ -225,6 +223,22 @@ def _bytes_to_come(plan: Plan, mosaic: ZarrMosaic) -> int:
     stored = sum(counts.stored for counts in mosaic.counts().values())
     tiles = max(1, plan.count_tiles())
     return plan.estimate().disk_bytes * max(0, tiles - stored) // tiles
+
+
+async def _look_again(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    connection: Connection,
+    on_update: OnUpdate,
+    watchers: Fanout,
+) -> DownloadError | None:
+    """Whether an image changed while it was fetched; what the service computes says nothing of that."""
+    if plan.listed is not None:
+        return await look_again_at_all(job, connection.catalogue, plan.listed, mosaic, on_update, watchers)
+    if plan.slices:
+        return None
+    return await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
 
 
 async def prepare(

@@ -86,6 +86,7 @@ def test_the_key_file_by_every_road(emulator, tmp_path, road):
     ended = cli("run", write_job(tmp_path, values), "--report", report, *flags, cwd=tmp_path, env=env)
     assert ended.status == 0, ended
     assert "key.json" in json.loads(report.read_text())["credentials"]
+    assert ("credentials: service account" in ended.err) is (road == "variable"), "found ones are named"
     projects = {r["project"] for r in emulator.control("requests")["requests"] if r["method"] != "token"}
     assert projects == {"p-test-1"}, "the key file's project pays"
 

@@ -22,6 +22,8 @@ _BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], str]]] = {
     "divide": (np.divide, "float"),
     "mod": (np.fmod, "sum"),
     "pow": (np.power, "float"),
+    "atan2": (np.arctan2, "float"),
+    "hypot": (np.hypot, "float"),
     "min": (np.minimum, "same"),
     "max": (np.maximum, "same"),
     "eq": (np.equal, "truth"),
@@ -34,6 +36,7 @@ _BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], str]]] = {
     "or": (lambda a, b: (a != 0) | (b != 0), "truth"),
     "bitwiseAnd": (lambda a, b: a.astype(np.int64) & b.astype(np.int64), "sum"),
     "bitwiseOr": (lambda a, b: a.astype(np.int64) | b.astype(np.int64), "sum"),
+    "bitwiseXor": (lambda a, b: a.astype(np.int64) ^ b.astype(np.int64), "sum"),
     "leftShift": (lambda a, b: a.astype(np.int64) << b.astype(np.int64), "sum"),
     "rightShift": (lambda a, b: a.astype(np.int64) >> b.astype(np.int64), "sum"),
 }
@@ -50,6 +53,13 @@ _UNARY: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "floor": (np.floor, "same"),
     "ceil": (np.ceil, "same"),
     "not": (lambda a: a == 0, "truth"),
+    "bitwiseNot": (lambda a: ~a.astype(np.int64), "sum"),
+    "tan": (np.tan, "float"),
+    "asin": (np.arcsin, "float"),
+    "acos": (np.arccos, "float"),
+    "atan": (np.arctan, "float"),
+    "log10": (np.log10, "float"),
+    "signum": (np.sign, "same"),
 }
 _CASTS: Final = {
     "toByte": "u1",
@@ -60,6 +70,9 @@ _CASTS: Final = {
     "toUint32": "u4",
     "toInt32": "i4",
     "toInt64": "i8",
+    "toShort": "i2",
+    "toInt": "i4",
+    "toLong": "i8",
     "toFloat": "f4",
     "toDouble": "f8",
 }

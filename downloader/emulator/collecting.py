@@ -1,30 +1,18 @@
 # ruff: noqa: A002, A006, N803 - parameters are named as the API's arguments are
-"""Image collections: filters, composites, reductions (contract §4.7)."""
+"""Image collections: filters, maps, order (contract §4.7)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, cast
 
-import numpy as np
-
-from . import computed, errors
-from .computed import Part, everywhere
 from .expression import Function, Library
 from .filters import parse_time
 from .geometry import footprint, intersects
-from .model import Band, Image
-from .operand import as_double, as_shape, image, result_kind, retyped
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """An image collection within an expression."""
-
-    images: tuple[Image, ...]
-
+from .model import Image
+from .operand import as_shape, image
+from .reducing import Collection
 
 Filter = Callable[[Image], bool]
 
@@ -36,65 +24,6 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "greaterThan": lambda a, b: bool(a > b),
     "greaterThanOrEquals": lambda a, b: bool(a >= b),
 }
-
-
-_REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
-    "median": (np.nanmedian, "float"),
-    "mean": (np.nanmean, "float"),
-    "min": (np.nanmin, "same"),
-    "max": (np.nanmax, "same"),
-    "sum": (np.nansum, "float"),
-}
-
-
-def _stack(collection: Collection) -> list[tuple[Band, list[Any]]]:
-    """Each band of a collection's first image, with the planes of that name in all images."""
-    if not collection.images:
-        raise errors.invalid_argument("ImageCollection: the collection is empty.")
-    result = []
-    for band in collection.images[0].bands:
-        planes = [
-            computed.plane_of(one, i)
-            for one in collection.images
-            for i, other in enumerate(one.bands)
-            if other.id == band.id
-        ]
-        result.append((replace(band, lattice=computed.DEGREE, missing=None), planes))
-    return result
-
-
-def mosaic(collection: Collection) -> Image:
-    """ImageCollection.mosaic: of the valid pixels the last image's."""
-
-    def apply(parts: Sequence[Part]) -> Part:
-        values, seen = np.zeros_like(parts[0][0]), np.zeros(parts[0][0].shape, np.bool_)
-        for part in parts:
-            mine = everywhere(part)
-            values, seen = np.where(mine, part[0], values), seen | mine
-        return values, seen
-
-    pairs = _stack(collection)
-    planes = [computed.combine(planes, apply, computed.kind_of(band.type)) for band, planes in pairs]
-    return computed.image_of([band for band, _ in pairs], planes)
-
-
-def _reduction(operation: Callable[..., Any], rule: str) -> Function:
-    def apply(parts: Sequence[Part]) -> Part:
-        stack = np.stack([np.where(everywhere(part), as_double(part), np.nan) for part in parts])
-        seen = ~np.isnan(stack).all(axis=0)
-        # A pixel that no image has would make the reduction warn.
-        values = operation(np.where(seen, stack, 0.0), axis=0)
-        return values, seen
-
-    def function(collection: Collection) -> Image:
-        bands, planes = [], []
-        for band, found in _stack(collection):
-            kind = result_kind(rule, [computed.kind_of(band.type)])
-            bands.append(retyped(band, kind))
-            planes.append(computed.combine(found, apply, kind))
-        return computed.image_of(bands, planes)
-
-    return function
 
 
 def milliseconds(value: object) -> float:
@@ -171,7 +100,6 @@ def _limited(
 
 _PLAIN: Final[Library] = {
     "ImageCollection.fromImages": lambda images: Collection(tuple(image(one) for one in images)),
-    "ImageCollection.mosaic": mosaic,
     "Collection.first": lambda collection: collection.images[0] if collection.images else None,
     "Collection.size": lambda collection: len(collection.images),
     "Collection.filter": lambda collection, filter: Collection(
@@ -189,6 +117,5 @@ _PLAIN: Final[Library] = {
 
 LIBRARY: Final[Library] = {
     **_PLAIN,
-    **{f"reduce.{name}": _reduction(*how) for name, how in _REDUCTIONS.items()},
     **{f"Filter.{name}": _comparison(operation) for name, operation in _COMPARISONS.items()},
 }

@@ -29,6 +29,10 @@ class Reader(Protocol):
         """Pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
         ...
 
+    def inside(self, first: int, count: int) -> Valid | None:
+        """Where those rows lie within the plane's footprint; None is everywhere."""
+        ...
+
 
 Plane = Callable[[Pyramids, Lattice], Reader]
 """A plane, ready to be read through a grid."""
@@ -62,7 +66,19 @@ def plane_of(image: Image, band: int) -> Plane:
     """A band of any image as a plane."""
     if isinstance(image.source, Computation):
         return image.source.planes[band]
-    return lambda pyramids, grid: Sampler(pyramids, image, band, grid)
+    return AssetPlane(image, band)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPlane:
+    """A band of an asset, as it is."""
+
+    image: Image
+    band: int
+
+    def __call__(self, pyramids: Pyramids, grid: Lattice) -> Reader:
+        """The band through a grid."""
+        return Sampler(pyramids, self.image, self.band, grid)
 
 
 def image_of(bands: Sequence[Band], planes: Sequence[Plane], like: Image | None = None) -> Image:
@@ -85,6 +101,16 @@ class _Combined:
     readers: tuple[Reader, ...]
     function: Callable[[Sequence[Part]], Part]
     dtype: np.dtype[Any]
+    cover: str
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        footprints = [r.inside(first, count) for r in self.readers]
+        if self.cover == "first":
+            return footprints[0]
+        if self.cover == "all":
+            return both(*footprints)
+        known = [mask for mask in footprints if mask is not None]
+        return reduce(np.logical_or, known) if len(known) == len(footprints) else None
 
     def rows(self, first: int, count: int) -> Part:
         values, valid = self.function([r.rows(first, count) for r in self.readers])
@@ -93,10 +119,50 @@ class _Combined:
         return (cast_to if valid is None else np.where(valid, cast_to, np.zeros((), self.dtype))), valid
 
 
-def combine(planes: Sequence[Plane], function: Callable[[Sequence[Part]], Part], kind: str) -> Plane:
-    """The plane whose pixels are a function of those of other planes."""
+def combine(
+    planes: Sequence[Plane],
+    function: Callable[[Sequence[Part]], Part],
+    kind: str,
+    cover: str = "all",
+) -> Plane:
+    """The plane whose pixels are a function of those of other planes.
+
+    Its footprint is where `all` of them are, `any` of them is, or the `first` is.
+    """
     dtype = PIXEL_TYPES[kind].dtype
-    return lambda pyramids, grid: _Combined(tuple(p(pyramids, grid) for p in planes), function, dtype)
+    return lambda pyramids, grid: _Combined(tuple(p(pyramids, grid) for p in planes), function, dtype, cover)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A plane whose masked pixels take those of another, within its own footprint or wherever that is."""
+
+    target: Reader
+    filling: Reader
+    within: bool
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        own, other = self.target.inside(first, count), self.filling.inside(first, count)
+        if self.within:
+            return own
+        return None if own is None or other is None else own | other
+
+    def rows(self, first: int, count: int) -> Part:
+        values, valid = self.target.rows(first, count)
+        if valid is None:
+            return values, None
+        other, known = self.filling.rows(first, count)
+        with np.errstate(invalid="ignore", over="ignore"):
+            filled = np.where(valid, values, other.astype(values.dtype))
+        if self.within:
+            known = both(known, self.target.inside(first, count))
+        seen = None if known is None else valid | known
+        return (filled if seen is None else np.where(seen, filled, np.zeros((), values.dtype))), seen
+
+
+def fill(target: Plane, filling: Plane, *, within: bool) -> Plane:
+    """The plane whose masked pixels are taken from another; `within` keeps what is outside its footprint masked."""
+    return lambda pyramids, grid: _Filled(target(pyramids, grid), filling(pyramids, grid), within)
 
 
 def both(*valid: Valid | None) -> Valid | None:
@@ -122,6 +188,10 @@ class _Constant:
     def rows(self, first: int, count: int) -> Part:
         del first
         return np.full((count, self.width), self.value, self.dtype), None
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        del first, count
+        return None
 
 
 def constant(value: float) -> tuple[str, Plane]:
@@ -155,6 +225,9 @@ class _Inside:
                 within &= ~_in_ring(x, y, hole)
             inside |= within
         return inside.astype(np.uint8), None
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        return self.rows(first, count)[0].astype(np.bool_)
 
 
 def _in_ring(x: crs.Points, y: crs.Points, ring: Line) -> npt.NDArray[np.bool_]:

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from . import computed
-from .collecting import Collection
 from .errors import invalid_argument
 from .geometry import Shape
 from .model import Band, Image, display_id, plain
+from .reducing import Collection
 
 MOST_ELEMENTS: Final = 5_000
 """Of a collection no more elements are written out."""

@@ -109,8 +109,9 @@ class Expression:
         """A function of the graph's own."""
         names = content["argumentNames"]
 
-        def call(*values: object) -> object:
-            inner = _Scope({**scope.arguments, **dict(zip(names, values, strict=True))})
+        def call(*values: object, **named: object) -> object:
+            given = {**dict(zip(names, values, strict=bool(not named))), **named}
+            inner = _Scope({**scope.arguments, **given})
             return self._refer(content["body"], inner, depth)
 
         return call
@@ -122,7 +123,7 @@ class Expression:
             function: object = self._refer(content["functionReference"], scope, depth)
             if not callable(function):
                 raise invalid_argument("Expression calls what is no function.")
-            return function(*(self._node(n, scope, depth + 1) for n in given.values()))
+            return function(**{key: self._node(n, scope, depth + 1) for key, n in given.items()})
         name = content["functionName"]
         if name not in self._library:
             raise ApiError(400, f"Function '{name}' is not supported by the emulator.")

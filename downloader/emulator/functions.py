@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from . import arithmetic, collecting, errors, imagery
+from . import arithmetic, bandmath, collecting, errors, imagery, projecting, reducing
 from .catalogue import Catalogue, asset_name
-from .collecting import Collection, milliseconds, property_of
+from .collecting import milliseconds, property_of
 from .expression import Library
 from .geometry import Shape, from_geojson
 from .model import Container, Image
 from .operand import as_shape
 from .projects import check_asset
+from .reducing import Collection
 
 
 def _polygon(coordinates: list[Any], **others: object) -> Shape:
@@ -81,6 +82,9 @@ def library(catalogue: Catalogue) -> Library:
         "ImageCollection.load": load_collection,
         **arithmetic.LIBRARY,
         **imagery.LIBRARY,
+        **projecting.LIBRARY,
+        **bandmath.LIBRARY,
+        **reducing.LIBRARY,
         **collecting.LIBRARY,
         **_OTHERS,
     }

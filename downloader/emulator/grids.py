@@ -43,12 +43,12 @@ def resolve(grid: Mapping[str, Any], region: Mapping[str, Any] | None, native: L
         box = region_box(region, system) if region is not None else bounds(native, system)
         return stretched(system, box, size)
     if region is not None:
-        return _snapped(system, region_box(region, system), affine or _native_affine(native, system))
+        return snapped(system, region_box(region, system), affine or _native_affine(native, system))
     if affine is not None:
-        return _snapped(system, bounds(native, system), affine)
+        return snapped(system, bounds(native, system), affine)
     if crs.same(system, native.crs):
         return native
-    return _snapped(system, bounds(native, system), _native_affine(native, system))
+    return snapped(system, bounds(native, system), _native_affine(native, system))
 
 
 def _affine(given: Mapping[str, float]) -> Affine:
@@ -76,7 +76,7 @@ def stretched(system: str, box: Box, size: tuple[int, int]) -> Lattice:
     return Lattice(system, width, height, ((x1 - x0) / width, 0.0, x0, 0.0, (y0 - y1) / height, y1))
 
 
-def _snapped(system: str, box: Box, affine: Affine) -> Lattice:
+def snapped(system: str, box: Box, affine: Affine) -> Lattice:
     """The lattice of `affine`, cut to the pixels that cover the box."""
     a, b, c, d, e, f = affine
     det = a * e - b * d

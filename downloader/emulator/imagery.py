@@ -102,24 +102,16 @@ def update_mask(image: object, mask: object) -> Image:
 
 
 def unmask(input: object, value: object = None, sameFootprint: bool = True) -> Image:
-    """Image.unmask: masked pixels take the value, valid from then on.
-
-    The emulator does not tell a masked pixel from one outside the image: both are filled, whatever `sameFootprint`.
-    """
-    del sameFootprint
+    """Image.unmask: masked pixels take the value, valid from then on; outside the footprint only on request."""
     target, filling = image(input), image(0 if value is None else value)
-
-    def apply(parts: Sequence[Part]) -> Part:
-        seen = everywhere(parts[0])
-        values = np.where(seen, parts[0][0], parts[1][0].astype(parts[0][0].dtype))
-        return values, both(seen | everywhere(parts[1]))
-
     bands, planes = [], []
     for i, j in pairs_of(target, filling):
-        band = target.bands[i]
-        bands.append(band)
-        pair = [computed.plane_of(target, i), computed.plane_of(filling, j)]
-        planes.append(computed.combine(pair, apply, computed.kind_of(band.type)))
+        bands.append(target.bands[i])
+        planes.append(
+            computed.fill(
+                computed.plane_of(target, i), computed.plane_of(filling, j), within=bool(sameFootprint)
+            )
+        )
     return computed.image_of(bands, planes, target)
 
 
@@ -137,7 +129,7 @@ def clip(input: object, geometry: object) -> Image:
     region = computed.image_of(
         [Band("inside", PIXEL_TYPES["u1"], computed.DEGREE)], [computed.inside(as_shape(geometry))]
     )
-    return masked_by(target, region)
+    return masked_by(target, region, "all")
 
 
 def clip_to_bounds_and_scale(

@@ -75,8 +75,8 @@ def each_band(target: Image, kind_of: Callable[[Band], str], apply: Callable[[Pa
     return computed.image_of(bands, planes, target)
 
 
-def masked_by(target: Image, mask: Image) -> Image:
-    """An image masked also where another is 0 or masked."""
+def masked_by(target: Image, mask: Image, cover: str = "first") -> Image:
+    """An image masked also where another is 0 or masked; its footprint remains, or with `all` shrinks to both."""
 
     def apply(parts: Sequence[Part]) -> Part:
         values, valid = parts[1]
@@ -88,7 +88,7 @@ def masked_by(target: Image, mask: Image) -> Image:
         bands.append(band)
         kind = computed.kind_of(band.type)
         planes.append(
-            computed.combine([computed.plane_of(target, i), computed.plane_of(mask, j)], apply, kind)
+            computed.combine([computed.plane_of(target, i), computed.plane_of(mask, j)], apply, kind, cover)
         )
     return computed.image_of(bands, planes, target)
 

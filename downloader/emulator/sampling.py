@@ -56,15 +56,33 @@ def place(image: Image, band: int, grid: Lattice) -> Placement:
     """How `grid` lies on a band, and which pyramid level serves it."""
     native = image.bands[band].lattice
     if not crs.same(grid.crs, native.crs):
-        return Placement(None, _level(_local_scale(native, grid), image, band), None)
+        return Placement(None, level_of(image, band, grid), None)
     composite = _compose(native, grid)
     a, b, c, d, e, f = composite
     slack = max(_PARALLEL, 1e-4 / max(grid.width, grid.height))
     if abs(a - 1) < slack and abs(e - 1) < slack and abs(b) < slack and abs(d) < slack:
         # The centre of output pixel k is at c + k + ½, so the pixel that holds it is k + floor(c + ½).
         return Placement(composite, 0, (math.floor(c + 0.5), math.floor(f + 0.5)))
-    scale = min(math.hypot(a, d), math.hypot(b, e))
-    return Placement(composite, _level(scale, image, band), None)
+    return Placement(composite, level_of(image, band, grid), None)
+
+
+def level_of(image: Image, band: int, grid: Lattice) -> int:
+    """The pyramid level that serves a grid."""
+    native = image.bands[band].lattice
+    if not crs.same(grid.crs, native.crs):
+        return _level(_local_scale(native, grid), image, band)
+    a, b, _, d, e, _ = _compose(native, grid)
+    return _level(min(math.hypot(a, d), math.hypot(b, e)), image, band)
+
+
+def mapping(
+    native: Lattice, grid: Lattice
+) -> Callable[[crs.Points, crs.Points], tuple[crs.Points, crs.Points]]:
+    """From points of the output grid (column, row) to points of a native lattice."""
+    if not crs.same(grid.crs, native.crs):
+        return lambda column, row: _native_points(native, grid, column, row)
+    a, b, c, d, e, f = _compose(native, grid)
+    return lambda column, row: (c + a * column + b * row, f + d * column + e * row)
 
 
 def _level(scale: float, image: Image, band: int) -> int:
@@ -120,7 +138,16 @@ class Sampler:
             columns = np.floor(c + a * (np.arange(width) + 0.5)).astype(np.int64)
             rows = np.floor(f + e * (np.arange(first, first + count) + 0.5)).astype(np.int64)
             return self._crossed(columns, rows)
-        return self._scattered(first, count, self._mapping(composite))
+        return self._scattered(first, count)
+
+    def inside(self, first: int, count: int) -> Valid:
+        """Where output rows lie within the band's extent, whether it is masked there or not."""
+        native = self._image.bands[self._band].lattice
+        row, column = np.mgrid[first : first + count, : self._grid.width]
+        x, y = mapping(native, self._grid)(column + 0.5, row + 0.5)
+        with np.errstate(invalid="ignore"):
+            within: Valid = (x >= 0) & (x < native.width) & (y >= 0) & (y < native.height)
+        return within
 
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
         level = self.placement.level
@@ -162,31 +189,17 @@ class Sampler:
         valid[here] = True if mask is None else mask[there]
         return out, None if valid.all() else valid
 
-    def _mapping(
-        self, composite: Composite | None
-    ) -> Callable[[crs.Points, crs.Points], tuple[crs.Points, crs.Points]]:
-        """From output points to native ones."""
-        if composite is None:
-            native = self._image.bands[self._band].lattice
-            return lambda column, row: _native_points(native, self._grid, column, row)
-        a, b, c, d, e, f = composite
-        return lambda column, row: (c + a * column + b * row, f + d * column + e * row)
-
-    def _scattered(
-        self,
-        first: int,
-        count: int,
-        mapping: Callable[[crs.Points, crs.Points], tuple[crs.Points, crs.Points]],
-    ) -> tuple[Pixels, Valid | None]:
+    def _scattered(self, first: int, count: int) -> tuple[Pixels, Valid | None]:
         """Any map of points, block by block."""
         width, level = self._grid.width, self.placement.level
         native = self._image.bands[self._band].lattice
+        points = mapping(native, self._grid)
         out, valid = self._blank(count, width)
         for r in range(0, count, _BLOCK):
             for c in range(0, width, _BLOCK):
                 block = (slice(r, min(r + _BLOCK, count)), slice(c, min(c + _BLOCK, width)))
                 row, column = np.mgrid[block]
-                x, y = mapping(column + 0.5, row + (first + 0.5))
+                x, y = points(column + 0.5, row + (first + 0.5))
                 with np.errstate(invalid="ignore"):
                     ok = (x >= 0) & (x < native.width) & (y >= 0) & (y < native.height)
                 if ok.any():

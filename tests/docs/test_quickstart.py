@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.harness import ROOT, environment
+from tests.harness import ROOT, compare, environment
 
 PAGE = ROOT / "docs" / "quickstart.md"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -103,6 +103,8 @@ def test_every_command_prints_what_the_page_says(tmp_path, commands):
             assert fits(step.wanted, done.stdout), (
                 f"{step.code}\nprints\n{done.stdout}\nand not\n{step.wanted}"
             )
+    for name in ("tile.zarr", "tile_again.zarr"):
+        assert compare(here / name) == 4 * 256 * 256
     for name in ("thumbnail.png", "again.png"):
         with Image.open(here / name) as picture:
             assert picture.size == (256, 256)

@@ -94,7 +94,8 @@ def download(
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: who watches; True shows a bar on a terminal, False nothing.
         overwrite: delete the mosaic that is there, if this package made it.
-        accept: what may differ from the mosaic that is there: `updates` of the image, whose stored pixels stay.
+        accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
+            `new-images` that arrived late, which are added.
         **sections: with `path`: `bands` and sections of the job file, such as `region={"bbox": […]}`.
 
     Returns:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
+from downloader.collecting import collect, find_again
 from downloader.compute import composite, expression, resampled
-from downloader.errors import DownloadError, JobError
 from downloader.image import Band, Image
-from downloader.instant import instant_us
 from downloader.job import Job
-from downloader.planning import Plan, make_plan, make_series_plan
+from downloader.planning import Existing, ImageList, Plan, make_plan, make_series_plan
 from downloader.planning.footprint import region_geojson
 from downloader.planning.given import Given
-from downloader.planning.series import Series, arrange, group_images
+from downloader.planning.series import Series
 from downloader.planning.slices import Slice
 from downloader.vector import read_geometry, read_grid
 
 if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
 
-__all__ = ["Gathered", "gather"]
-
-_MAX_LIST_FILE = 16 * 2**20
-_AT_ONCE = 16
+__all__ = ["Gathered", "gather", "update_times"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +38,18 @@ class Gathered:
     """Contents of the files that the job names."""
     part: Slice | None = None
     """What `computePixels` is asked for; None where pixels are read from assets."""
+    listed: ImageList | None = None
+    """The image list of a time series."""
+    notices: tuple[str, ...] = ()
+    """Lines worth a user's knowing."""
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """The plan; `sides` are the shards' sides of the mosaic that exists."""
         if self.series is None:
             plan = make_plan(job, self.image, sides, self.given)
             return plan if self.part is None else replace(plan, slices=(self.part,))
-        return make_series_plan(job, self.series, self.image, sides, self.given)
+        plan = make_series_plan(job, self.series, self.image, sides, self.given)
+        return replace(plan, listed=self.listed)
 
     def as_answered(self, image: Image) -> Gathered:
         """The same with the bands' types of `image`, which the service's own answers have settled."""
@@ -66,8 +67,19 @@ class Gathered:
         return replace(self, image=image, series=replace(self.series, lattices=lattices))
 
 
-async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
+async def gather(
+    job: Job,
+    catalogue: EarthEngineCatalogue,
+    existing: Existing | None = None,
+    accept: Collection[str] = (),
+) -> Gathered:
     """Ask the catalogue for what the job names.
+
+    Args:
+        job: what the user asks for.
+        catalogue: the service.
+        existing: what the mosaic that is there has settled; None where there is none.
+        accept: what may differ from it: `new-images` that arrived late.
 
     Raises:
         JobError: an asset that is none or no image, a list that cannot be read, no image, no common lattice.
@@ -86,16 +98,13 @@ async def gather(job: Job, catalogue: EarthEngineCatalogue) -> Gathered:
             else await composite(job, catalogue, region_geojson(job, given))
         )
         return Gathered(made.image, given=given, part=made.part)
-    if source.images is not None:
-        images = await _each(catalogue, _listed(job), source.bands)
-        images.sort(key=lambda image: (instant_us(image.start_time) or 0, image.id))
-    else:
-        raise JobError(f"source.{source.kind}: is not supported yet")
-    named = group_images(images, source.group_by)
-    series = arrange(
-        named, source.bands, on_missing_band=source.on_missing_band, properties=source.properties
-    )
-    return Gathered(images[0], series, given)
+    found = await collect(job, catalogue, given, existing, accept)
+    return Gathered(found.image, found.series, given, listed=found.listed, notices=found.notices)
+
+
+async def update_times(job: Job, catalogue: EarthEngineCatalogue, listed: ImageList) -> dict[str, str]:
+    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `gather`."""
+    return await find_again(job, catalogue, await anyio.to_thread.run_sync(_given, job), listed)
 
 
 def _given(job: Job) -> Given:
@@ -106,47 +115,3 @@ def _given(job: Job) -> Given:
     if job.grid.like is not None and job.resolve(job.grid.like).exists():
         like = read_grid(job.resolve(job.grid.like), "grid.like")
     return Given(geometry, crs, like)
-
-
-async def _each(
-    catalogue: EarthEngineCatalogue, assets: list[str], bands: tuple[str, ...] | None
-) -> list[Image]:
-    """The images of these ids, a few asked for at a time."""
-    images: dict[int, Image] = {}
-    errors: list[DownloadError] = []
-    slots = anyio.CapacityLimiter(_AT_ONCE)
-
-    async def ask(number: int, asset: str) -> None:
-        async with slots:
-            try:
-                images[number] = await catalogue.image(asset, bands)
-            except DownloadError as error:  # kept: a task group would wrap it
-                errors.append(error)
-                tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for number, asset in enumerate(assets):
-            tasks.start_soon(ask, number, asset)
-    if errors:
-        raise errors[0]
-    return [images[number] for number in range(len(assets))]
-
-
-def _listed(job: Job) -> list[str]:
-    """Ids of `source.images`: the list itself, or the lines of a file."""
-    images = job.source.images
-    if not isinstance(images, str):
-        return list(images or ())
-    path = job.resolve(images)
-    try:
-        if path.stat().st_size > _MAX_LIST_FILE:
-            raise JobError(f"source.images: {path} is larger than a list of images ever is")
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(
-            f"source.images: {path} cannot be read ({error}); name a file with one image id a line"
-        ) from None
-    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not found:
-        raise JobError(f"source.images: {path} names no image; write one id a line")
-    return found

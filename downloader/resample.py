@@ -118,11 +118,10 @@ async def resample(
     from downloader.mosaic.updates import settle
     from downloader.worker import work
 
-    sides = {layout.group.name: layout.group.tiling.shard for layout in identity.layouts}
     drawn = draw_tiles(states, count, seed)
     async with connect(job, credentials) as connection:
         with stop.cancels():
-            plan, notices = await prepare(job, connection, sides)
+            plan, notices = await prepare(job, connection, identity.existing)
         new = MosaicIdentity.of(
             plan, mosaic_settings(job, plan), connection.client.service_identity, identity
         )

@@ -50,8 +50,9 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
 @click.option(
     "--accept",
     multiple=True,
-    type=click.Choice(["updates"]),
-    help="Go on although this differs from the mosaic: updates of the image in the catalogue (stored pixels stay).",
+    type=click.Choice(["updates", "new-images"]),
+    help="Go on although this differs from the mosaic: updates of images in the catalogue (stored pixels stay); "
+    "new-images that arrived late in the period that it covers (they are added).",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @verbosity

@@ -1,13 +1,17 @@
-"""Canaries: one pixel of every group, fetched before arrays are made, settles what the catalogue only expects."""
+"""Canaries: one pixel of every group, fetched before arrays are made, settles what the catalogue only expects.
+
+Of a series one slice speaks for all. Where its image is gone another does: an image that fails ends no job of many.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from downloader.errors import DownloadError, JobError
+from downloader.errors import Action, DownloadError, JobError, TileError
 from downloader.grid import Window
 from downloader.planning.limits import MAX_REQUEST_BANDS
 from downloader.planning.request import BandType, PixelRequest
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from downloader.planning import Group, Plan
 
 __all__ = ["Settled", "settle"]
+
+_ALTERNATIVES: Final = 8
+"""Slices that are asked where those before are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,47 +47,88 @@ async def settle(source: RestPixelSource, plan: Plan) -> Settled:
         AuthenticationError: these credentials may not read the image.
         StoppedError: the service did not answer for too long.
     """
-    requests = [request for group in plan.groups for request in _canaries(plan, group)]
+    canaries = [canary for group in plan.groups for canary in _canaries(plan, group)]
     types: dict[str, np.dtype[np.generic]] = {}
     errors: list[DownloadError] = []
 
-    async def ask(request: PixelRequest) -> None:
-        try:
-            types.update(await _answered(source, request))
-        except DownloadError as error:  # kept: a task group would wrap it
-            errors.append(error)
-            group.cancel_scope.cancel()
+    async def ask(canary: _Canary) -> None:
+        for number, (name, request) in enumerate(canary):
+            try:
+                types.update(await _answered(source, request, name))
+            except DownloadError as error:  # kept: a task group would wrap it
+                if _is_gone(error) and number + 1 < len(canary):
+                    continue
+                errors.append(error)
+                group.cancel_scope.cancel()
+            return
 
     async with anyio.create_task_group() as group:
-        for request in requests:
-            group.start_soon(ask, request)
+        for canary in canaries:
+            group.start_soon(ask, canary)
     if errors:
         raise errors[0]
     return _corrected(plan.image, types)
 
 
-def _canaries(plan: Plan, group: Group) -> list[PixelRequest]:
-    # The first slice that has anything of this group speaks for all.
-    number = next((k for k, extent in enumerate(group.extents) if extent is not None), 0)
+_Canary = list[tuple[str, "PixelRequest"]]
+"""One question and its alternatives: whom it is asked of, and how."""
+
+
+def _canaries(plan: Plan, group: Group) -> list[_Canary]:
+    """Questions that together settle every band of the group."""
+    open_ = set(range(len(group.bands)))
+    found: list[_Canary] = []
+    for number in range(group.tiling.slices):
+        bands = open_ & _present(group, number)
+        if not bands:
+            continue
+        later = range(number + 1, group.tiling.slices)
+        others = islice((k for k in later if bands <= _present(group, k)), _ALTERNATIVES)
+        slices = [number, *others]
+        ordered = sorted(bands)
+        found += [
+            [_question(plan, group, k, ordered[first : first + MAX_REQUEST_BANDS]) for k in slices]
+            for first in range(0, len(ordered), MAX_REQUEST_BANDS)
+        ]
+        open_ -= bands
+        if not open_:
+            break
+    return found
+
+
+def _present(group: Group, number: int) -> set[int]:
+    """Bands that a slice has inside the region; without a word about its extent all of them."""
+    if group.extents and group.extents[number] is None:
+        return set()
+    return set(range(len(group.bands))) - (group.absent[number] if group.absent else frozenset())
+
+
+def _question(plan: Plan, group: Group, number: int, bands: list[int]) -> tuple[str, PixelRequest]:
     part = plan.slices[number] if plan.slices else None
     asset, expression = (part.asset, part.expression) if part else (plan.image.name, "")
-    grid = group.request_grid(Window(0, 0, 1, 1), number)
-    bands = [BandType(band.id, band.dtype) for band in group.bands]
-    return [
-        PixelRequest(asset, grid, tuple(bands[first : first + MAX_REQUEST_BANDS]), expression)
-        for first in range(0, len(bands), MAX_REQUEST_BANDS)
-    ]
+    extent = group.extents[number] if group.extents else None
+    corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
+    types = tuple(BandType(group.bands[band].id, group.bands[band].dtype) for band in bands)
+    request = PixelRequest(asset, group.request_grid(corner, number), types, expression)
+    return asset or (part.id if part else ""), request
 
 
-async def _answered(source: RestPixelSource, request: PixelRequest) -> dict[str, np.dtype[np.generic]]:
+def _is_gone(error: DownloadError) -> bool:
+    """Whether the service refuses this image, not the job."""
+    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET
+
+
+async def _answered(
+    source: RestPixelSource, request: PixelRequest, name: str
+) -> dict[str, np.dtype[np.generic]]:
     """Band id → type, of one canary."""
     pixels = await source.client.persist(
-        lambda: source.fetch_as_answered(request), f"{request.asset}, first pixel ({request.grid.crs})"
+        lambda: source.fetch_as_answered(request), f"{name}, first pixel ({request.grid.crs})"
     )
     wanted, names = [band.id for band in request.bands], pixels.dtype.names or ()
     if set(names) != set(wanted):
         raise JobError(
-            f"{request.asset}: asked for the bands {', '.join(wanted[:8])}, the service answers {', '.join(names[:8])}"
+            f"{name}: asked for the bands {', '.join(wanted[:8])}, the service answers {', '.join(names[:8])}"
         )
     return {name: pixels.dtype[name] for name in names}
 

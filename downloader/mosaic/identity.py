@@ -23,7 +23,7 @@ from downloader.mosaic.groups import checked_name, group_from_document, group_to
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.naming import array_names
 from downloader.mosaic.settings import MosaicSettings
-from downloader.planning import ImageList, Plan, slices_of
+from downloader.planning import Existing, ImageList, Plan, slices_of
 from downloader.planning.shape import Shape
 
 __all__ = ["FORMAT", "MARKER", "Comparison", "Identity"]
@@ -103,6 +103,16 @@ class Identity:
             job=job,
             listed=plan.listed,
             properties=kept,
+        )
+
+    @property
+    def existing(self) -> Existing:
+        """What a plan for the mosaic has to keep to."""
+        groups = [layout.group for layout in self.layouts]
+        return Existing(
+            {group.name: group.tiling.shard for group in groups},
+            tuple(group.lattice for group in groups),
+            self.listed,
         )
 
     def compare(self, new: Identity, where: str) -> Comparison:

@@ -103,14 +103,7 @@ def existing(path: str | Path) -> Existing | None:
         RefusedError: the mosaic was made by a newer version, or its marker is damaged.
     """
     identity = read_identity(path)
-    if identity is None:
-        return None
-    groups = [layout.group for layout in identity.layouts]
-    return Existing(
-        {group.name: group.tiling.shard for group in groups},
-        tuple(group.lattice for group in groups),
-        identity.listed,
-    )
+    return None if identity is None else identity.existing
 
 
 def existing_sides(path: str | Path) -> dict[str, int] | None:

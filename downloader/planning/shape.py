@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shape", "place", "read_geojson"]
 
-_BEND: Final = 0.02
+_BEND: Final = 0.001
 """Pixels that the middle of an edge may lie off its chord before the edge is halved."""
 
 _ROUNDS: Final = 20

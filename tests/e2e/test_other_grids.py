@@ -115,7 +115,7 @@ def test_like_a_raster_lies_on_its_pixels(emulator, tmp_path):
         width=90,
         height=70,
         count=1,
-        dtype="u1",
+        dtype="uint8",
         crs="EPSG:32610",
         transform=origin,
     ):

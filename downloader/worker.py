@@ -34,9 +34,6 @@ __all__ = ["Parts", "Share", "work"]
 
 T = TypeVar("T")
 
-_ENDS = frozenset({Action.FAIL_JOB, Action.FAIL_ASSET})
-"""Ends a job of one image."""
-
 _CANCELLED = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
 _SPLIT_AHEAD = FetchProblem(Action.SPLIT, "split ahead", "the service refused requests of this size before")
 
@@ -116,6 +113,8 @@ class _Worker:
     idle: int = 0
     ended: bool = False
     """Whether an answer said that nothing can succeed any more."""
+    gone: dict[int, FetchProblem] = field(default_factory=dict)
+    """Slices whose image the service refuses as a whole, and why: nothing more of them is asked for."""
     waits: set[anyio.CancelScope] = field(default_factory=set)
     """Waits that end when the run drains."""
     answers: MemoryBudget = field(init=False)
@@ -276,6 +275,9 @@ class _Worker:
 
     async def _attempt(self, request: Request) -> Outcome:
         """One request to its end: pixels placed, parts to queue, or a recorded failure."""
+        if (gone := self.gone.get(request.block.slice)) is not None:
+            self.parts.mosaic.fail(request, gone)
+            return Failed(request, gone, attempts=0)
         nbytes = weight(self.share.plan.group(request.shard.group), request)
         reserved = min(nbytes, self.answers.limit)
         await self.answers.reserve(reserved)
@@ -302,6 +304,8 @@ class _Worker:
             try:
                 if self.ended:
                     raise _NotStarted  # the finally below gives the ticket back
+                if (gone := self.gone.get(request.block.slice)) is not None:
+                    raise TileError(gone)
                 if can_split and self.learned is not None and nbytes > self.learned:
                     raise TileError(_SPLIT_AHEAD)
                 parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
@@ -309,7 +313,7 @@ class _Worker:
                 problem = None
             except TileError as error:
                 problem = error.problem if error.problem is not _SPLIT_AHEAD else _CANCELLED
-                self.ended |= problem.action in _ENDS
+                self.ended |= self._ends_job(problem)
                 raise
             finally:
                 seconds += parts.clock.now() - begun
@@ -326,7 +330,9 @@ class _Worker:
 
     def _failed(self, request: Request, problem: FetchProblem) -> Outcome:
         group = self.share.plan.group(request.shard.group)
-        if problem.action in _ENDS:
+        if problem.action is Action.FAIL_ASSET:
+            self.gone.setdefault(request.block.slice, problem)
+        if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})")
         if problem.action is Action.SPLIT and (parts := halves(group, request)):
             if problem is not _SPLIT_AHEAD:
@@ -335,6 +341,11 @@ class _Worker:
             return Split(request, problem, parts, attempts=0 if problem is _SPLIT_AHEAD else 1)
         self.parts.mosaic.fail(request, problem)
         return Failed(request, problem)
+
+    def _ends_job(self, problem: FetchProblem) -> bool:
+        """Whether nothing can succeed any more; of many images one may fail as a whole."""
+        alone = not self.share.plan.axis
+        return problem.action is Action.FAIL_JOB or (problem.action is Action.FAIL_ASSET and alone)
 
     async def _unless_draining(self, wait: Callable[[], Awaitable[T]]) -> T:
         """The result of a wait that a drain cuts short: nothing that waits to start is started any more."""

@@ -113,7 +113,7 @@ def images(
         AuthenticationError: it may not be read.
         StoppedError: the service did not answer for too long, or its pages make no sense.
     """
-    from downloader.earthengine.listing import ImageReader
+    from downloader.earthengine.reader import ImageReader
 
     return list_documents(
         collection,

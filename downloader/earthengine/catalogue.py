@@ -99,15 +99,15 @@ class EarthEngineCatalogue:
             AuthenticationError: it may not be read.
             StoppedError: the service did not answer for too long, or its pages make no sense.
         """
-        from downloader.earthengine.listing import ImageReader, Listing
+        from downloader.earthengine.listing import Listing
         from downloader.earthengine.query import Query
+        from downloader.earthengine.reader import ImageReader
 
         query = Query.of(start=start, end=end, region=region, filter=filter)
         reader = ImageReader(bands, keep)
         listing = Listing(self._client)
         for image in await listing.select(collection, query, reader.read, limit=limit, order_by=order_by):
             yield image
-
 
     async def computed(self, expression: str, name: str) -> Image:
         """The bands, types and grids that the service reports for an expression; see `computed_image`."""

@@ -9,24 +9,22 @@ followed lazily, by their token alone: a page may be short, or empty, and not be
 
 from __future__ import annotations
 
-import json
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from downloader.earthengine.catalogue import parse_image
 from downloader.earthengine.names import asset_id, asset_name
+from downloader.earthengine.ordering import Found, Order
 from downloader.errors import JobError, StoppedError, TileError
 from downloader.instant import instant_us
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.query import Query
-    from downloader.image import Band, Image
 
-__all__ = ["MOST_IMAGES", "Caller", "ImageReader", "Listing", "Method"]
+__all__ = ["MOST_IMAGES", "Caller", "Listing", "Method"]
 
 T = TypeVar("T")
 
@@ -56,9 +54,6 @@ _INSTEAD: Final = {
     "CLASSIFIER": "a classifier, which has no images",
 }
 
-_FIELDS: Final = ("startTime", "endTime", "updateTime")
-"""Members of a document that images may be ordered by beside their properties."""
-
 
 class Caller(Protocol):
     """What a listing needs of the client."""
@@ -85,17 +80,6 @@ class _Way:
     key: str
     """Of the entries in an answer."""
     params: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found(Generic[T]):
-    """One image of a listing, as far as its order matters."""
-
-    time_us: int | None
-    id: str
-    rank: object
-    """What `order_by` names; None where the image has none, or nothing is named."""
-    value: T
 
 
 class Listing:
@@ -136,15 +120,15 @@ class Listing:
         """
         if limit is not None and limit < 1:
             raise JobError(f"limit: {limit} is no number of images; write 1 or more, or leave it out")
-        order = _Order.parse(order_by)
+        order = Order.parse(order_by)
         name = asset_name(collection)
         await self._expect_collection(collection, name)
-        found: list[_Found[T]] = []
+        found: list[Found[T]] = []
         size = _PAGE if limit is None or order.name else min(limit, _PAGE)
         async with aclosing(self._matching(collection, name, query, method, size)) as matching:
             async for document, time_us in matching:
                 rank = order.rank(document)
-                found.append(_Found(time_us, _shown(document), rank, convert(document)))
+                found.append(Found(time_us, _shown(document), rank, convert(document)))
                 if limit is not None and not order.name and len(found) == limit:
                     break
                 if len(found) > MOST_IMAGES:
@@ -246,87 +230,6 @@ class Listing:
             version=way.version,
             subject=f"{collection}: its list",
         )
-
-
-class ImageReader:
-    """Makes images of a listing's documents, sharing what they have in common.
-
-    Thousands of images have a handful of band lists, which take nine tenths of the time and memory of reading them.
-    """
-
-    _KEPT: Final = 1_000
-
-    def __init__(self, bands: Iterable[str] | None = None, keep: Collection[str] | None = None) -> None:
-        """Read images.
-
-        Args:
-            bands: those that must be usable, as for `EarthEngineCatalogue.image`.
-            keep: properties to keep; None keeps all.
-        """
-        self._wanted = None if bands is None else frozenset(bands)
-        self._keep = keep
-        self._known: dict[str, tuple[Band, ...]] = {}
-
-    def read(self, document: Mapping[str, Any]) -> Image:
-        """The image of a document.
-
-        Raises:
-            JobError: one of the wanted bands cannot be used.
-        """
-        name = str(document.get("name") or "")
-        key = json.dumps(document.get("bands"))
-        bands = self._known.get(key)
-        # listImages may leave the type out, which is clear (contract §3.5).
-        plain = {**document, "type": "IMAGE", "bands": [] if bands is not None else document.get("bands")}
-        if self._keep is not None:
-            properties = document.get("properties")
-            own = properties if isinstance(properties, dict) else {}
-            plain["properties"] = {key: own[key] for key in self._keep if key in own}
-        image = parse_image(plain, name, self._wanted)
-        if bands is not None:
-            return replace(image, bands=bands)
-        if len(self._known) < self._KEPT:
-            self._known[key] = image.bands
-        return image
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """By what images are ordered before their time."""
-
-    name: str = ""
-    descending: bool = False
-
-    @classmethod
-    def parse(cls, text: str | None) -> _Order:
-        if text is None:
-            return cls()
-        name = text.strip().removeprefix("-").removeprefix("properties.")
-        if not name:
-            raise JobError("order_by: is empty; write a property such as CLOUDY_PIXEL_PERCENTAGE")
-        return cls(name, text.strip().startswith("-"))
-
-    def rank(self, document: Mapping[str, Any]) -> tuple[int, float, str] | None:
-        """What sorts: numbers before texts."""
-        if not self.name:
-            return None
-        properties = document.get("properties")
-        own = properties if isinstance(properties, dict) else {}
-        value = document.get(self.name) if self.name in _FIELDS else own.get(self.name)
-        if isinstance(value, int | float):
-            return (0, float(value), "")
-        return None if value is None else (1, 0.0, str(value))
-
-    def sorted(self, found: list[_Found[T]], collection: str) -> list[_Found[T]]:
-        """In order; ties by time, then by id, those without a time last."""
-        found = sorted(found, key=lambda one: (one.time_us is None, one.time_us or 0, one.id))
-        if not self.name:
-            return found
-        ranked = [one for one in found if one.rank is not None]
-        if found and not ranked:
-            raise JobError(f"order_by: no image of {collection} has a property {self.name!r}")
-        ranked.sort(key=lambda one: one.rank, reverse=self.descending)  # type: ignore[arg-type,return-value]
-        return ranked + [one for one in found if one.rank is None]
 
 
 def _shown(document: Mapping[str, Any]) -> str:

@@ -78,6 +78,26 @@ def _sentinel2(name: str, tile: str, bands: list[str]) -> Scene:
     return Scene(name, "EPSG:32610", (x // 10, -y // 10), table, {})
 
 
+PASSES = {
+    "20200110T183000": ((0, 0), "red nir cloud", (1200, 5000)),
+    "20200110T183500": ((300, 200), "red nir cloud", (0, 4600)),
+    "20200115T183000": ((0, 0), "red nir cloud", None),
+    "20200120T183000": ((300, 200), "red cloud", None),
+    "20200120T183500": ((-260, 100), "red nir cloud", (900, 9000)),
+    "20200201T235000": ((0, 0), "red nir cloud", None),
+    "20200202T001000": ((300, 200), "red nir cloud", None),
+}
+"""Images of EMULATOR/PASSES: corner (column, row) on the lattice of 20 m at (560000, 4180000), bands, valid swath."""
+
+
+def _pass(name: str) -> Scene:
+    (column, row), bands, swath = PASSES[name.rpartition("/")[2]]
+    kinds = {"red": "u2", "nir": "i2", "cloud": "u1"}
+    table = {band: (kinds[band], 2, 700, 600) for band in bands.split()}
+    swaths = dict.fromkeys(table, (8, 3, *swath)) if swath else {}
+    return Scene(name, "EMULATOR", (20_000 + 2 * column, 20_000 + 2 * row), table, swaths)
+
+
 _TEN_TO_SIXTY = [*SPECTRA, "QA10", "QA20", "QA60"]
 _SURFACE = [*(band for band in SPECTRA if band != "B10"), "SCL", "QA60"]
 
@@ -109,6 +129,10 @@ def scene(name: str) -> Scene:
     if rest.startswith("SERIES/"):
         bands = {"red": ("u2", 3, 300, 260), "nir": ("u2", 3, 300, 260), "cloud": ("u1", 3, 300, 260)}
         return Scene(name, "EMULATOR", (5000, 2000), bands, {})
+    if rest.startswith("PASSES/"):
+        return _pass(name)
+    if rest.startswith("ZONES/"):
+        return Scene(name, "EMULATOR", (40_000, 20_000), {"red": ("u2", 3, 800, 700)}, {})
     if rest == "TWO_SYSTEMS":
         bands = {"utm": ("u2", 3, 1000, 800), "degrees": ("u2", 3, 700, 600)}
         return Scene(name, "EMULATOR", (0, 0), bands, {})

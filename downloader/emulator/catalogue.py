@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from . import sentinel2, synthetic
+from . import passes, sentinel2, synthetic
 from .model import LEGACY, PUBLIC, Asset, Container
 
 FORMULA: Final = "land"
@@ -101,7 +101,7 @@ class Catalogue:
 def built_in() -> Catalogue:
     """The emulator's own catalogue."""
     catalogue = Catalogue([Container(f"{PUBLIC}LANDSAT", "FOLDER")])
-    for module in (sentinel2, synthetic):
+    for module in (sentinel2, synthetic, passes):
         for asset in module.assets():
             catalogue.add(asset)
     return catalogue

@@ -80,9 +80,11 @@ class Transport:
 
     def __init__(self, *, clock: Clock, connections: int = 40) -> None:
         """`connections` at most are used at once; a few more are allowed for tokens and metadata."""
+        from downloader.earthengine.buffers import Buffers
         from downloader.earthengine.http import make_client
 
         self._clock = clock
+        self._buffers = Buffers()
         self._client = make_client(connections + 8, USER_AGENT)
 
     async def send(
@@ -195,10 +197,8 @@ class Transport:
         return await self._gathered(response, limit, pace, cut=not success)
 
     async def _sized(self, response: httpx.Response, length: int, pace: Pace) -> memoryview:
-        """A body of known length, each byte copied once, into memory that nobody cleared before."""
-        import numpy as np
-
-        view = np.empty(length, dtype=np.uint8).data
+        """A body of known length, each byte copied once, into memory that was used before."""
+        view = self._buffers.take(length)
         at = 0
         async for chunk in response.aiter_raw():
             end = at + len(chunk)

@@ -1,4 +1,8 @@
-"""How many tiles go into one request: the rectangle that a simulated service finishes the group with soonest."""
+"""How many tiles go into one request: the rectangle that a simulated service finishes the group with soonest.
+
+Once nearly all is handed out, requests get smaller (`tapering`); so where there are more requests than slots, the last
+wave costs what it holds and no more.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 from downloader.planning.limits import fits
 from downloader.planning.tiling import Tiling
 
-__all__ = ["ServiceModel", "pack", "schedule_s"]
+__all__ = ["ServiceModel", "pack", "schedule_s", "tapered_s"]
 
 _SIMULATED = 4_096
 """Up to so many requests a schedule is simulated; beyond, waves are many and the average decides."""
@@ -59,24 +63,38 @@ def pack(
                 continue
             if not fits(width, height, dtypes) or width * height * itemsize > max_bytes:
                 continue
-        cost = -rows * columns if tiles is not None else schedule_s(tiling, (rows, columns), itemsize, model)
+        cost = -rows * columns if tiles is not None else tapered_s(tiling, (rows, columns), itemsize, model)
         if cost < best_cost:
             best, best_cost = (rows, columns), cost
     return best
 
 
+def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
+    """Seconds in which the service answers every request of the group, the last ones made smaller.
+
+    At best, after a first wave whose starts are paced, that takes the slots' share of the work and a tile's time; it
+    is never slower than without smaller ones.
+    """
+    kinds = _kinds(tiling, shape, itemsize)
+    requests = sum(count for _, count in kinds)
+    uniform_s = schedule_s(tiling, shape, itemsize, model)
+    if requests <= model.concurrency:
+        return uniform_s
+    work_s = sum(model.request_s(nbytes) * count for nbytes, count in kinds)
+    ramp_s = model.concurrency / model.starts_per_s / 2
+    tile_s = model.request_s(tiling.tile**2 * itemsize)
+    return min(uniform_s, max(work_s / model.concurrency + ramp_s, requests / model.starts_per_s) + tile_s)
+
+
 def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
-    """Seconds in which the service answers every request of the group, `model.concurrency` at a time."""
-    heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
-    widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
-    kinds = [(h * w * itemsize, n * m) for h, n in heights.items() for w, m in widths.items()]
-    requests = sum(count for _, count in kinds) * tiling.slices
+    """Seconds in which the service answers every request of the group, `model.concurrency` at a time, the longest first."""
+    kinds = _kinds(tiling, shape, itemsize)
+    requests = sum(count for _, count in kinds)
     if requests > _SIMULATED:
-        work = sum(model.request_s(nbytes) * count for nbytes, count in kinds) * tiling.slices
+        work = sum(model.request_s(nbytes) * count for nbytes, count in kinds)
         return max(work / model.concurrency, requests / model.starts_per_s)
     durations = sorted(
-        (model.request_s(nbytes) for nbytes, count in kinds for _ in range(count * tiling.slices)),
-        reverse=True,
+        (model.request_s(nbytes) for nbytes, count in kinds for _ in range(count)), reverse=True
     )
     busy: list[float] = []
     end = 0.0
@@ -87,6 +105,13 @@ def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: Ser
         heapq.heappush(busy, start + duration)
         end = max(end, start + duration)
     return end
+
+
+def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int) -> list[tuple[int, int]]:
+    """(bytes, how many) of the requests of a group."""
+    heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
+    widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
+    return [(h * w * itemsize, n * m * tiling.slices) for h, n in heights.items() for w, m in widths.items()]
 
 
 def _candidates(side: int) -> list[tuple[int, int]]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make_plan", "make_series_plan"]
 
-_REQUEST_SHARE = 4
-"""The answers in flight may take one part in so many of the memory limit."""
+_REQUEST_SHARE = 0.4
+"""Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
 
 _NOTHING = Given()
 
@@ -152,6 +152,6 @@ def _group(
     group = Group(name, lattice, window, bands, tiling, (1, 1))
     runs = ([bands[b].dtype for b in run] for run in group.band_runs(tuple(range(len(bands)))))
     heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
-    max_bytes = job.limits.memory // _REQUEST_SHARE // model.concurrency
+    max_bytes = int(job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
     shape = pack(tiling, tuple(heaviest), job.request.tile_count, model, max_bytes)
     return replace(group, shape=shape)

@@ -87,7 +87,7 @@ def loop(task: Task) -> Result:
             for k, band in enumerate(task.bands):
                 out[k, row : row + height, column : column + width] = pixels[band]
         out.flush()
-    return meter.result(stored="raw", path=out.filename)
+    return meter.result(stored="raw", path=str(out.filename))
 
 
 def ee_pool(task: Task) -> Result:
@@ -106,7 +106,7 @@ def ee_pool(task: Task) -> Result:
     with Meter() as meter, ThreadPoolExecutor(task.concurrency) as pool:
         list(pool.map(fetch, task.squares(task.options.get("side", 512))))
         out.flush()
-    return meter.result(stored="raw", path=out.filename)
+    return meter.result(stored="raw", path=str(out.filename))
 
 
 def geedim(task: Task) -> Result:
@@ -115,7 +115,7 @@ def geedim(task: Task) -> Result:
     import geedim  # noqa: F401  # registers the accessor
     from geedim import stac
 
-    # The public STAC catalogue it asks at the end cannot be reached from here; the pixels do not depend on it.
+    # It asks the public STAC catalogue for metadata at the end, which a benchmark must not depend on.
     stac.STACClient.get = lambda *_: None
     column, row, width, height = task.window
     image = ee.Image(task.asset).gd.prepareForExport(
@@ -150,7 +150,7 @@ def xee(task: Task) -> Result:
             values = np.asarray(dataset[band].squeeze("time").transpose("y", "x"))
             out[k] = values
         out.flush()
-    return meter.result(stored="raw", path=out.filename, note=f"reads as {values.dtype}, cast back to uint16")
+    return meter.result(stored="raw", path=str(out.filename), note=f"reads as {values.dtype}, cast back to uint16")
 
 
 def edown(task: Task) -> Result:
@@ -215,7 +215,7 @@ def eedai(task: Task) -> Result:
     ):
         dataset.read(window=Window(column, row, width, height), out=out)
         out.flush()
-    return meter.result(stored="raw", path=out.filename)
+    return meter.result(stored="raw", path=str(out.filename))
 
 
 def _initialized(task: Task) -> Any:  # noqa: ANN401  # the module ee

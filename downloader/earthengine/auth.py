@@ -157,16 +157,18 @@ class TokenSource:
         return self._flight
 
     async def _renew(self, old: str | None) -> None:
-        deadline = self._clock.now() + _PATIENCE_S
-        attempt = 0
+        spent, attempt = 0.0, 0
         while True:
             attempt += 1
+            began = self._clock.now()
             try:
                 token = await self._issue(old)
                 break
             except TokenUnreachableError as error:
                 wait_s = random.uniform(0.0, min(0.5 * 2.0**attempt, 15.0))  # noqa: S311  # jitter, no secret
-                if attempt == _ATTEMPTS or self._clock.now() + wait_s > deadline:
+                # A clock that leapt meanwhile (a suspended machine) counts for one attempt, no more.
+                spent += min(self._clock.now() - began, _ISSUE_S) + wait_s
+                if attempt == _ATTEMPTS or spent > _PATIENCE_S:
                     self._soon = self._clock.now() + 30.0
                     raise TokenUnreachableError(f"{error} (gave up after {attempt} attempts)") from None
                 await self._clock.sleep(wait_s)

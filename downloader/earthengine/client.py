@@ -243,10 +243,14 @@ class EarthEngine:
         """
         from tenacity import AsyncRetrying
 
-        deadline = self._clock.now() + self._patience_s
+        spent, looked = 0.0, self._clock.now()
 
         def hopeless(state: RetryCallState) -> bool:
-            return state.attempt_number >= _ATTEMPTS or self._clock.now() + _wait_s(state) > deadline
+            nonlocal spent, looked
+            now = self._clock.now()
+            # One attempt takes half of the patience at most: a machine that slept for an hour has not tried for one.
+            spent, looked = spent + min(now - looked, self._patience_s / 2), now
+            return state.attempt_number >= _ATTEMPTS or spent + _wait_s(state) > self._patience_s
 
         waits: dict[int, float] = {}
 

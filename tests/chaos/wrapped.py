@@ -163,7 +163,7 @@ def patience(seconds: float) -> None:
     defaults[names.index("body_s")] = 4 * seconds
     pace.Timeouts.__init__.__defaults__ = tuple(defaults)
     token_http.TokenRequest.__init__.__defaults__ = (seconds,)
-    auth._PATIENCE_S = auth._ISSUE_S = 3 * seconds
+    auth._PATIENCE_S, auth._ISSUE_S = 4 * seconds, 2 * seconds
     client._METADATA = pace.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
 
 

@@ -146,6 +146,18 @@ async def test_and_given_up_within_a_minute():
     assert tokens._clock.time <= 1000 + 60
 
 
+async def test_a_machine_that_slept_through_an_attempt_tries_again():
+    tokens, issuer = source(TokenUnreachableError("down"), Token("a", 60))
+    issue = issuer.issue
+
+    def asleep(refused):
+        tokens._clock.time += 3600
+        return issue(refused)
+
+    issuer.issue = asleep
+    assert await tokens.token() == "a"
+
+
 async def test_a_refusal_is_not_tried_again():
     tokens, issuer = source(AuthenticationError("deleted"))
     with pytest.raises(AuthenticationError, match="deleted"):

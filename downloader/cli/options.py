@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from downloader.job import Job
+    pass
 
-__all__ = ["job_argument", "job_options", "load", "service_options", "verbosity"]
+__all__ = ["job_argument", "job_options", "service_options", "verbosity"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -63,19 +63,6 @@ def verbosity(function: _Command) -> _Command:
     ):
         function = option(function)
     return function
-
-
-def load(
-    path: Path,
-    overrides: Sequence[str],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
-) -> Job:
-    """The job of a file, with the command line's changes."""
-    from downloader.api import load_job
-
-    return load_job(path, overrides=[*overrides, *service_overrides(endpoint, project, key_file)])
 
 
 def service_overrides(endpoint: str | None, project: str | None, key_file: str | None) -> list[str]:

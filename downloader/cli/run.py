@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.options import job_argument, job_options, load, set_up_logging, verbosity
+from downloader.cli.locating import located
+from downloader.cli.options import job_argument, job_options, service_overrides, set_up_logging, verbosity
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
@@ -71,17 +72,20 @@ def run_command(
     verbose: int,
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
+    from downloader.api import load_job
     from downloader.cli.watching import watcher
     from downloader.errors import DownloadError, IncompleteError, exit_status
 
     set_up_logging(verbose)
     _check_report(report_file)
-    loaded = load(job, overrides, endpoint, project, key_file)
+    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
+    loaded = load_job(job, changes)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress = watcher(quiet=quiet, verbose=verbose)
     try:
-        report = asyncio.run(_run(loaded, progress, overwrite, accept))
+        with located(job, changes):
+            report = asyncio.run(_run(loaded, progress, overwrite, accept))
     except DownloadError as error:
         if error.report is not None:
             _show(error.report, report_file, quiet)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_argument, job_options, load
+from downloader.cli.locating import located
+from downloader.cli.options import job_argument, job_options, service_overrides
 from downloader.cli.output import say
 
 __all__ = ["plan_command", "preview_command", "status_command"]
@@ -29,8 +30,10 @@ def plan_command(
     from downloader import api
     from downloader.describe import plan_document, plan_text
 
-    loaded = load(job, overrides, endpoint, project, key_file)
-    plan = api.plan(loaded)
+    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
+    loaded = api.load_job(job, changes)
+    with located(job, changes):
+        plan = api.plan(loaded)
     say(json.dumps(plan_document(plan), indent=2) if as_json else plan_text(plan, loaded))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
-from downloader.planning import Plan, TileKey, readings
+from downloader.planning import ImageList, Plan, TileKey, readings
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
@@ -58,9 +59,13 @@ def duration(seconds: float) -> str:
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """The plan as plain values."""
+    source = (
+        {"asset": plan.image.name, "updateTime": plan.image.update_time}
+        if plan.listed is None
+        else _series_document(plan, plan.listed)
+    )
     return {
-        "asset": plan.image.name,
-        "updateTime": plan.image.update_time,
+        **source,
         "estimate": plan.estimate().to_json(),
         "groups": [
             {
@@ -93,6 +98,56 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
+    return {
+        **listed.facts,
+        "start": _moment(listed.period and listed.period[0]),
+        "end": _moment(listed.period and listed.period[1]),
+        "slices": [
+            {
+                "id": part.id,
+                "time": _moment(part.time_us),
+                "images": [{"name": name, "updateTime": update} for name, update in part.images],
+            }
+            for part in plan.slices
+        ],
+    }
+
+
+def _source_text(plan: Plan) -> str:
+    """What is fetched: one image, or how many of which, and when they were taken."""
+    listed = plan.listed
+    if listed is None:
+        return plan.image.id
+    times = [part.time_us for part in plan.slices if part.time_us is not None]
+    return ", ".join(
+        [
+            listed.facts.get("collection", "images"),
+            counted(plan.images, "image")
+            + (
+                f" in {counted(len(plan.slices), 'slice')}" if listed.facts.get("group_by") != "image" else ""
+            ),
+            *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),
+        ]
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _moment(time_us: int | None) -> str | None:
+    """Microseconds since 1970 as text."""
+    if time_us is None:
+        return None
+    return (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us))
+        .isoformat()
+        .replace("+00:00", "Z")
+    )
+
+
 def plan_text(plan: Plan, job: Job | None = None) -> str:
     """The plan for people."""
     estimate = plan.estimate()
@@ -109,7 +164,7 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
         for group in plan.groups
     ]
     lines = [
-        f"{plan.image.id}, {', '.join(dict.fromkeys(str(group.lattice.crs) for group in plan.groups))}",
+        f"{_source_text(plan)}, {', '.join(dict.fromkeys(str(group.lattice.crs) for group in plan.groups))}",
         table(rows, ("group", "bands", "pixels", "tiles", "shards", "requests", "size")),
         (
             f"{estimate.tiles:,} tiles in {estimate.requests:,} requests: {megabytes(estimate.wire_bytes)} on the wire, "
@@ -142,7 +197,12 @@ def status_text(status: Status) -> str:
         for name, counts in status.groups.items()
     ]
     lines = [
-        f"{status.path}: {'complete' if status.is_complete else 'not complete'}, from {status.service}",
+        f"{status.path}: {'complete' if status.is_complete else 'not complete'}, from {status.service}"
+        + (
+            f", {counted(status.images, 'image')} in {counted(status.slices, 'slice')}"
+            if status.slices
+            else ""
+        ),
         table(rows, ("group", "bands", "tiles", "stored", "failed", "missing")),
     ]
     lines.extend(

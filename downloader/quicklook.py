@@ -26,6 +26,7 @@ def preview(
     size: int = 1024,
     low: float | None = None,
     high: float | None = None,
+    time: str = "latest",
 ) -> str:
     """Write a PNG of `mosaic`; returns one line on what it shows.
 
@@ -37,9 +38,11 @@ def preview(
         size: pixels along the longer side, at most.
         low: value shown black; by default the 2nd percentile of what is shown.
         high: value shown white; by default the 98th percentile.
+        time: of a time series: `latest`, its number in the order of time (from 0; -1 is the last), or the beginning
+            of its time, such as 2017-04-20.
 
     Raises:
-        JobError: no such mosaic, group or band, or another number of bands than one or three.
+        JobError: no such mosaic, group, band or time, or another number of bands than one or three.
     """
     import zarr
     from PIL import Image
@@ -58,8 +61,9 @@ def preview(
         raise JobError(f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(arrays)}")
     height, width = arrays[names[0]].shape[-2:]
     step = max(1, -(-max(height, width) // size))
-    planes = [_thin(arrays[band], step) for band in names]
-    seen = _stored(node, planes[0].shape, step, arrays[names[0]])
+    number, moment = _moment(node, time)
+    planes = [_thin(arrays[band], step, number) for band in names]
+    seen = _stored(node, planes[0].shape, step, arrays[names[0]], number)
     for band, plane in zip(names, planes, strict=True):
         nodata = arrays[band].attrs.get("_FillValue")
         seen &= np.isfinite(plane) if plane.dtype.kind == "f" else True
@@ -76,7 +80,7 @@ def preview(
     except OSError as error:
         raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
     where = f"group {name}, " if name else ""
-    return f"{picture.width}×{picture.height} pixels, {where}bands {', '.join(names)}, every {step}. pixel of {width}×{height}"
+    return f"{picture.width}×{picture.height} pixels, {where}{moment}bands {', '.join(names)}, every {step}. pixel of {width}×{height}"
 
 
 def _group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:
@@ -111,9 +115,33 @@ def _bands(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and ar
     return {name: by_name[name] for name in [*order, *sorted(set(by_name) - set(order))] if name in by_name}
 
 
-def _thin(array: Any, step: int) -> NDArray[np.generic]:  # noqa: ANN401  # as above
+def _moment(node: Any, wanted: str) -> tuple[int, str]:  # noqa: ANN401  # as above
+    """Which slice is shown, and what is said of it; 0 and nothing where there is no time axis."""
+    if "time" not in node:
+        if wanted != "latest":
+            raise JobError(f"--time {wanted}: the mosaic is no time series; leave it out")
+        return 0, ""
+    times = np.asarray(node["time"][:])
+    order = np.argsort(times, kind="stable").tolist()
+    texts = [np.datetime_as_string(times[k].astype("datetime64[us]"), unit="auto") for k in range(len(times))]
+    if wanted == "latest":
+        found = order[-1:]
+    elif wanted.removeprefix("-").isdecimal() and -len(order) <= int(wanted) < len(order):
+        found = [order[int(wanted)]]
+    else:
+        found = [k for k in order if texts[k].startswith(wanted.removesuffix("Z").replace(" ", "T"))]
+    if not found:
+        raise JobError(
+            f"--time {wanted}: the mosaic has no such time; it has {len(order):,}, from {texts[order[0]]} to "
+            f"{texts[order[-1]]}. Write a number from 0, the beginning of a time, or latest"
+        )
+    more = f" (the first of {len(found)})" if len(found) > 1 else ""
+    return found[0], f"{texts[found[0]]}{more}, {node['image_id'][found[0]]}, "
+
+
+def _thin(array: Any, step: int, number: int) -> NDArray[np.generic]:  # noqa: ANN401  # as above
     """Every `step`-th pixel, read a band of rows at a time so that memory stays small."""
-    leading = (0,) * (array.ndim - 2)
+    leading = (number,) * (array.ndim - 2)
     height = array.shape[-2]
     rows = max(step, 2048 // step * step)
     parts = [
@@ -123,12 +151,18 @@ def _thin(array: Any, step: int) -> NDArray[np.generic]:  # noqa: ANN401  # as a
     return np.concatenate(parts)
 
 
-def _stored(node: Any, shape: tuple[int, int], step: int, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
+def _stored(
+    node: Any,  # noqa: ANN401  # as above
+    shape: tuple[int, int],
+    step: int,
+    array: Any,  # noqa: ANN401  # as above
+    number: int,
+) -> NDArray[np.bool_]:
     """Which of the thinned pixels lie in tiles that are stored."""
     if "coverage" not in node:
         return np.ones(shape, bool)
-    coverage = np.asarray(node["coverage"])
-    coverage = coverage.reshape(-1, *coverage.shape[-2:])[0]
+    coverage = node["coverage"]
+    coverage = np.asarray(coverage[(number,) * (coverage.ndim - 2)])
     tile = array.chunks[-1]
     rows = np.arange(shape[0]) * step // tile
     columns = np.arange(shape[1]) * step // tile

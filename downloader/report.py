@@ -27,6 +27,8 @@ class FailedTile:
     bands: tuple[str, ...]
     cause: str
     message: str
+    image: str = ""
+    """Of a series: what its slice is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class Report:
         if self.splits:
             lines.append(f"splits: {self.splits:,}")
         lines.extend(
-            f"failed: {tile.group or '/'} {tile.slice}/{tile.row}/{tile.column}: {tile.message}"
+            f"failed: {tile.group or '/'} {tile.slice}/{tile.row}/{tile.column}"
+            f"{f' of {tile.image}' if tile.image else ''}: {tile.message}"
             for tile in self.failed[:_SHOWN]
         )
         if len(self.failed) > _SHOWN:

@@ -345,7 +345,16 @@ def _report(
         credentials=connection.client.credentials_in_use,
         service=connection.client.service_identity,
         failed=tuple(
-            FailedTile(key.group, key.slice, key.row, key.column, bands, cause, message)
+            FailedTile(
+                key.group,
+                key.slice,
+                key.row,
+                key.column,
+                bands,
+                cause,
+                message,
+                plan.slices[key.slice].id if plan.axis else "",
+            )
             for key, bands, cause, message in mosaic.failures()
         ),
         notices=tuple(tally.notices),

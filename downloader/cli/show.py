@@ -69,6 +69,13 @@ def status_command(target: Path, as_json: bool) -> None:
     type=click.IntRange(16, 8192),
     help="Pixels along the longer side, at most.",
 )
+@click.option(
+    "--time",
+    default="latest",
+    metavar="INDEX|TIME|latest",
+    show_default=True,
+    help="Of a time series: a number in the order of time, or the beginning of a time, such as 2017-04-20.",
+)
 @click.option("--min", "low", type=float, help="Value shown black; by default the 2nd percentile.")
 @click.option("--max", "high", type=float, help="Value shown white; by default the 98th percentile.")
 def preview_command(
@@ -77,6 +84,7 @@ def preview_command(
     bands: str | None,
     group: str | None,
     size: int,
+    time: str,
     low: float | None,
     high: float | None,
 ) -> None:
@@ -84,5 +92,5 @@ def preview_command(
     from downloader.quicklook import preview
 
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
-    shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high)
+    shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high, time=time)
     say(f"{output}: {shown}")

@@ -24,6 +24,12 @@ PASSES: Final = (
 )
 """Images of 700 × 600 pixels of 20 m; a pixel (c, r) is valid where low ≤ 8c + 3r < high."""
 
+_OUTLINE: Final = {
+    "type": "Polygon",
+    "coordinates": [[[-122.4, 37.62], [-122.04, 37.62], [-122.04, 37.78], [-122.4, 37.78], [-122.4, 37.62]]],
+}
+"""Where all of them lie, in longitude and latitude."""
+
 _ZONES: Final = (
     ("2020-03-01T18:30:00Z", "EPSG:32610", 740010),
     ("2020-03-06T18:20:00Z", "EPSG:32611", 230010),
@@ -53,6 +59,7 @@ def _passes() -> Iterator[Image]:
                 "CLOUD_COVER": len(names) * 1.5,
                 **({"NOTE": "dusk"} if orbit == 87 else {}),
             },
+            geometry=_OUTLINE,
         )
 
 

@@ -34,6 +34,10 @@ class Status:
     """(tile, bands, cause, message) of each tile that failed."""
     unreadable: int
     """Lines of the ledger that could not be read; what they said was read from the shards."""
+    images: int = 1
+    """Images that the mosaic is made of."""
+    slices: int = 0
+    """Length of the time axis; 0 where there is none."""
 
     @property
     def is_complete(self) -> bool:
@@ -46,6 +50,8 @@ class Status:
             "path": self.path,
             "service": self.service,
             "source": dict(self.source),
+            "images": self.images,
+            "slices": self.slices,
             "complete": self.is_complete,
             "groups": {
                 name: {
@@ -91,6 +97,8 @@ def status(path: str | Path) -> Status:
         },
         failures=tuple(failure for state in found.states.values() for failure in state.failures()),
         unreadable=found.garbage,
+        images=1 if identity.listed is None else len(list(identity.listed.images)),
+        slices=0 if identity.listed is None else len(identity.listed.named),
     )
 
 

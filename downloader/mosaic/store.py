@@ -7,29 +7,24 @@ staging file and a rename, in a bucket by its PUT. Errors are `OSError`s with an
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from downloader.mosaic.bucket import BucketStore
 from downloader.mosaic.codec import Buffer
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
-
-__all__ = ["BucketStore", "DiskStore", "Store"]
+__all__ = ["BucketStore", "DiskStore", "Store", "cores"]
 
 _STAGED = re.compile(r"#\d+$")
 _STAGE = itertools.count(1)
 _AT_ONCE = 512
 """Buffers of one `writev`; systems allow 1,024."""
-
-_OS_ERROR = re.compile(r"os error (\d+)")
 
 
 class Store(Protocol):
@@ -52,8 +47,8 @@ class Store(Protocol):
         """The object becomes the buffers one after the other, whole and at once."""
         ...
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Put the object unless there is one; whether it was put."""
+    def replace(self, key: str, make: Callable[[Buffer | None], Sequence[Buffer]]) -> None:
+        """The object becomes what `make` makes of the one that is there; called again where another came first."""
         ...
 
     def append(self, key: str, data: bytes) -> None:
@@ -66,6 +61,15 @@ class Store(Protocol):
 
     def delete_folder(self, prefix: str) -> None:
         """Remove all objects below `prefix`."""
+        ...
+
+    def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
+        """Do all of these, together where waiting is most of each. Raises what one of them raises."""
+        ...
+
+    @property
+    def writers(self) -> int:
+        """How many commits at once are of use."""
         ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -83,91 +87,6 @@ class Store(Protocol):
     def free_bytes(self) -> int | None:
         """Room left; None where nobody knows."""
         ...
-
-
-class BucketStore:
-    """A Store over any store of obstore: memory, S3, Google Cloud Storage, Azure."""
-
-    def __init__(self, objects: ObjectStore, name: str) -> None:
-        self._objects = objects
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """See `Store`."""
-        return self._name
-
-    def get(self, key: str) -> Buffer:
-        """See `Store`."""
-        import obstore
-
-        with _os_errors(key):
-            return memoryview(obstore.get(self._objects, key).bytes())
-
-    def get_range(self, key: str, start: int, end: int) -> Buffer:
-        """See `Store`."""
-        import obstore
-
-        with _os_errors(key):
-            return memoryview(obstore.get_range(self._objects, key, start=start, end=end))
-
-    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
-        """See `Store`. A list of buffers goes through without being joined first: a quarter of the time."""
-        import obstore
-
-        pieces: Any = list(buffers)
-        with _os_errors(key):
-            obstore.put(self._objects, key, pieces, use_multipart=False)
-
-    def create(self, key: str, data: bytes) -> bool:
-        """See `Store`."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
-        with _os_errors(key):
-            try:
-                obstore.put(self._objects, key, data, mode="create", use_multipart=False)
-            except AlreadyExistsError:
-                return False
-        return True
-
-    def append(self, key: str, data: bytes) -> None:
-        """See `Store`. Buckets cannot append: each piece is an object of its own, numbered in its name."""
-        number = sum(1 for _ in self.list(key))
-        while not self.create(f"{key}/{number:09d}", data):
-            number += 1
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """See `Store`."""
-        import obstore
-
-        for key in keys:
-            with contextlib.suppress(FileNotFoundError), _os_errors(key):
-                obstore.delete(self._objects, key)
-
-    def delete_folder(self, prefix: str) -> None:
-        """See `Store`."""
-        self.delete([key for key, _ in self.list(prefix)])
-
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """See `Store`."""
-        import obstore
-
-        with _os_errors(prefix):
-            for batch in obstore.list(self._objects, prefix or None):
-                for meta in batch:
-                    yield meta["path"], meta["size"]
-
-    def flush(self, keys: Iterable[str]) -> None:
-        """See `Store`. A bucket's acknowledgement is durable."""
-
-    def sweep(self) -> int:
-        """See `Store`. A bucket shows no half-written objects."""
-        return 0
-
-    def free_bytes(self) -> int | None:
-        """See `Store`."""
-        return None
 
 
 class DiskStore(BucketStore):
@@ -202,6 +121,14 @@ class DiskStore(BucketStore):
                 os.unlink(staged)  # noqa: PTH108
             raise
 
+    def replace(self, key: str, make: Callable[[Buffer | None], Sequence[Buffer]]) -> None:
+        """See `Store`. The mosaic's lock keeps others away."""
+        try:
+            old: Buffer | None = self.get(key)
+        except FileNotFoundError:
+            old = None
+        self.put(key, make(old))
+
     def append(self, key: str, data: bytes) -> None:
         """See `Store`. A line that does not fit on the disk is taken back, so that the next one stands alone."""
         path = self.path / key
@@ -224,6 +151,16 @@ class DiskStore(BucketStore):
             os.close(descriptor)
         if fresh and self._durable:
             self._flush_folders({path.parent})
+
+    def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
+        """See `Store`. One disk."""
+        for action in actions:
+            action()
+
+    @property
+    def writers(self) -> int:
+        """See `Store`."""
+        return cores() + 2
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `Store`. Twice as fast as obstore's, which makes a dict with times and tags of every file."""
@@ -323,15 +260,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _os_errors(key: str) -> Iterator[None]:
-    """Errors of obstore as `OSError`, with the errno that its text quotes."""
-    from obstore.exceptions import BaseError
-
-    try:
-        yield
-    except BaseError as error:
-        text = str(error).split("\n", 1)[0]
-        found = _OS_ERROR.search(str(error))
-        number = int(found.group(1)) if found else errno.EIO
-        raise OSError(number, text, key) from error
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,9 +7,8 @@ thread ends what it began, and the next commit finds the truth.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +19,7 @@ import anyio.to_thread
 import numpy as np
 
 from downloader.errors import FetchProblem
-from downloader.mosaic.codec import Buffer, crc32c
+from downloader.mosaic.codec import Buffer, ChunkCodec, crc32c
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import trying
@@ -30,9 +29,9 @@ from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
 from downloader.mosaic.lock import Lock
 from downloader.mosaic.scan import Scan
-from downloader.mosaic.shard import merge
+from downloader.mosaic.shard import Merged, merge
 from downloader.mosaic.state import Counts, FailedTiles, GroupState, combine
-from downloader.mosaic.store import Store
+from downloader.mosaic.store import Store, cores
 from downloader.mosaic.updates import accepted
 from downloader.planning import Request, ShardKey, TileKey
 
@@ -86,9 +85,8 @@ class ZarrMosaic:
         self._open: dict[ShardKey, _OpenShard] = {}
         self._held = 0
         self._blank: dict[str, int] = {}
-        cores = _cores()
-        self._encoders = anyio.CapacityLimiter(cores)
-        self._writers = anyio.CapacityLimiter(cores + 2)
+        self._encoders = anyio.CapacityLimiter(cores())
+        self._writers = anyio.CapacityLimiter(store.writers)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="coordinates")
         self._closing = threading.Event()
         self._coordinates: Future[None] = self._background.submit(self._write_coordinates, coordinates)
@@ -301,31 +299,38 @@ class ZarrMosaic:
         slots = layout.group.tiling.slots
         pieces: dict[int, Piece] = {}
         written: list[str] = []
+        puts: list[Callable[[], None]] = []
         for band, new in enumerate(entries):
             if not new:
                 continue
             if layout.profile == "plain":
                 for slot, data in new.items():
                     written.append(layout.tile_object(band, place, slot))
-                    self.store.put(written[-1], [data])
+                    puts.append(partial(self.store.put, written[-1], [data]))
                 chunks = tuple((slot, len(data), crc32c(data)) for slot, data in sorted(new.items()))
                 pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
                 continue
             written.append(layout.shard_object(band, *place))
-            before = state.stored(index)[band]
-            kept = before & ~sum(1 << slot for slot in new)
-            old = self._old(written[-1]) if kept else None
-            merged = merge(old, new, slots, layout.codec)
-            self.store.put(written[-1], merged.buffers)
+            if state.stored(index)[band] & ~sum(1 << slot for slot in new):
+                pieces[band] = self._top_up(written[-1], new, slots, layout.codec)
+                continue
+            merged = merge(None, new, slots, layout.codec)
+            puts.append(partial(self.store.put, written[-1], merged.buffers))
             pieces[band] = Piece(merged.stored, merged.nbytes)
+        self.store.at_once(puts)
         self.store.flush(written)
         return pieces
 
-    def _old(self, key: str) -> Buffer | None:
-        try:
-            return self.store.get(key)
-        except FileNotFoundError:
-            return None
+    def _top_up(self, key: str, new: dict[int, bytes], slots: int, codec: ChunkCodec) -> Piece:
+        """Put tiles beside those that the object holds. One band after the other: each reads its object whole."""
+        made: list[Merged] = []
+
+        def make(old: Buffer | None) -> Sequence[Buffer]:
+            made.append(merge(old, new, slots, codec))
+            return made[-1].buffers
+
+        self.store.replace(key, make)
+        return Piece(made[-1].stored, made[-1].nbytes)
 
     def _append(self, line: Entry) -> None:
         # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
@@ -392,10 +397,3 @@ def _is_blank(pixels: NDArray[np.generic], fill: np.generic) -> bool:
     if first != first:
         return bool(fill != fill and np.isnan(pixels).all())
     return bool((first == fill or first == 0) and (pixels == first).all())
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

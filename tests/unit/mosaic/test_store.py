@@ -36,10 +36,22 @@ def test_an_absent_object_is_a_file_not_found(store) -> None:
         store.get_range("nothing", 0, 1)
 
 
-def test_create_puts_only_once(store) -> None:
-    assert store.create("lease", b"1")
-    assert not store.create("lease", b"2")
-    assert bytes(store.get("lease")) == b"1"
+def test_replace_makes_the_new_from_the_old(store) -> None:
+    store.replace("a", lambda old: [b"new" if old is None else b"?"])
+    store.replace("a", lambda old: [bytes(old), b"er"])
+    assert bytes(store.get("a")) == b"newer"
+
+
+def test_all_of_several_are_done_and_an_error_is_told(store) -> None:
+    store.at_once([lambda key=key: store.put(key, [b"x"]) for key in "abc"])
+    assert [bytes(store.get(key)) for key in "abc"] == [b"x"] * 3
+
+    def broken() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        store.at_once([lambda: None, broken])
+    assert store.writers > 0
 
 
 def test_list_tells_keys_and_lengths_below_a_folder(store) -> None:

@@ -19,7 +19,7 @@ _BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], str]]] = {
     "add": (np.add, "sum"),
     "subtract": (np.subtract, "sum"),
     "multiply": (np.multiply, "sum"),
-    "divide": (np.divide, "float"),
+    "divide": (lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0), "float"),
     "mod": (np.fmod, "sum"),
     "pow": (np.power, "float"),
     "atan2": (np.arctan2, "float"),

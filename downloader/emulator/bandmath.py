@@ -99,6 +99,8 @@ class _Parser:
     tokens: list[tuple[str, str]]
     default: str
     known: frozenset[str]
+    free: bool
+    """Whether other names are bands of the default image."""
     at: int = 0
 
     def whole(self) -> Evaluator:
@@ -169,6 +171,8 @@ class _Parser:
 
     def variable(self, name: str) -> Evaluator:
         if name not in self.known:
+            if self.free:
+                return _bands(self.default, [name])
             raise invalid_argument(f"Image.parseExpression: Unknown variable '{name}'.")
         if self.take("."):
             band = self.tokens[self.at][1] if self.at < len(self.tokens) else ""
@@ -243,6 +247,7 @@ def parse(
     expression: str,
     argName: str = "DEFAULT_EXPRESSION_IMAGE",
     vars: list[str] | None = None,
+    mapFreeVarsToDefaultImageBands: bool = False,
 ) -> Callable[..., Image]:
     """A function of images, called by their names, from the text of an expression."""
     tokens: list[tuple[str, str]] = []
@@ -254,7 +259,7 @@ def parse(
         tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
         at = match.end()
     names = [argName, *(name for name in vars or [] if name != argName)]
-    body = _Parser(tokens, argName, frozenset(names)).whole()
+    body = _Parser(tokens, argName, frozenset(names), mapFreeVarsToDefaultImageBands).whole()
 
     def call(*values: object, **named: object) -> Image:
         given = {**dict(zip(names, values, strict=False)), **named}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 
 from . import computed
+from .collecting import Feature, property_of
 from .errors import invalid_argument
 from .geometry import Shape
-from .model import Band, Image, display_id, plain
+from .model import Band, Image, PixelType, display_id, plain
+from .projecting import Projection
 from .reducing import Collection
 
 MOST_ELEMENTS: Final = 5_000
@@ -30,7 +32,11 @@ def value(result: object) -> Any:  # noqa: ANN401 - any JSON value
             raise invalid_argument(
                 f"Collection query aborted after accumulating over {MOST_ELEMENTS} elements."
             )
-        return {"type": "ImageCollection", "bands": [], "features": [image(one) for one in result.images]}
+        return _collection(result)
+    if isinstance(result, Feature):
+        return _feature(result)
+    if isinstance(result, Projection):
+        return {"type": "Projection", "crs": result.crs, "transform": [plain(v) for v in result.affine]}
     if isinstance(result, datetime):
         return {"type": "Date", "value": int(result.timestamp() * 1000)}
     if isinstance(result, Shape):
@@ -46,6 +52,31 @@ def value(result: object) -> Any:  # noqa: ANN401 - any JSON value
     raise invalid_argument(f"A {type(result).__name__} has no value.")
 
 
+def _collection(collection: Collection) -> dict[str, Any]:
+    """A collection of images, or of features."""
+    images = all(isinstance(one, Image) for one in collection.images)
+    described: dict[str, Any] = (
+        {"type": "ImageCollection", "bands": []} if images else {"type": "FeatureCollection"}
+    )
+    if collection.id:
+        described["id"] = collection.id
+    if collection.properties:
+        described["properties"] = dict(collection.properties)
+    described["features"] = [value(one) for one in collection.images]
+    if not images:
+        described["columns"] = {}
+        for i, one in enumerate(described["features"]):
+            one.setdefault("id", str(i))
+    return described
+
+
+def _feature(feature: Feature) -> dict[str, Any]:
+    """A feature."""
+    properties = {name: value(one) for name, one in feature.properties.items()}
+    geometry = None if feature.geometry is None else _shape(feature.geometry)
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
 def image(one: Image) -> dict[str, Any]:
     """An image's legacy description."""
     described: dict[str, Any] = {"type": "Image", "bands": [_band(band) for band in one.bands]}
@@ -53,22 +84,30 @@ def image(one: Image) -> dict[str, Any]:
         described["id"] = display_id(one.name)
         described["version"] = int(datetime.fromisoformat(one.update_time).timestamp() * 1e6)
     properties = dict(one.properties)
+    for name in ("system:time_start", "system:time_end"):
+        if (when := property_of(one, name)) is not None:
+            properties[name] = plain(cast("float", when))
     if one.geometry is not None:
         properties["system:footprint"] = one.geometry
     described["properties"] = properties
     return described
 
 
-def _band(band: Band) -> dict[str, Any]:
-    precision = {"INT": "int", "FLOAT": "float", "DOUBLE": "double"}[band.type.precision]
+def pixel_type(of: PixelType) -> dict[str, Any]:
+    """A type's legacy description."""
+    precision = {"INT": "int", "FLOAT": "float", "DOUBLE": "double"}[of.precision]
     kind: dict[str, Any] = {"type": "PixelType", "precision": precision}
-    if band.type.range is not None:
-        low, high = band.type.range
+    if of.range is not None:
+        low, high = of.range
         kind |= {"min": plain(low), "max": plain(high)}
+    return kind
+
+
+def _band(band: Band) -> dict[str, Any]:
     a, b, c, d, e, f = band.lattice.affine
     described: dict[str, Any] = {
         "id": band.id,
-        "data_type": kind,
+        "data_type": pixel_type(band.type),
         "crs": band.lattice.crs,
         "crs_transform": [plain(v) for v in (a, b, c, d, e, f)],
     }

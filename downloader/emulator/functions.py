@@ -1,20 +1,17 @@
-# ruff: noqa: A002, A006, N803, PLW0108 - parameters are named as the API's arguments are
+# ruff: noqa: A002 - parameters are named as the API's arguments are
 """The functions of expressions that the emulator knows (contract §4.7)."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 
-from . import arithmetic, bandmath, collecting, errors, imagery, projecting, reducing
+from . import arithmetic, bandmath, collecting, elements, errors, imagery, projecting, reducing
 from .catalogue import Catalogue, asset_name
-from .collecting import milliseconds, property_of
 from .expression import Library
 from .geometry import Shape, from_geojson
-from .model import Container, Image
-from .operand import as_shape
+from .model import Container, Image, display_id
 from .projects import check_asset
 from .reducing import Collection
 
@@ -42,14 +39,14 @@ def _point(coordinates: object, **others: object) -> Shape:
     return from_geojson({"type": "Point", "coordinates": coordinates})
 
 
-def _date(value: object, **others: object) -> datetime:
+def _multi_polygon(coordinates: list[Any], **others: object) -> Shape:
     del others
-    return datetime.fromtimestamp(milliseconds(value) / 1000, UTC)
+    return from_geojson({"type": "MultiPolygon", "coordinates": coordinates})
 
 
-def _feature(geometry: object = None, metadata: object = None) -> Shape:
-    del metadata
-    return as_shape(geometry)
+def _line(coordinates: list[Any], **others: object) -> Shape:
+    del others
+    return from_geojson({"type": "LineString", "coordinates": coordinates})
 
 
 def library(catalogue: Catalogue) -> Library:
@@ -75,7 +72,8 @@ def library(catalogue: Catalogue) -> Library:
             )
         entries = [catalogue.get(child) for child in catalogue.children(name)]
         images = [entry for entry in entries if isinstance(entry, Image)]
-        return Collection(tuple(sorted(images, key=lambda one: (one.start_time or "", one.name))))
+        images.sort(key=lambda one: (one.start_time or "", one.name))
+        return Collection(tuple(images), display_id(name), dict(found.properties))
 
     return {
         "Image.load": load,
@@ -86,6 +84,7 @@ def library(catalogue: Catalogue) -> Library:
         **bandmath.LIBRARY,
         **reducing.LIBRARY,
         **collecting.LIBRARY,
+        **elements.LIBRARY,
         **_OTHERS,
     }
 
@@ -101,18 +100,10 @@ def _visible(name: str) -> str:
 
 _OTHERS: Final[Library] = {
     "DateRange": collecting.date_range,
-    "Date": _date,
-    "Feature": _feature,
     "GeometryConstructors.Point": _point,
     "GeometryConstructors.Polygon": _polygon,
+    "GeometryConstructors.MultiPolygon": _multi_polygon,
+    "GeometryConstructors.LineString": _line,
     "GeometryConstructors.Rectangle": _rectangle,
-    "Element.get": lambda object, property: property_of(object, property),
-    "List.get": lambda list, index: list[int(index)],
-    "List.size": lambda list: len(list),
-    "Dictionary.get": lambda dictionary, key, defaultValue=None: dictionary.get(key, defaultValue),
-    "String": lambda input: str(input),
-    "Number.add": lambda left, right: left + right,
-    "Number.subtract": lambda left, right: left - right,
-    "Number.multiply": lambda left, right: left * right,
-    "Number.divide": lambda left, right: left / right,
+    "GeometryConstructors.BBox": lambda west, south, east, north: _rectangle([west, south, east, north]),
 }

@@ -91,9 +91,7 @@ def normalized_difference(input: object, bandNames: Sequence[str] | None = None)
         return (one - other) / np.where(good, total, 1), both(parts[0][1], parts[1][1], good)
 
     planes = [computed.plane_of(pair, i) for i in (0, 1)]
-    return computed.image_of(
-        [retyped(pair.bands[0], "f4", "nd")], [computed.combine(planes, apply, "f4")], target
-    )
+    return computed.image_of([retyped(pair.bands[0], "f4", "nd")], [computed.combine(planes, apply, "f4")])
 
 
 def update_mask(image: object, mask: object) -> Image:
@@ -116,10 +114,16 @@ def unmask(input: object, value: object = None, sameFootprint: bool = True) -> I
 
 
 def mask(image: object, mask: object = None) -> Image:
-    """Image.mask: with a mask as `updateMask`; without, the mask itself, 0 or 1, valid everywhere."""
+    """Image.mask: the mask itself, 0 or 1, valid everywhere; or the image with another mask.
+
+    Pixels that were masked and no longer are hold 0.
+    """
     target = _as_image(image)
     if mask is not None:
-        return update_mask(target, mask)
+        zero = computed.image_of(
+            [Band("zero", PIXEL_TYPES["u1"], computed.DEGREE)], [computed.constant(0)[1]]
+        )
+        return masked_by(unmask(target, zero), _as_image(mask))
     return each_band(target, lambda _: "f4", lambda part: (everywhere(part).astype(np.float32), None))
 
 

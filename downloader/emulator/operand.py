@@ -54,7 +54,7 @@ def image(value: object) -> Image:
 
 
 def pairs_of(one: Image, other: Image) -> list[tuple[int, int]]:
-    """Which bands go together: one with all, or each with its like."""
+    """Which bands go together: one with all, each with its namesake, or else in order."""
     n, m = len(one.bands), len(other.bands)
     if m == 1:
         return [(i, 0) for i in range(n)]
@@ -62,6 +62,9 @@ def pairs_of(one: Image, other: Image) -> list[tuple[int, int]]:
         return [(0, j) for j in range(m)]
     if n != m:
         raise errors.invalid_argument(f"Images with {n} and {m} bands cannot be combined.")
+    places = {band.id: j for j, band in enumerate(other.bands)}
+    if {band.id for band in one.bands} == set(places):
+        return [(i, places[band.id]) for i, band in enumerate(one.bands)]
     return [(i, i) for i in range(n)]
 
 

@@ -101,15 +101,13 @@ def reproject(
 ) -> Image:
     """Image.reproject: every band worked out on one lattice, and seen from there by nearest neighbour.
 
-    Without a transform the scale counts, in metres, on the lattice of whole multiples from 0; without a scale the
-    projection's own.
+    A transform replaces the projection's; a scale, in metres, stretches the projection's pixels, its corner kept.
     """
     target, projection = as_image(image), make(crs, crsTransform)
     if crsTransform is None and scale is not None:
-        size = float(scale) / metres_per_unit(projection.crs)
-        if not size > 0:
+        if not float(scale) > 0:
             raise invalid_argument("Image.reproject: The scale must be positive.")
-        projection = Projection(projection.crs, (size, 0.0, 0.0, 0.0, -size, 0.0))
+        projection = at_scale(projection, float(scale))
     bands, planes = [], []
     for i, band in enumerate(target.bands):
         lattice = _covering(band.lattice, projection)

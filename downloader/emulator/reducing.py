@@ -24,9 +24,9 @@ from .operand import image as as_image
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """An image collection within an expression."""
+    """A collection within an expression: of images, or of features."""
 
-    images: tuple[Image, ...]
+    images: tuple[Any, ...]
     id: str = ""
     """The asset it was loaded from, if it is still all of it."""
     properties: Mapping[str, Any] | None = None
@@ -34,9 +34,11 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Reducer:
-    """A reducer, and the names that its outputs get."""
+    """A reducer."""
 
     name: str
+    repeated: int = 0
+    """How often it stands beside itself, if it does."""
 
 
 def _mode(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
@@ -69,6 +71,14 @@ _REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "last": (lambda stack, axis: _first(stack[::-1], axis), "same"),
     "and": (lambda stack, axis: np.nanmin(np.where(np.isnan(stack), np.nan, stack != 0), axis), "truth"),
     "or": (lambda stack, axis: np.nanmax(np.where(np.isnan(stack), np.nan, stack != 0), axis), "truth"),
+    "allNonZero": (
+        lambda stack, axis: np.nanmin(np.where(np.isnan(stack), np.nan, stack != 0), axis),
+        "truth",
+    ),
+    "anyNonZero": (
+        lambda stack, axis: np.nanmax(np.where(np.isnan(stack), np.nan, stack != 0), axis),
+        "truth",
+    ),
     "stdDev": (np.nanstd, "float"),
     "variance": (np.nanvar, "float"),
 }
@@ -171,5 +181,6 @@ LIBRARY: Final[Library] = {
     "ImageCollection.reduce": _reduce_collection,
     "Image.reduce": _reduce_bands,
     **{f"reduce.{name}": _composite(name) for name in COMPOSITES},
-    **{f"Reducer.{name}": _reducer(name) for name in _REDUCTIONS},
+    **{f"Reducer.{name}": _reducer(name) for name in (*_REDUCTIONS, "toList", "minMax")},
+    "Reducer.repeat": lambda reducer, count: replace(reducer, repeated=int(count)),
 }

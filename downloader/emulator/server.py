@@ -75,7 +75,12 @@ class Server:
                     reply = failure(error)
                 if record.project is not None:  # those who are not let in are told at once
                     await self._delay(started, reply)
-                return await self._send(request, reply, record, strike)
+                try:
+                    return await self._send(request, reply, record, strike)
+                except errors.ApiError as error:
+                    if record.bytes:  # too late for another status: all that is left is to break off
+                        raise ConnectionResetError(str(error)) from error
+                    return await self._send(request, failure(error), record, None)
         finally:
             self.statistics.end(record)
 
@@ -210,19 +215,26 @@ class Server:
         headers: Mapping[str, str],
         record: Record,
     ) -> web.StreamResponse:
-        """Send a body while it is made."""
+        """Send a body while it is made.
+
+        Raises:
+            ApiError: what was asked for cannot be worked out; as long as nothing is sent the client can be told.
+        """
+        slabs = stream.slabs()
+
+        async def next_slab() -> Any:  # noqa: ANN401 - bytes of any kind, None at the end
+            return await asyncio.to_thread(next, slabs, None) if stream.blocking else next(slabs, None)
+
+        slab = await next_slab()
         response = web.StreamResponse(status=status, headers=headers)
         response.content_length = stream.length
         await response.prepare(request)
-        slabs = stream.slabs()
-        while True:
-            slab: Any = await asyncio.to_thread(next, slabs, None) if stream.blocking else next(slabs, None)
-            if slab is None:
-                break
+        while slab is not None:
             await response.write(slab)
             record.bytes += len(slab)
             if record.bytes < stream.length:
                 await asyncio.sleep(0)  # a writer that never has to wait would keep all others waiting
+            slab = await next_slab()
         await response.write_eof()
         record.complete = True
         return response

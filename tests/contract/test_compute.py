@@ -9,12 +9,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from tests.contract.conftest import QUICKSTART_GRID, error_of, grid, load
-from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_valid, oracle_window
+from tests.contract.conftest import error_of, grid, load
+from tests.contract.graphs import ID, PATH, array, call, compute, graph, image, series, truth, value
+from tests.oracle import PUBLIC, QUICKSTART_B, oracle_valid
 
-ID = QUICKSTART.removeprefix(PUBLIC)
-UTM = {**QUICKSTART_GRID, "crsCode": "EPSG:32610"}
-PATH = "/v1/projects/p-test-1/image:computePixels"
 NDVI = {
     "result": "0",
     "values": {
@@ -43,48 +41,6 @@ NDVI = {
         },
     },
 }
-
-
-def node(value):
-    """A Python value, or a call made by `call`, as a node."""
-    return (
-        value
-        if isinstance(value, dict) and len(value) == 1 and next(iter(value)).endswith(("Value", "Reference"))
-        else {"constantValue": value}
-    )
-
-
-def call(name, /, **arguments):
-    """A call as a node."""
-    return {
-        "functionInvocationValue": {
-            "functionName": name,
-            "arguments": {key: node(value) for key, value in arguments.items()},
-        }
-    }
-
-
-def graph(result):
-    return {"result": "0", "values": {"0": node(result)}}
-
-
-def image(id_=ID, *bands):
-    loaded = call("Image.load", id=id_)
-    return call("Image.select", input=loaded, bandSelectors=list(bands)) if bands else loaded
-
-
-def compute(api, expression, where=UTM, **body):
-    return api.post(PATH, {"expression": expression, "fileFormat": "NPY", "grid": where, **body})
-
-
-def array(api, expression, where=UTM, **body):
-    answer = compute(api, graph(expression), where, **body)
-    assert answer.status_code == 200, answer.text
-    return load(answer.content)
-
-
-def truth(band, name=QUICKSTART):
-    return oracle_window(name, band, 0, 0, 256, 256).astype(float)
 
 
 def test_row_072_ndvi(api):
@@ -149,14 +105,6 @@ def test_row_076_unsupported_function(api):
         compute(api, graph(call("Image.connectedComponents", input=image()))), 400, "INVALID_ARGUMENT"
     )
     assert "Image.connectedComponents" in error["message"]
-
-
-def value(api, expression):
-    answer = api.post(
-        "/v1/projects/p-test-1/value:compute?prettyPrint=false", {"expression": graph(expression)}
-    )
-    assert answer.status_code == 200, answer.text
-    return answer.json()["result"]
 
 
 def test_row_077_values(api):
@@ -282,13 +230,6 @@ def test_clip(api):
     kept = pixels != 0
     assert 0 < kept.sum() < kept.size
     np.testing.assert_array_equal(pixels[kept], truth("B4")[kept])
-
-
-def series(*filters):
-    collection = call("ImageCollection.load", id="COPERNICUS/S2")
-    for one in filters:
-        collection = call("Collection.filter", collection=collection, filter=one)
-    return collection
 
 
 def test_collections(api):

@@ -80,7 +80,7 @@ def preview(
     except OSError as error:
         raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
     where = f"group {name}, " if name else ""
-    return f"{picture.width}×{picture.height} pixels, {where}{moment}bands {', '.join(names)}, every {step}. pixel of {width}×{height}"
+    return f"{picture.width}×{picture.height} of {width}×{height} pixels, {where}{moment}bands {', '.join(names)}"
 
 
 def _group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:

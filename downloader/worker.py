@@ -399,7 +399,7 @@ class _Worker:
 
     def _is_last(self, nbytes: int) -> bool:
         """Whether slots would idle while this request runs, so that its halves end sooner, side by side."""
-        if not self.exhausted or self.queue or self.urgent:
+        if not self.exhausted or self.queue or self.urgent or self.share.max_requests is not None:
             return False
         if any(begun is None for begun in self.under_way.values()):
             return False

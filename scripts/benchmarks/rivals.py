@@ -159,6 +159,7 @@ def edown(task: Task) -> Result:
     os.environ["GEE_SERVICE_ACCOUNT_KEY"] = task.key_file
     from edown import AOI, DownloadConfig, download_images
     from pyproj import Transformer
+    from shapely import Polygon
 
     column, row, width, height = task.window
     to_degrees = Transformer.from_crs(CRS, 4326, always_xy=True)
@@ -172,7 +173,7 @@ def edown(task: Task) -> Result:
         collection_id=task.options["collection"],
         start_date=task.options["start"],
         end_date=task.options["end"],
-        aoi=AOI(geometry={"type": "Polygon", "coordinates": [ring]}),
+        aoi=AOI(geometry=Polygon(ring)),
         bands=tuple(task.bands),
         server_url=task.url,
         output_root=task.out,

@@ -313,3 +313,17 @@ def test_random_faults_never_lose_or_repeat_a_tile(seed):
         assert not bench.mosaic.placed
 
     run_virtual(main)
+
+
+def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_requests(monkeypatch):
+    monkeypatch.setattr("downloader.worker._WORTH_S", -1.0)
+
+    async def main(most):
+        plan = make_plan_of((4, 4), shard=4, shape=(4, 4))
+        bench = Bench(plan, concurrency=8, max_requests=most)
+        await bench.run()
+        bench.assert_pixels()
+        return len(bench.source.calls)
+
+    assert run_virtual(lambda: main(None)) > 1
+    assert run_virtual(lambda: main(1)) == 1

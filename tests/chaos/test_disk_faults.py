@@ -168,6 +168,24 @@ def test_row_38_damage_that_a_rerun_sees(lab, damage):
     assert len(harness.getpixels(lab.emulator)) - asked == 1, "only the damaged tile is fetched again"
 
 
+def test_row_38_a_flipped_bit_is_found_by_verify_and_repaired(lab):
+    """Of the object's own length, so that a rerun cannot see it without reading every pixel."""
+    lab.run()
+    victim = objects(lab)[4]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 3] ^= 4
+    victim.write_bytes(data)
+    found = harness.cli("verify", lab.mosaic)
+    assert found.status == 3, found
+    assert "B2/c/1/1" in found.out
+    asked = len(harness.getpixels(lab.emulator))
+    repaired = harness.cli("verify", lab.mosaic, "--repair")
+    assert repaired.status == 0, repaired
+    assert len(harness.getpixels(lab.emulator)) - asked == 1
+    lab.right()
+    assert harness.cli("verify", lab.mosaic).status == 0
+
+
 def test_row_38_a_lost_array_document_is_written_again(lab):
     lab.run()
     (lab.mosaic / "B3" / "zarr.json").unlink()

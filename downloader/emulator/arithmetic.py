@@ -11,7 +11,7 @@ from . import computed
 from .computed import Part, both
 from .expression import Function, Library
 from .model import PIXEL_TYPES, Image
-from .operand import as_double, each_band, image, pairs_of, result_kind, retyped
+from .operand import anonymous, as_double, described, each_band, image, pairs_of, result_kind, retyped
 
 FLOATS: Final = ("f4", "f8", "i8")
 
@@ -98,7 +98,7 @@ def _binary(operation: Callable[[Any, Any], Any], rule: str) -> Function:
             planes.append(
                 computed.combine([computed.plane_of(one, i), computed.plane_of(other, j)], apply, kind)
             )
-        return computed.image_of(bands, planes, one if one.name or not other.name else other)
+        return anonymous(computed.image_of(bands, planes, described(one, other)))
 
     return function
 

@@ -29,8 +29,8 @@ from .computed import Part, both
 from .errors import invalid_argument
 from .imagery import select
 from .model import Image
+from .operand import anonymous, described, pairs_of, result_kind, retyped
 from .operand import image as as_image
-from .operand import pairs_of, result_kind, retyped
 
 Evaluator = Callable[[Mapping[str, Image]], Image]
 
@@ -89,7 +89,7 @@ def choose(condition: Image, one: Image, other: Image) -> Image:
             computed.plane_of(other, j),
         ]
         planes.append(computed.combine(sources, apply, kind))
-    return computed.image_of(bands, planes, condition if condition.name else one)
+    return anonymous(computed.image_of(bands, planes, described(condition, one)))
 
 
 @dataclass(slots=True)

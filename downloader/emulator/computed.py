@@ -217,7 +217,9 @@ class _Inside:
     def rows(self, first: int, count: int) -> Part:
         row, column = np.mgrid[first : first + count, : self.grid.width] + 0.5
         a, b, c, d, e, f = self.grid.affine
-        x, y = crs.convert(self.grid.crs, "EPSG:4326", c + a * column + b * row, f + d * column + e * row)
+        x, y = crs.convert(
+            self.grid.crs, self.shape.system, c + a * column + b * row, f + d * column + e * row
+        )
         inside = np.zeros(x.shape, np.bool_)
         for area in self.shape.areas:
             within = _in_ring(x, y, area[0])

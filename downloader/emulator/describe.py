@@ -10,7 +10,7 @@ import numpy as np
 from . import computed
 from .collecting import Feature, property_of
 from .errors import invalid_argument
-from .geometry import Shape
+from .geometry import Shape, in_degrees
 from .model import Band, Image, PixelType, display_id, plain
 from .projecting import Projection
 from .reducing import Collection
@@ -104,20 +104,22 @@ def pixel_type(of: PixelType) -> dict[str, Any]:
 
 
 def _band(band: Band) -> dict[str, Any]:
-    a, b, c, d, e, f = band.lattice.affine
     described: dict[str, Any] = {
         "id": band.id,
         "data_type": pixel_type(band.type),
         "crs": band.lattice.crs,
-        "crs_transform": [plain(v) for v in (a, b, c, d, e, f)],
+        "crs_transform": [plain(v) for v in band.projection],
     }
-    if band.lattice is not computed.DEGREE:
+    if band.lattice is not computed.DEGREE and not band.unbounded:
         described["dimensions"] = [band.lattice.width, band.lattice.height]
+        if band.projection != band.lattice.affine:
+            described["origin"] = list(band.origin)
     return described
 
 
 def _shape(shape: Shape) -> dict[str, Any]:
     """A shape as GeoJSON."""
+    shape = in_degrees(shape)
     parts: list[dict[str, Any]] = [{"type": "Point", "coordinates": list(p)} for p in shape.points]
     parts += [{"type": "LineString", "coordinates": [list(p) for p in line]} for line in shape.lines]
     parts += [

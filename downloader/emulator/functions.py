@@ -9,44 +9,41 @@ import numpy as np
 
 from . import arithmetic, bandmath, collecting, elements, errors, imagery, projecting, reducing
 from .catalogue import Catalogue, asset_name
-from .expression import Library
-from .geometry import Shape, from_geojson
+from .expression import Function, Library
+from .geometry import DEGREES, Shape, from_geojson, moved
 from .model import Container, Image, display_id
 from .projects import check_asset
 from .reducing import Collection
 
 
-def _polygon(coordinates: list[Any], **others: object) -> Shape:
+def _shape(kind: str, coordinates: object, system: object = None) -> Shape:
+    """A geometry, in longitude and latitude or in the units of a projection."""
+    shape = from_geojson({"type": kind, "coordinates": coordinates})
+    if system is None or system == DEGREES:
+        return shape
+    projection = projecting.make(system)
+    return moved(shape, projection.crs, projection.affine)
+
+
+def _polygon(coordinates: list[Any], crs: object = None, **others: object) -> Shape:
     del others
     rings = coordinates if isinstance(coordinates[0][0], list) else [coordinates]
-    return from_geojson({"type": "Polygon", "coordinates": rings})
+    return _shape("Polygon", rings, crs)
 
 
-def _rectangle(coordinates: list[Any], **others: object) -> Shape:
+def _rectangle(coordinates: list[Any], crs: object = None, **others: object) -> Shape:
     del others
-    flat = [float(v) for v in np.ravel(coordinates)]
-    west, south, east, north = flat
-    return from_geojson(
-        {
-            "type": "Polygon",
-            "coordinates": [[[west, south], [east, south], [east, north], [west, north], [west, south]]],
-        }
-    )
+    west, south, east, north = (float(v) for v in np.ravel(coordinates))
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return _shape("Polygon", [ring], crs)
 
 
-def _point(coordinates: object, **others: object) -> Shape:
-    del others
-    return from_geojson({"type": "Point", "coordinates": coordinates})
+def _of_kind(kind: str) -> Function:
+    def construct(coordinates: object, crs: object = None, **others: object) -> Shape:
+        del others
+        return _shape(kind, coordinates, crs)
 
-
-def _multi_polygon(coordinates: list[Any], **others: object) -> Shape:
-    del others
-    return from_geojson({"type": "MultiPolygon", "coordinates": coordinates})
-
-
-def _line(coordinates: list[Any], **others: object) -> Shape:
-    del others
-    return from_geojson({"type": "LineString", "coordinates": coordinates})
+    return construct
 
 
 def library(catalogue: Catalogue) -> Library:
@@ -100,10 +97,10 @@ def _visible(name: str) -> str:
 
 _OTHERS: Final[Library] = {
     "DateRange": collecting.date_range,
-    "GeometryConstructors.Point": _point,
+    "GeometryConstructors.Point": _of_kind("Point"),
     "GeometryConstructors.Polygon": _polygon,
-    "GeometryConstructors.MultiPolygon": _multi_polygon,
-    "GeometryConstructors.LineString": _line,
+    "GeometryConstructors.MultiPolygon": _of_kind("MultiPolygon"),
+    "GeometryConstructors.LineString": _of_kind("LineString"),
     "GeometryConstructors.Rectangle": _rectangle,
     "GeometryConstructors.BBox": lambda west, south, east, north: _rectangle([west, south, east, north]),
 }

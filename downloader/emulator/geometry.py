@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -19,14 +19,16 @@ from . import crs
 from .errors import invalid_argument
 from .model import Image
 
+DEGREES: Final = "EPSG:4326"
 Point = tuple[float, float]
 Line = tuple[Point, ...]
 
 
 class Shape:
-    """Points, lines, and areas with their holes."""
+    """Points, lines, and areas with their holes; in longitude and latitude unless another CRS is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: str = DEGREES) -> None:
+        self.system = system
         self.points: list[Point] = []
         self.lines: list[Line] = []
         self.areas: list[tuple[Line, ...]] = []
@@ -58,6 +60,7 @@ def intersects(one: Shape, other: Shape | None) -> bool:
     """Whether two shapes share a point; nothing meets what has no shape."""
     if other is None:
         return False
+    one, other = in_degrees(one), in_degrees(other)
     if any(other.covers(p) for p in one.vertices()) or any(one.covers(p) for p in other.vertices()):
         return True
     edges = list(other.edges())
@@ -65,6 +68,43 @@ def intersects(one: Shape, other: Shape | None) -> bool:
         return True
     marks = set(other.points)
     return any(p in marks for p in one.points)
+
+
+def moved(shape: Shape, system: str, affine: tuple[float, ...]) -> Shape:
+    """A shape whose coordinates are pixels of a projection, as one in the units of its CRS."""
+    a, b, c, d, e, f = affine
+    return _mapped(shape, system, lambda x, y: (c + a * x + b * y, f + d * x + e * y))
+
+
+def in_degrees(shape: Shape) -> Shape:
+    """A shape in longitude and latitude, its edges followed by more points."""
+    if shape.system == DEGREES:
+        return shape
+    dense = Shape(shape.system)
+    dense.points = shape.points
+    dense.lines = [_densified(line) for line in shape.lines]
+    dense.areas = [tuple(_densified(ring) for ring in area) for area in shape.areas]
+    return _mapped(dense, DEGREES, lambda x, y: crs.convert(shape.system, DEGREES, x, y))
+
+
+def _densified(line: Line) -> Line:
+    steps = np.linspace(0, 1, 21)[:-1].tolist()
+    points = [(a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])) for a, b in pairwise(line) for t in steps]
+    return (*points, line[-1])
+
+
+def _mapped(
+    shape: Shape, system: str, function: Callable[[crs.Points, crs.Points], tuple[crs.Points, crs.Points]]
+) -> Shape:
+    def line(points: Iterable[Point]) -> Line:
+        x, y = np.array(list(points), np.float64).T
+        return tuple(zip(*(v.tolist() for v in function(x, y)), strict=True))
+
+    result = Shape(system)
+    result.points = list(line(shape.points)) if shape.points else []
+    result.lines = [line(one) for one in shape.lines]
+    result.areas = [tuple(line(ring) for ring in area) for area in shape.areas]
+    return result
 
 
 def _side(a: Point, b: Point, p: Point) -> float:

@@ -119,18 +119,18 @@ def region_box(region: Mapping[str, Any], system: str) -> Box:
 
 
 def shape_box(shape: Shape, system: str) -> Box:
-    """Bounding box of a shape, likewise."""
+    """Bounding box of a shape, likewise; its edges are straight in its own CRS."""
     rings = [*shape.lines, *(ring for area in shape.areas for ring in area)]
     lines = [[list(point) for point in line] for line in [*rings, *([point] for point in shape.points)]]
-    return _lines_box(lines, system)
+    return _lines_box(lines, system, shape.system)
 
 
-def _lines_box(lines: list[list[list[float]]], system: str) -> Box:
+def _lines_box(lines: list[list[list[float]]], system: str, own: str = "EPSG:4326") -> Box:
     points = [p for line in lines for p in _densified(line)]
     if not points:
         raise invalid_argument("The region of the request is empty.")
-    lon, lat = np.array(points, np.float64).T
-    return _box(*crs.convert("EPSG:4326", system, lon, lat))
+    x, y = np.array(points, np.float64).T
+    return _box(*crs.convert(own, system, x, y))
 
 
 def _box(x: crs.Points, y: crs.Points) -> Box:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,8 +13,9 @@ import numpy as np
 from . import computed, errors, grids, visualize
 from .computed import Part, both, everywhere
 from .expression import Library
-from .model import PIXEL_TYPES, Band, Image, Lattice
-from .operand import as_double, as_shape, each_band, image, masked_by, pairs_of, retyped
+from .model import PIXEL_TYPES, Band, Image
+from .operand import as_double, as_shape, described, each_band, image, masked_by, pairs_of, retyped
+from .projecting import Projection, at_scale
 
 _as_image = image
 
@@ -76,7 +76,7 @@ def add_bands(
             name = f"{band.id}_{number}"
         bands.append(replace(band, id=name))
         planes.append(computed.plane_of(other, i))
-    return computed.image_of(bands, planes, one if one.name or not other.name else other)
+    return computed.image_of(bands, planes, described(one, other))
 
 
 def normalized_difference(input: object, bandNames: Sequence[str] | None = None) -> Image:
@@ -144,24 +144,35 @@ def clip_to_bounds_and_scale(
     maxDimension: int | None = None,
     scale: float | None = None,
 ) -> Image:
-    """Image.clipToBoundsAndScale: fixes the output grid, by size or by scale, in the image's own CRS."""
+    """Image.clipToBoundsAndScale: fixes the output grid, by size, by scale in metres, or as it is, in the image's CRS."""
     target = image(input)
-    native = target.bands[0].lattice
-    x0, y0, x1, y1 = (
-        grids.shape_box(as_shape(geometry), native.crs) if geometry else grids.bounds(native, native.crs)
-    )
-    if scale is not None:
-        width, height = math.ceil((x1 - x0) / scale - 1e-6), math.ceil((y1 - y0) / scale - 1e-6)
-        fixed = Lattice(native.crs, max(1, width), max(1, height), (scale, 0.0, x0, 0.0, -scale, y1))
+    first = target.bands[0]
+    native = first.lattice
+    box = grids.shape_box(as_shape(geometry), native.crs) if geometry else grids.bounds(native, native.crs)
+    if width is None and height is None and maxDimension is None:
+        own = Projection(native.crs, first.projection)
+        wanted = own if scale is None else at_scale(own, float(scale))
+        fixed = grids.snapped(native.crs, box, wanted.affine)
+        transform: grids.Affine | None = wanted.affine
     else:
-        aspect = (x1 - x0) / (y1 - y0)
+        aspect = (box[2] - box[0]) / (box[3] - box[1])
         if maxDimension is not None:
             width, height = (maxDimension, None) if aspect >= 1 else (None, maxDimension)
         columns = width or round((height or 512) * aspect)
         rows = height or round(columns / aspect)
-        fixed = grids.stretched(native.crs, (x0, y0, x1, y1), (max(1, columns), max(1, rows)))
+        fixed, transform = grids.stretched(native.crs, box, (max(1, columns), max(1, rows))), None
+    bands = tuple(replace(band, lattice=fixed, transform=transform, unbounded=False) for band in target.bands)
     planes = tuple(computed.plane_of(target, i) for i in range(len(target.bands)))
-    return replace(target, source=computed.Computation(planes, fixed))
+    return replace(target, bands=bands, source=computed.Computation(planes, fixed))
+
+
+def slice_bands(image: object, start: int, end: int | None = None) -> Image:
+    """Image.slice: bands by position, from the end where negative."""
+    target = _as_image(image)
+    positions = list(range(len(target.bands)))[int(start) : None if end is None else int(end)]
+    if not positions:
+        raise errors.invalid_argument(f"Image.slice: There are no bands from {start} to {end}.")
+    return select(target, positions)
 
 
 def _listed(value: object) -> list[Any]:
@@ -217,6 +228,7 @@ LIBRARY: Final[Library] = {
     "Image.unmask": unmask,
     "Image.mask": mask,
     "Image.clip": clip,
+    "Image.slice": slice_bands,
     "Image.clipToBoundsAndScale": clip_to_bounds_and_scale,
     "Image.visualize": to_colours,
     "Image.bandNames": lambda image: [band.id for band in _as_image(image).bands],

@@ -94,6 +94,22 @@ class Band:
     """pyramidingPolicy: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
     missing: float | None = None
     """The one value of `missingData`, if the band has it."""
+    transform: tuple[float, float, float, float, float, float] | None = None
+    """The transform of the band's projection, where the band does not begin at its origin; computed bands only."""
+    unbounded: bool = False
+    """Whether the lattice has no edges of its own; computed bands only."""
+
+    @property
+    def projection(self) -> tuple[float, float, float, float, float, float]:
+        """The transform of the band's projection."""
+        return self.lattice.affine if self.transform is None else self.transform
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Column and row of the band's first pixel, in pixels of its projection."""
+        a, b, c, d, e, f = self.projection
+        x, y, det = self.lattice.affine[2] - c, self.lattice.affine[5] - f, a * e - b * d
+        return round((e * x - b * y) / det), round((a * y - d * x) / det)
 
     def document(self) -> dict[str, Any]:
         """The ImageBand."""

@@ -68,6 +68,16 @@ def pairs_of(one: Image, other: Image) -> list[tuple[int, int]]:
     return [(i, i) for i in range(n)]
 
 
+def described(one: Image, other: Image) -> Image:
+    """Which of two images gives a result its properties: the first, unless it has none."""
+    return one if one.properties or not other.properties else other
+
+
+def anonymous(result: Image) -> Image:
+    """An image that is no longer the asset it was made from: it keeps the properties, but not the id."""
+    return replace(result, name="")
+
+
 def each_band(target: Image, kind_of: Callable[[Band], str], apply: Callable[[Part], Part]) -> Image:
     """A function of each band by itself."""
     bands, planes = [], []
@@ -75,7 +85,7 @@ def each_band(target: Image, kind_of: Callable[[Band], str], apply: Callable[[Pa
         kind = kind_of(band)
         bands.append(retyped(band, kind))
         planes.append(computed.combine([computed.plane_of(target, i)], lambda parts: apply(parts[0]), kind))
-    return computed.image_of(bands, planes, target)
+    return anonymous(computed.image_of(bands, planes, target))
 
 
 def masked_by(target: Image, mask: Image, cover: str = "first") -> Image:

@@ -75,15 +75,13 @@ def of_image(image: object) -> Projection:
     Raises:
         ApiError: 400 when the bands differ.
     """
-    lattices = {band.lattice.affine: band.lattice for band in as_image(image).bands}
-    systems = {lattice.crs for lattice in lattices.values()}
-    if len(lattices) != 1 or len(systems) != 1:
+    found = {Projection(band.lattice.crs, band.projection) for band in as_image(image).bands}
+    if len(found) != 1:
         raise invalid_argument(
             "Image.projection: The bands of the specified image contains different projections. "
             "Use Image.select to pick a single band."
         )
-    (lattice,) = lattices.values()
-    return Projection(lattice.crs, lattice.affine)
+    return found.pop()
 
 
 def at_scale(projection: Projection, meters: float) -> Projection:
@@ -111,7 +109,8 @@ def reproject(
     bands, planes = [], []
     for i, band in enumerate(target.bands):
         lattice = _covering(band.lattice, projection)
-        bands.append(replace(band, lattice=lattice))
+        endless = band.unbounded or band.lattice is computed.DEGREE
+        bands.append(replace(band, lattice=lattice, transform=projection.affine, unbounded=endless))
         planes.append(resampling.fixed(computed.plane_of(target, i), lattice))
     return computed.image_of(bands, planes, target)
 
@@ -144,7 +143,10 @@ def set_default_projection(
     """Image.setDefaultProjection: another lattice for what is worked out without one; the pixels are as they were."""
     target = as_image(image)
     moved = reproject(target, crs, crsTransform, scale)
-    bands = [replace(a, lattice=b.lattice) for a, b in zip(target.bands, moved.bands, strict=True)]
+    bands = [
+        replace(band, lattice=like.lattice, transform=like.transform, unbounded=like.unbounded)
+        for band, like in zip(target.bands, moved.bands, strict=True)
+    ]
     planes = [computed.plane_of(target, i) for i in range(len(bands))]
     return computed.image_of(bands, planes, target)
 

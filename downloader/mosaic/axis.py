@@ -56,7 +56,7 @@ class AxisArray:
         """Its `zarr.json`, as zarr-python writes it."""
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.kind == "string":
-            codecs = [{"name": "vlen-utf8"}]
+            codecs = [{"name": "vlen-utf8", "configuration": {}}]
         if checksum:
             codecs.append({"name": "crc32c"})
         return {

@@ -39,6 +39,8 @@ _WAYS_OF_UPDATES: Final = (
     " (always: source.on_update: keep), or fetch all of it again with --set source.on_update=refetch. "
 )
 
+_NOT_MEANT: Final = " → not in this job"
+
 _SHOWN: Final = 20
 """Differences that a refusal lists."""
 
@@ -129,14 +131,15 @@ class Identity:
                 # Whatever is only in the new one belongs to a band or a group that is not there yet.
                 extended = True
             elif wanted is None:
-                lines.append(f"  {name}: {old} → not in this job")
+                lines.append(f"  {name}: {old}{_NOT_MEANT}")
             elif old != wanted:
                 lines.append(f"  {name}: {old} → {wanted}")
         longer, line = _compare_periods(self.listed, new.listed)
         extended |= longer
         lines += [line] if line else []
         if lines:
-            ways = _WAYS_OF_UPDATES if all(".updateTime: " in line for line in lines) else ""
+            updates = (".updateTime: " in line and not line.endswith(_NOT_MEANT) for line in lines)
+            ways = _WAYS_OF_UPDATES if all(updates) else ""
             if len(lines) > _SHOWN:
                 lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN:,} more"]
             raise DriftError(
@@ -177,8 +180,10 @@ class Identity:
             # More times extend a mosaic; which they are is told image by image.
             yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
             for band, nodata in zip(group.bands, layout.nodata, strict=True):
-                told = "none" if nodata is None else repr(nodata)
-                yield f"{here}.bands.{band.id}", f"{band.dtype.name}, nodata {told}"
+                told = f"nodata {'none' if nodata is None else repr(nodata)}"
+                if band.mask_of:
+                    told = f"mask of {', '.join(band.mask_of)}"
+                yield f"{here}.bands.{band.id}", f"{band.dtype.name}, {told}"
 
     def document(self) -> dict[str, Any]:
         """The document, but for what does not make two of them differ: who wrote it and when."""

@@ -22,9 +22,10 @@ __all__ = ["from_document", "to_document"]
 def to_document(listed: ImageList) -> dict[str, Any]:
     """The list as plain values."""
     images = list(listed.images)
-    folders = {image.name.rpartition("/")[0] for image in images}
-    prefix = f"{folders.pop()}/" if len(folders) == 1 else ""
+    folders = {image.name[: image.name.rfind("/") + 1] for image in images}
+    prefix = folders.pop() if len(folders) == 1 else ""
     tails = [image.name.removeprefix(prefix) for image in images]
+    alike = all(image.id.endswith(tail) for image, tail in zip(images, tails, strict=True))
     ids = {image.id.removesuffix(tail) for image, tail in zip(images, tails, strict=True)}
     grids: dict[PixelGrid, int] = {}
     band_lists: dict[tuple[Band, ...], int] = {}
@@ -48,7 +49,7 @@ def to_document(listed: ImageList) -> dict[str, Any]:
         "bandLists": [[_band(band, grids) for band in bands] for bands in band_lists],
         "prefix": prefix,
         # What stands before the same rest in their ids; all of them where that differs.
-        "ids": ids.pop() if len(ids) == 1 else [image.id for image in images],
+        "ids": ids.pop() if alike and len(ids) == 1 else [image.id for image in images],
         "images": rows,
         "slices": slices,
     }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError, MissingExtraError
 from downloader.mosaic.layout import Coverage, GroupLayout
+from downloader.mosaic.location import Place, locate
 from downloader.mosaic.status import read_mosaic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Missing = Literal["raise", "mask", "ignore"]
 
 
 def open_group(
-    path: str | Path,
+    path: Place,
     group: str | None = None,
     *,
     chunks: Chunks = "shard",
@@ -40,7 +40,8 @@ def open_group(
         group: name of the group, such as `10m`; may be left out where there is one.
         chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
-        mask_and_scale: whether a declared nodata value becomes NaN, which makes integers floats.
+        mask_and_scale: whether a declared nodata value becomes NaN, and every pixel that the mosaic's own mask calls
+            masked, which makes integers floats.
         missing: where tiles are not stored, `raise` refuses, `mask` puts NaN (integers become float32, those of
             more than 16 bits float64; without Dask all is read at once), `ignore` shows the fill value.
 
@@ -60,7 +61,7 @@ def open_group(
 
 
 def open_tree(
-    path: str | Path,
+    path: Place,
     *,
     chunks: Chunks = "shard",
     mask_and_scale: bool = False,
@@ -77,11 +78,11 @@ def open_tree(
 
 
 def _open(
-    path: str | Path, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
+    path: Place, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
 ) -> xarray.Dataset:
     xr = _xarray()
     dataset: xarray.Dataset = xr.open_dataset(
-        path,
+        locate(path).readable(),
         engine="zarr",
         group=layout.group.name or None,
         consolidated=True,
@@ -103,7 +104,9 @@ def _open(
             " missing='mask' (NaN in their place) or missing='ignore' (the fill value in their place)"
         )
     if missing == "mask" and (coverage != Coverage.STORED).any():
-        dataset = _masked(dataset, coverage == Coverage.STORED, layout.group.tiling.tile)
+        dataset = _masked(dataset, coverage == Coverage.STORED, layout)
+    if mask_and_scale:
+        dataset = _without_masked(dataset, layout)
     return _in_order(dataset)
 
 
@@ -115,11 +118,24 @@ def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
     return sorted_
 
 
-def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], tile: int) -> xarray.Dataset:
-    """NaN wherever a tile is not stored."""
+def _without_masked(dataset: xarray.Dataset, layout: GroupLayout) -> xarray.Dataset:
+    """NaN wherever a band is masked, if the mosaic has masks; they stay as they are."""
+    arrays = dict(zip((band.id for band in layout.group.bands), layout.arrays, strict=True))
+    masks = {arrays[name]: arrays[mask.id] for mask in layout.group.bands for name in mask.mask_of}
+    return dataset.assign(
+        {name: dataset[name].where(dataset[mask] == 1) for name, mask in masks.items() if name in dataset}
+    )
+
+
+def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], layout: GroupLayout) -> xarray.Dataset:
+    """NaN wherever a tile is not stored; a mask says masked there anyway."""
+    tile = layout.group.tiling.tile
     masked: dict[Hashable, Any] = {}
     masks: dict[Any, Any] = {}
+    own = {array for array, band in zip(layout.arrays, layout.group.bands, strict=True) if band.mask_of}
     for name, variable in dataset.data_vars.items():
+        if name in own:
+            continue
         # Bands with equal chunks share one mask.
         key = variable.chunks
         if key not in masks:
@@ -153,8 +169,8 @@ def _chunks(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what 
     except ImportError:
         return None
     tiling = layout.group.tiling
-    sides = {"y": tiling.shard_side, "x": tiling.shard_side}
-    return {**sides, **dict.fromkeys(layout.leading, tiling.shard_slices)}
+    # Along the leading axis as the arrays are: a size given here would cut times and ids too, and xarray would warn.
+    return {"y": tiling.shard_side, "x": tiling.shard_side}
 
 
 def _xarray() -> Any:  # noqa: ANN401 - the module

@@ -11,7 +11,8 @@ from downloader.errors import Action, FetchProblem
 from downloader.grid import AffineTransform, PixelGrid, Window
 from downloader.image import Band, Image
 from downloader.mosaic import ZarrMosaic
-from downloader.planning import Group, Plan, Request, ServiceModel, Tiling
+from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Tiling
+from downloader.planning.series import arrange
 
 UTM = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 4200000.0), 10980, 10980)
 WINDOW = Window(100, 200, 700, 600)
@@ -35,6 +36,58 @@ def one_group(
     tiling = Tiling(window.width, window.height, slices, tile, shard)
     group = Group(name, lattice, window, members, tiling, (1, 1), axis="time" if slices > 1 else "")
     return Plan(image_of(members, update_time), (group,), ServiceModel())
+
+
+def series(
+    images: Iterable[Image],
+    *,
+    names: Iterable[str] | None = None,
+    bands: tuple[str, ...] = ("B2", "B3"),
+    window: Window = WINDOW,
+    shard: int = 2,
+    period: tuple[int, int] | None = None,
+    properties: tuple[str, ...] = ("CLOUDY",),
+    on_missing_band: str = "fail",
+) -> Plan:
+    """A plan of a time series, a slice for each image."""
+    members = tuple(images)
+    labels = tuple(names or (image.id for image in members))
+    named = tuple((label, (image,)) for label, image in zip(labels, members, strict=True))
+    arranged = arrange(named, bands, on_missing_band=on_missing_band, properties=properties, anchors=[UTM])
+    (lattice,) = arranged.lattices
+    extents = (extent and extent.clip(window) for extent in lattice.extents)
+    group = Group(
+        "",
+        lattice.grid,
+        window,
+        lattice.bands,
+        Tiling(window.width, window.height, len(named), shard=shard),
+        (1, 1),
+        extents=tuple(e and e.offset(-window.column, -window.row) for e in extents),
+        axis="time",
+        absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in arranged.absent),
+    )
+    listed = ImageList(named, period, {"collection": "TEST", "group_by": "image"}, properties)
+    return Plan(members[0], (group,), ServiceModel(), "time", arranged.slices, listed)
+
+
+def day(
+    number: int,
+    *,
+    bands: tuple[str, ...] = ("B2", "B3"),
+    grid: PixelGrid = UTM,
+    update_time: str = "2020-01-01T00:00:00Z",
+    cloudy: object = 0.5,
+) -> Image:
+    """The image of a day of April 2017."""
+    return Image(
+        f"projects/earthengine-public/assets/TEST/{number:02d}",
+        f"TEST/{number:02d}",
+        tuple(Band(band, np.dtype("<u2"), grid) for band in bands),
+        update_time=update_time,
+        start_time=f"2017-04-{number:02d}T19:03:51Z",
+        properties={} if cloudy is None else {"CLOUDY": cloudy},
+    )
 
 
 def image_of(bands: tuple[Band, ...], update_time: str = "2020-01-01T00:00:00Z") -> Image:

@@ -35,7 +35,7 @@ def _crc_function() -> Callable[[object], int]:
     return function
 
 
-def crc32c(data: Buffer) -> int:
+def crc32c(data: Buffer | NDArray[np.generic]) -> int:
     """The CRC-32C of `data`; the C library takes only read-only buffers, so a view must be of one."""
     return _crc_function()(data)
 
@@ -58,8 +58,16 @@ class ChunkCodec:
 
     def encode(self, chunk: NDArray[np.generic]) -> bytes:
         """The bytes of a C-contiguous, little-endian array."""
-        data: bytes = chunk.tobytes() if self.compressor == "none" else self._compressor.encode(chunk)
-        return data + crc32c(data).to_bytes(CRC_BYTES, "little") if self.checksum else data
+        if self.compressor == "none":
+            plain = chunk.view()
+            plain.flags.writeable = False  # what the checksum's library asks for
+            # One copy, in place of one of the pixels and one that adds the checksum.
+            return b"".join((plain.data, self._checksum(plain)))
+        data: bytes = self._compressor.encode(chunk)
+        return data + self._checksum(data)
+
+    def _checksum(self, data: Buffer | NDArray[np.generic]) -> bytes:
+        return crc32c(data).to_bytes(CRC_BYTES, "little") if self.checksum else b""
 
     def decode(
         self, data: Buffer, dtype: np.dtype[np.generic], shape: tuple[int, ...]

@@ -150,7 +150,9 @@ def xee(task: Task) -> Result:
             values = np.asarray(dataset[band].squeeze("time").transpose("y", "x"))
             out[k] = values
         out.flush()
-    return meter.result(stored="raw", path=str(out.filename), note=f"reads as {values.dtype}, cast back to uint16")
+    return meter.result(
+        stored="raw", path=str(out.filename), note=f"reads as {values.dtype}, cast back to uint16"
+    )
 
 
 def edown(task: Task) -> Result:

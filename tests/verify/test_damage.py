@@ -94,9 +94,7 @@ def test_every_damage_of_a_shard_is_found_and_only_its_tiles_are_fetched_again(
     )  # fmt: skip
     wanted: dict[str, set[tuple[int, int]]] = {}
     for number, damage in enumerate(damages):
-        row, column = number % 3 + 1, number
-        if column == 7:
-            column = 0  # the last column's shards are clipped
+        row, column = number // 4 + 1, number % 4
         slots = damage(mosaic / f"B2/c/{row}/{column}")
         wanted[f"B2/c/{row}/{column}"] = {(2 * row + s // 2, 2 * column + s % 2) for s in slots}
     untouched = {k: v for k, v in snapshot(mosaic / "B2").items() if f"B2/{k}" not in wanted}

@@ -239,7 +239,8 @@ def test_no_pixel_of_before_is_taken_for_one_of_after_whatever_happens_in_betwee
             if record["status"] == 200:
                 counts[tuple(record["window"])] = counts.get(tuple(record["window"]), 0) + 1
         twice = sum(count - 1 for count in counts.values())
-        assert twice == len(fetched) if lost else twice <= 2
+        # What the kill cut off may be asked for twice as well.
+        assert (len(fetched) if lost else 0) <= twice <= (len(fetched) if lost else 0) + 2
     assert (pixels_of(path) == new).all()
     assert cli("verify", path).status == 0
 

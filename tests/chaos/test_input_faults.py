@@ -157,6 +157,17 @@ def test_row_55_a_key_file_that_all_can_read_is_warned_about(lab, command, tmp_p
     command("run", lab.job_file, status=0, says=["open.json", "chmod 600"])
 
 
+def test_row_55_a_key_file_inside_the_mosaic_is_refused(lab, command, monkeypatch):
+    file = lab.mosaic / "key.json"
+    lab.mosaic.mkdir()
+    file.write_text("{}")
+    lab.job(auth={"key_file": str(lab.folder / "x" / ".." / "mosaic.zarr" / "key.json")})
+    command("run", lab.job_file, status=2, says=["inside the mosaic", "move it out"])
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    lab.job(auth=None)
+    command("run", lab.job_file, status=2, says=["inside the mosaic", "move it out"])
+
+
 @pytest.mark.parametrize(("fault", "status"), [("not-found-404", 2), ("permission-403", 6)])
 def test_row_57_the_image_is_lost_in_mid_job(lab, command, fault, status):
     """A job of one image ends there, with what came saved; of several, the others go on (a later row)."""

@@ -23,8 +23,11 @@ _SECTIONS: Final[tuple[str, ...]] = ("source", "region", "grid", "mosaic")
 def freeze(job: Job) -> str:
     """The job as its author wrote it, with a first line that says where its relative paths start from.
 
-    That folder is told as seen from the mosaic, so that both may be moved together.
+    That folder is told as seen from the mosaic, so that both may be moved together; nothing is told where the mosaic
+    lies in a bucket, from which no way leads to a folder.
     """
+    if isinstance(job.mosaic_path, str):
+        return job.dump()
     base = os.path.relpath(job.resolve(""), job.mosaic_path)
     return f"# Relative paths start from {base}, seen from the mosaic.\n{job.dump()}"
 
@@ -37,11 +40,11 @@ def meaning(job: Job) -> str:
     return dump(kept)
 
 
-def thaw(mosaic: Path, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
+def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
     """The job of an existing mosaic.
 
     Args:
-        mosaic: its folder.
+        mosaic: its folder, or its URL; relative paths of the job then start from the current folder.
         stated: what `meaning` said when it was made, for one that lost its job file.
         service: whose pixels it holds.
         overrides: `key.path=value` texts, as `--set` takes them.
@@ -49,15 +52,20 @@ def thaw(mosaic: Path, stated: str, service: str, overrides: Sequence[str] = ())
     Raises:
         JobError: there is none, or it cannot be read any more.
     """
-    file = mosaic / ".downloader" / "job.yaml"
+    from downloader.mosaic.location import locate
+    from downloader.mosaic.ownership import JOB
+
+    location = locate(mosaic)
+    file = f"{location.name}/{JOB}"
     try:
-        text = file.read_text(encoding="utf-8")
+        text = (location.read(JOB) or b"").decode()
     except (OSError, UnicodeDecodeError):
         text = ""
-    base, name = Path(), str(file)
+    where = location.name if location.has_lease else str(Path(mosaic).absolute())
+    base, name = Path(), file
     if text.strip():
-        found = _BASE.match(text)
-        base = Path(os.path.normpath(mosaic.absolute() / found["base"])) if found else base
+        found = None if location.has_lease else _BASE.match(text)
+        base = Path(os.path.normpath(Path(where) / found["base"])) if found else base
     elif stated:
         text, name = stated, f"{mosaic}: the job in its attributes"
         if service.startswith("emulator") and not any(o.startswith("service.endpoint=") for o in overrides):
@@ -66,5 +74,5 @@ def thaw(mosaic: Path, stated: str, service: str, overrides: Sequence[str] = ())
         raise JobError(
             f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job file in place of the mosaic"
         )
-    path = json.dumps(str(mosaic.absolute()))
+    path = json.dumps(where)
     return Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])

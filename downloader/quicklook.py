@@ -47,8 +47,11 @@ def preview(
     import zarr
     from PIL import Image
 
+    from downloader.mosaic.location import locate
+
+    mosaic = (location := locate(mosaic)).name
     try:
-        root = zarr.open_group(str(mosaic), mode="r")
+        root = zarr.open_group(location.readable(), mode="r")
     except (FileNotFoundError, ValueError) as error:
         raise JobError(f"{mosaic}: is no Zarr mosaic; run a job that makes one first") from error
     name, node = _group(root, group, bands)

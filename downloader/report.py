@@ -158,6 +158,9 @@ class Report:
 
     def how_to_open(self) -> str:
         """A line of Python that opens the mosaic."""
+        if "://" in self.mosaic:
+            ours = "open_tree" if len(self.groups) > 1 else "open_group"
+            return f"downloader.mosaic.{ours}({self.mosaic!r})"
         opened = "open_datatree" if len(self.groups) > 1 else "open_dataset"
         return f'xarray.{opened}({self.mosaic!r}, engine="zarr", decode_coords="all")'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.mosaic.identity import Identity
     from downloader.mosaic.state import GroupState
+    from downloader.mosaic.store import Store
     from downloader.planning import Plan, Request, ShardKey, TileKey
     from downloader.run import Credentials
     from downloader.seams import Mosaic, Progress
@@ -145,7 +147,7 @@ async def resample(
     return Resampling(tiles, seed, tolerance, tuple(comparing.differences), tuple(tally.notices))
 
 
-@dataclass(slots=True)
+@dataclass
 class Comparing:
     """A `Mosaic` that keeps nothing: what is placed is held against what is stored."""
 
@@ -155,6 +157,12 @@ class Comparing:
     drawn: Mapping[ShardKey, int]
     tolerance: float
     differences: list[Difference] = field(default_factory=list)
+
+    @cached_property
+    def _store(self) -> Store:
+        from downloader.mosaic.location import locate
+
+        return locate(self.job.mosaic_path).store()
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
         """All bands of the tiles drawn."""
@@ -173,10 +181,8 @@ class Comparing:
         """Nothing is kept."""
 
     def _compare(self, request: Request, pixels: NDArray[np.void]) -> list[Difference]:
-        from downloader.mosaic.store import DiskStore
         from downloader.mosaic.tiles import read_tile
 
-        store = DiskStore(self.job.mosaic_path)
         layout = next(one for one in self.identity.layouts if one.group.name == request.shard.group)
         index = {band.id: number for number, band in enumerate(layout.group.bands)}
         side = layout.group.tiling.tile
@@ -184,7 +190,7 @@ class Comparing:
         for tile, band, (row, column) in self._parts(request):
             came = pixels[band][row * side : (row + 1) * side, column * side : (column + 1) * side]
             try:
-                stored = read_tile(store, layout, index[band], tile)
+                stored = read_tile(self._store, layout, index[band], tile)
             except (OSError, ValueError) as error:
                 found.append(Difference(tile, band, came.size, came.size, reason=f"stored pixels: {error}"))
                 continue

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import sys
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -102,11 +100,9 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
 
 async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
     """The plan of a job by metadata alone; no pixel is fetched."""
-    from downloader.mosaic.opening import existing
-
-    there = existing(job.mosaic_path)
     async with connect(job, credentials) as connection:
         with stop.cancels():
+            there = await _there(job)
             gathered = await gather(job, connection.catalogue, there)
         return gathered.plan(job, there.sides if there else None)
 
@@ -139,26 +135,30 @@ async def run(
     Raises:
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
-    from downloader.mosaic.opening import existing, open_for_writing
+    from downloader.mosaic.opening import open_for_writing
 
     async with connect(job, credentials) as connection:
         tally = Tally()
         watchers = Fanout(tally, progress)
         with stop.cancels():
-            there = None if overwrite else existing(job.mosaic_path)
+            there = None if overwrite else await _there(job)
             plan, notices = await prepare(job, connection, there, accept)
         memory = pixel_memory(job, plan)
         on_update = "keep" if "updates" in accept else job.source.on_update
-        async with open_for_writing(
-            job.mosaic_path,
-            plan,
-            mosaic_settings(job, plan),
-            service=connection.client.service_identity,
-            job_text=freeze(job),
-            job=meaning(job),
-            overwrite=overwrite,
-            on_update=on_update,
-        ) as mosaic:
+        async with AsyncExitStack() as stack:
+            with stop.cancels():
+                mosaic = await stack.enter_async_context(
+                    open_for_writing(
+                        job.mosaic_path,
+                        plan,
+                        mosaic_settings(job, plan),
+                        service=connection.client.service_identity,
+                        job_text=freeze(job),
+                        job=meaning(job),
+                        overwrite=overwrite,
+                        on_update=on_update,
+                    )
+                )
             chosen = None if only is None else Selection(mosaic, only)
             with watchers:
                 if credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator":
@@ -177,6 +177,13 @@ async def run(
         error.report = report
         raise error
     return report
+
+
+async def _there(job: Job) -> Existing | None:
+    """What the mosaic has settled; a bucket may take its time to answer."""
+    from downloader.mosaic.opening import existing
+
+    return await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
 
 
 async def _work(
@@ -403,20 +410,8 @@ def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> An
     if auth.kind == "chain" and key_file is not None:
         return AuthSettings("key_file", key_file)
     if auth.kind == "key_file" and auth.key_file is not None:
-        _keep_out(job, job.resolve(auth.key_file))
         return AuthSettings("key_file", str(job.resolve(auth.key_file)))
-    if auth.kind == "chain" and (named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")):
-        _keep_out(job, Path(named))
     return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
-
-
-def _keep_out(job: Job, key: Path) -> None:
-    """Raise JobError where a key file lies inside the mosaic: it would be given away with it."""
-    place = job.mosaic_path
-    if isinstance(place, Path) and key.absolute().resolve().is_relative_to(place.resolve()):
-        raise JobError(
-            f"{key}: this key file lies inside the mosaic {place}, and whoever gets the one gets the other; move it out"
-        )
 
 
 def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings

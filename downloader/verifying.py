@@ -65,7 +65,8 @@ class Checkup:
 class Request:
     """What to do with which mosaic."""
 
-    path: Path
+    path: Path | str
+    """A folder, or the URL of one in a bucket."""
     repair: bool = False
     resample: int = 0
     """Tiles to fetch again and compare."""
@@ -158,9 +159,9 @@ async def _fetch(
 async def _compare(
     request: Request, progress: Progress, stop: Stop, credentials: Credentials | None
 ) -> Resampling:
+    from downloader.mosaic.location import locate
     from downloader.mosaic.ownership import read_identity
     from downloader.mosaic.scan import scan
-    from downloader.mosaic.store import DiskStore
     from downloader.resample import resample
 
     identity = read_identity(request.path)
@@ -169,7 +170,7 @@ async def _compare(
     job, why = _known_job(request)
     if job is None:
         raise JobError(why)
-    found = await anyio.to_thread.run_sync(lambda: scan(DiskStore(request.path), identity.layouts))
+    found = await anyio.to_thread.run_sync(lambda: scan(locate(request.path).store(), identity.layouts))
     seed = random.SystemRandom().randrange(2**32) if request.seed is None else request.seed
     return await resample(
         job,

@@ -14,6 +14,7 @@ from downloader.job.document import Document, dump, expand, override, parse, pla
 from downloader.job.grid import Grid
 from downloader.job.messages import explain
 from downloader.job.mosaic import Mosaic
+from downloader.job.place import parse_place
 from downloader.job.region import Region
 from downloader.job.section import Section
 from downloader.job.settings import Auth, Limits, RequestSettings, Service
@@ -113,9 +114,10 @@ class Job(Section):
             raise JobError(f"{path}: {error}; write the folder's whole path") from None
 
     @property
-    def mosaic_path(self) -> Path:
-        """The mosaic's folder."""
-        return self.resolve(self.mosaic.path)
+    def mosaic_path(self) -> Path | str:
+        """The mosaic's folder; as text where it lies in a bucket."""
+        url = parse_place(self.mosaic.path)
+        return self.resolve(self.mosaic.path) if url is None else str(url)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._meaning() == other._meaning()

@@ -101,7 +101,9 @@ def _shown(path: tuple[str | int, ...], value: Any) -> str:
     """The wrong value, unless it may be a secret or is too much to repeat."""
     if path[:1] == ("auth",) or value is None or isinstance(value, (dict, list)):
         return ""
-    text = re.sub(r"//[^/@\s]*@", "//…@", repr(value)) if not isinstance(value, bool) else str(value).lower()
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    # What a URL may carry beside its address: credentials before it, a signature behind it.
+    text = re.sub(r"(://[^?\s]*\?)[^'\"\s]+", r"\1…", re.sub(r"//[^/@\s]*@", "//…@", text))
     return f" {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}:"
 
 

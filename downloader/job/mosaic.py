@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from downloader.job.place import parse_place
 from downloader.job.section import Section
 from downloader.job.units import Duration
 
@@ -33,7 +34,7 @@ class Mosaic(Section):
     """Where the pixels go, and how they are stored."""
 
     path: Annotated[str, Field(min_length=1)]
-    """Folder of the Zarr mosaic; relative to the job file."""
+    """Folder of the Zarr mosaic, relative to the job file; or `s3://`, `gs://`, `az://` with bucket and path."""
     profile: Literal["sharded", "plain"] = "sharded"
     """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
@@ -46,7 +47,6 @@ class Mosaic(Section):
 
     @field_validator("path")
     @classmethod
-    def _local(cls, path: str) -> str:
-        if "://" in path:
-            raise ValueError("object stores are not supported yet; give a folder on a local disk")
+    def _place(cls, path: str) -> str:
+        parse_place(path)
         return path

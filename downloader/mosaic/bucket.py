@@ -181,6 +181,9 @@ class BucketStore:
         """See `Store`."""
         self.delete([key for key, _ in self.list(prefix)])
 
+    def delete_empty(self, folder: str) -> None:
+        """See `Store`. Buckets have no folders."""
+
     def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
         """See `Store`."""
         if len(actions) < 2:

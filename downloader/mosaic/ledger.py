@@ -1,16 +1,20 @@
 """The ledger: one line for each shard committed, written after its pixels are durable.
 
-Each run appends to a file of its own in `.downloader/ledger`; the first line names the format. A line tells of one
-shard which tiles of which bands are stored, how long their objects are, what failed and why. What it says of a band
-replaces what earlier lines said (`plain`: what it says of a tile does). The shards are the truth for pixels, so a line that is torn, lost or wrong costs a look
-at a shard's own index, nothing more.
+Each run appends to a file of its own in `.downloader/ledger` (in a bucket: a folder of numbered objects); the first line
+names the format. A line tells of one shard which tiles of which bands are stored, how long their objects are, what failed
+and why. What it says of a band replaces what earlier lines said (`plain`: what it says of a tile does). The shards are the
+truth for pixels, so a line that is torn, lost or wrong costs a look at a shard's own index, nothing more.
+
+In a bucket the first line also says how long the files of earlier holders of the lease were when this one took it: what
+one of them adds later, because it was paused and woke, does not count.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,6 +33,7 @@ __all__ = [
     "LedgerWriter",
     "Piece",
     "failures_by_name",
+    "last_epoch",
 ]
 
 FORMAT: Final = 1
@@ -36,6 +41,8 @@ FORMAT: Final = 1
 
 LEDGER: Final = ".downloader/ledger"
 """The folder of the files."""
+
+_EPOCH: Final = re.compile(r"e(\d+)-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +133,37 @@ class Entry:
 class LedgerWriter:
     """Appends to this run's own file; safe to use from one thread at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, epoch: int | None = None) -> None:
+        """A new file, not written yet.
+
+        Args:
+            store: the mosaic's objects.
+            epoch: of the lease; None under a lock, where nobody writes who lost it.
+        """
         self._store = store
-        now = datetime.now(UTC)
-        # Names sort by time, so that reading them in order lets later runs have the last word.
-        self.key = f"{LEDGER}/{now:%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.jsonl"
+        self._fences = epoch is not None
+        runs = _runs(store)
+        self._before = {name: sum(size for _, size in pieces) for name, pieces in runs.items()}
+        epoch = max(map(_epoch, runs), default=0) if epoch is None else epoch
+        # Names sort by epoch and then by time, so that reading them in order lets later runs have the last word.
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.jsonl"
+        self.key = f"{LEDGER}/{f'e{epoch:06d}-' if epoch else ''}{name}"
         self._begun = False
+
+    def begin(self) -> None:
+        """Write the header at once: from now on, what holders of earlier epochs add does not count. Raises OSError."""
+        self.append()
 
     def append(self, *entries: Entry) -> None:
         """Write lines and make them durable. Raises OSError."""
         lines = b"".join(entry.to_line() for entry in entries)
         if not self._begun:
-            header = {"ledger": FORMAT, "started": datetime.now(UTC).isoformat(timespec="milliseconds")}
+            header: dict[str, Any] = {
+                "ledger": FORMAT,
+                "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+            if self._fences:
+                header["before"] = self._before
             lines = json.dumps(header).encode() + b"\n" + lines
         self._store.append(self.key, lines)
         self._begun = True
@@ -152,29 +178,55 @@ class LedgerReader:
     """Lines that were no line of a ledger; their shards are looked at instead."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every line of every file, oldest run first.
+        """Every line of every file, oldest run first; but for what was added after another run had taken over.
 
         Raises:
             RefusedError: a file was written by a newer version.
         """
-        for key in sorted(key for key, _ in self.store.list(LEDGER)):
-            data = bytes(self.store.get(key))
-            # A run that was killed may leave a last line without its end; it was never relied on.
-            whole, _, torn = data.rpartition(b"\n")
-            self.garbage += bool(torn)
-            for line in whole.split(b"\n"):
-                if not line:
+        runs = _runs(self.store)
+        limits = self._limits(runs)
+        for run in sorted(runs):
+            left = limits.get(run)
+            for key, _ in runs[run]:
+                data = bytes(self.store.get(key))
+                if left is not None:
+                    data = data[:left]
+                    left -= len(data)
+                yield from self._entries(key, data)
+
+    def _limits(self, runs: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
+        """File → bytes of it that count; files that count whole are left out."""
+        limits: dict[str, int] = {}
+        for run, pieces in runs.items():
+            epoch = _epoch(run)
+            if not epoch:
+                continue
+            try:
+                before = json.loads(bytes(self.store.get(pieces[0][0])).partition(b"\n")[0])["before"]
+                found = {name: int(before.get(name, 0)) for name in runs if _epoch(name) < epoch}
+            except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            for name, nbytes in found.items():
+                limits[name] = min(nbytes, limits.get(name, nbytes))
+        return limits
+
+    def _entries(self, key: str, data: bytes) -> Iterator[Entry]:
+        # A run that was killed may leave a last line without its end; it was never relied on.
+        whole, _, torn = data.rpartition(b"\n")
+        self.garbage += bool(torn)
+        for line in whole.split(b"\n"):
+            if not line:
+                continue
+            try:
+                document = json.loads(line)
+                if "ledger" in document:
+                    self._check(key, document["ledger"])
                     continue
-                try:
-                    document = json.loads(line)
-                    if "ledger" in document:
-                        self._check(key, document["ledger"])
-                        continue
-                    entry = Entry.from_document(document)
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    self.garbage += 1
-                    continue
-                yield entry
+                entry = Entry.from_document(document)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self.garbage += 1
+                continue
+            yield entry
 
     def _check(self, key: str, version: object) -> None:
         if not isinstance(version, int) or version > FORMAT:
@@ -182,3 +234,21 @@ class LedgerReader:
                 f"{self.store.name}: {key} is of ledger version {version}, this version reads up to {FORMAT};"
                 " use the newer downloader that wrote it"
             )
+
+
+def last_epoch(store: Store) -> int:
+    """The highest epoch in the names of the ledger's files; 0 where none has one."""
+    return max(map(_epoch, _runs(store)), default=0)
+
+
+def _runs(store: Store) -> dict[str, list[tuple[str, int]]]:
+    """Name of a file → (key, bytes) of its objects in order; on a disk each has one."""
+    runs: dict[str, list[tuple[str, int]]] = {}
+    for key, size in sorted(store.list(LEDGER)):
+        runs.setdefault(key[len(LEDGER) + 1 :].partition("/")[0], []).append((key, size))
+    return runs
+
+
+def _epoch(run: str) -> int:
+    found = _EPOCH.match(run)
+    return int(found.group(1)) if found else 0

@@ -21,12 +21,26 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 class Lock(Protocol):
     """The right to write one mosaic."""
 
+    @property
+    def epoch(self) -> int | None:
+        """Number of this holder; None where a holder cannot lose it without its process ending."""
+        ...
+
+    @property
+    def took_over(self) -> bool:
+        """Whether the last holder did not give it back, and may still be about."""
+        ...
+
     def acquire(self) -> None:
         """Take it. Raises LockedError naming who has it, RefusedError where it cannot be had at all."""
         ...
 
     def check(self) -> None:
         """Called before every commit. Raises LockedError when the lock was lost."""
+        ...
+
+    def confirm(self) -> None:
+        """`check`, however sure it is by itself: somebody else seems to write."""
         ...
 
     def release(self) -> None:
@@ -36,6 +50,9 @@ class Lock(Protocol):
 
 class FileLock:
     """A lock that the kernel releases with its process, however that ends."""
+
+    epoch = None
+    took_over = False
 
     def __init__(self, path: Path, mosaic: str) -> None:
         self._path = path
@@ -83,6 +100,10 @@ class FileLock:
             raise LockedError(
                 f"{self._mosaic}: its lock file was moved or deleted while this run was writing; run again"
             )
+
+    def confirm(self) -> None:
+        """See `Lock`."""
+        self.check()
 
     def release(self) -> None:
         """See `Lock`. The file stays: deleting it would let two processes lock two files of one name."""

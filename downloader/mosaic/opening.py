@@ -8,23 +8,23 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 
 from downloader.mosaic.coordinates import CoordinateWriter, write_axis
 from downloader.mosaic.coverage import write_coverage
-from downloader.mosaic.faults import NOT_WRITABLE, refused, trying
+from downloader.mosaic.faults import NOT_WRITABLE, trying
 from downloader.mosaic.hierarchy import OWN, ROOT, ensure_hierarchy
 from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.ledger import LedgerWriter
-from downloader.mosaic.lock import FileLock
+from downloader.mosaic.location import Location, Place, locate
+from downloader.mosaic.lock import Lock
 from downloader.mosaic.ownership import JOB, delete_mosaic, read_identity, read_marker, refuse_strangers
 from downloader.mosaic.scan import scan
 from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.store import DiskStore
-from downloader.mosaic.updates import OnUpdate, forget_pixels, settle
+from downloader.mosaic.store import Store
+from downloader.mosaic.updates import OnUpdate, Settled, forget_pixels, settle
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
 
@@ -36,7 +36,7 @@ _AT_ONCE = 16
 
 @asynccontextmanager
 async def open_for_writing(
-    path: str | Path,
+    path: Place,
     plan: Plan,
     settings: MosaicSettings | None = None,
     *,
@@ -49,7 +49,7 @@ async def open_for_writing(
     """A mosaic for `plan` at `path`: created, continued or extended.
 
     Args:
-        path: a folder; created with the folders above it.
+        path: a folder, created with the folders above it; or a folder in a bucket, by its URL.
         plan: what belongs into it.
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
@@ -67,8 +67,9 @@ async def open_for_writing(
         JobError: a nodata value that the band's type does not have.
         StoppedError: the disk is full.
     """
+    abandoned = threading.Event()
     opening = _Opening(
-        Path(path),
+        locate(path),
         plan,
         settings or MosaicSettings(),
         service,
@@ -76,9 +77,9 @@ async def open_for_writing(
         job,
         overwrite,
         on_update,
+        abandoned,
     )
     handed: list[ZarrMosaic] = []
-    abandoned = threading.Event()
 
     def opened() -> None:
         handed.append(opening.open())
@@ -86,7 +87,8 @@ async def open_for_writing(
             handed[0].close()
 
     try:
-        await anyio.to_thread.run_sync(opened)
+        # A lease may have to be waited for: who is told to stop leaves that to the thread, which is told as well.
+        await anyio.to_thread.run_sync(opened, abandon_on_cancel=True)
         yield handed[0]
     finally:
         # A task cancelled while the thread is still opening leaves it to the thread to release the lock.
@@ -96,7 +98,7 @@ async def open_for_writing(
                 await anyio.to_thread.run_sync(handed[0].close)
 
 
-def existing(path: str | Path) -> Existing | None:
+def existing(path: Place) -> Existing | None:
     """What the mosaic at `path` has settled, for the planner; None where there is none.
 
     Raises:
@@ -106,7 +108,7 @@ def existing(path: str | Path) -> Existing | None:
     return None if identity is None else identity.existing
 
 
-def existing_sides(path: str | Path) -> dict[str, int] | None:
+def existing_sides(path: Place) -> dict[str, int] | None:
     """Tiles along a shard's side by group of the mosaic at `path`; None where there is none. Raises as `existing`."""
     there = existing(path)
     return None if there is None else dict(there.sides)
@@ -116,7 +118,7 @@ def existing_sides(path: str | Path) -> dict[str, int] | None:
 class _Opening:
     """What `open_for_writing` was asked for; its methods run in a worker thread."""
 
-    path: Path
+    location: Location
     plan: Plan
     settings: MosaicSettings
     service: str
@@ -124,44 +126,50 @@ class _Opening:
     job: str
     overwrite: bool
     on_update: OnUpdate
+    abandoned: threading.Event
 
     def open(self) -> ZarrMosaic:
-        path = self.path.absolute()
+        location = self.location
         for layout in Identity.of(self.plan, self.settings, self.service).layouts:
             _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
         try:
-            refuse_strangers(path)
-            (path / OWN).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refused(str(path), error) from error
-        lock = FileLock(path / OWN / "lock", str(path))
-        try:
+            refuse_strangers(location)
+            location.prepare()
+            store = location.store(durable=self.settings.durability == "full")
+            lock = location.lock(store, self.abandoned)
             lock.acquire()
         except OSError as error:
-            raise refused(str(path), error) from error
+            raise location.problem(error) from error
         try:
-            return self._open_locked(path, lock)
+            return self._open_locked(store, lock)
         except OSError as error:
             lock.release()
-            if error.errno in NOT_WRITABLE:
-                raise refused(str(path), error) from error
+            if error.errno in NOT_WRITABLE or location.has_lease:
+                raise location.problem(error) from error
             raise
         except BaseException:
             lock.release()
             raise
 
-    def _open_locked(self, path: Path, lock: FileLock) -> ZarrMosaic:
-        store = DiskStore(path, durable=self.settings.durability == "full")
+    def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, Settled, bool]:
+        """What was there, what it becomes, and whether it was deleted for that."""
+        path = self.location.name
         known = read_identity(path)
+        overwritten = known is not None and self.overwrite
         if known is not None and self.overwrite:
-            delete_mosaic(path, store, known)
+            delete_mosaic(store, known, lock.check)
             known = None
-        settled = settle(
-            known,
-            Identity.of(self.plan, self.settings, self.service, known, self.job),
-            str(path),
-            self.on_update,
-        )
+        new = Identity.of(self.plan, self.settings, self.service, known, self.job)
+        settled = settle(known, new, path, self.on_update)
+        if overwritten and self.location.has_lease:
+            # A run that lost its lease and wakes may still put an object of the mosaic that was here: what the new
+            # ledger does not name is not believed.
+            settled = replace(settled, identity=replace(settled.identity, refetching=True))
+        return known, settled, overwritten
+
+    def _open_locked(self, store: Store, lock: Lock) -> ZarrMosaic:
+        path = self.location.name
+        known, settled, overwritten = self._settled(store, lock)
         identity = settled.identity
         store.sweep()
         marker = read_marker(path)
@@ -176,7 +184,7 @@ class _Opening:
             if known is not None and settled.starts_refetching:
                 forget_pixels(store, known, settled.slices)
             changed = []
-            if settled.is_extended or not _has_content(path / JOB):
+            if settled.is_extended or not self.location.read(JOB):
                 changed.append((JOB, self.job_text.encode()))
             if marker is None or marker.document() != identity.document():
                 changed.append((MARKER, identity.to_bytes()))
@@ -190,17 +198,12 @@ class _Opening:
 
         coordinates = CoordinateWriter(store, identity.layouts)
         trying(store, "the mosaic's metadata", 1 << 20, create)
-        ledger = LedgerWriter(store)
+        ledger = LedgerWriter(store, lock.epoch)
+        if lock.took_over or (lock.epoch is not None and (overwritten or settled.starts_refetching)):
+            ledger.begin()
         found = scan(store, identity.layouts, ledger, adopt=not identity.refetching)
         if found.lost:
             # Until the run's end `coverage` would call stored what was found missing.
             for layout in identity.layouts:
                 write_coverage(store, layout, found.states[layout.group.name])
         return ZarrMosaic(store, identity, found, ledger, lock, coordinates, (*notices, *found.notices()))
-
-
-def _has_content(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False

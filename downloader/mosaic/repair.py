@@ -10,20 +10,19 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from downloader.errors import RefusedError
 from downloader.mosaic.coverage import write_coverage
-from downloader.mosaic.faults import refused, trying
-from downloader.mosaic.hierarchy import OWN
+from downloader.mosaic.faults import trying
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
-from downloader.mosaic.lock import FileLock
+from downloader.mosaic.location import Location, Place, locate
+from downloader.mosaic.lock import Lock
 from downloader.mosaic.metadata import restore_metadata
 from downloader.mosaic.ownership import JOB, read_identity
 from downloader.mosaic.scan import scan
 from downloader.mosaic.shard import merge
-from downloader.mosaic.store import DiskStore, Store
+from downloader.mosaic.store import Store
 from downloader.mosaic.verification import Damage, Verification
 from downloader.mosaic.verify import Examination, Watch, examine
 from downloader.planning import ShardKey
@@ -41,7 +40,7 @@ class Honest:
     """Shard → band index → bits of the tiles that were damaged, and are missing now."""
 
 
-def make_honest(path: str | Path, job_text: str = "", *, watch: Watch | None = None) -> Honest:
+def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) -> Honest:
     """Verify the mosaic at `path` under its lock, drop what is damaged, write anew what is lost beside pixels.
 
     Args:
@@ -53,31 +52,32 @@ def make_honest(path: str | Path, job_text: str = "", *, watch: Watch | None = N
         RefusedError: there is no mosaic of ours, it cannot be written, or another run writes it (LockedError).
         StoppedError: the disk is full or does not work.
     """
+    location = locate(path)
     if read_identity(path) is None:
-        raise RefusedError(f"{path}: is no mosaic of this downloader")
-    store = DiskStore(path)
-    with _locked(Path(path)) as lock:
+        raise RefusedError(f"{location.name}: is no mosaic of this downloader")
+    store = location.store()
+    with _locked(location, store) as lock:
         store.sweep()
         examination = examine(path, watch=watch, exclusive=True)
         lock.check()
-        return trying(store, "the repair", 1 << 20, lambda: _repaired(store, examination, job_text))
+        return trying(store, "the repair", 1 << 20, lambda: _repaired(store, lock, examination, job_text))
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[FileLock]:
-    lock = FileLock(path / OWN / "lock", str(path))
+def _locked(location: Location, store: Store) -> Iterator[Lock]:
+    lock = location.lock(store)
     try:
-        (path / OWN).mkdir(exist_ok=True)
+        location.prepare()
         lock.acquire()
     except OSError as error:
-        raise refused(str(path), error) from error
+        raise location.problem(error) from error
     try:
         yield lock
     finally:
         lock.release()
 
 
-def _repaired(store: Store, examination: Examination, job_text: str) -> Honest:
+def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str) -> Honest:
     identity, found = examination.identity, examination.verification
     layouts = {layout.group.name: layout for layout in identity.layouts}
     if found.damaged or found.coverage or found.lost:
@@ -100,7 +100,7 @@ def _repaired(store: Store, examination: Examination, job_text: str) -> Honest:
             piece = _drop(store, layouts[shard.group], shard, band, tiles)
             lines.setdefault(shard, {})[layouts[shard.group].group.bands[band].id] = piece
     _delete_unknowable(store, found.damaged)
-    ledger = LedgerWriter(store)
+    ledger = LedgerWriter(store, lock.epoch)
     if lines:
         ledger.append(*(_line(examination, layouts[shard.group], shard, of) for shard, of in lines.items()))
     if found.unledgered or lines:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from downloader.errors import RefusedError
 from downloader.mosaic.identity import Identity
+from downloader.mosaic.location import Place, locate
 from downloader.mosaic.ownership import read_identity
 from downloader.mosaic.scan import scan
 from downloader.mosaic.state import Counts
-from downloader.mosaic.store import DiskStore
 from downloader.planning import TileKey
 
 __all__ = ["Status", "read_mosaic", "status"]
@@ -79,16 +78,17 @@ class Status:
         }
 
 
-def status(path: str | Path) -> Status:
+def status(path: Place) -> Status:
     """The state of the mosaic at `path`, also while another process writes it.
 
     Raises:
         RefusedError: there is no mosaic of this downloader, or a newer version made it.
     """
+    location = locate(path)
     identity = read_mosaic(path)
-    found = scan(DiskStore(path), identity.layouts)
+    found = scan(location.store(), identity.layouts)
     return Status(
-        path=str(path),
+        path=location.name,
         service=identity.service,
         source=identity.source,
         groups={name: state.counts() for name, state in found.states.items()},
@@ -102,9 +102,9 @@ def status(path: str | Path) -> Status:
     )
 
 
-def read_mosaic(path: str | Path) -> Identity:
+def read_mosaic(path: Place) -> Identity:
     """What the mosaic at `path` is. Raises RefusedError where there is none."""
     identity = read_identity(path)
     if identity is None:
-        raise RefusedError(f"{path}: is no mosaic of this downloader")
+        raise RefusedError(f"{locate(path).name}: is no mosaic of this downloader")
     return identity

@@ -63,6 +63,10 @@ class Store(Protocol):
         """Remove all objects below `prefix`."""
         ...
 
+    def delete_empty(self, folder: str) -> None:
+        """Remove a folder in which nothing is left."""
+        ...
+
     def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
         """Do all of these, together where waiting is most of each. Raises what one of them raises."""
         ...
@@ -151,6 +155,11 @@ class DiskStore(BucketStore):
             os.close(descriptor)
         if fresh and self._durable:
             self._flush_folders({path.parent})
+
+    def delete_empty(self, folder: str) -> None:
+        """See `Store`."""
+        with contextlib.suppress(OSError):
+            (self.path / folder).rmdir()
 
     def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
         """See `Store`. One disk."""

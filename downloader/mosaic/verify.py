@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -19,17 +18,16 @@ import numpy as np
 from downloader.errors import RefusedError
 from downloader.mosaic.codec import crc32c
 from downloader.mosaic.coverage import coverage_chunks
-from downloader.mosaic.hierarchy import OWN
 from downloader.mosaic.identity import Identity
 from downloader.mosaic.layout import Coverage, GroupLayout
 from downloader.mosaic.ledger import LEDGER
-from downloader.mosaic.lock import seems_held
+from downloader.mosaic.location import Place, locate
 from downloader.mosaic.metadata import lost_metadata
 from downloader.mosaic.ownership import read_identity, read_marker
 from downloader.mosaic.scan import Claims, read_claims
 from downloader.mosaic.shard import DamagedShardError, ShardIndex, index_bytes
 from downloader.mosaic.state import GroupState, bits
-from downloader.mosaic.store import DiskStore, Store
+from downloader.mosaic.store import Store
 from downloader.mosaic.verification import Damage, Lost, Verification
 from downloader.planning import ShardKey
 
@@ -54,7 +52,7 @@ class Examination:
     """By group: what is whole, by the objects themselves; failures by the ledger."""
 
 
-def verify(path: str | Path, *, watch: Watch | None = None) -> Verification:
+def verify(path: Place, *, watch: Watch | None = None) -> Verification:
     """What is damaged, lost, missing or told wrongly in the mosaic at `path`.
 
     Raises:
@@ -63,18 +61,19 @@ def verify(path: str | Path, *, watch: Watch | None = None) -> Verification:
     return examine(path, watch=watch).verification
 
 
-def examine(path: str | Path, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
+def examine(path: Place, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
     """`verify`, with what a repair needs; `exclusive` where the caller holds the lock.
 
     Raises:
         RefusedError: as `verify` does.
         OSError: the store cannot be listed.
     """
+    location = locate(path)
     identity = read_identity(path)
     if identity is None:
-        raise RefusedError(f"{path}: is no mosaic of this downloader")
-    store = DiskStore(path)
-    before = None if not exclusive and seems_held(Path(path) / OWN / "lock") else _ledger_files(store)
+        raise RefusedError(f"{location.name}: is no mosaic of this downloader")
+    store = location.store()
+    before = None if not exclusive and location.seems_held() else _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)
     reading = _Reading(store, adopt=not identity.refetching)
     for claim in claims.values():
@@ -93,7 +92,7 @@ def examine(path: str | Path, *, watch: Watch | None = None, exclusive: bool = F
         # Coordinates and coverage are what a run writes late.
         lost = tuple(one for one in lost if "/c/" not in one.key)
     verification = Verification(
-        path=str(path),
+        path=location.name,
         service=identity.service,
         groups={name: state.counts() for name, state in reading.states.items()},
         damaged=damaged,

@@ -301,7 +301,10 @@ MISTAKES = [
     (BASE + "grid: {native: false}", "job.yaml, line 3: grid.native: false: false needs a resolution, a transform or like; give one, or leave this out"),
     (BASE + "grid: {align: img}", "job.yaml, line 3: grid.align: 'img': write 'region' or 'image'"),
     # mosaic
-    ("source: {asset: X}\nmosaic: {path: s3://bucket/a}", "job.yaml, line 2: mosaic.path: 's3://bucket/a': object stores are not supported yet; give a folder on a local disk"),
+    ("source: {asset: X}\nmosaic: {path: ftp://host/a}", "job.yaml, line 2: mosaic.path: 'ftp://host/a': write a folder's path, s3://BUCKET/PATH (Amazon S3 and what speaks its protocol), gs://BUCKET/PATH (Google Cloud Storage), az://CONTAINER/PATH (Azure Blob Storage), memory://NAME (the library only: gone with the process)"),
+    ("source: {asset: X}\nmosaic: {path: 's3://key:secret@bucket/a'}", "job.yaml, line 2: mosaic.path: 's3://…@bucket/a': credentials do not belong into a path, where everybody reads them; leave them out here and set the variables that the cloud's own tools read, such as AWS_ACCESS_KEY_ID"),
+    ("source: {asset: X}\nmosaic: {path: 'az://box/a?sig=secret'}", "job.yaml, line 2: mosaic.path: 'az://box/a?…': a URL's query or fragment means nothing here; write az://CONTAINER/PATH (Azure Blob Storage)"),
+    ("source: {asset: X}\nmosaic: {path: s3://bucket}", "job.yaml, line 2: mosaic.path: 's3://bucket': names a whole bucket; name a folder in it: s3://bucket/mosaic.zarr"),
     ("source: {asset: X}\nmosaic: {path: o, nodata: {B2: x}}", "job.yaml, line 2: mosaic.nodata: write a number, or a number for each band, such as {B2: 0, B3: 0}"),
     ("source: {asset: X}\nmosaic: {path: o, nodata: true}", "job.yaml, line 2: mosaic.nodata: true: true and false mean nothing here"),
     ("source: {asset: X}\nmosaic: {path: o, checkpoint: 0s}", "job.yaml, line 2: mosaic.checkpoint: '0s': must be greater than 0"),

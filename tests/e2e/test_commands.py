@@ -18,6 +18,7 @@ from tests.harness import (
     ROOT,
     band_arrays,
     cli,
+    command,
     compare,
     end,
     environment,
@@ -84,7 +85,7 @@ def test_a_command_that_does_not_exist():
 
 
 def test_plan_says_what_it_will_cost(emulator, job_file, mosaic):
-    ended = cli("plan", job_file)
+    ended = command("plan", job_file)
     assert ended.status == 0, ended
     assert "9 tiles in 9 requests: 3.4 MB on the wire" in ended.out
     assert "B2, B3, B4, B8" in ended.out
@@ -94,7 +95,7 @@ def test_plan_says_what_it_will_cost(emulator, job_file, mosaic):
 
 
 def test_plan_as_json(emulator, job_file):
-    document = cli("plan", job_file, "--json").document
+    document = command("plan", job_file, "--json").document
     estimate = document["estimate"]
     assert (estimate["tiles"], estimate["requests"], estimate["groups"]) == (9, 9, 1)
     assert estimate["disk_bytes"] == 700 * 600 * 4 * 2
@@ -102,14 +103,14 @@ def test_plan_as_json(emulator, job_file):
     assert [band["id"] for band in group["bands"]] == list(BANDS)
     assert group["window"] == {"column": 0, "row": 0, "width": 700, "height": 600}
     assert group["grid"]["affineTransform"]["translateX"] == 499980
-    cli("run", job_file)
+    command("run", job_file)
     assert len(getpixels(emulator)) == estimate["requests"]
 
 
 def test_plan_of_a_coarser_grid_names_the_pyramid_level(emulator, tmp_path, mosaic):
     """Fault row 60: which level and policy each band is read from."""
     values = job(emulator, mosaic, region=SMALL, grid={"resolution": 40})
-    ended = cli("plan", write_job(tmp_path, values))
+    ended = command("plan", write_job(tmp_path, values))
     assert ended.status == 0, ended
     assert "pyramid level 2 of 40 m (MEAN)" in ended.out
 
@@ -160,7 +161,7 @@ def test_inspect_prints_the_service_s_document(emulator, service):
     "asset", ["EMULATOR/SINUSOIDAL_WKT", "COPERNICUS/S2", "EMULATOR", "EMULATOR/BANDS_700"]
 )
 def test_inspect_of_other_kinds(service, asset):
-    ended = cli("inspect", asset, *service)
+    ended = command("inspect", asset, *service)
     assert ended.status == 0, ended
     assert asset in ended.out
 
@@ -179,9 +180,9 @@ def test_inspect_by_environment_variables(emulator):
 
 def test_preview_of_a_mosaic_with_holes(emulator, tmp_path, job_file, mosaic):
     """Missing tiles are transparent, the picture is the mosaic's, stretched between the 2nd and 98th percentile."""
-    cli("run", job_file, "--set", "limits.max_requests=4", "--set", "limits.concurrency=1")
+    command("run", job_file, "--set", "limits.max_requests=4", "--set", "limits.concurrency=1")
     picture = tmp_path / "look.png"
-    ended = cli("preview", mosaic, "-o", picture, "--bands", "B4,B3,B2")
+    ended = command("preview", mosaic, "-o", picture, "--bands", "B4,B3,B2")
     assert ended.status == 0, ended
     assert str(picture) in ended.out
     with Image.open(picture) as opened:
@@ -197,9 +198,9 @@ def test_preview_of_a_mosaic_with_holes(emulator, tmp_path, job_file, mosaic):
 
 
 def test_preview_flags(emulator, tmp_path, job_file, mosaic):
-    assert cli("run", job_file).status == 0
+    assert command("run", job_file).status == 0
     grey = tmp_path / "grey.png"
-    ended = cli(
+    ended = command(
         "preview", mosaic, "-o", grey, "--bands", "B8", "--size", "100", "--min", "0", "--max", "4000"
     )
     assert ended.status == 0, ended
@@ -211,19 +212,19 @@ def test_preview_flags(emulator, tmp_path, job_file, mosaic):
         (["--bands", "B99"], "B99"),
         (["--group", "10m"], "10m"),
     ):
-        wrong = cli("preview", mosaic, "-o", grey, *flags)
+        wrong = command("preview", mosaic, "-o", grey, *flags)
         assert wrong.status == 2, wrong
         assert words in wrong.err
-    nowhere = cli("preview", mosaic, "-o", tmp_path / "no" / "x.png")
+    nowhere = command("preview", mosaic, "-o", tmp_path / "no" / "x.png")
     assert nowhere.status == 2, nowhere
-    assert cli("preview", tmp_path / "none.zarr", "-o", grey).status == 2
+    assert command("preview", tmp_path / "none.zarr", "-o", grey).status == 2
 
 
 def test_preview_of_several_groups_takes_the_finest(emulator, tmp_path, mosaic):
     values = job(emulator, mosaic, source={"asset": ASSET, "bands": ["B2", "B3", "B4", "B5"]}, region=SMALL)
-    assert cli("run", write_job(tmp_path, values)).status == 0
+    assert command("run", write_job(tmp_path, values)).status == 0
     for flags, size in (([], (700, 600)), (["--group", "20m"], (350, 300)), (["--bands", "B5"], (350, 300))):
-        assert cli("preview", mosaic, "-o", tmp_path / "x.png", *flags).status == 0
+        assert command("preview", mosaic, "-o", tmp_path / "x.png", *flags).status == 0
         with Image.open(tmp_path / "x.png") as opened:
             assert opened.size == size
 
@@ -286,7 +287,7 @@ def test_set_overrides_any_key(emulator, tmp_path, mosaic, job_file):
     ],
 )
 def test_set_is_checked_as_the_file_is(job_file, text, words):
-    ended = cli("plan", job_file, "--set", text)
+    ended = command("plan", job_file, "--set", text)
     assert ended.status == 2, ended
     assert "--set" in ended.err
     assert all(word in ended.err for word in words), ended
@@ -399,8 +400,8 @@ def test_a_closed_descriptor_changes_nothing(job_file, mosaic, closed):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
 def test_a_full_disk_under_standard_output(job_file, mosaic):
     """What a job did does not depend on whether it could be told; a plan that cannot be told did nothing."""
-    for command, status in (("run", 0), ("plan", 4)):
-        line = f"exec {sys.executable} -m downloader {command} {job_file} > /dev/full"
+    for word, status in (("run", 0), ("plan", 4)):
+        line = f"exec {sys.executable} -m downloader {word} {job_file} > /dev/full"
         ended = subprocess.run(
             ["bash", "-c", line], capture_output=True, text=True, check=False, env=environment(), cwd=ROOT
         )

@@ -9,19 +9,24 @@ import pytest
 
 from tests.harness import (
     ASSET,
+    BANDS,
+    asked,
     cli,
+    command,
     compare,
     end,
     getpixels,
     job,
     ledger_lines,
     no_secret,
+    repeated,
     running,
     secrets,
     wait_until,
     window,
     write_job,
 )
+from tests.oracle import QUICKSTART
 
 SMALL = window(0, 0, 700, 600)
 
@@ -82,7 +87,7 @@ WRONG = {
 def test_2_a_wrong_job(emulator, tmp_path, mosaic, small, mistake):
     sections, words = WRONG[mistake]
     values = {key: value for key, value in (small | sections).items() if value is not None}
-    ended = cli("run", write_job(tmp_path, values))
+    ended = command("run", write_job(tmp_path, values))
     assert ended.status == 2, ended
     assert ended.out == ""
     for word in words:
@@ -104,7 +109,7 @@ def test_2_a_wrong_job(emulator, tmp_path, mosaic, small, mistake):
 )
 def test_2_an_unreadable_job(tmp_path, text, words):
     (tmp_path / "job.yaml").write_text(text)
-    ended = cli("run", tmp_path / "job.yaml")
+    ended = command("run", tmp_path / "job.yaml")
     assert ended.status == 2, ended
     assert all(word in ended.err for word in words), ended
     assert "Traceback" not in ended.err
@@ -112,11 +117,11 @@ def test_2_an_unreadable_job(tmp_path, text, words):
 
 def test_2_binary_in_place_of_a_job(tmp_path):
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00")
-    ended = cli("run", tmp_path / "job.yaml")
+    ended = command("run", tmp_path / "job.yaml")
     assert ended.status == 2, ended
     assert "UTF-8" in ended.err
-    assert cli("run", tmp_path).status == 2
-    assert cli("run", tmp_path / "none.yaml").status == 2
+    assert command("run", tmp_path).status == 2
+    assert command("run", tmp_path / "none.yaml").status == 2
 
 
 def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mosaic, small):
@@ -136,7 +141,8 @@ def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mo
     emulator.control("reset", {})
     last = cli("run", job_file)
     assert last.status == 0, last
-    assert [record["window"] for record in getpixels(emulator)] == [[256, 256, 256, 256]]
+    assert sorted(asked(emulator)) == [(QUICKSTART, band, 1, 1) for band in BANDS]
+    assert repeated(emulator) == 0
     compare(mosaic)
 
 
@@ -146,14 +152,14 @@ def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mo
 )
 def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, small, limit, stored):
     job_file = write_job(tmp_path, small | {"limits": limit | {"concurrency": 2}})
-    ended = cli("run", job_file)
+    ended = command("run", job_file)
     assert ended.status == 4, ended
     (name,) = limit
     assert f"limits.{name}" in said(ended)
     assert "run the same command again" in said(ended)
     if stored is not None:
         assert len(getpixels(emulator)) == stored
-        assert cli("status", mosaic, "--json").document["groups"][""]["stored"] == stored
+        assert command("status", mosaic, "--json").document["groups"][""]["stored"] == stored
 
 
 def test_4_a_quota_that_is_used_up(emulator, tmp_path, mosaic, small):
@@ -180,7 +186,7 @@ def test_4_a_service_that_is_not_there(emulator, tmp_path, small):
 
 def test_5_refused(emulator, tmp_path, mosaic, small):
     mosaic.write_text("something else")
-    ended = cli("run", write_job(tmp_path, small))
+    ended = command("run", write_job(tmp_path, small))
     assert ended.status == 5, ended
     assert "choose another mosaic.path" in ended.err
 
@@ -204,7 +210,7 @@ def test_6_key_files(emulator, tmp_path, mosaic, small, mistake):
     if content is not None:
         (tmp_path / "key.json").write_text(content)
         (tmp_path / "key.json").chmod(0o600)
-    ended = cli("run", write_job(tmp_path, small | {"auth": {"key_file": "key.json"}}))
+    ended = command("run", write_job(tmp_path, small | {"auth": {"key_file": "key.json"}}))
     assert ended.status == 6, ended
     assert all(word in ended.err for word in words), ended
     assert "SECRETSECRET" not in said(ended)
@@ -221,14 +227,14 @@ def test_6_key_files(emulator, tmp_path, mosaic, small, mistake):
     ],
 )
 def test_6_projects(emulator, tmp_path, mosaic, small, project, words):
-    ended = cli("run", write_job(tmp_path, small), "--project", project)
+    ended = command("run", write_job(tmp_path, small), "--project", project)
     assert ended.status == 6, ended
     assert all(word in ended.err for word in words), ended
     assert not mosaic.exists()
 
 
 def test_6_an_asset_that_others_own(emulator, tmp_path, small):
-    ended = cli(
+    ended = command(
         "run", write_job(tmp_path, small | {"source": {"asset": "projects/p-private-1/assets/secret"}})
     )
     assert ended.status in (2, 6), ended
@@ -237,7 +243,7 @@ def test_6_an_asset_that_others_own(emulator, tmp_path, small):
 
 def test_6_a_token_that_nobody_gave(emulator, tmp_path, small):
     values = small | {"auth": {"access_token_env": "BAD_TOKEN"}}
-    ended = cli("run", write_job(tmp_path, values), env={"BAD_TOKEN": "ya29.not-a-token"})
+    ended = command("run", write_job(tmp_path, values), env={"BAD_TOKEN": "ya29.not-a-token"})
     assert ended.status == 6, ended
     assert "ya29.not-a-token" not in said(ended)
 

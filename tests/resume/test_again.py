@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 
 import pytest
 
@@ -14,6 +13,7 @@ from tests.harness import (
     ASSET,
     band_arrays,
     cli,
+    command,
     compare,
     end,
     getpixels,
@@ -22,13 +22,12 @@ from tests.harness import (
     leftovers,
     repeated,
     running,
-    same_bits,
     snapshot,
     wait_until,
     window,
     write_job,
 )
-from tests.oracle import QUICKSTART, oracle_window
+from tests.oracle import QUICKSTART
 
 SMALL = window(300, 200, 600, 500)
 
@@ -42,7 +41,7 @@ def mosaic(tmp_path):
 def made(emulator, tmp_path, mosaic):
     """A complete small mosaic of B3 and B8, and the values of its job."""
     values = job(emulator, mosaic, source={"asset": ASSET, "bands": ["B3", "B8"]}, region=SMALL)
-    first = cli("run", write_job(tmp_path, values))
+    first = command("run", write_job(tmp_path, values))
     assert first.status == 0, first
     emulator.control("reset", {})
     return values
@@ -106,7 +105,7 @@ def test_drift_is_refused_with_the_differences(emulator, tmp_path, mosaic, made,
         sections = {"mosaic": {"path": str(mosaic), **sections["mosaic"]}}
     other = write_job(tmp_path, made | sections, "other.yaml")
     before = snapshot(mosaic)
-    refused = cli("run", other)
+    refused = command("run", other)
     assert refused.status == 5, refused
     for word in [*words, "--overwrite", str(mosaic)]:
         assert word in refused.err
@@ -121,7 +120,7 @@ def unlocked(files):
 
 def test_an_update_of_the_asset_is_drift(emulator, tmp_path, mosaic, made):
     emulator.control("configure", {"assets": {QUICKSTART: {"updateTime": "2026-01-02T03:04:05Z"}}})
-    refused = cli("run", tmp_path / "job.yaml")
+    refused = command("run", tmp_path / "job.yaml")
     assert refused.status == 5, refused
     assert "source.updateTime" in refused.err
     assert "2026-01-02T03:04:05Z" in refused.err
@@ -133,7 +132,7 @@ def test_pixels_of_an_emulator_and_of_another_service_never_meet(emulator, tmp_p
     document = json.loads(marker.read_text())
     assert document["service"].startswith("emulator ")
     marker.write_text(json.dumps(document | {"service": "earth-engine"}))
-    refused = cli("run", tmp_path / "job.yaml")
+    refused = command("run", tmp_path / "job.yaml")
     assert refused.status == 5, refused
     assert f"service: earth-engine → {document['service']}" in refused.err
 
@@ -171,9 +170,9 @@ def test_rasters_of_the_embedded_emulator_are_part_of_its_data_set(tmp_path, mos
             service={"endpoint": "emulator", "emulator": {"rasters": rasters}},
         )
 
-    first = cli("run", write_job(tmp_path, values(raster("a.tif", 1))))
+    first = command("run", write_job(tmp_path, values(raster("a.tif", 1))))
     assert first.status == 0, first
-    other = cli("run", write_job(tmp_path, values(raster("b.tif", 2))))
+    other = command("run", write_job(tmp_path, values(raster("b.tif", 2))))
     assert other.status == 5, other
     assert set(np_unique(mosaic)) == {1}
 
@@ -190,23 +189,23 @@ def test_more_bands_are_an_extension(emulator, tmp_path, mosaic, made, bands):
     """In any order, none of the bands that are there is fetched again, and every band holds its own pixels."""
     made["source"]["bands"] = bands
     job_file = write_job(tmp_path, made)
-    extended = cli("run", job_file)
+    extended = command("run", job_file)
     assert extended.status == 0, extended
     new = set(bands) - {"B3", "B8"}
     assert {band for record in getpixels(emulator) for band in record["bands"]} == new
     assert set(band_arrays(mosaic)) == set(bands)
     compare(mosaic, column=300, row=200)
     emulator.control("reset", {})
-    assert cli("run", job_file).status == 0
+    assert command("run", job_file).status == 0
     assert getpixels(emulator) == [], "the extension is on record"
-    seen = cli("status", mosaic, "--json").document["groups"][""]
+    seen = command("status", mosaic, "--json").document["groups"][""]
     assert sorted(seen["bands"]) == sorted(bands)
     assert seen["stored"] == seen["tiles"] == 6
 
 
 def test_the_same_bands_in_another_order_are_the_same_job(emulator, tmp_path, mosaic, made):
     made["source"]["bands"] = ["B8", "B3"]
-    again = cli("run", write_job(tmp_path, made))
+    again = command("run", write_job(tmp_path, made))
     assert again.status == 0, again
     assert getpixels(emulator) == []
     compare(mosaic, column=300, row=200)
@@ -222,10 +221,10 @@ def test_another_order_of_bands_in_the_middle_of_a_job(emulator, tmp_path, mosai
         request={"tiles": 1},
         limits={"max_requests": 7, "concurrency": 2},
     )
-    assert cli("run", write_job(tmp_path, values)).status == 4
+    assert command("run", write_job(tmp_path, values)).status == 4
     values["source"]["bands"] = ["B2", "B3", "B8"]
     del values["limits"]
-    assert cli("run", write_job(tmp_path, values)).status == 0
+    assert command("run", write_job(tmp_path, values)).status == 0
     assert repeated(emulator) == 0
     compare(mosaic)
 
@@ -240,10 +239,10 @@ def test_more_bands_before_the_first_ones_are_complete(emulator, tmp_path, mosai
         request={"tiles": 1},
         limits={"max_requests": 7, "concurrency": 2},
     )
-    assert cli("run", write_job(tmp_path, values)).status == 4
+    assert command("run", write_job(tmp_path, values)).status == 4
     values["source"]["bands"] = ["B8", "B3"]
     del values["limits"]
-    assert cli("run", write_job(tmp_path, values)).status == 0
+    assert command("run", write_job(tmp_path, values)).status == 0
     assert repeated(emulator) == 0
     compare(mosaic)
 
@@ -307,7 +306,7 @@ def test_something_else_is_refused_untouched(emulator, tmp_path, mosaic, kind, f
         mosaic.mkdir()
         (mosaic / ("zarr.json" if kind == "zarr" else "precious.txt")).write_text("{}")
     before = mosaic.read_text() if kind == "file" else snapshot(mosaic)
-    refused = cli("run", write_job(tmp_path, job(emulator, mosaic, region=SMALL)), *flags)
+    refused = command("run", write_job(tmp_path, job(emulator, mosaic, region=SMALL)), *flags)
     assert refused.status == 5, refused
     assert str(mosaic) in refused.err
     assert "choose another mosaic.path" in refused.err
@@ -326,7 +325,7 @@ def test_an_unwritable_place_is_refused(emulator, tmp_path):
 def test_a_mosaic_of_a_newer_version_is_refused(emulator, tmp_path, mosaic, made):
     marker = mosaic / ".downloader" / "mosaic.json"
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"format": 99, "version": "9.0"}))
-    refused = cli("run", tmp_path / "job.yaml")
+    refused = command("run", tmp_path / "job.yaml")
     assert refused.status == 5, refused
     assert "9.0" in refused.err
 
@@ -354,13 +353,13 @@ def test_a_run_with_partial_shards_tops_them_up(emulator, tmp_path, mosaic):
         request={"tiles": 1},
         limits={"max_requests": 101, "concurrency": 3},
     )
-    assert cli("run", write_job(tmp_path, values)).status == 4
+    assert command("run", write_job(tmp_path, values)).status == 4
     assert leftovers(mosaic) == []
-    seen = cli("status", mosaic, "--json").document["groups"][""]
+    seen = command("status", mosaic, "--json").document["groups"][""]
     assert (seen["stored"], seen["missing"]) == (101, 155)
     assert index_entries(mosaic) == 101
     del values["limits"]
-    assert cli("run", write_job(tmp_path, values)).status == 0
+    assert command("run", write_job(tmp_path, values)).status == 0
     assert repeated(emulator) == 0
     assert index_entries(mosaic) == 256
     compare(mosaic)
@@ -381,26 +380,12 @@ def index_entries(mosaic):
 def test_lost_and_damaged_objects_are_fetched_again(emulator, tmp_path, mosaic):
     """A shard that vanished between runs, and one cut short."""
     job_file = write_job(tmp_path, job(emulator, mosaic, region=window(0, 0, 1024, 512)))
-    assert cli("run", job_file).status == 0
+    assert command("run", job_file).status == 0
     (mosaic / "B3" / "c" / "0" / "1").unlink()
     cut = mosaic / "B4" / "c" / "1" / "2"
     cut.write_bytes(cut.read_bytes()[:100])
     emulator.control("reset", {})
-    assert cli("run", job_file).status == 0
+    assert command("run", job_file).status == 0
     asked = {(tuple(r["bands"]), tuple(r["window"])) for r in getpixels(emulator)}
     assert asked == {(("B3",), (256, 0, 256, 256)), (("B4",), (512, 256, 256, 256))}
     compare(mosaic)
-
-
-def test_a_run_killed_by_a_closed_terminal_continues(emulator, tmp_path, mosaic):
-    """SIGHUP is no signal that drains; it loses no more than a kill."""
-    emulator.control("configure", {"latency_ms": 60})
-    job_file = write_job(tmp_path, job(emulator, mosaic, limits={"concurrency": 4}, request={"tiles": 1}))
-    with running("run", job_file) as process:
-        wait_until(lambda: ledger_lines(mosaic) > 4, process)
-        process.send_signal(signal.SIGHUP)
-        assert end(process).status == -signal.SIGHUP
-    assert cli("run", job_file).status == 0
-    assert repeated(emulator) <= 5 * 4
-    array = band_arrays(mosaic)["B8"]
-    same_bits(array[:], oracle_window(QUICKSTART, "B8", 0, 0, 2048, 2048), "B8")

@@ -1,0 +1,203 @@
+"""Masks and nodata, end to end: the service's own masks beside pixels that stay as `getPixels` gives them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import downloader
+from downloader.emulator import EmulatorProcess, arguments
+from downloader.errors import DriftError
+from downloader.mosaic.verify import verify
+from tests.harness import job, same_bits, window
+from tests.oracle import PUBLIC, oracle_valid, oracle_window
+
+MASKED = "EMULATOR/MASKED"
+TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "i8", "f4", "f8")
+PART = (0, 100, 500, 700)
+"""Column, row, width, height: across the masked border."""
+
+
+def fetch(emulator, path, mask="per-band", asset=MASKED, bands=None, region=None, **mosaic):
+    values = job(emulator, path, region=region or window(*PART), mosaic={"mask": mask, **mosaic})
+    values["source"] = {"asset": asset, **({} if bands is None else {"bands": list(bands)})}
+    return downloader.download(values, progress=False)
+
+
+def fills(band, fill):
+    """What the emulator puts into masked pixels of a band (docs/emulator.md)."""
+    dtype = np.dtype({"i8": "<f8"}.get(band, band))
+    if dtype.kind == "u" or fill == "zero":
+        return 0
+    if dtype.kind == "i":
+        return {"min": np.iinfo(dtype).min, "-inf": np.iinfo(dtype).min, "nan": 0}.get(fill)
+    return {"min": np.finfo(dtype).min, "-inf": -np.inf, "nan": np.nan}.get(fill)
+
+
+@pytest.fixture(scope="module", params=["zero", "min", "missing", "-inf", "nan"])
+def filled(request):
+    with EmulatorProcess(arguments(quota_per_minute=0, fill=request.param)) as process:
+        yield request.param, process
+
+
+def test_masks_come_with_every_fill_and_pixels_stay_what_they_were(filled, tmp_path):
+    fill, emulator = filled
+    plain = fetch(emulator, tmp_path / "plain.zarr", "none")
+    report = fetch(emulator, tmp_path / "masked.zarr")
+    assert report.requests == plain.requests, "masks take no request of their own"
+    pixels, both = (zarr.open_group(one.mosaic, mode="r") for one in (plain, report))
+    for band in TYPES:
+        wanted = fills(band, fill)
+        if wanted is not None:
+            same_bits(pixels[band][:], oracle_window(PUBLIC + MASKED, band, *PART, wanted), f"{band} alone")
+        same_bits(both[band][:], pixels[band][:], f"{band} with masks")
+        same_bits(
+            both[f"{band}_mask"][:], oracle_valid(PUBLIC + MASKED, band, *PART).astype("u1"), f"{band}_mask"
+        )
+    valid = oracle_valid(PUBLIC + MASKED, "f4", *PART)
+    assert 0 < valid.mean() < 1
+    opened = report.open(chunks=None, mask_and_scale=True)
+    for band in TYPES:
+        np.testing.assert_array_equal(np.isfinite(opened[band].values), valid)
+    assert opened["u2_mask"].dtype == np.dtype("u1")
+
+
+def test_one_mask_for_all_is_masked_where_any_band_is(emulator, tmp_path):
+    asset, part = "EMULATOR/SINUSOIDAL", (0, 0, 600, 300)
+    report = fetch(emulator, tmp_path / "any.zarr", "any", asset, region=window(*part))
+    found = report.open(chunks=None)
+    bands = [name for name in found.data_vars if name != "mask"]
+    each = [oracle_valid(PUBLIC + asset, band, *part) for band in bands]
+    assert not all((one == each[0]).all() for one in each), "bands differ, or this shows nothing"
+    np.testing.assert_array_equal(found["mask"].values, np.logical_and.reduce(each).astype("u1"))
+
+
+def test_xarray_reads_masks_without_hints(emulator, tmp_path):
+    report = fetch(emulator, tmp_path / "m.zarr", bands=("u2",), nodata=0)
+    found = xr.open_zarr(report.mosaic)
+    assert set(found.data_vars) == {"u2", "u2_mask"}
+    mask = found["u2_mask"]
+    assert mask.dtype == np.dtype("u1"), "no _FillValue, so nothing becomes NaN"
+    assert mask.attrs["flag_meanings"].split() == ["masked", "valid"]
+    assert list(mask.attrs["flag_values"]) == [0, 1]
+    assert mask.attrs["mask_of"] == ["u2"]
+    assert found["u2"].dtype == np.dtype("f4"), "0 is declared as nodata"
+
+
+@pytest.mark.parametrize(
+    ("band", "value"), [("u2", 0), ("i2", -32768), ("f4", "-.inf"), ("f8", ".nan"), ("f4", 1.5)]
+)
+def test_a_declared_nodata_value_is_nan_to_xarray(emulator, tmp_path, band, value):
+    value = float(value) if isinstance(value, str) and value != ".nan" and value != "-.inf" else value
+    number = {".nan": float("nan"), "-.inf": float("-inf")}.get(value, value)
+    values = job(emulator, tmp_path / "n.zarr", region=window(*PART), mosaic={"nodata": {band: number}})
+    values["source"] = {"asset": MASKED, "bands": [band]}
+    report = downloader.download(values, progress=False)
+    raw = report.open(chunks=None)[band].values
+    seen = xr.open_zarr(report.mosaic, chunks=None)[band]
+    missing = np.isnan(raw) if np.isnan(number) else raw == number
+    np.testing.assert_array_equal(
+        np.isnan(seen.values), missing | (np.isnan(raw) if raw.dtype.kind == "f" else False)
+    )
+    assert seen.encoding["_FillValue"] == number or np.isnan(number)
+
+
+def test_masks_are_an_extension_and_their_change_is_drift(emulator, tmp_path):
+    path = tmp_path / "m.zarr"
+    fetch(emulator, path, "none", bands=("u2", "f4"))
+    before = {
+        name: array[:] for name, array in zarr.open_group(path, mode="r").arrays() if name in {"u2", "f4"}
+    }
+    asked = len(emulator.control("requests?since=0")["requests"])
+    fetch(emulator, path, "per-band", bands=("u2", "f4"))
+    later = emulator.control(f"requests?since={asked}")["requests"]
+    bands = {
+        band
+        for record in later
+        if record["method"].endswith("Pixels") and record.get("size") != [1, 1]
+        for band in record["bands"]
+    }
+    assert bands == {"u2_mask", "f4_mask"}, "pixels are not fetched again"
+    root = zarr.open_group(path, mode="r")
+    for name, pixels in before.items():
+        same_bits(root[name][:], pixels, name)
+        same_bits(root[f"{name}_mask"][:], oracle_valid(PUBLIC + MASKED, name, *PART).astype("u1"), name)
+    assert verify(path).is_clean
+    for how in ("none", "any"):
+        with pytest.raises(DriftError, match="u2_mask"):
+            fetch(emulator, path, how, bands=("u2", "f4"))
+    any_path = tmp_path / "any.zarr"
+    fetch(emulator, any_path, "any", bands=("u2",))
+    with pytest.raises(DriftError, match="mask of u2 → uint8, mask of u2, f4"):
+        fetch(emulator, any_path, "any", bands=("u2", "f4"))
+
+
+def test_groups_of_several_resolutions_have_masks_each(emulator, tmp_path):
+    values = job(emulator, tmp_path / "g.zarr", region=window(0, 0, 300, 300), mosaic={"mask": "any"})
+    values["source"]["bands"] = ["B2", "B3", "B5", "B1"]
+    report = downloader.download(values, progress=False)
+    assert report.groups == ("10m", "20m", "60m")
+    tree = report.open_tree(chunks=None)
+    for name in report.groups:
+        mask = tree[name]["mask"]
+        assert mask.shape == tree[name]["coverage"].shape or mask.min() == 1
+        assert bool((mask == 1).all())
+
+
+def test_a_series_has_masks_along_time_and_says_masked_outside_its_images(emulator, tmp_path):
+    """Each image's own mask; bands that an image lacks, and tiles that it does not cover, are masked."""
+    values = job(emulator, tmp_path / "s.zarr", mosaic={"mask": "per-band", "nodata": 0})
+    values["source"] = {
+        "collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-03-01",
+        "bands": ["red", "nir"], "on_missing_band": "nodata",
+    }  # fmt: skip
+    values["region"] = {"bbox": [559000, 4168000, 570000, 4181000], "crs": "EPSG:32610"}
+    report = downloader.download(values, progress=False)
+    found = report.open(chunks=None)
+    plain = {**values, "mosaic": {"path": str(tmp_path / "plain.zarr"), "nodata": 0}}
+    other = downloader.download(plain, progress=False).open(chunks=None)
+    for band in ("red", "nir"):
+        same_bits(found[band].values, other[band].values, band)
+        mask = found[f"{band}_mask"].values
+        assert set(np.unique(mask)) == {0, 1}
+        assert not found[band].values[mask == 0].any(), "masked pixels and holes are 0 here"
+        # Values of valid pixels are never 0 (the formula's are at least 128).
+        np.testing.assert_array_equal(mask == 1, found[band].values > 0)
+    lacking = [k for k in range(found.sizes["time"]) if not found["nir_mask"].values[k].any()]
+    assert lacking, "one image has no nir"
+    assert all(found["red_mask"].values[k].any() for k in lacking)
+
+
+def test_a_composite_has_masks(emulator, tmp_path):
+    values = job(emulator, tmp_path / "c.zarr", mosaic={"mask": "per-band"})
+    values["source"] = {
+        "composite": {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-01-20", "reduce": "mosaic"},
+        "bands": ["red"],
+    }  # fmt: skip
+    values["region"] = {"bbox": [559000, 4168000, 570000, 4181000], "crs": "EPSG:32610"}
+    found = downloader.download(values, progress=False).open(chunks=None)
+    np.testing.assert_array_equal(found["red_mask"].values == 1, found["red"].values > 0)
+    assert 0 < found["red_mask"].values.mean() < 1
+
+
+def test_the_plan_says_what_can_be_told_apart(emulator, tmp_path):
+    from tests.harness import cli, write_job
+
+    values = job(emulator, "m.zarr", region=window(*PART))
+    values["source"] = {"asset": MASKED, "bands": ["u2", "f4"]}
+    file = write_job(tmp_path, values)
+    said = cli("plan", file).out
+    assert "u2: masked pixels come as 0 and cannot be told from a valid 0" in said
+    assert "f4: masked pixels come as 0 or as the least value" in said
+    assert "mosaic.mask: per-band" in said
+    masked = cli("plan", file, "--set", "mosaic.mask=any", "--json").document
+    bands = {band["id"]: band for band in masked["groups"][0]["bands"]}
+    assert bands["mask"]["maskOf"] == ["u2", "f4"]
+    assert "told by the mask" in bands["u2"]["maskedPixels"]
+    key = ("--endpoint", emulator.url, "--key-file", emulator.key_file, "--project", "p-test-1")
+    assert "cannot be told from a valid 0" in cli("inspect", MASKED, *key).out
+    assert json.dumps(cli("inspect", MASKED, "--json", *key).document)

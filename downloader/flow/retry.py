@@ -22,7 +22,10 @@ UNREACHED: Final = frozenset({"no connection", "no address"})
 """Causes of problems where no request reached the service: no traffic, and nothing that one tile could do about."""
 
 _LAST_SLOW_TRY: Final = 3
-"""Calls after which a refusal that would end the job does (an HTML 403 of the front end, contract E20)."""
+"""Refusals in a row after which one that would end the job does (an HTML 403 of the front end, contract E20)."""
+
+_AT_ONCE_S: Final = 0.5
+"""Refusals closer together than this are one: those of requests that were under way at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class RetryBudget:
         """Calls made, retries included."""
         self.retries = 0
         """Calls that repeated one which brought nothing."""
+        self._refusals = 0
+        self._refused_at = float("-inf")
 
     def call(self) -> None:
         """A call is made for the first time."""
@@ -78,6 +83,20 @@ class RetryBudget:
         self.calls += 1
         self.retries += 1
         return True
+
+    def passed(self) -> None:
+        """A call brought what it was made for."""
+        self._refusals = 0
+
+    def refused(self, now: float, pause_s: float) -> int:
+        """The service refused the caller, whichever request it was; how often in a row, those of one time as one.
+
+        Forty requests share the few slow tries that such a refusal is worth: one by one they would take hours.
+        """
+        if now - self._refused_at > max(_AT_ONCE_S, 0.5 * pause_s) or not self._refusals:
+            self._refusals += 1
+            self._refused_at = now
+        return self._refusals
 
 
 async def persist(
@@ -125,6 +144,7 @@ async def persist(
     )
     budget.call()
     value: T = await retrying(call)
+    budget.passed()
     return value, tries.calls + 1
 
 
@@ -148,7 +168,6 @@ class _Tries:
         self._can_split = can_split
         self._patience = Patience(policy.total_s, clock.now())
         self._failures = 0
-        self._refusals = 0
         self._timeouts = 0
         self._waits_for_all = False
         self.calls = 0
@@ -187,8 +206,8 @@ class _Tries:
         slow = problem.action is Action.SLOW
         self._waits_for_all = slow or problem.cause in UNREACHED
         if slow and problem.ends_with is not StoppedError:
-            self._refusals += 1
-            if self._refusals >= _LAST_SLOW_TRY:
+            refusals = self._budget.refused(self._clock.now(), problem.retry_after_s or 0.0)
+            if refusals >= _LAST_SLOW_TRY:
                 raise TileError(problem.become(Action.FAIL_JOB)) from error
         if problem.status == 504 and self._can_split:
             self._timeouts += 1

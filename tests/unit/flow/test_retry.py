@@ -161,6 +161,20 @@ def test_a_lasting_refusal_of_the_caller_ends_the_job():
     assert calls.times[-1] >= 60
 
 
+def test_forty_requests_share_the_slow_tries_of_a_refusal():
+    budget = RetryBudget()
+    assert [budget.refused(100.0 + n / 100, 30.0) for n in range(40)] == [1] * 40, "under way at the same time"
+    assert budget.refused(131.0, 30.0) == 2
+    assert budget.refused(162.0, 30.0) == 3
+
+
+def test_pixels_in_between_forgive_a_refusal():
+    budget = RetryBudget()
+    assert budget.refused(0.0, 30.0) == 1
+    budget.passed()
+    assert budget.refused(40.0, 30.0) == 1
+
+
 def test_a_spent_budget_fails_the_tile_for_its_own_errors():
     calls = Calls(*[RESET] * 5)
     calls.budget = RetryBudget(share=0.2, extra=1)

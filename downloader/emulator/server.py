@@ -29,6 +29,8 @@ DISCARD_BYTES: Final = 64 * 2**20
 """Of a body above the limit so much is read before the refusal, so that the client is listening when it comes."""
 UNCOUNTED: Final = ("token", "discovery", "thumbnails.getPixels")
 """Methods that need no credentials and count against no quota."""
+_SECRET: Final = ("access_token", "oauth_token", "key")
+"""Query parameters that are never kept."""
 
 
 def host_role(host: str) -> str:
@@ -106,7 +108,9 @@ class Server:
             text = body.decode("latin-1") if overridden else request.raw_path.partition("?")[2]
             if route.method not in UNCOUNTED:
                 record.project = self._admit(request, route, held, record.host)
-            reply = await self._call(route, dict(parse_qsl(text)), b"" if overridden else body, record)
+            query = dict(parse_qsl(text))
+            record.query = {name: value for name, value in query.items() if name not in _SECRET}
+            reply = await self._call(route, query, b"" if overridden else body, record)
             strike = self.faults.pick(record)
         if record.project == projects.RESTRICTED or self.settings.restricted:
             reply.headers[RESTRICTED_HEADER] = "parallelism_restricted=true"

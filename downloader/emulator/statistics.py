@@ -42,6 +42,8 @@ class Record:
     """Body bytes sent."""
     headers: dict[str, str] = field(default_factory=dict)
     """Request headers in lower case, without Authorization, Host and Content-Length."""
+    query: dict[str, str] = field(default_factory=dict)
+    """Query parameters, those left out that are credentials."""
     body: str | None = None
     """Request body, as far as `KEPT_BODY` characters; None without one, and of the token endpoint always."""
 

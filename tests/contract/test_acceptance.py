@@ -1,0 +1,27 @@
+"""Every row of the contract's acceptance table has a test, and the page that lists them is up to date."""
+
+from __future__ import annotations
+
+from tests.contract import acceptance
+
+
+def test_every_row_has_a_test():
+    rows = acceptance.tests_by_row()
+    assert [number for number in range(1, acceptance.ROWS + 1) if number not in rows] == []
+    assert [number for number in rows if not 1 <= number <= acceptance.ROWS] == []
+
+
+def test_rows_that_name_a_client_are_run_with_it():
+    files = {number: {file for file, _ in tests} for number, tests in acceptance.tests_by_row().items()}
+    for number in (90, *range(92, 99)):
+        assert "test_rows_downloader.py" in files[number], f"row {number} with the downloader"
+    for number in (15, 92, 98):
+        assert "test_official_client.py" in files[number], f"row {number} with the official client"
+    for number in (16, 46, 92):
+        assert "test_gdal.py" in files[number], f"row {number} with GDAL"
+
+
+def test_the_page_is_up_to_date():
+    assert acceptance.PAGE.read_text(encoding="utf-8") == acceptance.page(), (
+        "run: python -m tests.contract.acceptance"
+    )

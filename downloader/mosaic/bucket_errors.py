@@ -64,11 +64,18 @@ def translated(error: BaseException, where: str, key: str) -> OSError | Download
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "no such object", key)
     kind = type(error).__name__
-    if kind == "UnauthenticatedError" or name in _NOT_KNOWN or any(source in text for source in _SOURCES):
+    answered = _STATUS.search(text)
+    status = answered.group(1)[:3] if answered else ""
+    if (
+        kind == "UnauthenticatedError"
+        or status == "401"
+        or name in _NOT_KNOWN
+        or any(source in text for source in _SOURCES)
+    ):
         return AuthenticationError(
             f"{where}: the store does not accept who asks, or nobody is named ({_readable(text)}); {_HOW.get(scheme, '')}"
         )
-    if kind == "PermissionDeniedError":
+    if kind == "PermissionDeniedError" or status == "403":
         return RefusedError(
             f"{where}: may not be read or written with these credentials ({_readable(text)}); ask for the right to list,"
             " get, put and delete below it"

@@ -23,9 +23,11 @@ class _Watch(Silent):
     def __init__(self) -> None:
         super().__init__()
         self.meter = Meter()
+        self.began = 0.0
 
     def start(self, estimate: Any, tiles_done: int) -> None:  # noqa: ANN401  # the seam's types
         super().start(estimate, tiles_done)
+        self.began = time.time()
         self.meter.__enter__()
 
 
@@ -60,7 +62,11 @@ def downloader(task: Task) -> Result:
         "retries": sum(report.retries.values()),
         "whole_s": time.perf_counter() - begun,
     }
-    return watch.meter.result(stored="zarr", path=report.mosaic, more=more)
+    result = watch.meter.result(stored="zarr", path=report.mosaic, more=more)
+    # The ledger's last line is the last commit; a look at the catalogue follows, whether the image changed meanwhile.
+    ledger = Path(report.mosaic, ".downloader", "ledger")
+    result.seconds = max(file.stat().st_mtime for file in ledger.iterdir()) - watch.began
+    return result
 
 
 def _slow_disk(bytes_per_s: float) -> None:

@@ -161,7 +161,7 @@ def quota(setting: Setting) -> Scenario:
         "quota", f"250 ms + 400 ms/MB, 40 at once, 100 starts/s; {window[2]}² × 4 uint16 on disk"
     )
     with bench(service, setting.folder, quota_concurrency=40, quota_per_minute=6000) as on:
-        floor, ours = _floor(window, service), _ours(setting, on, window)
+        floor, ours = _floor(window, service), _ours(setting, on, window, 3)
         scenario.rows += [floor, ours]
         if not setting.alone:
             scenario.rows.append(_rival(setting, on, "discard", window, window, "fetch and discard, libcurl"))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from downloader.job import Job
+from downloader.nodata import masked_pixels, nodata_values
 from downloader.planning import ImageList, Plan, TileKey, readings
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
+def plan_document(plan: Plan, job: Job | None = None) -> dict[str, Any]:
     """The plan as plain values."""
+    told = {band: words for words, bands in _masked_pixels(plan, job).items() for band in bands}
     source = (
         {"asset": plan.image.name, "updateTime": plan.image.update_time}
         if plan.listed is None
@@ -70,7 +72,11 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "groups": [
             {
                 "name": group.name,
-                "bands": [{"id": band.id, "dtype": str(band.dtype)} for band in group.bands],
+                "bands": [
+                    {"id": band.id, "dtype": str(band.dtype)}
+                    | ({"maskOf": list(band.mask_of)} if band.mask_of else {"maskedPixels": told[band.id]})
+                    for band in group.bands
+                ],
                 "grid": group.grid.to_json(),
                 "window": {
                     "column": group.window.column,
@@ -173,14 +179,28 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
         ),
     ]
     lines.extend(str(reading) for group in plan.groups for reading in readings(group))
-    for group in plan.groups:
-        masked = [band.id for band in group.bands if not band.missing]
-        if masked and job is not None and job.mosaic.nodata is None:
-            shown = ", ".join(masked[:6]) + (" …" if len(masked) > 6 else "")
-            lines.append(
-                f"no nodata value is known for {shown}: masked pixels cannot be told from their fill"
-            )
+    told = _masked_pixels(plan, job)
+    lines.extend(f"{_few(bands)}: {words}" for words, bands in told.items())
+    if any("told apart" in words or "told from" in words for words in told):
+        lines.append("mosaic.mask: per-band, or any, fetches the masks with the pixels")
     return "\n".join(lines)
+
+
+def _masked_pixels(plan: Plan, job: Job | None) -> dict[str, list[str]]:
+    """What is said of masked pixels → the bands it is said of; masks are none of them."""
+    bands = [band for group in plan.groups for band in group.bands]
+    masked = {name for band in bands for name in band.mask_of}
+    nodata = nodata_values(None if job is None else job.mosaic.nodata, bands)
+    told: dict[str, list[str]] = {}
+    for band in bands:
+        if not band.mask_of:
+            words = masked_pixels(band.dtype, nodata.get(band.id), has_mask=band.id in masked)
+            told.setdefault(words, []).append(band.id)
+    return told
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" … ({len(names):,} bands)" if len(names) > 6 else "")
 
 
 def status_text(status: Status) -> str:
@@ -296,8 +316,26 @@ def asset_text(document: Mapping[str, Any]) -> str:
                 [_band_row(band) for band in bands],
                 ("band", "type", "size", "pixel", "CRS", "pyramid", "nodata"),
             ),
+            "",
+            *(f"{_few(names)}: {words}" for words, names in _fills(bands).items()),
+            "mosaic.mask: per-band, or any, of a job fetches the masks with the pixels",
         ]
     return "\n".join(lines)
+
+
+def _fills(bands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What is said of masked pixels → the bands of an asset's document that it is said of."""
+    from downloader.earthengine.catalogue import band_dtype
+
+    told: dict[str, list[str]] = {}
+    for band in bands:
+        dtype = band_dtype(band.get("dataType", {}))
+        missing = band.get("missingData", {}).get("values", [])
+        if dtype is not None:
+            nodata = float(missing[0]) if len(missing) == 1 else None
+            words = masked_pixels(dtype, nodata, has_mask=False)
+            told.setdefault(words, []).append(str(band.get("id")))
+    return told
 
 
 def _band_row(band: Mapping[str, Any]) -> list[str]:

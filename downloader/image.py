@@ -30,6 +30,8 @@ class Band:
     """How the service builds coarser levels: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
     missing: tuple[float, ...] = ()
     """`missingData.values` of the asset; empty where it states none."""
+    mask_of: tuple[str, ...] = ()
+    """Of a mask that the service computes, the bands it tells of (1: all of them valid); empty for pixels."""
     is_bounded: bool = True
     """Whether its grid has an edge; of a computed band without one only CRS and transform mean something."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from downloader.errors import JobError
 from downloader.image import Band
 
-__all__ = ["holds", "nodata_values"]
+__all__ = ["holds", "masked_pixels", "nodata_values"]
 
 
 def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Band]) -> dict[str, float]:
@@ -17,13 +17,13 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
 
     Args:
         wanted: `mosaic.nodata` of the job: one value for all bands, some by band, or None.
-        bands: the bands of the plan; an asset's `missingData` counts where it states exactly one value that the
+        bands: the bands of the plan, of which masks have none; an asset's `missingData` counts where it states exactly one value that the
             band's type has.
 
     Raises:
         JobError: a band that is not there, or a value that the band's type does not have.
     """
-    by_id = {band.id: band for band in bands}
+    by_id = {band.id: band for band in bands if not band.mask_of}
     asked = (
         dict(wanted)
         if isinstance(wanted, Mapping)
@@ -60,3 +60,26 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
         )
     )
     return low <= value <= high and value == int(value)
+
+
+def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool) -> str:
+    """Whether masked pixels of a band can be told from valid ones, in words.
+
+    An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (contract §4.3).
+
+    Args:
+        dtype: the band's.
+        nodata: the value that is declared for it; None where there is none.
+        has_mask: whether its mask is fetched beside it.
+    """
+    if has_mask:
+        return "masked pixels are told by the mask"
+    if dtype.kind == "u":
+        return (
+            "masked pixels come as 0, the nodata value; a valid 0 looks the same"
+            if nodata == 0
+            else "masked pixels come as 0 and cannot be told from a valid 0"
+        )
+    if nodata is None:
+        return "masked pixels come as 0 or as the least value of the type, which the service does not state, and cannot be told apart"
+    return f"masked pixels can be told apart only where the service fills them with the nodata value {nodata:g}, which it does not promise"

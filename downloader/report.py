@@ -87,7 +87,7 @@ class Report:
         Args:
             group: name of the group; needed where there are several.
             chunks: `"shard"` reads lazily, a shard at a time (needs Dask); None reads without Dask.
-            mask_and_scale: turn nodata into NaN, and bands that have one into floats.
+            mask_and_scale: turn nodata, and what `mosaic.mask` calls masked, into NaN, and such bands into floats.
             missing: what to do where tiles are not there: refuse, show NaN, or show the fill value.
 
         Raises:

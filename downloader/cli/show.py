@@ -34,7 +34,7 @@ def plan_command(
     loaded = api.load_job(job, changes)
     with located(job, changes):
         plan = api.plan(loaded)
-    say(json.dumps(plan_document(plan), indent=2) if as_json else plan_text(plan, loaded))
+    say(json.dumps(plan_document(plan, loaded), indent=2) if as_json else plan_text(plan, loaded))
 
 
 @click.command("status")

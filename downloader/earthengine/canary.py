@@ -14,14 +14,13 @@ import anyio
 from downloader.errors import Action, DownloadError, JobError, TileError
 from downloader.grid import Window
 from downloader.planning.limits import MAX_REQUEST_BANDS
-from downloader.planning.request import BandType, PixelRequest
 
 if TYPE_CHECKING:
     import numpy as np
 
     from downloader.earthengine.pixels import RestPixelSource
     from downloader.image import Band, Image
-    from downloader.planning import Group, Plan
+    from downloader.planning import Group, PixelRequest, Plan
 
 __all__ = ["Settled", "settle"]
 
@@ -105,12 +104,10 @@ def _present(group: Group, number: int) -> set[int]:
 
 def _question(plan: Plan, group: Group, number: int, bands: list[int]) -> tuple[str, PixelRequest]:
     part = plan.slices[number] if plan.slices else None
-    asset, expression = (part.asset, part.expression) if part else (plan.image.name, "")
     extent = group.extents[number] if group.extents else None
     corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
-    types = tuple(BandType(group.bands[band].id, group.bands[band].dtype) for band in bands)
-    request = PixelRequest(asset, group.request_grid(corner, number), types, expression)
-    return asset or (part.id if part else ""), request
+    request = plan.call(group, number, group.request_grid(corner, number), bands)
+    return (part.asset or part.id) if part else plan.image.name, request
 
 
 def _is_gone(error: DownloadError) -> bool:

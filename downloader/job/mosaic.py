@@ -40,6 +40,9 @@ class Mosaic(Section):
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
     nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
     """Value that means no data: one for all bands, or by band; default what the asset states."""
+    mask: Literal["none", "per-band", "any"] = "none"
+    """The service's own mask as uint8 arrays, 1 valid and 0 masked, fetched with the pixels: `per-band` adds `B2_mask`
+    for `B2`, `any` one `mask` for each grid that is 0 wherever any of its bands is masked."""
     checkpoint: Annotated[Duration, Field(gt=0)] = 30.0
     """Open shards are committed as far as they are at least so often."""
     durability: Literal["full", "scratch"] = "full"

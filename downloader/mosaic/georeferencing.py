@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,16 +21,21 @@ from downloader.grid import PixelGrid
 
 __all__ = [
     "GRID_MAPPING",
+    "MASK_OF",
     "axis_attributes",
     "band_attributes",
     "centres",
     "encode_fill_value",
     "fill_scalar",
     "grid_mapping_attributes",
+    "mask_attributes",
 ]
 
 GRID_MAPPING: Final = "spatial_ref"
 """Name of the grid mapping variable; rioxarray and odc-geo look for it by this name."""
+
+MASK_OF: Final = "mask_of"
+"""Attribute of a mask's array: the bands that it tells of."""
 
 _CONVENTIONS: Final = [
     {
@@ -102,6 +108,18 @@ def band_attributes(
     if nodata is not None:
         attributes["_FillValue"] = encode_fill_value(fill_scalar(band, dtype, nodata))
     return attributes
+
+
+def mask_attributes(mask_of: Sequence[str]) -> dict[str, Any]:
+    """What the array of a mask says besides: CF flags, and the bands that it tells of; nothing for pixels."""
+    if not mask_of:
+        return {}
+    return {
+        "long_name": f"whether {', '.join(mask_of)} {'is' if len(mask_of) == 1 else 'are all'} valid",
+        "flag_values": [0, 1],
+        "flag_meanings": "masked valid",
+        MASK_OF: list(mask_of),
+    }
 
 
 def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) -> np.generic:

@@ -63,6 +63,7 @@ def group_to_document(layout: GroupLayout) -> dict[str, Any]:
         **holes,
         "bands": [
             {"id": band.id, "array": array, "dtype": band.dtype.str, "nodata": _number_json(nodata)}
+            | ({"maskOf": list(band.mask_of)} if band.mask_of else {})
             for band, array, nodata in zip(group.bands, layout.arrays, layout.nodata, strict=True)
         ],
     }
@@ -91,7 +92,15 @@ def group_from_document(document: dict[str, Any], profile: Any, compressor: Any)
         checked_name(name)
     if profile not in {"sharded", "plain"} or compressor not in {"lz4", "zstd", "none"}:
         raise ValueError(f"{profile!r} with {compressor!r} is no way to store pixels")
-    bands = tuple(Band(member["id"], np.dtype(member["dtype"]), lattice) for member in members)
+    bands = tuple(
+        Band(
+            member["id"],
+            np.dtype(member["dtype"]),
+            lattice,
+            mask_of=tuple(map(str, member.get("maskOf", ()))),
+        )
+        for member in members
+    )
     windows, numbers = document.get("extents", ((), ()))
     extents = [None if e is None else Window(*e) for e in windows]
     lacking = {name: frozenset(numbers) for name, numbers in document.get("absent", {}).items()}

@@ -23,6 +23,7 @@ from downloader.mosaic.georeferencing import (
     band_attributes,
     fill_scalar,
     grid_mapping_attributes,
+    mask_attributes,
 )
 from downloader.mosaic.settings import MosaicSettings
 from downloader.planning import Group
@@ -180,7 +181,8 @@ class GroupLayout:
             self.fills[index],
             (*self.leading, "y", "x"),
             codecs,
-            band_attributes(self.group.grid, band.id, band.dtype, self.nodata[index]),
+            band_attributes(self.group.grid, band.id, band.dtype, self.nodata[index])
+            | mask_attributes(band.mask_of),
         )
 
 

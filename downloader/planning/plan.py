@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from downloader.grid import PixelGrid
 from downloader.image import Image
 from downloader.planning.group import Group
 from downloader.planning.imagelist import ImageList
 from downloader.planning.keys import ShardKey, TileKey
+from downloader.planning.masking import masked_expression
 from downloader.planning.packing import ServiceModel
 from downloader.planning.request import BandType, PixelRequest, Request
 from downloader.planning.slices import Axis, Slice
@@ -80,12 +82,27 @@ class Plan:
     def pixel_request(self, request: Request) -> PixelRequest:
         """The call that brings `request`: absolute, in terms of the service."""
         group = self.group(request.shard.group)
-        bands = tuple(BandType(group.bands[b].id, group.bands[b].dtype) for b in request.bands)
         grid = group.request_grid(request.window, request.block.slice)
-        if not self.slices:
-            return PixelRequest(self.image.name, grid, bands)
-        part = self.slices[request.block.slice]
-        return PixelRequest(part.asset, grid, bands, part.expression)
+        return self.call(group, request.block.slice, grid, request.bands)
+
+    def call(self, group: Group, slice_: int, grid: PixelGrid, bands: Sequence[int]) -> PixelRequest:
+        """The call that brings bands of one slice on `grid`; masks come by an expression together with the pixels.
+
+        Args:
+            group: whose bands.
+            slice_: index along the leading axis.
+            grid: CRS, full affine and size.
+            bands: indices into the group's bands.
+        """
+        asked = [group.bands[band] for band in bands]
+        types = tuple(BandType(band.id, band.dtype) for band in asked)
+        part = self.slices[slice_] if self.slices else None
+        asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
+        if any(band.mask_of for band in asked):
+            pixels = tuple(band.id for band in asked if not band.mask_of)
+            masks = tuple((band.id, band.mask_of) for band in asked if band.mask_of)
+            asset, expression = "", masked_expression(asset, expression, pixels, masks)
+        return PixelRequest(asset, grid, types, expression)
 
     @property
     def images(self) -> int:

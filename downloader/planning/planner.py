@@ -15,6 +15,7 @@ from downloader.planning.extent import Extent, extents_of
 from downloader.planning.given import Given
 from downloader.planning.group import Group
 from downloader.planning.limits import counted_bytes
+from downloader.planning.masking import with_masks
 from downloader.planning.packing import ServiceModel, pack
 from downloader.planning.plan import Plan
 from downloader.planning.series import Series
@@ -61,7 +62,8 @@ def make_plan(
         extents_of(job, lattices, given),
         strict=True,
     ):
-        group = _group(job, name, target.grid, extent.window, target.bands, model, sides)
+        bands = with_masks(target.bands, job.mosaic.mask)
+        group = _group(job, name, target.grid, extent.window, bands, model, sides)
         covered = () if extent.covered is None else (extent.covered,)
         groups.append(_shaped(job, replace(group, extents=covered), extent))
     return Plan(image, tuple(groups), model)
@@ -97,9 +99,11 @@ def make_series_plan(
         strict=True,
     ):
         window = extent.window
-        group = _group(job, name, lattice.grid, window, lattice.bands, model, sides, len(series.slices))
+        bands = with_masks(lattice.bands, job.mosaic.mask)
+        group = _group(job, name, lattice.grid, window, bands, model, sides, len(series.slices))
+        # A mask lacks where a band does that it tells of: its fill says masked.
         absent = tuple(
-            frozenset(k for k, band in enumerate(lattice.bands) if band.id in missing)
+            frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
             for missing in series.absent
         )
         group = replace(
@@ -121,6 +125,7 @@ def _shaped(job: Job, group: Group, extent: Extent) -> Group:
     if extent.shape is None or not job.region.mask:
         return replace(group, region=extent.shape)
     values = nodata_values(job.mosaic.nodata, group.bands)
+    values |= {band.id: 0.0 for band in group.bands if band.mask_of}
     lacking = [band.id for band in group.bands if band.id not in values]
     if lacking:
         raise JobError(

@@ -44,7 +44,7 @@ def readings(group: Group) -> tuple[Reading, ...]:
     """
     found: dict[tuple[int, tuple[float, float], str, str], list[str]] = {}
     for band in group.bands:
-        if band.grid == group.lattice:
+        if band.grid == group.lattice or band.mask_of:
             continue
         level = _level(band, group)
         x, y = band.grid.transform.pixel_size

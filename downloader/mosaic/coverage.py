@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.layout import COVERAGE_CHUNK, Coverage, GroupLayout
+from downloader.mosaic.layout import Coverage, GroupLayout, coverage_chunk
 from downloader.mosaic.state import GroupState, bits
 from downloader.mosaic.store import Store
 from downloader.planning import Group
@@ -27,26 +27,36 @@ def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None
 def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """(key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
     tiling = layout.group.tiling
-    # The chunk's sides are those of the array's metadata: whole shards, and no larger than the group.
-    rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows)
-    columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns)
-    for layer in range(tiling.shard_layers):
+    depth, height, width = coverage_chunk(tiling)
+    rows, columns, layers = height // tiling.shard, width // tiling.shard, depth // tiling.shard_slices
+    failed: dict[int, list[int]] = {}
+    for index in state.failed:
+        failed.setdefault(tiling.shard_at(index)[0], []).append(index)
+    for first in range(0, tiling.shard_layers, layers):
         for top in range(0, tiling.shard_rows, rows):
             for left in range(0, tiling.shard_columns, columns):
-                block = _block(state, layer, (top, top + rows), (left, left + columns))
-                for depth in range(tiling.shard_slices):
-                    slice_ = layer * tiling.shard_slices + depth
-                    if slice_ >= tiling.slices:
-                        break
-                    place = f"{top // rows}/{left // columns}"
-                    place = f"{slice_}/{place}" if layout.leading else place
-                    yield f"{layout.prefix}coverage/c/{place}", block[depth]
+                cells = np.zeros((depth, height, width), np.uint8)
+                for layer in range(first, min(first + layers, tiling.shard_layers)):
+                    begin = (layer - first) * tiling.shard_slices
+                    cells[begin : begin + tiling.shard_slices] = _block(
+                        state, layer, (top, top + rows), (left, left + columns), failed.get(layer, ())
+                    )
+                place = f"{top // rows}/{left // columns}"
+                place = f"{first // layers}/{place}" if layout.leading else place
+                yield f"{layout.prefix}coverage/c/{place}", cells if layout.leading else cells[0]
 
 
 def _block(
-    state: GroupState, layer: int, rows: tuple[int, int], columns: tuple[int, int]
+    state: GroupState,
+    layer: int,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    failed: Iterable[int],
 ) -> NDArray[np.uint8]:
-    """Cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing."""
+    """Cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing.
+
+    `failed` are the numbers of the layer's shards in which tiles failed.
+    """
     tiling = state.group.tiling
     height, width = rows[1] - rows[0], columns[1] - columns[0]
     cells = np.zeros((height, width, tiling.slots), np.uint8)
@@ -62,9 +72,9 @@ def _block(
             for column in range(columns[0], last):
                 for slot in bits(state.complete(tiling.shard_index(layer, row, column))):
                     cells[row - rows[0], column - columns[0], slot] = Coverage.STORED
-    for index in state.failed:
-        failed_layer, row, column = tiling.shard_at(index)
-        if failed_layer == layer and rows[0] <= row < rows[1] and columns[0] <= column < columns[1]:
+    for index in failed:
+        _, row, column = tiling.shard_at(index)
+        if rows[0] <= row < rows[1] and columns[0] <= column < columns[1]:
             for slot in bits(state.failed_mask(index)):
                 cells[row - rows[0], column - columns[0], slot] = Coverage.FAILED
     side = tiling.shard

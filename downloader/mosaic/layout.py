@@ -26,12 +26,20 @@ from downloader.mosaic.georeferencing import (
     mask_attributes,
 )
 from downloader.mosaic.settings import MosaicSettings
-from downloader.planning import Group
+from downloader.planning import Group, Tiling
 
-__all__ = ["COVERAGE_CHUNK", "Coverage", "GroupLayout", "array_document", "group_document"]
+__all__ = ["COVERAGE_CHUNK", "Coverage", "GroupLayout", "array_document", "coverage_chunk", "group_document"]
 
 COVERAGE_CHUNK: Final = 1024
 """Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
+
+
+def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
+    """(slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards, however long the leading axis gets."""
+    rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
+    columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
+    layers = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
+    return max(1, layers) * tiling.shard_slices, rows, columns
 
 
 class Coverage:
@@ -150,9 +158,8 @@ class GroupLayout:
     def _coverage_document(self) -> dict[str, Any]:
         tiling = self.group.tiling
         cells = (tiling.tile_rows, tiling.tile_columns)
-        sides = tuple(min(COVERAGE_CHUNK, -(-n // tiling.shard) * tiling.shard) for n in cells)
         shape = (tiling.slices, *cells) if self.leading else cells
-        chunk = (1, *sides) if self.leading else sides
+        chunk = coverage_chunk(tiling)[0 if self.leading else 1 :]
         attributes = {
             "long_name": "what is stored of each tile, the worst over the group's bands",
             "flag_values": list(range(len(Coverage.MEANINGS))),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 import zarr
@@ -15,7 +17,7 @@ from downloader.mosaic.layout import Coverage, GroupLayout
 from downloader.mosaic.settings import MosaicSettings
 from downloader.mosaic.state import FailedTiles, GroupState
 from downloader.mosaic.store import DiskStore
-from downloader.planning import Plan
+from downloader.planning import Plan, Tiling
 from tests.unit.mosaic.mosaics import UTM, one_group
 
 
@@ -86,3 +88,68 @@ def test_coverage_written_again_forgets_what_was(tmp_path) -> None:
     assert written(tmp_path, plan, state).sum() == 4
     state.update(0, {0: 0b0001})
     assert written(tmp_path, plan, state).sum() == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    shard=st.sampled_from([1, 2, 4]),
+)
+def test_what_nobody_wants_is_told_apart_from_holes(tmp_path_factory, seed, size, shard) -> None:
+    """Outside the region before outside the image, and what is stored all the same stays stored."""
+    random = np.random.default_rng(seed)
+    window = Window(0, 0, *size)
+    plan = one_group(window=window, shard=shard, tile=8, slices=3)
+    extents = [random_window(random, window), None, window]
+    inside = random.random((plan.groups[0].tiling.tile_rows, plan.groups[0].tiling.tile_columns)) < 0.7
+    group = replace(plan.groups[0], extents=tuple(extents), region=Chosen(inside))
+    tiling = group.tiling
+    stored = random.random((3, *inside.shape)) < 0.5
+    state = GroupState(group)
+    for index in range(tiling.shards):
+        where = tiling.shard_at(index)
+        mask = sum(
+            1 << slot
+            for slot in range(tiling.slots)
+            if tiling.full_mask(*where) >> slot & 1 and stored[tiling.tile_at(where, slot)]
+        )
+        state.update(index, {0: mask, 1: mask})
+    expected = np.full(stored.shape, Coverage.MISSING)
+    for slice_, extent in enumerate(extents):
+        for row, column in np.ndindex(inside.shape):
+            touched = extent is not None and extent.clip(tiling.window(row, column)) is not None
+            if not touched:
+                expected[slice_, row, column] = Coverage.OUTSIDE_IMAGE
+            if not inside[row, column]:
+                expected[slice_, row, column] = Coverage.OUTSIDE_REGION
+    expected[stored] = Coverage.STORED
+    cells = written(tmp_path_factory.mktemp("m"), replace(plan, groups=(group,)), state)
+    assert (cells == expected).all()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A region of tiles."""
+
+    tiles: np.ndarray
+
+    def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
+        slots = (tiling.tile_at((layer, row, column), slot) for slot in range(tiling.slots))
+        full = tiling.full_mask(layer, row, column)
+        return sum(1 << k for k, (_, r, c) in enumerate(slots) if full >> k & 1 and self.tiles[r, c])
+
+    def count(self, tiling: Tiling) -> int:
+        return int(self.tiles.sum())
+
+    def inside(self, window: Window) -> None:
+        return None
+
+
+def random_window(random: np.random.Generator, within: Window) -> Window:
+    column, row = int(random.integers(within.width)), int(random.integers(within.height))
+    width, height = (
+        int(random.integers(1, within.width - column + 1)),
+        int(random.integers(1, within.height - row + 1)),
+    )
+    return Window(column, row, width, height)

@@ -44,7 +44,7 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
     if len(lattices) > _SHOWN:
         lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
     commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
-    x, y = commonest.transform.pixel_size
+    x, y = (int(size) if size.is_integer() else size for size in commonest.transform.pixel_size)
     size = f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
     crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
     raise JobError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import anyio
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.planning import PixelRequest
+from downloader.planning import PixelRequest, Slice
 from downloader.progress import Tally
 from downloader.stop import Stop
 from downloader.worker import Parts, Share, work
@@ -327,3 +328,45 @@ def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_r
 
     assert run_virtual(lambda: main(None)) > 1
     assert run_virtual(lambda: main(1)) == 1
+
+
+def a_series(slices=3):
+    """A plan of four tiles at each of so many times."""
+    plan = make_plan_of((2, 2), shard=1)
+    group = replace(plan.groups[0], axis="time", tiling=replace(plan.groups[0].tiling, slices=slices))
+    parts = tuple(Slice(f"i{k}", asset=f"projects/p/assets/i{k}", time_us=k) for k in range(slices))
+    return replace(plan, groups=(group,), axis="time", slices=parts)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_of_many_images_one_may_fail_as_a_whole(concurrency):
+    """All its tiles are recorded with the cause, it is asked for no more, and the others go on."""
+
+    def gone(request, call):
+        return problem(Action.FAIL_ASSET, "404 asset") if request.asset.endswith("i1") else None
+
+    async def main():
+        bench = Bench(a_series(), concurrency, fault=gone)
+        await bench.run()
+        failed = {(r.block.slice, row, column) for r, _ in bench.mosaic.failures for row, column in r.block}
+        assert failed == {(1, row, column) for row in (0, 1) for column in (0, 1)}
+        assert {p.cause for _, p in bench.mosaic.failures} == {"404 asset"}
+        asked = [call.asset[-2:] for call in bench.source.calls]
+        assert (asked.count("i0"), asked.count("i2")) == (4, 4)
+        assert 1 <= asked.count("i1") <= concurrency
+        assert bench.limiter.in_flight == 0
+
+    run_virtual(main)
+
+
+def test_what_ends_a_job_ends_one_of_many_images_too():
+    def refused(request, call):
+        return problem(Action.FAIL_JOB, "401", ends_with=AuthenticationError) if call == 2 else None
+
+    async def main():
+        bench = Bench(a_series(), 1, fault=refused)
+        with pytest.raises(AuthenticationError):
+            await bench.run()
+        assert len(bench.source.calls) == 2
+
+    run_virtual(main)

@@ -10,7 +10,7 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import AuthenticationError, MissingExtraError
 from downloader.job.place import BucketUrl
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 __all__ = ["connect"]
+
+_CLIENT: Final = (
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
+    "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url", "read_timeout", "timeout", "user_agent",
+)  # fmt: skip
+"""Options of obstore's HTTP client; each is read from a variable such as AWS_TIMEOUT."""
 
 _MEMORY: dict[str, ObjectStore] = {}
 """URL → objects that live as long as the process."""
@@ -33,14 +39,18 @@ def connect(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
     if url.scheme == "memory":
         return _MEMORY.setdefault(str(url), MemoryStore())
     retry: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=retry_s)}
-    classes: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-    settings = {"s3": _s3, "gs": _gs, "az": _az}[url.scheme]()
-    prefix = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}[url.scheme]
-    if f"{prefix}_TIMEOUT" not in os.environ:
-        settings.setdefault("config", {})["timeout"] = f"{timeout_s}s"
+    kind, settle, prefix = {
+        "s3": (S3Store, _s3, "AWS"),
+        "gs": (GCSStore, _gs, "GOOGLE"),
+        "az": (AzureStore, _az, "AZURE"),
+    }[url.scheme]
+    settings = settle()
+    # Not in `config`: a store that has them there can neither be compared nor pickled (obstore 0.12).
+    client = {"timeout": f"{timeout_s}s", **settings.pop("client_options", {}), **_variables(prefix)}
+    make: Any = kind
     try:
-        store: ObjectStore = classes[url.scheme](
-            url.bucket, prefix=url.prefix, retry_config=retry, **settings
+        store: ObjectStore = make(
+            url.bucket, prefix=url.prefix, retry_config=retry, client_options=client, **settings
         )
     except BaseError as error:
         problem = translated(error, str(url), "")
@@ -50,7 +60,13 @@ def connect(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
     return store
 
 
-def _plain_http(*variables: str) -> dict[str, Any]:
+def _variables(prefix: str) -> dict[str, str]:
+    """What the environment says of the HTTP client; obstore reads it too, but not beside options that are given."""
+    found = ((name, os.environ.get(f"{prefix}_{name.upper()}")) for name in _CLIENT)
+    return {name: value for name, value in found if value}
+
+
+def _plain_http(*variables: str) -> dict[str, str]:
     """Whoever writes http:// into the variable that names an endpoint means it."""
     if any(os.environ.get(name, "").startswith("http://") for name in variables):
         return {"allow_http": "true"}
@@ -60,7 +76,8 @@ def _plain_http(*variables: str) -> dict[str, Any]:
 def _s3() -> dict[str, Any]:
     """What obstore does not read from the environment by itself: profiles, through boto3."""
     settings: dict[str, Any] = {
-        "config": _plain_http("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+        "config": {},
+        "client_options": _plain_http("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     }
     named = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE")
     container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
@@ -81,8 +98,14 @@ def _s3() -> dict[str, Any]:
         if profile:
             raise MissingExtraError(f"The AWS profile {profile}", "s3") from error
         return settings
-    session = Session()
-    if session.get_credentials() is not None:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        session = Session()
+        found = session.get_credentials()
+    except BotoCoreError as error:
+        raise AuthenticationError(f"s3: {error}; look at AWS_PROFILE and at the files in ~/.aws") from None
+    if found is not None:
         settings["credential_provider"] = Boto3CredentialProvider(session)
         if session.region_name:
             settings["config"].setdefault("region", session.region_name)
@@ -91,26 +114,26 @@ def _s3() -> dict[str, Any]:
 
 def _gs() -> dict[str, Any]:
     """The variable of Google's own client libraries for an emulator."""
-    config = _plain_http("GOOGLE_BASE_URL", "GOOGLE_SERVICE_ENDPOINT")
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    if emulator:
-        config |= {
-            "base_url": emulator if "://" in emulator else f"http://{emulator}",
-            "skip_signature": "true",
-            "allow_http": "true",
-        }
-    return {"config": config}
+    if not emulator:
+        return {"client_options": _plain_http("GOOGLE_BASE_URL")}
+    base = emulator if "://" in emulator else f"http://{emulator}"
+    return {
+        "config": {"base_url": base, "skip_signature": "true"},
+        "client_options": {"allow_http": "true"},
+    }
 
 
 def _az() -> dict[str, Any]:
     """The connection string that Azure's own tools read."""
-    config = _plain_http("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+    client = _plain_http("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
     text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     parts = dict(re.findall(r"(\w+)=([^;]+)", text))
     names = {"AccountName": "account_name", "AccountKey": "account_key", "BlobEndpoint": "endpoint"}
-    config |= {key: parts[name] for name, key in names.items() if name in parts}
+    config = {key: parts[name] for name, key in names.items() if name in parts}
     if parts.get("BlobEndpoint", "").startswith("http://"):
-        config["allow_http"] = "true"
+        client["allow_http"] = "true"
     if account := config.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        # Given, not found: a store that found it itself can neither be shown nor pickled (obstore 0.12).
         config["account_name"] = account
-    return {"config": config}
+    return {"config": config, "client_options": client}

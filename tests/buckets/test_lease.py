@@ -252,7 +252,7 @@ def test_a_bucket_out_of_reach_stops_the_run_and_says_why(cloud) -> None:
     one = lease(cloud.store(timeout="1s", retries=0), LONG)
     one.acquire()
     cloud.proxy.fault = lambda _: "busy"
-    with pytest.raises(StoppedError, match="the lease cannot be renewed.*503"):
+    with pytest.raises(StoppedError, match=r"the lease cannot be renewed.*503"):
         one.confirm()
     cloud.proxy.reset()
     one.confirm()

@@ -250,7 +250,7 @@ def _target(
     if len(crs) > 1:
         raise JobError(
             f"grid.resolution: the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
-            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {list(target.grid.transform.pixel_size)}}}"
+            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}"
         )
     for lattice in existing.lattices if existing is not None else ():
         if (
@@ -259,6 +259,12 @@ def _target(
         ):
             return lattice
     return target.grid
+
+
+def _shown(grid: PixelGrid) -> str:
+    """A pixel size as a job file takes it."""
+    x, y = (int(size) if size.is_integer() else size for size in grid.transform.pixel_size)
+    return f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
 
 
 def _check_nodata(job: Job, series: Series) -> None:

@@ -1,0 +1,261 @@
+"""Which images a series has: the frozen list, what is new by itself, what arrived late, what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from downloader.collecting import collect, find_again
+from downloader.crs import Crs
+from downloader.errors import Action, FetchProblem, JobError, TileError
+from downloader.grid import AffineTransform, PixelGrid
+from downloader.image import Band, Image
+from downloader.instant import instant_us
+from downloader.job import Job
+from downloader.planning import Existing
+from downloader.planning.given import Given
+
+GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 499980.0, 0, -10.0, 4200000.0), 1000, 1000)
+
+
+def image(day: int, *, cloudy: float = 5, update: str = "2020", bands=("B2", "B3"), grid=GRID) -> Image:
+    return Image(
+        f"projects/earthengine-public/assets/C/{day:02d}",
+        f"C/{day:02d}",
+        tuple(Band(band, np.dtype("<u2"), grid) for band in bands),
+        update_time=update,
+        start_time=f"2017-04-{day:02d}T12:00:00Z",
+        properties={"CLOUDY": cloudy},
+    )
+
+
+class FakeCatalogue:
+    """A collection as a list; what is asked of it."""
+
+    def __init__(self, *images: Image, broken: str = "404 asset") -> None:
+        self.there = {one.name: one for one in images}
+        self.hidden: set[str] = set()
+        """Names that a listing leaves out, though they can be read."""
+        self.broken = broken
+        self.asked: list[str] = []
+        self.listed: list[dict[str, object]] = []
+
+    async def image(self, asset: str, bands=None) -> Image:
+        self.asked.append(asset)
+        name = asset if asset.startswith("projects/") else f"projects/earthengine-public/assets/{asset}"
+        if name in self.there:
+            return self.there[name]
+        action = Action.FAIL_ASSET if self.broken == "404 asset" else Action.FAIL_JOB
+        problem = FetchProblem(action, self.broken, f"{asset} not found", 404)
+        raise JobError(problem.message) from TileError(problem)
+
+    async def images(self, collection, *, start, end, limit, order_by, **query) -> AsyncIterator[Image]:
+        self.listed.append({"collection": collection, "limit": limit, **query})
+        first, behind = instant_us(start) or 0, instant_us(end) or 0
+        found = [
+            one
+            for one in self.there.values()
+            if first <= (instant_us(one.start_time) or 0) < behind and one.name not in self.hidden
+        ]
+        found.sort(key=lambda one: one.properties["CLOUDY"] if order_by else one.start_time)
+        for one in found[:limit]:
+            yield one
+
+
+def job(start="2017-04-01", end="2017-04-10", **source) -> Job:
+    many = (
+        {"images": source.pop("images")}
+        if "images" in source
+        else {"collection": "C", "start": start, "end": end}
+    )
+    return Job.from_dict(
+        {
+            "source": {**many, **source},
+            "region": {"bbox": [500000, 4190000, 505000, 4195000], "crs": "EPSG:32610"},
+            "mosaic": {"path": "m"},
+        }
+    )
+
+
+async def run(catalogue, a_job, known=None, accept=()):
+    existing = (
+        None
+        if known is None
+        else Existing({"": 1}, tuple(lattice.grid for lattice in known.series.lattices), known.listed)
+    )
+    return await collect(a_job, catalogue, Given(), existing, accept)
+
+
+def ids(found) -> list[str]:
+    return [part.id[-2:] for part in found.series.slices]
+
+
+async def test_a_new_series_is_in_order_of_time() -> None:
+    catalogue = FakeCatalogue(image(6), image(3), image(9), image(12))
+    found = await run(catalogue, job(properties=["CLOUDY"]))
+    assert ids(found) == ["03", "06", "09"]
+    assert found.listed.period == (instant_us("2017-04-01"), instant_us("2017-04-10"))
+    assert found.listed.facts == {"collection": "C", "group_by": "image"}
+    assert [band.id for band in found.image.bands] == ["B2", "B3"]
+    (asked,) = catalogue.listed
+    assert asked["region"]["type"] == "Polygon"
+    assert asked["keep"] == {"CLOUDY"}
+    assert found.notices == ()
+
+
+async def test_a_longer_period_appends_also_what_lies_before() -> None:
+    catalogue = FakeCatalogue(image(3), image(6), image(9), image(12), image(15))
+    known = await run(catalogue, job("2017-04-05", "2017-04-10"))
+    assert ids(known) == ["06", "09"]
+    found = await run(catalogue, job("2017-04-01", "2017-04-14"), known)
+    assert ids(found) == ["06", "09", "03", "12"]
+    assert found.notices == ()
+
+
+async def test_late_arrivals_are_told_of_and_wait_to_be_accepted() -> None:
+    catalogue = FakeCatalogue(image(3), image(9))
+    known = await run(catalogue, job())
+    catalogue.there |= {image(6).name: image(6), image(12).name: image(12)}
+    found = await run(catalogue, job(end="2017-04-20"), known)
+    assert ids(found) == ["03", "09", "12"]
+    (notice,) = found.notices
+    assert notice.startswith("C/06: inside the period that the mosaic covers")
+    assert "--accept new-images" in notice
+    accepted = await run(catalogue, job(), known, ["new-images"])
+    assert ids(accepted) == ["03", "09", "06"]
+    again = await run(catalogue, job(end="2017-04-20"), accepted)
+    assert ids(again) == ["03", "09", "06", "12"]
+    assert again.notices == ()
+
+
+async def test_an_image_that_is_gone_stays_on_the_list() -> None:
+    catalogue = FakeCatalogue(image(3), image(6), image(9))
+    known = await run(catalogue, job())
+    del catalogue.there[image(6).name]
+    found = await run(catalogue, job(), known)
+    assert ids(found) == ["03", "06", "09"]
+    assert found.series == known.series
+    (notice,) = found.notices
+    assert notice.startswith(
+        "C/06: cannot be read any more (projects/earthengine-public/assets/C/06 not found)"
+    )
+    assert image(6).name not in await find_again(job(), catalogue, Given(), known.listed)
+
+
+async def test_one_that_the_filter_meets_no_more_is_asked_for_itself() -> None:
+    catalogue = FakeCatalogue(image(3), image(6))
+    known = await run(catalogue, job(filter="CLOUDY < 10"))
+    catalogue.there[image(6).name] = image(6, update="2021")
+    catalogue.hidden = {image(6).name}
+    found = await run(catalogue, job(filter="CLOUDY < 10"), known)
+    assert ids(found) == ["03", "06"]
+    assert [one.update_time for one in found.listed.images] == ["2020", "2021"]
+    assert catalogue.asked == [image(6).name]
+
+
+async def test_an_outage_is_no_vanishing() -> None:
+    catalogue = FakeCatalogue(image(3), image(6), broken="401")
+    known = await run(catalogue, job())
+    del catalogue.there[image(6).name]
+    with pytest.raises(JobError):
+        await run(catalogue, job(), known)
+
+
+async def test_a_limit_counts_at_the_first_run_and_what_it_leaves_later() -> None:
+    images = [image(day, cloudy=20 - day) for day in (2, 4, 6, 8)]
+    catalogue = FakeCatalogue(*images)
+    known = await run(catalogue, job(limit=3, order_by="CLOUDY"))
+    assert ids(known) == ["04", "06", "08"]
+    catalogue.there[image(12).name] = image(12, cloudy=1)
+    same = await run(catalogue, job(limit=3, order_by="CLOUDY", end="2017-04-20"), known)
+    assert ids(same) == ["04", "06", "08"]
+    more = await run(catalogue, job(limit=4, order_by="CLOUDY", end="2017-04-20"), known)
+    assert ids(more) == ["04", "06", "08", "12"]
+    assert "left out by source.limit" in more.notices[0]
+
+
+async def test_images_of_a_day_that_is_frozen_make_a_slice_of_their_own() -> None:
+    morning = replace(image(6), start_time="2017-04-06T08:00:00Z")
+    evening = replace(image(6), name=f"{image(6).name}b", id="C/06b", start_time="2017-04-06T20:00:00Z")
+    catalogue = FakeCatalogue(morning)
+    known = await run(catalogue, job(group_by="day", end="2017-04-06T12:00:00Z"))
+    catalogue.there[evening.name] = evening
+    found = await run(catalogue, job(group_by="day", end="2017-04-08"), known)
+    assert [part.id for part in found.series.slices] == ["2017-04-06", "2017-04-06"]
+    assert [part.images for part in found.series.slices] == [
+        ((morning.name, "2020"),),
+        ((evening.name, "2020"),),
+    ]
+
+
+async def test_named_images_are_each_taken_once_and_more_of_them_append() -> None:
+    catalogue = FakeCatalogue(image(3), image(6), image(9))
+    known = await run(catalogue, job(images=["C/06", image(6).name, "C/09"]))
+    assert ids(known) == ["06", "09"]
+    assert known.listed.period is None
+    found = await run(catalogue, job(images=["C/03", "C/06", "C/09"]), known)
+    assert ids(found) == ["06", "09", "03"]
+    fewer = await run(catalogue, job(images=["C/09"]), known)
+    assert ids(fewer) == ["09"], "what the job no longer names is for the mosaic to refuse"
+    del catalogue.there[image(6).name]
+    gone = await run(catalogue, job(images=["C/06", "C/09"]), known)
+    assert ids(gone) == ["06", "09"]
+    assert "C/06: cannot be read any more" in gone.notices[0]
+
+
+async def test_an_image_that_was_never_there_is_a_mistake_of_the_job() -> None:
+    with pytest.raises(JobError, match="C/07 not found"):
+        await run(FakeCatalogue(image(3)), job(images=["C/03", "C/07"]))
+
+
+async def test_a_missing_band_needs_a_nodata_value() -> None:
+    catalogue = FakeCatalogue(image(3), image(6, bands=("B2",)))
+    with pytest.raises(JobError, match=r"C/06 has no band 'B3'.*on_missing_band: nodata"):
+        await run(catalogue, job())
+    with pytest.raises(JobError, match=r"C/06 has no B3, and B3 no nodata value .* such as \{B3: 0\}"):
+        await run(catalogue, job(on_missing_band="nodata"))
+    filled = Job.from_dict(
+        job(on_missing_band="nodata").model_dump(mode="json", exclude_unset=True)
+        | {"mosaic": {"path": "m", "nodata": {"B3": 0}}}
+    )
+    found = await run(catalogue, filled)
+    assert [sorted(lacks) for lacks in found.series.absent] == [[], ["B3"]]
+
+
+async def test_another_resolution_needs_one_crs_and_keeps_the_first_corner() -> None:
+    other = replace(GRID, crs=Crs("EPSG:32611"))
+    mixed = FakeCatalogue(image(3), image(6, grid=other))
+    coarse = Job.from_dict(job().model_dump(mode="json", exclude_unset=True) | {"grid": {"resolution": 30}})
+    with pytest.raises(
+        JobError, match=r"EPSG:32610, EPSG:32611; say which one .* grid: \{crs: EPSG:32610, resolution: 30\}"
+    ):
+        await run(mixed, coarse)
+    west = replace(GRID, transform=replace(GRID.transform, translate_x=GRID.transform.translate_x - 10))
+    catalogue = FakeCatalogue(image(6))
+    known = await run(catalogue, coarse)
+    catalogue.there[image(3).name] = image(3, grid=west)
+    found = await run(catalogue, coarse, known, ["new-images"])
+    assert [lattice.grid for lattice in found.series.lattices] == [
+        lattice.grid for lattice in known.series.lattices
+    ]
+    assert ids(found) == ["06", "03"]
+
+
+async def test_a_list_in_a_file(tmp_path) -> None:
+    (tmp_path / "ids.txt").write_text("# mine\nC/06\n\n C/03 \n")
+    listed = Job.parse(
+        "source: {images: ids.txt}\nregion: {bbox: [500000, 4190000, 505000, 4195000], crs: 'EPSG:32610'}\n"
+        "mosaic: {path: m}\n",
+        base=tmp_path,
+    )
+    found = await run(FakeCatalogue(image(3), image(6)), listed)
+    assert ids(found) == ["03", "06"]
+    (tmp_path / "ids.txt").write_text("# none\n")
+    with pytest.raises(JobError, match="names no image"):
+        await run(FakeCatalogue(), listed)
+    (tmp_path / "ids.txt").unlink()
+    with pytest.raises(JobError, match=r"ids\.txt cannot be read"):
+        await run(FakeCatalogue(), listed)

@@ -10,7 +10,7 @@ import sys
 from contextlib import AsyncExitStack
 from threading import Thread
 
-from . import catalogue, keys, options, rasters
+from . import catalogue, keys, options, rasters, stores
 from .auth import Authority
 from .control import Control
 from .listening import Listener
@@ -36,7 +36,10 @@ def build(chosen: options.Options) -> Server:
     """The emulator's parts as the options want them, not yet listening."""
     assets = catalogue.built_in()
     for id_, path in chosen.rasters:
-        rasters.add(assets, catalogue.asset_name(id_), path)
+        module = stores if stores.is_store(path) else rasters
+        module.add(assets, catalogue.asset_name(id_), path)
+    for id_, folder in chosen.folders:
+        rasters.add_collection(assets, catalogue.asset_name(id_), folder)
     reuse = chosen.write_key is not None and chosen.write_key.exists()
     account = keys.load(chosen.write_key) if reuse and chosen.write_key else keys.create()
     authority = Authority(account, chosen.settings.token_life_s)

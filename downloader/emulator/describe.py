@@ -19,7 +19,7 @@ MOST_ELEMENTS: Final = 5_000
 """Of a collection no more elements are written out."""
 
 
-def value(result: object) -> Any:  # noqa: ANN401 - any JSON value
+def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - any JSON value
     """A value as JSON.
 
     Raises:
@@ -28,10 +28,8 @@ def value(result: object) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(result, Image):
         return image(result)
     if isinstance(result, Collection):
-        if len(result.images) > MOST_ELEMENTS:
-            raise invalid_argument(
-                f"Collection query aborted after accumulating over {MOST_ELEMENTS} elements."
-            )
+        if len(result.images) > most:
+            raise invalid_argument(f"Collection query aborted after accumulating over {most} elements.")
         return _collection(result)
     if isinstance(result, Feature):
         return _feature(result)
@@ -42,9 +40,9 @@ def value(result: object) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(result, Shape):
         return _shape(result)
     if isinstance(result, (list, tuple)):
-        return [value(one) for one in result]
+        return [value(one, most) for one in result]
     if isinstance(result, dict):
-        return {key: value(one) for key, one in result.items()}
+        return {key: value(one, most) for key, one in result.items()}
     if isinstance(result, float):
         return plain(result) if np.isfinite(result) else str(result)
     if result is None or isinstance(result, (bool, int, str)):

@@ -64,7 +64,7 @@ def picture(request: PixelRequest, pyramids: Pyramids) -> Reply:
     return Reply(200, file.getvalue(), "image/png")
 
 
-def geotiff(request: PixelRequest, pyramids: Pyramids) -> Reply:
+def geotiff(request: PixelRequest, pyramids: Pyramids, *, mixed: bool = True) -> Reply:
     """One GeoTIFF of all bands, georeferenced with the request's grid.
 
     Bands of different types are promoted to the smallest common one; the nodata tag, and masked pixels, hold 0 for
@@ -88,6 +88,9 @@ def geotiff(request: PixelRequest, pyramids: Pyramids) -> Reply:
         names = ["vis-red", "vis-green", "vis-blue"]
     else:
         names = [request.image.bands[b].id for b in request.bands]
+    types = {values.dtype for values, _ in read}
+    if len(types) > 1 and not mixed:
+        raise invalid_argument("The bands of a GeoTIFF must have one type.")
     dtype = reduce(np.promote_types, [values.dtype for values, _ in read])
     nodata = _nodata(dtype)
     a, b, c, d, e, f = grid.affine
@@ -115,13 +118,13 @@ def _nodata(dtype: np.dtype[Any]) -> float:
     return int(np.iinfo(dtype).min) if dtype.kind == "i" else -np.inf
 
 
-def zipped(request: PixelRequest, pyramids: Pyramids, *, per_band: bool) -> Reply:
+def zipped(request: PixelRequest, pyramids: Pyramids, *, per_band: bool, mixed: bool = True) -> Reply:
     """GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, contract §4.5)."""
     parts = [(band,) for band in request.bands] if per_band else [request.bands]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for bands in parts:
             name = f"download.{request.image.bands[bands[0]].id}.tif" if per_band else "download.tif"
-            body = geotiff(replace(request, bands=bands), pyramids).body
+            body = geotiff(replace(request, bands=bands), pyramids, mixed=mixed).body
             archive.writestr(name, cast("bytes", body))
     return Reply(200, file.getvalue(), "application/zip")

@@ -213,9 +213,9 @@ def asset_not_found(name: str) -> ApiError:
     return ApiError(404, f"Asset '{name}' does not exist or doesn't allow this operation.")
 
 
-def project_not_found(project: str) -> ApiError:
-    """E22."""
-    return ApiError(404, f"Project 'projects/{project}' not found or deleted.")
+def project_not_found(project: str, status: int = 404) -> ApiError:
+    """E22, whose status is not known."""
+    return ApiError(status, f"Project 'projects/{project}' not found or deleted.")
 
 
 def method_not_found(path: str) -> ApiError:

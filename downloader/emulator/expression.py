@@ -40,7 +40,7 @@ class _Scope:
 class Expression:
     """One graph and the functions it may use."""
 
-    def __init__(self, document: object, library: Library) -> None:
+    def __init__(self, document: object, library: Library, max_depth: int = MAX_DEPTH) -> None:
         if not isinstance(document, Mapping):
             raise invalid_argument("Expression is missing.")
         values, result = document.get("values"), document.get("result")
@@ -49,6 +49,7 @@ class Expression:
         self._values = values
         self._result = result
         self._library = library
+        self._max_depth = max_depth
         self._open: set[tuple[int, str]] = set()
 
     def value(self) -> object:
@@ -77,8 +78,8 @@ class Expression:
 
     def _node(self, node: object, scope: _Scope, depth: int) -> object:
         """The value of one ValueNode."""
-        if depth > MAX_DEPTH:
-            raise invalid_argument(f"Expression is nested more than {MAX_DEPTH} deep.")
+        if depth > self._max_depth:
+            raise invalid_argument(f"Expression is nested more than {self._max_depth} deep.")
         present = [kind for kind in _KINDS if isinstance(node, Mapping) and kind in node]
         if len(present) != 1 or not isinstance(node, Mapping):
             raise invalid_argument("Expression node must have exactly one kind of value.")

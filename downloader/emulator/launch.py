@@ -16,6 +16,8 @@ from threading import Timer
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+_FLAGS: Final = ("host", "port", "control_port", "write_key", "config")
+"""What is said of an emulator by flags alone; all else is a switch."""
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -27,22 +29,31 @@ class LaunchError(RuntimeError):
 def arguments(
     *,
     rasters: Mapping[str, str | Path] | None = None,
+    folders: Mapping[str, str | Path] | None = None,
     tokens: Mapping[str, str] | None = None,
-    strict: bool = False,
+    strict: bool | None = None,
     **switches: Any,
 ) -> list[str]:
-    """Command-line arguments for switches that have flags.
+    """Command-line arguments of an emulator.
 
     Args:
-        rasters: asset id → GeoTIFF.
+        rasters: asset id → GeoTIFF or Zarr store.
+        folders: asset id of a collection → folder of GeoTIFFs.
         tokens: bearer token → project.
-        strict: the harsher reading of everything inferred.
-        switches: flag names with underscores, such as `latency_ms=250`, `quota_per_minute=0`, `auth="optional"`.
+        strict: the harsher reading of everything inferred; None leaves it to the environment.
+        switches: any switch, such as `latency_ms=250`, `quota_per_minute=0`, `auth="optional"`,
+            `faults=[{"fault": "html-503", "times": 3}]`; and flags that are none, such as `port=8085`.
     """
-    result = [f"--{name.replace('_', '-')}={value}" for name, value in switches.items() if value is not None]
+    result = []
+    for name, value in switches.items():
+        if value is None:
+            continue
+        flag = name in _FLAGS
+        result.append(f"--{name.replace('_', '-')}={value}" if flag else f"--set={name}={json.dumps(value)}")
+    result += [f"--folder={id_}={path}" for id_, path in (folders or {}).items()]
     result += [f"--raster={id_}={path}" for id_, path in (rasters or {}).items()]
     result += [f"--token={token}={project}" for token, project in (tokens or {}).items()]
-    return [*result, "--strict"] if strict else result
+    return result if strict is None else [*result, "--strict" if strict else "--no-strict"]
 
 
 class EmulatorProcess:
@@ -154,6 +165,23 @@ class EmulatorProcess:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{path}: {error.read().decode()}") from error
 
+    def configure(self, **switches: Any) -> None:
+        """Change switches while it runs: `configure(faults=[{"fault": "html-503", "times": 3}], latency_ms=200)`."""
+        self.control("configure", switches)
+
+    def requests(self, method: str | None = None) -> list[dict[str, Any]]:
+        """Records of the requests since the last reset, of one method such as `assets.getPixels` or of all."""
+        records: list[dict[str, Any]] = self.control("requests")["requests"]
+        return [record for record in records if method in (None, record["method"])]
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts since the last reset."""
+        return self.control("state")
+
+    def reset(self) -> None:
+        """Forget what was recorded; switches, quotas and assets become as they were at the start."""
+        self.control("reset", {})
+
     def __enter__(self) -> Self:
         return self
 
@@ -161,3 +189,7 @@ class EmulatorProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+Emulator = EmulatorProcess
+"""The short name, for tests of other software."""

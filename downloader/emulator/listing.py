@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from . import errors, filters, geometry, projects
 from .catalogue import Catalogue
-from .limits import Limits
 from .model import Asset, Container, Image
 from .replies import Page, Reply, document
 from .settings import Settings
@@ -30,7 +29,6 @@ class Listing:
 
     catalogue: Catalogue
     settings: Settings
-    limits: Limits
     secret: bytes = secrets.token_bytes(16)
     """Signs page tokens, so that a forged one is known."""
 
@@ -77,9 +75,8 @@ class Listing:
             raise errors.invalid_argument(f"Asset '{parent}' is not a folder or an image collection.")
         found = [self.catalogue.get(name) for name in self.catalogue.children(parent)]
         if asset.type == "IMAGE_COLLECTION":
-            found.sort(
-                key=lambda e: ((e.start_time or "") if isinstance(e, Image) else "", e.name if e else "")
-            )
+            found.sort(key=lambda e: e.name if e else "", reverse=self.settings.equal_times == "descending")
+            found.sort(key=lambda e: (e.start_time or "") if isinstance(e, Image) else "")
         return found
 
     def _page(self, parent: str, key: str, entries: Sequence[Asset], query: Mapping[str, str]) -> Reply:
@@ -108,7 +105,7 @@ class Listing:
 
     def _size(self, asked: str | None, view: str) -> int:
         """How many entries a page may hold."""
-        cap = self.limits.page_full if view == "FULL" else self.limits.page_basic
+        cap = self.settings.limit_page_full if view == "FULL" else self.settings.limit_page_basic
         try:
             size = int(asked) if asked else 0
         except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from .settings import FILLS, STRICT, Settings, SettingsError
 
+STRICT_VARIABLE: Final = "EARTHENGINE_EMULATOR_STRICT"
 PROG: Final = "python -m downloader.emulator"
 
 
@@ -25,7 +27,9 @@ class Options:
     """None: no control API."""
     write_key: Path | None
     rasters: tuple[tuple[str, Path], ...]
-    """(asset id, file)."""
+    """(asset id, GeoTIFF or Zarr store)."""
+    folders: tuple[tuple[str, Path], ...]
+    """(asset id of a collection, folder of GeoTIFFs)."""
     tokens: tuple[tuple[str, str], ...]
     """(bearer token, its project), good for as long as the emulator runs."""
     settings: Settings
@@ -55,7 +59,14 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         metavar="TOKEN[=PROJECT]",
         help="a bearer token that never expires",
     )
-    add("--raster", action="append", default=[], metavar="ID=FILE", help="serve a GeoTIFF as an image")
+    add("--raster", action="append", default=[], metavar="ID=FILE", help="serve a GeoTIFF or a Zarr store")
+    add(
+        "--folder",
+        action="append",
+        default=[],
+        metavar="ID=DIR",
+        help="serve a folder of GeoTIFFs as an image collection",
+    )
     add("--config", type=Path, metavar="FILE", help="switches, rasters and tokens from a JSON file")
     add("--latency-ms", type=float, metavar="N")
     add("--latency-ms-per-mb", type=float, metavar="N")
@@ -68,7 +79,36 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--quota-per-minute", type=int, metavar="N", help="requests per minute and project; 0: no limit")
     add("--token-life", type=float, metavar="S", dest="token_life_s", help="seconds that new tokens live")
     add("--fill", choices=FILLS, help="what masked pixels of signed and float bands hold")
-    add("--strict", action="store_true", help="take the harsher reading of everything that is not documented")
+    add(
+        "--strict",
+        action=argparse.BooleanOptionalAction,
+        default=os.environ.get(STRICT_VARIABLE, "") not in ("", "0"),
+        help=f"take the harsher reading of everything that is not documented; {STRICT_VARIABLE}=1 says so too",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SWITCH=VALUE",
+        dest="switches",
+        help="any switch, its value as JSON or plain text",
+    )
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME|JSON",
+        dest="faults",
+        help='switch on a fault, for instance html-503 or \'{"fault": "memory-400", "above_pixels": 65536}\'',
+    )
+    add(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="headers",
+        help="a header of every answer",
+    )
     add("--exit-with-stdin", action="store_true", help="stop when standard input ends")
     return parser
 
@@ -98,7 +138,16 @@ def parse(arguments: Sequence[str] | None = None, prog: str = PROG) -> Options:
     tokens = [(text.partition("=")[0], text.partition("=")[2] or "p-test-1") for text in given.token]
     tokens += [(token, project) for token, project in file.pop("tokens", {}).items()]
     strict = bool(file.pop("strict", False)) or given.strict
-    flags = {name: getattr(given, name) for name in SWITCHES if getattr(given, name) is not None}
+    folders = [_pair(text, "--folder") for text in given.folder]
+    folders += [(id_, path) for id_, path in file.pop("folders", {}).items()]
+    flags: dict[str, Any] = {
+        name: getattr(given, name) for name in SWITCHES if getattr(given, name) is not None
+    }
+    flags |= {name: _value(text) for name, text in (_pair(one, "--set") for one in given.switches)}
+    if given.faults:
+        flags["faults"] = [_fault(text) for text in given.faults]
+    if given.headers:
+        flags["headers"] = dict(_pair(text, "--header") for text in given.headers)
     try:
         settings = Settings().changed({**(STRICT if strict else {}), **file, **flags})
     except SettingsError as error:
@@ -114,6 +163,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str = PROG) -> Options:
         control_port=given.control_port,
         write_key=given.write_key,
         rasters=tuple((id_, Path(path)) for id_, path in rasters),
+        folders=tuple((id_, Path(path)) for id_, path in folders),
         tokens=tuple(tokens),
         settings=settings,
         exit_with_stdin=given.exit_with_stdin,
@@ -130,10 +180,31 @@ def _file(path: Path) -> dict[str, Any]:
     return document
 
 
+def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _fault(text: str) -> dict[str, Any]:
+    """A fault by its name alone, or as the JSON object of the control API."""
+    value = _value(text)
+    return value if isinstance(value, dict) else {"fault": str(value)}
+
+
+_FORMS: Final = {
+    "--raster": "ID=FILE",
+    "--folder": "ID=DIR",
+    "--set": "SWITCH=VALUE",
+    "--header": "NAME=VALUE",
+}
+
+
 def _pair(text: str, flag: str) -> tuple[str, str]:
     id_, equals, path = text.partition("=")
     if not (id_ and equals and path):
-        raise UsageError(f"{flag} takes ID=FILE, not '{text}'")
+        raise UsageError(f"{flag} takes {_FORMS[flag]}, not '{text}'")
     return id_, path
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from . import computed, errors, grids, npy, pyramid
-from .limits import Limits
+from .limits import check_pixels
 from .model import Image, InterleavedSource, Lattice, Pixels, RowWriter
 from .sampling import place
 from .settings import Settings
@@ -30,7 +30,7 @@ class PixelRequest:
     visualization: Mapping[str, Any] | None = None
 
 
-def resolve(image: Image, body: Mapping[str, Any], limits: Limits) -> PixelRequest:
+def resolve(image: Image, body: Mapping[str, Any], settings: Settings) -> PixelRequest:
     """The request a checked body makes of an image, within the limits.
 
     Raises:
@@ -49,14 +49,29 @@ def resolve(image: Image, body: Mapping[str, Any], limits: Limits) -> PixelReque
     region = body.get("region")
     if region is not None and not isinstance(region, Mapping):
         raise errors.invalid_argument("Invalid GeoJSON geometry in 'region'.")
+    if settings.partial_grid == "refuse":
+        _check_grid(body.get("grid") or {}, region)
     grid = grids.resolve(body.get("grid", {}), region, image.bands[bands[0]].lattice)
     options = body.get("visualizationOptions")
     dtypes = [image.bands[b].type.dtype for b in bands] if options is None else [np.dtype(np.uint8)] * 3
-    limits.check(grid.width, grid.height, dtypes)
-    file_format = body.get("fileFormat", "AUTO_JPEG_PNG")
+    check_pixels(settings, grid.width, grid.height, dtypes)
+    file_format = body.get("fileFormat", "IMAGE_FILE_FORMAT_UNSPECIFIED")
     if file_format == "IMAGE_FILE_FORMAT_UNSPECIFIED":
+        if settings.missing_format == "refuse":
+            raise errors.invalid_argument("'file_format' must be specified.")
         file_format = "AUTO_JPEG_PNG"
     return PixelRequest(image, bands, grid, file_format, options)
+
+
+def _check_grid(grid: Mapping[str, Any], region: object) -> None:
+    """Refuse the grids whose missing parts only the contract's inference fills."""
+    affine, size = bool(grid.get("affineTransform")), "dimensions" in grid
+    if (
+        not (affine and size)
+        and not (region is not None and size and not affine)
+        and (affine or size or region)
+    ):
+        raise errors.invalid_argument("The pixel grid needs 'affine_transform' and 'dimensions'.")
 
 
 def fill_value(dtype: np.dtype[Any], missing: float | None, fill: str) -> float:

@@ -31,11 +31,11 @@ def payer(token: Token, header: str | None, in_path: str | None) -> str:
     return token.project
 
 
-def check(project: str) -> None:
+def check(project: str, deleted_status: int = 404) -> None:
     """Whether requests may be made in the name of a project.
 
     Raises:
-        ApiError: 403 or 404 with the text of E14, E15, E16, or E22.
+        ApiError: with the text of E14, E15, E16, or of E22, whose status is a switch.
     """
     if project == DISABLED:
         raise errors.service_disabled(project)
@@ -44,7 +44,7 @@ def check(project: str) -> None:
     if project == UNREGISTERED:
         raise errors.project_unregistered(project)
     if project == NOT_FOUND or not well_formed_project(project):
-        raise errors.project_not_found(project)
+        raise errors.project_not_found(project, deleted_status)
 
 
 def check_computations(project: str) -> None:

@@ -42,9 +42,14 @@ class Quotas:
         while starts and starts[0] <= now - settings.quota_window_s:
             starts.popleft()
         if allowed.per_minute and len(starts) >= allowed.per_minute:
+            if settings.count_refused:
+                starts.append(now)
+                starts.popleft()
             raise errors.rate_exceeded(project, allowed.per_minute)
         key = (role, project)
         if allowed.concurrency and self.in_flight[key] >= allowed.concurrency:
+            if settings.count_refused:
+                starts.append(now)
             raise errors.too_many_requests()
         starts.append(now)
         self.in_flight[key] += 1

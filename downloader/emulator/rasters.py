@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from . import crs
+from . import crs, sidecars
 from .catalogue import Catalogue
 from .model import PIXEL_TYPES, Band, Container, Image, Lattice, Pixels, PixelType, Valid
 
@@ -62,8 +63,37 @@ def add(catalogue: Catalogue, name: str, path: Path) -> None:
     Raises:
         RasterError: rasterio is missing, or the file cannot be an image.
     """
-    digest = _digest(path)
-    catalogue.add(image(name, path, digest), digest)
+    made, digest = image(name, path, sidecars.Sidecar())
+    catalogue.add(made, digest)
+    add_folders(catalogue, name)
+
+
+def add_collection(catalogue: Catalogue, name: str, folder: Path) -> None:
+    """Put a folder of GeoTIFFs into the catalogue as an image collection; `collection.json` speaks for all of them.
+
+    Raises:
+        RasterError: it holds no GeoTIFF, or one that cannot be an image.
+    """
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    if not paths:
+        raise RasterError(f"{folder}: there is no GeoTIFF in it")
+    try:
+        common = sidecars.read(folder / "collection.json")
+    except sidecars.SidecarError as error:
+        raise RasterError(str(error)) from error
+    images = [image(f"{name}/{_index(path)}", path, common) for path in paths]
+    updated = max(one.update_time for one, _ in images)
+    digest = hashlib.sha256(common.text).hexdigest()
+    catalogue.add(Container(name, "IMAGE_COLLECTION", updated, dict(common.properties)), digest)
+    for one, own in images:
+        if catalogue.get(one.name) is not None:
+            raise RasterError(f"{folder}: two files would both be {one.name}")
+        catalogue.add(one, own)
+    add_folders(catalogue, name)
+
+
+def add_folders(catalogue: Catalogue, name: str) -> None:
+    """The folders above an asset."""
     parts = name.split("/")
     for depth in range(4, len(parts)):
         folder = "/".join(parts[:depth])
@@ -71,8 +101,17 @@ def add(catalogue: Catalogue, name: str, path: Path) -> None:
             catalogue.add(Container(folder, "FOLDER"))
 
 
-def image(name: str, path: Path, digest: str) -> Image:
-    """The image of a file; its updateTime is a function of the contents, so that it changes when they do."""
+def _index(path: Path) -> str:
+    """A file's name as a segment of an asset name."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)
+
+
+def image(name: str, path: Path, common: sidecars.Sidecar) -> tuple[Image, str]:
+    """The image of a file, and the hash of all it was made of.
+
+    Times, properties and policies come from FILE.json beside it, else from its tags and its name; policies else from
+    `common`. Its updateTime is a function of the contents, so that it changes when they do.
+    """
     try:
         import rasterio
         from rasterio.errors import RasterioIOError
@@ -84,6 +123,12 @@ def image(name: str, path: Path, digest: str) -> Image:
         dataset = rasterio.open(path)
     except RasterioIOError as error:
         raise RasterError(f"{path}: {error}") from error
+    own = sidecars.told_by_file(path.stem, dataset.tags())
+    try:
+        beside = sidecars.read(path.with_suffix(".json")).over(common)
+    except sidecars.SidecarError as error:
+        raise RasterError(str(error)) from error
+    start = beside.start_time or own.start_time
     lattice = _lattice(path, dataset)
     bands: list[Band] = []
     for i, dtype in enumerate(dataset.dtypes):
@@ -92,20 +137,32 @@ def image(name: str, path: Path, digest: str) -> Image:
         label = (dataset.descriptions[i] or "").strip()
         nodata = dataset.nodatavals[i]
         missing = float(nodata) if nodata is not None and math.isfinite(nodata) else None
-        policy = "MODE" if _has_colours(dataset, i + 1) else "MEAN"
-        bands.append(Band(_band_id(label, i, bands), PIXEL_TYPES[KINDS[dtype]], lattice, policy, missing))
-    seconds = int(digest[:12], 16) % _UPDATED_WITHIN_S
-    micros = int(digest[12:20], 16) % 1_000_000
-    updated = _UPDATED_AFTER + timedelta(seconds=seconds, microseconds=micros)
-    return Image(
+        id_ = _band_id(label, i, bands)
+        policy = beside.policy_of(id_, "MODE" if _has_colours(dataset, i + 1) else "MEAN")
+        bands.append(Band(id_, PIXEL_TYPES[KINDS[dtype]], lattice, policy, missing))
+    digest = (
+        hashlib.sha256(_digest(path).encode() + beside.text).hexdigest() if beside.text else _digest(path)
+    )
+    made = Image(
         name=name,
         bands=tuple(bands),
         source=File(dataset, tuple(band.type for band in bands)),
-        update_time=updated.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        properties={"system:index": name.rsplit("/", 1)[1]},
-        geometry=_outline(lattice),
+        update_time=update_time(digest),
+        start_time=start,
+        end_time=beside.end_time or own.end_time or start,
+        properties={**own.properties, **beside.properties, "system:index": name.rsplit("/", 1)[1]},
+        geometry=outline(lattice),
         size_bytes=path.stat().st_size,
     )
+    return made, digest
+
+
+def update_time(digest: str) -> str:
+    """A time that is a function of a hash."""
+    seconds = int(digest[:12], 16) % _UPDATED_WITHIN_S
+    micros = int(digest[12:20], 16) % 1_000_000
+    updated = _UPDATED_AFTER + timedelta(seconds=seconds, microseconds=micros)
+    return updated.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _band_id(label: str, index: int, before: list[Band]) -> str:
@@ -135,7 +192,7 @@ def _lattice(path: Path, dataset: DatasetReader) -> Lattice:
     return Lattice(text, dataset.width, dataset.height, affine)
 
 
-def _outline(lattice: Lattice) -> dict[str, Any]:
+def outline(lattice: Lattice) -> dict[str, Any]:
     """The image's corners in longitude and latitude."""
     a, b, c, d, e, f = lattice.affine
     column = np.array([0, 0, 1, 1, 0]) * lattice.width

@@ -136,7 +136,7 @@ class Server:
         token = self.authority.check(request.headers.get("Authorization"), required=required)
         project = projects.payer(token, request.headers.get("X-Goog-User-Project"), route.project)
         for named in {project, route.project or project} - {projects.LEGACY}:
-            projects.check(named)
+            projects.check(named, self.settings.deleted_project_status)
         if route.method in ("image.computePixels", "value.compute", "thumbnails.create"):
             projects.check_computations(project)
         held.enter_context(self.quotas.slot(host, project))
@@ -149,7 +149,7 @@ class Server:
             return b""
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        limit = self.service.limits.payload_bytes
+        limit = self.settings.limit_payload_bytes
         chunks, total = [], 0
         async for chunk in request.content.iter_any():
             total += len(chunk)
@@ -197,7 +197,10 @@ class Server:
             "Content-Type": reply.content_type,
             EMULATOR_HEADER: self.catalogue.data_set,
             **reply.headers,
+            **self.settings.headers,
         }
+        if reply.status == 429 and self.settings.retry_after_s is not None:
+            headers.setdefault("Retry-After", f"{self.settings.retry_after_s:g}")
         record.status = reply.status
         if strike is not None and strike.on_the_wire:
             await Wire(request, reply, headers, strike, self.outage).send()

@@ -25,7 +25,6 @@ from .auth import Authority
 from .catalogue import Catalogue
 from .computed import Computation
 from .expression import Expression
-from .limits import Limits
 from .listing import Listing
 from .model import Asset, Image
 from .replies import Reply, document
@@ -50,11 +49,10 @@ class Service:
         self.catalogue = catalogue
         self.settings = settings
         self.authority = authority
-        self.limits = Limits()
         self.pyramids = pyramid.Pyramids()
         self._library = functions.library(catalogue)
         self._thumbnails: dict[str, tuple[float, dict[str, Any]]] = {}
-        self.listing = Listing(catalogue, settings, self.limits)
+        self.listing = Listing(catalogue, settings)
 
     def call(self, route: Route, query: Mapping[str, str], body: bytes, record: Record) -> Reply:
         """The answer of a method.
@@ -84,7 +82,13 @@ class Service:
             return self.compute_pixels(body, record)
         if route.method == "value.compute":
             asked = schema.check(parse(body), schema.COMPUTE_VALUE)
-            return document({"result": describe.value(self.evaluate(asked.get("expression")))})
+            return document(
+                {
+                    "result": describe.value(
+                        self.evaluate(asked.get("expression")), self.settings.limit_elements
+                    )
+                }
+            )
         if route.method == "thumbnails.create":
             return self.create_thumbnail(route.project or "", body)
         if route.method == "thumbnails.getPixels":
@@ -105,14 +109,14 @@ class Service:
         asset = self.asset(name)
         if not isinstance(asset, Image):
             raise errors.invalid_argument(f"Asset '{name}' is not an Image.")
-        request = pixels.resolve(asset, asked, self.limits)
+        request = pixels.resolve(asset, asked, self.settings)
         record.bands = tuple(asset.bands[b].id for b in request.bands)
         record.size = (request.grid.width, request.grid.height)
         return self.encode(request, record)
 
     def evaluate(self, expression: object) -> object:
         """What an expression comes to."""
-        return Expression(expression, self._library).value()
+        return Expression(expression, self._library, self.settings.limit_depth).value()
 
     def compute_pixels(self, body: bytes, record: Record) -> Reply:
         """image.computePixels: the pixels of an expression."""
@@ -130,7 +134,7 @@ class Service:
             size = {"width": fixed.width, "height": fixed.height}
             code = "crsCode" if fixed.crs_is_code else "crsWkt"
             asked = {**asked, "grid": {"affineTransform": members, "dimensions": size, code: fixed.crs}}
-        request = pixels.resolve(image, asked, self.limits)
+        request = pixels.resolve(image, asked, self.settings)
         record.bands = tuple(image.bands[b].id for b in request.bands)
         record.size = (request.grid.width, request.grid.height)
         return self.encode(request, record)
@@ -152,6 +156,11 @@ class Service:
             raise errors.ApiError(404, f"Thumbnail '{name}' not found or expired.")
         return self._pixels_of(asked, record)
 
+    @property
+    def _mixed(self) -> bool:
+        """Whether a GeoTIFF may hold bands of several types."""
+        return self.settings.mixed_geotiff == "promote"
+
     def encode(self, request: pixels.PixelRequest, record: Record) -> Reply:
         """The pixels of a request in the format it asks for (contract §4.5)."""
         offset = sampling.place(request.image, request.bands[0], request.grid).offset
@@ -159,14 +168,14 @@ class Service:
             record.window = (*offset, request.grid.width, request.grid.height)
         if record.method == "thumbnails.getPixels" and request.file_format.startswith("ZIPPED_"):
             per_band = request.file_format.endswith("PER_BAND")
-            return encode.zipped(request, self.pyramids, per_band=per_band)
+            return encode.zipped(request, self.pyramids, per_band=per_band, mixed=self._mixed)
         if request.file_format in PIXEL_FORMATS_REFUSED:
             raise errors.invalid_argument(f"The file format '{request.file_format}' is not supported here.")
         if request.file_format == "NPY":
             stream = pixels.NpyStream(request, self.pyramids, self.settings)
             return Reply(200, stream, self.settings.pixel_content_type)
         if request.file_format == "GEO_TIFF":
-            return encode.geotiff(request, self.pyramids)
+            return encode.geotiff(request, self.pyramids, mixed=self._mixed)
         return encode.picture(request, self.pyramids)
 
 

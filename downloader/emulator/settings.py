@@ -60,6 +60,39 @@ class Settings:
     """A page size above the cap is clamped, or `refuse`d."""
     short_pages: bool = False
     """Pages hold fewer entries than asked, the first none at all."""
+    equal_times: str = "ascending"
+    """Order of a collection's entries that start at the same time, by id: `ascending` or `descending`."""
+    missing_format: str = "auto"
+    """A request without a file format is one for `auto`, which is AUTO_JPEG_PNG, or is `refuse`d."""
+    partial_grid: str = "fill"
+    """A grid of which a part is missing is `fill`ed as the contract infers, or `refuse`d; one that is wholly absent, and
+    a region with dimensions, are documented."""
+    mixed_geotiff: str = "promote"
+    """Bands of several types in one GeoTIFF are `promote`d to a common type, or `refuse`d."""
+    deleted_project_status: int = 404
+    """The status of E22: 400, 403 or 404."""
+    count_refused: bool = False
+    """Whether requests that a quota refuses count against the quota per minute."""
+    retry_after_s: float | None = None
+    """Seconds named in a Retry-After header of every 429; None sends none."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """More headers of every answer."""
+    limit_pixel_bytes: int = 48 * 2**20
+    """Width × height × sum over bands of (bytes of the type + 1 mask byte)."""
+    limit_side: int = 32_768
+    """Columns, and rows, of a request."""
+    limit_bands: int = 1_024
+    """Bands of a request."""
+    limit_payload_bytes: int = 10 * 2**20
+    """Length of a request body."""
+    limit_page_full: int = 1_000
+    """Entries per page with view FULL."""
+    limit_page_basic: int = 10_000
+    """Entries per page with view BASIC."""
+    limit_elements: int = 5_000
+    """Elements of a collection that value.compute writes out."""
+    limit_depth: int = 100
+    """Nesting of an expression."""
     faults: list[dict[str, Any]] = field(default_factory=list)
     """Active faults; see `faultspec.py`."""
     seed: int = 0
@@ -99,6 +132,12 @@ STRICT: Final[Mapping[str, Any]] = {
     "header_padding": 16,
     "over_large_page": "refuse",
     "short_pages": True,
+    "equal_times": "descending",
+    "missing_format": "refuse",
+    "partial_grid": "refuse",
+    "mixed_geotiff": "refuse",
+    "deleted_project_status": 403,
+    "count_refused": True,
     "pixel_content_type": "application/octet-stream; charset=binary",
 }
 """The harsher reading of everything that the contract marks as inferred."""
@@ -108,26 +147,39 @@ _CHOICES: Final[Mapping[str, Sequence[Any]]] = {
     "fill": FILLS,
     "header_padding": (16, 64),
     "over_large_page": ("clamp", "refuse"),
+    "equal_times": ("ascending", "descending"),
+    "missing_format": ("auto", "refuse"),
+    "partial_grid": ("fill", "refuse"),
+    "mixed_geotiff": ("promote", "refuse"),
+    "deleted_project_status": (400, 403, 404),
 }
+
+
+_NUMBER_OR_NONE: Final = ("compute_s_per_day", "retry_after_s")
+_REAL: Final = ("latency_ms", "latency_ms_per_mb", "quota_window_s", "compute_s_per_request", "token_life_s")
+"""Numbers that need not be whole, whatever their defaults look like."""
 
 
 def _check(name: str, value: object, default: object) -> None:
     """Whether a switch may have a value, judged by its choices or by the type of its default."""
     if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise SettingsError(f"{name} must be one of {', '.join(map(str, _CHOICES[name]))}, not {value!r}")
-    elif name == "compute_s_per_day":
-        if value is not None and not _is_number(value):
-            raise SettingsError(f"{name} must be a number or null, not {value!r}")
+        good, takes = value in _CHOICES[name], f"one of {', '.join(map(str, _CHOICES[name]))}"
+    elif name in _NUMBER_OR_NONE:
+        good, takes = value is None or _is_number(value), "a number or null"
     elif isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise SettingsError(f"{name} must be true or false, not {value!r}")
+        good, takes = isinstance(value, bool), "true or false"
     elif isinstance(default, (int, float)):
-        if not _is_number(value) or cast("float", value) < 0:
-            raise SettingsError(f"{name} must be a number of at least 0, not {value!r}")
-    elif not isinstance(value, type(default)):
-        raise SettingsError(f"{name} must be a {type(default).__name__}, not {value!r}")
-    elif name == "faults":
+        whole = isinstance(default, int) and name not in _REAL
+        good = _is_number(value) and cast("float", value) >= 0 and (not whole or isinstance(value, int))
+        takes = f"a {'whole ' if whole else ''}number of at least 0"
+    elif name == "headers":
+        good = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        takes = "an object of texts"
+    else:
+        good, takes = isinstance(value, type(default)), f"a {type(default).__name__}"
+    if not good:
+        raise SettingsError(f"{name} must be {takes}, not {value!r}")
+    if name == "faults":
         _check_faults(cast("list[dict[str, Any]]", value))
 
 

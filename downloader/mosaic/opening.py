@@ -23,6 +23,7 @@ from downloader.mosaic.lock import Lock
 from downloader.mosaic.ownership import JOB, delete_mosaic, read_identity, read_marker, refuse_strangers
 from downloader.mosaic.scan import scan
 from downloader.mosaic.settings import MosaicSettings
+from downloader.mosaic.state import GroupState
 from downloader.mosaic.store import Store
 from downloader.mosaic.updates import OnUpdate, Settled, forget_pixels, settle
 from downloader.mosaic.writer import ZarrMosaic
@@ -183,6 +184,10 @@ class _Opening:
         def create() -> None:
             if known is not None and settled.starts_refetching:
                 forget_pixels(store, known, settled.slices)
+            if overwritten and self.location.has_lease:
+                # There, so that a run which wakes with what it knew of the old mosaic cannot put its own.
+                for layout in identity.layouts:
+                    write_coverage(store, layout, GroupState(layout.group))
             changed = []
             if settled.is_extended or not self.location.read(JOB):
                 changed.append((JOB, self.job_text.encode()))

@@ -357,7 +357,8 @@ class ZarrMosaic:
 
     def _finish(self) -> None:
         self._coordinates.result()
-        self._lock.check()
+        # Not by the clock alone: a run that was paused must not tell readers what is stored.
+        self._lock.confirm()
         for name, layout in self._layouts.items():
             state = self._states[name]
             needed = state.group.tiling.tiles
@@ -373,7 +374,7 @@ class ZarrMosaic:
             self.store.flush([MARKER])
             ensure_hierarchy(self.store, identity.layouts, identity.root_attributes())
 
-        self._lock.check()
+        self._lock.confirm()
         trying(self.store, "the mosaic's metadata", 1 << 20, write)
         self.identity = identity
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.grid import PixelGrid
 
-__all__ = ["Collected", "collect", "find_again"]
+__all__ = ["Collected", "collect", "find_again", "listed_ids"]
 
 _MAX_LIST_FILE: Final = 16 * 2**20
 _AT_ONCE: Final = 16
@@ -70,7 +70,7 @@ async def collect(
         AuthenticationError: the collection, or an image that the job names, may not be read.
     """
     frozen = existing.images if existing is not None else None
-    meant = None if job.source.images is None else _listed(job)
+    meant = None if job.source.images is None else listed_ids(job)
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
     found = await _found(job, catalogue, given, meant, frozen, properties)
     found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
@@ -100,7 +100,7 @@ async def find_again(
     job: Job, catalogue: EarthEngineCatalogue, given: Given, listed: ImageList
 ) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
-    meant = None if job.source.images is None else _listed(job)
+    meant = None if job.source.images is None else listed_ids(job)
     found = await _found(job, catalogue, given, meant, listed, ())
     found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
     return {image.name: image.update_time for image in found}
@@ -302,8 +302,8 @@ def _facts(job: Job) -> dict[str, str]:
     return {**facts, "group_by": source.group_by}
 
 
-def _listed(job: Job) -> list[str]:
-    """Ids of `source.images`, each once: the list itself, or the lines of a file."""
+def listed_ids(job: Job) -> list[str]:
+    """Ids of `source.images`, each once: the list itself, or the lines of a file. Raises JobError."""
     images = job.source.images
     if not isinstance(images, str):
         return list(dict.fromkeys(images or ()))

@@ -26,6 +26,9 @@ __all__ = [
     "verification_text",
 ]
 
+_LOST = 5
+"""Samples without pixels that the text of a plan names."""
+
 _SHOWN = 20
 """Findings of a verification that the text names; the JSON names all."""
 
@@ -114,6 +117,7 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
                 "id": part.id,
                 "time": _moment(part.time_us),
                 "images": [{"name": name, "updateTime": update} for name, update in part.images],
+                **({"problem": part.problem} if part.problem else {}),
             }
             for part in plan.slices
         ],
@@ -125,6 +129,15 @@ def _source_text(plan: Plan) -> str:
     listed = plan.listed
     if listed is None:
         return plan.image.id
+    if plan.samples is not None:
+        chips = ", ".join(
+            f"{group.window.width}" + (f" ({group.name})" if group.name else "") for group in plan.groups
+        )
+        source = listed.facts.get("collection") or listed.facts.get("asset", "images")
+        return (
+            f"{counted(len(plan.slices), 'sample')} of {counted(len(list(listed.images)), 'image')} ({source}), "
+            f"chips of {chips} pixels a side"
+        )
     times = [part.time_us for part in plan.slices if part.time_us is not None]
     return ", ".join(
         [
@@ -136,6 +149,12 @@ def _source_text(plan: Plan) -> str:
             *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),
         ]
     )
+
+
+def _systems(plan: Plan) -> list[str]:
+    """The CRSs of the pixels."""
+    own = (one for group in plan.groups for one in (group.lattices or (group.lattice,)) if one is not None)
+    return list(dict.fromkeys(str(crs) for crs in dict.fromkeys(one.crs for one in own)))
 
 
 def counted(number: int, noun: str) -> str:
@@ -170,7 +189,7 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
         for group in plan.groups
     ]
     lines = [
-        f"{_source_text(plan)}, {', '.join(dict.fromkeys(str(group.lattice.crs) for group in plan.groups))}",
+        f"{_source_text(plan)}, {', '.join(_systems(plan))}",
         table(rows, ("group", "bands", "pixels", "tiles", "shards", "requests", "size")),
         (
             f"{estimate.tiles:,} tiles in {estimate.requests:,} requests: {megabytes(estimate.wire_bytes)} on the wire, "
@@ -178,6 +197,10 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
             f"{plan.model.concurrency} requests at once"
         ),
     ]
+    lost = [part for part in plan.slices if part.problem]
+    lines.extend(f"cannot be fetched: {part.id}: {part.problem}" for part in lost[:_LOST])
+    if len(lost) > _LOST:
+        lines.append(f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json has them all)")
     lines.extend(str(reading) for group in plan.groups for reading in readings(group))
     told = _masked_pixels(plan, job)
     lines.extend(f"{_few(bands)}: {words}" for words, bands in told.items())
@@ -219,7 +242,8 @@ def status_text(status: Status) -> str:
     lines = [
         f"{status.path}: {'complete' if status.is_complete else 'not complete'}, from {status.service}"
         + (
-            f", {counted(status.images, 'image')} in {counted(status.slices, 'slice')}"
+            f", {counted(status.images, 'image')} in "
+            f"{counted(status.slices, 'sample' if status.axis == 'sample' else 'slice')}"
             if status.slices
             else ""
         ),

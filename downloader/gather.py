@@ -11,13 +11,17 @@ import anyio.to_thread
 
 from downloader.collecting import collect, find_again
 from downloader.compute import composite, expression, resampled
+from downloader.crs import Crs
 from downloader.image import Band, Image
 from downloader.job import Job
 from downloader.planning import Existing, ImageList, Plan, make_plan, make_series_plan
 from downloader.planning.footprint import region_geojson
 from downloader.planning.given import Given
+from downloader.planning.sampleplan import make_sample_plan
 from downloader.planning.series import Series
 from downloader.planning.slices import Slice
+from downloader.points import read_points
+from downloader.sampling import Sampled, find_images_again, sample
 from downloader.vector import read_geometry, read_grid
 
 if TYPE_CHECKING:
@@ -40,11 +44,18 @@ class Gathered:
     """What `computePixels` is asked for; None where pixels are read from assets."""
     listed: ImageList | None = None
     """The image list of a time series."""
+    sampled: Sampled | None = None
+    """The samples; None where there are none."""
     notices: tuple[str, ...] = ()
     """Lines worth a user's knowing."""
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """The plan; `sides` are the shards' sides of the mosaic that exists."""
+        if self.sampled is not None and self.given.points is not None:
+            found = self.sampled
+            return make_sample_plan(
+                job, self.given.points, found.samples, found.listed, sides, self.given, found.expressions
+            )
         if self.series is None:
             plan = make_plan(job, self.image, sides, self.given)
             return plan if self.part is None else replace(plan, slices=(self.part,))
@@ -58,6 +69,15 @@ class Gathered:
         def typed(band: Band) -> Band:
             return replace(band, dtype=types.get(band.id, band.dtype))
 
+        if self.sampled is not None:
+            listed = self.sampled.listed
+            named = tuple(
+                (label, tuple(replace(one, bands=tuple(map(typed, one.bands))) for one in members))
+                for label, members in listed.named
+            )
+            return replace(
+                self, image=image, sampled=replace(self.sampled, listed=replace(listed, named=named))
+            )
         if self.series is None:
             return replace(self, image=image)
         lattices = tuple(
@@ -87,6 +107,9 @@ async def gather(
     """
     given = await anyio.to_thread.run_sync(_given, job)
     source = job.source
+    if given.points is not None:
+        sampled = await sample(job, catalogue, given, existing)
+        return Gathered(sampled.first, given=given, sampled=sampled, notices=sampled.notices)
     if source.asset is not None:
         image = await catalogue.image(source.asset, source.bands)
         part = None if job.grid.resampling == "nearest" else resampled(image, job.grid.resampling)
@@ -104,14 +127,20 @@ async def gather(
 
 async def update_times(job: Job, catalogue: EarthEngineCatalogue, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `gather`."""
+    if job.region.points is not None:
+        return await find_images_again(catalogue, listed)
     return await find_again(job, catalogue, await anyio.to_thread.run_sync(_given, job), listed)
 
 
 def _given(job: Job) -> Given:
     """What stands in the files that the job names."""
-    geometry, crs, like = None, None, None
+    geometry, crs, like, points = None, None, None, None
     if job.region.file is not None:
         geometry, crs = read_geometry(job.resolve(job.region.file), "region.file")
     if job.grid.like is not None and job.resolve(job.grid.like).exists():
         like = read_grid(job.resolve(job.grid.like), "grid.like")
-    return Given(geometry, crs, like)
+    spec = job.region.points
+    if spec is not None:
+        stated = Crs.parse(job.region.crs) if "crs" in job.region.model_fields_set else None
+        points = read_points(job.resolve(spec.file), stated)
+    return Given(geometry, crs, like, points)

@@ -54,6 +54,8 @@ class Image:
     """RFC 3339; empty where the asset has none."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
     """The asset's free-form properties."""
+    footprint: Mapping[str, object] | None = field(default=None, compare=False)
+    """GeoJSON of its outline in longitude and latitude; None unless it was asked for."""
     longitude: float = 0.0
     """Degrees east of the middle of its footprint; 0 where the service tells none."""
 

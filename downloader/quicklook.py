@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     import zarr
 
 __all__ = ["preview"]
+
+_GAP = 2
+"""Pixels between the chips of samples."""
 
 
 def preview(
@@ -56,7 +62,8 @@ def preview(
         raise JobError(f"{mosaic}: is no Zarr mosaic; run a job that makes one first") from error
     name, node = _group(root, group, bands)
     arrays = _bands(node)
-    names = bands or tuple(arrays)[: 3 if len(arrays) >= 3 else 1]
+    pixels = tuple(name for name, array in arrays.items() if not array.attrs.get("mask_of"))
+    names = bands or pixels[: 3 if len(pixels) >= 3 else 1]
     if len(names) not in (1, 3):
         raise JobError(f"--bands: a picture takes one or three bands, got {len(names)}")
     unknown = [band for band in names if band not in arrays]
@@ -64,14 +71,23 @@ def preview(
         raise JobError(f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(arrays)}")
     height, width = arrays[names[0]].shape[-2:]
     step = max(1, -(-max(height, width) // size))
-    number, moment = _moment(node, time)
-    planes = [_thin(arrays[band], step, number) for band in names]
-    seen = _stored(node, planes[0].shape, step, arrays[names[0]], number)
-    for band, plane in zip(names, planes, strict=True):
-        nodata = arrays[band].attrs.get("_FillValue")
-        seen &= np.isfinite(plane) if plane.dtype.kind == "f" else True
-        if isinstance(nodata, (int, float)):
-            seen &= plane != nodata
+    if _is_of_samples(arrays[names[0]]):
+        if time != "latest":
+            raise JobError(f"--time {time}: the mosaic holds samples; leave it out")
+        shown = _Sheet.of(arrays[names[0]], size)
+        moment = f"the first {shown.count:,} of {arrays[names[0]].shape[0]:,} samples, "
+        step = 1
+        thin, seen = shown.lay, shown.stored(node)
+    else:
+        number, moment = _moment(node, time)
+
+        def thin(array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # zarr's arrays are loosely typed
+            return _thin(array, step, number)
+
+        seen = _stored(node, thin(arrays[names[0]]).shape, step, arrays[names[0]], number)
+    planes = [thin(arrays[band]) for band in names]
+    for valid in _valid(arrays, names, planes, thin):
+        seen &= valid
     stretched = np.stack([_stretch(plane, seen, low, high) for plane in planes], axis=-1)
     alpha = np.where(seen, 255, 0).astype("u1")[..., None]
     if len(names) == 1:
@@ -84,6 +100,62 @@ def preview(
         raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
     where = f"group {name}, " if name else ""
     return f"{picture.width}×{picture.height} of {width}×{height} pixels, {where}{moment}bands {', '.join(names)}"
+
+
+def _valid(
+    arrays: Mapping[str, Any],
+    names: Sequence[str],
+    planes: Sequence[NDArray[np.generic]],
+    thin: Callable[[Any], NDArray[np.generic]],
+) -> Iterator[NDArray[np.bool_]]:
+    """Where bands have pixels: by the mosaic's masks, by nodata, by being numbers."""
+    for mask in arrays.values():
+        if set(mask.attrs.get("mask_of") or ()) & set(names):
+            yield thin(mask) == 1
+    for band, plane in zip(names, planes, strict=True):
+        nodata = arrays[band].attrs.get("_FillValue")
+        if plane.dtype.kind == "f":
+            yield np.isfinite(plane)
+        if isinstance(nodata, (int, float)):
+            yield plane != nodata
+
+
+def _is_of_samples(array: Any) -> bool:  # noqa: ANN401  # zarr's arrays are loosely typed
+    return array.ndim == 3 and tuple(array.metadata.dimension_names or ())[:1] == ("sample",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sheet:
+    """Chips side by side, from the first on: a square of as many as fit."""
+
+    count: int
+    columns: int
+    chip: tuple[int, int]
+    """(height, width) of a chip, in pixels."""
+
+    @classmethod
+    def of(cls, array: Any, size: int) -> _Sheet:  # noqa: ANN401  # as above
+        samples, height, width = array.shape
+        columns = max(1, min(math.ceil(math.sqrt(samples)), size // (width + _GAP)))
+        rows = max(1, min(math.ceil(samples / columns), size // (height + _GAP)))
+        return cls(min(samples, rows * columns), columns, (height, width))
+
+    def lay(self, array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # as above
+        """The chips of a band; 0 between them."""
+        return self._laid(np.asarray(array[: self.count]))
+
+    def stored(self, node: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
+        """Which pixels of the sheet are those of a chip that is stored."""
+        known = np.asarray(node["coverage"][: self.count, 0, 0]) == 1
+        return self._laid(np.broadcast_to(known[:, None, None], (self.count, *self.chip))).astype(np.bool_)
+
+    def _laid(self, chips: NDArray[Any]) -> NDArray[Any]:
+        height, width = self.chip
+        rows = math.ceil(self.count / self.columns)
+        sheet = np.zeros((rows, height + _GAP, self.columns, width + _GAP), chips.dtype)
+        for number, chip in enumerate(chips):
+            sheet[number // self.columns, :height, number % self.columns, :width] = chip
+        return sheet.reshape(rows * (height + _GAP), self.columns * (width + _GAP))
 
 
 def _group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:
@@ -111,7 +183,7 @@ def _bands(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and ar
     found = [
         array
         for name, array in node.arrays()
-        if array.ndim >= 2 and name not in {"coverage", "x", "y"} and array.attrs.get("grid_mapping")
+        if array.ndim >= 2 and name not in {"coverage", "x", "y"} and array.attrs.get("band")
     ]
     order = list(node.attrs.get("bands", []))
     by_name = {str(array.attrs.get("band", array.basename)): array for array in found}

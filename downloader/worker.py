@@ -147,6 +147,11 @@ class _Worker:
         self.answers = MemoryBudget(self.share.memory // 2)
         self.held = MemoryBudget(self.share.memory - self.share.memory // 2)
         self.observed = Observed(self.share.plan.model)
+        self.gone = {
+            number: FetchProblem(Action.FAIL_TILE, "no image", part.problem)
+            for number, part in enumerate(self.share.plan.slices)
+            if part.problem
+        }
 
     @property
     def pool_size(self) -> int:

@@ -99,6 +99,8 @@ def _present(group: Group, number: int) -> set[int]:
     """Bands that a slice has inside the region; without a word about its extent all of them."""
     if group.extents and group.extents[number] is None:
         return set()
+    if group.lattices and group.lattices[number] is None:
+        return set()
     return set(range(len(group.bands))) - (group.absent[number] if group.absent else frozenset())
 
 

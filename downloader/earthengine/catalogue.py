@@ -80,6 +80,7 @@ class EarthEngineCatalogue:
         order_by: str | None = None,
         bands: Iterable[str] | None = None,
         keep: Collection[str] | None = None,
+        footprints: bool = False,
     ) -> AsyncIterator[Image]:
         """The images of a collection with start ≤ time < end that meet the other conditions, by time, then by id.
 
@@ -93,6 +94,7 @@ class EarthEngineCatalogue:
             order_by: the order, in place of time: a property, `-NAME` for the greatest first.
             bands: those that must be usable, as for `image`.
             keep: properties to keep in the images; None keeps all.
+            footprints: whether to keep the images' outlines.
 
         Raises:
             JobError: there is no such collection, a condition is wrong, or far too many images meet them.
@@ -104,7 +106,7 @@ class EarthEngineCatalogue:
         from downloader.earthengine.reader import ImageReader
 
         query = Query.of(start=start, end=end, region=region, filter=filter)
-        reader = ImageReader(bands, keep)
+        reader = ImageReader(bands, keep, footprints=footprints)
         listing = Listing(self._client)
         for image in await listing.select(collection, query, reader.read, limit=limit, order_by=order_by):
             yield image

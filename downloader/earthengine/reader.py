@@ -24,15 +24,23 @@ class ImageReader:
 
     _KEPT: Final = 1_000
 
-    def __init__(self, bands: Iterable[str] | None = None, keep: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        bands: Iterable[str] | None = None,
+        keep: Collection[str] | None = None,
+        *,
+        footprints: bool = False,
+    ) -> None:
         """Read images.
 
         Args:
             bands: those that must be usable, as for `EarthEngineCatalogue.image`.
             keep: properties to keep; None keeps all.
+            footprints: whether to keep the images' outlines.
         """
         self._wanted = None if bands is None else frozenset(bands)
         self._keep = keep
+        self._footprints = footprints
         self._known: dict[str, tuple[Band, ...]] = {}
 
     def read(self, document: Mapping[str, Any]) -> Image:
@@ -51,6 +59,8 @@ class ImageReader:
             own = properties if isinstance(properties, dict) else {}
             plain["properties"] = {key: own[key] for key in self._keep if key in own}
         image = parse_image(plain, name, self._wanted)
+        if self._footprints and isinstance(document.get("geometry"), dict):
+            image = replace(image, footprint=document["geometry"])
         if bands is not None:
             return replace(image, bands=bands)
         if len(self._known) < self._KEPT:

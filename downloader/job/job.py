@@ -30,6 +30,9 @@ _ARTICLES = {
 }
 
 
+_NOT_OF_SAMPLES = ("group_by", "on_missing_band", "limit", "order_by", "properties")
+
+
 class Job(Section):
     """A download job: one image asset, a region of it, and the mosaic they become.
 
@@ -55,10 +58,23 @@ class Job(Section):
                 f"region.window: counts in the pixels of one image, and source names {_ARTICLES[self.source.kind]}; give "
                 "region.bbox or region.geometry"
             )
-        if self.region.bbox is None and not self.region.is_shaped:
+        if self.region.bbox is None and self.region.points is None and not self.region.is_shaped:
             raise ValueError(
                 f"region: is needed with source.{self.source.kind}; give region.bbox or region.geometry"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _samples(self) -> Self:
+        if self.region.points is None:
+            return self
+        stray = [name for name in _NOT_OF_SAMPLES if name in self.source.model_fields_set]
+        if stray:
+            raise ValueError(
+                f"source.{stray[0]}: means nothing with region.points, where each point has one image; leave it out"
+            )
+        if self.grid.align == "image":
+            raise ValueError("grid.align: chips lie around their points; leave it out with region.points")
         return self
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -11,7 +11,7 @@ from downloader.errors import JobError
 from downloader.job.section import Section
 from downloader.region import BoundingBox
 
-__all__ = ["Region", "WindowSpec"]
+__all__ = ["PointsSpec", "Region", "WindowSpec"]
 
 
 class WindowSpec(Section):
@@ -25,6 +25,16 @@ class WindowSpec(Section):
     """Columns."""
     height: PositiveInt
     """Rows."""
+
+
+class PointsSpec(Section):
+    """Many small samples: a chip of pixels around each point."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """CSV with a header, or GeoJSON of points: coordinates, and where there are such columns `id`, `image`, `date`; all
+    others are kept."""
+    chip: PositiveInt
+    """Columns and rows of a chip, in pixels of the finest group; coarser groups get fewer, for the same ground."""
 
 
 def _four(value: Any) -> Any:
@@ -50,8 +60,10 @@ class Region(Section):
     """GeoJSON: a geometry, a feature, or a collection of features, whose union is taken."""
     file: Annotated[str | None, Field(min_length=1)] = None
     """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
+    points: PointsSpec | None = None
+    """Samples: arrays become (sample, y, x), one chip for each point of a file."""
     crs: Annotated[str, BeforeValidator(_crs_text)] = "EPSG:4326"
-    """CRS of `bbox` and `geometry`."""
+    """CRS of `bbox` and `geometry`, and of the columns `x` and `y` of `points`."""
     mask: bool = False
     """`true`: pixels outside the geometry become the band's nodata value."""
     all_touched: bool = False
@@ -70,12 +82,15 @@ class Region(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Region:
-        given = [name for name in ("image", "window", "bbox", "geometry", "file") if getattr(self, name)]
+        given = [
+            name for name in ("image", "window", "bbox", "geometry", "file", "points") if getattr(self, name)
+        ]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
-        if "crs" in self.model_fields_set and self.bbox is None and self.geometry is None:
+        located = (self.bbox, self.geometry, self.points)
+        if "crs" in self.model_fields_set and all(one is None for one in located):
             raise ValueError(
-                "crs: says what CRS bbox or geometry is in, and there is neither; add one, or leave crs out"
+                "crs: says what CRS bbox, geometry or points are in, and there is none; add one, or leave crs out"
             )
         shaped = [name for name in ("mask", "all_touched", "buffer") if getattr(self, name)]
         if shaped and not self.is_shaped:

@@ -40,7 +40,7 @@ class Kept:
     array: str
     """Name of its array."""
     kind: Kind
-    """Settled when the array is made: `float64` where all values are numbers, else `string`."""
+    """Settled when the array is made: `float64` where all values are numbers, else `string`; of samples as the file's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +51,31 @@ class AxisArray:
     kind: Kind
     values: tuple[_Value, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    across: int = 0
+    """Numbers in each value, which then stand one after the other; 0 for a single one."""
+
+    @property
+    def length(self) -> int:
+        """How many values."""
+        return len(self.values) // max(1, self.across)
 
     def document(self, dimension: str, *, checksum: bool) -> dict[str, Any]:
         """Its `zarr.json`, as zarr-python writes it."""
+        wide = [self.across] if self.across else []
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.kind == "string":
             codecs = [{"name": "vlen-utf8", "configuration": {}}]
         if checksum:
             codecs.append({"name": "crc32c"})
         return {
-            "shape": [len(self.values)],
+            "shape": [self.length, *wide],
             "data_type": self.kind,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [CHUNK]}},
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [CHUNK, *wide]}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "fill_value": {"int64": 0, "float64": "NaN", "string": ""}[self.kind],
             "codecs": codecs,
             "attributes": dict(self.attributes),
-            "dimension_names": [dimension],
+            "dimension_names": [dimension, *(["affine"] if wide else [])],
             "zarr_format": 3,
             "node_type": "array",
             "storage_transformers": [],
@@ -75,16 +83,17 @@ class AxisArray:
 
     def chunks(self, prefix: str, *, checksum: bool) -> Iterator[tuple[str, bytes]]:
         """(key, bytes) of every chunk, full length each; the same values always give the same bytes."""
-        for first in range(0, len(self.values), CHUNK):
-            data = self._encoded(self.values[first : first + CHUNK])
+        step = CHUNK * max(1, self.across)
+        for number, first in enumerate(range(0, len(self.values), step)):
+            data = self._encoded(self.values[first : first + step], step)
             if checksum:
                 data += crc32c(data).to_bytes(CRC_BYTES, "little")
-            yield f"{prefix}{self.name}/c/{first // CHUNK}", data
+            yield f"{prefix}{self.name}/c/{number}{'/0' if self.across else ''}", data
 
-    def _encoded(self, values: Sequence[_Value]) -> bytes:
+    def _encoded(self, values: Sequence[_Value], length: int) -> bytes:
         if self.kind != "string":
             fill = 0 if self.kind == "int64" else math.nan
-            padded = [*values, *[fill] * (CHUNK - len(values))]
+            padded = [*values, *[fill] * (length - len(values))]
             return np.array(padded, {"int64": "<i8", "float64": "<f8"}[self.kind]).tobytes()
         # vlen-utf8: how many, then each text behind its length in bytes, all as uint32.
         texts = [str(value).encode() for value in values] + [b""] * (CHUNK - len(values))

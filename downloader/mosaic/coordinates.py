@@ -27,14 +27,14 @@ def chunk_length(length: int) -> int:
 def coordinate_chunks(
     layout: GroupLayout, known: Callable[[str], frozenset[str]] = lambda _: frozenset()
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """(key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared.
+    """(key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared, or each sample has its own.
 
     Args:
         layout: the group.
         known: folder of an axis → keys that are not wanted.
     """
     grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
-    if grid.transform.is_sheared:
+    if layout.group.lattices or grid.transform.is_sheared:
         return
     t = lattice.transform
     axes = (

@@ -79,18 +79,26 @@ def axis_attributes(grid: PixelGrid, axis: str) -> dict[str, Any]:
 
 
 def band_attributes(
-    grid: PixelGrid, band: str, dtype: np.dtype[np.generic], nodata: float | None
+    grid: PixelGrid | None, band: str, dtype: np.dtype[np.generic], nodata: float | None
 ) -> dict[str, Any]:
     """Attributes of a band's array.
 
     `coordinates` besides `grid_mapping` keeps the CRS in a plain `xarray.open_zarr`. `_FillValue` stands only where
-    a nodata value is declared: it makes xarray read integers as floats.
+    a nodata value is declared: it makes xarray read integers as floats. Without a `grid` nothing is said of the place.
     """
+    attributes: dict[str, Any] = {"band": band}
+    if grid is not None:
+        attributes |= _place_attributes(grid)
+    if nodata is not None:
+        attributes["_FillValue"] = encode_fill_value(fill_scalar(band, dtype, nodata))
+    return attributes
+
+
+def _place_attributes(grid: PixelGrid) -> dict[str, Any]:
     t = grid.transform
     corners = [t.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     attributes: dict[str, Any] = {
-        "band": band,
         "grid_mapping": GRID_MAPPING,
         "coordinates": GRID_MAPPING,
         "zarr_conventions": _CONVENTIONS,
@@ -105,8 +113,6 @@ def band_attributes(
     code = grid.crs.code
     if code is not None and re.fullmatch(r"[A-Z]+:[0-9]+", code):
         attributes["proj:code"] = code
-    if nodata is not None:
-        attributes["_FillValue"] = encode_fill_value(fill_scalar(band, dtype, nodata))
     return attributes
 
 

@@ -14,6 +14,7 @@ from downloader.crs import Crs
 from downloader.grid import AffineTransform, PixelGrid, Window
 from downloader.image import Band
 from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.samples import lattices_from_text, lattices_to_text
 from downloader.planning import Group, Tiling
 from downloader.planning.shape import Shape
 
@@ -49,6 +50,8 @@ def group_to_document(layout: GroupLayout) -> dict[str, Any]:
     if isinstance(group.region, Shape):
         wkb = base64.b64encode(zlib.compress(group.region.wkb, 9)).decode()
         holes["region"] = {"wkb": wkb, "allTouched": group.region.all_touched}
+    if group.lattices:
+        holes["lattices"] = lattices_to_text(group.lattices)
     if group.outside:
         holes["outside"] = [_number_json(value) for value in group.outside]
     return {
@@ -118,6 +121,7 @@ def group_from_document(document: dict[str, Any], profile: Any, compressor: Any)
         region=_region(document.get("region")),
         outside=tuple(float(value) for value in document.get("outside", ())),
         extents=tuple(extents[number] for number in numbers),
+        lattices=lattices_from_text(document["lattices"], window) if "lattices" in document else (),
         axis=document.get("axis", ""),
         absent=tuple(absent),
     )

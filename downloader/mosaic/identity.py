@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,12 +18,14 @@ from downloader._version import __version__
 from downloader.errors import DriftError, JobError, RefusedError
 from downloader.mosaic import images
 from downloader.mosaic.attributes import EARLIER, OURS, STATEMENT, image_attributes
-from downloader.mosaic.axis import Kept, axis_arrays, kind_of
+from downloader.mosaic.axis import AxisArray, Kept, axis_arrays, kind_of
 from downloader.mosaic.groups import checked_name, group_from_document, group_to_document
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.naming import array_names
+from downloader.mosaic.samples import SAMPLE_ARRAYS, sample_arrays, samples_from_text, samples_to_text
 from downloader.mosaic.settings import MosaicSettings
-from downloader.planning import Existing, ImageList, Plan, slices_of
+from downloader.planning import Existing, Group, ImageList, Plan, Slice, slices_of
+from downloader.planning.samples import SampleList, facts_of
 from downloader.planning.shape import Shape
 
 __all__ = ["FORMAT", "MARKER", "Comparison", "Identity"]
@@ -75,7 +77,9 @@ class Identity:
     listed: ImageList | None = None
     """The frozen image list of a time series."""
     properties: tuple[Kept, ...] = ()
-    """Properties that are kept along the axis."""
+    """Properties that are kept along the axis; of samples the file's columns."""
+    samples: SampleList | None = None
+    """The frozen samples; `listed` then holds the images that they are cut from."""
 
     @classmethod
     def of(
@@ -89,12 +93,13 @@ class Identity:
         """The identity of a plan; `known` is that of the mosaic that exists, whose array names stay."""
         before = {layout.group.name: layout for layout in known.layouts} if known else {}
         kept = _kept(plan, before.values(), known.properties if known else ())
-        along = axis_arrays(plan.slices, kept) if plan.listed is not None else ()
         layouts = []
+        own = {one.array for one in kept} | (SAMPLE_ARRAYS if plan.samples is not None else frozenset())
         for group in plan.groups:
             old = before.get(group.name)
             given = dict(zip((b.id for b in old.group.bands), old.arrays, strict=True)) if old else {}
-            names = array_names((band.id for band in group.bands), given, {one.array for one in kept})
+            names = array_names((band.id for band in group.bands), given, own)
+            along = _along(group, plan.listed, plan.samples, plan.slices, kept)
             layouts.append(GroupLayout.make(group, names, settings, along))
         source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
         return cls(
@@ -105,6 +110,7 @@ class Identity:
             job=job,
             listed=plan.listed,
             properties=kept,
+            samples=plan.samples,
         )
 
     @property
@@ -112,9 +118,10 @@ class Identity:
         """What a plan for the mosaic has to keep to."""
         groups = [layout.group for layout in self.layouts]
         return Existing(
-            {group.name: group.tiling.shard for group in groups},
+            {g.name: g.tiling.shard_slices if g.axis == "sample" else g.tiling.shard for g in groups},
             tuple(group.lattice for group in groups),
             self.listed,
+            self.samples,
         )
 
     def compare(self, new: Identity, where: str) -> Comparison:
@@ -159,31 +166,12 @@ class Identity:
             yield f"source.{name}", value or "not stated"
         for image in self.listed.images if self.listed else ():
             yield f"image {image.id}.updateTime", image.update_time or "not stated"
+        if self.samples is not None:
+            yield from facts_of(self.samples).items()
         for one in self.properties:
-            yield f"source.properties.{one.name}", one.kind
+            yield f"{'source.properties' if self.samples is None else 'points.columns'}.{one.name}", one.kind
         for layout in self.layouts:
-            group = layout.group
-            here = f"groups.{group.name or '/'}"
-            # The profile belongs to the mosaic; told once for each group it would only repeat itself.
-            yield "mosaic.profile", layout.profile
-            yield "mosaic.compressor", layout.compressor
-            yield f"{here}.crs", group.lattice.crs.code or group.lattice.crs.wkt or ""
-            yield f"{here}.transform", str(list(group.lattice.transform.to_gdal()))
-            yield f"{here}.size", f"{group.lattice.width}×{group.lattice.height}"
-            yield f"{here}.window", str(group.window)
-            t = group.tiling
-            yield f"{here}.tiles", f"{t.tile} pixels, {t.shard} along a shard's side"
-            if isinstance(group.region, Shape):
-                yield f"{here}.region", f"geometry {group.region.fingerprint}"
-            if group.outside:
-                yield f"{here}.region.mask", f"{list(group.outside)} outside"
-            # More times extend a mosaic; which they are is told image by image.
-            yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
-            for band, nodata in zip(group.bands, layout.nodata, strict=True):
-                told = f"nodata {'none' if nodata is None else repr(nodata)}"
-                if band.mask_of:
-                    told = f"mask of {', '.join(band.mask_of)}"
-                yield f"{here}.bands.{band.id}", f"{band.dtype.name}, {told}"
+            yield from _group_facts(layout)
 
     def document(self) -> dict[str, Any]:
         """The document, but for what does not make two of them differ: who wrote it and when."""
@@ -199,6 +187,8 @@ class Identity:
         if self.listed is not None:
             document["images"] = images.to_document(self.listed)
             document["properties"] = [[one.name, one.array, one.kind] for one in self.properties]
+        if self.samples is not None:
+            document["samples"] = samples_to_text(self.samples)
         if self.kept:
             document["kept"] = list(self.kept)
         if self.refetching:
@@ -270,10 +260,14 @@ class Identity:
                 Kept(str(name), checked_name(array), kind)
                 for name, array, kind in document.get("properties", ())
             )
-            along = axis_arrays(slices_of(listed.named, listed.properties), kept) if listed else ()
-            layouts = tuple(
-                replace(group_from_document(group, document["profile"], document["compressor"]), along=along)
+            samples = samples_from_text(document["samples"]) if "samples" in document else None
+            slices = slices_of(listed.named, listed.properties) if listed and samples is None else ()
+            found = [
+                group_from_document(group, document["profile"], document["compressor"])
                 for group in document["groups"]
+            ]
+            layouts = tuple(
+                replace(layout, along=_along(layout.group, listed, samples, slices, kept)) for layout in found
             )
             return cls(
                 document["service"],
@@ -285,6 +279,7 @@ class Identity:
                 str(document.get("job", "")),
                 listed,
                 kept,
+                samples,
             )
         except (ValueError, KeyError, TypeError, AttributeError, JobError) as error:
             raise RefusedError(
@@ -292,15 +287,72 @@ class Identity:
             ) from error
 
 
+def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
+    """What must stay the same of a group, by its name."""
+    group = layout.group
+    here = f"groups.{group.name or '/'}"
+    # The profile belongs to the mosaic; told once for each group it would only repeat itself.
+    yield "mosaic.profile", layout.profile
+    yield "mosaic.compressor", layout.compressor
+    if group.lattices:
+        yield f"{here}.chip", f"{group.window.width} pixels"
+        for number, lattice in enumerate(group.lattices, 1):
+            if lattice is not None:
+                yield (
+                    f"{here}.points[{number}]",
+                    f"pixels from {lattice.transform.to_gdal()} in {lattice.crs}",
+                )
+    else:
+        yield f"{here}.crs", group.lattice.crs.code or group.lattice.crs.wkt or ""
+        yield f"{here}.transform", str(list(group.lattice.transform.to_gdal()))
+        yield f"{here}.size", f"{group.lattice.width}×{group.lattice.height}"
+        yield f"{here}.window", str(group.window)
+    t = group.tiling
+    yield f"{here}.tiles", f"{t.tile} pixels, {t.shard} along a shard's side"
+    if isinstance(group.region, Shape):
+        yield f"{here}.region", f"geometry {group.region.fingerprint}"
+    if group.outside:
+        yield f"{here}.region.mask", f"{list(group.outside)} outside"
+    # More times extend a mosaic; which they are is told image by image.
+    yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
+    for band, nodata in zip(group.bands, layout.nodata, strict=True):
+        told = f"nodata {'none' if nodata is None else repr(nodata)}"
+        if band.mask_of:
+            told = f"mask of {', '.join(band.mask_of)}"
+        yield f"{here}.bands.{band.id}", f"{band.dtype.name}, {told}"
+
+
+def _along(
+    group: Group,
+    listed: ImageList | None,
+    samples: SampleList | None,
+    slices: Sequence[Slice],
+    kept: tuple[Kept, ...],
+) -> tuple[AxisArray, ...]:
+    """The arrays along a group's leading axis."""
+    if listed is None:
+        return ()
+    return axis_arrays(slices, kept) if samples is None else sample_arrays(group, samples, listed, kept)
+
+
 def _kept(plan: Plan, layouts: Iterable[GroupLayout], known: tuple[Kept, ...]) -> tuple[Kept, ...]:
     """Properties along the axis: those that the mosaic has, and those that the plan adds."""
     if plan.listed is None:
         return ()
-    new = [name for name in plan.listed.properties if name not in {one.name for one in known}]
+    there = {one.name for one in known}
+    columns = {one.name: one.kind for one in plan.samples.columns} if plan.samples is not None else {}
+    new = [name for name in (columns or plan.listed.properties) if name not in there]
     # Bands were there first, or come now; a property gives way.
     bands = {array for layout in layouts for array in layout.arrays}
     bands |= {name for group in plan.groups for name in array_names(band.id for band in group.bands).values()}
+    bands |= SAMPLE_ARRAYS if plan.samples is not None else frozenset()
     names = array_names(new, taken=bands | {one.array for one in known})
+    if plan.samples is not None:
+        # A column of another kind than it was stored under is told as a difference.
+        known = tuple(
+            replace(one, kind=columns.get(one.name, one.kind)) for one in known if one.name in columns
+        )
+        return (*known, *(Kept(name, names[name], columns[name]) for name in new))
     added = (Kept(name, names[name], kind_of(s.properties.get(name) for s in plan.slices)) for name in new)
     return (*known, *added)
 

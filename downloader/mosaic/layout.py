@@ -134,13 +134,15 @@ class GroupLayout:
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(array name, `zarr.json`) of every array of the group."""
         grid = self.group.grid
-        if not grid.transform.is_sheared:
+        if not self.group.lattices and not grid.transform.is_sheared:
             for axis, length in (("y", grid.height), ("x", grid.width)):
                 yield axis, self._axis_document(axis, length, axis_attributes(grid, axis))
-        yield GRID_MAPPING, array_document(
-            (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
-            grid_mapping_attributes(grid),
-        )  # fmt: skip
+        if not self.group.lattices:
+            # Of samples each has a place of its own, which stands along their axis.
+            yield GRID_MAPPING, array_document(
+                (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
+                grid_mapping_attributes(grid),
+            )  # fmt: skip
         yield "coverage", self._coverage_document()
         for array in self.along:
             yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
@@ -188,7 +190,9 @@ class GroupLayout:
             self.fills[index],
             (*self.leading, "y", "x"),
             codecs,
-            band_attributes(self.group.grid, band.id, band.dtype, self.nodata[index])
+            band_attributes(
+                None if self.group.lattices else self.group.grid, band.id, band.dtype, self.nodata[index]
+            )
             | mask_attributes(band.mask_of),
         )
 

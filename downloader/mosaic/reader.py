@@ -112,7 +112,7 @@ def _open(
 
 def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
     """Sorted by time: images that were added later stand later in the mosaic."""
-    if "time" not in dataset.coords or dataset.indexes["time"].is_monotonic_increasing:
+    if "time" not in dataset.indexes or dataset.indexes["time"].is_monotonic_increasing:
         return dataset
     sorted_: xarray.Dataset = dataset.sortby("time")
     return sorted_

@@ -36,7 +36,9 @@ class Status:
     images: int = 1
     """Images that the mosaic is made of."""
     slices: int = 0
-    """Length of the time axis; 0 where there is none."""
+    """Length of the leading axis; 0 where there is none."""
+    axis: str = ""
+    """The leading axis: `time`, `sample`, or none."""
 
     @property
     def is_complete(self) -> bool:
@@ -98,7 +100,8 @@ def status(path: Place) -> Status:
         failures=tuple(failure for state in found.states.values() for failure in state.failures()),
         unreadable=found.garbage,
         images=1 if identity.listed is None else len(list(identity.listed.images)),
-        slices=0 if identity.listed is None else len(identity.listed.named),
+        slices=0 if identity.listed is None else identity.layouts[0].group.tiling.slices,
+        axis=identity.layouts[0].group.axis,
     )
 
 

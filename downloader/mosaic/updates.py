@@ -73,10 +73,14 @@ def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdat
         return Settled(identity, extended, starts_refetching=True, notices=(notice,))
     shown = {_shown_id(known, name) for name in changed}
     kept = tuple(entry for entry in known.kept if entry.rpartition(" ")[0] not in shown)
-    slices = frozenset(
-        index
-        for index, (_, members) in enumerate(known.listed.named)
-        if any(image.name in changed for image in members)
+    slices = (
+        frozenset(index for index, one in enumerate(known.samples.samples) if one.image in changed)
+        if known.samples is not None
+        else frozenset(
+            index
+            for index, (_, members) in enumerate(known.listed.named)
+            if any(image.name in changed for image in members)
+        )
     )
     identity = replace(identity, kept=kept, refetching=True)
     return Settled(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))

@@ -57,6 +57,8 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
 def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:
     import shapely
 
+    if given.points is not None:
+        return shapely.multipoints([(row.lon, row.lat) for row in given.points.rows]), _LONLAT
     if given.geometry is not None:
         return given.geometry, given.crs or _LONLAT
     if job.region.geometry is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from downloader.crs import Crs
 from downloader.grid import PixelGrid
+from downloader.planning.samples import Points
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -24,3 +25,5 @@ class Given:
     """The geometry's CRS."""
     like: PixelGrid | None = None
     """The pixel grid of the raster that `grid.like` names."""
+    points: Points | None = None
+    """Of `region.points.file`."""

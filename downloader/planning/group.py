@@ -38,8 +38,8 @@ class Group:
     extents: tuple[Window | None, ...] = ()
     """By slice, the pixels of the group's grid that its images cover, None where they cover none; empty where every
     slice covers all. What lies outside is not asked for."""
-    lattices: tuple[PixelGrid, ...] = ()
-    """By slice, the grid of a sample; empty where all slices lie on one lattice."""
+    lattices: tuple[PixelGrid | None, ...] = ()
+    """By slice, the grid of a sample, None where it has none; empty where all slices lie on one lattice."""
     axis: Axis = ""
     """The arrays' leading axis."""
     absent: tuple[frozenset[int], ...] = ()
@@ -58,7 +58,10 @@ class Group:
     def request_grid(self, window: Window, slice_: int = 0) -> PixelGrid:
         """The grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
         if self.lattices:
-            return self.lattices[slice_].window(window)
+            lattice = self.lattices[slice_]
+            if lattice is None:
+                raise ValueError(f"sample {slice_} has no pixels")
+            return lattice.window(window)
         return self.lattice.window(window.offset(self.window.column, self.window.row))
 
     def shards(self) -> Iterator[ShardKey]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from downloader.grid import PixelGrid
 from downloader.image import Image
+from downloader.planning.samples import SampleList
 
 __all__ = ["Existing", "ImageList"]
 
@@ -40,8 +41,10 @@ class Existing:
     """What a mosaic that exists has settled, and a plan for it has to keep to."""
 
     sides: Mapping[str, int]
-    """Group → tiles along a shard's side."""
+    """Group → tiles along a shard's side; of samples how many there are in one."""
     lattices: tuple[PixelGrid, ...] = ()
     """The groups' lattices; their origins stay."""
     images: ImageList | None = None
     """The frozen image list; None for one image."""
+    samples: SampleList | None = None
+    """The frozen samples; None where there are none."""

@@ -14,6 +14,7 @@ from downloader.planning.keys import ShardKey, TileKey
 from downloader.planning.masking import masked_expression
 from downloader.planning.packing import ServiceModel
 from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, Slice
 
 __all__ = ["Estimate", "Plan"]
@@ -57,7 +58,9 @@ class Plan:
     slices: tuple[Slice, ...] = ()
     """What lies along the axis; empty where there is none."""
     listed: ImageList | None = None
-    """The image list of a time series."""
+    """The image list of a time series; of samples the images that they are cut from, one by one."""
+    samples: SampleList | None = None
+    """The samples; None where there are none."""
 
     def group(self, name: str) -> Group:
         """The group of this name. Raises KeyError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from downloader.image import Band
 from downloader.planning.group import Group
+from downloader.planning.lattices import offset_on
 
 __all__ = ["Reading", "readings"]
 
@@ -46,6 +47,8 @@ def readings(group: Group) -> tuple[Reading, ...]:
     for band in group.bands:
         if band.grid == group.lattice or band.mask_of:
             continue
+        if group.lattices and offset_on(band.grid, group.lattice) is not None:
+            continue  # a chip of the band's own pixels
         level = _level(band, group)
         x, y = band.grid.transform.pixel_size
         key = (level, (x * 2**level, y * 2**level), band.pyramiding, band.grid.crs.unit)

@@ -32,6 +32,8 @@ class Slice:
     """Microseconds since 1970, UTC; None where there is no time."""
     images: tuple[tuple[str, str], ...] = ()
     """(full name, updateTime) of each image behind it: a change of one is drift."""
+    problem: str = ""
+    """Why nothing of it can be asked for; empty where it can. Its tiles fail with these words."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
     """What is kept along the axis beside id and time."""
 

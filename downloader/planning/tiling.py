@@ -9,7 +9,7 @@ from typing import Final
 from downloader.errors import JobError
 from downloader.grid import Window
 
-__all__ = ["MAX_SHARD_BYTES", "MIN_SHARDS", "TILE", "Tiling", "shard_tiles"]
+__all__ = ["MAX_SHARD_BYTES", "MIN_SHARDS", "TILE", "Tiling", "shard_samples", "shard_tiles"]
 
 TILE: Final = 256
 """Pixels along a tile's side unless the plan says otherwise."""
@@ -36,6 +36,23 @@ def shard_tiles(width: int, height: int, bytes_per_pixel: int, tile: int = TILE)
         if shards >= MIN_SHARDS and side * side * bytes_per_pixel <= MAX_SHARD_BYTES:
             return tiles
     return 1
+
+
+def shard_samples(samples: int, chip: int, bytes_per_pixel: int) -> int:
+    """Samples in a shard: the largest power of two that keeps both bounds, 1 where none does.
+
+    Args:
+        samples: how many there are.
+        chip: pixels along a chip's side.
+        bytes_per_pixel: sum of the itemsizes of the group's bands.
+    """
+    run = 1
+    while (
+        math.ceil(samples / (2 * run)) >= MIN_SHARDS
+        and 2 * run * chip * chip * bytes_per_pixel <= MAX_SHARD_BYTES
+    ):
+        run *= 2
+    return run
 
 
 @dataclass(frozen=True, slots=True)

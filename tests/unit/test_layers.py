@@ -41,6 +41,8 @@ LAYERS = {
         "executors",
         "frozen",
         "gather",
+        "points",
+        "sampling",
         "selection",
         "stop",
         "vector",

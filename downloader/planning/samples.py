@@ -1,0 +1,159 @@
+"""Samples: points of a file, the image that each is cut from, and the chip of its pixels around the point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.crs import Crs
+from downloader.grid import PixelGrid, Window
+
+__all__ = [
+    "Column",
+    "Point",
+    "Points",
+    "Sample",
+    "SampleList",
+    "chip_around",
+    "facts_of",
+    "pixels_of",
+    "project",
+]
+
+_EXACT: Final = 1e-6
+"""Nearer than this to a pixel's edge, in pixels, the exact arithmetic decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the file that is kept along the samples."""
+
+    name: str
+    """As the file spells it."""
+    kind: Literal["int64", "float64", "string"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One row of the file."""
+
+    id: str
+    """As the file has it, else its number, from 1."""
+    x: float
+    """As written, in the file's CRS; longitude where that is geographic."""
+    y: float
+    """As written."""
+    lon: float
+    """Degrees east."""
+    lat: float
+    """Degrees north."""
+    where: str
+    """File and line, for messages."""
+    image: str = ""
+    """Id of the image it names; empty where it names none."""
+    date: str = ""
+    """Time that its image is to be near to; empty where it names none."""
+    values: tuple[int | float | str, ...] = ()
+    """Of the columns that are kept."""
+
+    @property
+    def said(self) -> str:
+        """What the file says of it, apart from the columns that are only kept."""
+        named = [f"image {self.image}"] if self.image else []
+        named += [f"near {self.date}"] if self.date else []
+        return ", ".join([f"{self.id} at ({self.x!r}, {self.y!r})", *named])
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The file, read."""
+
+    crs: Crs
+    """Of `x` and `y`."""
+    columns: tuple[Column, ...]
+    rows: tuple[Point, ...]
+    """In the file's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A point and its image."""
+
+    point: Point
+    image: str = ""
+    """Full name of the image; empty where none was found."""
+    problem: str = ""
+    """Why there are no pixels; empty where there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleList:
+    """All samples, in the order of the file, which is that of the mosaic's axis."""
+
+    crs: Crs
+    columns: tuple[Column, ...]
+    samples: tuple[Sample, ...]
+
+
+def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Coordinates x and y of all points in another CRS; infinite where they have none there."""
+    if crs == points.crs:
+        return np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
+    import pyproj
+
+    transformer = pyproj.Transformer.from_crs(points.crs.to_pyproj(), crs.to_pyproj(), always_xy=True)
+    x, y = transformer.transform(
+        np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
+    )
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def pixels_of(
+    grid: PixelGrid, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """(columns, rows, inside) of the pixels that hold points in the grid's CRS.
+
+    A point on an edge belongs to the pixel right of it or below it. Of those without coordinates only `inside`, which
+    is False, means something.
+    """
+    t = grid.transform
+    known = np.isfinite(x) & np.isfinite(y)
+    dx, dy = (
+        np.where(known, x, t.translate_x) - t.translate_x,
+        np.where(known, y, t.translate_y) - t.translate_y,
+    )
+    determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
+    column = (dx * t.scale_y - dy * t.shear_x) / determinant
+    row = (dy * t.scale_x - dx * t.shear_y) / determinant
+    far = np.maximum(np.abs(column), np.abs(row)) > 2**40
+    known &= ~far
+    columns, rows = (np.floor(np.where(known, p, 0)).astype(np.int64) for p in (column, row))
+    near = (np.abs(column - np.round(column)) < _EXACT) | (np.abs(row - np.round(row)) < _EXACT)
+    for k in np.flatnonzero(near & known).tolist():
+        exact = t.locate(float(x[k]), float(y[k]))
+        columns[k], rows[k] = math.floor(exact[0]), math.floor(exact[1])
+    inside = known & (columns >= 0) & (columns < grid.width) & (rows >= 0) & (rows < grid.height)
+    return columns, rows, inside
+
+
+def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
+    """The grid of the `chip`×`chip` pixels in which the given pixel of `grid` has index `chip // 2`.
+
+    Counted from the grid's own origin; it may reach beyond the grid's edge.
+    """
+    return grid.window(Window(column - chip // 2, row - chip // 2, chip, chip))
+
+
+def facts_of(samples: SampleList) -> Mapping[str, str]:
+    """What must stay the same of samples that are stored, by its name."""
+    facts = {"points.crs": str(samples.crs)}
+    for number, sample in enumerate(samples.samples, 1):
+        facts[f"points[{number}]"] = sample.point.said
+        for column, value in zip(samples.columns, sample.point.values, strict=True):
+            facts[f"points[{number}].{column.name}"] = repr(value)
+    return facts

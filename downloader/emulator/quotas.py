@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import errors
@@ -14,7 +14,8 @@ from .settings import Settings
 class Quotas:
     """What is in flight and what has been started lately."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._settings = settings
         self.in_flight: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._starts: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -37,7 +38,7 @@ class Quotas:
         daily = settings.compute_s_per_day
         if daily is not None and self._compute_s[project] >= daily:
             raise errors.daily_compute_exceeded(project, daily)
-        now = time.monotonic()
+        now = self._clock()
         starts = self._starts[project]
         while starts and starts[0] <= now - settings.quota_window_s:
             starts.popleft()

@@ -8,8 +8,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
-from tests.contract.conftest import Api, error_of
+from tests.contract.conftest import error_of
 from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B
 
 S2 = f"{PUBLIC}COPERNICUS/S2"
@@ -224,15 +223,6 @@ def test_faults_of_listings(api, emulator):
     assert len(set(tokens[1:])) == 1
     strike("missing-field", field="startTime")
     assert all("startTime" not in entry for entry in ask(api, S2).json()["assets"])
-
-
-def test_strict_pages_are_short_and_caps_refuse():
-    with EmulatorProcess(arguments(strict=True, tokens={"tok": "p-test-1"})) as process:
-        strict = Api(process)
-        assert set(ask(strict, S2).json()) == {"nextPageToken"}
-        assert all_pages(strict, pageSize=2)[0] == BOTH
-        error_of(ask(strict, SERIES, pageSize=5000), 400, "INVALID_ARGUMENT")
-        strict.client.close()
 
 
 def test_every_character_may_be_percent_encoded(api):

@@ -107,7 +107,7 @@ def api(tmp_path_factory):
         "projects/p-test-1/assets/deep": base / "deep.zarr",
     }
     with EmulatorProcess(
-        arguments(rasters=rasters, folders={"mine/series": series}, tokens={"tok": "p-test-1"})
+        arguments(rasters=rasters, folders={"mine/series": series}, tokens={"tok": "p-test-1"}, strict=False)
     ) as emulator:
         made = Api(emulator)
         yield made
@@ -222,7 +222,7 @@ def wide(tmp_path_factory):
     policies = {name: {"pyramidingPolicy": name} for name in planes}
     (base / "wide.json").write_text(json.dumps({"bands": policies}))
     with EmulatorProcess(
-        arguments(rasters={"mine/wide": base / "wide.tif"}, tokens={"tok": "p-test-1"})
+        arguments(rasters={"mine/wide": base / "wide.tif"}, tokens={"tok": "p-test-1"}, strict=False)
     ) as emulator:
         made = Api(emulator)
         yield made, planes

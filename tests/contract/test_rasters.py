@@ -46,7 +46,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(files):
-    with EmulatorProcess(arguments(rasters=files, tokens={"tok": "p-test-1"})) as process:
+    with EmulatorProcess(arguments(rasters=files, tokens={"tok": "p-test-1"}, strict=False)) as process:
         api = Api(process)
         yield api
         api.client.close()

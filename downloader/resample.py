@@ -115,9 +115,10 @@ async def resample(
         DriftError: the job means something else than the mosaic is, apart from the image's `updateTime`.
         DownloadError: as `run` does.
     """
+    from downloader.earthengine.names import asset_id
     from downloader.mosaic.identity import Identity as MosaicIdentity
     from downloader.mosaic.tiles import draw_tiles
-    from downloader.mosaic.updates import settle
+    from downloader.mosaic.updates import settle, update_times
     from downloader.worker import work
 
     drawn = draw_tiles(states, count, seed)
@@ -128,11 +129,12 @@ async def resample(
             plan, mosaic_settings(job, plan), connection.client.service_identity, identity
         )
         settle(identity, new, str(job.mosaic_path), "keep")
-        was, now = identity.source.get("updateTime", ""), plan.image.update_time
-        if was != now:
-            notices += (
-                f"{plan.image.id} changed since it was stored ({was} → {now}): differences are to be expected",
-            )
+        was, now = update_times(identity), update_times(new)
+        notices += tuple(
+            f"{asset_id(name)} changed since it was stored ({time} → {now[name]}): differences are to be expected"
+            for name, time in was.items()
+            if now.get(name, time) != time
+        )
         tally = Tally()
         comparing = Comparing(job, plan, identity, drawn, tolerance)
         watchers = Fanout(tally, progress)

@@ -19,7 +19,7 @@ from downloader.mosaic.scan import scan
 from downloader.mosaic.state import GroupState, bits
 from downloader.mosaic.store import Store
 
-__all__ = ["OnUpdate", "Settled", "accepted", "forget_pixels", "settle"]
+__all__ = ["OnUpdate", "Settled", "accepted", "forget_pixels", "settle", "update_times"]
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do with an image whose `updateTime` is not the one that its pixels were stored under."""

@@ -16,7 +16,7 @@ from PIL import Image
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
 from downloader.mosaic.verify import verify
-from tests.harness import ROOT, cli, getpixels, job, same_bits, snapshot, write_job
+from tests.harness import ROOT, cli, getpixels, job, kill_after, same_bits, snapshot, write_job
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window, scene
 
 FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
@@ -355,3 +355,50 @@ def test_plan_and_status_tell_of_images_and_times(emulator, tmp_path):
     refused = cli("preview", path, "-o", tmp_path / "p.png", "--time", "2031")
     assert refused.status == 2
     assert "from 2020-01-10T18:30 to 2020-02-01T23:50" in refused.err
+
+
+def test_kills_during_an_append_cost_nothing_old(emulator, tmp_path):
+    """SIGKILL while a longer period is fetched; each time the mosaic reads as the old one or the new one."""
+    path = tmp_path / "m.zarr"
+    run(passes(emulator, path, end="2020-01-16"))
+    before = snapshot(path)
+    emulator.control("configure", {"latency_ms": 60})
+    values = passes(emulator, path) | {"limits": {"concurrency": 3}}
+    job_file = write_job(tmp_path, values)
+    for lines in (0, 1, 4):
+        kill_after(job_file, path, lines, 0.02)
+        found = xr.open_zarr(path, chunks=None, mask_and_scale=False)
+        assert found.sizes["time"] in (3, 7)
+        for index in range(3):
+            same_bits(found.red.values[index], covered_only(ALL[index], "red"), "an old slice")
+    assert run(job_file).state == "complete"
+    check(path, ALL)
+    after = snapshot(path)
+    old = [key for key in before if key.startswith(("red/c", "nir/c"))]
+    assert {key: after[key] for key in old} == {key: before[key] for key in old}
+
+
+def test_damage_to_a_series_is_found_and_mended(emulator, tmp_path):
+    path = tmp_path / "m.zarr"
+    job_file = write_job(tmp_path, passes(emulator, path, group_by="day", properties=["NOTE"]))
+    run(job_file)
+    (path / "image_id/c/0").unlink()
+    (path / "NOTE/zarr.json").write_text("{")
+    shard = path / "red/c/2/0/0"
+    shard.write_bytes(shard.read_bytes()[:-9])
+    before = len(getpixels(emulator)) + len(computed(emulator))
+    ended = cli("verify", job_file, "--repair", "--json")
+    assert ended.status == 0, ended
+    lost = {one["object"] for one in ended.document["lost"]}
+    assert lost == {"image_id/c/0", "NOTE/zarr.json"}
+    assert len(getpixels(emulator)) + len(computed(emulator)) == before + 1
+    check(path, [ALL[0] + ALL[1], ALL[2], ALL[3] + ALL[4], ALL[5], ALL[6]])
+    compared = cli("verify", job_file, "--resample", "12", "--json").document
+    assert compared["resample"]["differences"] == []
+    assert compared["resample"]["notices"] == []
+
+
+def computed(emulator):
+    """Pixel requests for expressions, but for the canaries'."""
+    records = emulator.control("requests?since=0")["requests"]
+    return [r for r in records if r["method"].endswith("computePixels") and r["size"] != [1, 1]]

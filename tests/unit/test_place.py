@@ -42,7 +42,7 @@ def test_a_url_that_went_through_pathlib_is_known_again() -> None:
     ],
 )  # fmt: skip
 def test_what_names_no_folder_in_a_bucket_is_refused(text) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         parse_place(text)
 
 

@@ -163,7 +163,9 @@ def test_a_lasting_refusal_of_the_caller_ends_the_job():
 
 def test_forty_requests_share_the_slow_tries_of_a_refusal():
     budget = RetryBudget()
-    assert [budget.refused(100.0 + n / 100, 30.0) for n in range(40)] == [1] * 40, "under way at the same time"
+    assert [budget.refused(100.0 + n / 100, 30.0) for n in range(40)] == [1] * 40, (
+        "under way at the same time"
+    )
     assert budget.refused(131.0, 30.0) == 2
     assert budget.refused(162.0, 30.0) == 3
 

@@ -16,7 +16,20 @@ from PIL import Image
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
 from downloader.mosaic.verify import verify
-from tests.harness import ROOT, cli, getpixels, job, kill_after, same_bits, snapshot, write_job
+from tests.harness import (
+    ROOT,
+    cli,
+    end,
+    getpixels,
+    job,
+    kill_after,
+    ledger_lines,
+    running,
+    same_bits,
+    snapshot,
+    wait_until,
+    write_job,
+)
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window, scene
 
 FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
@@ -266,16 +279,78 @@ def covered_only(names, band):
     return plane
 
 
-def test_an_image_that_vanishes_during_the_run(emulator, tmp_path):
-    """A 404 or 403 on one image of many ends nothing."""
+@pytest.mark.parametrize("fault", ["permission-403", "not-found-404"])
+def test_row_13_one_image_of_a_collection_is_refused(emulator, tmp_path, fault):
+    """Recorded with its cause; asked for no more than a few times; the others go on, and a rerun tries just it."""
     path = tmp_path / "m.zarr"
-    fault = {"fault": "permission-403", "on": "assets.getPixels", "asset": FOLDER + ALL[3][0]}
-    emulator.control("configure", {"faults": [fault]})
+    gone = ALL[3][0]
+    emulator.control("configure", {"faults": [{"fault": fault, "asset": FOLDER + gone}]})
+    values = passes(emulator, path) | {"limits": {"concurrency": 2}}
     with pytest.raises(IncompleteError) as caught:
-        run(passes(emulator, path))
+        run(values)
     failed = caught.value.report.failed
-    assert {tile.image for tile in failed} == {f"EMULATOR/PASSES/{ALL[3][0]}"}
-    assert len(failed) == tiles(hull(ALL[3])).sum()
+    assert {tile.image for tile in failed} == {f"EMULATOR/PASSES/{gone}"}
+    assert len(failed) == tiles(hull(ALL[3])).sum() > 3
+    assert {tile.cause[:3] for tile in failed} == {fault[-3:]}
+    found = xr.open_zarr(path, chunks=None)
+    assert set(np.unique(found.coverage.values[3])) <= {3, 4}
+    assert set(np.unique(np.delete(found.coverage.values, 3, axis=0))) <= {1, 3}
+    assert 1 <= sum(r["resource"] == FOLDER + gone for r in getpixels(emulator)) <= 3
+    emulator.control("configure", {"faults": []})
+    before = len(getpixels(emulator))
+    assert run(values).state == "complete"
+    assert {r["resource"] for r in getpixels(emulator)[before:]} == {FOLDER + gone}
+    check(path, ALL)
+
+
+def in_mid_run(emulator, tmp_path, assets, *options):
+    """A run in whose middle assets change or go away."""
+    path = tmp_path / "m.zarr"
+    emulator.control("configure", {"latency_ms": 80})
+    values = passes(emulator, path) | {"limits": {"concurrency": 1}, "request": {"tiles": 1}}
+    with running("run", write_job(tmp_path, values), *options) as process:
+        wait_until(lambda: ledger_lines(path) > 2, process)
+        emulator.control("configure", {"assets": assets, "latency_ms": 0})
+        return path, end(process)
+
+
+def test_row_57_an_image_is_deleted_in_mid_job(emulator, tmp_path):
+    path, ended = in_mid_run(emulator, tmp_path, {FOLDER + ALL[5][0]: None})
+    assert ended.status == 3, ended
+    found = xr.open_zarr(path, chunks=None, mask_and_scale=False)
+    assert (found.coverage.values[5] == 4).all()
+    same_bits(found.red.values[6], covered_only(ALL[6], "red"), "the last one")
+    assert f"of EMULATOR/PASSES/{ALL[5][0]}: 404" in ended.out
+    emulator.control("reset", {})
+    assert run(passes(emulator, path)).state == "complete"
+    check(path, ALL)
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 5), (("--accept", "updates"), 0)])
+def test_row_17_an_image_changes_in_mid_job(emulator, tmp_path, options, status):
+    """Told when the run ends, by name; kept where that is accepted, and then the next run agrees."""
+    assets = {FOLDER + ALL[1][0]: {"updateTime": "2024-02-02T00:00:00Z"}}
+    path, ended = in_mid_run(emulator, tmp_path, assets, *options)
+    assert ended.status == status, ended
+    assert f"EMULATOR/PASSES/{ALL[1][0]} changed while it was fetched" in ended.out + ended.err
+    again = cli("run", tmp_path / "job.yaml")
+    assert again.status == status, again
+    check(path, ALL)
+
+
+@pytest.mark.parametrize("fault", ["empty-page", "many-pages", "missing-field", "repeated-token"])
+def test_row_18_a_listing_that_misbehaves(emulator, tmp_path, fault):
+    """The right images, or a clear end; never a shorter series without a word."""
+    path = tmp_path / "m.zarr"
+    emulator.control("configure", {"faults": [{"fault": fault, "times": 20 if fault == "empty-page" else None}]})
+    ended = cli("run", write_job(tmp_path, passes(emulator, path)))
+    if fault == "repeated-token":
+        assert ended.status == 4, ended
+        assert "page token" in ended.err
+        assert not path.exists()
+    else:
+        assert ended.status == 0, ended
+        check(path, ALL)
 
 
 def test_an_image_that_changes_is_named_and_settled_alone(emulator, tmp_path):

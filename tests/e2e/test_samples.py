@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 
@@ -14,8 +15,9 @@ import zarr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
+from downloader.mosaic import open_group
 from downloader.mosaic.verify import verify
-from tests.harness import cli, job, ledger_lines, same_bits, start, wait_until, write_job
+from tests.harness import ROOT, cli, job, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
 
 SCENE = QUICKSTART.removeprefix(PUBLIC)
@@ -388,3 +390,61 @@ def test_plan_and_status_and_preview_speak_of_samples(emulator, tmp_path):
     shown = cli("preview", tmp_path / "chips.zarr", "-o", tmp_path / "p.png")
     assert shown.status == 0, shown
     assert "the first 31 of 31 samples" in shown.out
+
+
+def test_the_config_runs_as_it_is(tmp_path):
+    """`configs/chips.yaml`: every chip bit for bit as the oracle has it, of the image nearest to the point's date."""
+    rows = [line.split(",") for line in (ROOT / "configs/chips.csv").read_text().splitlines()[1:]]
+    ended = cli("run", ROOT / "configs/chips.yaml", "--set", f"mosaic.path={tmp_path / 'chips.zarr'}", "-q")
+    assert ended.status == 0, ended
+    found = open_group(tmp_path / "chips.zarr", chunks=None)
+    assert found.sample_id.values.tolist() == [row[0] for row in rows]
+    assert found.kind.values.tolist() == [row[4] for row in rows]
+    assert found.weight.values.tolist() == [float(row[5]) for row in rows]
+    for n, (_, lon, lat, date, *_) in enumerate(rows):
+        image = EARLIER if date == "2017-04-20" else SCENE
+        assert found.image_id.values[n] == image
+        for band in ("B4", "B3", "B2", "B8"):
+            wanted, _ = expected(PUBLIC + image, band, float(lon), float(lat), 64)
+            same_bits(found[band].values[n], wanted, f"{band} of {n}")
+    assert found["mask"].values.min() == 1
+
+
+def test_the_recipe_of_the_docs(emulator, tmp_path):
+    """docs/samples.md: a data set of those chips that are there, one read at a time."""
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs/samples.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    points = [*scattered(6), (0, 0), *scattered(2, seed=3)]
+    write_points(
+        tmp_path / "points.csv",
+        [(*p, "kiwi" if n % 2 else "fig") for n, p in enumerate(points)],
+        "lon,lat,kind",
+    )
+    values = chips_job(emulator, tmp_path, source={"asset": SCENE, "bands": ["B4", "B3", "B2"]})
+    with pytest.raises(IncompleteError) as caught:
+        downloader.download(values, progress=False)
+    scope: dict = {}
+    exec(blocks[1], scope)  # the page's own words
+    chips = scope["Chips"](caught.value.report.mosaic, ["B4", "B3", "B2"], "kind")
+    assert len(chips) == 8
+    there = [p for p in points if p != (0, 0)]
+    for n in range(len(chips)):
+        pixels, label = chips[n]
+        assert pixels.shape == (3, 32, 32)
+        np.testing.assert_array_equal(pixels[0], expected(QUICKSTART, "B4", *there[n], 32)[0])
+        assert label == ("fig" if points.index(there[n]) % 2 == 0 else "kiwi")
+    body = (
+        blocks[0]
+        .replace('downloader.download("plots.yaml")', "report")
+        .replace("report = report", "")
+        .replace("report.open(chunks=None)", 'report.open(chunks=None, missing="ignore")')
+    )
+    scope = {"report": caught.value.report}
+    exec(body, scope)  # as above
+    assert scope["x"].shape == (8, 3, 32, 32)
+    np.testing.assert_array_equal(scope["first"][0], expected(QUICKSTART, "B4", *there[0], 32)[0])
+    affine = pytest.importorskip("affine")
+    exec(blocks[2], scope)  # as above
+    assert isinstance(scope["transform"], affine.Affine)
+    assert scope["crs"] == "EPSG:32610"

@@ -6,6 +6,7 @@ hold: with it a mosaic that lost its `.downloader` folder is still known, contin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -39,7 +40,8 @@ def image_attributes(plan: Plan) -> dict[str, Any]:
     }
     attributes: dict[str, Any] = {name: value for name, value in told.items() if value}
     if image.properties:
-        attributes["properties"] = _plain_json(image.properties)
+        # As text: no format that attributes are copied to, netCDF for one, holds a mapping.
+        attributes["properties"] = json.dumps(_plain_json(image.properties), ensure_ascii=False)
     return attributes
 
 

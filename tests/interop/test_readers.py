@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import sys
 
@@ -138,7 +139,7 @@ async def test_coverage_is_a_coordinate_and_no_band(tmp_path) -> None:
         assert set(dataset.coords) == {"x", "y", "spatial_ref", "coverage"}
         assert dataset.coverage.dims == ("tile_y", "tile_x")
         assert dataset.coverage.attrs["flag_meanings"].split()[1] == "stored"
-        assert dataset.attrs["properties"] == {"CLOUDY": 0.5, "NAMES": ["a", "b"]}
+        assert json.loads(dataset.attrs["properties"]) == {"CLOUDY": 0.5, "NAMES": ["a", "b"]}
         assert dataset.attrs["start_time"] == "2017-04-30T19:03:51Z"
         dataset.rio.clip_box(*dataset.rio.bounds())
 

@@ -80,10 +80,15 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
     columns = tuple(Column(table.header[k], _kind(row[k] for _, row in table.rows)) for k in kept)
     points = []
     at = np.array([_coordinates(table, line, row) for line, row in table.rows])
+    if table.crs == _LONLAT:
+        # 0…360 is another way to count; images count from -180.
+        at[:, 0] = np.where((at[:, 0] > 180) & (at[:, 0] <= 360), at[:, 0] - 360, at[:, 0])
     lon, lat = _lonlat(table.crs, at)
     for number, (line, row) in enumerate(table.rows):
         where = f"{name}, {line}"
-        if not (math.isfinite(lon[number]) and abs(lat[number]) <= 90 + 1e-9 and abs(lon[number]) <= 360):
+        if not (
+            math.isfinite(lon[number]) and abs(lat[number]) <= 90 + 1e-9 and abs(lon[number]) <= 180 + 1e-9
+        ):
             raise JobError(
                 f"{_WHERE}: {where}: ({at[number][0]:g}, {at[number][1]:g}) is no place on Earth in {table.crs}; are x "
                 "and y (longitude and latitude) exchanged, or is region.crs another one?"

@@ -448,3 +448,86 @@ def test_the_recipe_of_the_docs(emulator, tmp_path):
     exec(blocks[2], scope)  # as above
     assert isinstance(scope["transform"], affine.Affine)
     assert scope["crs"] == "EPSG:32610"
+
+
+@pytest.fixture
+def two_images(emulator, tmp_path):
+    """Six points of two images, stored."""
+    points = scattered(6, seed=5)
+    write_points(
+        tmp_path / "points.csv",
+        [(*p, EARLIER if n % 2 else SCENE) for n, p in enumerate(points)],
+        "lon,lat,image",
+    )
+    source = {"collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01", "bands": ["B4"]}
+    values = chips_job(emulator, tmp_path, source=source)
+    downloader.download(values, progress=False)
+    return points, values
+
+
+def fetched(emulator, since):
+    """Resources of the chips asked for after a record."""
+    records = emulator.control(f"requests?since={since}")["requests"]
+    return [r["resource"] for r in records if r["method"].endswith("Pixels") and r.get("size") == [32, 32]]
+
+
+def last_record(emulator):
+    return emulator.control("requests?since=0")["requests"][-1]["number"]
+
+
+def test_an_image_that_changed_is_fetched_again_for_its_own_samples(emulator, two_images):
+    _, values = two_images
+    emulator.control(
+        "configure", {"assets": {PUBLIC + EARLIER: {"updateTime": "2031-01-01T00:00:00.000000Z"}}}
+    )
+    with pytest.raises(DriftError, match=rf"image {EARLIER}\.updateTime"):
+        downloader.download(values, progress=False)
+    since = last_record(emulator)
+    values["source"]["on_update"] = "refetch"
+    report = downloader.download(values, progress=False)
+    assert [EARLIER in one for one in fetched(emulator, since)] == [True] * 3
+    assert verify(report.mosaic).is_clean
+
+
+def test_an_image_that_is_gone_keeps_its_chips(emulator, tmp_path, two_images):
+    points, values = two_images
+    emulator.control("configure", {"assets": {PUBLIC + EARLIER: None}})
+    report = downloader.download(values, progress=False)
+    assert report.state == "complete"
+    assert any(EARLIER in notice and "cannot be read any more" in notice for notice in report.notices)
+    for n, (lon, lat) in enumerate(points):
+        image = PUBLIC + (EARLIER if n % 2 else SCENE)
+        chips = report.open(chunks=None)
+        same_bits(chips["B4"].values[n], expected(image, "B4", lon, lat, 32)[0], str(n))
+
+
+def test_chips_are_compared_and_mended_like_tiles(emulator, tmp_path, two_images):
+    _, values = two_images
+    file = write_job(tmp_path, values)
+    assert cli("verify", file, "--resample", "4").status == 0
+    damaged = next((tmp_path / "chips.zarr/B4/c").rglob("0"))
+    damaged = (
+        damaged
+        if damaged.is_file()
+        else next(p for p in (tmp_path / "chips.zarr/B4/c").rglob("*") if p.is_file())
+    )
+    content = bytearray(damaged.read_bytes())
+    content[10] ^= 0xFF
+    damaged.write_bytes(content)
+    assert not verify(tmp_path / "chips.zarr").is_intact
+    assert cli("verify", file, "--repair").status == 0
+    assert verify(tmp_path / "chips.zarr").is_clean
+
+
+@pytest.mark.parametrize("compressor", ["none", "zstd"])
+def test_plain_profile(emulator, tmp_path, compressor):
+    points = scattered(5)
+    write_points(tmp_path / "points.csv", points)
+    values = chips_job(emulator, tmp_path)
+    values["mosaic"] |= {"profile": "plain", "compressor": compressor}
+    report = downloader.download(values, progress=False)
+    root = zarr.open_group(report.mosaic, mode="r")
+    for n, (lon, lat) in enumerate(points):
+        same_bits(root["B4"][n], expected(QUICKSTART, "B4", lon, lat, 32)[0], str(n))
+    assert downloader.download(values, progress=False).requests == 0
+    assert verify(report.mosaic).is_clean

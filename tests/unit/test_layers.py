@@ -41,6 +41,7 @@ LAYERS = {
         "executors",
         "frozen",
         "gather",
+        "nearest",
         "points",
         "sampling",
         "selection",

@@ -1,0 +1,283 @@
+"""Points, their chips, and the plan of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from downloader.crs import Crs
+from downloader.errors import JobError
+from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.image import Band, Image
+from downloader.job import Job
+from downloader.mosaic.samples import lattices_from_text, lattices_to_text, samples_from_text, samples_to_text
+from downloader.planning import ImageList
+from downloader.planning.sampleplan import make_sample_plan
+from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, facts_of, pixels_of
+from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples
+from downloader.points import parse_points
+
+UTM = Crs(code="EPSG:32610")
+LONLAT = Crs(code="EPSG:4326")
+FINE = PixelGrid(UTM, AffineTransform(10, 0, 499980, 0, -10, 4200000), 1000, 1000)
+COARSE = PixelGrid(UTM, AffineTransform(60, 0, 499980, 0, -60, 4200000), 167, 167)
+U2 = np.dtype("<u2")
+
+
+def csv(text, crs=None):
+    return parse_points(text, "p.csv", crs, is_json=False)
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_columns_are_found_whatever_their_case_and_order():
+    points = csv("Cover;ID;LATITUDE;Longitude;Date\n1,5;a;37.5;-122.5;2017-04-01\n")
+    row = points.rows[0]
+    assert (row.lon, row.lat, row.id, row.date) == (-122.5, 37.5, "a", "2017-04-01")
+    assert [(c.name, c.kind) for c in points.columns] == [("Cover", "string")]
+    assert row.values == ("1,5",)
+    assert row.where == "p.csv, line 2"
+
+
+def test_x_and_y_are_in_the_jobs_crs_and_lon_lat_never():
+    points = csv("x,y\n500000,4150000\n", UTM)
+    assert points.crs == UTM
+    assert points.rows[0].lon == pytest.approx(-123.0)
+    assert points.rows[0].lat == pytest.approx(37.5, abs=0.01)
+    both = "x,y,lon,lat\n500000,4150000,-122,37\n"
+    assert csv(both, UTM).rows[0].x == 500000
+    assert [c.name for c in csv(both, UTM).columns] == ["lon", "lat"], "kept, as they are not used"
+    assert csv(both).rows[0].lon == -122
+    assert csv("lon,lat\n-122,37\n", UTM).crs == LONLAT
+
+
+def test_longitudes_from_0_to_360_are_those_from_minus_180():
+    assert csv("lon,lat\n238,37\n").rows[0].lon == -122
+    assert csv("lon,lat\n-180,37\n180,37\n").rows[1].lon == 180
+    for wrong in ("361,37", "-181,37", "0,91", "0,-90.1"):
+        with pytest.raises(JobError, match="no place on Earth"):
+            csv(f"lon,lat\n{wrong}\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1", "-2"], "int64", (1, -2)),
+        (["1", ""], "float64", (1, math.nan)),
+        (["1", "2.5"], "float64", (1, 2.5)),
+        (["007", "008"], "string", ("007", "008")),
+        (["1_000", "2"], "string", ("1_000", "2")),
+        (["9223372036854775808", "1"], "float64", (2.0**63, 1)),
+        (["true", "1"], "string", ("true", "1")),
+        (["", ""], "string", ("", "")),
+        (["nan", "1e3"], "float64", (math.nan, 1000)),
+    ],
+)
+def test_kinds_of_columns(cells, kind, values):
+    points = csv("lon,lat,v\n" + "".join(f"1,2,{cell}\n" for cell in cells))
+    assert points.columns[0].kind == kind
+    np.testing.assert_equal(tuple(row.values[0] for row in points.rows), values)
+
+
+def test_quotes_blank_lines_and_a_byte_order_mark_are_no_matter(tmp_path):
+    from downloader.points import read_points
+
+    path = tmp_path / "p.csv"
+    path.write_bytes('\ufefflon,lat,note\r\n\r\n1,2,"a, b"\r\n'.encode())
+    points = read_points(path, None)
+    assert points.rows[0].values == ("a, b",)
+    assert points.rows[0].where == "p.csv, line 3"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("[1", "is no JSON"),
+        ("{}", "is no FeatureCollection"),
+        (
+            '{"features": [{"geometry": {"type": "LineString", "coordinates": []}}]}',
+            "feature 1: is LineString",
+        ),
+        ('{"features": [{"geometry": null}]}', "feature 1: is no geometry"),
+        ('{"features": [{"geometry": {"type": "Point", "coordinates": [1]}}]}', "feature 1, column latitude"),
+        ('{"features": [{"geometry": {"type": "Point", "coordinates": [true, 1]}}]}', "no number"),
+        ('{"features": []}', "holds no point"),
+    ],
+)
+def test_geojson_that_is_wrong(document, said):
+    with pytest.raises(JobError, match=said):
+        parse_points(document, "p.geojson", None, is_json=True)
+
+
+# ---------------------------------------------------------------- the arithmetic
+
+
+@given(
+    st.integers(-50, 1050),
+    st.integers(-50, 1050),
+    st.floats(0.001, 0.999),
+    st.floats(0.001, 0.999),
+    st.sampled_from([10.0, 0.00027, 463.3127]),
+    st.sampled_from([0.0, 0.3]),
+    st.booleans(),
+)
+def test_a_point_lies_in_the_middle_pixel_of_its_chip(column, row, dx, dy, scale, shear, south_up):
+    transform = AffineTransform(
+        scale, shear * scale, 499980, -shear * scale, scale if south_up else -scale, 4200000
+    )
+    grid = PixelGrid(UTM, transform, 1000, 1000)
+    x = transform.translate_x + transform.scale_x * (column + dx) + transform.shear_x * (row + dy)
+    y = transform.translate_y + transform.shear_y * (column + dx) + transform.scale_y * (row + dy)
+    columns, rows, inside = pixels_of(grid, np.array([x]), np.array([y]))
+    if scale > 0.001:  # float64 has 1e-9 of a metre here, which is a hundredth of the smallest pixel
+        assert (columns[0], rows[0]) == (column, row)
+        assert inside[0] == (0 <= column < 1000 and 0 <= row < 1000)
+    chip = chip_around(grid, int(columns[0]), int(rows[0]), 7)
+    assert chip.transform == transform.shifted(int(columns[0]) - 3, int(rows[0]) - 3)
+
+
+def test_a_point_on_an_edge_belongs_to_the_pixel_right_of_it_and_below():
+    columns, rows, inside = pixels_of(
+        FINE, np.array([499990.0, np.inf, 499980]), np.array([4199990.0, 0, 4200000])
+    )
+    assert (columns[0], rows[0]) == (1, 1)
+    assert (columns[2], rows[2]) == (0, 0)
+    assert inside.tolist() == [True, False, True]
+
+
+@given(st.integers(1, 10**6), st.integers(1, 600), st.integers(1, 64))
+def test_a_shard_is_the_longest_run_under_both_bounds(samples, chip, itemsize):
+    run = shard_samples(samples, chip, itemsize)
+    assert run & (run - 1) == 0
+
+    def allowed(length):
+        return math.ceil(samples / length) >= MIN_SHARDS and length * chip**2 * itemsize <= MAX_SHARD_BYTES
+
+    assert run == 1 or allowed(run)
+    assert not allowed(2 * run)
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def image(name="A/B", grid=FINE, dtype=U2, coarse=COARSE):
+    bands = (Band("B2", dtype, grid), *(() if coarse is None else (Band("B1", dtype, coarse),)))
+    return Image(
+        f"projects/p/assets/{name}", name, bands, update_time="2020", start_time="2020-01-01T00:00:00Z"
+    )
+
+
+def points_at(*places):
+    return Points(
+        UTM, (), tuple(Point(str(n), x, y, 0, 0, f"p.csv, line {n + 2}") for n, (x, y) in enumerate(places))
+    )
+
+
+def plan_of(points, images, of=None, sides=None, **sections):
+    sections = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}, **sections}
+    job = Job.from_dict({**sections, "region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}})
+    listed = ImageList(tuple((one.id, (one,)) for one in images))
+    names = [images[k].name if k is not None else "" for k in (of or [0] * len(points.rows))]
+    samples = tuple(
+        Sample(row, name, "" if name else f"{row.where}: gone")
+        for row, name in zip(points.rows, names, strict=True)
+    )
+    return make_sample_plan(job, points, samples, listed, sides)
+
+
+def test_a_plan_of_samples():
+    plan = plan_of(points_at((503005, 4196995), (503005, 4196995), (0, 0)), [image()])
+    fine, coarse = plan.groups
+    assert (fine.name, coarse.name) == ("10m", "60m")
+    assert (fine.tiling.tile, coarse.tiling.tile) == (64, 11), "64 × 10 / 60, rounded up"
+    assert fine.tiling.slices == 3
+    (request, *_) = (r for key in fine.shards() for r in fine.requests(key))
+    asked = plan.pixel_request(request)
+    assert asked.grid == FINE.window(Window(302 - 32, 300 - 32, 64, 64))
+    assert asked.asset == "projects/p/assets/A/B"
+    assert fine.lattices[2] is None
+    assert "line 4: the point (0, 0) lies outside A/B" in plan.slices[2].problem
+    assert coarse.lattices[0] == COARSE.window(Window(50 - 5, 50 - 5, 11, 11))
+    assert plan.estimate().requests == 6
+
+
+def test_runs_of_a_mosaic_that_is_there_are_kept():
+    plan = plan_of(points_at(*[(503000, 4196000)] * 300), [image(coarse=None)])
+    assert plan.groups[0].tiling.shard_slices == 4
+    again = plan_of(points_at(*[(503000, 4196000)] * 300), [image(coarse=None)], sides={"": 2})
+    assert again.groups[0].tiling.shard_slices == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (image("C", dtype=np.dtype("<i2")), "other types"),
+        (
+            image("C", grid=PixelGrid(UTM, AffineTransform(30, 0, 499980, 0, -30, 4200000), 400, 400)),
+            "pixels of 30 m",
+        ),
+        (Image("c", "C", (Band("B2", U2, FINE),)), "has no band 'B1'"),
+    ],
+)
+def test_an_image_unlike_the_first_fails_its_samples_only(other, said):
+    plan = plan_of(points_at((503000, 4196000), (503000, 4196000)), [image(), other], [0, 1])
+    assert plan.slices[0].problem == ""
+    assert said in plan.slices[1].problem
+
+
+def test_one_grid_for_all_takes_images_of_any_pixel_size():
+    other = image("C", grid=PixelGrid(UTM, AffineTransform(30, 0, 499980, 0, -30, 4200000), 400, 400))
+    points = points_at((503000, 4196000), (503000, 4196000))
+    plan = plan_of(points, [image(), other], [0, 1], grid={"crs": "EPSG:32610", "resolution": 20})
+    assert [part.problem for part in plan.slices] == ["", ""]
+    assert plan.groups[0].lattices[0] == plan.groups[0].lattices[1]
+
+
+def test_masks_of_samples_and_chips_too_large():
+    plan = plan_of(points_at((503000, 4196000)), [image()], mosaic={"path": "x", "mask": "per-band"})
+    assert [band.id for band in plan.groups[0].bands] == ["B2", "B2_mask"]
+    job = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}}
+    with pytest.raises(JobError, match=r"region\.points\.chip: .* at most 4,096"):
+        make_sample_plan(
+            Job.from_dict({**job, "region": {"points": {"file": "p", "chip": 4097}}}),
+            points_at((503000, 4196000)),
+            (Sample(points_at((503000, 4196000)).rows[0], image().name),),
+            ImageList((("A/B", (image(),)),)),
+        )
+
+
+def test_no_sample_at_all_is_a_wrong_job():
+    with pytest.raises(
+        JobError, match=r"none of the 2 samples can be fetched; the first: p.csv, line 2: gone"
+    ):
+        plan_of(points_at((0, 0), (1, 1)), [image()], [None, None])
+    with pytest.raises(JobError, match="lies outside"):
+        plan_of(points_at((0, 0)), [image()])
+
+
+# ---------------------------------------------------------------- the document
+
+
+def test_samples_and_lattices_survive_their_text():
+    points = csv("lon,lat,n,f,s,image,date\n-122,37,1,,a,X/Y,\n-121.5,36.123456789012,2,0.1,,,2020-01-01\n")
+    samples = SampleList(
+        points.crs,
+        points.columns,
+        (Sample(points.rows[0], "img"), Sample(points.rows[1], "", "line 3: none")),
+    )
+    again = samples_from_text(samples_to_text(samples))
+    assert facts_of(again) == facts_of(samples)
+    assert again.samples[1] == samples.samples[1]
+    lattices = (
+        chip_around(FINE, 5, 6, 64),
+        None,
+        chip_around(PixelGrid(LONLAT, AffineTransform(0.1, 0, 1 / 3, 0, -0.1, 2), 9, 9), 1, 1, 64),
+    )
+    assert lattices_from_text(lattices_to_text(lattices), Window(0, 0, 64, 64)) == lattices
+    with pytest.raises(ValueError, match="unpacked"):
+        samples_from_text("QUJD")

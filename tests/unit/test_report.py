@@ -95,7 +95,7 @@ def test_json_holds_everything_whatever_the_mapping(kind: type) -> None:
     assert document["retries"] == {"reset": 2}
     assert len(document["failed"]) == 12
     assert document["failed"][3] == {
-        "group": "10m", "slice": 0, "row": 3, "column": 7, "bands": ["B2"], "cause": "500", "message": "Internal error.",
+        "group": "10m", "slice": 0, "row": 3, "column": 7, "bands": ["B2"], "cause": "500", "message": "Internal error.", "image": "",
     }  # fmt: skip
     assert document["tiles_missing"] == 0
     assert document["notices"] == ["paused"]

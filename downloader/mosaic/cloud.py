@@ -118,8 +118,9 @@ def _gs() -> dict[str, Any]:
     if not emulator:
         return {"client_options": _plain_http("GOOGLE_BASE_URL")}
     base = emulator if "://" in emulator else f"http://{emulator}"
+    # Unsigned, obstore would still ask for a token before it puts; an emulator takes any.
     return {
-        "config": {"base_url": base, "skip_signature": "true"},
+        "config": {"base_url": base, "bearer_token": "anonymous"},
         "client_options": {"allow_http": "true"},
     }
 

@@ -55,7 +55,7 @@ async def serve(server: Server, chosen: options.Options) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as held:
-        listener = Listener(server.handle, chosen.host)
+        listener = Listener(server.handle, chosen.host, any_name=chosen.allow_remote)
         held.push_async_callback(listener.stop)
         port = await listener.start(chosen.port)
         server.outage = listener.refuse

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _BACKLOG = 1024
 _GRACE_S = 0.1
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Listener:
@@ -20,9 +24,12 @@ class Listener:
     On 127.0.0.1 the same port of ::1 is served too where it can be, since `localhost` may mean either.
     """
 
-    def __init__(self, handler: Handler, host: str) -> None:
+    def __init__(self, handler: Handler, host: str, *, any_name: bool = False) -> None:
+        """`any_name` answers requests to whatever host name; else only those to this machine or to Google's."""
         self._host = host
-        self._server = web.Server(handler, access_log=None, handler_cancellation=True)
+        self._server = web.Server(
+            handler if any_name else _guarded(handler), access_log=None, handler_cancellation=True
+        )
         self._runner = web.ServerRunner(self._server)
         self._sites: list[web.TCPSite] = []
         self._outage: asyncio.Task[None] | None = None
@@ -68,3 +75,36 @@ class Listener:
                 connection.transport.abort()
         await asyncio.sleep(seconds)
         await self._open(self.port)
+
+
+def _guarded(handler: Handler) -> Handler:
+    """`handler` behind a look at the Host header.
+
+    A web page may point a name of its own at 127.0.0.1 after it was loaded (DNS rebinding); to the browser the page
+    and the emulator are one origin then. The name is still the page's, and it stands in this header.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        host = request.headers.get("Host")
+        if host is None or is_own_name(host):
+            return await handler(request)
+        return web.Response(
+            status=403,
+            text="this emulator answers to 127.0.0.1 and localhost; start it with --allow-remote for other names\n",
+        )
+
+    return handle
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a Host header, with or without a port, is a name that no stranger can own."""
+    name = urlsplit(f"//{host}").hostname if _HOST.fullmatch(host) else None
+    if name is None:
+        return False
+    name = name.rstrip(".")
+    if name in ("localhost", "googleapis.com") or name.endswith((".localhost", ".googleapis.com")):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

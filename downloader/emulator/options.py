@@ -22,6 +22,8 @@ class Options:
     """How to start."""
 
     host: str
+    allow_remote: bool
+    """Other machines, and names that are not this machine's, are answered."""
     port: int
     control_port: int | None
     """None: no control API."""
@@ -159,6 +161,7 @@ def parse(arguments: Sequence[str] | None = None, prog: str = PROG) -> Options:
         )
     return Options(
         host=given.host,
+        allow_remote=given.allow_remote,
         port=given.port,
         control_port=given.control_port,
         write_key=given.write_key,

@@ -243,7 +243,7 @@ class Identity:
         try:
             document = json.loads(data)
             kind, version = document["kind"], document["format"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RefusedError(
                 f"{where}: {MARKER} cannot be read ({error}); move the folder away and start anew"
             ) from error

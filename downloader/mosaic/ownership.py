@@ -34,7 +34,7 @@ def read_identity(path: Place) -> Identity | None:
         return known
     try:
         attributes = json.loads(location.read(ROOT) or b"")["attributes"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         attributes = None
     stated = Identity.from_root(attributes, location.name) if isinstance(attributes, dict) else None
     if stated is None and data is not None:
@@ -55,7 +55,7 @@ def read_marker(path: Place) -> Identity | None:
 def _marked(data: bytes | None, where: str) -> Identity | None:
     try:
         readable = data is not None and isinstance(json.loads(data), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return Identity.from_bytes(data, where) if data is not None and readable else None
 

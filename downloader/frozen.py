@@ -8,7 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
+from downloader.earthengine.names import is_this_machine
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.job.document import dump, parse
@@ -24,12 +26,16 @@ def freeze(job: Job) -> str:
     """The job as its author wrote it, with a first line that says where its relative paths start from.
 
     That folder is told as seen from the mosaic, so that both may be moved together; nothing is told where the mosaic
-    lies in a bucket, from which no way leads to a folder.
+    lies in a bucket, from which no way leads to a folder. A command that prints tokens is left out: its words may hold a
+    secret, and whoever gets the mosaic would get a command to run.
     """
+    text = job.dump()
+    if job.auth.access_token_command is not None:
+        text = dump({key: value for key, value in parse(text, "job").values.items() if key != "auth"})
     if isinstance(job.mosaic_path, str):
-        return job.dump()
+        return text
     base = os.path.relpath(job.resolve(""), job.mosaic_path)
-    return f"# Relative paths start from {base}, seen from the mosaic.\n{job.dump()}"
+    return f"# Relative paths start from {base}, seen from the mosaic.\n{text}"
 
 
 def meaning(job: Job) -> str:
@@ -43,6 +49,9 @@ def meaning(job: Job) -> str:
 def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
     """The job of an existing mosaic.
 
+    A mosaic may come from a stranger: what its job says is fetched, but no command of it is run, and no credentials go
+    to a server that only it names.
+
     Args:
         mosaic: its folder, or its URL; relative paths of the job then start from the current folder.
         stated: what `meaning` said when it was made, for one that lost its job file.
@@ -50,7 +59,7 @@ def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str]
         overrides: `key.path=value` texts, as `--set` takes them.
 
     Raises:
-        JobError: there is none, or it cannot be read any more.
+        JobError: there is none, it cannot be read any more, or it asks for one of these.
     """
     from downloader.mosaic.location import locate
     from downloader.mosaic.ownership import JOB
@@ -75,4 +84,22 @@ def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str]
             f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job file in place of the mosaic"
         )
     path = json.dumps(where)
-    return Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])
+    job = Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])
+    _distrust(job, name, overrides)
+    return job
+
+
+def _distrust(job: Job, name: str, overrides: Sequence[str]) -> None:
+    said = {override.partition("=")[0].strip() for override in overrides}
+    if job.auth.access_token_command is not None and not said & {"auth", "auth.access_token_command"}:
+        raise JobError(
+            f"{name}: auth.access_token_command: no command is run because a mosaic says so; name the job file in place "
+            "of the mosaic, or a --key-file"
+        )
+    host = urlsplit(job.service.endpoint).hostname
+    known = host is None or is_this_machine(host) or host.endswith(".googleapis.com")
+    if not known and not said & {"service", "service.endpoint"}:
+        raise JobError(
+            f"{name}: service.endpoint: no credentials go to {host} because a mosaic says so; add "
+            f"--endpoint {job.service.endpoint} where you trust it, or name the job file in place of the mosaic"
+        )

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
+from typing import Final
 
-__all__ = ["say"]
+import click
+
+__all__ = ["refuse_inside", "say"]
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What steers a terminal; names and properties in a catalogue are anybody's."""
+
+
+def refuse_inside(option: str, file: Path, mosaic: Path | str) -> None:
+    """Raise UsageError for a file to be written into a mosaic, where it could replace a part of it."""
+    if isinstance(mosaic, Path) and file.resolve().is_relative_to(mosaic.resolve()):
+        raise click.UsageError(f"{option} {file}: lies inside the mosaic {mosaic}; name a file outside of it")
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print to standard output, or to standard error; that its reader went away is no error.
 
+    Control characters but line ends and tabs are shown as a replacement character.
+
     Raises:
         OSError: what was printed to standard output is lost for another reason, such as a full disk.
     """
     from downloader.progress import open_null
+
+    text = _CONTROL.sub("\ufffd", text)
 
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # the descriptor was closed before the start; print would take another stream then

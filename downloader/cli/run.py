@@ -12,7 +12,7 @@ import click
 
 from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides, set_up_logging, verbosity
-from downloader.cli.output import say
+from downloader.cli.output import refuse_inside, say
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -80,6 +80,8 @@ def run_command(
     _check_report(report_file)
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
     loaded = load_job(job, changes)
+    if report_file is not None:
+        refuse_inside("--report", report_file, loaded.mosaic_path)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress = watcher(quiet=quiet, verbose=verbose)

@@ -9,7 +9,7 @@ import click
 
 from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides
-from downloader.cli.output import say
+from downloader.cli.output import refuse_inside, say
 
 __all__ = ["plan_command", "preview_command", "status_command"]
 
@@ -91,6 +91,7 @@ def preview_command(
     """A stretched quick look of MOSAIC as a PNG; tiles that are missing stay transparent."""
     from downloader.quicklook import preview
 
+    refuse_inside("-o", output, mosaic)
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
     shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high, time=time)
     say(f"{output}: {shown}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from downloader.cli.options import job_options, service_overrides, set_up_logging, verbosity
+from downloader.cli.output import say
 
 if TYPE_CHECKING:
     from downloader.seams import Progress
@@ -84,10 +85,10 @@ def verify_command(
         tolerance=tolerance,
         overrides=[*overrides, *service_overrides(endpoint, project, key_file)],
         progress=progress,
-        shown=None if silent else lambda found: click.echo(verification_text(found)),
+        shown=None if silent else lambda found: say(verification_text(found)),
     )
     if as_json:
-        click.echo(json.dumps(checkup.to_json(), indent=2))
+        say(json.dumps(checkup.to_json(), indent=2))
     elif not quiet:
         _show(checkup)
     return 0 if checkup.is_clean else 3
@@ -98,9 +99,9 @@ def _show(checkup: Checkup) -> None:
     from downloader.describe import resampling_text, verification_text
 
     if checkup.report is not None:
-        click.echo(f"\nfetched again: {checkup.report.requests:,} requests")
+        say(f"\nfetched again: {checkup.report.requests:,} requests")
     if checkup.after is not None and checkup.after is not checkup.found:
-        click.echo("after the repair:")
-        click.echo(verification_text(checkup.after))
+        say("after the repair:")
+        say(verification_text(checkup.after))
     if checkup.resampling is not None:
-        click.echo(resampling_text(checkup.resampling))
+        say(resampling_text(checkup.resampling))

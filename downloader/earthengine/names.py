@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ __all__ = [
     "asset_id",
     "asset_name",
     "base_url",
+    "is_this_machine",
 ]
 
 STANDARD: Final = "https://earthengine.googleapis.com"
@@ -95,6 +97,16 @@ def base_url(endpoint: str) -> str:
     if wrong or parts.query or parts.fragment:
         raise JobError(f"service.endpoint: {endpoint[:80]!r}: {_WANTED}")
     return url
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host, such as `127.0.0.1`, is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _WANTED: Final = "wanted auto, standard, high-volume, emulator or a URL such as http://127.0.0.1:8080"

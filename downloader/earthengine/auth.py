@@ -7,7 +7,7 @@ import os
 import random
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 import anyio
 import anyio.to_thread
@@ -73,7 +73,7 @@ class AuthSettings:
                     VariableIssuer(str(self.value)), f"access token from the variable {self.value}"
                 )
             case "access_token_command":
-                return credentials.Found(CommandIssuer(str(self.value)), "access token from a command")
+                return credentials.Found(CommandIssuer(self.value), "access token from a command")
             case "credentials":
                 return credentials.given(self.value)
             case "none":
@@ -91,6 +91,9 @@ class TokenSource:
         self._soon = self._must = float("inf")
         self._flight: asyncio.Task[None] | None = None
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("tokens are not pickled: pickle AuthSettings, and open them where they are used")
+
     @classmethod
     async def open(cls, settings: AuthSettings, *, clock: Clock) -> Self:
         """Find the credentials, off the loop. No token is fetched yet. Raises AuthenticationError."""
@@ -105,6 +108,11 @@ class TokenSource:
     def warnings(self) -> tuple[str, ...]:
         """Lines that the user should see."""
         return self._found.warnings
+
+    @property
+    def sends(self) -> bool:
+        """Whether there are credentials at all."""
+        return self._found.issuer is not None
 
     def describe(self) -> str:
         """Whose tokens these are, such as `service account a@b.c (key file sa.json)`."""

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from downloader.earthengine import answers
 from downloader.earthengine.auth import AuthSettings, TokenSource, TokenUnreachableError, resolve_project
-from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url
+from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url, is_this_machine
 from downloader.earthengine.pace import Timeouts
 from downloader.earthengine.transport import Reply, Transport, WireError
 from downloader.errors import Action, AuthenticationError, FetchProblem, TileError
@@ -112,7 +112,15 @@ class EarthEngine:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Lines about the credentials that the user should see."""
-        return self._tokens.warnings
+        hosts = {
+            parts.hostname or ""
+            for parts in map(urlsplit, (self.standard, self.high_volume))
+            if parts.scheme == "http" and not is_this_machine(parts.hostname or "")
+        }
+        if not hosts or not self._tokens.sends:
+            return self._tokens.warnings
+        open_line = f"access tokens go unencrypted to {min(hosts)}: give service.endpoint an https address"
+        return (*self._tokens.warnings, open_line)
 
     @property
     def credentials_in_use(self) -> str:

@@ -6,6 +6,7 @@ import base64
 import ssl
 from functools import cache
 from typing import Any, Final
+from urllib.request import getproxies
 
 import aiohttp
 import httpx
@@ -14,8 +15,9 @@ from httpx_aiohttp.transport import AiohttpResponseStream
 
 from downloader.earthengine.messages import readable
 from downloader.earthengine.transport import WireError, WireKind
+from downloader.errors import JobError
 
-__all__ = ["DIRECT", "FOREIGN_ERRORS", "make_client", "ssl_context", "translated"]
+__all__ = ["DIRECT", "FOREIGN_ERRORS", "check_proxies", "make_client", "ssl_context", "translated"]
 
 FOREIGN_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 """All that the library raises for what the wire does. `TimeoutError` is an `OSError`."""
@@ -42,7 +44,8 @@ def ssl_context() -> ssl.SSLContext:
 
 
 def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
-    """A client that verifies TLS, honours the proxy variables and follows no redirect."""
+    """A client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
+    check_proxies()
     return _Client(
         headers={"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"},
         limits=httpx.Limits(
@@ -53,6 +56,20 @@ def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
         follow_redirects=False,
         timeout=None,  # `Pace` watches; the time to connect goes with each request
     )
+
+
+def check_proxies() -> None:
+    """Raise JobError where a proxy variable holds no address: httpx's own words would repeat parts of it."""
+    for scheme in ("http", "https", "all"):
+        url = getproxies().get(scheme)
+        try:
+            if url:
+                httpx.Proxy(url if "://" in url else f"http://{url}")
+        except (httpx.InvalidURL, ValueError):
+            raise JobError(
+                f"the environment's {scheme.upper()}_PROXY is no proxy's address; write one such as "
+                "http://proxy.example:3128, with characters such as / @ : # of a password percent-encoded"
+            ) from None
 
 
 class _Transport(AiohttpTransport):

@@ -159,9 +159,12 @@ class VariableIssuer:
 class CommandIssuer:
     """A command that prints a token, such as `gcloud auth print-access-token`; run without a shell."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: object) -> None:
+        """`command` is a line of words as a shell would part them, or the words, as a job has them."""
         try:
-            self._words = shlex.split(command)
+            self._words = (
+                list(map(str, command)) if isinstance(command, (list, tuple)) else shlex.split(str(command))
+            )
         except ValueError as error:
             raise AuthenticationError(f"auth.access_token_command: {error}") from None
         if not self._words:

@@ -63,7 +63,9 @@ class TokenRequest:
         import httpx
         from google.auth.exceptions import TransportError
 
-        from downloader.earthengine.http import DIRECT, ssl_context
+        from downloader.earthengine.http import DIRECT, check_proxies, ssl_context
+
+        check_proxies()
 
         limit_s = min(timeout or self._call_s, self._call_s)
         deadline = time.monotonic() + limit_s

@@ -28,12 +28,10 @@ def test_it_shares_no_code_with_the_client(api, emulator):
     assert foreign <= {"downloader", "downloader._version"}
 
 
-def test_it_starts_quickly(emulator):
-    begun = time.monotonic()
+def test_another_one_beside_it_has_a_port_of_its_own(emulator):
     with EmulatorProcess(control=False) as other:
         assert other.control_url is None
         assert other.url != emulator.url
-    assert time.monotonic() - begun < 5
 
 
 def test_the_key_file_is_private_and_goes_away():

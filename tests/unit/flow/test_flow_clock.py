@@ -1,4 +1,3 @@
-import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -47,10 +46,8 @@ def test_virtual_hours_pass_at_once_and_in_order():
             await anyio.sleep_forever()
         return clock.now()
 
-    before = time.monotonic()
     assert run_virtual(main) == 7260
     assert seen == [(1, "a"), (3600, "b"), (7200, "c")]
-    assert time.monotonic() - before < 5
 
 
 def test_a_virtual_clock_can_jump():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +153,8 @@ async def test_status_counts_without_lock_or_trace(tmp_path) -> None:
     assert document["source"]["asset"].endswith("TEST/IMAGE")
 
 
-def test_a_million_tiles_are_scanned_in_two_seconds(tmp_path) -> None:
-    """The promise of DESIGN §9, on a state that was generated: sparse objects, true lengths, one ledger."""
+def test_a_million_tiles_are_scanned_by_lists_and_lines(tmp_path) -> None:
+    """A state that was generated: sparse objects, true lengths, one ledger; `scripts/bench resume` times it."""
     side = 1000 * 256
     lattice = PixelGrid(UTM.crs, UTM.transform, side, side)
     plan = one_group(["B2"], lattice=lattice, window=Window(0, 0, side, side), shard=8)
@@ -171,11 +170,8 @@ def test_a_million_tiles_are_scanned_in_two_seconds(tmp_path) -> None:
                 file.truncate(5_000_000 + column)
             lines.append(Entry("", (0, row, column), {"B2": Piece(2**64 - 1, 5_000_000 + column)}))
     writer.append(*lines)
-    started = time.perf_counter()
     found = scan(store, [layout])
-    seconds = time.perf_counter() - started
     assert found.states[""].counts().stored == 1_000_000
     assert found.adopted == 0
-    assert seconds < 2
     assert found.states[""].masks.nbytes == 15_625 * 8
     assert isinstance(found.states[""].masks, np.ndarray)

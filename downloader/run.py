@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -410,8 +412,21 @@ def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> An
     if auth.kind == "chain" and key_file is not None:
         return AuthSettings("key_file", key_file)
     if auth.kind == "key_file" and auth.key_file is not None:
+        _keep_out(job, job.resolve(auth.key_file))
         return AuthSettings("key_file", str(job.resolve(auth.key_file)))
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if auth.kind in {"chain", "application_default"} and named:
+        _keep_out(job, Path(named).expanduser())
     return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
+
+
+def _keep_out(job: Job, key: Path) -> None:
+    """Raise JobError where a key file lies inside the mosaic: it would be given away with it."""
+    place = job.mosaic_path
+    if isinstance(place, Path) and key.absolute().resolve().is_relative_to(place.resolve()):
+        raise JobError(
+            f"{key}: this key file lies inside the mosaic {place}, and whoever gets the one gets the other; move it out"
+        )
 
 
 def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings

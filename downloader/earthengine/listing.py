@@ -45,6 +45,8 @@ _NO_METHOD: Final = (404, 405, 501)
 
 _COUNTED: Final = 1_000
 """Children that are counted; of more, only that there are more is said."""
+_PAGES_COUNTED: Final = 10
+"""Pages that counting takes at most."""
 
 _INSTEAD: Final = {
     "IMAGE": "an image; `downloader inspect {id}` shows its bands",
@@ -146,8 +148,15 @@ class Listing:
         """
         params = {"view": "BASIC", "pageSize": str(_COUNTED)}
         way = _Way("v1", "listAssets", "assets", params)
-        page = await self._page(parent, asset_name(parent), way, None)
-        return len(_entries(page, way, parent)), _token(page, parent) is not None
+        count: int = 0
+        token: str | None = None
+        # A page may hold less than was asked for, even nothing, and still go on.
+        for _ in range(_PAGES_COUNTED):
+            page = await self._page(parent, asset_name(parent), way, token)
+            count, token = count + len(_entries(page, way, parent)), _token(page, parent)
+            if token is None or count >= _COUNTED:
+                break
+        return count, token is not None
 
     async def _expect_collection(self, collection: str, name: str) -> None:
         document = await self._client.call("GET", name, subject=collection)

@@ -256,8 +256,6 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
     if isinstance(node, os.PathLike):
         node = os.fspath(node)
     if isinstance(node, str):
-        if "\0" in node:
-            raise JobError(f"{document.name(path)}: holds a NUL character, which no name or path has")
         document.budget -= len(node) // _TEXT_OF_A_NODE
         return str(node)
     for kind in (int, float):

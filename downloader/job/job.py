@@ -123,7 +123,9 @@ class Job(Section):
         return dump(self._written or self.model_dump(mode="json", exclude_unset=True))
 
     def resolve(self, path: str) -> Path:
-        """A path of the job file, from the job file's folder; `~` is the home folder."""
+        """A path of the job file, from the job file's folder; `~` is the home folder. Raises JobError."""
+        if "\0" in path:
+            raise JobError(f"{path!r}: holds a NUL character, which no path has")
         try:
             return self._base / Path(path).expanduser()
         except RuntimeError as error:

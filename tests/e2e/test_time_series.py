@@ -342,7 +342,9 @@ def test_row_17_an_image_changes_in_mid_job(emulator, tmp_path, options, status)
 def test_row_18_a_listing_that_misbehaves(emulator, tmp_path, fault):
     """The right images, or a clear end; never a shorter series without a word."""
     path = tmp_path / "m.zarr"
-    emulator.control("configure", {"faults": [{"fault": fault, "times": 20 if fault == "empty-page" else None}]})
+    emulator.control(
+        "configure", {"faults": [{"fault": fault, "times": 20 if fault == "empty-page" else None}]}
+    )
     ended = cli("run", write_job(tmp_path, passes(emulator, path)))
     if fault == "repeated-token":
         assert ended.status == 4, ended

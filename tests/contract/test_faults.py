@@ -375,7 +375,7 @@ def test_a_reset_is_a_reset(strike, emulator):
     body = json.dumps(TILE).encode()
     with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2])), timeout=10) as raw:
         raw.sendall(
-            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tok\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer tok\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
         with pytest.raises(ConnectionResetError):

@@ -85,7 +85,7 @@ def test_row_086_header_longer_than_numpy_likes(api):
 def test_a_client_that_asks_before_it_sends(api):
     body = json.dumps({"fileFormat": "NPY", "bandIds": ["B2"], "grid": grid(width=1, height=1)}).encode()
     head = (
-        f"POST /v1/{QUICKSTART}:getPixels HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer tok\r\n"
+        f"POST /v1/{QUICKSTART}:getPixels HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer tok\r\n"
         f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", int(api.emulator.url.rpartition(":")[2])), timeout=10) as raw:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,6 +32,10 @@ _ROUNDS: Final = 20
 """Halvings after which an edge that is still not straight is a cut."""
 
 _MAX_POINTS: Final = 2_000_000
+
+_GEOS: Final = Lock()
+"""GEOS builds the index of a prepared geometry at its first uses, and two threads that do so together crash it; tiles
+are masked in several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,12 @@ class Shape:
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
         """Bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
+        with _GEOS:
+            return self._mask(_geometry(self.wkb), tiling, layer, row, column)
+
+    def _mask(self, geometry: BaseGeometry, tiling: Tiling, layer: int, row: int, column: int) -> int:
         import shapely
 
-        geometry = _geometry(self.wkb)
         rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
         columns = np.arange(column * tiling.shard, min((column + 1) * tiling.shard, tiling.tile_columns))
         whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
@@ -76,13 +84,17 @@ class Shape:
 
     def count(self, tiling: Tiling) -> int:
         """Tiles of one slice that the geometry touches; costs as much as its outline is long."""
-        return _count(_geometry(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
+        with _GEOS:
+            return _count(_geometry(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
 
     def inside(self, window: Window) -> NDArray[np.bool_] | None:
         """Which pixels of `window` belong to the geometry, (height, width); None where all do."""
+        with _GEOS:
+            return self._inside(_geometry(self.wkb), window)
+
+    def _inside(self, geometry: BaseGeometry, window: Window) -> NDArray[np.bool_] | None:
         import shapely
 
-        geometry = _geometry(self.wkb)
         if geometry.contains(shapely.box(window.column, window.row, window.column_end, window.row_end)):
             return None
         columns = np.arange(window.column, window.column_end)

@@ -178,3 +178,18 @@ def test_counting_a_country_costs_its_outline():
     disc = Shape(shapely.to_wkb(shapely.Point(1_280_000, 1_280_000).buffer(1_200_000, 64)))
     counted = disc.count(tiling)
     assert counted * 256**2 == pytest.approx(np.pi * 1_200_000**2, rel=2e-3)
+
+
+def test_threads_may_ask_one_shape_at_once():
+    """Tiles are masked in worker threads, and a prepared geometry of GEOS is no thing for two of them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    for seed in range(30):
+        geometry = shapely.transform(polygon(np.random.default_rng(seed), n=400), lambda points: points * 1.0)
+        shape = Shape(shapely.to_wkb(geometry))
+        tiling = Tiling(1400, 1300, tile=100, shard=2)
+        with ThreadPoolExecutor(8) as pool:
+            inside = list(pool.map(shape.inside, [Window(100 * k, 600, 100, 100) for k in range(13)]))
+            rows = range(tiling.shard_rows)
+            masks = list(pool.map(shape.mask, [tiling] * len(rows), [0] * len(rows), rows, [3] * len(rows)))
+        assert len(inside) + len(masks) == 13 + tiling.shard_rows

@@ -131,6 +131,8 @@ OWN: list[list[str]] = [
 
 DYING = ("put", "stage", "flush", "line", "torn")
 
+harness.PATIENCE_S = 300.0  # a large job with two requests at a time and many retries is slow, and no hang
+
 
 class StormError(AssertionError):
     """Something that must hold does not."""
@@ -195,6 +197,7 @@ class StormyJob:
         self._stored: set[tuple[str, str, int, int]] = set()
         """(group, band, tile row, tile column) that a ledger has called stored."""
         self._interruptions = 0
+        self._pickled = folder / "unpickled"
         self._describe()
 
     def _describe(self) -> None:
@@ -203,7 +206,11 @@ class StormyJob:
         self.kind = dice.choice(sorted(SCENES))
         asset, choices, width, height = SCENES[self.kind]
         bands = dice.choice(choices)
-        wide, high = min(width, dice.randint(900, 2600)), min(height, dice.randint(900, 2000))
+        # Shards hold more than one tile from 16 × 16 tiles on: those are topped up, and their requests can be split.
+        large = width > 5000 and dice.random() < 0.5
+        bands = bands[:2] if large else bands
+        wide = min(width, dice.randint(3900, 4500) if large else dice.randint(900, 2600))
+        high = min(height, dice.randint(3900, 4300) if large else dice.randint(900, 2000))
         column, row = dice.randint(0, width - wide), dice.randint(0, height - high)
         self.concurrency = dice.choice((2, 4, 8, 16))
         self._image = asset if asset.startswith("projects/") else PUBLIC + asset
@@ -211,7 +218,7 @@ class StormyJob:
             "bands": bands,
             "asset": asset,
             "region": harness.window(column, row, wide, high),
-            "request": {"tiles": dice.choice((1, 1, 2, 4, "auto")), "timeout": "2s"},
+            "request": {"tiles": dice.choice((2, 4, "auto") if large else (1, 2, "auto")), "timeout": "2s"},
             "limits": {
                 "concurrency": self.concurrency,
                 "give_up_after": "20s",
@@ -248,9 +255,11 @@ class StormyJob:
         faults += rare
         if sum(fault["times"] for fault in rare if fault["fault"] in REFUSALS) > 1:
             self._allowed_ends.add(6)  # when both strike one request, a fresh token was refused (row 11)
-        if dice.random() < 0.4:
+        if dice.random() < 0.6:
             faults.append({**dice.choice(TOO_MUCH), "times": 40})
-        faults += [{**fault, "probability": dice.uniform(0.01, 0.06)} for fault in dice.sample(PASSING, 5)]
+        if dice.random() < 0.2:
+            faults.append({"fault": "npy-object", "path": str(self._pickled), "times": 3, **SMALL})
+        faults += [{**fault, "probability": dice.uniform(0.02, 0.06)} for fault in dice.sample(PASSING, 6)]
         faults += [{**fault, "probability": 0.05} for fault in dice.sample(WHOLE, 1)]
         return faults
 
@@ -285,6 +294,8 @@ class StormyJob:
         if stored != whole:
             raise StormError(f"{len(whole - stored)} tiles are lost, {sorted(whole - stored)[:5]}")
         self.tally.tiles += len(whole)
+        if self._pickled.exists():
+            raise StormError("an answer was unpickled")
         if left := harness.leftovers(lab.mosaic):
             raise StormError(f"left over: {left}")
         self._count_duplicates()

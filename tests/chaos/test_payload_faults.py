@@ -26,7 +26,6 @@ def test_row_28_no_pixels_under_200(lab, fault, cause):
     assert (failed["row"], failed["column"], failed["cause"]) == (0, 0, cause)
     assert run.retries[cause] == 2
     assert lab.stored_tiles_are_right() == TILES - 1
-    lab.heal()
 
 
 REFUSED = [

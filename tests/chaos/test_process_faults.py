@@ -27,12 +27,12 @@ BOUND = harness.Duplicates(concurrency=8, requests_per_shard=1, tiles_per_shard=
 def test_row_41_sigkill_many_times_in_a_row(lab):
     """Killed at random moments, from the first import on; each rerun goes on where the last one was."""
     dice = random.Random(41)
-    side = 2000
+    side = 1500
     lab.job(side, limits={"concurrency": 4})
     bound = harness.Duplicates(concurrency=4, requests_per_shard=1, tiles_per_shard=1, bands=len(TWO))
-    lab.faults(latency_ms=150)
+    lab.faults(latency_ms=100)
     kills = 0
-    for _ in range(8):
+    for _ in range(6):
         process = lab.start()
         if dice.random() < 0.25:
             time.sleep(dice.uniform(0.1, 1.0))
@@ -41,7 +41,7 @@ def test_row_41_sigkill_many_times_in_a_row(lab):
             lab.kill_at(dice.randint(1, 7), process)
         kills += lab.end(process).status == -9
     run = lab.heal(side)
-    assert kills >= 6
+    assert kills >= 4
     assert lab.duplicates <= bound.allowed(kills)
     assert run.report["tiles_before"] > 0
 

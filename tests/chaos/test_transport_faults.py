@@ -27,7 +27,7 @@ def closed_port():
 def ends_clearly(lab, *, within, env=None, **service):
     """A run against another address ends with 4 in time; what it said."""
     began = time.monotonic()
-    lab.job(limits={"give_up_after": "4s"}, service={"project": "p-test-1", **service}, auth={"none": True})
+    lab.job(limits={"give_up_after": "2s"}, service={"project": "p-test-1", **service}, auth={"none": True})
     run = lab.end(lab.start(env=env), began)
     assert run.status == 4, run
     assert run.seconds < within
@@ -56,12 +56,12 @@ def test_row_20_connection_refused_in_mid_job(lab):
 
 
 def test_row_20_an_outage_that_lasts(lab):
-    lab.job(2000, limits={"give_up_after": "4s"})
-    lab.faults({"fault": "refuse", "skip": 20, "times": 1, "seconds": 9}, latency_ms=50)
+    lab.job(2000, limits={"give_up_after": "3s"})
+    lab.faults({"fault": "refuse", "skip": 20, "times": 1, "seconds": 6}, latency_ms=50)
     run = lab.run(status=4)
-    assert "the service sent no pixels for 4 s" in run.said
+    assert "the service sent no pixels for 3 s" in run.said
     assert 0 < lab.stored_tiles_are_right(2000) == run.report["tiles_stored"]
-    time.sleep(max(0.0, 10 - run.seconds))
+    time.sleep(max(0.0, 7 - run.seconds))
     lab.heal(2000)
 
 

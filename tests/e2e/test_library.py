@@ -130,9 +130,11 @@ async def test_adownload_drains_when_asked(emulator, values):
     emulator.control("configure", {"latency_ms": 200})
     values["limits"] = {"concurrency": 2}
     stop = downloader.Stop()
-    asyncio.get_running_loop().call_later(1.5, stop.ask, "enough for today")
+    task = asyncio.create_task(downloader.adownload(values, stop=stop))
+    await asyncio.to_thread(wait_until, lambda: getpixels(emulator))
+    stop.ask("enough for today")
     with pytest.raises(downloader.StoppedError, match="enough for today") as caught:
-        await downloader.adownload(values, stop=stop)
+        await task
     assert caught.value.report.tiles_stored == len(getpixels(emulator))
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "plan_document",
     "plan_text",
     "resampling_text",
+    "source_text",
     "status_text",
     "table",
     "verification_text",
@@ -124,8 +125,12 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
     }
 
 
-def _source_text(plan: Plan) -> str:
-    """What is fetched: one image, or how many of which, and when they were taken."""
+def source_text(plan: Plan) -> str:
+    """What is fetched and in which CRS: one image, or how many of which, and when they were taken."""
+    return f"{_images_text(plan)}, {', '.join(_systems(plan))}"
+
+
+def _images_text(plan: Plan) -> str:
     listed = plan.listed
     if listed is None:
         return plan.image.id
@@ -189,7 +194,7 @@ def plan_text(plan: Plan, job: Job | None = None) -> str:
         for group in plan.groups
     ]
     lines = [
-        f"{_source_text(plan)}, {', '.join(_systems(plan))}",
+        source_text(plan),
         table(rows, ("group", "bands", "pixels", "tiles", "shards", "requests", "size")),
         (
             f"{estimate.tiles:,} tiles in {estimate.requests:,} requests: {megabytes(estimate.wire_bytes)} on the wire, "

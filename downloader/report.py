@@ -1,4 +1,4 @@
-"""What a run did: the sum of its outcomes, as a value, as text and as JSON."""
+"""What a run did: the sum of its outcomes, as a value, as text, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import xarray
+
+    from downloader.progress import Record
 
 __all__ = ["FailedTile", "Report"]
 
@@ -68,6 +70,16 @@ class Report:
     """Whose pixels: Earth Engine, or an emulator's data set."""
     failed: tuple[FailedTile, ...] = ()
     notices: tuple[str, ...] = field(default=())
+    source: str = ""
+    """One line: which images, and in which CRS."""
+    job: str = ""
+    """The job file as the mosaic keeps it, without secrets."""
+    began: str = ""
+    """When the run began to fetch, RFC 3339, UTC."""
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Python and the libraries that matter → their versions."""
+    record: Record | None = field(default=None, compare=False)
+    """How the run went over time, place by place."""
 
     @property
     def tiles_missing(self) -> int:
@@ -115,6 +127,8 @@ class Report:
         document: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         document |= {
             "retries": dict(self.retries),
+            "versions": dict(self.versions),
+            "record": self.record and self.record.to_json(),
             "failed": [asdict(tile) for tile in self.failed],
             "tiles_missing": self.tiles_missing,
         }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from downloader.describe import source_text
 from downloader.drift import look_again, look_again_at_all
 from downloader.errors import (
     DownloadError,
@@ -29,11 +30,12 @@ from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Existing, Plan
-from downloader.progress import Fanout, Tally
+from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report
 from downloader.seams import Clock, Mosaic, Progress
 from downloader.selection import Chosen, Selection
 from downloader.stop import Stop
+from downloader.versions import versions
 
 if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
@@ -140,8 +142,8 @@ async def run(
     from downloader.mosaic.opening import open_for_writing
 
     async with connect(job, credentials) as connection:
-        tally = Tally()
-        watchers = Fanout(tally, progress)
+        tally, recorder = Tally(), Recorder()
+        watchers = Fanout(tally, recorder, progress)
         with stop.cancels():
             there = None if overwrite else await _there(job)
             plan, notices = await prepare(job, connection, there, accept)
@@ -174,7 +176,7 @@ async def run(
                 if tally.requests and (error is None or isinstance(error, IncompleteError)):
                     changed = await _look_again(job, plan, mosaic, connection, on_update, watchers)
                     error = changed or error
-            report = _report(job, plan, mosaic, tally, connection, error)
+            report = _report(job, plan, mosaic, tally, recorder, connection, error)
     if error is not None:
         error.report = report
         raise error
@@ -331,6 +333,7 @@ def _report(
     plan: Plan,
     mosaic: ZarrMosaic,
     tally: Tally,
+    recorder: Recorder,
     connection: Connection,
     error: DownloadError | None,
 ) -> Report:
@@ -369,6 +372,11 @@ def _report(
             for key, bands, cause, message in mosaic.failures()
         ),
         notices=tuple(tally.notices),
+        source=source_text(plan),
+        job=freeze(job),
+        began=recorder.began.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        versions=versions(),
+        record=recorder.record(),
     )
 
 

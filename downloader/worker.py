@@ -392,6 +392,7 @@ class _Worker:
                 else:
                     self.under_way[request] = None
                 parts.limiter.release(ticket, problem)
+                parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
             return pixels
 
         def retried(problem: FetchProblem, attempt: int) -> None:

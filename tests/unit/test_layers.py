@@ -22,6 +22,7 @@ LAYERS = {
         "crs",
         "errors",
         "expression",
+        "filters",
         "grid",
         "image",
         "instant",
@@ -47,6 +48,7 @@ LAYERS = {
         "selection",
         "stop",
         "vector",
+        "versions",
         "worker",
     ),
     "doors": (

@@ -1,0 +1,133 @@
+"""What a run was like, hour by hour and place by place: values of bounded size, whatever the job's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Course", "Event", "Latencies", "LatencyMap", "Record"]
+
+FIRST_S: Final = 0.001
+"""Upper end of the first bucket of `Latencies`, in seconds."""
+
+PER_DECADE: Final = 20
+"""Buckets of `Latencies` for each power of ten: neighbours differ by an eighth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line that the run had to say."""
+
+    seconds: float
+    """Since the run's start."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The run over time, in bins of equal length; the last may be cut short by the run's end."""
+
+    bin_s: float
+    """Seconds of a bin."""
+    seconds: float
+    """Seconds of the run."""
+    wire_bytes: tuple[float, ...] = ()
+    """Bytes of pixels received in each bin."""
+    answers: tuple[float, ...] = ()
+    """Requests that ended in each bin, whatever they ended with."""
+    retries: tuple[float, ...] = ()
+    """Calls of each bin that brought no pixels and were made again."""
+    failures: tuple[float, ...] = ()
+    """Requests of each bin that failed for good."""
+    in_flight: tuple[float, ...] = ()
+    """Requests under way, the mean of each bin."""
+    ceiling: tuple[float, ...] = ()
+    """Requests that were allowed at once, the mean of each bin."""
+
+    def seconds_of(self, number: int) -> float:
+        """Length of a bin, in seconds; shorter where the run ended within it."""
+        return max(min(self.bin_s, self.seconds - number * self.bin_s), 1e-9)
+
+    def rate(self, counts: tuple[float, ...]) -> list[float]:
+        """Counts per second, bin by bin."""
+        return [count / self.seconds_of(number) for number, count in enumerate(counts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long requests took, as a histogram of buckets that grow by an eighth."""
+
+    counts: tuple[int, ...] = ()
+    """Requests in each bucket; the first ends at `FIRST_S`."""
+    longest_s: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Requests counted."""
+        return sum(self.counts)
+
+    def quantile(self, share: float) -> float:
+        """Seconds within which this share of the requests was answered, to an eighth; 0 where there were none."""
+        wanted, seen = share * self.total, 0
+        for number, count in enumerate(self.counts):
+            seen += count
+            if count and seen >= wanted:
+                return min(FIRST_S * 10 ** (number / PER_DECADE), self.longest_s)
+        return self.longest_s
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyMap:
+    """How long the requests of a group took, place by place: the mean of those that touched each cell."""
+
+    side: int
+    """Tiles along a cell's side."""
+    cells: NDArray[np.float32]
+    """(rows, columns), seconds; NaN where nothing was answered."""
+    run: int
+    """Slices that an element of `along` stands for."""
+    along: NDArray[np.float32]
+    """(slices,), seconds; NaN where nothing was answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a run was like."""
+
+    course: Course
+    latencies: Latencies = field(default_factory=Latencies)
+    maps: Mapping[str, LatencyMap] = field(default_factory=dict)
+    """By name of the group."""
+    events: tuple[Event, ...] = ()
+    events_left_out: int = 0
+    """Events between the first and the last of `events` that were not kept."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the maps stay out, which are pictures."""
+        course = self.course
+        shares = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+        return {
+            "bin_seconds": course.bin_s,
+            "seconds": round(course.seconds, 3),
+            "megabytes_per_second": _rounded(course.rate(course.wire_bytes), 1e-6),
+            "answers_per_second": _rounded(course.rate(course.answers)),
+            "retries": _rounded(course.retries),
+            "failures": _rounded(course.failures),
+            "in_flight": _rounded(course.in_flight),
+            "ceiling": _rounded(course.ceiling),
+            "latency_seconds": {
+                name: round(self.latencies.quantile(share), 4) for name, share in shares.items()
+            }
+            | {"longest": round(self.latencies.longest_s, 4)},
+            "events": [{"seconds": round(event.seconds, 3), "text": event.text} for event in self.events],
+            "events_left_out": self.events_left_out,
+        }
+
+
+def _rounded(values: list[float] | tuple[float, ...], scale: float = 1.0) -> list[float]:
+    return [round(value * scale, 3) if math.isfinite(value) else 0.0 for value in values]

@@ -1,0 +1,220 @@
+"""Recording a run for its report. Memory is bounded whatever the job's size: what is full is merged pairwise."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import FetchProblem
+from downloader.outcome import Failed, Outcome, Stored
+from downloader.planning import Estimate, Request
+from downloader.progress.record import FIRST_S, PER_DECADE, Course, Event, Latencies, LatencyMap, Record
+from downloader.progress.tally import Silent
+
+__all__ = ["Recorder"]
+
+_BINS: Final = 600
+"""Bins of the run's course at most; even, as they are merged in pairs."""
+
+_FIRST_BIN_S: Final = 0.125
+"""Seconds of a bin at first."""
+
+_CELLS: Final = 128
+"""Cells along a side of a group's map at most; even."""
+
+_RUNS: Final = 4096
+"""Elements along the leading axis at most; even."""
+
+_EVENTS: Final = 200
+"""Events kept from the run's start, and as many from its end."""
+
+_TEXT: Final = 2000
+"""Characters of an event that are kept."""
+
+_BUCKETS: Final = 7 * PER_DECADE + 1
+"""Buckets of the histogram: up to 10⁴ s."""
+
+_WIRE, _ANSWERS, _RETRIES, _FAILURES, _IN_FLIGHT, _CEILING = range(6)
+
+
+class Recorder(Silent):
+    """Watches a run and keeps what its report draws."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.began = datetime.now(UTC)
+        """When the run began to fetch."""
+        self._clock = clock
+        self._began = clock()
+        self._course = _Bins()
+        self._now = (0, 0)
+        """Requests under way and allowed, since `_since`."""
+        self._since = 0.0
+        self._maps: dict[str, _Map] = {}
+        self._latencies = [0] * _BUCKETS
+        self._longest_s = 0.0
+        self._first: list[Event] = []
+        self._last: deque[Event] = deque(maxlen=_EVENTS)
+        self._events = 0
+
+    def start(self, estimate: Estimate, tiles_done: int) -> None:  # noqa: ARG002  # the tally's to count
+        """See `Progress`. What was said before it counts as said at the start."""
+        self.began = datetime.now(UTC)
+        self._began, self._since = self._clock(), 0.0
+
+    def outcome(self, outcome: Outcome) -> None:
+        """See `Progress`."""
+        at = self._course.index(self._seconds())
+        self._course.values[_ANSWERS, at] += 1
+        if isinstance(outcome, Stored):
+            self._course.values[_WIRE, at] += outcome.wire_bytes
+            self._took(outcome.request, outcome.seconds)
+        elif isinstance(outcome, Failed):
+            self._course.values[_FAILURES, at] += 1
+
+    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:  # noqa: ARG002
+        """See `Progress`."""
+        self._course.values[_RETRIES, self._course.index(self._seconds())] += 1
+
+    def notice(self, text: str) -> None:
+        """See `Progress`."""
+        event = Event(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
+        self._events += 1
+        if len(self._first) < _EVENTS:
+            self._first.append(event)
+        else:
+            self._last.append(event)
+
+    def flow(self, in_flight: int, ceiling: int) -> None:
+        """See `Progress`."""
+        self._hold(self._seconds())
+        self._now = (in_flight, ceiling)
+
+    def record(self) -> Record:
+        """What was seen until now."""
+        seconds = self._seconds()
+        self._hold(seconds)
+        return Record(
+            self._course.course(seconds),
+            Latencies(tuple(self._latencies), self._longest_s),
+            {name: found.done() for name, found in self._maps.items()},
+            (*self._first, *self._last),
+            self._events - len(self._first) - len(self._last),
+        )
+
+    def _seconds(self) -> float:
+        return max(0.0, self._clock() - self._began)
+
+    def _hold(self, until: float) -> None:
+        """What was under way since the last change counts until now."""
+        in_flight, ceiling = self._now
+        self._course.spread(_IN_FLIGHT, in_flight, self._since, until)
+        self._course.spread(_CEILING, ceiling, self._since, until)
+        self._since = until
+
+    def _took(self, request: Request, seconds: float) -> None:
+        bucket = math.ceil(math.log10(max(seconds, FIRST_S) / FIRST_S) * PER_DECADE)
+        self._latencies[min(bucket, _BUCKETS - 1)] += 1
+        self._longest_s = max(self._longest_s, seconds)
+        name = request.shard.group
+        if name not in self._maps:
+            self._maps[name] = _Map()
+        self._maps[name].add(request, seconds)
+
+
+class _Bins:
+    """Sums over time."""
+
+    def __init__(self) -> None:
+        self.bin_s = _FIRST_BIN_S
+        self.values: NDArray[np.float64] = np.zeros((6, _BINS))
+        """(what, bin): counts, and of what is held the integral over time."""
+
+    def index(self, seconds: float) -> int:
+        """The bin of a moment."""
+        while seconds >= self.bin_s * _BINS:
+            half = _BINS // 2
+            self.values[:, :half] = self.values[:, ::2] + self.values[:, 1::2]
+            self.values[:, half:] = 0
+            self.bin_s *= 2
+        return int(seconds / self.bin_s)
+
+    def spread(self, what: int, value: float, begin: float, end: float) -> None:
+        """Add a value that was held from one moment to another."""
+        if not value or end <= begin:
+            return
+        last = self.index(end)  # first, as it may merge
+        first = int(begin / self.bin_s)
+        row = self.values[what]
+        if first == last:
+            row[first] += value * (end - begin)
+            return
+        row[first] += value * ((first + 1) * self.bin_s - begin)
+        row[first + 1 : last] += value * self.bin_s
+        row[last] += value * (end - last * self.bin_s)
+
+    def course(self, seconds: float) -> Course:
+        """The bins up to the end."""
+        used = self.index(seconds) + 1
+        if used > 1 and seconds - (used - 1) * self.bin_s <= 0:
+            used -= 1
+        made = Course(self.bin_s, seconds)
+        lengths = np.array([made.seconds_of(number) for number in range(used)])
+        counted = [tuple(row[:used].tolist()) for row in self.values[:_IN_FLIGHT]]
+        held = [tuple((row[:used] / lengths).tolist()) for row in self.values[_IN_FLIGHT:]]
+        return Course(self.bin_s, seconds, *counted, *held)
+
+
+class _Map:
+    """Sums over a group's tiles and over its slices."""
+
+    def __init__(self) -> None:
+        self._side = self._run = 1
+        self._cells = np.zeros((2, _CELLS, _CELLS))
+        """(sum of seconds, requests) by row and column of cells."""
+        self._along = np.zeros((2, _RUNS))
+        self._size = [0, 0, 0]
+        """Slices, rows and columns of tiles seen."""
+
+    def add(self, request: Request, seconds: float) -> None:
+        """A request was answered."""
+        block = request.block
+        bottom, right = block.row + block.rows, block.column + block.columns
+        while max(bottom, right) > self._side * _CELLS:
+            half = _CELLS // 2
+            quads = self._cells.reshape(2, half, 2, half, 2).sum(axis=(2, 4))
+            self._cells[:] = 0
+            self._cells[:, :half, :half] = quads
+            self._side *= 2
+        while block.slice >= self._run * _RUNS:
+            self._along[:, : _RUNS // 2] = self._along[:, ::2] + self._along[:, 1::2]
+            self._along[:, _RUNS // 2 :] = 0
+            self._run *= 2
+        rows = slice(block.row // self._side, -(-bottom // self._side))
+        columns = slice(block.column // self._side, -(-right // self._side))
+        self._cells[0, rows, columns] += seconds
+        self._cells[1, rows, columns] += 1
+        self._along[:, block.slice // self._run] += (seconds, 1)
+        seen = (block.slice + 1, bottom, right)
+        self._size = [max(old, new) for old, new in zip(self._size, seen, strict=True)]
+
+    def done(self) -> LatencyMap:
+        """The means."""
+        slices, rows, columns = self._size
+        cells = self._cells[:, : -(-rows // self._side), : -(-columns // self._side)]
+        along = self._along[:, : -(-slices // self._run)]
+        return LatencyMap(self._side, _mean(cells), self._run, _mean(along))
+
+
+def _mean(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Sum ÷ count; NaN where nothing was counted."""
+    total, count = sums
+    mean = np.full(total.shape, np.nan, np.float32)
+    np.divide(total, count, out=mean, where=count > 0, casting="same_kind")
+    return mean

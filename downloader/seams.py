@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from downloader.outcome import Outcome
     from downloader.planning import Estimate, PixelRequest, Request, ShardKey
 
-__all__ = ["Catalogue", "Clock", "Limiter", "Mosaic", "PixelSource", "Progress"]
+__all__ = ["Catalogue", "Clock", "Executor", "Feed", "Limiter", "Mosaic", "PixelSource", "Progress"]
 
 
 class Clock(Protocol):
@@ -67,6 +67,11 @@ class Limiter(Protocol):
         """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
         ...
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether so much failed that the service itself may be out, and one request at a time finds out."""
+        ...
+
     def restrict(self) -> None:
         """The service said that it restricts this project's parallelism (contract §5.2). May be called often."""
         ...
@@ -102,6 +107,27 @@ class Mosaic(Protocol):
         ...
 
 
+class Feed(Protocol):
+    """Shards that come as somebody hands them out."""
+
+    def take(self) -> ShardKey | None:
+        """The next shard; None where none is at hand."""
+        ...
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether none will come beyond those at hand."""
+        ...
+
+    async def more(self) -> None:
+        """Return when a shard is at hand, or none will come."""
+        ...
+
+    def done(self, key: ShardKey) -> None:
+        """All of a shard that could be had is committed, and what could not is on record."""
+        ...
+
+
 class Progress(Protocol):
     """Who watches: a bar, plain lines, a test."""
 
@@ -133,8 +159,18 @@ class Progress(Protocol):
 
 
 class Executor(Protocol):
-    """How shards are spread over tasks, processes or machines."""
+    """How shards are spread over tasks, processes or machines; entered before its first run, left after its last."""
 
-    async def run(self, shards: Sequence[ShardKey]) -> None:
-        """Fetch and store what these shards miss."""
+    async def run(self, shards: Iterable[ShardKey]) -> None:
+        """Fetch and store what these shards miss; returns when all is committed or the run was asked to stop.
+
+        Raises:
+            DownloadError: the job ended before its work did; everything placed so far is committed.
+        """
         ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

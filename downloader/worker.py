@@ -12,7 +12,7 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from downloader.outcome import Failed, Outcome, Split, Stored
 from downloader.planning import Group, Plan, Request, ShardKey
 from downloader.planning.split import halves, weight
 from downloader.planning.tapering import Observed, tapered
-from downloader.seams import Clock, Limiter, Mosaic, PixelSource, Progress
+from downloader.seams import Clock, Feed, Limiter, Mosaic, PixelSource, Progress
 from downloader.stop import GRACE_S, Stop
 
 __all__ = ["Parts", "Share", "work"]
@@ -98,19 +98,44 @@ class _OpenShard:
     """Whether it was committed as far as it is, so that others may open."""
 
 
-async def work(share: Share, parts: Parts, shards: Iterable[ShardKey]) -> None:
+async def work(share: Share, parts: Parts, shards: Iterable[ShardKey] | Feed) -> None:
     """Fetch and store what `shards` miss; returns when all is committed or the run was asked to stop.
+
+    Args:
+        share: what may be used.
+        parts: what it is done with.
+        shards: the work, known from the start or handed out bit by bit.
 
     Raises:
         DownloadError: the job ended before its work did; everything placed so far is committed.
     """
-    await _Worker(share, parts).run(shards)
+    await _Worker(share, parts, _Listed(iter(shards)) if isinstance(shards, Iterable) else shards).run()
+
+
+class _Listed:
+    """Shards known from the start, as a `Feed`."""
+
+    def __init__(self, shards: Iterator[ShardKey]) -> None:
+        self._shards = shards
+        self.is_ended = False
+
+    def take(self) -> ShardKey | None:
+        key = next(self._shards, None)
+        self.is_ended = key is None
+        return key
+
+    async def more(self) -> None:
+        pass
+
+    def done(self, key: ShardKey) -> None:
+        pass
 
 
 @dataclass(slots=True)
 class _Worker:
     share: Share
     parts: Parts
+    feed: Feed
     open: dict[ShardKey, _OpenShard] = field(default_factory=dict)
     queue: deque[Request] = field(default_factory=deque)
     urgent: deque[Request] = field(default_factory=deque)
@@ -158,7 +183,7 @@ class _Worker:
         """Fetching tasks: some more than requests in flight, so that placing pixels costs no slot of the quota."""
         return self.share.concurrency + max(2, self.share.concurrency // 4)
 
-    async def run(self, shards: Iterable[ShardKey]) -> None:
+    async def run(self) -> None:
         failure: BaseException | None = None
         try:
             async with anyio.create_task_group() as side:
@@ -166,7 +191,7 @@ class _Worker:
                 side.start_soon(self._watch_time)
                 side.start_soon(self._watch_stop, side.cancel_scope)
                 async with anyio.create_task_group() as pool:
-                    pool.start_soon(self._produce, shards)
+                    pool.start_soon(self._produce)
                     for _ in range(self.pool_size):
                         pool.start_soon(self._fetch_loop, pool)
                 if self.limit is not None:
@@ -181,8 +206,8 @@ class _Worker:
 
     # Producing ---------------------------------------------------------------------------------------------
 
-    async def _produce(self, shards: Iterable[ShardKey]) -> None:
-        async for key, missing in self._look_ahead(shards):
+    async def _produce(self) -> None:
+        async for key, missing in self._look_ahead():
             if self.parts.stop.drain.is_set() or not await self._open(key):
                 break
             group = self._tapered(self.share.plan.group(key.group), missing)
@@ -197,26 +222,32 @@ class _Worker:
         self.exhausted = True
         self._wake_all()
 
-    async def _look_ahead(
-        self, shards: Iterable[ShardKey]
-    ) -> AsyncIterator[tuple[ShardKey, Mapping[int, int]]]:
+    async def _look_ahead(self) -> AsyncIterator[tuple[ShardKey, Mapping[int, int]]]:
         """Every shard that misses something. Some more are looked up each time than are handed on."""
-        more = iter(shards)
         number = 0
         while True:
             wanted = min(len(self.ahead) + 2, self.share.concurrency + 1)
             while not self.seen_all and len(self.ahead) < wanted:
-                key = next(more, None)
+                key = self.feed.take()
                 if key is None:
-                    self.seen_all = True
-                elif missing := self.parts.mosaic.missing(key):
+                    self.seen_all = self.feed.is_ended
+                    break
+                if missing := self.parts.mosaic.missing(key):
                     self.ahead.append((key, missing))
+                else:
+                    self.feed.done(key)
                 number += 1
                 if number % 256 == 0:
                     await anyio.lowlevel.checkpoint()
-            if not self.ahead:
+            if self.ahead:
+                yield self.ahead.popleft()
+            elif self.seen_all:
                 return
-            yield self.ahead.popleft()
+            else:
+                try:
+                    await self._unless_draining(self.feed.more)
+                except _NotStarted:
+                    return
 
     def _tapered(self, group: Group, missing: Mapping[int, int]) -> Group:
         """The group with the rectangles in which its next shard is best asked for."""
@@ -368,6 +399,7 @@ class _Worker:
             ticket = await self._unless_draining(parts.limiter.acquire)
             begun = self.under_way[request] = parts.clock.now()
             problem: FetchProblem | None = _CANCELLED
+            pixels = None
             try:
                 if self.ended:
                     raise _NotStarted  # the finally below gives the ticket back
@@ -384,13 +416,15 @@ class _Worker:
             except TileError as error:
                 problem = error.problem if error.problem is not _SPLIT_AHEAD else _CANCELLED
                 self.ended |= self._ends_job(problem)
+                if problem.action is Action.RETRY and parts.limiter.in_doubt and await self._is_answered():
+                    problem = None  # to the limiter; the tile's own retries count it
                 raise
             finally:
                 seconds += parts.clock.now() - begun
-                if problem is None:
-                    del self.under_way[request]
-                else:
+                if pixels is None:
                     self.under_way[request] = None
+                else:
+                    del self.under_way[request]
                 parts.limiter.release(ticket, problem)
                 parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
             return pixels
@@ -402,6 +436,23 @@ class _Worker:
             call, self.share.policy, parts.budget, _WorkerClock(self), parts.rng, retried, can_split=can_split
         )
         return pixels, seconds, attempts
+
+    async def _is_answered(self) -> bool:
+        """Whether the service answers what it answered before this run's first request: then a tile is to blame.
+
+        Without it the last tiles of a job, where they fail for ever, would look like an outage.
+        """
+        plan = self.share.plan
+        for group in plan.groups:
+            for number in range(group.tiling.slices):
+                if number not in self.gone and (bands := group.present(number)):
+                    self.parts.budget.call()
+                    try:
+                        await self.parts.source.fetch(plan.first_pixel(group, number, [min(bands)]))
+                    except TileError:
+                        return False
+                    return True
+        return False
 
     def _is_last(self, nbytes: int) -> bool:
         """Whether slots would idle while this request runs, so that its halves end sooner, side by side."""
@@ -450,6 +501,7 @@ class _Worker:
         await self.parts.mosaic.commit(shard.key)
         self._let_go(shard)
         del self.open[shard.key]
+        self.feed.done(shard.key)
         self._notify()
 
     def _let_go(self, shard: _OpenShard) -> None:

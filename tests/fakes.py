@@ -156,6 +156,10 @@ class FreeLimiter:
         pass
 
     @property
+    def in_doubt(self) -> bool:
+        return False
+
+    @property
     def in_flight(self) -> int:
         return self._concurrency - self._slots.value
 

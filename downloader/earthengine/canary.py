@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from downloader.errors import Action, DownloadError, JobError, TileError
-from downloader.grid import Window
 from downloader.planning.limits import MAX_REQUEST_BANDS
 
 if TYPE_CHECKING:
@@ -78,11 +77,11 @@ def _canaries(plan: Plan, group: Group) -> list[_Canary]:
     open_ = set(range(len(group.bands)))
     found: list[_Canary] = []
     for number in range(group.tiling.slices):
-        bands = open_ & _present(group, number)
+        bands = open_ & group.present(number)
         if not bands:
             continue
         later = range(number + 1, group.tiling.slices)
-        others = islice((k for k in later if bands <= _present(group, k)), _ALTERNATIVES)
+        others = islice((k for k in later if bands <= group.present(k)), _ALTERNATIVES)
         slices = [number, *others]
         ordered = sorted(bands)
         found += [
@@ -95,21 +94,9 @@ def _canaries(plan: Plan, group: Group) -> list[_Canary]:
     return found
 
 
-def _present(group: Group, number: int) -> set[int]:
-    """Bands that a slice has inside the region; without a word about its extent all of them."""
-    if group.extents and group.extents[number] is None:
-        return set()
-    if group.lattices and group.lattices[number] is None:
-        return set()
-    return set(range(len(group.bands))) - (group.absent[number] if group.absent else frozenset())
-
-
 def _question(plan: Plan, group: Group, number: int, bands: list[int]) -> tuple[str, PixelRequest]:
     part = plan.slices[number] if plan.slices else None
-    extent = group.extents[number] if group.extents else None
-    corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
-    request = plan.call(group, number, group.request_grid(corner, number), bands)
-    return (part.asset or part.id) if part else plan.image.name, request
+    return (part.asset or part.id) if part else plan.image.name, plan.first_pixel(group, number, bands)
 
 
 def _is_gone(error: DownloadError) -> bool:

@@ -71,6 +71,11 @@ class AdaptiveLimiter:
         return len(self._tickets)
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether so much failed that the service itself may be out, and one request at a time finds out."""
+        return self._circuit.is_open
+
+    @property
     def ceiling(self) -> int:
         """Requests that may be under way at the moment."""
         return 1 if self._circuit.is_open else self._ceiling.limit

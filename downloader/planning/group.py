@@ -64,6 +64,14 @@ class Group:
             return lattice.window(window)
         return self.lattice.window(window.offset(self.window.column, self.window.row))
 
+    def present(self, slice_: int) -> frozenset[int]:
+        """Indices of the bands that a slice has inside the region; without a word about its extent all of them."""
+        if self.extents and self.extents[slice_] is None:
+            return frozenset()
+        if self.lattices and self.lattices[slice_] is None:
+            return frozenset()
+        return frozenset(range(len(self.bands))) - (self.absent[slice_] if self.absent else frozenset())
+
     def shards(self) -> Iterator[ShardKey]:
         """Every shard, row by row, slice after slice; never a list."""
         for layer in range(self.tiling.shard_layers):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from downloader.grid import PixelGrid
+from downloader.grid import PixelGrid, Window
 from downloader.image import Image
 from downloader.planning.group import Group
 from downloader.planning.imagelist import ImageList
@@ -87,6 +87,12 @@ class Plan:
         group = self.group(request.shard.group)
         grid = group.request_grid(request.window, request.block.slice)
         return self.call(group, request.block.slice, grid, request.bands)
+
+    def first_pixel(self, group: Group, slice_: int, bands: Sequence[int]) -> PixelRequest:
+        """The call that brings one pixel: the first that the images of a slice have in the region."""
+        extent = group.extents[slice_] if group.extents else None
+        corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
+        return self.call(group, slice_, group.request_grid(corner, slice_), bands)
 
     def call(self, group: Group, slice_: int, grid: PixelGrid, bands: Sequence[int]) -> PixelRequest:
         """The call that brings bands of one slice on `grid`; masks come by an expression together with the pixels.

@@ -76,6 +76,9 @@ PASSING: list[dict[str, Any]] = [
 ]
 """Strike each request with some probability; retries get over them."""
 
+RATES = {"rate-429": {"times": 8}, "rate-403": {"times": 8}}
+"""A rate that a service bears is no matter of chance: refused for ever, a client rightly slows down for ever."""
+
 WHOLE: list[dict[str, Any]] = [{"fault": name} for name in ("restricted", "gzip", "chunked", "close-after")]
 """Answers that are good all the same."""
 
@@ -259,7 +262,10 @@ class StormyJob:
             faults.append({**dice.choice(TOO_MUCH), "times": 40})
         if dice.random() < 0.2:
             faults.append({"fault": "npy-object", "path": str(self._pickled), "times": 3, **SMALL})
-        faults += [{**fault, "probability": dice.uniform(0.02, 0.06)} for fault in dice.sample(PASSING, 6)]
+        faults += [
+            {**fault, "probability": dice.uniform(0.02, 0.06), **RATES.get(fault["fault"], {})}
+            for fault in dice.sample(PASSING, 6)
+        ]
         faults += [{**fault, "probability": 0.05} for fault in dice.sample(WHOLE, 1)]
         return faults
 

@@ -354,3 +354,14 @@ def test_row_59_metadata_and_answer_disagree_on_the_names(lab):
     assert "asked for the bands B2, B3, the service answers B2" in run.said
     assert not lab.mosaic.exists()
     assert TWO == ("B2", "B3")
+
+
+def test_row_68_nothing_left_but_tiles_that_always_fail(lab):
+    """Sixteen in a row look like an outage; one pixel that was answered before tells that it is none."""
+    lab.job(1024, bands=ONE, limits={"retries": 2, "give_up_after": "60s"})
+    lab.faults({"fault": "internal-500", "above_pixels": 1})
+    run = lab.run(status=3)
+    assert run.report["tiles_failed"] == 16
+    assert run.causes() == {"500"}
+    assert "no pixels for" not in run.said
+    lab.heal(side=1024, bands=ONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -49,7 +50,16 @@ def status_command(target: Path, as_json: bool) -> None:
     say(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
 
 
-@click.command("preview")
+_EPILOG = """\b
+Examples:
+  downloader preview out/mosaic.zarr -o look.png --bands B4,B3,B2
+  downloader preview out/mosaic.zarr -o look.png --bands B4,B3,B2 --min 0 --max 3000
+  downloader preview out/mosaic.zarr -o ndvi.png --bands NDVI --palette greens --stretch 1,99
+  downloader preview out/series.zarr -o april.png --bands B8 --time 2017-04-20 --palette magma
+"""
+
+
+@click.command("preview", epilog=_EPILOG)
 @click.argument("mosaic", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -76,8 +86,28 @@ def status_command(target: Path, as_json: bool) -> None:
     show_default=True,
     help="Of a time series: a number in the order of time, or the beginning of a time, such as 2017-04-20.",
 )
-@click.option("--min", "low", type=float, help="Value shown black; by default the 2nd percentile.")
-@click.option("--max", "high", type=float, help="Value shown white; by default the 98th percentile.")
+@click.option(
+    "--slice",
+    "slice_",
+    type=int,
+    metavar="N",
+    help="Of a time series or of samples: the N-th as the mosaic has them, from 0.",
+)
+@click.option(
+    "--stretch",
+    default="2,98",
+    show_default=True,
+    metavar="LOW,HIGH",
+    help="Percentiles of what is shown that become dark and bright, band by band.",
+)
+@click.option("--min", "low", metavar="X[,X,X]", help="Value shown darkest, of all bands or of each.")
+@click.option("--max", "high", metavar="X[,X,X]", help="Value shown brightest.")
+@click.option(
+    "--palette",
+    metavar="NAME|A,B,…",
+    help="Colours for one band: viridis, magma, inferno, cividis, greens, red-blue, grey (with -r behind it: the other "
+    "way round), or a list such as white,1a9850.",
+)
 def preview_command(
     mosaic: Path,
     output: Path,
@@ -85,13 +115,41 @@ def preview_command(
     group: str | None,
     size: int,
     time: str,
-    low: float | None,
-    high: float | None,
+    slice_: int | None,
+    stretch: str,
+    low: str | None,
+    high: str | None,
+    palette: str | None,
 ) -> None:
-    """A stretched quick look of MOSAIC as a PNG; tiles that are missing stay transparent."""
+    """A stretched quick look of MOSAIC as a PNG; what is missing or has no data stays transparent."""
     from downloader.quicklook import preview
 
     refuse_inside("-o", output, mosaic)
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
-    shown = preview(mosaic, output, bands=names, group=group, size=size, low=low, high=high, time=time)
+    percentiles = _numbers("--stretch", stretch)
+    if len(percentiles) != 2:
+        raise click.UsageError(f"--stretch {stretch}: takes two percentiles, such as 2,98")
+    shown = preview(
+        mosaic,
+        output,
+        bands=names,
+        group=group,
+        size=size,
+        low=None if low is None else _numbers("--min", low),
+        high=None if high is None else _numbers("--max", high),
+        percentiles=(percentiles[0], percentiles[1]),
+        palette=palette,
+        time=time,
+        slice_=slice_,
+    )
     say(f"{output}: {shown}")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(math.isfinite(number) for number in found):
+        raise click.UsageError(f"{option} {text}: takes numbers, with commas between them")
+    return found

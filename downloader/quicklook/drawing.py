@@ -1,0 +1,194 @@
+"""Drawing a quick look: thinned planes, stretched, joined to a picture whose holes are transparent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+from downloader.quicklook.finding import (
+    bands_of,
+    choose_bands,
+    choose_group,
+    choose_slice,
+    coarser,
+    is_of_samples,
+)
+from downloader.quicklook.palettes import lookup
+from downloader.quicklook.sheet import Sheet
+from downloader.quicklook.stretching import Limits, limits_of, per_band, stretch
+from downloader.quicklook.thinning import Thinning
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Picture", "draw", "preview"]
+
+_Thin = Callable[[Any], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A quick look, and what it shows."""
+
+    image: Image
+    """RGBA, or LA of one band in grey; transparent where nothing is stored or valid."""
+    width: int
+    """Columns of the group, in pixels."""
+    height: int
+    """Rows of the group, in pixels."""
+    group: str
+    """Name of the group; empty where it fills the mosaic's root."""
+    bands: tuple[str, ...]
+    limits: tuple[Limits, ...]
+    """By band, the values shown darkest and brightest."""
+    what: str = ""
+    """Which slice, or how many samples; ends with a comma and a space unless it is empty."""
+
+    def __str__(self) -> str:
+        where = f"group {self.group}, " if self.group else ""
+        spans = ", ".join(f"{low:.6g} to {high:.6g}" for low, high in dict.fromkeys(self.limits))
+        return (
+            f"{self.image.width}×{self.image.height} of {self.width}×{self.height} pixels, {where}{self.what}"
+            f"bands {', '.join(self.bands)}, stretched from {spans}"
+        )
+
+
+def preview(
+    mosaic: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    bands: tuple[str, ...] | None = None,
+    group: str | None = None,
+    size: int = 1024,
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
+    percentiles: tuple[float, float] = (2, 98),
+    palette: str | Sequence[str] | None = None,
+    time: str = "latest",
+    slice_: int | None = None,
+) -> str:
+    """Write a PNG of `mosaic`; returns one line on what it shows.
+
+    Args:
+        mosaic: path of the mosaic.
+        output: PNG file to write.
+        bands: one or three band names; by default the first three bands, or the first.
+        group: name of the group; by default the finest that has the bands.
+        size: pixels along the longer side, at most.
+        low: value shown darkest, one for all bands or one for each; by default the lower percentile of what is shown.
+        high: value shown brightest; by default the upper percentile.
+        percentiles: of what is shown, where `low` or `high` are not given.
+        palette: colours for one band: `viridis`, `magma`, `inferno`, `cividis`, `greens`, `red-blue`, `grey`, with `-r`
+            behind it the other way round, or colours at equal distances such as `white,1a9850`.
+        time: of a time series: `latest`, its number in the order of time (from 0; -1 is the last), or the beginning
+            of its time, such as 2017-04-20.
+        slice_: index along the time or sample axis in the mosaic's own order; of samples, that one alone.
+
+    Raises:
+        JobError: no such mosaic, group, band, slice or palette, another number of bands than one or three, or limits
+            that are not in order.
+    """
+    picture = draw(
+        mosaic, bands=bands, group=group, size=size, low=low, high=high, percentiles=percentiles, palette=palette,
+        time=time, slice_=slice_,
+    )  # fmt: skip
+    try:
+        picture.image.save(output, format="PNG")
+    except OSError as error:
+        raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
+    return str(picture)
+
+
+def draw(
+    mosaic: str | os.PathLike[str],
+    *,
+    bands: tuple[str, ...] | None = None,
+    group: str | None = None,
+    size: int = 1024,
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
+    percentiles: tuple[float, float] = (2, 98),
+    palette: str | Sequence[str] | None = None,
+    time: str = "latest",
+    slice_: int | None = None,
+    most_tiles: int | None = None,
+) -> Picture:
+    """The picture that `preview` writes; arguments and errors are those of `preview`.
+
+    `most_tiles`: read no more tiles than that, over all bands, though the picture becomes coarser; None for no bound.
+    """
+    import zarr
+
+    from downloader.mosaic.location import locate
+
+    location = locate(mosaic)
+    try:
+        root = zarr.open_group(location.readable(), mode="r")
+    except (FileNotFoundError, ValueError) as error:
+        raise JobError(f"{location.name}: is no Zarr mosaic; run a job that makes one first") from error
+    name, node = choose_group(root, group, bands)
+    arrays = bands_of(node)
+    names = choose_bands(arrays, bands)
+    if palette is not None and len(names) != 1:
+        raise JobError(f"--palette: colours one band, got {len(names)}; name one with --bands")
+    first = arrays[names[0]]
+    thin: _Thin
+    if is_of_samples(first) and slice_ is None and time == "latest":
+        sheet = Sheet.of(first, size)
+        what = f"the first {sheet.count:,} of {first.shape[0]:,} samples, "
+        thin, seen = sheet.lay, sheet.stored(node)
+    else:
+        number, what = choose_slice(node, first, time, slice_)
+        node = coarser(root, name, node, max(1, max(first.shape[-2:]) // size))
+        arrays = bands_of(node)
+        budget = None if most_tiles is None else max(1, most_tiles // len(names))
+        thinning = Thinning.of(node, arrays[names[0]], size, number, budget)
+        thin, seen = thinning.plane, thinning.stored(arrays[names[0]])
+    planes = [thin(arrays[band]) for band in names]
+    for valid in _valid(arrays, names, planes, thin):
+        seen &= valid
+    lows, highs = per_band(low, "--min", len(names)), per_band(high, "--max", len(names))
+    limits = tuple(
+        limits_of(plane, seen, percentiles, bottom, top)
+        for plane, bottom, top in zip(planes, lows, highs, strict=True)
+    )
+    levels = [stretch(plane, ends) for plane, ends in zip(planes, limits, strict=True)]
+    return Picture(
+        _joined(levels, seen, palette), first.shape[-1], first.shape[-2], name, names, limits, what
+    )
+
+
+def _joined(
+    levels: Sequence[NDArray[np.uint8]], seen: NDArray[np.bool_], palette: str | Sequence[str] | None
+) -> Image:
+    from PIL import Image as Images
+
+    alpha = np.where(seen, 255, 0).astype("u1")[..., None]
+    # Where nothing is shown nothing is said either: a viewer that ignores alpha shows black.
+    if palette is not None:
+        colours = np.where(seen[..., None], lookup(palette)[levels[0]], 0).astype("u1")
+        return Images.fromarray(np.concatenate([colours, alpha], axis=-1), "RGBA")
+    stacked = np.stack([np.where(seen, level, 0).astype("u1") for level in levels], axis=-1)
+    return Images.fromarray(np.concatenate([stacked, alpha], axis=-1), "LA" if len(levels) == 1 else "RGBA")
+
+
+def _valid(
+    arrays: Mapping[str, Any], names: Sequence[str], planes: Sequence[NDArray[np.generic]], thin: _Thin
+) -> Iterator[NDArray[np.bool_]]:
+    """Where bands have pixels: by the mosaic's masks, by nodata, by being numbers."""
+    for mask in arrays.values():
+        if set(mask.attrs.get("mask_of") or ()) & set(names):
+            yield thin(mask) == 1
+    for band, plane in zip(names, planes, strict=True):
+        nodata = arrays[band].attrs.get("_FillValue")
+        if plane.dtype.kind == "f":
+            yield np.isfinite(plane)
+        if isinstance(nodata, int | float) and not math.isnan(nodata):
+            yield plane != nodata

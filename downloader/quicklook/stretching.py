@@ -1,0 +1,58 @@
+"""From values to brightness: between two values, or between two percentiles of what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+
+__all__ = ["Limits", "limits_of", "per_band", "stretch"]
+
+Limits = tuple[float, float]
+"""The values shown darkest and brightest."""
+
+
+def per_band(value: float | Sequence[float] | None, option: str, bands: int) -> list[float | None]:
+    """One value for each band: the same for all, or as many as there are bands. Raises JobError."""
+    if value is None or isinstance(value, int | float):
+        return [value] * bands
+    listed = list(value)
+    if len(listed) == 1:
+        listed *= bands
+    if len(listed) != bands:
+        raise JobError(f"{option}: takes one value, or one for each of the {bands} bands; got {len(listed)}")
+    return [float(item) for item in listed]
+
+
+def limits_of(
+    plane: NDArray[np.generic],
+    seen: NDArray[np.bool_],
+    percentiles: tuple[float, float],
+    low: float | None,
+    high: float | None,
+) -> Limits:
+    """The limits of a band: those given, else the percentiles of what is seen.
+
+    Raises:
+        JobError: they are not in order.
+    """
+    if not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise JobError(
+            f"--stretch {percentiles[0]:g},{percentiles[1]:g}: are no two percentiles in order; write 2,98"
+        )
+    if low is not None and high is not None and low >= high:
+        raise JobError(f"--min {low:g} is not below --max {high:g}")
+    values = plane[seen].astype("f8")
+    ends = np.percentile(values, percentiles).tolist() if values.size else [0.0, 1.0]
+    return (ends[0] if low is None else low, ends[1] if high is None else high)
+
+
+def stretch(plane: NDArray[np.generic], limits: Limits) -> NDArray[np.uint8]:
+    """0 at or below the lower limit, 255 at or above the upper one."""
+    low, high = limits
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = (plane.astype("f8") - low) / ((high - low) or 1.0)
+        return (np.nan_to_num(np.clip(scaled, 0, 1)) * 255 + 0.5).astype("u1")

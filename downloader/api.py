@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from downloader.blocking import in_thread
+from downloader.connecting import Credentials
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.planning import Plan
 from downloader.progress import Silent, terminal_progress
 from downloader.report import Report
-from downloader.run import Credentials, run, settle
+from downloader.run import run, settle
 from downloader.seams import Progress
 from downloader.stop import Stop
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from downloader.blocking import in_thread
+from downloader.connecting import Connection, Credentials, connect
 from downloader.errors import DownloadError, JobError, RefusedError
 from downloader.job import Job
-from downloader.run import Connection, Credentials, connect
 from downloader.stop import Stop
 
 if TYPE_CHECKING:

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import numpy as np
 
+from downloader.connecting import connect, prepare
+from downloader.executors.local import engine
 from downloader.progress import Fanout, Tally
-from downloader.run import connect, engine, mosaic_settings, pixel_memory, prepare
+from downloader.resident import pixel_memory
+from downloader.run import mosaic_settings
 from downloader.stop import Stop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from downloader.connecting import Credentials
     from downloader.errors import FetchProblem
     from downloader.job import Job
     from downloader.mosaic.identity import Identity
     from downloader.mosaic.state import GroupState
     from downloader.mosaic.store import Store
     from downloader.planning import Plan, Request, ShardKey, TileKey
-    from downloader.run import Credentials
     from downloader.seams import Mosaic, Progress
 
 __all__ = ["Difference", "Resampling", "differing", "resample"]
@@ -138,7 +141,9 @@ async def resample(
         tally = Tally()
         comparing = Comparing(job, plan, identity, drawn, tolerance)
         watchers = Fanout(tally, progress)
-        share, parts = engine(job, plan, pixel_memory(job, plan), comparing, connection, watchers, stop)
+        share, parts = engine(
+            job, plan, pixel_memory(job.limits.memory, plan), comparing, connection, watchers, stop
+        )
         with watchers:
             for notice in notices:
                 watchers.notice(notice)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import random
-import resource
-import sys
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
+from downloader.connecting import Connection, Credentials, connect, prepare
 from downloader.describe import source_text
 from downloader.drift import look_again, look_again_at_all
 from downloader.errors import (
     DownloadError,
     IncompleteError,
     InterruptedRunError,
-    JobError,
     StoppedError,
 )
 from downloader.frozen import freeze, meaning
@@ -32,74 +26,17 @@ from downloader.nodata import nodata_values
 from downloader.planning import Existing, Plan
 from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report
-from downloader.seams import Clock, Mosaic, Progress
+from downloader.resident import peak_memory, pixel_memory
+from downloader.seams import Executor, Progress
 from downloader.selection import Chosen, Selection
 from downloader.stop import Stop
 from downloader.versions import versions
 
 if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
-    from downloader.earthengine.client import EarthEngine
     from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
-    from downloader.worker import Parts, Share
 
-__all__ = [
-    "Connection",
-    "Credentials",
-    "connect",
-    "engine",
-    "mosaic_settings",
-    "pixel_memory",
-    "prepare",
-    "run",
-    "settle",
-]
-
-Credentials = Any
-"""A google-auth credentials object."""
-
-_HEADROOM = 48 * 2**20
-"""Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
-
-
-_START_PATIENCE_S = 120.0
-"""Seconds in which the catalogue must answer, unless `limits.give_up_after` is less: nothing is lost by giving up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """A service that answers, and who asks it."""
-
-    client: EarthEngine
-    catalogue: EarthEngineCatalogue
-
-
-@asynccontextmanager
-async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIterator[Connection]:
-    """The job's service; an embedded emulator is started for the block, and ended with it.
-
-    Raises:
-        AuthenticationError: no credentials, or unusable ones.
-    """
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
-    from downloader.earthengine.client import EarthEngine
-    from downloader.flow.clock import MonotonicClock
-
-    async with _endpoint(job) as (standard, high_volume, key_file):
-        client = EarthEngine(
-            standard=standard,
-            high_volume=high_volume,
-            auth=_auth(job, credentials, key_file),
-            project=job.service.project,
-            clock=MonotonicClock(),
-            first_byte_s=job.request.timeout,
-            concurrency=job.limits.concurrency,
-            workload_tag=job.service.workload_tag,
-            patience_s=min(_START_PATIENCE_S, job.limits.give_up_after),
-        )
-        async with client:
-            yield Connection(client, EarthEngineCatalogue(client))
+__all__ = ["mosaic_settings", "run", "settle"]
 
 
 async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
@@ -147,7 +84,7 @@ async def run(
         with stop.cancels():
             there = None if overwrite else await _there(job)
             plan, notices = await prepare(job, connection, there, accept)
-        memory = pixel_memory(job, plan)
+        memory = pixel_memory(job.limits.memory, plan)
         on_update = "keep" if "updates" in accept else job.source.on_update
         async with AsyncExitStack() as stack:
             with stop.cancels():
@@ -170,7 +107,11 @@ async def run(
                     watchers.notice(f"credentials: {connection.client.credentials_in_use}")
                 for notice in (*connection.client.warnings, *notices, *mosaic.notices):
                     watchers.notice(notice)
-                error = await _work(job, plan, memory, mosaic, chosen, connection, watchers, stop)
+                with stop.cancels():
+                    executor = await stack.enter_async_context(
+                        _executor(job, plan, memory, mosaic, chosen, connection, watchers, stop)
+                    )
+                error = await _work(job, plan, mosaic, chosen, executor, watchers, stop)
                 for notice in mosaic.blank_notices():
                     watchers.notice(notice)
                 if tally.requests and (error is None or isinstance(error, IncompleteError)):
@@ -190,7 +131,7 @@ async def _there(job: Job) -> Existing | None:
     return await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
 
 
-async def _work(
+def _executor(
     job: Job,
     plan: Plan,
     memory: int,
@@ -199,12 +140,24 @@ async def _work(
     connection: Connection,
     watchers: Fanout,
     stop: Stop,
+) -> Executor:
+    from downloader.executors.local import LocalExecutor, engine
+
+    return LocalExecutor(*engine(job, plan, memory, chosen or mosaic, connection, watchers, stop))
+
+
+async def _work(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    chosen: Selection | None,
+    executor: Executor,
+    watchers: Fanout,
+    stop: Stop,
 ) -> DownloadError | None:
     from downloader.executors.local import order
     from downloader.mosaic.faults import check_room
-    from downloader.worker import work
 
-    share, parts = engine(job, plan, memory, chosen or mosaic, connection, watchers, stop)
     shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
     watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
     error: DownloadError | None = None
@@ -213,7 +166,7 @@ async def _work(
             mosaic.store, _bytes_to_come(plan, mosaic), compressed=job.mosaic.compressor != "none"
         ):
             watchers.notice(warning)
-        await work(share, parts, shards)
+        await executor.run(shards)
     except DownloadError as ended:
         error = ended
     finally:
@@ -252,66 +205,6 @@ async def _look_again(
     if plan.slices:
         return None
     return await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
-
-
-async def prepare(
-    job: Job, connection: Connection, there: Existing | None, accept: Collection[str] = ()
-) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a job, settled by canaries, and what there is to say; `there` and `accept` as `gather` takes them."""
-    from downloader.earthengine import RestPixelSource
-    from downloader.earthengine import settle as ask_canaries
-
-    gathered = await gather(job, connection.catalogue, there, accept)
-    sides = there.sides if there else None
-    plan = gathered.plan(job, sides)
-    settled = await ask_canaries(RestPixelSource(connection.client), plan)
-    if settled.image is not plan.image:
-        plan = gathered.as_answered(settled.image).plan(job, sides)
-    return plan, (*gathered.notices, *settled.notices)
-
-
-def engine(
-    job: Job,
-    plan: Plan,
-    memory: int,
-    sink: Mosaic,
-    connection: Connection,
-    watchers: Fanout,
-    stop: Stop,
-) -> tuple[Share, Parts]:
-    """What a worker needs to fetch tiles of `plan` into `sink`, within the job's limits."""
-    from downloader.earthengine import RestPixelSource
-    from downloader.flow.clock import MonotonicClock
-    from downloader.flow.limiter import AdaptiveLimiter
-    from downloader.flow.retry import RetryBudget, RetryPolicy
-    from downloader.worker import Parts, Share
-
-    clock: Clock = MonotonicClock()
-    rng = random.Random()  # noqa: S311  # jitter, not a secret
-    limits = job.limits
-    limiter = AdaptiveLimiter(
-        concurrency=limits.concurrency,
-        requests_per_second=limits.requests_per_second,
-        clock=clock,
-        rng=rng,
-        give_up_after_s=limits.give_up_after,
-        notice=watchers.notice,
-    )
-    connection.client.on_restricted = limiter.restrict
-    if connection.client.restricted:
-        limiter.restrict()
-    share = Share(
-        plan=plan,
-        concurrency=limits.concurrency,
-        memory=memory,
-        policy=RetryPolicy(retries=limits.retries, total_s=max(3600.0, 2 * limits.give_up_after)),
-        checkpoint_s=job.mosaic.checkpoint,
-        max_requests=limits.max_requests,
-        max_bytes=limits.max_bytes,
-        max_time_s=limits.max_time,
-    )
-    source = RestPixelSource(connection.client)
-    return share, Parts(source, sink, limiter, clock, rng, watchers, RetryBudget(), stop)
 
 
 def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
@@ -380,63 +273,6 @@ def _report(
     )
 
 
-@asynccontextmanager
-async def _endpoint(job: Job) -> AsyncIterator[tuple[str, str, str | None]]:
-    """(standard URL, high-volume URL, key file of an emulator started here)."""
-    from downloader.earthengine.names import HIGH_VOLUME, STANDARD
-
-    endpoint = job.service.endpoint
-    if endpoint == "emulator":
-        from downloader.emulator.launch import EmulatorProcess, LaunchError, arguments
-
-        settings = job.service.emulator
-        switches = arguments(
-            rasters={asset: job.resolve(file) for asset, file in settings.rasters.items()},
-            latency_ms=settings.latency * 1000 or None,
-            latency_ms_per_mb=settings.latency_per_mb * 1000 or None,
-        )
-        try:
-            process = await anyio.to_thread.run_sync(lambda: EmulatorProcess(switches, control=False))
-        except LaunchError as error:
-            raise JobError(f"service.emulator: {error}") from error
-        try:
-            yield process.url, process.high_volume_url, str(process.key_file)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(process.close)
-    elif endpoint in {"standard", "high-volume", "auto"}:
-        pixels = STANDARD if endpoint == "standard" else HIGH_VOLUME
-        yield STANDARD, pixels, None
-    else:
-        yield endpoint.rstrip("/"), endpoint.rstrip("/"), None
-
-
-def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> Any:  # noqa: ANN401  # AuthSettings
-    from downloader.earthengine.auth import AuthSettings
-
-    if credentials is not None:
-        return AuthSettings("credentials", credentials)
-    auth = job.auth
-    if auth.kind == "chain" and key_file is not None:
-        return AuthSettings("key_file", key_file)
-    if auth.kind == "key_file" and auth.key_file is not None:
-        _keep_out(job, job.resolve(auth.key_file))
-        return AuthSettings("key_file", str(job.resolve(auth.key_file)))
-    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if auth.kind in {"chain", "application_default"} and named:
-        _keep_out(job, Path(named).expanduser())
-    return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
-
-
-def _keep_out(job: Job, key: Path) -> None:
-    """Raise JobError where a key file lies inside the mosaic: it would be given away with it."""
-    place = job.mosaic_path
-    if isinstance(place, Path) and key.absolute().resolve().is_relative_to(place.resolve()):
-        raise JobError(
-            f"{key}: this key file lies inside the mosaic {place}, and whoever gets the one gets the other; move it out"
-        )
-
-
 def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
     """How the job wants its pixels stored: a `MosaicSettings`."""
     from downloader.mosaic.settings import MosaicSettings
@@ -447,43 +283,3 @@ def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSetti
         durability=job.mosaic.durability,
         nodata=nodata_values(job.mosaic.nodata, (band for group in plan.groups for band in group.bands)),
     )
-
-
-def pixel_memory(job: Job, plan: Plan) -> int:
-    """Bytes of the memory limit left for pixels. Raises JobError where a shard and a request do not fit."""
-    have = job.limits.memory - current_memory() - _HEADROOM
-    need = 0
-    for group in plan.groups:
-        side = group.tiling.shard_side
-        shard = side * side * group.itemsize * group.tiling.shard_slices
-        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
-        need = max(need, 2 * max(shard, answer))
-    if have < need:
-        total = (job.limits.memory - have + need) // 2**20 + 1
-        raise JobError(
-            f"limits.memory: {job.limits.memory // 2**20} MiB is too little for one shard; at least {total} MiB are needed"
-        )
-    return have
-
-
-def current_memory() -> int:
-    """Resident bytes of this process."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no path object for a pseudo file
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return peak_memory()
-
-
-def peak_memory() -> int:
-    """Largest resident size this process had, in bytes."""
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # as above
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    # Not on Linux: there a process inherits this figure from the one that started it.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

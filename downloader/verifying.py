@@ -14,12 +14,12 @@ from downloader.errors import DownloadError, IncompleteError, JobError, RefusedE
 from downloader.frozen import freeze, thaw
 
 if TYPE_CHECKING:
+    from downloader.connecting import Credentials
     from downloader.job import Job
     from downloader.mosaic.verification import Verification
     from downloader.mosaic.verify import Watch
     from downloader.report import Report
     from downloader.resample import Resampling
-    from downloader.run import Credentials
     from downloader.seams import Progress
     from downloader.selection import Chosen
     from downloader.stop import Stop

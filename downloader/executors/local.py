@@ -1,13 +1,25 @@
-"""The order in which one process works through a plan."""
+"""One process: the order in which it works through a plan, and what its one worker is given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
 
+from downloader.job import Job
 from downloader.planning import Plan, ShardKey
 
-__all__ = ["Known", "order"]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from downloader.connecting import Connection
+    from downloader.flow.retry import RetryPolicy
+    from downloader.seams import Executor, Mosaic, Progress
+    from downloader.stop import Stop
+    from downloader.worker import Parts, Share
+
+__all__ = ["Known", "LocalExecutor", "engine", "order", "retry_policy"]
 
 
 class Known(Protocol):
@@ -30,3 +42,92 @@ def order(plan: Plan, known: Known) -> Iterator[ShardKey]:
     apart = {*first, *failed}
     yield from (key for key in plan.shards() if key not in apart)
     yield from failed
+
+
+def retry_policy(job: Job) -> RetryPolicy:
+    """How long one request of the job is repeated."""
+    from downloader.flow.retry import RetryPolicy
+
+    return RetryPolicy(retries=job.limits.retries, total_s=max(3600.0, 2 * job.limits.give_up_after))
+
+
+def engine(
+    job: Job,
+    plan: Plan,
+    memory: int,
+    sink: Mosaic,
+    connection: Connection,
+    watchers: Progress,
+    stop: Stop,
+) -> tuple[Share, Parts]:
+    """What a worker of this process needs to fetch tiles of `plan` into `sink`, within the job's limits.
+
+    Args:
+        job: what is fetched.
+        plan: the same, settled.
+        memory: bytes for pixels on their way.
+        sink: where they go.
+        connection: where they come from.
+        watchers: told what happens.
+        stop: who may ask to stop.
+    """
+    from downloader.earthengine import RestPixelSource
+    from downloader.flow.clock import MonotonicClock
+    from downloader.flow.limiter import AdaptiveLimiter
+    from downloader.flow.retry import RetryBudget
+    from downloader.worker import Parts, Share
+
+    clock = MonotonicClock()
+    rng = random.Random()  # noqa: S311  # jitter, not a secret
+    limits = job.limits
+    limiter = AdaptiveLimiter(
+        concurrency=limits.concurrency,
+        requests_per_second=limits.requests_per_second,
+        clock=clock,
+        rng=rng,
+        give_up_after_s=limits.give_up_after,
+        notice=watchers.notice,
+    )
+    connection.client.on_restricted = limiter.restrict
+    if connection.client.restricted:
+        limiter.restrict()
+    share = Share(
+        plan=plan,
+        concurrency=limits.concurrency,
+        memory=memory,
+        policy=retry_policy(job),
+        checkpoint_s=job.mosaic.checkpoint,
+        max_requests=limits.max_requests,
+        max_bytes=limits.max_bytes,
+        max_time_s=limits.max_time,
+    )
+    source = RestPixelSource(connection.client)
+    return share, Parts(source, sink, limiter, clock, rng, watchers, RetryBudget(), stop)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalExecutor:
+    """`seams.Executor`: one worker, in this process."""
+
+    share: Share
+    parts: Parts
+
+    async def run(self, shards: Iterable[ShardKey]) -> None:
+        """See `Executor`."""
+        from downloader.worker import work
+
+        await work(self.share, self.parts, shards)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+if TYPE_CHECKING:
+
+    def _conforms(executor: LocalExecutor) -> Executor:
+        return executor

@@ -38,12 +38,14 @@ LAYERS = {
     "engine": (
         "collecting",
         "compute",
+        "connecting",
         "drift",
         "executors",
         "frozen",
         "gather",
         "nearest",
         "points",
+        "resident",
         "sampling",
         "selection",
         "stop",
@@ -59,6 +61,7 @@ LAYERS = {
         "browse",
         "cli",
         "describe",
+        "initial",
         "quicklook",
         "report",
         "resample",
@@ -68,7 +71,7 @@ LAYERS = {
 }
 ORDER = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}
 EMULATOR = "emulator"
-LAUNCHERS = {"api", "run", "cli"}
+LAUNCHERS = {"connecting", "cli"}
 """Who may start an emulator."""
 
 # What the pure layer may not know: I/O, clocks, event loops, and the libraries of the layers above.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from downloader.worker import _Worker
+from downloader.worker import _Listed, _Worker
 from tests.fakes import MemoryMosaic, make_plan_of
 from tests.unit.test_worker import Bench
 from tests.virtual_clock import run_virtual
@@ -35,8 +35,8 @@ def test_memory_is_given_back_once(straggler_s):
 
         bench.source.fetch = fetch
         bench.mosaic = SlowDisk(plan)
-        worker = _Worker(bench.share, replace(bench.parts, mosaic=bench.mosaic))
-        await worker.run(plan.shards())
+        worker = _Worker(bench.share, replace(bench.parts, mosaic=bench.mosaic), _Listed(plan.shards()))
+        await worker.run()
         bench.assert_pixels()
         assert max(bench.mosaic.commits.values()) > 1, "some were committed in part"
         assert worker.held.used == worker.answers.used == 0

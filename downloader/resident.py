@@ -1,0 +1,58 @@
+"""The memory of this process: what it takes, what it took at most, and what a job's limit leaves for pixels."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+from downloader.errors import JobError
+from downloader.planning import Plan
+
+__all__ = ["current_memory", "peak_memory", "pixel_memory"]
+
+_HEADROOM = 48 * 2**20
+"""Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
+
+
+def pixel_memory(limit: int, plan: Plan) -> int:
+    """Bytes of `limit`, the resident bytes that this process may take, which are left for pixels of `plan`.
+
+    Raises:
+        JobError: a shard and a request do not fit.
+    """
+    have = limit - current_memory() - _HEADROOM
+    need = 0
+    for group in plan.groups:
+        side = group.tiling.shard_side
+        shard = side * side * group.itemsize * group.tiling.shard_slices
+        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
+        need = max(need, 2 * max(shard, answer))
+    if have < need:
+        total = (limit - have + need) // 2**20 + 1
+        raise JobError(
+            f"limits.memory: {limit // 2**20} MiB is too little for one shard; at least {total} MiB are needed"
+        )
+    return have
+
+
+def current_memory() -> int:
+    """Resident bytes of this process."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no path object for a pseudo file
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return peak_memory()
+
+
+def peak_memory() -> int:
+    """Largest resident size this process had, in bytes."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # as above
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    # Not on Linux: there a process inherits this figure from the one that started it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         StoppedError,
         exit_status,
     )
+    from downloader.initial import Wishes, init
     from downloader.job import Job
+    from downloader.job.schema import job_schema
     from downloader.planning import Estimate, Plan
     from downloader.quicklook import preview
     from downloader.report import Report
@@ -52,12 +54,15 @@ __all__ = [
     "Report",
     "Stop",
     "StoppedError",
+    "Wishes",
     "__version__",
     "adownload",
     "download",
     "exit_status",
     "images",
+    "init",
     "inspect",
+    "job_schema",
     "plan",
     "preview",
     "status",
@@ -72,7 +77,9 @@ _ROOMS = {
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
         "LockedError", "RefusedError", "StoppedError", "exit_status",
     ),
+    "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
+    "downloader.job.schema": ("job_schema",),
     "downloader.planning": ("Estimate", "Plan"),
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),

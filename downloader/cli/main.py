@@ -26,6 +26,7 @@ Examples:
 
 
 _COMMANDS = {
+    "init": ("downloader.cli.init", "A commented job file to start from."),
     "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
     "plan": ("downloader.cli.show", "What a job will cost; fetches metadata only."),
     "status": ("downloader.cli.show", "How far a mosaic is."),
@@ -34,6 +35,7 @@ _COMMANDS = {
     "images": ("downloader.cli.browse", "The images of a collection, by time, place and properties."),
     "thumbnail": ("downloader.cli.browse", "A stretched PNG of an image, made by the service."),
     "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
+    "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
 }
 """Command → its module, and its line of help: modules are imported when their command runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from downloader.crs import Crs
 from downloader.errors import JobError
@@ -22,7 +22,14 @@ def _pair(value: Any) -> Any:
 
 
 _PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_PixelSize = Annotated[tuple[_PositiveFloat, _PositiveFloat] | None, BeforeValidator(_pair)]
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+_PixelSize = Annotated[
+    tuple[_PositiveFloat, _PositiveFloat] | None,
+    BeforeValidator(_pair),
+    WithJsonSchema(
+        {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]}
+    ),
+]
 
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -48,7 +55,11 @@ class Grid(Section):
     edges lie on whole multiples of it."""
     scale: _PixelSize = None
     """`resolution` in metres: the plan refuses it for an image whose CRS counts in something else."""
-    crs: Annotated[str | None, BeforeValidator(_crs_text)] = None
+    crs: Annotated[
+        str | None,
+        BeforeValidator(_crs_text),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+    ] = None
     """Another CRS, with `resolution` or `transform`."""
     transform: Annotated[
         tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None, BeforeValidator(_six)

@@ -38,6 +38,7 @@ class Mosaic(Section):
     profile: Literal["sharded", "plain"] = "sharded"
     """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
+    """zstd packs tighter, lz4 costs less CPU."""
     nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
     """Value that means no data: one for all bands, or by band; default what the asset states."""
     mask: Literal["none", "per-band", "any"] = "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
 from downloader.crs import Crs
 from downloader.errors import JobError
@@ -62,7 +62,9 @@ class Region(Section):
     """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
     points: PointsSpec | None = None
     """Samples: arrays become (sample, y, x), one chip for each point of a file."""
-    crs: Annotated[str, BeforeValidator(_crs_text)] = "EPSG:4326"
+    crs: Annotated[
+        str, BeforeValidator(_crs_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    ] = "EPSG:4326"
     """CRS of `bbox` and `geometry`, and of the columns `x` and `y` of `points`."""
     mask: bool = False
     """`true`: pixels outside the geometry become the band's nodata value."""

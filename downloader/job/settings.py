@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from downloader.job.section import Section
 from downloader.job.units import Duration, Size
@@ -39,6 +47,7 @@ class Service(Section):
     workload_tag: str | None = None
     """Label for the bill: 1 to 63 of a-z, 0-9, - and _."""
     emulator: Emulator = Emulator()
+    """What the emulator serves that `endpoint: emulator` starts."""
 
     @field_validator("endpoint")
     @classmethod
@@ -135,7 +144,11 @@ def _tiles(value: Any) -> Any:
 class RequestSettings(Section):
     """How the service is asked."""
 
-    tiles: Annotated[int | Literal["auto"], BeforeValidator(_tiles)] = "auto"
+    tiles: Annotated[
+        int | Literal["auto"],
+        BeforeValidator(_tiles),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto"]}]}),
+    ] = "auto"
     """Tiles of 256² pixels in one request, at most; auto packs what limits, latency and memory make worthwhile."""
     timeout: Annotated[Duration, Field(gt=0)] = 90.0
     """To the first byte of an answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
 from downloader.errors import JobError
 from downloader.instant import instant_us
@@ -51,6 +51,7 @@ class Composite(Section):
     """One image computed by the service from many: cloud-masked, reduced over a period."""
 
     collection: _Text
+    """Id of the collection that it is made from."""
     start: _Time
     """First moment of the period, UTC."""
     end: _Time
@@ -58,6 +59,7 @@ class Composite(Section):
     filter: _Text | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     reduce: Literal["median", "mosaic", "mean"] = "median"
+    """How many pixels become one; `mosaic` takes the last that is not left out."""
     mask: MaskBits | None = None
     """Which pixels are left out before reducing."""
     index: Annotated[tuple[_Text, _Text] | None, Field()] = None
@@ -102,7 +104,24 @@ class Source(Section):
     expression: dict[str, Any] | _Text | None = None
     """Serialised Earth Engine expression: a JSON file, or the expression itself."""
     composite: Composite | None = None
-    bands: Annotated[tuple[_Text, ...] | None, BeforeValidator(_names)] = None
+    """One image that the service computes from a collection."""
+    bands: Annotated[
+        tuple[_Text, ...] | None,
+        BeforeValidator(_names),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": {"type": "string", "minLength": 1},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                    {"enum": ["all"]},
+                ]
+            }
+        ),
+    ] = None
     """Band ids in the order wanted; `all` takes the asset's."""
     on_update: Literal["refuse", "keep", "refetch"] = "refuse"
     """What to do with an image that changed in the catalogue since its pixels were stored."""

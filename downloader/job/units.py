@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 __all__ = ["Duration", "Size"]
 
@@ -71,8 +71,31 @@ def _plainly(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-Size = Annotated[int, BeforeValidator(_size), PlainSerializer(_show_size, when_used="json")]
+_SIZE_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "format": "size", "pattern": r"^\s*[0-9.]+\s*([KMGTkmgt]?[Ii]?[Bb])?\s*$|\$\{"},
+    ]
+}
+_DURATION_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "number", "minimum": 0},
+        {"type": "string", "format": "duration", "pattern": r"^\s*[0-9.]+\s*(ms|s|m|min|h|d)?\s*$|\$\{"},
+    ]
+}
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    PlainSerializer(_show_size, when_used="json"),
+    WithJsonSchema(_SIZE_SCHEMA, mode="validation"),
+]
 """Bytes; decimal units are powers of 1,000, binary ones of 1,024."""
 
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(_show_duration, when_used="json")]
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    PlainSerializer(_show_duration, when_used="json"),
+    WithJsonSchema(_DURATION_SCHEMA, mode="validation"),
+]
 """Seconds."""

@@ -1,0 +1,189 @@
+"""The JSON Schema of the job file: what editors complete and check by.
+
+It says what the models say, in the way that editors understand best: one document without references, defaults as
+people write them, `${VAR}` wherever a value may stand. What only a catalogue or a library knows (whether a band exists,
+whether a CRS does) it cannot say; the loader remains the judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from itertools import combinations
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from downloader.job.job import Job
+from downloader.job.units import Duration, Size
+
+__all__ = ["SCHEMA_ID", "job_schema"]
+
+SCHEMA_ID: Final = "urn:earthengine-downloader:job"
+"""Its name; no address, since every copy is as good as another of the same version."""
+
+_DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+"""The draft that all editors know."""
+
+_VARIABLE: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
+"""A value that the environment brings in."""
+
+_UNITS: Final[Mapping[str, TypeAdapter[Any]]] = {"size": TypeAdapter(Size), "duration": TypeAdapter(Duration)}
+"""Format → how its values are shown."""
+
+_HEADING: Final = ("title", "description", "default", "examples")
+_PLAIN: Final = ("integer", "number", "boolean")
+
+_WORDS: Final = {
+    "grid": ("native",),
+    "auth": ("application_default", "earthengine", "none"),
+}
+"""Section → words that may stand in its place."""
+
+_EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
+    "source.asset": ["COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"],
+    "source.images": [["LANDSAT/LC08/C02/T1_TOA/LC08_044034_20170614"], "images.txt"],
+    "source.collection": ["COPERNICUS/S2_SR_HARMONIZED"],
+    "source.start": ["2017-04-01", "2017-04-01T12:00:00Z"],
+    "source.end": ["2017-05-01"],
+    "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10"],
+    "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
+    "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
+    "source.group_by": ["image", "day", "solar_day", "MGRS_TILE"],
+    "source.expression": ["ndvi.json"],
+    "source.bands": [["B4", "B3", "B2"], "all"],
+    "source.composite.mask.bits": [[10, 11]],
+    "source.composite.index": [["B8", "B4"]],
+    "region.bbox": [[-122.12, 37.38, -122.04, 37.44]],
+    "region.file": ["park.geojson"],
+    "region.crs": ["EPSG:4326", "EPSG:32610"],
+    "region.points.file": ["points.csv"],
+    "grid.resolution": [20, [20, 30]],
+    "grid.crs": ["EPSG:3857"],
+    "mosaic.path": ["out/mosaic.zarr", "s3://bucket/mosaic.zarr"],
+    "mosaic.nodata": [0, {"B2": 0, "B3": 0}],
+    "service.endpoint": ["auto", "high-volume", "standard", "emulator"],
+    "service.project": ["my-project"],
+    "service.workload_tag": ["delta-2017"],
+    "service.emulator.rasters": [{"projects/p-test-1/assets/dem": "dem.tif"}],
+    "auth.key_file": ["my-key.json"],
+    "auth.access_token_env": ["EARTHENGINE_TOKEN"],
+    "auth.access_token_command": [["gcloud", "auth", "print-access-token"]],
+    "limits.memory": ["1GiB", "400MB"],
+    "limits.give_up_after": ["15m"],
+    "limits.max_bytes": ["10GB"],
+    "limits.max_time": ["6h"],
+    "request.timeout": ["90s"],
+    "mosaic.checkpoint": ["30s"],
+}
+"""Key → values that an editor may offer; a test loads each."""
+
+_KINDS: Final = ("asset", "images", "collection", "expression", "composite")
+_SITES: Final = ("window", "bbox", "geometry", "file", "points")
+_GRIDS: Final = ("resolution", "scale", "transform", "like")
+_METHODS: Final = ("key_file", "access_token_env", "access_token_command")
+
+
+def _one_of(names: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"required": [name]} for name in names]
+
+
+def _not_together(names: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"not": {"required": list(pair)}} for pair in combinations(names, 2)]
+
+
+_RULES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "": {
+        "if": {"properties": {"source": {"required": ["asset"]}}, "required": ["source"]},
+        "else": {"required": ["region"]},
+    },
+    "source": {
+        "oneOf": _one_of(_KINDS),
+        "dependencies": {
+            "collection": ["start", "end"],
+            **{name: ["collection"] for name in ("start", "end", "filter", "limit", "order_by")},
+        },
+    },
+    "region": {"allOf": _not_together(_SITES)},
+    "grid": {"allOf": _not_together(_GRIDS)},
+    "auth": {"allOf": _not_together(_METHODS)},
+}
+"""Section → what its keys ask of each other."""
+
+
+@cache
+def _built() -> dict[str, Any]:
+    models = Job.model_json_schema()
+    document: dict[str, Any] = _shown(models, "", models.get("$defs", {}))
+    return {
+        "$schema": _DRAFT,
+        "$id": SCHEMA_ID,
+        **document,
+        "title": "Job of earthengine-downloader",
+        "description": "What to fetch from Earth Engine, and the Zarr mosaic that it becomes.",
+    }
+
+
+def job_schema() -> dict[str, Any]:
+    """The schema of a job file, draft 7: titles, descriptions, defaults, choices and examples of every key."""
+    return deepcopy(_built())
+
+
+def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
+    """A node of pydantic's schema as editors want it; `key` is its place in a job file."""
+    told = dict(node)
+    if reference := told.pop("$ref", None):
+        told = {**models[str(reference).rpartition("/")[2]], **told}
+    default = told.pop("default", None)
+    heading: dict[str, Any] = {"title": key} if key else {}
+    if "description" in told:
+        summary = told.pop("description").partition("\n\n")[0]  # what follows is for readers of the code
+        heading["description"] = re.sub(r"\s*\n\s*", " ", summary)
+    # Nothing at all may stand for what may be left out, but an empty key is most often a forgotten value.
+    branches = [one for one in told.pop("anyOf", [told]) if one != {"type": "null"}]
+    bare = [_bare(branch, key, models) for branch in branches]
+    if key in _WORDS:
+        bare.insert(0, {"enum": list(_WORDS[key])})
+    if default is not None and not isinstance(default, (dict, list)):
+        units = [_UNITS[one["format"]] for one in bare if one.get("format") in _UNITS]
+        heading["default"] = units[0].dump_python(default, mode="json") if units else default
+    if key in _EXAMPLES:
+        heading["examples"] = list(_EXAMPLES[key])
+    return {**heading, **_choice(bare)}
+
+
+def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node asks of a value, without its heading; what it asks of the values inside is shown in full."""
+    told = dict(node)
+    if reference := told.pop("$ref", None):
+        told = dict(models[str(reference).rpartition("/")[2]])
+    for gone in (*_HEADING, "$defs", "gt", "ge", "lt", "le"):
+        told.pop(gone, None)
+
+    def inside(child: Mapping[str, Any]) -> dict[str, Any]:
+        shown = _shown(child, key, models)
+        return {name: value for name, value in shown.items() if name not in _HEADING}
+
+    if "properties" in told:
+        told["properties"] = {
+            name: _shown(child, f"{key}.{name}".lstrip("."), models)
+            for name, child in told["properties"].items()
+        }
+        told |= _RULES.get(key, {})
+    if "prefixItems" in told:  # as it was called before draft 2020-12
+        told["items"] = [inside(item) for item in told.pop("prefixItems")]
+    for name in ("items", "additionalProperties"):
+        if isinstance(told.get(name), Mapping):
+            told[name] = inside(told[name])
+    return told
+
+
+def _choice(branches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Any of the branches; instead of a number, a truth value or a choice also a variable of the environment."""
+    texts = any(branch.get("type") == "string" and "enum" not in branch for branch in branches)
+    plain = any("enum" in branch or branch.get("type") in _PLAIN for branch in branches)
+    if plain and not texts:
+        branches = [*branches, dict(_VARIABLE)]
+    return branches[0] if len(branches) == 1 else {"anyOf": branches}

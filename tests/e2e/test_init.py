@@ -1,0 +1,201 @@
+"""`downloader init` as a new user meets it: what it writes runs, what is there stays, and a terminal is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import downloader
+from downloader import JobError, RefusedError, Wishes, init, job_schema
+from downloader.api import load_job
+from downloader.initial import SCENE, SCHEMA_FILE
+from downloader.job.document import parse
+from tests.harness import PATIENCE_S, ROOT, command, compare, environment
+
+
+def answering(*arguments: object, answers: list[tuple[str, str]], cwd: Path) -> tuple[int, str]:
+    """Run `downloader` on a terminal of its own and answer its questions; exit status, and all that was shown."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "downloader", *map(str, arguments)],
+        stdin=follower, stdout=follower, stderr=follower, cwd=cwd, env=environment(TERM="dumb"),
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(follower)
+    shown, waiting = "", list(answers)
+    seen, until = 0, time.monotonic() + PATIENCE_S
+    try:
+        while time.monotonic() < until:
+            if waiting and waiting[0][0] in shown[seen:]:
+                seen = len(shown)
+                os.write(leader, waiting.pop(0)[1].encode() + b"\n")
+            if select.select([leader], [], [], 0.05)[0]:
+                try:
+                    shown += os.read(leader, 4096).decode(errors="replace")
+                except OSError:  # the process closed its side
+                    break
+        assert not waiting, f"never asked {waiting[0][0]!r}:\n{shown}"
+        return process.wait(PATIENCE_S), shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
+
+
+def test_what_it_writes_without_any_word_runs(tmp_path):
+    file = tmp_path / "job.yaml"
+    ended = command("init", file)
+    assert ended.status == 0, ended
+    assert ended.out == ""
+    assert f"downloader run {file}" in ended.err
+    assert file.read_text().startswith(f"# yaml-language-server: $schema={SCHEMA_FILE}\n")
+    jsonschema.Draft7Validator(json.loads((tmp_path / SCHEMA_FILE).read_text())).validate(
+        parse(file.read_bytes(), "job").values
+    )
+    ended = command("run", file, "-q")
+    assert ended.status == 0, ended
+    assert compare(tmp_path / "out" / "job.zarr") == 4 * 1024 * 1024
+
+
+def test_what_exists_is_never_overwritten(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text("mine")
+    ended = command("init", file)
+    assert ended.status == 5
+    assert "never overwritten" in ended.err
+    with pytest.raises(RefusedError):
+        init(file)
+    assert file.read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_of_the_schemas_name_that_is_another_stays(tmp_path):
+    (tmp_path / SCHEMA_FILE).write_text("{}")
+    init(tmp_path / "a.yaml")
+    assert (tmp_path / SCHEMA_FILE).read_text() == "{}"
+    assert "$schema" not in (tmp_path / "a.yaml").read_text()
+    (tmp_path / SCHEMA_FILE).write_text(json.dumps({"$id": job_schema()["$id"], "old": True}))
+    init(tmp_path / "b.yaml")
+    assert json.loads((tmp_path / SCHEMA_FILE).read_text()) == job_schema()
+
+
+WISHES = {
+    "asset": Wishes(asset="USGS/SRTMGL1_003", bands=["elevation"]),
+    "box": Wishes(bbox=(-122.12, 37.38, -122.04, 37.44)),
+    "point": Wishes(point=(-122.085, 37.422), km=2),
+    "collection": Wishes(
+        collection="COPERNICUS/S2", start="2017-04-01", end="2017-05-01", point=(-122.085, 37.422)
+    ),
+    "account": Wishes(project="my-project", key_file="my key: 1.json", out="s3://bucket/m.zarr"),
+    "strange words": Wishes(asset="null", bands=["NO", "1", "b: #", "all", "ß"], out="a b/#c.zarr"),
+    "file": Wishes(asset="A", file="park.geojson"),
+}
+
+
+@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("file", ["job.yaml", "o'hare #1\n.yaml"])
+def test_wishes_come_true(name, file, tmp_path):
+    wishes = WISHES[name]
+    path = init(tmp_path / file, wishes, schema=False)
+    assert sorted(tmp_path.iterdir()) == [path]
+    job = load_job(path)
+    jsonschema.Draft7Validator(job_schema()).validate(parse(path.read_bytes(), "job").values)
+    assert job.source.asset == (None if wishes.collection else wishes.asset or SCENE)
+    assert job.source.collection == wishes.collection
+    assert wishes.bands is None or job.source.bands == tuple(wishes.bands)
+    assert wishes.out is None or job.mosaic.path == wishes.out
+    assert (job.service.endpoint == "emulator") == wishes.on_emulator
+    assert (job.service.project, job.auth.key_file) == (wishes.project, wishes.key_file)
+    assert job.region.file == wishes.file
+    if wishes.bbox:
+        assert job.region.bbox == wishes.bbox
+    if wishes.point:
+        west, south, east, north = job.region.bbox
+        assert (west + east) / 2 == pytest.approx(wishes.point[0], abs=1e-4)
+        assert (north - south) * 111.32 == pytest.approx(wishes.km, abs=0.01)
+        assert (east - west) == pytest.approx((north - south) / 0.794, rel=0.01)  # cos 37.4°
+
+
+@pytest.mark.parametrize(
+    ("wishes", "word"),
+    [
+        (Wishes(asset="A", collection="C"), "not both"),
+        (Wishes(collection="C", bbox=(0, 0, 1, 1)), "start and end"),
+        (Wishes(collection="C", start="2017-04-01", end="2017-05-01"), "place"),
+        (Wishes(asset="A", start="2017-04-01"), "collection"),
+        (Wishes(bbox=(0, 0, 1, 1), point=(0, 0)), "one of"),
+        (Wishes(bbox=(5, 0, 1, 1)), "bbox"),
+        (Wishes(point=(0, 90)), "pole"),
+    ],
+)
+def test_wishes_that_make_no_job_are_refused(wishes, word, tmp_path):
+    with pytest.raises(JobError, match=word):
+        init(tmp_path / "job.yaml", wishes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_of_the_command_line_start_where_it_is_typed(tmp_path, monkeypatch):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "park.geojson").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    ended = command("init", "jobs/a.yaml", "--file", "park.geojson", "--key-file", "k.json", "--no-schema")
+    assert ended.status == 0, ended
+    job = load_job(tmp_path / "jobs" / "a.yaml")
+    assert job.resolve(job.region.file).resolve() == tmp_path / "park.geojson"
+    assert job.resolve(job.auth.key_file).resolve() == tmp_path / "k.json"
+
+
+@pytest.mark.parametrize("option", [("--bbox", "1,2,3"), ("--point", "a,b"), ("--bands",)])
+def test_options_that_are_none(option, tmp_path):
+    assert command("init", tmp_path / "job.yaml", *option).status == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_person_is_asked(tmp_path):
+    status, shown = answering(
+        "init",
+        answers=[
+            ("emulator, or from", "emulator"),
+            ("One image, or", "collection"),
+            ("Collection", "COPERNICUS/S2"),
+            ("From (UTC)", "2017-04-10"),
+            ("To, not included", ""),
+            ("Bands", "B8,B4"),
+            ("Where", "nowhere"),
+            ("Where", "-122.085,37.422"),
+            ("Mosaic", "here.zarr"),
+        ],
+        cwd=tmp_path,
+    )
+    assert status == 0, shown
+    job = load_job(tmp_path / "job.yaml")
+    assert (job.source.collection, job.source.start, job.source.end) == (
+        "COPERNICUS/S2", "2017-04-10", "2017-05-01",
+    )  # fmt: skip
+    assert job.source.bands == ("B8", "B4")
+    assert job.mosaic.path == "here.zarr"
+    assert job.service.endpoint == "emulator"
+    assert job.region.bbox is not None
+
+
+def test_nobody_is_asked_with_yes(tmp_path):
+    status, shown = answering("init", "--yes", answers=[], cwd=tmp_path)
+    assert status == 0, shown
+    assert "?" not in shown
+    assert load_job(tmp_path / "job.yaml").source.asset == SCENE
+
+
+def test_schema_prints_what_is_published():
+    ended = command("schema")
+    assert ended.status == 0
+    assert ended.out == (ROOT / "docs" / "job.schema.json").read_text(encoding="utf-8")
+    assert ended.document == downloader.job_schema()

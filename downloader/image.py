@@ -56,8 +56,8 @@ class Image:
     """The asset's free-form properties."""
     footprint: Mapping[str, object] | None = field(default=None, compare=False)
     """GeoJSON of its outline in longitude and latitude; None unless it was asked for."""
-    longitude: float = 0.0
-    """Degrees east of the middle of its footprint; 0 where the service tells none."""
+    longitude: float | None = None
+    """Degrees east of the middle of its footprint; None where the service tells none."""
 
     def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
         """The named bands in the order named, all for None. Raises JobError naming what does not exist."""

@@ -224,7 +224,7 @@ def _point(text: str) -> dict[str, Any]:
 
 def _columns(condition: str | None, order_by: str | None) -> list[str]:
     """The properties that the user named."""
-    from downloader.earthengine.filters import Filter
+    from downloader.filters import Filter
 
     names = list(Filter.parse(condition).names) if condition is not None else []
     if order_by is not None:

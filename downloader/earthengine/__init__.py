@@ -3,7 +3,7 @@
     messages ─ token_http ─ issuers ─ credentials ─ auth ─┐
     pace ─ transport (http) ─ answers ────────────────────┼─ client ─┬─ catalogue ─┬─ listing
     names ────────────────────────────────────────────────┘          │             └─ thumbnail
-    filters, shapes ─ query                                          └─ pixels ─ canary
+    shapes ─ query                                                   └─ pixels ─ canary
 
 Only `http` and `token_http` know an HTTP library, only `issuers` and `credentials` Google's; they are imported with the
 first call, so importing this package is cheap.

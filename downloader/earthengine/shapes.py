@@ -45,8 +45,8 @@ def plain_geometry(region: Mapping[str, Any], what: str = "region") -> dict[str,
     return {"type": _MANY[kinds.pop()], "coordinates": coordinates}
 
 
-def middle_longitude(geometry: object) -> float:
-    """Degrees east, in [-180, 180), of the middle of a footprint; 0 where it has none or goes all around.
+def middle_longitude(geometry: object) -> float | None:
+    """Degrees east, in [-180, 180), of the middle of a footprint; 0 where it goes all around, None where it is none.
 
     A footprint across the antimeridian is whole, however it is written: longitudes beyond 180, a jump of sign from one
     corner to the next, or a part on either side.
@@ -58,7 +58,7 @@ def middle_longitude(geometry: object) -> float:
             return 0.0
         arcs.append((lowest % 360, highest - lowest))
     if not arcs:
-        return 0.0
+        return None
     arcs.sort()
     # The widest gap between the parts is where the footprint is not; it begins where that gap ends.
     reach, gap, begin = arcs[0][0] + arcs[0][1], -1.0, arcs[0][0]

@@ -34,7 +34,9 @@ def _empty_page(body: dict[str, Any], page: Page, parameters: Parameters) -> dic
 
 def _many_pages(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
     del parameters
-    one = {page.key: body[page.key][:1]} if page.key in body else {}
+    if page.key not in body:
+        return body  # an empty page has its own token: the one behind an entry would skip that entry
+    one = {page.key: body[page.key][:1]}
     return {**one, "nextPageToken": page.after_one} if page.after_one else one
 
 

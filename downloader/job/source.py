@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from downloader.errors import JobError
+from downloader.filters import Filter
 from downloader.instant import instant_us
 from downloader.job.section import Section
 
@@ -38,6 +47,18 @@ def _date(value: Any) -> Any:
 _Time = Annotated[str | None, BeforeValidator(_date)]
 
 
+def _condition(text: str) -> str:
+    """A filter that can be read: what is wrong with one is told before anything is asked."""
+    try:
+        Filter.parse(text)
+    except JobError as error:
+        raise ValueError(str(error).removeprefix("filter: ")) from None
+    return text
+
+
+_Condition = Annotated[_Text, AfterValidator(_condition)]
+
+
 class MaskBits(Section):
     """Which pixels a composite leaves out, by the bits of a quality band."""
 
@@ -56,7 +77,7 @@ class Composite(Section):
     """First moment of the period, UTC."""
     end: _Time
     """Behind the last moment of the period, UTC."""
-    filter: _Text | None = None
+    filter: _Condition | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     reduce: Literal["median", "mosaic", "mean"] = "median"
     """How many pixels become one; `mosaic` takes the last that is not left out."""
@@ -89,7 +110,7 @@ class Source(Section):
     """First moment of the period, UTC."""
     end: _Time = None
     """Behind the last moment of the period, UTC."""
-    filter: _Text | None = None
+    filter: _Condition | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     limit: PositiveInt | None = None
     """No more than so many images, the first by `order_by`."""

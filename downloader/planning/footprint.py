@@ -1,13 +1,16 @@
-"""The job's region in longitude and latitude, as the catalogue's listings take it."""
+"""Places in longitude and latitude: the job's region as the catalogue's listings take it, the middle of a grid."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from downloader.crs import Crs
 from downloader.errors import JobError
+from downloader.grid import PixelGrid
 from downloader.planning.given import Given
 from downloader.planning.shape import read_geojson
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from downloader.job import Job
 
-__all__ = ["region_geojson"]
+__all__ = ["middle_of", "region_geojson"]
 
 _LONLAT: Final = Crs(code="EPSG:4326")
 _POINTS: Final = 16
@@ -52,6 +55,17 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
         geometry = geometry.convex_hull
     document: dict[str, Any] = mapping(geometry)
     return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+
+
+@lru_cache(maxsize=1 << 12)
+def middle_of(grid: PixelGrid) -> float | None:
+    """Degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
+    import pyproj
+
+    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
+    x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
+    longitude, _ = transformer.transform(float(x), float(y))
+    return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None
 
 
 def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:

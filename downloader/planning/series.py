@@ -15,6 +15,7 @@ from downloader.errors import JobError
 from downloader.grid import PixelGrid, Window
 from downloader.image import Band, Image
 from downloader.instant import instant_us
+from downloader.planning.footprint import middle_of
 from downloader.planning.lattices import check_lattices, offset_on
 from downloader.planning.mosaicking import mosaic_expression
 from downloader.planning.slices import Slice
@@ -73,7 +74,7 @@ def _label(image: Image, by: str) -> str:
             raise JobError(f"source.group_by: {image.id} has no time; group by image or by a property")
         if by == "solar_day":
             # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
-            time += round(image.longitude / 15 * 3600e6)
+            time += round(_longitude(image) / 15 * 3600e6)
         return datetime.fromtimestamp(time // 1_000_000, UTC).date().isoformat()
     if by not in image.properties:
         raise JobError(
@@ -81,6 +82,18 @@ def _label(image: Image, by: str) -> str:
             "that all of the images have (`downloader inspect` shows them)"
         )
     return str(image.properties[by])
+
+
+def _longitude(image: Image) -> float:
+    """Of the middle of its footprint; where the service tells none, of its pixels."""
+    if image.longitude is not None:
+        return image.longitude
+    middle = middle_of(image.bands[0].grid) if image.bands else None
+    if middle is None:
+        raise JobError(
+            f"source.group_by: {image.id} has no footprint, and its pixels no longitude, so no solar day; group by day (UTC)"
+        )
+    return middle
 
 
 def arrange(

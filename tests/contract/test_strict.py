@@ -93,6 +93,20 @@ def test_listings_are_harder_to_follow(strict):
     error_of(strict.get(f"{parent}:listAssets?pageSize=1001"), 400, "INVALID_ARGUMENT")
 
 
+def test_pages_of_one_entry_lose_none_beside_empty_ones(strict):
+    strict.emulator.configure(faults=[{"fault": "many-pages"}])
+    try:
+        parent, names, token = f"/v1/{PUBLIC}EMULATOR/PASSES", [], ""
+        while token is not None:
+            page = strict.get(f"{parent}:listAssets?pageSize=10&pageToken={token}").json()
+            assert len(page.get("assets", [])) <= 1
+            names += [one["id"] for one in page.get("assets", [])]
+            token = page.get("nextPageToken")
+        assert len(names) == len(set(names)) == 7
+    finally:
+        strict.emulator.reset()
+
+
 def test_a_deleted_project_is_forbidden(strict):
     error = error_of(
         strict.get(f"/v1/{QUICKSTART}", X_Goog_User_Project="p-deleted"), 403, "PERMISSION_DENIED"

@@ -19,6 +19,7 @@ from downloader.mosaic.verify import verify
 from tests.harness import (
     ROOT,
     cli,
+    command,
     end,
     getpixels,
     job,
@@ -312,6 +313,22 @@ def in_mid_run(emulator, tmp_path, assets, *options):
         wait_until(lambda: ledger_lines(path) > 2, process)
         emulator.control("configure", {"assets": assets, "latency_ms": 0})
         return path, end(process)
+
+
+@pytest.mark.parametrize("kind", ["collection", "composite"])
+def test_a_filter_that_cannot_be_read_costs_no_request(emulator, tmp_path, kind):
+    """Key, line, value and fix are told of the job file alone."""
+    wanted = {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-03-01", "filter": "A == 1"}
+    source = wanted if kind == "collection" else {"composite": wanted}
+    for verb in ("plan", "run"):
+        ended = command(
+            verb, write_job(tmp_path, job(emulator, tmp_path / "m.zarr", source=source, region=REGION))
+        )
+        assert ended.status == 2, ended
+        key = "source.filter" if kind == "collection" else "source.composite.filter"
+        assert f"{key}: 'A == 1': character 3 of 'A == 1'" in ended.err
+        assert "(write =)" in ended.err
+    assert emulator.control("requests?since=0")["requests"] == []
 
 
 def test_row_57_an_image_is_deleted_in_mid_job(emulator, tmp_path):

@@ -75,6 +75,10 @@ sections = {
         "retries": st.integers(0, 20), "give_up_after": durations, "max_bytes": sizes, "max_requests": st.integers(1, 10**12),
         "max_time": durations,
     }),
+    "executor": st.one_of(
+        st.sampled_from(["local", {"dask": {"scheduler": "tcp://scheduler:8786"}}, {"dask": {"scheduler": "tls://[::1]:1"}}]),
+        st.fixed_dictionaries({"dask": st.fixed_dictionaries({"workers": st.integers(1, 1000)})}),
+    ),
 }  # fmt: skip
 jobs = st.fixed_dictionaries(
     {
@@ -271,6 +275,19 @@ MISTAKES = [
     ("source: {asset: X, bands: []}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: name at least one band, or write all"),
     ("source: {asset: X, bands: [a, b, a]}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: a stands there more than once; name each band once"),
     ("source:\n  asset: X\n  bands:\n    - a\n    - 7\nmosaic: {path: o}", "job.yaml, line 5: source.bands[1]: 7: write text; put it in quotes"),
+    ("source: {collection: X, start: 2017-04-01, end: 2017-05-01, filter: A < 1 and B < 2}\nmosaic: {path: o}", "job.yaml, line 1: source.filter: 'A < 1 and B < 2': character 7 of 'A < 1 and B < 2': AND, OR or the end expected, there is and (write AND)"),
+    ("source:\n  composite:\n    collection: X\n    start: 2017-04-01\n    end: 2017-05-01\n    filter: TILE = 10SEG\nmosaic: {path: o}", "job.yaml, line 6: source.composite.filter: 'TILE = 10SEG': character 8 of 'TILE = 10SEG': a number, or a text in double quotes, after TILE = expected, there is 10SEG (write \"10SEG\")"),
+    # executor
+    (BASE + "executor: dask", "job.yaml, line 3: executor: 'dask': write local, or dask: {workers: 4}, or dask: {scheduler: tcp://…}"),
+    (BASE + "executor: {dask: {}}", "job.yaml, line 3: executor.dask: give one of scheduler, the address of a cluster that is there, and workers, a number of processes to start"),
+    (BASE + "executor: {dask: {workers: 2, scheduler: tcp://a:1}}", "job.yaml, line 3: executor.dask: give one of scheduler, the address of a cluster that is there, and workers, a number of processes to start"),
+    (BASE + "executor: {dask: {workers: 0}}", "job.yaml, line 3: executor.dask.workers: 0: must be at least 1"),
+    (BASE + "executor: {dask: {scheduler: a:8786}}", "job.yaml, line 3: executor.dask.scheduler: 'a:8786': write the scheduler's address, such as tcp://scheduler:8786"),
+    (BASE + "executor: {dask: {scheduler: tcp://me:pw@a:8786}}", "job.yaml, line 3: executor.dask.scheduler: 'tcp://…@a:8786': an address must hold no user or password; write the scheduler's address, such as tcp://scheduler:8786"),
+    (BASE + "service: {accounts: [{project: p1}]}", "job.yaml, line 3: service.accounts[0].key_file: is missing; service.accounts[0] needs it"),
+    (BASE + "service: {accounts: [{project: p1, key_file: k}, {project: p1, key_file: k}]}", "job.yaml, line 3: service.accounts: p1 stands there more than once, and has one quota; name each project once"),
+    (BASE + "service: {project: x, accounts: [{project: p1, key_file: k}]}", "job.yaml, line 3: service: project and accounts exclude each other; each account names its project"),
+    (BASE + "service: {accounts: [{project: p1, key_file: k}]}\nauth: none", "job.yaml: job: service.accounts: each account names its key file, and auth another credential; keep one"),
     # region
     (BASE + "region:", "job.yaml, line 3: region: is empty; leave it out, or give it keys: image, window, bbox, geometry, file, points, crs, mask, all_touched, buffer"),
     (BASE + "region: {bbox: [1, 2, 3]}", "job.yaml, line 3: region.bbox: four numbers are needed: [west, south, east, north]"),

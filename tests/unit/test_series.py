@@ -29,6 +29,7 @@ X, Y = 499980.0, 4200000.0
 NAMES = ("B2", "B5")
 SCALE = {"B2": 10, "B5": 20}
 FILL = 0
+OFF_THE_EARTH = PixelGrid(UTM, AffineTransform(10, 0, 1e9, 0, -10, 1e9), 9, 9)
 
 
 def grid(name: str, column: int, row: int, width: int, height: int) -> PixelGrid:
@@ -262,6 +263,14 @@ def test_days_are_utc_or_the_suns() -> None:
     later = replace(image(1, 0, 0, 9, 9), start_time="2017-04-21T00:30:00Z", longitude=-122.0)
     assert [label for label, _ in group_images([evening, later], "day")] == ["2017-04-20", "2017-04-21"]
     assert [label for label, _ in group_images([evening, later], "solar_day")] == ["2017-04-20"]
+    # Without a footprint the middle of the pixels says where the sun stands: these lie near 123 degrees west.
+    bare = [replace(one, longitude=None) for one in (evening, later)]
+    assert [label for label, _ in group_images(bare, "solar_day")] == ["2017-04-20"]
+    eastern = [replace(one, longitude=179.9) for one in (evening, later)]
+    assert [label for label, _ in group_images(eastern, "solar_day")] == ["2017-04-21"]
+    nowhere = replace(bare[0], bands=(replace(bare[0].bands[0], grid=OFF_THE_EARTH),))
+    with pytest.raises(JobError, match=r"C/0 has no footprint, and its pixels no longitude.*group by day"):
+        group_images([nowhere], "solar_day")
     with pytest.raises(JobError, match=r"C/0 has no property 'ORBIT'"):
         group_images([evening], "ORBIT")
     with pytest.raises(JobError, match=r"C/0 has no time"):

@@ -11,6 +11,7 @@ from pydantic import PrivateAttr, ValidationError, model_validator
 
 from downloader.errors import JobError
 from downloader.job.document import Document, dump, expand, override, parse, plain
+from downloader.job.executor import Executor
 from downloader.job.grid import Grid
 from downloader.job.messages import explain
 from downloader.job.mosaic import Mosaic
@@ -48,6 +49,15 @@ class Job(Section):
     auth: Auth = Auth()
     request: RequestSettings = RequestSettings()
     limits: Limits = Limits()
+    executor: Executor = Executor()
+
+    @model_validator(mode="after")
+    def _credentials_of_accounts(self) -> Self:
+        if self.service.accounts and self.auth.kind != "chain":
+            raise ValueError(
+                "service.accounts: each account names its key file, and auth another credential; keep one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_region_for_many(self) -> Self:

@@ -39,6 +39,7 @@ _PLAIN: Final = ("integer", "number", "boolean")
 _WORDS: Final = {
     "grid": ("native",),
     "auth": ("application_default", "earthengine", "none"),
+    "executor": ("local",),
 }
 """Section → words that may stand in its place."""
 
@@ -68,6 +69,9 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "service.project": ["my-project"],
     "service.workload_tag": ["delta-2017"],
     "service.emulator.rasters": [{"projects/p-test-1/assets/dem": "dem.tif"}],
+    "service.accounts": [[{"project": "project-one", "key_file": "one.json"}]],
+    "executor.dask.scheduler": ["tcp://scheduler:8786"],
+    "executor.dask.workers": [4],
     "auth.key_file": ["my-key.json"],
     "auth.access_token_env": ["EARTHENGINE_TOKEN"],
     "auth.access_token_command": [["gcloud", "auth", "print-access-token"]],
@@ -109,6 +113,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "region": {"allOf": _not_together(_SITES)},
     "grid": {"allOf": _not_together(_GRIDS)},
     "auth": {"allOf": _not_together(_METHODS)},
+    "executor.dask": {"oneOf": _one_of(("scheduler", "workers"))},
 }
 """Section → what its keys ask of each other."""
 

@@ -345,7 +345,7 @@ MISTAKES = [
     (BASE + "bands: [B2]", "job.yaml, line 3: bands: unknown key; did you mean source.bands?"),
     (BASE + "request: {memory: 1GiB}", "job.yaml, line 3: request.memory: unknown key; did you mean limits.memory?"),
     (BASE + "mosiac: {}", "job.yaml, line 3: mosiac: unknown key; did you mean mosaic?"),
-    (BASE + "frobnicate: 1", "job.yaml, line 3: frobnicate: unknown key; known here: source, region, grid, mosaic, service, auth, request, limits"),
+    (BASE + "frobnicate: 1", "job.yaml, line 3: frobnicate: unknown key; known here: source, region, grid, mosaic, service, auth, request, limits, executor"),
     (BASE + "service: {emulator: {rasterz: {}}}", "job.yaml, line 3: service.emulator.rasterz: unknown key; did you mean rasters?"),
 ]  # fmt: skip
 

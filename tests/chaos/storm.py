@@ -76,7 +76,7 @@ PASSING: list[dict[str, Any]] = [
 ]
 """Strike each request with some probability; retries get over them."""
 
-RATES = {"rate-429": {"times": 8}, "rate-403": {"times": 8}}
+RATES = {"rate-429": {"times": 3}, "rate-403": {"times": 3}}
 """A rate that a service bears is no matter of chance: refused for ever, a client rightly slows down for ever."""
 
 WHOLE: list[dict[str, Any]] = [{"fault": name} for name in ("restricted", "gzip", "chunked", "close-after")]

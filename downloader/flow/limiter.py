@@ -125,6 +125,16 @@ class AdaptiveLimiter:
         self._ceiling.set_most(self._most, self._serial)
         self._look_again()
 
+    def set_rate(self, requests_per_second: float) -> None:
+        """Change the starts per second that are never exceeded. Raises ValueError for 0 and less."""
+        self._pace.set_most(requests_per_second)
+        self._look_again()
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether nothing came for so long that no request starts any more."""
+        return self._circuit.given_up
+
     @property
     def _most(self) -> int:
         return self._concurrency if self._restricted_at is None else max(1, self._concurrency // 2)

@@ -45,6 +45,16 @@ class Pace:
         self._step = 0.0
         self._recover_at = now
 
+    def set_most(self, most_per_s: float) -> None:
+        """Change the rate that is never exceeded; a higher one counts at once unless the service refused this one."""
+        if not most_per_s > 0:
+            raise ValueError(f"requests per second must be more than 0, got {most_per_s}")
+        held_back = self.rate < self._most
+        self._most = most_per_s
+        self.rate = min(self.rate, most_per_s) if held_back else most_per_s
+        self.burst = max(1, math.ceil(most_per_s * BURST_S))
+        self._tolerance_s = (self.burst - 1) / most_per_s
+
     def ready_at(self) -> float:
         """When the next request may start."""
         return self._due - self._tolerance_s

@@ -64,7 +64,8 @@ class RetryBudget:
         if not 0 <= share < 1 or extra < 0:
             raise ValueError(f"a retry budget needs 0 ≤ share < 1 and extra ≥ 0, got {share} and {extra}")
         self._share = share
-        self._extra = extra
+        self.extra = extra
+        """Retries allowed beyond the share; may be changed, as where a budget is divided anew among workers."""
         self.calls = 0
         """Calls made, retries included."""
         self.retries = 0
@@ -72,13 +73,18 @@ class RetryBudget:
         self._refusals = 0
         self._refused_at = float("-inf")
 
+    @property
+    def overspent(self) -> float:
+        """Retries made so far beyond the share."""
+        return max(0.0, self.retries - self._share * self.calls)
+
     def call(self) -> None:
         """A call is made for the first time."""
         self.calls += 1
 
     def spend(self) -> bool:
         """Take one retry out of the budget; False, and nothing is taken, when it is used up."""
-        if self.retries + 1 > self._share * (self.calls + 1) + self._extra:
+        if self.retries + 1 > self._share * (self.calls + 1) + self.extra:
             return False
         self.calls += 1
         self.retries += 1

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import DownloadError, LockedError, RefusedError, StoppedError
+from downloader.mosaic.seats import WORKERS
 
 if TYPE_CHECKING:
     from downloader.mosaic.bucket import BucketStore, Tag
@@ -239,6 +240,7 @@ class Lease:
         self._prove()
         self._renewing = threading.Thread(target=self._renew_on, name="lease", daemon=True)
         self._renewing.start()
+        self._store.delete_folder(WORKERS)
         return True
 
     def _prove(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from downloader.errors import LockedError, RefusedError
+from downloader.mosaic.seats import WORKERS, dismiss
 
 __all__ = ["FileLock", "Lock", "seems_held"]
 
@@ -86,6 +87,11 @@ class FileLock:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
         self.check()
+        try:
+            dismiss(self._path.parent / Path(WORKERS).name, self._mosaic)
+        except BaseException:
+            self.release()
+            raise
 
     def check(self) -> None:
         """See `Lock`. Somebody may have deleted or moved the mosaic under a running process."""

@@ -1,62 +1,34 @@
-"""The mosaic as the engine sees it: tiles go in one by one, shards come out whole.
-
-Tiles are encoded as they arrive and kept encoded until their shard is committed. All state is guarded by thread
-locks and all of a commit happens in one worker thread, so a task cancelled at any moment leaves nothing half: the
-thread ends what it began, and the next commit finds the truth.
-"""
+"""The mosaic as a run sees it: its shards, and what is kept of them beside: ledger, coordinates, coverage."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
-import anyio
 import anyio.to_thread
-import numpy as np
 
-from downloader.errors import FetchProblem
-from downloader.mosaic.codec import Buffer, ChunkCodec, crc32c
 from downloader.mosaic.coordinates import CoordinateWriter
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import trying
 from downloader.mosaic.hierarchy import ensure_hierarchy
 from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.layout import GroupLayout
-from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.ledger import Entry, LedgerWriter
 from downloader.mosaic.lock import Lock
 from downloader.mosaic.scan import Scan
-from downloader.mosaic.shard import Merged, merge
-from downloader.mosaic.state import Counts, FailedTiles, GroupState, combine
-from downloader.mosaic.store import Store, cores
+from downloader.mosaic.shards import ShardWriter
+from downloader.mosaic.state import Counts, FailedTiles
+from downloader.mosaic.store import Store
 from downloader.mosaic.updates import accepted
-from downloader.planning import Request, ShardKey, TileKey
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from downloader.planning import ShardKey, TileKey
 
 __all__ = ["ZarrMosaic"]
 
 
-@dataclass
-class _OpenShard:
-    """What was placed in a shard and is not committed yet."""
-
-    entries: list[dict[int, bytes]]
-    """By band: slot → encoded tile."""
-    failed: tuple[FailedTiles, ...] = ()
-    committing: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the shard's objects are written: one writer an object."""
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.failed and not any(self.entries)
-
-
-class ZarrMosaic:
+class ZarrMosaic(ShardWriter):
     """A mosaic opened for writing: the seam `Mosaic`, made by `open_for_writing`."""
 
     def __init__(
@@ -69,33 +41,25 @@ class ZarrMosaic:
         coordinates: CoordinateWriter,
         notices: tuple[str, ...] = (),
     ) -> None:
-        self.store = store
+        super().__init__(store, identity.layouts, found.states, ledger, lock)
         self.identity = identity
         """What the mosaic is."""
         self.found = found
         """What the start found: garbage in the ledger, objects adopted, tiles lost."""
         self.notices = notices
         """Lines about what the start found, worth a user's knowing."""
-        self._layouts = {layout.group.name: layout for layout in identity.layouts}
-        self._states: dict[str, GroupState] = found.states
-        self._ledger = ledger
-        self._lock = lock
-        self._guard = threading.Lock()
-        self._appending = threading.Lock()
-        self._open: dict[ShardKey, _OpenShard] = {}
-        self._held = 0
-        self._blank: dict[str, int] = {}
-        self._encoders = anyio.CapacityLimiter(cores())
-        self._writers = anyio.CapacityLimiter(store.writers)
+        self.lock = lock
+        """The right to write it."""
         self._background = ThreadPoolExecutor(1, thread_name_prefix="coordinates")
         self._closing = threading.Event()
         self._coordinates: Future[None] = self._background.submit(self._write_coordinates, coordinates)
 
-    # What the engine asks.
+    # What a run asks.
 
-    def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
-        return self._states[key.group].missing(key)
+    @property
+    def layouts(self) -> tuple[GroupLayout, ...]:
+        """Its groups."""
+        return self.identity.layouts
 
     def counts(self) -> dict[str, Counts]:
         """Group → its tiles, of those stored and failed; kept up to date, so asking is free."""
@@ -114,9 +78,15 @@ class ZarrMosaic:
         """Shards in which tiles are on record as failed."""
         return [key for state in self._states.values() for key in state.failed_shards()]
 
+    def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
+        """Of a shard: bits of the tiles stored, band by band, and what failed."""
+        state = self._states[key.group]
+        index = state.index(key)
+        return state.stored(index), state.failed.get(index, ())
+
     def blank_notices(self) -> Iterator[str]:
         """A line for each group in which tiles came that hold nothing but nodata or zero; stored as they came."""
-        for name, bands in self._blank.items():
+        for name, bands in self.blank.items():
             tiles = bands // len(self._layouts[name].group.bands)
             if tiles:
                 where = f" of group {name}" if name else ""
@@ -129,65 +99,16 @@ class ZarrMosaic:
         """Bytes of the mosaic's objects, metadata and ledger included."""
         return sum(nbytes for _, nbytes in self.store.list(""))
 
-    @property
-    def bytes_held(self) -> int:
-        """Bytes of encoded tiles that wait for their shard's commit."""
-        return self._held
+    # What a run does.
 
-    @property
-    def open_shards(self) -> tuple[ShardKey, ...]:
-        """Shards that hold what is not committed yet."""
-        with self._guard:
-            return tuple(self._open)
-
-    def shard_bytes(self, key: ShardKey) -> int:
-        """The most memory that a shard takes from its first tile to the end of its commit.
-
-        All its tiles encoded, incompressible, and one band's object as it was, which a top-up reads.
-        """
-        layout = self._layouts[key.group]
-        tiling = layout.group.tiling
-        tiles = layout.group.full_mask(key).bit_count()
-        sizes = [layout.codec.bound(tiling.tile**2 * band.dtype.itemsize) for band in layout.group.bands]
-        return tiles * (sum(sizes) + max(sizes)) + 16 * tiling.slots
-
-    # What the engine does.
-
-    async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
-        """Encode the tiles of `request` off the loop and keep them until their shard is committed.
-
-        Args:
-            request: what was asked for.
-            pixels: (height, width) of its window, structured; fields are its bands in order. Not kept.
+    async def record(self, entries: Iterable[Entry]) -> None:
+        """Note shards that others committed on behalf of this run, whose objects are durable.
 
         Raises:
-            ValueError: the pixels are not those of the request.
+            StoppedError: the disk is full or does not work.
+            LockedError: the mosaic was taken away from this run; nothing is noted.
         """
-        await anyio.to_thread.run_sync(self._place, request, pixels, limiter=self._encoders)
-
-    def fail(self, request: Request, problem: FetchProblem) -> None:
-        """Note that the tiles of `request` could not be had; saved with the shard's next commit."""
-        tiling = self._layouts[request.shard.group].group.tiling
-        mask = 0
-        for row, column in request.block:
-            mask |= 1 << tiling.slot(request.block.slice, row, column)
-        failed = FailedTiles(mask, frozenset(request.bands), problem.cause, problem.message)
-        with self._guard:
-            shard = self._shard(request.shard)
-            shard.failed = (*shard.failed, failed)
-
-    async def commit(self, key: ShardKey) -> None:
-        """Make all that was placed in the shard durable and visible; a no-op where nothing was.
-
-        What the shard's objects hold already is kept without decoding. An old tile whose checksum is wrong is
-        dropped: `missing` names it afterwards.
-
-        Raises:
-            StoppedError: the disk is full, or writing failed twice; what was placed stays placed.
-            LockedError: the mosaic was taken away from this run.
-        """
-        if key in self._open:
-            await anyio.to_thread.run_sync(self._commit, key, limiter=self._writers)
+        await anyio.to_thread.run_sync(self._record, tuple(entries), limiter=self._writers)
 
     async def finish(self) -> None:
         """Write `coverage` as the ledger has it now, and what remains of the coordinates.
@@ -213,152 +134,37 @@ class ZarrMosaic:
         """Stop what runs in the background and release the lock. Commits nothing."""
         self._closing.set()
         self._background.shutdown(wait=True)
-        self._lock.release()
+        self.lock.release()
 
     # In worker threads.
 
-    def _place(self, request: Request, pixels: NDArray[np.void]) -> None:
-        layout = self._layouts[request.shard.group]
-        group, tiling, block = layout.group, layout.group.tiling, request.block
-        names = tuple(group.bands[band].id for band in request.bands)
-        if pixels.shape != request.window.shape or pixels.dtype.names != names:
-            raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
-        inside = group.region.inside(request.window) if group.region is not None and group.outside else None
-        if inside is not None:
-            pixels = pixels.copy()
-            for band, name in zip(request.bands, names, strict=True):
-                pixels[name][~inside] = group.outside[band]
-        side = tiling.tile
-        fields = [pixels[name] for name in names]
-        chunks = [
-            np.full((side, side), layout.fills[band], group.bands[band].dtype) for band in request.bands
-        ]
-        if any(view.dtype != chunk.dtype for view, chunk in zip(fields, chunks, strict=True)):
-            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {[c.dtype for c in chunks]}")
-        encoded: list[tuple[int, int, bytes]] = []
-        blanks = 0
-        # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
-        for row, column in block:
-            top, left = (row - block.row) * side, (column - block.column) * side
-            slot = tiling.slot(block.slice, row, column)
-            blank = True
-            for band, view, chunk in zip(request.bands, fields, chunks, strict=True):
-                part = view[top : top + side, left : left + side]
-                if part.shape != chunk.shape:
-                    chunk.fill(layout.fills[band])
-                chunk[: part.shape[0], : part.shape[1]] = part
-                blank = blank and _is_blank(chunk[: part.shape[0], : part.shape[1]], layout.fills[band])
-                encoded.append((band, slot, layout.codec.encode(chunk)))
-            blanks += len(request.bands) * blank
-        with self._guard:
-            shard = self._shard(request.shard)
-            for band, slot, data in encoded:
-                self._held += len(data) - len(shard.entries[band].get(slot, b""))
-                shard.entries[band][slot] = data
-            if blanks:
-                self._blank[group.name] = self._blank.get(group.name, 0) + blanks
-
-    def _commit(self, key: ShardKey) -> None:
-        with self._guard:
-            shard = self._open.get(key)
-        if shard is None:
-            return
-        with shard.committing:
-            with self._guard:
-                entries = [dict(slots) for slots in shard.entries]
-                failed = shard.failed
-            if not failed and not any(entries):
-                return
-            layout, state = self._layouts[key.group], self._states[key.group]
-            index = state.index(key)
-            self._lock.check()
-            needed = sum(len(data) for slots in entries for data in slots.values())
-            write = partial(self._write, layout, state, index, entries)
-            pieces = trying(self.store, str(key), needed, write)
-            stored = state.stored(index)
-            for band, piece in pieces.items():
-                stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
-            left = combine(state.failed.get(index, ()), failed, stored)
-            bands = layout.group.bands
-            line = Entry(
-                key.group,
-                (key.slice, key.row, key.column),
-                {bands[band].id: piece for band, piece in pieces.items()},
-                failures_by_name(layout.group, left),
-            )
-            trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
-            with self._guard:
-                state.update(index, {band: stored[band] for band in pieces}, left)
-                self._forget(key, shard, entries, failed)
-
-    def _write(
-        self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
-    ) -> dict[int, Piece]:
-        """Put the shard's objects and flush them; what each band has now."""
-        place = layout.group.tiling.shard_at(index)
-        slots = layout.group.tiling.slots
-        pieces: dict[int, Piece] = {}
-        written: list[str] = []
-        puts: list[Callable[[], None]] = []
-        for band, new in enumerate(entries):
-            if not new:
-                continue
-            if layout.profile == "plain":
-                for slot, data in new.items():
-                    written.append(layout.tile_object(band, place, slot))
-                    puts.append(partial(self.store.put, written[-1], [data]))
-                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in sorted(new.items()))
-                pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
-                continue
-            written.append(layout.shard_object(band, *place))
-            if state.stored(index)[band] & ~sum(1 << slot for slot in new):
-                pieces[band] = self._top_up(written[-1], new, slots, layout.codec)
-                continue
-            merged = merge(None, new, slots, layout.codec)
-            puts.append(partial(self.store.put, written[-1], merged.buffers))
-            pieces[band] = Piece(merged.stored, merged.nbytes)
-        self.store.at_once(puts)
-        self.store.flush(written)
-        return pieces
-
-    def _top_up(self, key: str, new: dict[int, bytes], slots: int, codec: ChunkCodec) -> Piece:
-        """Put tiles beside those that the object holds. One band after the other: each reads its object whole."""
-        made: list[Merged] = []
-
-        def make(old: Buffer | None) -> Sequence[Buffer]:
-            made.append(merge(old, new, slots, codec))
-            return made[-1].buffers
-
-        self.store.replace(key, make)
-        return Piece(made[-1].stored, made[-1].nbytes)
-
-    def _append(self, line: Entry) -> None:
-        # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
+    def _record(self, entries: tuple[Entry, ...]) -> None:
         self._lock.check()
-        with self._appending:
-            self._ledger.append(line)
 
-    def _forget(
-        self,
-        key: ShardKey,
-        shard: _OpenShard,
-        entries: list[dict[int, bytes]],
-        failed: tuple[FailedTiles, ...],
-    ) -> None:
-        """Let go of what was committed; what was placed meanwhile stays. Under the guard."""
-        for slots, committed in zip(shard.entries, entries, strict=True):
-            for slot, data in committed.items():
-                if slots.get(slot) is data:
-                    del slots[slot]
-                    self._held -= len(data)
-        shard.failed = shard.failed[len(failed) :]
-        if shard.is_empty:
-            del self._open[key]
+        def append() -> None:
+            self._append(*entries)
+
+        trying(self.store, "the ledger's lines", 4096 * len(entries), append)
+        with self._guard:
+            for entry in entries:
+                layout, state = self._layouts[entry.group], self._states[entry.group]
+                index = state.index(ShardKey(entry.group, *entry.shard))
+                bands = {band.id: number for number, band in enumerate(layout.group.bands)}
+                before = state.stored(index)
+                stored = {
+                    bands[name]: piece.stored | (before[bands[name]] if layout.profile == "plain" else 0)
+                    for name, piece in entry.pieces.items()
+                }
+                failed = tuple(
+                    FailedTiles(f.tiles, frozenset(bands[name] for name in f.bands), f.cause, f.message)
+                    for f in entry.failures
+                )
+                state.update(index, stored, failed)
 
     def _finish(self) -> None:
         self._coordinates.result()
         # Not by the clock alone: a run that was paused must not tell readers what is stored.
-        self._lock.confirm()
+        self.lock.confirm()
         for name, layout in self._layouts.items():
             state = self._states[name]
             needed = state.group.tiling.tiles
@@ -374,7 +180,7 @@ class ZarrMosaic:
             self.store.flush([MARKER])
             ensure_hierarchy(self.store, identity.layouts, identity.root_attributes())
 
-        self._lock.confirm()
+        self.lock.confirm()
         trying(self.store, "the mosaic's metadata", 1 << 20, write)
         self.identity = identity
 
@@ -383,18 +189,3 @@ class ZarrMosaic:
             self._lock.check()
             if trying(self.store, "the coordinates x and y", 1 << 20, partial(coordinates.write, 8)):
                 return
-
-    def _shard(self, key: ShardKey) -> _OpenShard:
-        """The open shard of this key. Under the guard."""
-        shard = self._open.get(key)
-        if shard is None:
-            shard = self._open[key] = _OpenShard([{} for _ in self._layouts[key.group].group.bands])
-        return shard
-
-
-def _is_blank(pixels: NDArray[np.generic], fill: np.generic) -> bool:
-    """Whether all pixels are the band's nodata value, or all are zero; as a rule the first pixel tells."""
-    first = pixels[0, 0]
-    if first != first:
-        return bool(fill != fill and np.isnan(pixels).all())
-    return bool((first == fill or first == 0) and (pixels == first).all())

@@ -87,3 +87,21 @@ def test_the_rate_comes_back_after_a_minute_by_growing_steps():
 def test_a_rate_must_be_positive(rate: float):
     with pytest.raises(ValueError, match="requests per second"):
         Pace(rate, 0.0)
+
+
+def test_a_rate_that_is_divided_anew_counts_at_once():
+    pace = Pace(100, 0.0)
+    pace.set_most(10)
+    assert (pace.rate, pace.burst) == (10, 1)
+    assert start_all(pace, [0, 0, 0]) == [0, pytest.approx(0.1), pytest.approx(0.2)]
+    pace.set_most(50)
+    assert (pace.rate, pace.burst) == (50, 3)
+
+
+def test_a_larger_share_does_not_undo_what_a_refusal_taught():
+    pace = Pace(100, 0.0)
+    pace.refused(0.0)
+    pace.set_most(200)
+    assert pace.rate == 50
+    pace.set_most(20)
+    assert pace.rate == 20

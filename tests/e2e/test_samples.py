@@ -15,7 +15,6 @@ import zarr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
-from downloader.mosaic import open_group
 from downloader.mosaic.verify import verify
 from tests.harness import ROOT, cli, job, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
@@ -390,24 +389,6 @@ def test_plan_and_status_and_preview_speak_of_samples(emulator, tmp_path):
     shown = cli("preview", tmp_path / "chips.zarr", "-o", tmp_path / "p.png")
     assert shown.status == 0, shown
     assert "the first 31 of 31 samples" in shown.out
-
-
-def test_the_config_runs_as_it_is(tmp_path):
-    """`configs/chips.yaml`: every chip bit for bit as the oracle has it, of the image nearest to the point's date."""
-    rows = [line.split(",") for line in (ROOT / "configs/chips.csv").read_text().splitlines()[1:]]
-    ended = cli("run", ROOT / "configs/chips.yaml", "--set", f"mosaic.path={tmp_path / 'chips.zarr'}", "-q")
-    assert ended.status == 0, ended
-    found = open_group(tmp_path / "chips.zarr", chunks=None)
-    assert found.sample_id.values.tolist() == [row[0] for row in rows]
-    assert found.kind.values.tolist() == [row[4] for row in rows]
-    assert found.weight.values.tolist() == [float(row[5]) for row in rows]
-    for n, (_, lon, lat, date, *_) in enumerate(rows):
-        image = EARLIER if date == "2017-04-20" else SCENE
-        assert found.image_id.values[n] == image
-        for band in ("B4", "B3", "B2", "B8"):
-            wanted, _ = expected(PUBLIC + image, band, float(lon), float(lat), 64)
-            same_bits(found[band].values[n], wanted, f"{band} of {n}")
-    assert found["mask"].values.min() == 1
 
 
 def test_the_recipe_of_the_docs(emulator, tmp_path):

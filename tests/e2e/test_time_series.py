@@ -11,13 +11,11 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from PIL import Image
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
 from downloader.mosaic.verify import verify
 from tests.harness import (
-    ROOT,
     cli,
     command,
     end,
@@ -170,45 +168,6 @@ def test_images_of_a_slice_are_mosaicked_first_valid_pixel_first(emulator, tmp_p
     check(path, slices)
     methods = {r["method"] for r in emulator.control("requests?since=0")["requests"]}
     assert any(method.endswith("computePixels") for method in methods)
-
-
-def test_the_config_runs_as_it_is(tmp_path):
-    """Three tiles of the Sentinel-2 grid meet; the earliest granule of a day, by id, wins where they overlap."""
-    path = tmp_path / "ts.zarr"
-    ended = cli("run", ROOT / "configs/time_series.yaml", "--set", f"mosaic.path={path}", "-q")
-    assert ended.status == 0, ended
-    tree = downloader.mosaic.open_tree(path, chunks=None)
-    assert sorted(tree.children) == ["10m", "20m"]
-    corner = {"10SEG": (499980, 4200000), "10SFG": (600000, 4200000), "10SEH": (499980, 4300020)}
-    for group, step in (("10m", 1), ("20m", 2)):
-        found = tree[group].to_dataset()
-        pixel = 10 * step
-        assert found.time.values.astype("M8[D]").astype(str).tolist() == [
-            f"2017-04-{day:02d}" for day in (1, 6, 11, 16, 21, 26)
-        ]
-        assert found.image_id.values[0] == "2017-04-01"
-        left, top = found.x.values[0] - pixel / 2, found.y.values[0] + pixel / 2
-        for band in found.data_vars:
-            for index, day in enumerate(("20170401", "20170426")):
-                plane = np.zeros(found[band].shape[1:], "<u2")
-                height, width = plane.shape
-                for tile in ("10SFG", "10SEH", "10SEG"):
-                    x, y = corner[tile]
-                    column, row = round((left - x) / pixel), round((y - top) / pixel)
-                    side = 10980 // step
-                    c, r = max(column, 0), max(row, 0)
-                    w, h = min(column + width, side) - c, min(row + height, side) - r
-                    if w > 0 and h > 0:
-                        name = f"{PUBLIC}COPERNICUS/S2_SR_HARMONIZED/{day}T184921_{day}T184921_T{tile}"
-                        here = np.s_[r - row : r - row + h, c - column : c - column + w]
-                        plane[here] = oracle_window(name, band, c, r, w, h)
-                same_bits(found[band].values[(0, 5)[index]], plane, f"{group}/{band} {day}")
-    picture = tmp_path / "april.png"
-    shown = cli(
-        "preview", path, "-o", picture, "--bands", "B4,B3,B2", "--time", "2017-04-11", "--size", "300"
-    )
-    assert "2017-04-11" in shown.out
-    assert np.asarray(Image.open(picture).convert("RGB")).std() > 20
 
 
 def test_a_longer_period_appends_and_fetches_nothing_again(emulator, tmp_path):

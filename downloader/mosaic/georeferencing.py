@@ -20,6 +20,7 @@ from downloader.errors import JobError
 from downloader.grid import PixelGrid
 
 __all__ = [
+    "CONVENTIONS",
     "GRID_MAPPING",
     "MASK_OF",
     "axis_attributes",
@@ -37,7 +38,7 @@ GRID_MAPPING: Final = "spatial_ref"
 MASK_OF: Final = "mask_of"
 """Attribute of a mask's array: the bands that it tells of."""
 
-_CONVENTIONS: Final = [
+CONVENTIONS: Final = [
     {
         "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
         "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
@@ -53,6 +54,7 @@ _CONVENTIONS: Final = [
         "description": "Spatial coordinate information",
     },
 ]
+"""What `zarr_conventions` of an array says it follows."""
 
 
 def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def _place_attributes(grid: PixelGrid) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "grid_mapping": GRID_MAPPING,
         "coordinates": GRID_MAPPING,
-        "zarr_conventions": _CONVENTIONS,
+        "zarr_conventions": CONVENTIONS,
         "proj:wkt2": grid.crs.to_pyproj().to_wkt(),
         "spatial:dimensions": ["y", "x"],
         "spatial:shape": [grid.height, grid.width],

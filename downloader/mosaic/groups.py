@@ -67,6 +67,7 @@ def group_to_document(layout: GroupLayout) -> dict[str, Any]:
         "bands": [
             {"id": band.id, "array": array, "dtype": band.dtype.str, "nodata": _number_json(nodata)}
             | ({"maskOf": list(band.mask_of)} if band.mask_of else {})
+            | ({"pyramiding": band.pyramiding} if band.pyramiding != "MEAN" else {})
             for band, array, nodata in zip(group.bands, layout.arrays, layout.nodata, strict=True)
         ],
     }
@@ -100,6 +101,7 @@ def group_from_document(document: dict[str, Any], profile: Any, compressor: Any)
             member["id"],
             np.dtype(member["dtype"]),
             lattice,
+            pyramiding=str(member.get("pyramiding", "MEAN")),
             mask_of=tuple(map(str, member.get("maskOf", ()))),
         )
         for member in members

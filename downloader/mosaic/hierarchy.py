@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from downloader.mosaic.attributes import STATEMENT, merged
 from downloader.mosaic.layout import GroupLayout, dump, group_document
+from downloader.mosaic.levels import OVERVIEWS
 from downloader.mosaic.store import Store
 
-__all__ = ["OWN", "ROOT", "ensure_hierarchy", "members_of", "read_document"]
+__all__ = ["OWN", "ROOT", "ensure_hierarchy", "members_of", "nodes_of", "read_document"]
 
 ROOT: Final = "zarr.json"
 """The key of a node's metadata, below the node's path."""
@@ -79,6 +80,8 @@ def ensure_hierarchy(
             put(f"{name}/{ROOT}", group_document(in_group, local))
             inlined[name] = group_document(in_group, {})
         inlined.update(members)
+    # Overviews are made by others, and stay.
+    inlined.update({path: node for path, node in nodes_of(root).items() if path.split("/")[0] == OVERVIEWS})
     # To a reader that lists folders instead of asking the root, zarr-python warns of each that is no group.
     put(f"{OWN}/{ROOT}", group_document({}, {}))
     store.flush(written)
@@ -98,9 +101,14 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
 
 def members_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Path → metadata of the arrays that are inlined in a group's metadata; none where it holds none."""
+    return {path: node for path, node in nodes_of(group).items() if node["node_type"] == "array"}
+
+
+def nodes_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Path → metadata of all arrays and groups that are inlined in a group's metadata; none where it holds none."""
     try:
         members: dict[str, dict[str, Any]] = (group or {})["consolidated_metadata"]["metadata"]
-        return {path: member for path, member in members.items() if member["node_type"] == "array"}
+        return {path: member for path, member in members.items() if member["node_type"] in {"array", "group"}}
     except (KeyError, TypeError, AttributeError):
         return {}
 

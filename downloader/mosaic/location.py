@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,7 @@ from downloader.mosaic.ledger import last_epoch
 from downloader.mosaic.lock import FileLock, Lock, seems_held
 from downloader.mosaic.store import DiskStore, Store
 
-__all__ = ["Location", "Place", "locate"]
+__all__ = ["Location", "Place", "locate", "locked"]
 
 Place = str | os.PathLike[str]
 """A folder's path, or a bucket's URL; one that went through `pathlib` is known again."""
@@ -99,6 +101,25 @@ def locate(place: Place) -> Location:
         # Without its text, which may hold what does not belong there.
         raise JobError(f"the mosaic's path: {error}") from None
     return Folder(Path(text)) if url is None else Bucket(url)
+
+
+@contextmanager
+def locked(location: Location, store: Store) -> Iterator[Lock]:
+    """A block in which no other run writes the mosaic.
+
+    Raises:
+        RefusedError: it cannot be written, or another run writes it (LockedError).
+    """
+    lock = location.lock(store)
+    try:
+        location.prepare()
+        lock.acquire()
+    except OSError as error:
+        raise location.problem(error) from error
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Final
 
 __all__ = ["RESERVED", "array_names"]
 
-RESERVED: Final = frozenset({"x", "y", "time", "sample", "image_id", "spatial_ref", "coverage", "zarr.json"})
+RESERVED: Final = frozenset(
+    {"x", "y", "time", "sample", "image_id", "spatial_ref", "coverage", "overviews", "zarr.json"}
+)
 """What the mosaic itself has in a group."""
 
 _LONGEST: Final = 120

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from downloader.errors import RefusedError
+from downloader.mosaic.freshness import RECORD
 from downloader.mosaic.hierarchy import OWN, ROOT
 from downloader.mosaic.identity import MARKER, Identity
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import LEDGER
+from downloader.mosaic.levels import OVERVIEWS
 from downloader.mosaic.location import Location, Place, locate
 from downloader.mosaic.store import Store
 
@@ -100,5 +102,8 @@ def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -
         if layout.group.name:
             store.delete_empty(layout.group.name)
     check()
+    if any(key == RECORD for key, _ in store.list(OWN)):
+        store.delete_folder(OVERVIEWS)
+    check()
     store.delete_folder(LEDGER)
-    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", JOB, MARKER])
+    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", RECORD, JOB, MARKER])

@@ -9,7 +9,9 @@ import numpy as np
 
 from downloader.errors import IncompleteError, JobError, MissingExtraError
 from downloader.mosaic.layout import Coverage, GroupLayout
+from downloader.mosaic.levels import levels_of, policies_of
 from downloader.mosaic.location import Place, locate
+from downloader.mosaic.multiscales import visible_levels
 from downloader.mosaic.status import read_mosaic
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def open_group(
     path: Place,
     group: str | None = None,
     *,
+    level: int = 1,
     chunks: Chunks = "shard",
     mask_and_scale: bool = False,
     missing: Missing = "raise",
@@ -38,6 +41,7 @@ def open_group(
     Args:
         path: the mosaic.
         group: name of the group, such as `10m`; may be left out where there is one.
+        level: 1 for the pixels; 2, 4, 8, … for an overview whose pixels are so many times as large.
         chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
         mask_and_scale: whether a declared nodata value becomes NaN, and every pixel that the mosaic's own mask calls
@@ -47,7 +51,7 @@ def open_group(
 
     Raises:
         IncompleteError: tiles are not stored, and `missing` is `raise`.
-        JobError: no such group.
+        JobError: no such group, or no such overview.
         MissingExtraError: xarray is not installed.
         RefusedError: there is no mosaic.
     """
@@ -57,6 +61,8 @@ def open_group(
     layout = layouts.get(next(iter(layouts)) if group is None else group)
     if layout is None:
         raise JobError(f"{path}: has no group {group!r}; it has {', '.join(map(repr, layouts))}")
+    if level != 1:
+        layout = _level(path, layout, level)
     return _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
 
 
@@ -75,6 +81,22 @@ def open_tree(
     }
     tree: xarray.DataTree = _xarray().DataTree.from_dict(datasets)
     return tree
+
+
+def _level(path: Place, layout: GroupLayout, factor: int) -> GroupLayout:
+    """The layout of an overview that is there."""
+    location = locate(path)
+    visible = visible_levels(location.store())
+    levels = {one.factor: one.layout for one in levels_of(layout, policies_of(layout))}
+    there = [number for number, one in levels.items() if one.group.name in visible]
+    if factor not in there:
+        has = (
+            f"its overviews are {', '.join(map(str, there))}"
+            if there
+            else "make some with `downloader overviews`"
+        )
+        raise JobError(f"{location.name}: has no overview of level {factor}; {has}")
+    return levels[factor]
 
 
 def _open(

@@ -7,8 +7,6 @@ ledger's lines. What it leaves is a mosaic that lacks tiles, which the normal ro
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from downloader.errors import RefusedError
@@ -16,7 +14,7 @@ from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import trying
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
-from downloader.mosaic.location import Location, Place, locate
+from downloader.mosaic.location import Place, locate, locked
 from downloader.mosaic.lock import Lock
 from downloader.mosaic.metadata import restore_metadata
 from downloader.mosaic.ownership import JOB, read_identity
@@ -56,25 +54,11 @@ def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) 
     if read_identity(path) is None:
         raise RefusedError(f"{location.name}: is no mosaic of this downloader")
     store = location.store()
-    with _locked(location, store) as lock:
+    with locked(location, store) as lock:
         store.sweep()
         examination = examine(path, watch=watch, exclusive=True)
         lock.check()
         return trying(store, "the repair", 1 << 20, lambda: _repaired(store, lock, examination, job_text))
-
-
-@contextmanager
-def _locked(location: Location, store: Store) -> Iterator[Lock]:
-    lock = location.lock(store)
-    try:
-        location.prepare()
-        lock.acquire()
-    except OSError as error:
-        raise location.problem(error) from error
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str) -> Honest:

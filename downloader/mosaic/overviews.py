@@ -1,0 +1,341 @@
+"""Making a mosaic's overviews: level by level, shard by shard, each from four of the level below.
+
+Only what is missing or out of date is made (`freshness`), and memory holds a shard of one band for each thread. While a
+level is made anew its `coverage` calls missing what is not up to date, so what it calls stored always is what the pixels
+below are. A first time nothing is visible until everything is there: the root's metadata is replaced last.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from downloader.errors import JobError, RefusedError
+from downloader.mosaic.coordinates import coordinate_chunks, write_axis
+from downloader.mosaic.faults import trying
+from downloader.mosaic.freshness import Kept, Record, combined, versions
+from downloader.mosaic.halving import make_shard
+from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.ledger import LedgerWriter
+from downloader.mosaic.level_coverage import level_chunks, level_coverage, with_stale
+from downloader.mosaic.levels import OVERVIEWS, Level, levels_of, policies_of
+from downloader.mosaic.location import Place, locate, locked
+from downloader.mosaic.multiscales import show, visible_levels
+from downloader.mosaic.reducing import POLICIES
+from downloader.mosaic.scan import scan
+from downloader.mosaic.status import read_mosaic
+from downloader.mosaic.store import Store, cores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from downloader.mosaic.identity import Identity
+    from downloader.mosaic.lock import Lock
+    from downloader.mosaic.state import GroupState
+
+__all__ = ["Overviews", "Watch", "build_overviews", "make_overviews"]
+
+Watch = Callable[[int, int], None]
+"""Called with (shards made, shards to make); may raise to stop, which loses nothing that was made."""
+
+_SAVE_S: Final = 20.0
+"""Seconds after which the record is written while shards are made: what a kill costs."""
+
+_MADE: Final = 2
+"""Version of how pixels are made; another one makes all of them anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overviews:
+    """What overviews a mosaic has."""
+
+    path: str
+    """The mosaic."""
+    levels: Mapping[str, tuple[int, ...]]
+    """By group, how many pixels lie along the side of one of each level: 2, 4, 8, …; none where the group is small."""
+    policies: Mapping[str, Mapping[str, str]]
+    """By group, band id → how its levels are made."""
+    shards: int
+    """Shards of all levels that hold something."""
+    made: int
+    """Of these, made or made anew by this call."""
+    missing: Mapping[str, int]
+    """By group, tiles of the mosaic that are not stored, and so are missing in its overviews too."""
+
+    def __str__(self) -> str:
+        told = [
+            f"{f'{name}: ' if name else ''}1/{levels[0]} … 1/{levels[-1]}"
+            for name, levels in self.levels.items()
+            if levels
+        ]
+        if not told:
+            return "no overviews: no group is larger than 512 pixels a side"
+        holes = sum(self.missing.values())
+        lacks = f"; {holes:,} tiles that are not stored are missing in them too" if holes else ""
+        return f"overviews {', '.join(told)}: {self.made:,} of {self.shards:,} shards made{lacks}"
+
+
+def make_overviews(
+    path: Place, *, policies: Mapping[str, str] | None = None, watch: Watch | None = None
+) -> Overviews:
+    """Make the overviews of the mosaic at `path`, or what of them is missing or out of date; under its lock.
+
+    Args:
+        path: the mosaic.
+        policies: band id → `mean`, `sample`, `min`, `max`, `mode` or `median`, where it shall not be the band's own;
+            kept for the next time.
+        watch: told how far the work is.
+
+    Raises:
+        RefusedError: there is no mosaic of ours, it cannot be written, or another run writes it (LockedError).
+        JobError: it holds samples; there is no such band or policy.
+        StoppedError: the disk is full or does not work, or stored pixels are damaged.
+    """
+    location = locate(path)
+    identity = read_mosaic(path)
+    store = location.store()
+    with locked(location, store) as lock:
+        found = scan(store, identity.layouts, LedgerWriter(store, lock.epoch), adopt=not identity.refetching)
+        return build_overviews(store, identity, found.states, lock, policies=policies, watch=watch)
+
+
+def build_overviews(
+    store: Store,
+    identity: Identity,
+    states: Mapping[str, GroupState],
+    lock: Lock,
+    *,
+    policies: Mapping[str, str] | None = None,
+    watch: Watch | None = None,
+) -> Overviews:
+    """`make_overviews` for who holds the lock, and knows by group what is stored."""
+    record = Record.read(store)
+    asked = {**record.policies, **_checked(identity, policies or {})}
+    made = _Making(store, identity, states, lock, record, asked, watch or (lambda _done, _todo: None))
+    return made.run()
+
+
+def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
+    layouts = identity.layouts
+    if any(layout.group.axis == "sample" for layout in layouts):
+        raise JobError("overviews: the mosaic holds samples, which have none; leave them out")
+    if any(layout.group.tiling.tile % 2 for layout in layouts):
+        raise JobError("overviews: tiles of an odd number of pixels cannot be halved")
+    taken = [layout for layout in layouts if not layout.group.name and OVERVIEWS in layout.arrays]
+    if taken:
+        raise RefusedError(
+            f"overviews: the mosaic has a band whose array is named {OVERVIEWS!r}, in their place"
+        )
+    bands = {band.id for layout in layouts for band in layout.group.bands}
+    for band, policy in policies.items():
+        if band not in bands:
+            raise JobError(
+                f"overviews: the mosaic has no band {band!r}; its bands are {', '.join(sorted(bands))}"
+            )
+        if policy.upper() not in POLICIES:
+            raise JobError(
+                f"overviews: {policy!r} is no policy; choose {', '.join(p.lower() for p in POLICIES)}"
+            )
+    return {band: policy.upper() for band, policy in policies.items()}
+
+
+class _Making:
+    """One making of all levels of all groups."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        states: Mapping[str, GroupState],
+        lock: Lock,
+        record: Record,
+        asked: dict[str, str],
+        watch: Watch,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._states = states
+        self._lock = lock
+        self._watch = watch
+        self._asked = asked
+        self._chains = {
+            layout.group.name: levels_of(layout, policies_of(layout) | asked) for layout in identity.layouts
+        }
+        self._record = record
+        self._there: dict[str, NDArray[np.uint32]] = {}
+        self._saved = time.monotonic()
+        self._done = 0
+
+    def run(self) -> Overviews:
+        wanted = self._wanted()
+        levels = {level.layout.group.name: level for chain in self._chains.values() for level in chain}
+        todo = {name: self._stale(level, wanted[name]) for name, level in levels.items()}
+        total = sum(int(stale.sum()) for stale in todo.values())
+        shown = visible_levels(self._store)
+        covers = {
+            name: cells
+            for group, chain in self._chains.items()
+            for name, cells in level_coverage(chain, self._states[group])
+        }
+        told = _number(covers)
+        if total:
+            self._record.told = 0
+            self._save()
+            for name in shown & levels.keys():
+                self._write_coverage(levels[name], with_stale(levels[name], covers[name], todo[name]))
+            for name, level in levels.items():
+                self._make(level, wanted[name], todo[name], total)
+        if self._record.told != told or shown != levels.keys() or self._record.policies != self._asked:
+            self._show(levels, covers)
+            self._record.told, self._record.policies = told, self._asked
+            self._save()
+        return Overviews(
+            self._store.name,
+            {name: tuple(level.factor for level in chain) for name, chain in self._chains.items()},
+            {
+                layout.group.name: policies_of(layout) | {b.id: self._asked[b.id] for b in layout.group.bands if b.id in self._asked}
+                for layout in self._identity.layouts
+            },
+            sum(int(np.count_nonzero(numbers)) for numbers in wanted.values()),
+            total,
+            {
+                name: counts.tiles - counts.stored
+                for name, state in self._states.items()
+                if (counts := state.counts()).tiles > counts.stored
+            },
+        )  # fmt: skip
+
+    # What there is to do.
+
+    def _wanted(self) -> dict[str, NDArray[np.uint64]]:
+        """Level → the numbers that its shards are to be made under."""
+        salts = {name: self._salt(chain) for name, chain in self._chains.items()}
+        base = versions(self._store, self._identity.layouts, salts)
+        wanted = {}
+        for name, chain in self._chains.items():
+            numbers = base[name]
+            for level in chain:
+                numbers = wanted[level.layout.group.name] = combined(numbers)
+        return wanted
+
+    def _salt(self, chain: tuple[Level, ...]) -> int:
+        """A number for how the pixels of a group's levels are made."""
+        facts: list[object] = [_MADE]
+        for level in chain[:1]:
+            facts += [
+                (band.id, band.pyramiding, band.dtype.str, repr(nodata), band.mask_of)
+                for band, nodata in zip(level.layout.group.bands, level.layout.nodata, strict=True)
+            ]
+        return zlib.crc32(repr(facts).encode()) or 1
+
+    def _stale(self, level: Level, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which shards of a level are not there as they should be."""
+        name = level.layout.group.name
+        kept = self._record.levels.get(name, Kept.none(numbers.shape)).grown(numbers.shape)
+        self._record.levels[name] = kept
+        there = self._there[name] = _objects(self._store, level.layout)
+        return np.asarray((kept.numbers != numbers) | (kept.objects != there))
+
+    # Making.
+
+    def _make(self, level: Level, wanted: NDArray[np.uint64], todo: NDArray[np.bool_], total: int) -> None:
+        kept = self._record.levels[level.layout.group.name]
+        waiting: deque[tuple[tuple[int, int, int], Future[int]]] = deque()
+
+        def end() -> None:
+            place, future = waiting.popleft()
+            kept.objects[place] = future.result()
+            kept.numbers[place] = wanted[place]
+            self._done += 1
+            if time.monotonic() - self._saved >= _SAVE_S:
+                self._save()
+            self._watch(self._done, total)
+
+        pool = ThreadPoolExecutor(max(cores(), self._store.writers // 2), thread_name_prefix="overviews")
+        try:
+            for layer, row, column in np.argwhere(todo).tolist():
+                place = (layer, row, column)
+                self._lock.check()
+                replaces = bool(self._there[level.layout.group.name][place])
+                work = partial(make_shard, self._store, level, place, self._states, replaces=replaces)
+                waiting.append((place, pool.submit(work)))
+                if len(waiting) > 2 * cores():
+                    end()
+            while waiting:
+                end()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            self._save()
+            raise
+        pool.shutdown()
+
+    # Telling readers.
+
+    def _write_coverage(self, level: Level, cells: NDArray[np.uint8]) -> None:
+        def write() -> None:
+            written = []
+            for key, chunk in level_chunks(level.layout, cells):
+                self._store.put(key, [level.layout.codec.encode(chunk)])
+                written.append(key)
+            self._store.flush(written)
+
+        trying(self._store, "coverage of overviews", cells.size, write)
+
+    def _show(self, levels: Mapping[str, Level], covers: Mapping[str, NDArray[np.uint8]]) -> None:
+        self._lock.confirm()
+        for name, level in levels.items():
+            self._write_coverage(level, covers[name])
+
+        def write() -> None:
+            written = []
+            for level in levels.values():
+                for key, values in coordinate_chunks(level.layout):
+                    self._store.put(key, [level.layout.codec.encode(values)])
+                    written.append(key)
+            self._store.flush(written)
+            write_axis(self._store, tuple(level.layout for level in levels.values()))
+            show(self._store, self._chains, self._identity.root_attributes())
+
+        trying(self._store, "the metadata of overviews", 1 << 20, write)
+
+    def _save(self) -> None:
+        trying(self._store, "the record of overviews", 1 << 20, partial(self._record.write, self._store))
+        self._saved = time.monotonic()
+
+
+def _number(covers: Mapping[str, NDArray[np.uint8]]) -> int:
+    """A number for what the levels tell of themselves."""
+    number = 1
+    for name, cells in sorted(covers.items()):
+        number = zlib.crc32(cells.tobytes(), zlib.crc32(f"{name} {cells.shape}".encode(), number))
+    return number or 1
+
+
+def _objects(store: Store, layout: GroupLayout) -> NDArray[np.uint32]:
+    """(layer, row, column) of a level's shards: how many objects each has."""
+    t = layout.group.tiling
+    counts = np.zeros((t.shard_layers, t.shard_rows, t.shard_columns), np.uint32)
+    for band in range(len(layout.arrays)):
+        folder = layout.folder(band)
+        for key, size in store.list(folder):
+            parts = key[len(folder) + 1 :].split("/")
+            if (
+                not size
+                or not all(part.isdecimal() for part in parts)
+                or len(parts) != 2 + len(layout.leading)
+            ):
+                continue
+            place = tuple(map(int, parts)) if layout.leading else (0, int(parts[0]), int(parts[1]))
+            if layout.profile == "plain":
+                place = (place[0] // t.shard_slices, place[1] // t.shard, place[2] // t.shard)
+            if all(index < length for index, length in zip(place, counts.shape, strict=True)):
+                counts[place] += 1
+    return counts

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.docs.blocks import fits
 from tests.harness import ROOT, compare, environment
 
 PAGE = ROOT / "docs" / "quickstart.md"
@@ -36,15 +37,6 @@ def steps() -> list[Step]:
         else:
             found.append(Step(language, code, None))
     return found
-
-
-def fits(wanted: str, printed: str) -> bool:
-    """Whether it is what was printed; … stands for anything within a line, alone on a line for any lines."""
-    lines = [
-        r"(?:.*\n)*" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n"
-        for line in wanted.splitlines()
-    ]
-    return re.fullmatch("".join(lines), printed) is not None
 
 
 def test_the_comparison_can_fail():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, download, plan, status, verify
+    from downloader.api import adownload, download, plan, status, survey, verify
     from downloader.browse import images, inspect, thumbnail
     from downloader.errors import (
         AuthenticationError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.planning import Estimate, Plan
+    from downloader.prospect import Prospect
     from downloader.quicklook import preview
     from downloader.report import Report
     from downloader.stop import Stop
@@ -50,6 +51,7 @@ __all__ = [
     "JobError",
     "LockedError",
     "Plan",
+    "Prospect",
     "RefusedError",
     "Report",
     "Stop",
@@ -66,12 +68,13 @@ __all__ = [
     "plan",
     "preview",
     "status",
+    "survey",
     "thumbnail",
     "verify",
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "download", "plan", "status", "verify"),
+    "downloader.api": ("adownload", "download", "plan", "status", "survey", "verify"),
     "downloader.browse": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
@@ -81,6 +84,7 @@ _ROOMS = {
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
     "downloader.planning": ("Estimate", "Plan"),
+    "downloader.prospect": ("Prospect",),
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
     "downloader.stop": ("Stop",),

@@ -21,9 +21,10 @@ from downloader.stop import Stop
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
     from downloader.mosaic.verification import Verification
+    from downloader.prospect import Prospect
     from downloader.verifying import Checkup
 
-__all__ = ["JobLike", "adownload", "as_job", "download", "load_job", "plan", "status", "verify"]
+__all__ = ["JobLike", "adownload", "as_job", "download", "load_job", "plan", "status", "survey", "verify"]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
@@ -161,6 +162,35 @@ def plan(
     settled = as_job(job, path, **sections)
     stop = Stop()
     return in_thread(settle(settled, stop, credentials), stop)
+
+
+def survey(
+    job: JobLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    tiles: int = 0,
+    seed: int | None = None,
+    credentials: Credentials | None = None,
+    **sections: Any,
+) -> Prospect:
+    """What a run of a job would meet: its plan, what its mosaic has already, and what a few real tiles tell.
+
+    Args:
+        job: as in `download`, with `path` and `sections`.
+        path: as in `download`.
+        tiles: fetch so many random tiles, store nothing, and extrapolate time and bytes; 0 asks for metadata only.
+        seed: of that draw; None draws anew each time.
+        credentials: any google-auth credentials object, in place of the job's `auth`.
+        **sections: as in `download`.
+
+    Raises:
+        JobError, AuthenticationError, StoppedError: as `plan`.
+    """
+    from downloader.prospect import survey as look
+
+    settled = as_job(job, path, **sections)
+    stop = Stop()
+    return in_thread(look(settled, stop, credentials, tiles=tiles, seed=seed), stop)
 
 
 def status(target: str | os.PathLike[str]) -> Status:

@@ -1,14 +1,12 @@
-"""Plans, mosaics' states and assets in words: text for people, plain documents for programs."""
+"""Mosaics' states and assets in words, and the words that all such texts share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from downloader.job import Job
-from downloader.nodata import masked_pixels, nodata_values
-from downloader.planning import ImageList, Plan, TileKey, readings
+from downloader.nodata import masked_pixels
+from downloader.planning import TileKey
 
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
@@ -17,18 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asset_text",
+    "counted",
+    "duration",
+    "few",
     "megabytes",
-    "plan_document",
-    "plan_text",
     "resampling_text",
-    "source_text",
     "status_text",
     "table",
     "verification_text",
 ]
-
-_LOST = 5
-"""Samples without pixels that the text of a plan names."""
 
 _SHOWN = 20
 """Findings of a verification that the text names; the JSON names all."""
@@ -51,115 +46,22 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
 
 
 def megabytes(nbytes: float) -> str:
-    """A size, in MB or GB."""
-    return f"{nbytes / 1e9:,.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.1f} MB"
+    """A size, in MB, GB or TB."""
+    for unit, name in ((1e12, "TB"), (1e9, "GB")):
+        if nbytes >= unit:
+            return f"{nbytes / unit:,.2f} {name}"
+    return f"{nbytes / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
-    """A time, in seconds, minutes or hours."""
+    """A time, in seconds, minutes, hours or days."""
+    if seconds < 1:
+        return "a second"
     if seconds < 120:
         return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def plan_document(plan: Plan, job: Job | None = None) -> dict[str, Any]:
-    """The plan as plain values."""
-    told = {band: words for words, bands in _masked_pixels(plan, job).items() for band in bands}
-    source = (
-        {"asset": plan.image.name, "updateTime": plan.image.update_time}
-        if plan.listed is None
-        else _series_document(plan, plan.listed)
-    )
-    return {
-        **source,
-        "estimate": plan.estimate().to_json(),
-        "groups": [
-            {
-                "name": group.name,
-                "bands": [
-                    {"id": band.id, "dtype": str(band.dtype)}
-                    | ({"maskOf": list(band.mask_of)} if band.mask_of else {"maskedPixels": told[band.id]})
-                    for band in group.bands
-                ],
-                "grid": group.grid.to_json(),
-                "window": {
-                    "column": group.window.column,
-                    "row": group.window.row,
-                    "width": group.window.width,
-                    "height": group.window.height,
-                },
-                "tiles": group.tiling.tiles,
-                "shards": group.tiling.shards,
-                "shardSide": group.tiling.shard_side,
-                "requests": group.count_requests(),
-                "tilesPerRequest": group.shape[0] * group.shape[1],
-                "readings": [
-                    {
-                        "bands": list(reading.bands),
-                        "level": reading.level,
-                        "pixelSize": list(reading.pixel_size),
-                        "policy": reading.policy,
-                    }
-                    for reading in readings(group)
-                ],
-            }
-            for group in plan.groups
-        ],
-    }
-
-
-def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
-    return {
-        **listed.facts,
-        "start": _moment(listed.period and listed.period[0]),
-        "end": _moment(listed.period and listed.period[1]),
-        "slices": [
-            {
-                "id": part.id,
-                "time": _moment(part.time_us),
-                "images": [{"name": name, "updateTime": update} for name, update in part.images],
-                **({"problem": part.problem} if part.problem else {}),
-            }
-            for part in plan.slices
-        ],
-    }
-
-
-def source_text(plan: Plan) -> str:
-    """What is fetched and in which CRS: one image, or how many of which, and when they were taken."""
-    return f"{_images_text(plan)}, {', '.join(_systems(plan))}"
-
-
-def _images_text(plan: Plan) -> str:
-    listed = plan.listed
-    if listed is None:
-        return plan.image.id
-    if plan.samples is not None:
-        chips = ", ".join(
-            f"{group.window.width}" + (f" ({group.name})" if group.name else "") for group in plan.groups
-        )
-        source = listed.facts.get("collection") or listed.facts.get("asset", "images")
-        return (
-            f"{counted(len(plan.slices), 'sample')} of {counted(len(list(listed.images)), 'image')} ({source}), "
-            f"chips of {chips} pixels a side"
-        )
-    times = [part.time_us for part in plan.slices if part.time_us is not None]
-    return ", ".join(
-        [
-            listed.facts.get("collection", "images"),
-            counted(plan.images, "image")
-            + (
-                f" in {counted(len(plan.slices), 'slice')}" if listed.facts.get("group_by") != "image" else ""
-            ),
-            *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),
-        ]
-    )
-
-
-def _systems(plan: Plan) -> list[str]:
-    """The CRSs of the pixels."""
-    own = (one for group in plan.groups for one in (group.lattices or (group.lattice,)) if one is not None)
-    return list(dict.fromkeys(str(crs) for crs in dict.fromkeys(one.crs for one in own)))
+    if seconds < 7200:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
 
 
 def counted(number: int, noun: str) -> str:
@@ -167,67 +69,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _moment(time_us: int | None) -> str | None:
-    """Microseconds since 1970 as text."""
-    if time_us is None:
-        return None
-    return (
-        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us))
-        .isoformat()
-        .replace("+00:00", "Z")
-    )
-
-
-def plan_text(plan: Plan, job: Job | None = None) -> str:
-    """The plan for people."""
-    estimate = plan.estimate()
-    rows = [
-        [
-            group.name or "/",
-            ", ".join(band.id for band in group.bands[:6]) + (" …" if len(group.bands) > 6 else ""),
-            f"{group.tiling.width:,} × {group.tiling.height:,}",
-            f"{group.tiling.tiles:,}",
-            f"{group.tiling.shards:,}",
-            f"{group.count_requests():,}",
-            megabytes(group.itemsize * group.tiling.width * group.tiling.height * group.tiling.slices),
-        ]
-        for group in plan.groups
-    ]
-    lines = [
-        source_text(plan),
-        table(rows, ("group", "bands", "pixels", "tiles", "shards", "requests", "size")),
-        (
-            f"{estimate.tiles:,} tiles in {estimate.requests:,} requests: {megabytes(estimate.wire_bytes)} on the wire, "
-            f"at most {megabytes(estimate.disk_bytes)} on disk, about {duration(estimate.seconds)} at "
-            f"{plan.model.concurrency} requests at once"
-        ),
-    ]
-    lost = [part for part in plan.slices if part.problem]
-    lines.extend(f"cannot be fetched: {part.id}: {part.problem}" for part in lost[:_LOST])
-    if len(lost) > _LOST:
-        lines.append(f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json has them all)")
-    lines.extend(str(reading) for group in plan.groups for reading in readings(group))
-    told = _masked_pixels(plan, job)
-    lines.extend(f"{_few(bands)}: {words}" for words, bands in told.items())
-    if any("told apart" in words or "told from" in words for words in told):
-        lines.append("mosaic.mask: per-band, or any, fetches the masks with the pixels")
-    return "\n".join(lines)
-
-
-def _masked_pixels(plan: Plan, job: Job | None) -> dict[str, list[str]]:
-    """What is said of masked pixels → the bands it is said of; masks are none of them."""
-    bands = [band for group in plan.groups for band in group.bands]
-    masked = {name for band in bands for name in band.mask_of}
-    nodata = nodata_values(None if job is None else job.mosaic.nodata, bands)
-    told: dict[str, list[str]] = {}
-    for band in bands:
-        if not band.mask_of:
-            words = masked_pixels(band.dtype, nodata.get(band.id), has_mask=band.id in masked)
-            told.setdefault(words, []).append(band.id)
-    return told
-
-
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Names of bands, the first of them where there are many."""
     return ", ".join(names[:6]) + (f" … ({len(names):,} bands)" if len(names) > 6 else "")
 
 
@@ -346,7 +189,7 @@ def asset_text(document: Mapping[str, Any]) -> str:
                 ("band", "type", "size", "pixel", "CRS", "pyramid", "nodata"),
             ),
             "",
-            *(f"{_few(names)}: {words}" for words, names in _fills(bands).items()),
+            *(f"{few(names)}: {words}" for words, names in _fills(bands).items()),
             "mosaic.mask: per-band, or any, of a job fetches the masks with the pixels",
         ]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import anyio
 import anyio.to_thread
 
 from downloader.connecting import Connection, Credentials, connect, prepare
-from downloader.describe import source_text
 from downloader.drift import look_again, look_again_at_all
 from downloader.errors import (
     DownloadError,
@@ -24,6 +23,7 @@ from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Existing, Plan
+from downloader.plantext import source_text
 from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report
 from downloader.resident import peak_memory, pixel_memory
@@ -57,6 +57,7 @@ async def run(
     overwrite: bool = False,
     accept: Collection[str] = (),
     only: Chosen | None = None,
+    approve: Callable[[Plan, str], Awaitable[None]] | None = None,
 ) -> Report:
     """Fetch what the job misses.
 
@@ -69,6 +70,7 @@ async def run(
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay;
             `new-images` that arrived late, which are added.
         only: fetch no more than these tiles, as far as they are missing.
+        approve: given the plan and whose pixels they are, before anything is written; what it raises ends the run.
 
     Returns:
         The report of a complete run; with `only`, of one that stored all of these.
@@ -84,6 +86,8 @@ async def run(
         with stop.cancels():
             there = None if overwrite else await _there(job)
             plan, notices = await prepare(job, connection, there, accept)
+            if approve is not None:
+                await approve(plan, connection.client.service_identity)
         memory = pixel_memory(job.limits.memory, plan)
         on_update = "keep" if "updates" in accept else job.source.on_update
         async with AsyncExitStack() as stack:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from downloader.cli.asking import somebody_is_there
 from downloader.cli.options import service_options
 from downloader.cli.output import say
 
@@ -99,7 +99,7 @@ def init_command(
         project,
         _from(file, key_file),
     )
-    if wishes == Wishes(km=km) and not yes and _somebody_sits_there():
+    if wishes == Wishes(km=km) and not yes and somebody_is_there():
         wishes = _asked(wishes, file)
     written = init(file, wishes, schema=schema)
     say(f"{written}: written{f', and {SCHEMA_FILE} for editors' if schema else ''}. Next:", err=True)
@@ -113,10 +113,6 @@ def schema_command() -> None:
     from downloader.initial import schema_text
 
     say(schema_text().rstrip("\n"))
-
-
-def _somebody_sits_there() -> bool:
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
 
 
 def _asked(wishes: Wishes, file: Path) -> Wishes:

@@ -28,7 +28,7 @@ Examples:
 _COMMANDS = {
     "init": ("downloader.cli.init", "A commented job file to start from."),
     "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
-    "plan": ("downloader.cli.show", "What a job will cost; fetches metadata only."),
+    "plan": ("downloader.cli.plan", "What a job will cost, and what is stored of it already."),
     "status": ("downloader.cli.show", "How far a mosaic is."),
     "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
     "inspect": ("downloader.cli.browse", "What the catalogue says of an asset."),

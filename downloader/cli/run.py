@@ -55,7 +55,12 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
     help="Go on although this differs from the mosaic: updates of images in the catalogue (stored pixels stay); "
     "new-images that arrived late in the period that it covers (they are added).",
 )
-@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Ask nothing. Else a terminal is asked before what is there is deleted, and before a run of more than "
+    "50 GB or 100,000 requests.",
+)
 @verbosity
 def run_command(
     job: Path,
@@ -87,7 +92,7 @@ def run_command(
     progress = watcher(quiet=quiet, verbose=verbose)
     try:
         with located(job, changes):
-            report = asyncio.run(_run(loaded, progress, overwrite, accept))
+            report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))
     except DownloadError as error:
         if error.report is not None:
             _show(error.report, report_file, quiet)
@@ -100,13 +105,23 @@ def run_command(
     return 0
 
 
-async def _run(job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...]) -> Report:
+async def _run(
+    job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...], *, asks: bool
+) -> Report:
+    from downloader.cli.asking import approval
     from downloader.run import run
     from downloader.stop import Stop, stop_on_signals
 
     stop = Stop()
     with stop_on_signals(stop):
-        return await run(job, progress=progress, stop=stop, overwrite=overwrite, accept=accept)
+        return await run(
+            job,
+            progress=progress,
+            stop=stop,
+            overwrite=overwrite,
+            accept=accept,
+            approve=approval(job, progress, overwrite=overwrite) if asks else None,
+        )
 
 
 def _check_report(path: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look and fetch no tile: `plan`, `status`, `preview`."""
+"""Commands that look at a mosaic: `status`, `preview`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,9 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.locating import located
-from downloader.cli.options import job_argument, job_options, service_overrides
 from downloader.cli.output import refuse_inside, say
 
-__all__ = ["plan_command", "preview_command", "status_command"]
-
-
-@click.command("plan")
-@job_argument
-@job_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def plan_command(
-    job: Path,
-    overrides: tuple[str, ...],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
-    as_json: bool,
-) -> None:
-    """What JOB will cost: groups, tiles, requests, bytes, time at the quota. Fetches metadata only."""
-    from downloader import api
-    from downloader.describe import plan_document, plan_text
-
-    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    loaded = api.load_job(job, changes)
-    with located(job, changes):
-        plan = api.plan(loaded)
-    say(json.dumps(plan_document(plan, loaded), indent=2) if as_json else plan_text(plan, loaded))
+__all__ = ["preview_command", "status_command"]
 
 
 @click.command("status")
@@ -69,7 +44,9 @@ Examples:
     help="PNG file to write.",
 )
 @click.option(
-    "--bands", metavar="A,B,C", help="One or three bands; by default the first three, or the first."
+    "--bands",
+    metavar="A,B,C",
+    help="One or three bands; by default red, green and blue, else the first three, else the first.",
 )
 @click.option("--group", help="Group of a mosaic with several; by default the finest that has the bands.")
 @click.option(

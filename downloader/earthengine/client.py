@@ -88,6 +88,8 @@ class EarthEngine:
         """Whether the service said that the project's parallelism is restricted (contract §2.2)."""
         self.on_restricted: Callable[[], None] | None = None
         """Called each time the service says so: only its silence tells that a restriction was lifted."""
+        self.on_headers: Callable[[Mapping[str, str]], None] | None = None
+        """Told the headers of each answer, their names in lower case."""
         self._auth = auth
         self._clock = clock
         self._patience_s = patience_s
@@ -301,6 +303,8 @@ class EarthEngine:
         return reply
 
     def _note(self, headers: Mapping[str, str]) -> None:
+        if self.on_headers is not None:
+            self.on_headers(headers)
         emulator = headers.get("x-earth-engine-emulator")
         if emulator is not None:
             self._emulator = emulator.strip()[:100]

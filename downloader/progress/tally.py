@@ -154,7 +154,7 @@ def announcement(estimate: Estimate, tiles_done: int) -> str:
         return f"{tiles}: all are stored already"
     there = f"; {tiles_done:,} are stored already" if tiles_done else ""
     return (
-        f"{tiles} in {estimate.requests:,} requests, {estimate.wire_bytes / 1e6:,.1f} MB, "
+        f"{tiles} in {estimate.requests:,} requests, {_size(estimate.wire_bytes)}, "
         f"about {_time(estimate.seconds)}{there}"
     )
 
@@ -170,6 +170,10 @@ def summary(tally: Tally) -> str:
         f"{tally.tiles_now:,}/{tally.tiles_total:,} tiles, {tally.wire_bytes / 1e6 / tally.seconds:.1f} MB/s, "
         f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}{eta}"
     )
+
+
+def _size(nbytes: float) -> str:
+    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e10 else f"{nbytes / 1e6:,.1f} MB"
 
 
 def _time(seconds: float) -> str:

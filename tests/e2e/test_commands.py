@@ -87,7 +87,8 @@ def test_a_command_that_does_not_exist():
 def test_plan_says_what_it_will_cost(emulator, job_file, mosaic):
     ended = command("plan", job_file)
     assert ended.status == 0, ended
-    assert "9 tiles in 9 requests: 3.4 MB on the wire" in ended.out
+    assert "tiles     9 in 9 requests" in ended.out
+    assert "on wire   3.4 MB" in ended.out
     assert "B2, B3, B4, B8" in ended.out
     assert "EPSG:32610" in ended.out
     assert getpixels(emulator) == []

@@ -1,0 +1,60 @@
+"""`downloader plan`: what a job will cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from downloader.cli.locating import located
+from downloader.cli.options import job_argument, job_options, service_overrides
+from downloader.cli.output import say
+
+__all__ = ["plan_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader plan job.yaml
+  downloader plan job.yaml --probe 20
+  downloader plan job.yaml --set limits.concurrency=100 --json
+"""
+
+
+@click.command("plan", epilog=_EPILOG)
+@job_argument
+@job_options
+@click.option(
+    "--probe",
+    "tiles",
+    type=click.IntRange(min=1, max=1000),
+    metavar="N",
+    help="Fetch N random tiles, store nothing, and extrapolate time and bytes on disk.",
+)
+@click.option("--seed", type=int, help="Of the draw of --probe; without it, another one each time.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def plan_command(
+    job: Path,
+    overrides: tuple[str, ...],
+    endpoint: str | None,
+    project: str | None,
+    key_file: str | None,
+    tiles: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> None:
+    """What JOB will cost: images, groups, tiles, requests, bytes, time at the quota, and what is stored already.
+
+    Fetches metadata only, with --probe also a few tiles. Stores nothing.
+    """
+    from downloader import api
+    from downloader.plantext import plan_document, plan_text
+
+    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
+    loaded = api.load_job(job, changes)
+    with located(job, changes):
+        found = api.survey(loaded, tiles=tiles or 0, seed=seed)
+    if as_json:
+        say(json.dumps(plan_document(found.plan, loaded, found), indent=2))
+    else:
+        say(plan_text(found.plan, loaded, found))

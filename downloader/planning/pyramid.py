@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
+from downloader.grid import PixelGrid
 from downloader.image import Band
 from downloader.planning.group import Group
 from downloader.planning.lattices import offset_on
@@ -13,6 +15,9 @@ __all__ = ["Reading", "readings"]
 
 _SMALLEST = 256
 """A pyramid ends with the first level that fits so many pixels a side."""
+
+
+_HOW: Final = {"nearest": "nearest neighbour", "bilinear": "bilinear", "bicubic": "bicubic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +33,27 @@ class Reading:
     policy: str
     """How the level was made from the one below: MEAN, SAMPLE, MODE …"""
     unit: str
+    resampling: str = "nearest"
+    """How pixels of the grid asked for are made of that level's."""
 
     def __str__(self) -> str:
         x, y = self.pixel_size
         size = f"{x:g} {self.unit}" if math.isclose(x, y) else f"{x:g}×{y:g} {self.unit}"
         names = ", ".join(self.bands[:8]) + (f", … ({len(self.bands)} bands)" if len(self.bands) > 8 else "")
         if self.level == 0:
-            return f"{names}: read from the native pixels of {size}, nearest neighbour"
-        return f"{names}: read from pyramid level {self.level} of {size} ({self.policy}), nearest neighbour"
+            return f"{names}: read from the native pixels of {size}, {_HOW[self.resampling]}"
+        return f"{names}: read from pyramid level {self.level} of {size} ({self.policy}), {_HOW[self.resampling]}"
 
 
-def readings(group: Group) -> tuple[Reading, ...]:
+def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
     """What the service reads for each band of `group` that is not on the group's own lattice.
 
-    The level is the coarsest one that is not coarser than the pixels asked for. Empty for a native group.
+    The level is the coarsest one that is not coarser than the pixels asked for; in another CRS, than they are at the
+    middle of the group. Empty for a native group.
+
+    Args:
+        group: of the plan.
+        resampling: the job's `grid.resampling`.
     """
     found: dict[tuple[int, tuple[float, float], str, str], list[str]] = {}
     for band in group.bands:
@@ -54,19 +66,37 @@ def readings(group: Group) -> tuple[Reading, ...]:
         key = (level, (x * 2**level, y * 2**level), band.pyramiding, band.grid.crs.unit)
         found.setdefault(key, []).append(band.id)
     return tuple(
-        Reading(group.name, tuple(bands), level, size, policy, unit)
+        Reading(group.name, tuple(bands), level, size, policy, unit, resampling)
         for (level, size, policy, unit), bands in found.items()
     )
 
 
 def _level(band: Band, group: Group) -> int:
-    ratio = min(
-        wanted / native
-        for wanted, native in zip(
-            group.lattice.transform.pixel_size, band.grid.transform.pixel_size, strict=True
+    ratio = (
+        min(
+            wanted / native
+            for wanted, native in zip(
+                group.lattice.transform.pixel_size, band.grid.transform.pixel_size, strict=True
+            )
         )
+        if band.grid.crs == group.lattice.crs
+        else _ratio(band.grid, group.grid)
     )
-    if band.grid.crs != group.lattice.crs or ratio < 2 * (1 - 1e-9):
+    if not 2 * (1 - 1e-9) <= ratio < math.inf:
         return 0
     last = max(0, math.ceil(math.log2(max(band.grid.width, band.grid.height) / _SMALLEST)))
     return min(math.floor(math.log2(ratio) + 1e-9), last)
+
+
+def _ratio(native: PixelGrid, grid: PixelGrid) -> float:
+    """Native pixels per pixel of a grid in another CRS, at its middle, by the finer axis; infinite where there are none."""
+    import pyproj
+
+    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), native.crs.to_pyproj(), always_xy=True)
+    middle = (grid.width // 2, grid.height // 2)
+    corners = [grid.transform.at(middle[0] + dx, middle[1] + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
+    there = [transformer.transform(*corner) for corner in corners]
+    if not all(map(math.isfinite, (number for point in there for number in point))):
+        return math.inf
+    first, *others = (native.transform.locate(x, y) for x, y in there)
+    return min(math.hypot(column - first[0], row - first[1]) for column, row in others)

@@ -225,6 +225,21 @@ def test_the_plan_says_what_coarser_pixels_are_read_from() -> None:
     assert "B1: read from the native pixels of 60 m, nearest neighbour" in texts
 
 
+def test_the_plan_says_how_pixels_are_made() -> None:
+    (group,) = plan_of(bands=["B2"], grid={"resolution": 50}).groups
+    (reading,) = readings(group, "bilinear")
+    assert str(reading) == "B2: read from pyramid level 2 of 40 m (MEAN), bilinear"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "level"), [(0.0001, 0), (0.0002, 0), (0.00023, 1), (0.00045, 1), (0.00046, 2), (0.001, 3)]
+)
+def test_in_another_crs_the_level_is_that_of_the_middle(resolution: float, level: int) -> None:
+    """At 37.5 degrees north a degree is 88.4 km east and 111 km north: the finer axis decides."""
+    (group,) = plan_of(bands=["B2"], grid={"crs": "EPSG:4326", "resolution": resolution}).groups
+    assert [reading.level for reading in readings(group)] == [level]
+
+
 def test_native_groups_read_nothing_else() -> None:
     assert all(readings(group) == () for group in plan_of().groups)
 

@@ -109,12 +109,16 @@ def _remarks(plan: Plan, job: Job | None) -> list[str]:
     lines = [f"cannot be fetched: {part.id}: {part.problem}" for part in lost[:_LOST]]
     if len(lost) > _LOST:
         lines.append(f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json has them all)")
-    lines.extend(str(reading) for group in plan.groups for reading in readings(group))
+    lines.extend(str(reading) for group in plan.groups for reading in readings(group, _resampling(job)))
     told = _masked_pixels(plan, job)
     lines.extend(f"{few(bands)}: {words}" for words, bands in told.items())
     if any("told apart" in words or "told from" in words for words in told):
         lines.append("mosaic.mask: per-band, or any, fetches the masks with the pixels")
     return ["", *lines] if lines else []
+
+
+def _resampling(job: Job | None) -> str:
+    return "nearest" if job is None else job.grid.resampling
 
 
 def plan_document(plan: Plan, job: Job | None = None, prospect: Prospect | None = None) -> dict[str, Any]:
@@ -155,8 +159,9 @@ def plan_document(plan: Plan, job: Job | None = None, prospect: Prospect | None 
                         "level": reading.level,
                         "pixelSize": list(reading.pixel_size),
                         "policy": reading.policy,
+                        "resampling": reading.resampling,
                     }
-                    for reading in readings(group)
+                    for reading in readings(group, _resampling(job))
                 ],
             }
             for group in plan.groups

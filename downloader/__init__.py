@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, download, plan, status, survey, verify
+    from downloader.api import adownload, doctor, download, plan, status, survey, verify
     from downloader.browse import images, inspect, thumbnail
     from downloader.errors import (
         AuthenticationError,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StoppedError,
         exit_status,
     )
+    from downloader.examination import Diagnosis
     from downloader.initial import Wishes, init
     from downloader.job import Job
     from downloader.job.schema import job_schema
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthenticationError",
+    "Diagnosis",
     "DownloadError",
     "DriftError",
     "Estimate",
@@ -59,6 +61,7 @@ __all__ = [
     "Wishes",
     "__version__",
     "adownload",
+    "doctor",
     "download",
     "exit_status",
     "images",
@@ -74,12 +77,13 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "download", "plan", "status", "survey", "verify"),
+    "downloader.api": ("adownload", "doctor", "download", "plan", "status", "survey", "verify"),
     "downloader.browse": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
         "LockedError", "RefusedError", "StoppedError", "exit_status",
     ),
+    "downloader.examination": ("Diagnosis",),
     "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),

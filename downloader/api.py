@@ -19,12 +19,13 @@ from downloader.seams import Progress
 from downloader.stop import Stop
 
 if TYPE_CHECKING:
+    from downloader.examination import Diagnosis
     from downloader.mosaic.status import Status
     from downloader.mosaic.verification import Verification
     from downloader.prospect import Prospect
     from downloader.verifying import Checkup
 
-__all__ = ["JobLike", "adownload", "as_job", "download", "load_job", "plan", "status", "survey", "verify"]
+__all__ = ["JobLike", "adownload", "as_job", "doctor", "download", "load_job", "plan", "status", "survey", "verify"]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
@@ -191,6 +192,38 @@ def survey(
     settled = as_job(job, path, **sections)
     stop = Stop()
     return in_thread(look(settled, stop, credentials, tiles=tiles, seed=seed), stop)
+
+
+def doctor(
+    job: JobLike | None = None,
+    *,
+    live: bool = False,
+    credentials: Credentials | None = None,
+    **sections: Any,
+) -> Diagnosis:
+    """Whether everything is as a run needs it: versions, disk, locks, network, clock, credentials, project, quota.
+
+    Args:
+        job: whose service, credentials and mosaic's place are examined; None examines the defaults, and the current
+            folder.
+        live: ask also what the service's contract leaves open; 15 requests at most in all.
+        credentials: any google-auth credentials object, in place of the job's `auth`.
+        **sections: without a job: `service` and `auth` as in the job file.
+
+    Returns:
+        What was found; what failed is in it, and raises nothing.
+
+    Raises:
+        JobError: the job itself is wrong.
+    """
+    from downloader.examination import examine
+
+    if job is None:
+        here: dict[str, Any] = {"source": {"asset": "any"}, "mosaic": {"path": "mosaic.zarr"}}
+        settled = Job.from_dict(here | sections)
+    else:
+        settled = as_job(job, **sections)
+    return in_thread(examine(settled, settled.mosaic_path, credentials, live=live), Stop())
 
 
 def status(target: str | os.PathLike[str]) -> Status:

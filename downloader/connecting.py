@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.earthengine.client import EarthEngine
 
-__all__ = ["Access", "Connection", "Credentials", "connect", "prepare"]
+__all__ = ["Access", "Connection", "Credentials", "connect", "prepare", "reach"]
 
 Credentials = Any
 """A google-auth credentials object."""
@@ -88,8 +88,19 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
     """
     from downloader.earthengine.catalogue import EarthEngineCatalogue
 
+    async with reach(job, credentials) as access, access.client() as client:
+        yield Connection(client, EarthEngineCatalogue(client), access)
+
+
+@asynccontextmanager
+async def reach(job: Job, credentials: Credentials | None = None) -> AsyncIterator[Access]:
+    """How the job's service is reached; nothing is asked and no credentials are looked for yet.
+
+    Raises:
+        JobError: the emulator does not start, or a key file lies where it must not.
+    """
     async with _endpoint(job) as (standard, high_volume, key_file):
-        access = Access(
+        yield Access(
             standard=standard,
             high_volume=high_volume,
             auth=_auth(job, credentials, key_file),
@@ -99,8 +110,6 @@ async def connect(job: Job, credentials: Credentials | None = None) -> AsyncIter
             workload_tag=job.service.workload_tag,
             patience_s=min(_START_PATIENCE_S, job.limits.give_up_after),
         )
-        async with access.client() as client:
-            yield Connection(client, EarthEngineCatalogue(client), access)
 
 
 async def prepare(

@@ -35,6 +35,7 @@ _COMMANDS = {
     "images": ("downloader.cli.browse", "The images of a collection, by time, place and properties."),
     "thumbnail": ("downloader.cli.browse", "A stretched PNG of an image, made by the service."),
     "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
+    "doctor": ("downloader.cli.doctor", "Is everything as a run needs it? Each check with its remedy."),
     "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
 }

@@ -218,6 +218,24 @@ class EarthEngine:
         Raises:
             TileError: anything else came, or nothing; its problem says what to do.
         """
+        reply = await self.ask(
+            method, url, body=body, overridden=overridden, max_bytes=max_bytes, timeouts=timeouts
+        )
+        if reply.status != 200:
+            raise TileError(answers.failed(reply))
+        return reply
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        overridden: Mapping[str, str] | None = None,
+        max_bytes: int,
+        timeouts: Timeouts,
+    ) -> Reply:
+        """`exchange`, but with the answer whatever its status. Raises TileError: none came."""
         content, kind = None, {}
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
@@ -241,8 +259,6 @@ class EarthEngine:
             raise TileError(problem) from error
         except WireError as error:
             raise TileError(answers.lost(error)) from error
-        if reply.status != 200:
-            raise TileError(answers.failed(reply))
         return reply
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:

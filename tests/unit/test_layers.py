@@ -61,6 +61,7 @@ LAYERS = {
         "browse",
         "cli",
         "describe",
+        "examination",
         "initial",
         "plantext",
         "probing",

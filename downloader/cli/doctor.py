@@ -1,0 +1,92 @@
+"""`downloader doctor`: is everything as a run needs it?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from downloader.cli.options import job_options, service_overrides
+from downloader.cli.output import say
+
+if TYPE_CHECKING:
+    from downloader.job import Job
+
+__all__ = ["doctor_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader doctor
+  downloader doctor job.yaml
+  downloader doctor --project my-project --key-file my-key.json
+  downloader doctor --live > answers.txt      at most 15 small requests; paste them into an issue
+
+Exit status: 0 nothing failed, 2 the job or the address is wrong, 4 the service cannot be reached, 5 the place of the
+mosaic cannot be written, 6 credentials, project or permission.
+"""
+
+_STATUSES = {
+    "service": 2,
+    "endpoint": 4,
+    "clock": 6,
+    "disk": 5,
+    "locks": 5,
+    "bucket": 5,
+    "credentials": 6,
+    "project": 6,
+    "pixels": 6,
+}
+"""Check → the exit status of its failure; the first that failed decides."""
+
+_BARE = "source: {asset: any}\nmosaic: {path: mosaic.zarr}\n"
+
+
+@click.command("doctor", epilog=_EPILOG)
+@click.argument("job", required=False, type=click.Path(path_type=Path))
+@job_options
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask the service also what its contract leaves open, with at most 15 small requests in all, and print the "
+    "answers without project or account.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def doctor_command(
+    job: Path | None,
+    overrides: tuple[str, ...],
+    endpoint: str | None,
+    project: str | None,
+    key_file: str | None,
+    live: bool,
+    as_json: bool,
+) -> int:
+    """Look whether everything is as a run needs it, and say what to do where it is not.
+
+    Checks versions, disk room and locks, the way to the service, the clock, credentials, project, permissions and what
+    can be seen of the quota: of JOB, or without one of the defaults and the current folder.
+    """
+    from downloader import api
+
+    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
+    found = api.doctor(_bare(changes) if job is None else api.load_job(job, changes), live=live)
+    if as_json:
+        say(json.dumps(found.to_json(), indent=2))
+    else:
+        # What is to be pasted stands alone on standard output.
+        stream = sys.stdout if found.settled is None else sys.stderr
+        columns = shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
+        say(found.shown(columns), err=found.settled is not None)
+        if found.settled is not None:
+            say(found.settled)
+    return next((_STATUSES.get(one.name, 1) for one in found.findings if one.level == "fail"), 0)
+
+
+def _bare(changes: list[str]) -> Job:
+    """A job of which only service and credentials matter."""
+    from downloader.job import Job
+
+    return Job.parse(_BARE, file="the defaults", base=Path.cwd(), overrides=changes)

@@ -1,0 +1,77 @@
+"""What a check found, and what all of them found together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from textwrap import fill
+from typing import Any, Literal
+
+__all__ = ["Diagnosis", "Finding", "Level"]
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check."""
+
+    name: str
+    """A word or two: `credentials`, `clock`."""
+    level: Level
+    text: str
+    """What was found; never a secret."""
+    remedy: str = ""
+    """What to do about it, where something is to be done."""
+
+    def shown(self, columns: int | None = None) -> str:
+        """The finding, and its remedy below it, in lines no longer than `columns`."""
+        parts = [(f"{self.level:<4}  {self.name:<12} ", self.text)]
+        if self.remedy:
+            parts.append((f"{'':19}→ ", self.remedy))
+        if columns is None:
+            return "\n".join(head + text for head, text in parts)
+        indents = (" " * 19, " " * 21)
+        return "\n".join(
+            fill(
+                text, max(columns, 40), initial_indent=head, subsequent_indent=indent, break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for (head, text), indent in zip(parts, indents, strict=False)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What all checks found."""
+
+    findings: tuple[Finding, ...]
+    requests: int
+    """Requests that the service was asked, those for tokens apart."""
+    settled: str | None = None
+    """With `live`: what the service answered to the open points of its contract, as text to paste; holds no secret, no
+    project and no account."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing failed."""
+        return all(finding.level != "fail" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "well": self.is_well,
+            "findings": [asdict(finding) for finding in self.findings],
+            "requests": self.requests,
+            "settled": self.settled,
+        }
+
+    def __str__(self) -> str:
+        return self.shown()
+
+    def shown(self, columns: int | None = None) -> str:
+        """The findings as text, in lines no longer than `columns`."""
+        counts = {level: sum(f.level == level for f in self.findings) for level in ("warn", "fail")}
+        verdict = ", ".join(f"{count} {level}" for level, count in counts.items() if count) or "all is well"
+        asked = f"{self.requests} request{'' if self.requests == 1 else 's'} to the service"
+        lines = [finding.shown(columns) for finding in self.findings]
+        return "\n".join([*lines, "", f"{verdict}; {asked}"])

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         exit_status,
     )
     from downloader.examination import Diagnosis
+    from downloader.exporting import Exported, export
     from downloader.initial import Wishes, init
     from downloader.job import Job
     from downloader.job.schema import job_schema
+    from downloader.mosaic.overviews import Overviews, overviews
     from downloader.planning import Estimate, Plan
     from downloader.prospect import Prospect
     from downloader.quicklook import preview
@@ -53,6 +55,7 @@ __all__ = [
     "JobError",
     "LockedError",
     "Plan",
+    "Overviews",
     "Prospect",
     "RefusedError",
     "Report",
@@ -65,10 +68,12 @@ __all__ = [
     "download",
     "exit_status",
     "images",
+    "export",
     "init",
     "inspect",
     "job_schema",
     "plan",
+    "overviews",
     "preview",
     "status",
     "survey",
@@ -84,10 +89,12 @@ _ROOMS = {
         "LockedError", "RefusedError", "StoppedError", "exit_status",
     ),
     "downloader.examination": ("Diagnosis",),
+    "downloader.exporting": ("Exported", "export"),
     "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
     "downloader.planning": ("Estimate", "Plan"),
+    "downloader.mosaic.overviews": ("Overviews", "overviews"),
     "downloader.prospect": ("Prospect",),
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),

@@ -37,6 +37,8 @@ _COMMANDS = {
     "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
     "doctor": ("downloader.cli.doctor", "Is everything as a run needs it? Each check with its remedy."),
     "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
+    "overviews": ("downloader.cli.export", "Coarser levels of a mosaic, so that a viewer opens it at once."),
+    "export": ("downloader.cli.export", "A mosaic, or a window of it, as Cloud-Optimised GeoTIFF."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
 }
 """Command → its module, and its line of help: modules are imported when their command runs."""

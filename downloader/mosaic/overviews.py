@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from downloader.mosaic.lock import Lock
     from downloader.mosaic.state import GroupState
 
-__all__ = ["Overviews", "Watch", "build_overviews", "make_overviews"]
+__all__ = ["Overviews", "Watch", "build_overviews", "overviews"]
 
 Watch = Callable[[int, int], None]
 """Called with (shards made, shards to make); may raise to stop, which loses nothing that was made."""
@@ -70,6 +70,22 @@ class Overviews:
     missing: Mapping[str, int]
     """By group, tiles of the mosaic that are not stored, and so are missing in its overviews too."""
 
+    def to_json(self) -> dict[str, object]:
+        """Plain values, for `--json`."""
+        return {
+            "path": self.path,
+            "groups": {
+                name: {
+                    "levels": list(levels),
+                    "policies": dict(self.policies[name]),
+                    "missing": self.missing.get(name, 0),
+                }
+                for name, levels in self.levels.items()
+            },
+            "shards": self.shards,
+            "made": self.made,
+        }
+
     def __str__(self) -> str:
         told = [
             f"{f'{name}: ' if name else ''}1/{levels[0]} … 1/{levels[-1]}"
@@ -83,10 +99,12 @@ class Overviews:
         return f"overviews {', '.join(told)}: {self.made:,} of {self.shards:,} shards made{lacks}"
 
 
-def make_overviews(
+def overviews(
     path: Place, *, policies: Mapping[str, str] | None = None, watch: Watch | None = None
 ) -> Overviews:
     """Make the overviews of the mosaic at `path`, or what of them is missing or out of date; under its lock.
+
+    `open(level=4)` of a report, or `downloader.mosaic.open_group(path, level=4)`, reads them.
 
     Args:
         path: the mosaic.
@@ -116,7 +134,7 @@ def build_overviews(
     policies: Mapping[str, str] | None = None,
     watch: Watch | None = None,
 ) -> Overviews:
-    """`make_overviews` for who holds the lock, and knows by group what is stored."""
+    """`overviews` for who holds the lock, and knows by group what is stored."""
     record = Record.read(store)
     asked = {**record.policies, **_checked(identity, policies or {})}
     made = _Making(store, identity, states, lock, record, asked, watch or (lambda _done, _todo: None))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
-__all__ = ["Chunks", "Missing", "open_group", "open_tree"]
+__all__ = ["Chunks", "Missing", "level_layout", "open_group", "open_tree"]
 
 Chunks = Literal["shard", "auto"] | dict[str, int] | int | None
 """How Dask cuts the arrays: `shard` as the objects are, None for no Dask, else as xarray has it."""
@@ -62,7 +62,7 @@ def open_group(
     if layout is None:
         raise JobError(f"{path}: has no group {group!r}; it has {', '.join(map(repr, layouts))}")
     if level != 1:
-        layout = _level(path, layout, level)
+        layout = level_layout(path, layout, level)
     return _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
 
 
@@ -83,8 +83,8 @@ def open_tree(
     return tree
 
 
-def _level(path: Place, layout: GroupLayout, factor: int) -> GroupLayout:
-    """The layout of an overview that is there."""
+def level_layout(path: Place, layout: GroupLayout, factor: int) -> GroupLayout:
+    """The layout of an overview of a group, by its factor. Raises JobError where there is none."""
     location = locate(path)
     visible = visible_levels(location.store())
     levels = {one.factor: one.layout for one in levels_of(layout, policies_of(layout))}

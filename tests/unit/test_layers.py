@@ -63,6 +63,8 @@ LAYERS = {
         "describe",
         "examination",
         "initial",
+        "exporting",
+        "geotiff",
         "plantext",
         "probing",
         "prospect",

@@ -18,7 +18,7 @@ from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open
 from downloader.mosaic.freshness import RECORD, combined
 from downloader.mosaic.layout import Coverage
 from downloader.mosaic.levels import levels_of, policies_of
-from downloader.mosaic.overviews import make_overviews
+from downloader.mosaic.overviews import overviews
 from downloader.mosaic.reducing import POLICIES, halve
 from downloader.mosaic.repair import make_honest
 from downloader.mosaic.verify import verify
@@ -62,7 +62,7 @@ def values(path: Path, level: int, band: str = "B2") -> np.ndarray:
 @pytest.mark.parametrize("shard", [1, 2, 4])
 async def test_each_level_is_made_of_the_one_below(tmp_path, profile, shard) -> None:
     plan = await make(tmp_path / "m", one_group(window=LARGE, shard=shard), profile=profile)
-    made = make_overviews(tmp_path / "m")
+    made = overviews(tmp_path / "m")
     assert made.levels == {"": (2, 4)}
     assert made.made == made.shards > 0
     grid = plan.groups[0].grid
@@ -83,9 +83,9 @@ async def test_each_level_is_made_of_the_one_below(tmp_path, profile, shard) -> 
 @PROFILES
 async def test_twice_is_once(tmp_path, profile) -> None:
     await make(tmp_path / "m", one_group(window=LARGE), profile=profile)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     before = tree(tmp_path / "m")
-    assert make_overviews(tmp_path / "m").made == 0
+    assert overviews(tmp_path / "m").made == 0
     assert {k: v for k, v in tree(tmp_path / "m").items() if "lock" not in k} == {
         k: v for k, v in before.items() if "lock" not in k
     }
@@ -94,7 +94,7 @@ async def test_twice_is_once(tmp_path, profile) -> None:
 async def test_readers_of_the_pixels_see_nothing_of_it(tmp_path) -> None:
     plan = await make(tmp_path / "m", one_group(window=LARGE))
     before = xr.open_zarr(tmp_path / "m").load()
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     after = xr.open_zarr(tmp_path / "m").load()
     for name in ("zarr_conventions", "multiscales", "spatial:dimensions"):
         del after.attrs[name]
@@ -112,7 +112,7 @@ async def test_groups_have_overviews_of_their_own_and_stay_a_tree(tmp_path) -> N
     groups = fine.groups + coarse.groups + small.groups
     plan = Plan(image_of(tuple(b for g in groups for b in g.bands)), groups, fine.model)
     await make(tmp_path / "m", plan)
-    made = make_overviews(tmp_path / "m")
+    made = overviews(tmp_path / "m")
     assert made.levels == {"10m": (2, 4), "20m": (2,), "60m": ()}
     assert open_group(tmp_path / "m", "20m", level=2)["B5"].shape == (278, 325)
     found = xr.open_datatree(tmp_path / "m", engine="zarr")
@@ -127,7 +127,7 @@ async def test_groups_have_overviews_of_their_own_and_stay_a_tree(tmp_path) -> N
 async def test_the_convention_is_told_twice(tmp_path) -> None:
     plan = one_group(window=LARGE, slices=2)
     await make(tmp_path / "m", plan)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     root = json.loads((tmp_path / "m/zarr.json").read_text())
     layout = root["attributes"]["multiscales"]["layout"]
     assert [entry["asset"] for entry in layout] == [
@@ -160,22 +160,22 @@ async def test_nodata_counts_for_nothing_and_policies_differ_by_band(tmp_path) -
     group = Group("", UTM, window, bands, Tiling(600, 520, 1, 256, 2), (1, 1))
     plan = Plan(image_of(bands), (group,), one_group().model)
     await make(tmp_path / "m", plan, nodata=dict.fromkeys(names, 9))
-    assert make_overviews(tmp_path / "m").policies == {"": dict(zip(names, POLICIES, strict=True))}
+    assert overviews(tmp_path / "m").policies == {"": dict(zip(names, POLICIES, strict=True))}
     for index, name in enumerate(names):
         pixels = band_pixels(group, index)
         expected = halved(pixels, name[3:], pixels != 9, 9)
         np.testing.assert_array_equal(values(tmp_path / "m", 2, name), expected)
     # Known to the mosaic itself, whatever the catalogue says later; what is asked for is kept.
     assert policies_of(read_identity(tmp_path / "m").layouts[0])["by_MODE"] == "MODE"
-    assert make_overviews(tmp_path / "m", policies={"by_MEAN": "max"}).made == 1
+    assert overviews(tmp_path / "m", policies={"by_MEAN": "max"}).made == 1
     pixels = band_pixels(group, 0)
     np.testing.assert_array_equal(values(tmp_path / "m", 2, "by_MEAN"), halved(pixels, "MAX", pixels != 9, 9))
-    again = make_overviews(tmp_path / "m")
+    again = overviews(tmp_path / "m")
     assert (again.made, again.policies[""]["by_MEAN"]) == (0, "MAX")
     with pytest.raises(JobError, match="no band 'B9'"):
-        make_overviews(tmp_path / "m", policies={"B9": "max"})
+        overviews(tmp_path / "m", policies={"B9": "max"})
     with pytest.raises(JobError, match="choose mean, sample, min"):
-        make_overviews(tmp_path / "m", policies={"by_MEAN": "average"})
+        overviews(tmp_path / "m", policies={"by_MEAN": "average"})
 
 
 async def test_masked_pixels_count_for_nothing(tmp_path) -> None:
@@ -183,7 +183,7 @@ async def test_masked_pixels_count_for_nothing(tmp_path) -> None:
     bands = (Band("B2", np.dtype("u2"), UTM), Band("B2_mask", np.dtype("u1"), UTM, mask_of=("B2",)))
     group = Group("", UTM, window, bands, Tiling(600, 520, 1, 256, 2), (1, 1))
     await make(tmp_path / "m", Plan(image_of(bands), (group,), one_group().model))
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     valid = band_pixels(group, 1) == 1
     assert valid.any()
     np.testing.assert_array_equal(values(tmp_path / "m", 2), halved(band_pixels(group, 0), valid=valid))
@@ -199,7 +199,7 @@ async def test_nan_counts_for_nothing(tmp_path, monkeypatch) -> None:
         lambda group, band, window=None, slice_=0: pixels[window.slices],
     )
     await make(tmp_path / "m", plan)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     np.testing.assert_array_equal(values(tmp_path / "m", 2), halved(pixels, valid=~np.isnan(pixels)))
 
 
@@ -214,7 +214,7 @@ async def test_holes_stay_holes(tmp_path, profile) -> None:
         mosaic.fail(next(plan.groups[0].requests(key)), PROBLEM)
         await mosaic.commit(key)
         await mosaic.finish()
-    assert make_overviews(tmp_path / "m").missing == {"": 13}
+    assert overviews(tmp_path / "m").missing == {"": 13}
     base = open_group(tmp_path / "m", chunks=None, missing="ignore")
     stored = base.coverage.values == Coverage.STORED
     seen = stored.repeat(256, 0).repeat(256, 1)[: LARGE.height, : LARGE.width]
@@ -227,7 +227,7 @@ async def test_holes_stay_holes(tmp_path, profile) -> None:
     # A rerun fetches them, and the overviews follow.
     await make(tmp_path / "m", plan, profile=profile)
     assert (open_group(tmp_path / "m", level=2, missing="ignore").coverage == Coverage.FAILED).any()
-    followed = make_overviews(tmp_path / "m")
+    followed = overviews(tmp_path / "m")
     assert 0 < followed.made <= followed.shards
     np.testing.assert_array_equal(
         open_group(tmp_path / "m", level=2)["B2"].values, halved(band_pixels(plan.groups[0], 0))
@@ -237,17 +237,17 @@ async def test_holes_stay_holes(tmp_path, profile) -> None:
 @PROFILES
 async def test_what_is_lost_or_repaired_is_made_again_and_no_more(tmp_path, profile) -> None:
     plan = await make(tmp_path / "m", one_group(["B2"], window=LARGE, shard=1), profile=profile)
-    whole = make_overviews(tmp_path / "m").shards
+    whole = overviews(tmp_path / "m").shards
     (tmp_path / "m/overviews/2/B2/c/1/1").unlink()
-    assert make_overviews(tmp_path / "m").made == 1
+    assert overviews(tmp_path / "m").made == 1
     # Damage below: the tile is dropped, and what was made of it is a hole too until it is fetched again.
     damaged = tmp_path / "m/B2/c/0/0"
     damaged.write_bytes(damaged.read_bytes()[:-40] + b"x" * 40)
     make_honest(tmp_path / "m", "source: …\n")
-    assert make_overviews(tmp_path / "m").made == 2
+    assert overviews(tmp_path / "m").made == 2
     assert open_group(tmp_path / "m", level=2, missing="ignore").coverage.values[0, 0] == Coverage.MISSING
     await make(tmp_path / "m", plan, profile=profile)
-    assert make_overviews(tmp_path / "m").made == 2 < whole
+    assert overviews(tmp_path / "m").made == 2 < whole
     np.testing.assert_array_equal(values(tmp_path / "m", 4), halved(halved(band_pixels(plan.groups[0], 0))))
 
 
@@ -258,7 +258,7 @@ async def test_damage_that_nobody_mended_is_named(tmp_path) -> None:
     data[5] ^= 255
     damaged.write_bytes(data)
     with pytest.raises(StoppedError, match=r"B2, tile row 2, column 3 is damaged .* verify --repair"):
-        make_overviews(tmp_path / "m")
+        overviews(tmp_path / "m")
 
 
 class _KilledError(Exception):
@@ -279,7 +279,7 @@ async def test_stopped_at_any_shard_it_goes_on_and_nothing_half_is_seen(tmp_path
     made = 0
     while True:
         try:
-            last = make_overviews(tmp_path / "m", watch=stop_after(3))
+            last = overviews(tmp_path / "m", watch=stop_after(3))
             break
         except _KilledError:
             made += 3
@@ -294,30 +294,30 @@ async def test_stopped_at_any_shard_it_goes_on_and_nothing_half_is_seen(tmp_path
 async def test_while_it_is_made_anew_coverage_calls_it_missing(tmp_path) -> None:
     plan = one_group(["B2"], window=LARGE, shard=1)
     await make(tmp_path / "m", plan, most=12)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     await make(tmp_path / "m", plan)
 
     def killed(done: int, total: int) -> None:
         raise _KilledError
 
     with pytest.raises(_KilledError):
-        make_overviews(tmp_path / "m", watch=killed)
+        overviews(tmp_path / "m", watch=killed)
     cover = open_group(tmp_path / "m", level=2, missing="ignore").coverage.values
     assert (cover[0] == Coverage.STORED).all()
     assert (cover[1:] == Coverage.MISSING).any()
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     assert (open_group(tmp_path / "m", level=2).coverage.values == Coverage.STORED).all()
 
 
 async def test_further_times_add_and_leave_the_others(tmp_path) -> None:
     small = Window(100, 200, 700, 600)
     await make(tmp_path / "m", series([day(3), day(6)], window=small))
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     before = tree(tmp_path / "m/overviews/2/B2/c")
     plan = series([day(3), day(6), day(9)], window=small)
     await make(tmp_path / "m", plan)
     assert open_group(tmp_path / "m", level=2).sizes["time"] == 2
-    made = make_overviews(tmp_path / "m")
+    made = overviews(tmp_path / "m")
     assert (made.made, made.shards) == (1, 3)
     after = tree(tmp_path / "m/overviews/2/B2/c")
     assert before.items() <= after.items()
@@ -332,41 +332,41 @@ async def test_further_times_add_and_leave_the_others(tmp_path) -> None:
 async def test_another_run_keeps_it_away_and_overwriting_takes_it_along(tmp_path) -> None:
     plan = one_group(window=LARGE)
     await make(tmp_path / "m", plan)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE):
         with pytest.raises(LockedError):
-            make_overviews(tmp_path / "m")
+            overviews(tmp_path / "m")
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE, overwrite=True):
         assert not (tmp_path / "m/overviews").exists()
         assert not (tmp_path / "m" / RECORD).exists()
     with pytest.raises(RefusedError, match="is no mosaic"):
-        make_overviews(tmp_path / "nothing")
+        overviews(tmp_path / "nothing")
 
 
 async def test_a_lost_record_or_ledger_makes_all_anew(tmp_path) -> None:
     await make(tmp_path / "m", one_group(["B2"], window=LARGE))
-    whole = make_overviews(tmp_path / "m").shards
+    whole = overviews(tmp_path / "m").shards
     for lose in (RECORD, ".downloader/ledger"):
         path = tmp_path / "m" / lose
         for file in [path] if path.is_file() else list(path.iterdir()):
             file.unlink()
-        assert make_overviews(tmp_path / "m").made == whole
+        assert overviews(tmp_path / "m").made == whole
     (tmp_path / "m" / RECORD).write_text('{"overviews": 1, "levels": {"overviews/2": 3}}')
-    assert make_overviews(tmp_path / "m").made == whole
+    assert overviews(tmp_path / "m").made == whole
 
 
 async def test_more_bands_have_overviews_too(tmp_path) -> None:
     await make(tmp_path / "m", one_group(["B2"], window=LARGE))
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     plan = await make(tmp_path / "m", one_group(["B2", "B4"], window=LARGE))
     assert values(tmp_path / "m", 2, "B2").shape == (556, 650)
-    make_overviews(tmp_path / "m")
+    overviews(tmp_path / "m")
     np.testing.assert_array_equal(values(tmp_path / "m", 2, "B4"), halved(band_pixels(plan.groups[0], 1)))
 
 
 async def test_a_small_mosaic_needs_none(tmp_path) -> None:
     await make(tmp_path / "m", one_group(window=Window(0, 0, 512, 300)))
-    made = make_overviews(tmp_path / "m")
+    made = overviews(tmp_path / "m")
     assert made.levels == {"": ()}
     assert str(made).startswith("no overviews")
 

@@ -1,0 +1,335 @@
+"""A mosaic, or a window of it, as Cloud-Optimised GeoTIFF: for software that reads no Zarr."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from downloader.errors import IncompleteError, JobError
+from downloader.geotiff import COMPRESSORS, Compress, Picture, rasterio_or_raise, write_cog
+from downloader.grid import PixelGrid, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from downloader.mosaic.layout import GroupLayout
+
+__all__ = ["Exported", "export"]
+
+_FIELD: Final = re.compile(r"\{(\w*)\}")
+_STORED: Final = 1
+_OUTSIDE: Final = (2, 3)
+
+Watch = Callable[[int, int], None]
+"""Called with (blocks written, blocks in all) of each file; may raise to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One file."""
+
+    file: Path
+    group: str
+    """Name of the group; empty for the mosaic's root."""
+    bands: tuple[str, ...]
+    width: int
+    height: int
+    dtype: str
+    nodata: float | None
+    holes: int
+    """Tiles within it that are not stored, and show as masked or as the fill value."""
+    nbytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        nodata = self.nodata if self.nodata is None or np.isfinite(self.nodata) else str(self.nodata)
+        return {**asdict(self), "file": str(self.file), "bands": list(self.bands), "nodata": nodata}
+
+    def __str__(self) -> str:
+        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {self.nbytes / 1e6:,.1f} MB"
+        return f"{told}; {self.holes:,} tiles are not stored" if self.holes else told
+
+
+def export(
+    mosaic: str | Path,
+    out: str | Path,
+    *,
+    bands: Sequence[str] | None = None,
+    group: str | None = None,
+    time: str = "latest",
+    slice: int | None = None,  # noqa: A002  # the mosaic's own word
+    window: Window | Sequence[int] | None = None,
+    bbox: Sequence[float] | None = None,
+    crs: str = "EPSG:4326",
+    level: int = 1,
+    compress: Compress = "deflate",
+    missing: Literal["raise", "mask", "ignore"] = "raise",
+    watch: Watch | None = None,
+) -> tuple[Exported, ...]:
+    """Write bands of a mosaic as Cloud-Optimised GeoTIFF; pixels, CRS, transform and nodata are the mosaic's own.
+
+    Args:
+        mosaic: path or URL of the mosaic.
+        out: the file; with `{band}` in its name a file for each band, and with `{group}` the group's name is in it.
+        bands: in the file's order; by default all but masks, of the group, or with `{band}` in `out` of all groups.
+        group: name of the group; may be left out where only one has the bands.
+        time: of a time series: `latest`, a number in the order of time, or the beginning of a time.
+        slice: in place of `time`, an index in the mosaic's own order; of samples, which chip.
+        window: (column, row, width, height) in pixels of the group, clipped at its edge.
+        bbox: in place of it (west, south, east, north); every pixel that it overlaps.
+        crs: of `bbox`.
+        level: 1 for the pixels; 2, 4, 8, … for an overview that is there.
+        compress: `deflate`, `zstd`, `lzw` or `none`.
+        missing: where tiles are not stored, `raise` refuses, `mask` masks them, `ignore` shows the fill value.
+        watch: told how far each file is.
+
+    Returns:
+        What was written. Each file appears under its name when it is whole.
+
+    Raises:
+        IncompleteError: tiles are not stored, and `missing` is `raise`.
+        JobError: no such band, group, time or window; bands that one file cannot hold; a file that cannot be written.
+        MissingExtraError: rasterio is not installed.
+        RefusedError: there is no mosaic.
+        StoppedError: the disk is full.
+    """
+    rasterio_or_raise()
+    if compress not in COMPRESSORS:
+        raise JobError(f"compress: {compress!r} is none of {', '.join(COMPRESSORS)}")
+    if window is not None and bbox is not None:
+        raise JobError("window and bbox: take one of them")
+    template = _template(mosaic, out)
+    written = []
+    for name, chosen in _files(mosaic, template, group, bands):
+        source = _Source.open(mosaic, name, level, time, slice)
+        file = Path(template.format(band=source.layout.arrays[source.index(chosen[0])], group=name or "root"))
+        part = _part(source.grid, window, bbox, crs)
+        picture, holes = _picture(source, chosen, part, missing)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobError(
+                f"{file}: cannot be written ({error.strerror or error}); name another file"
+            ) from error
+        write_cog(file, picture, compress, watch)
+        written.append(
+            Exported(file, name, chosen, part.width, part.height, picture.dtype.name, picture.nodata, holes, file.stat().st_size)
+        )  # fmt: skip
+    return tuple(written)
+
+
+def _template(mosaic: str | Path, out: str | Path) -> str:
+    template = str(out)
+    strange = [name for name in _FIELD.findall(template) if name not in {"band", "group"}]
+    if strange or set("{}") & set(_FIELD.sub("", template)):
+        raise JobError(f"-o {out}: {{band}} and {{group}} are what a file's name may have in braces")
+    file = Path(template)
+    if file.suffix.lower() not in {".tif", ".tiff"}:
+        raise JobError(f"-o {out}: name a .tif file")
+    if file.is_dir():
+        raise JobError(f"-o {out}: is a folder; name a .tif file")
+    if "://" not in str(mosaic) and file.resolve().is_relative_to(Path(mosaic).resolve()):
+        raise JobError(f"-o {out}: lies inside the mosaic {mosaic}; name a file outside of it")
+    return template
+
+
+def _files(
+    mosaic: str | Path, template: str, group: str | None, bands: Sequence[str] | None
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(group, bands) of each file."""
+    from downloader.mosaic.status import read_mosaic
+
+    layouts = {layout.group.name: layout for layout in read_mosaic(mosaic).layouts}
+    if group is not None and group not in layouts:
+        raise JobError(
+            f"--group: the mosaic has no group {group!r}; its groups are {', '.join(layouts) or '(root)'}"
+        )
+    there = {
+        name: tuple(band.id for band in layout.group.bands if bands or not band.mask_of)
+        for name, layout in layouts.items()
+        if group in {None, name}
+    }
+    apart = "{band}" in template
+    if bands is not None:
+        known = {band for names in there.values() for band in names}
+        unknown = [band for band in bands if band not in known]
+        if unknown:
+            raise JobError(
+                f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(sorted(known))}"
+            )
+        wanted = tuple(dict.fromkeys(bands))
+        there = {name: tuple(b for b in wanted if b in names) for name, names in there.items()}
+        if not apart:
+            there = {name: names for name, names in there.items() if names == wanted}
+            if not there:
+                raise JobError(
+                    f"--bands: no group has all of {', '.join(wanted)}, and a file has one grid; export them with -o '{{band}}.tif'"
+                )
+    there = {name: names for name, names in there.items() if names}
+    if not apart and "{group}" not in template and len(there) > 1:
+        raise JobError(
+            f"the mosaic has the groups {', '.join(there)}, and a file has one grid; name one with --group, or export with -o '{{group}}.tif' or '{{band}}.tif'"
+        )
+    for name, names in there.items():
+        yield from ((name, (band,)) for band in names) if apart else [(name, names)]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One slice of one group, open for reading."""
+
+    path: str
+    layout: GroupLayout
+    node: Any
+    """Its Zarr group."""
+    number: int
+    """Index along the leading axis."""
+    grid: PixelGrid
+
+    @classmethod
+    def open(cls, mosaic: str | Path, name: str, level: int, time: str, number: int | None) -> _Source:
+        import zarr
+
+        from downloader.mosaic.location import locate
+        from downloader.mosaic.reader import level_layout
+        from downloader.mosaic.status import read_mosaic
+        from downloader.quicklook.finding import choose_slice
+
+        location = locate(mosaic)
+        layout = next(one for one in read_mosaic(mosaic).layouts if one.group.name == name)
+        if level != 1:
+            layout = level_layout(mosaic, layout, level)
+        root: Any = zarr.open_group(location.readable(), mode="r")
+        node = root[layout.group.name] if layout.group.name else root
+        index, _ = choose_slice(node, node[layout.arrays[0]], time, number)
+        grid: PixelGrid | None = layout.group.grid
+        if layout.group.lattices:
+            if number is None:
+                raise JobError(f"{location.name}: holds samples; say which chip with --slice")
+            grid = layout.group.lattices[index]
+            if grid is None:
+                raise JobError(f"--slice {number}: this sample has no pixels")
+        assert grid is not None  # noqa: S101  # for the type checker
+        return cls(location.name, layout, node, index, grid)
+
+    def index(self, band: str) -> int:
+        """A band's index in its group."""
+        return next(i for i, one in enumerate(self.layout.group.bands) if one.id == band)
+
+    def pixels(self, band: str, window: Window) -> NDArray[Any]:
+        """Pixels (height, width) of one band."""
+        array = self.node[self.layout.arrays[self.index(band)]]
+        lead = (self.number,) if self.layout.leading else ()
+        return np.asarray(array[(*lead, *window.slices)])
+
+    def cells(self, window: Window) -> NDArray[np.uint8]:
+        """`coverage` of the tiles that a window touches."""
+        tile = self.layout.group.tiling.tile
+        lead = (self.number,) if self.layout.leading else ()
+        rows = slice(window.row // tile, -(-window.row_end // tile))
+        columns = slice(window.column // tile, -(-window.column_end // tile))
+        return np.asarray(self.node["coverage"][(*lead, rows, columns)])
+
+    def stored(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels (height, width) of a window lie in tiles that are stored."""
+        tile = self.layout.group.tiling.tile
+        rows = np.arange(window.row, window.row_end) // tile - window.row // tile
+        columns = np.arange(window.column, window.column_end) // tile - window.column // tile
+        return np.asarray(self.cells(window)[np.ix_(rows, columns)] == _STORED)
+
+    def masks(self, bands: Sequence[str]) -> tuple[str, ...]:
+        """The mosaic's own masks of these bands."""
+        return tuple(one.id for one in self.layout.group.bands if set(one.mask_of) & set(bands))
+
+    def tags(self) -> dict[str, str]:
+        """Where the pixels come from, for the file's metadata."""
+        about = {name.upper(): str(self.node.attrs[name]) for name in ("source", "start_time", "end_time") if name in self.node.attrs}  # fmt: skip
+        for name in ("image_id", "sample_id"):
+            if name in self.node:
+                about[name.upper()] = str(self.node[name][self.number])
+        if "time" in self.node:
+            moment = np.asarray(self.node["time"][self.number]).astype("datetime64[us]")
+            about["START_TIME"] = f"{np.datetime_as_string(moment, unit='auto')}Z"
+        return about
+
+
+def _part(
+    grid: PixelGrid, window: Window | Sequence[int] | None, bbox: Sequence[float] | None, crs: str
+) -> Window:
+    """The pixels that were asked for."""
+    from downloader.crs import Crs
+    from downloader.region import BoundingBox, cover_box
+
+    if bbox is not None:
+        if len(bbox) != 4:
+            raise JobError("--bbox: give west,south,east,north")
+        west, south, east, north = map(float, bbox)
+        return cover_box(grid, BoundingBox(west, south, east, north, Crs.parse(crs)))
+    if window is None:
+        return grid.bounds
+    if not isinstance(window, Window):
+        if len(window) != 4:
+            raise JobError("--window: give column,row,width,height")
+        window = Window(*map(int, window))
+    part = window.clip(grid.bounds)
+    if part is None:
+        raise JobError(
+            f"--window: {window} lies outside the {grid.width}×{grid.height} pixels that there are"
+        )
+    return part
+
+
+def _picture(source: _Source, bands: tuple[str, ...], part: Window, missing: str) -> tuple[Picture, int]:
+    """What a file is to hold, and how many tiles of it are holes."""
+    members = [source.layout.group.bands[source.index(band)] for band in bands]
+    nodata = {band: source.layout.nodata[source.index(band)] for band in bands}
+    _check_alike({band.id: band.dtype.name for band in members}, "types")
+    _check_alike({band: repr(value) for band, value in nodata.items()}, "nodata values")
+    cells = source.cells(part)
+    outside = int(np.isin(cells, _OUTSIDE).sum())
+    holes = int((cells != _STORED).sum()) - outside
+    if holes and missing == "raise":
+        raise IncompleteError(
+            f"{source.path}: {holes:,} of {cells.size:,} tiles of the window are not stored. Run the job again to fetch"
+            " them, or export with --missing mask (they are masked) or ignore (the fill value in their place)"
+        )
+    masks = source.masks(bands)
+    value = next(iter(nodata.values()))
+    unseen = (outside or holes) and missing != "ignore"
+
+    def read(window: Window) -> NDArray[Any]:
+        return np.stack([source.pixels(band, window.offset(part.column, part.row)) for band in bands])
+
+    def valid(window: Window) -> NDArray[np.bool_]:
+        here = window.offset(part.column, part.row)
+        seen = source.stored(here) if unseen else np.ones(window.shape, np.bool_)
+        for mask in masks:
+            seen &= source.pixels(mask, here) == 1
+        return seen
+
+    policies = frozenset(band.pyramiding if not band.mask_of else "MAX" for band in members)
+    picture = Picture(
+        source.grid.window(part),
+        members[0].dtype,
+        bands,
+        value,
+        policies,
+        source.tags(),
+        bool(masks) or bool(unseen and value is None),
+        read,
+        valid,
+    )
+    return picture, holes
+
+
+def _check_alike(values: Mapping[str, str], what: str) -> None:
+    if len(set(values.values())) > 1:
+        told = ", ".join(f"{band} {value}" for band, value in values.items())
+        raise JobError(
+            f"bands of different {what} do not fit in one file ({told}); export them with -o '{{band}}.tif'"
+        )

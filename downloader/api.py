@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from downloader.blocking import in_thread
 from downloader.connecting import Credentials
 from downloader.errors import JobError
+from downloader.expression import Serializable
 from downloader.job import Job
 from downloader.planning import Plan
 from downloader.progress import Silent, terminal_progress
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["JobLike", "adownload", "as_job", "doctor", "download", "load_job", "plan", "status", "survey", "verify"]
 
-JobLike = Job | Mapping[str, Any] | str | os.PathLike[str]
-"""A job: the model, a mapping of the job file's shape, or the path of a YAML file."""
+JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
+"""A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
+or an object that serialises itself, such as an `ee.Image`."""
 
 _MAX_FILE = 4 * 2**20
 
@@ -56,17 +58,18 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
 
 
 def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections: Any) -> Job:
-    """A `Job` from any of its forms; with `path`, `job` is an asset id and `sections` are the job file's.
+    """A `Job` from any of its forms; with `path`, `job` is what is fetched and `sections` are the job file's.
 
     Raises:
         JobError: naming key, value and fix.
     """
     if path is not None:
-        if not isinstance(job, str):
+        if not isinstance(job, str | Serializable):
             raise JobError(
-                f"source: with a path, the first argument is an asset id, got {type(job).__name__}"
+                f"source: with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}"
             )
-        values: dict[str, Any] = {"source": {"asset": job}, "mosaic": {"path": os.fspath(path)}}
+        kind = "asset" if isinstance(job, str) else "expression"
+        values: dict[str, Any] = {"source": {kind: job}, "mosaic": {"path": os.fspath(path)}}
         if "bands" in sections:
             values["source"]["bands"] = sections.pop("bands")
         if "mosaic" in sections:
@@ -76,6 +79,8 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
         raise JobError(f"{', '.join(sections)}: keywords go with an asset id and a path; put them in the job")
     if isinstance(job, Job):
         return job
+    if isinstance(job, Serializable):
+        raise JobError(f"mosaic.path: an {type(job).__name__} needs the path of the mosaic that it becomes")
     return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
 
 
@@ -92,7 +97,7 @@ def download(
     """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
 
     Args:
-        job: a job, or with `path` the id of one image asset.
+        job: a job, or with `path` the id of one image asset or an `ee.Image`.
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: who watches; True shows a bar on a terminal, False nothing.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downloader.errors import JobError
+from downloader.expression import MAX_DEPTH, Serializable, load_expression
 
 __all__ = ["Document", "dotted", "dump", "expand", "override", "parse", "plain"]
 
@@ -27,6 +28,13 @@ _MAX_DEPTH: Final = 24
 
 _MAX_BRACKETS: Final = 400
 """Brackets inside brackets; the parser takes quadratic time over them."""
+
+_EXPRESSION: Final = ("source", "expression")
+"""The one key that may hold a graph: an object that serialises itself, a mapping, or its JSON text. It becomes that
+text, canonical, in which nothing nests deeply."""
+
+_MAX_GRAPH: Final = _MAX_DEPTH + 3 * MAX_DEPTH
+"""Mappings inside mappings in a graph: a call has three for each argument."""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -58,9 +66,9 @@ class Document:
         return f"{self.file}, line {self.lines[path]}" if path in self.lines else self.file
 
     def name(self, path: Path) -> str:
-        """How a message begins: `file, line n: section.key`."""
-        where, key = self.where(path), dotted(path) or "job"
-        return where if where == f"--set {key}" else f"{where}: {key}"
+        """How a message begins: `file, line n: section.key`; of the job as a whole just `file`."""
+        where, key = self.where(path), dotted(path)
+        return where if not key or where == f"--set {key}" else f"{where}: {key}"
 
 
 def dotted(path: Path) -> str:
@@ -95,8 +103,10 @@ def plain(node: Any, path: Path, document: Document) -> Any:
         raise JobError(
             f"{document.where(path)}: aliases multiply to more than {_MAX_NODES:,} values; write the job out"
         )
-    if len(path) > _MAX_DEPTH:
+    if len(path) > (_MAX_GRAPH if path[:2] == _EXPRESSION else _MAX_DEPTH):
         raise JobError(f"{document.where(path)}: is nested too deeply, or in itself; write the job out")
+    if path == _EXPRESSION and isinstance(node, Serializable):
+        return load_expression(node, document.name(path))
     marks = getattr(getattr(node, "lc", None), "data", None) or {}
     if isinstance(node, Mapping):
         values: dict[str, Any] = {}
@@ -107,7 +117,7 @@ def plain(node: Any, path: Path, document: Document) -> Any:
             if key in values:
                 raise JobError(f"{document.where((*path, key))}: {key!r} stands there twice; keep one")
             values[key] = plain(value, (*path, key), document)
-        return values
+        return load_expression(values, document.name(path)) if path == _EXPRESSION else values
     if isinstance(node, (list, tuple)):
         for index in range(len(node)):
             if index in marks:
@@ -257,7 +267,8 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         node = os.fspath(node)
     if isinstance(node, str):
         document.budget -= len(node) // _TEXT_OF_A_NODE
-        return str(node)
+        is_graph = path == _EXPRESSION and node.lstrip().startswith("{")
+        return load_expression(str(node), document.name(path)) if is_graph else str(node)
     for kind in (int, float):
         if isinstance(node, kind):
             return kind(node)

@@ -87,14 +87,21 @@ def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...
         return "write text; put it in quotes"
     if error["type"] in _FIXES:
         return _FIXES[error["type"]].format_map(error.get("ctx", {}))
-    message = error["msg"].removeprefix("Value error, ").removeprefix(f"{path[-1]}: " if path else "")
+    message = error["msg"].removeprefix("Value error, ")
+    for name in (dotted(path), str(path[-1])) if path else ():
+        message = message.removeprefix(f"{name}: ")
     return message[:1].lower() + message[1:] if message[1:2].islower() else message
 
 
 def _key_in(error: ErrorDetails, section: type[BaseModel]) -> tuple[str, ...]:
-    """The key that a section's own check begins its message with, where it does."""
-    key = error["msg"].removeprefix("Value error, ").partition(": ")[0]
-    return (key,) if error["type"] == "value_error" and key in section.model_fields else ()
+    """The key that a section's own check begins its message with, or the job's: `key` or `section.key`."""
+    if error["type"] != "value_error":
+        return ()
+    keys = tuple(error["msg"].removeprefix("Value error, ").partition(": ")[0].split("."))
+    for number, key in enumerate(keys):
+        if key not in _section(section, keys[:number]).model_fields:
+            return ()
+    return keys
 
 
 def _shown(path: tuple[str | int, ...], value: Any) -> str:

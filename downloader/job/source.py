@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from downloader.errors import JobError
+from downloader.expression import Serializable, load_expression
 from downloader.filters import Filter
 from downloader.instant import instant_us
 from downloader.job.section import Section
@@ -57,6 +58,10 @@ def _condition(text: str) -> str:
 
 
 _Condition = Annotated[_Text, AfterValidator(_condition)]
+
+
+def _graph(value: Any) -> Any:
+    return load_expression(value, "expression") if isinstance(value, Serializable) else value
 
 
 class MaskBits(Section):
@@ -122,8 +127,9 @@ class Source(Section):
     """image, day, solar_day, or a property: images of one value become one slice, mosaicked by the service."""
     on_missing_band: Literal["fail", "nodata"] = "fail"
     """What to do with an image that lacks a band."""
-    expression: dict[str, Any] | _Text | None = None
-    """Serialised Earth Engine expression: a JSON file, or the expression itself."""
+    expression: Annotated[dict[str, Any] | _Text | None, BeforeValidator(_graph)] = None
+    """Serialised Earth Engine expression: a JSON file, or the expression itself; in the library also any object that
+    serialises itself, such as an `ee.Image`."""
     composite: Composite | None = None
     """One image that the service computes from a collection."""
     bands: Annotated[

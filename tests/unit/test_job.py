@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
+from downloader.expression import canonical
 from downloader.job import Job
 from downloader.job.document import dump, parse
+from downloader.job.source import Source
 
 BASE = "source: {asset: X}\nmosaic: {path: o}\n"
 
@@ -287,7 +290,12 @@ MISTAKES = [
     (BASE + "service: {accounts: [{project: p1}]}", "job.yaml, line 3: service.accounts[0].key_file: is missing; service.accounts[0] needs it"),
     (BASE + "service: {accounts: [{project: p1, key_file: k}, {project: p1, key_file: k}]}", "job.yaml, line 3: service.accounts: p1 stands there more than once, and has one quota; name each project once"),
     (BASE + "service: {project: x, accounts: [{project: p1, key_file: k}]}", "job.yaml, line 3: service: project and accounts exclude each other; each account names its project"),
-    (BASE + "service: {accounts: [{project: p1, key_file: k}]}\nauth: none", "job.yaml: job: service.accounts: each account names its key file, and auth another credential; keep one"),
+    (BASE + "service: {accounts: [{project: p1, key_file: k}]}\nauth: none", "job.yaml, line 3: service.accounts: each account names its key file, and auth another credential; keep one"),
+    ("source: {expression: {result: a, values: {}}}\nregion: {bbox: [1, 2, 3, 4]}\nmosaic: {path: o}", "job.yaml, line 1: source.expression: refers to 'a', which is not among its values"),
+    ("source: {expression: '{'}\nregion: {bbox: [1, 2, 3, 4]}\nmosaic: {path: o}", "job.yaml, line 1: source.expression: is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    # several sections
+    ("source: {images: [a]}\nregion:\n  window: {column: 0, row: 0, width: 1, height: 1}\nmosaic: {path: o}", "job.yaml, line 3: region.window: counts in the pixels of one image, and source names several; give region.bbox or region.geometry"),
+    ("source: {images: [a]}\nmosaic: {path: o}", "job.yaml: region: is needed with source.images; give region.bbox or region.geometry"),
     # region
     (BASE + "region:", "job.yaml, line 3: region: is empty; leave it out, or give it keys: image, window, bbox, geometry, file, points, crs, mask, all_touched, buffer"),
     (BASE + "region: {bbox: [1, 2, 3]}", "job.yaml, line 3: region.bbox: four numbers are needed: [west, south, east, north]"),
@@ -516,3 +524,47 @@ mosaic: {path: out/quickstart.zarr}
 def test_the_configs_that_ship_are_valid(path: Path) -> None:
     job = Job.parse(path.read_bytes(), path.name, path.parent)
     assert load(job.dump()) == job
+
+
+# Expressions -----------------------------------------------------------------------------------------------
+
+
+def chain(length):
+    """A graph of calls within calls, as deep as the service takes them."""
+    node = {"constantValue": 1}
+    for _ in range(length):
+        node = {"functionInvocationValue": {"functionName": "Image.abs", "arguments": {"value": node}}}
+    return {"result": "0", "values": {"0": node}}
+
+
+class Serialised:
+    def __init__(self, graph):
+        self.graph = graph
+
+    def serialize(self):
+        return json.dumps(self.graph, indent=1)
+
+
+@pytest.mark.parametrize("length", [1, 99])
+def test_an_expression_is_one_canonical_text_in_whatever_form_it_comes(length) -> None:
+    graph = chain(length)
+    forms = [graph, json.dumps(graph), Serialised(graph)]
+    rest = {"region": {"bbox": [1, 2, 3, 4]}, "mosaic": {"path": "o"}}
+    jobs = [Job.from_dict({"source": {"expression": form}, **rest}) for form in forms]
+    written = Job.parse(json.dumps({"source": {"expression": json.dumps(graph)}, **rest}))
+    assert jobs[0] == jobs[1] == jobs[2] == written
+    assert jobs[0].source.expression == canonical(graph)
+    assert Source(expression=Serialised(graph)) == jobs[0].source
+    assert Job.parse(jobs[0].dump()) == jobs[0]
+    with pytest.raises(JobError, match=r"source.expression: is nested deeper than 100"):
+        Job.from_dict({"source": {"expression": chain(101)}, **rest})
+
+
+def test_an_expression_of_aliases_that_multiply_ends_soon() -> None:
+    node: dict[str, Any] = {"constantValue": 1}
+    for _ in range(60):
+        node = {"arrayValue": {"values": [node, node]}}
+    with pytest.raises(JobError, match="aliases multiply"):
+        Job.from_dict(
+            {"source": {"expression": {"result": "0", "values": {"0": node}}}, "mosaic": {"path": "o"}}
+        )

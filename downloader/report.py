@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from downloader.errors import JobError
 
 if TYPE_CHECKING:
     import xarray
 
     from downloader.progress import Record
 
-__all__ = ["FailedTile", "Report"]
+__all__ = ["KINDS", "FailedTile", "Report"]
+
+KINDS: Final = (".html", ".json", ".txt")
+"""Endings of the files that a report is saved as."""
 
 _SHOWN = 5
 """Failed tiles that the text names; the JSON names all."""
@@ -120,6 +127,25 @@ class Report:
         from downloader.mosaic.reader import open_tree
 
         return open_tree(self.mosaic, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report: a page (`.html`), a document (`.json`) or text (`.txt`), by the file's ending.
+
+        Raises:
+            JobError: another ending.
+            OSError: the file cannot be written.
+        """
+        file = Path(path)
+        make = {".html": self.to_html, ".json": self.to_json, ".txt": self.summary}.get(file.suffix)
+        if make is None:
+            raise JobError(f"{file}: a report is saved as {', '.join(KINDS)}; name such a file")
+        file.write_text(make() + "\n", encoding="utf-8")
+
+    def to_html(self) -> str:
+        """One page that needs no other file, no network and no JavaScript; pictures are drawn from the mosaic."""
+        from downloader.page import report_page
+
+        return report_page(self)
 
     def to_json(self) -> str:
         """One JSON document."""

@@ -24,7 +24,7 @@ __all__ = ["run_command"]
 _EPILOG = """\b
 Examples:
   downloader run job.yaml
-  downloader run job.yaml --report report.json
+  downloader run job.yaml --report report.html --report report.json
   downloader run job.yaml --set mosaic.path=/data/m.zarr --set limits.concurrency=20
 
 Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed tiles, 4 stopped (run it again),
@@ -37,10 +37,11 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
 @job_options
 @click.option(
     "--report",
-    "report_file",
+    "report_files",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.json",
-    help="Write the report there.",
+    metavar="FILE.html|.json|.txt",
+    help="Write the report there: a page, a document or text, by the file's ending. May be given several times.",
 )
 @click.option("--allow-failed", is_flag=True, help="Exit 0 although some tiles failed.")
 @click.option(
@@ -68,7 +69,7 @@ def run_command(
     endpoint: str | None,
     project: str | None,
     key_file: str | None,
-    report_file: Path | None,
+    report_files: tuple[Path, ...],
     allow_failed: bool,
     overwrite: bool,
     accept: tuple[str, ...],
@@ -82,11 +83,11 @@ def run_command(
     from downloader.errors import DownloadError, IncompleteError, exit_status
 
     set_up_logging(verbose)
-    _check_report(report_file)
+    _check_reports(report_files)
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
     loaded = load_job(job, changes)
-    if report_file is not None:
-        refuse_inside("--report", report_file, loaded.mosaic_path)
+    for file in report_files:
+        refuse_inside("--report", file, loaded.mosaic_path)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress = watcher(quiet=quiet, verbose=verbose)
@@ -95,13 +96,13 @@ def run_command(
             report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))
     except DownloadError as error:
         if error.report is not None:
-            _show(error.report, report_file, quiet)
+            _show(error.report, report_files, quiet)
         else:
             say(f"downloader: {error}", err=True)
         if allow_failed and isinstance(error, IncompleteError):
             return 0
         return exit_status(error)
-    _show(report, report_file, quiet)
+    _show(report, report_files, quiet)
     return 0
 
 
@@ -124,24 +125,25 @@ async def _run(
         )
 
 
-def _check_report(path: Path | None) -> None:
-    if path is None:
-        return
-    if path.suffix != ".json":
-        raise click.UsageError(f"--report {path}: name a .json file")
-    if not path.absolute().parent.is_dir():
-        raise click.UsageError(
-            f"--report {path}: the folder {path.absolute().parent} does not exist; make it first"
-        )
+def _check_reports(files: tuple[Path, ...]) -> None:
+    from downloader.report import KINDS
+
+    for file in files:
+        if file.suffix not in KINDS:
+            raise click.UsageError(f"--report {file}: name a file that ends in {', '.join(KINDS)}")
+        if not file.absolute().parent.is_dir():
+            raise click.UsageError(
+                f"--report {file}: the folder {file.absolute().parent} does not exist; make it first"
+            )
 
 
-def _show(report: Report, path: Path | None, quiet: bool) -> None:
-    """Write and print the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
-    if path is not None:
-        try:
-            path.write_text(report.to_json() + "\n", encoding="utf-8")
-        except OSError as error:
-            say(f"downloader: --report {path}: cannot be written ({error.strerror or error})", err=True)
+def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
+    """Print and write the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
     if not quiet:
         with contextlib.suppress(OSError):
             say(report.summary())
+    for file in files:
+        try:
+            report.save(file)
+        except OSError as error:
+            say(f"downloader: --report {file}: cannot be written ({error.strerror or error})", err=True)

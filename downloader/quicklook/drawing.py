@@ -79,7 +79,8 @@ def preview(
     Args:
         mosaic: path of the mosaic.
         output: PNG file to write.
-        bands: one or three band names; by default the first three bands, or the first.
+        bands: one or three band names; by default red, green and blue where bands are named so (of Sentinel-2 B4, B3,
+            B2), else the first three, else the first.
         group: name of the group; by default the finest that has the bands.
         size: pixels along the longer side, at most.
         low: value shown darkest, one for all bands or one for each; by default the lower percentile of what is shown.

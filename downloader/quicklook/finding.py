@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     import zarr
 
 __all__ = ["bands_of", "choose_bands", "choose_group", "choose_slice", "coarser", "is_of_samples"]
+
+_NATURAL: Final = (
+    ("red", "green", "blue"),
+    ("Red", "Green", "Blue"),
+    ("R", "G", "B"),
+    ("B4", "B3", "B2"),
+    ("SR_B4", "SR_B3", "SR_B2"),
+    ("sur_refl_b01", "sur_refl_b04", "sur_refl_b03"),
+)
+"""Names of red, green and blue: by their words, of Sentinel-2 and Landsat 8 and 9, of MODIS."""
 
 
 def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:
@@ -50,9 +60,14 @@ def coarser(root: zarr.Group, name: str, node: Any, step: int) -> Any:  # noqa: 
 
 
 def choose_bands(arrays: dict[str, Any], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    """One or three bands: those wanted, else the first three, else the first. Raises JobError."""
+    """One or three bands: those wanted, else red, green and blue, else the first three, else the first.
+
+    Raises:
+        JobError: another number of bands, or one that there is not.
+    """
     pixels = tuple(name for name, array in arrays.items() if not array.attrs.get("mask_of"))
-    names = wanted or pixels[: 3 if len(pixels) >= 3 else 1]
+    natural = next((names for names in _NATURAL if set(names) <= set(pixels)), None)
+    names = wanted or natural or pixels[: 3 if len(pixels) >= 3 else 1]
     if len(names) not in (1, 3):
         raise JobError(f"--bands: a picture takes one or three bands, got {len(names)}")
     if set(names) - set(arrays):

@@ -320,7 +320,7 @@ def test_report_as_json(emulator, tmp_path, job_file, mosaic):
     assert document["service"].startswith("emulator ")
     assert document["peak_memory_bytes"] > 2**24
     assert document["failed"] == []
-    for name, word in (("r.txt", ".json"), ("no/r.json", "does not exist")):
+    for name, word in (("r.pdf", ".html, .json, .txt"), ("no/r.json", "does not exist")):
         wrong = cli("run", job_file, "--report", tmp_path / name)
         assert wrong.status == 2, wrong
         assert word in wrong.err

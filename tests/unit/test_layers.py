@@ -68,6 +68,7 @@ LAYERS = {
         "plantext",
         "probing",
         "prospect",
+        "page",
         "quicklook",
         "report",
         "resample",

@@ -1,0 +1,31 @@
+"""Where on the Earth a group lies, in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from downloader.planning import Group
+
+__all__ = ["place"]
+
+
+def place(group: Group) -> str:
+    """The box around a group in longitude and latitude; empty where it has none, or each slice lies elsewhere."""
+    if group.lattices:
+        return ""
+    import pyproj
+
+    grid = group.grid
+    corners = [grid.transform.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
+    west, south, east, north = transformer.transform_bounds(min(xs), min(ys), max(xs), max(ys))
+    if not all(math.isfinite(value) for value in (west, south, east, north)):
+        return ""
+    return f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"
+
+
+def _degrees(value: float, signs: str) -> str:
+    return f"{abs(value):.4f}° {signs[value < 0]}"

@@ -97,6 +97,7 @@ class Report:
         self,
         group: str | None = None,
         *,
+        level: int = 1,
         chunks: Any = "shard",  # noqa: ANN401  # whatever xarray takes
         mask_and_scale: bool = False,
         missing: Literal["raise", "mask", "ignore"] = "raise",
@@ -105,6 +106,7 @@ class Report:
 
         Args:
             group: name of the group; needed where there are several.
+            level: 1 for the pixels; 2, 4, 8, … for an overview whose pixels are so many times as large.
             chunks: `"shard"` reads lazily, a shard at a time (needs Dask); None reads without Dask.
             mask_and_scale: turn nodata, and what `mosaic.mask` calls masked, into NaN, and such bands into floats.
             missing: what to do where tiles are not there: refuse, show NaN, or show the fill value.
@@ -114,7 +116,9 @@ class Report:
         """
         from downloader.mosaic.reader import open_group
 
-        return open_group(self.mosaic, group, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
+        return open_group(
+            self.mosaic, group, level=level, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing
+        )
 
     def open_tree(
         self,

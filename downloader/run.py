@@ -24,6 +24,8 @@ from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Existing, Plan
 from downloader.plantext import source_text
+from downloader.notice import Notice
+from downloader.overviewing import add_overviews
 from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report
 from downloader.resident import peak_memory, pixel_memory
@@ -137,6 +139,8 @@ async def _there(job: Job) -> Existing | None:
 
 def _executor(
     job: Job,
+                if job.mosaic.overviews and chosen is None:
+                    error = await add_overviews(mosaic, watchers, stop, error)
     plan: Plan,
     memory: int,
     mosaic: ZarrMosaic,

@@ -83,6 +83,8 @@ class Job(Section):
             raise ValueError(
                 f"source.{stray[0]}: means nothing with region.points, where each point has one image; leave it out"
             )
+        if self.mosaic.overviews:
+            raise ValueError("mosaic.overviews: samples have none; leave it out with region.points")
         if self.grid.align == "image":
             raise ValueError("grid.align: chips lie around their points; leave it out with region.points")
         return self

@@ -48,6 +48,9 @@ class Mosaic(Section):
     """Open shards are committed as far as they are at least so often."""
     durability: Literal["full", "scratch"] = "full"
     """`scratch` leaves out flushing to disk: faster where a power cut may cost the mosaic."""
+    overviews: bool = False
+    """Coarser levels of the pixels, made at the end of a run by each band's own pyramiding policy, so that a viewer opens
+    all of it at once; `downloader overviews` makes them afterwards."""
 
     @field_validator("path")
     @classmethod

@@ -280,3 +280,14 @@ def test_a_bucket_of_another_name_is_another_place(s3, cloud, small) -> None:
     assert {request.path.split("/")[1].partition("?")[0] for request in cloud.proxy.requests} == {
         "second-bucket"
     }
+
+
+def test_overviews_in_a_bucket(cloud, small, tmp_path) -> None:
+    run(cloud, small(mosaic={"overviews": True}))
+    copy = cloud.copy_to(tmp_path / "copy")
+    downloader.overviews(copy)
+    made = harness.cli("overviews", cloud.url, env=cloud.env)
+    assert made.status == 0, made
+    there, here = pixels(harness.snapshot(cloud.copy_to(tmp_path / "again"))), pixels(harness.snapshot(copy))
+    assert there == here
+    assert any(key.startswith("overviews/2/B2/c/") for key in here)

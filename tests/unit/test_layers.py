@@ -45,6 +45,7 @@ LAYERS = {
         "gather",
         "nearest",
         "points",
+        "overviewing",
         "resident",
         "sampling",
         "selection",

@@ -24,7 +24,6 @@ from downloader.job import Job
 from downloader.nodata import nodata_values
 from downloader.planning import Existing, Plan
 from downloader.plantext import source_text
-from downloader.notice import Notice
 from downloader.overviewing import add_overviews
 from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report

@@ -8,10 +8,21 @@ import sys
 from downloader.errors import JobError
 from downloader.planning import Plan
 
-__all__ = ["current_memory", "peak_memory", "pixel_memory"]
+__all__ = ["HEADROOM", "current_memory", "needed_memory", "peak_memory", "pixel_memory"]
 
-_HEADROOM = 48 * 2**20
+HEADROOM = 48 * 2**20
 """Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
+
+
+def needed_memory(plan: Plan) -> int:
+    """Bytes for pixels without which no shard can be fetched."""
+    need = 0
+    for group in plan.groups:
+        side = group.tiling.shard_side
+        shard = side * side * group.itemsize * group.tiling.shard_slices
+        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
+        need = max(need, 2 * max(shard, answer))
+    return need
 
 
 def pixel_memory(limit: int, plan: Plan) -> int:
@@ -20,13 +31,7 @@ def pixel_memory(limit: int, plan: Plan) -> int:
     Raises:
         JobError: a shard and a request do not fit.
     """
-    have = limit - current_memory() - _HEADROOM
-    need = 0
-    for group in plan.groups:
-        side = group.tiling.shard_side
-        shard = side * side * group.itemsize * group.tiling.shard_slices
-        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
-        need = max(need, 2 * max(shard, answer))
+    have, need = limit - current_memory() - HEADROOM, needed_memory(plan)
     if have < need:
         total = (limit - have + need) // 2**20 + 1
         raise JobError(

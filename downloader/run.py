@@ -18,6 +18,7 @@ from downloader.errors import (
     InterruptedRunError,
     StoppedError,
 )
+from downloader.executors.choosing import executor_of, memory_for, refuse_what_cannot_travel
 from downloader.frozen import freeze, meaning
 from downloader.gather import gather
 from downloader.job import Job
@@ -27,13 +28,14 @@ from downloader.plantext import source_text
 from downloader.overviewing import add_overviews
 from downloader.progress import Fanout, Recorder, Tally
 from downloader.report import FailedTile, Report
-from downloader.resident import peak_memory, pixel_memory
+from downloader.resident import peak_memory
 from downloader.seams import Executor, Progress
 from downloader.selection import Chosen, Selection
 from downloader.stop import Stop
 from downloader.versions import versions
 
 if TYPE_CHECKING:
+    from downloader.allowance import Allowance
     from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
 
@@ -59,6 +61,7 @@ async def run(
     accept: Collection[str] = (),
     only: Chosen | None = None,
     approve: Callable[[Plan, str], Awaitable[None]] | None = None,
+    allowance: Allowance | None = None,
 ) -> Report:
     """Fetch what the job misses.
 
@@ -72,6 +75,7 @@ async def run(
             `new-images` that arrived late, which are added.
         only: fetch no more than these tiles, as far as they are missing.
         approve: given the plan and whose pixels they are, before anything is written; what it raises ends the run.
+        allowance: what the job shares with others of this process; None for a job alone.
 
     Returns:
         The report of a complete run; with `only`, of one that stored all of these.
@@ -81,6 +85,7 @@ async def run(
     """
     from downloader.mosaic.opening import open_for_writing
 
+    refuse_what_cannot_travel(job, credentials=credentials is not None)
     async with connect(job, credentials) as connection:
         tally, recorder = Tally(), Recorder()
         watchers = Fanout(tally, recorder, progress)
@@ -89,7 +94,7 @@ async def run(
             plan, notices = await prepare(job, connection, there, accept)
             if approve is not None:
                 await approve(plan, connection.client.service_identity)
-        memory = pixel_memory(job.limits.memory, plan)
+        memory = memory_for(job, plan, allowance)
         on_update = "keep" if "updates" in accept else job.source.on_update
         async with AsyncExitStack() as stack:
             with stop.cancels():
@@ -114,7 +119,7 @@ async def run(
                     watchers.notice(notice)
                 with stop.cancels():
                     executor = await stack.enter_async_context(
-                        _executor(job, plan, memory, mosaic, chosen, connection, watchers, stop)
+                        executor_of(job, plan, memory, mosaic, chosen, connection, watchers, stop, allowance)
                     )
                 error = await _work(job, plan, mosaic, chosen, executor, watchers, stop)
                 for notice in mosaic.blank_notices():
@@ -134,23 +139,6 @@ async def _there(job: Job) -> Existing | None:
     from downloader.mosaic.opening import existing
 
     return await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
-
-
-def _executor(
-    job: Job,
-                if job.mosaic.overviews and chosen is None:
-                    error = await add_overviews(mosaic, watchers, stop, error)
-    plan: Plan,
-    memory: int,
-    mosaic: ZarrMosaic,
-    chosen: Selection | None,
-    connection: Connection,
-    watchers: Fanout,
-    stop: Stop,
-) -> Executor:
-    from downloader.executors.local import LocalExecutor, engine
-
-    return LocalExecutor(*engine(job, plan, memory, chosen or mosaic, connection, watchers, stop))
 
 
 async def _work(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -13,9 +14,10 @@ from downloader.planning import Plan, ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from downloader.allowance import Allowance
     from downloader.connecting import Connection
     from downloader.flow.retry import RetryPolicy
-    from downloader.seams import Executor, Mosaic, Progress
+    from downloader.seams import Executor, Limiter, Mosaic, Progress
     from downloader.stop import Stop
     from downloader.worker import Parts, Share
 
@@ -59,6 +61,7 @@ def engine(
     connection: Connection,
     watchers: Progress,
     stop: Stop,
+    allowance: Allowance | None = None,
 ) -> tuple[Share, Parts]:
     """What a worker of this process needs to fetch tiles of `plan` into `sink`, within the job's limits.
 
@@ -70,6 +73,7 @@ def engine(
         connection: where they come from.
         watchers: told what happens.
         stop: who may ask to stop.
+        allowance: what it shares with other jobs of this process; None for a job alone.
     """
     from downloader.earthengine import RestPixelSource
     from downloader.flow.clock import MonotonicClock
@@ -80,13 +84,17 @@ def engine(
     clock = MonotonicClock()
     rng = random.Random()  # noqa: S311  # jitter, not a secret
     limits = job.limits
-    limiter = AdaptiveLimiter(
-        concurrency=limits.concurrency,
-        requests_per_second=limits.requests_per_second,
-        clock=clock,
-        rng=rng,
-        give_up_after_s=limits.give_up_after,
-        notice=watchers.notice,
+    limiter: Limiter = (
+        AdaptiveLimiter(
+            concurrency=limits.concurrency,
+            requests_per_second=limits.requests_per_second,
+            clock=clock,
+            rng=rng,
+            give_up_after_s=limits.give_up_after,
+            notice=watchers.notice,
+        )
+        if allowance is None
+        else allowance.limiter(job, connection.client, clock, rng, watchers.notice)
     )
     connection.client.on_restricted = limiter.restrict
     if connection.client.restricted:
@@ -102,7 +110,8 @@ def engine(
         max_time_s=limits.max_time,
     )
     source = RestPixelSource(connection.client)
-    return share, Parts(source, sink, limiter, clock, rng, watchers, RetryBudget(), stop)
+    budget = RetryBudget() if allowance is None else allowance.budget
+    return share, Parts(source, sink, limiter, clock, rng, watchers, budget, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +123,12 @@ class LocalExecutor:
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
+        from downloader.flow.sharing import JobLimiter
         from downloader.worker import work
 
-        await work(self.share, self.parts, shards)
+        limiter = self.parts.limiter
+        with limiter if isinstance(limiter, JobLimiter) else nullcontext():
+            await work(self.share, self.parts, shards)
 
     async def __aenter__(self) -> Self:
         return self

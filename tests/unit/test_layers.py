@@ -36,6 +36,7 @@ LAYERS = {
     "formats": ("npy",),
     "parts": ("earthengine", "flow", "mosaic", "progress"),
     "engine": (
+        "allowance",
         "collecting",
         "compute",
         "connecting",

@@ -1,0 +1,162 @@
+"""What a run and its workers tell each other: plain values, which travel between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from downloader.errors import DownloadError, FetchProblem
+from downloader.outcome import Outcome
+from downloader.planning import Plan, Request, ShardKey
+
+if TYPE_CHECKING:
+    from downloader.connecting import Access
+    from downloader.flow.retry import RetryPolicy
+    from downloader.mosaic.layout import GroupLayout
+    from downloader.mosaic.ledger import Entry
+    from downloader.mosaic.state import FailedTiles
+
+__all__ = [
+    "BEAT_S",
+    "SILENCE_S",
+    "Assignment",
+    "Done",
+    "Ended",
+    "Event",
+    "Grant",
+    "Mail",
+    "Notice",
+    "Order",
+    "Portion",
+    "Retried",
+]
+
+BEAT_S: Final = 0.25
+"""Seconds between two looks of the run at each of its workers."""
+
+SILENCE_S: Final = 15.0
+"""A worker that hears nothing of its run for so long saves what it has and leaves: the run may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A worker's part of the quota."""
+
+    concurrency: int
+    requests_per_second: float
+    retries: int
+    """Retries beyond a share of its calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """All that a worker needs before its first shard."""
+
+    seat: str
+    """Its right to write, by name; of one worker of one run."""
+    version: str
+    """Of this package, at the run: workers of another version are refused."""
+    plan: Plan
+    layouts: tuple[GroupLayout, ...]
+    mosaic: str
+    """Where the mosaic lies: a folder that every worker sees under this path, or a URL."""
+    durable: bool
+    """Whether objects are flushed."""
+    access: Access
+    policy: RetryPolicy
+    checkpoint_s: float
+    give_up_after_s: float
+    memory: int | None
+    """Bytes for pixels on their way; None for what `memory_limit` leaves where the worker runs."""
+    memory_limit: int
+    """Resident bytes of a process, where `memory` is None."""
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What a worker shall fetch of one shard, and what is there of it."""
+
+    key: ShardKey
+    missing: Mapping[int, int]
+    """Band index → bits of the tiles to fetch."""
+    stored: tuple[int, ...] = ()
+    """By band, bits of the tiles that are stored; empty for none at all."""
+    failed: tuple[FailedTiles, ...] = ()
+    """What failed in it before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run says at each of its looks."""
+
+    grant: Grant
+    heard: int
+    """The number of the last event that the run has."""
+    is_last: bool = False
+    """Whether all shards are handed out, so that the end may be prepared."""
+    stop: int = 0
+    """0: go on. 1: start nothing more, finish what can finish. 2: save what is there."""
+    reason: str = ""
+    leave: bool = False
+    """The run is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A call will be made again."""
+
+    request: Request
+    problem: FetchProblem
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line worth knowing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All of a shard that could be had is committed."""
+
+    key: ShardKey
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The worker left, with nothing in its hands."""
+
+    error: DownloadError | None = None
+    """Why, where it did not leave because it was told to."""
+    silence: bool = False
+    """Whether it left because it heard nothing of its run."""
+    blank: Mapping[str, int] | None = None
+    """Group → tiles, band by band, that came with nothing but nodata or zero."""
+
+
+if TYPE_CHECKING:
+    Event = Entry | Outcome | Retried | Notice | Done | Ended
+else:
+    Event = object
+"""What happened at a worker, in its order. A commit's line comes before the `Done` of its shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What a worker answers."""
+
+    first: int
+    """Number of the first event; they count from 1."""
+    events: tuple[Event, ...]
+    concurrency: int
+    """Requests that it lets itself make at once: never more than it was last granted."""
+    in_flight: int
+    ceiling: int
+    overspent: float
+    """Retries beyond a share of its calls."""
+    peak_memory: int
+    """Largest resident size of its process, in bytes."""

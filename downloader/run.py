@@ -127,6 +127,8 @@ async def run(
                 if tally.requests and (error is None or isinstance(error, IncompleteError)):
                     changed = await _look_again(job, plan, mosaic, connection, on_update, watchers)
                     error = changed or error
+                if job.mosaic.overviews and chosen is None:
+                    error = await add_overviews(mosaic, watchers, stop, error)
             report = _report(job, plan, mosaic, tally, recorder, connection, error)
     if error is not None:
         error.report = report

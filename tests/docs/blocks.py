@@ -3,6 +3,7 @@
 A comment straight above a block says what is to be known of it; one of `blocks:` at the head of a page, of all its blocks:
 
     <!-- block: saved as plots.yaml -->          a job that later blocks of the page name so; else `job.yaml`
+    <!-- block: in the background -->            it serves until the page's end; others go on after its first line
     <!-- block: run by tests/docs/test_x.py -->  another test runs it
     <!-- block: not run: it needs an account --> nothing can; the reason is for the reader of the source
 """
@@ -52,6 +53,11 @@ class Block:
     def reason(self) -> str | None:
         """Why nothing runs it."""
         return self.said.removeprefix("not run: ") if self.said.startswith("not run: ") else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it does not end by itself."""
+        return self.said == "in the background"
 
     @property
     def name(self) -> str:

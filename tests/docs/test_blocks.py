@@ -13,10 +13,13 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,10 +72,20 @@ class Notebook:
         )
         self.exports = ""
         self.process: subprocess.Popen[str] | None = None
+        self.servers: list[subprocess.Popen[str]] = []
+        self.ports: dict[str, str] = {}
 
     def run(self, block: Block) -> str:
-        """Run one block; what it printed."""
-        return getattr(self, block.language)(block)
+        """Run one block; what it printed. Ports of this machine that it names are free ones instead."""
+        code = re.sub(r"(?<=127\.0\.0\.1:)\d{4,}|(?<=--port )\d{4,}", self.port, block.code)
+        return getattr(self, block.language)(replace(block, code=code))
+
+    def port(self, named: re.Match[str]) -> str:
+        """The port that stands for the one named, in all of the page."""
+        if named[0] not in self.ports:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                self.ports[named[0]] = str(server.getsockname()[1])
+        return self.ports[named[0]]
 
     def python(self, block: Block) -> str:
         if self.process is None:
@@ -92,8 +105,22 @@ class Notebook:
 
     def bash(self, block: Block) -> str:
         code = "\n".join(without_installing(line) for line in block.code.splitlines())
+        script = ["bash", "-c", f"set -euo pipefail\n{self.exports}\n{code}"]
+        if block.serves:
+            self.servers.append(
+                subprocess.Popen(
+                    script,
+                    cwd=self.folder,
+                    env=self.env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                )
+            )
+            return self.servers[-1].stdout.readline()
         done = subprocess.run(
-            ["bash", "-c", f"set -euo pipefail\n{self.exports}\n{code}"],
+            script,
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -128,6 +155,9 @@ class Notebook:
         return ""
 
     def close(self) -> None:
+        for server in self.servers:
+            with server:
+                os.killpg(server.pid, signal.SIGTERM)
         if self.process is not None:
             self.process.stdin.close()
             self.process.wait()
@@ -182,8 +212,10 @@ def test_what_is_not_run_says_why(block):
 
 def test_nothing_else_is_said_of_blocks():
     for block in BLOCKS:
-        known = block.elsewhere or block.reason or block.said.startswith("saved as ") or not block.said
-        assert known, f"{block}: {block.said}"
+        saved = block.said.startswith("saved as ")
+        assert block.elsewhere or block.reason or block.serves or saved or not block.said, (
+            f"{block}: {block.said}"
+        )
 
 
 def test_a_wrong_block_is_noticed(tmp_path, service):

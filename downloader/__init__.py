@@ -37,28 +37,38 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.mosaic.overviews import Overviews, overviews
+    from downloader.outcome import Failed, Outcome, Split, Stored
     from downloader.planning import Estimate, Plan
     from downloader.prospect import Prospect
     from downloader.quicklook import preview
     from downloader.report import Report
+    from downloader.seams import Progress
     from downloader.stop import Stop
+    from downloader.streaming import Callbacks, Outcomes, outcomes
 
 __all__ = [
     "AuthenticationError",
+    "Callbacks",
     "Diagnosis",
     "DownloadError",
     "DriftError",
     "Estimate",
+    "Exported",
+    "Failed",
     "IncompleteError",
     "InterruptedRunError",
     "Job",
     "JobError",
     "LockedError",
-    "Plan",
+    "Outcome",
+    "Outcomes",
     "Overviews",
+    "Plan",
+    "Progress",
     "Prospect",
     "RefusedError",
     "Report",
+    "Split",
     "Stop",
     "StoppedError",
     "Wishes",
@@ -72,7 +82,7 @@ __all__ = [
     "init",
     "inspect",
     "job_schema",
-    "plan",
+    "outcomes",
     "overviews",
     "preview",
     "status",
@@ -97,10 +107,14 @@ _ROOMS = {
     "downloader.mosaic.overviews": ("Overviews", "overviews"),
     "downloader.prospect": ("Prospect",),
     "downloader.quicklook": ("preview",),
+    "downloader.outcome": ("Failed", "Outcome", "Split", "Stored"),
+    "downloader.planning": ("Estimate", "Plan"),
     "downloader.report": ("Report",),
     "downloader.stop": ("Stop",),
 }  # fmt: skip
+    "downloader.seams": ("Progress",),
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+    "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from downloader.outcome import Outcome
     from downloader.planning import Estimate, PixelRequest, Request, ShardKey
 
-__all__ = ["Catalogue", "Clock", "Executor", "Feed", "Limiter", "Mosaic", "PixelSource", "Progress"]
+__all__ = [
+    "Catalogue",
+    "Clock",
+    "Executor",
+    "Feed",
+    "Limiter",
+    "Mosaic",
+    "Patient",
+    "PixelSource",
+    "Progress",
+]
 
 
 class Clock(Protocol):
@@ -156,6 +166,15 @@ class Progress(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A watcher that a run waits for, lest what it is told pile up."""
+
+    async def room(self) -> None:
+        """Return when it keeps up."""
+        ...
 
 
 class Executor(Protocol):

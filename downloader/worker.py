@@ -8,6 +8,7 @@ no more than promise 2 allows. `Share` holds only picklable values; effects come
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import random
@@ -29,7 +30,7 @@ from downloader.outcome import Failed, Outcome, Split, Stored
 from downloader.planning import Group, Plan, Request, ShardKey
 from downloader.planning.split import halves, weight
 from downloader.planning.tapering import Observed, tapered
-from downloader.seams import Clock, Feed, Limiter, Mosaic, PixelSource, Progress
+from downloader.seams import Clock, Feed, Limiter, Mosaic, Patient, PixelSource, Progress
 from downloader.stop import GRACE_S, Stop
 
 __all__ = ["Parts", "Share", "work"]
@@ -351,6 +352,9 @@ class _Worker:
                 pool.start_soon(self._close, shard)
             if self.exhausted and not self._pending():
                 self._wake_all()
+            if isinstance(self.parts.progress, Patient):
+                with contextlib.suppress(_NotStarted):
+                    await self._unless_draining(self.parts.progress.room)
 
     async def _next(self) -> Request | None:
         while True:

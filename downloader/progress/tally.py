@@ -11,7 +11,7 @@ from typing import Self
 from downloader.errors import FetchProblem
 from downloader.outcome import Failed, Outcome, Split, Stored
 from downloader.planning import Estimate, Request
-from downloader.seams import Progress
+from downloader.seams import Patient, Progress
 
 __all__ = ["Fanout", "Silent", "Tally", "announcement", "summary"]
 
@@ -134,6 +134,12 @@ class Fanout(Silent):
         """See `Progress`."""
         for watcher in self._watchers:
             watcher.flow(in_flight, ceiling)
+
+    async def room(self) -> None:
+        """See `Patient`: all of them keep up."""
+        for watcher in self._watchers:
+            if isinstance(watcher, Patient):
+                await watcher.room()
 
     def __enter__(self) -> Self:
         for watcher in self._watchers:

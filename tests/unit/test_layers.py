@@ -76,6 +76,7 @@ LAYERS = {
         "resample",
         "run",
         "verifying",
+        "streaming",
     ),
 }
 ORDER = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}

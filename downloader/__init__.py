@@ -71,19 +71,21 @@ __all__ = [
     "Split",
     "Stop",
     "StoppedError",
+    "Stored",
     "Wishes",
     "__version__",
     "adownload",
     "doctor",
     "download",
     "exit_status",
-    "images",
     "export",
+    "images",
     "init",
     "inspect",
     "job_schema",
     "outcomes",
     "overviews",
+    "plan",
     "preview",
     "status",
     "survey",
@@ -103,18 +105,17 @@ _ROOMS = {
     "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.planning": ("Estimate", "Plan"),
     "downloader.mosaic.overviews": ("Overviews", "overviews"),
-    "downloader.prospect": ("Prospect",),
-    "downloader.quicklook": ("preview",),
     "downloader.outcome": ("Failed", "Outcome", "Split", "Stored"),
     "downloader.planning": ("Estimate", "Plan"),
+    "downloader.prospect": ("Prospect",),
+    "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
-    "downloader.stop": ("Stop",),
-}  # fmt: skip
     "downloader.seams": ("Progress",),
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+    "downloader.stop": ("Stop",),
     "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
+}  # fmt: skip
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, doctor, download, plan, status, survey, verify
+    from downloader.api import adownload, doctor, download, plan, pulse, status, survey, verify
     from downloader.browse import images, inspect, thumbnail
     from downloader.errors import (
         AuthenticationError,
@@ -37,56 +37,45 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.mosaic.overviews import Overviews, overviews
-    from downloader.outcome import Failed, Outcome, Split, Stored
     from downloader.planning import Estimate, Plan
     from downloader.prospect import Prospect
     from downloader.quicklook import preview
     from downloader.report import Report
-    from downloader.seams import Progress
     from downloader.stop import Stop
-    from downloader.streaming import Callbacks, Outcomes, outcomes
 
 __all__ = [
     "AuthenticationError",
-    "Callbacks",
     "Diagnosis",
     "DownloadError",
     "DriftError",
     "Estimate",
-    "Exported",
-    "Failed",
     "IncompleteError",
     "InterruptedRunError",
     "Job",
     "JobError",
     "LockedError",
-    "Outcome",
-    "Outcomes",
-    "Overviews",
     "Plan",
-    "Progress",
+    "Overviews",
     "Prospect",
     "RefusedError",
     "Report",
-    "Split",
     "Stop",
     "StoppedError",
-    "Stored",
     "Wishes",
     "__version__",
     "adownload",
     "doctor",
     "download",
     "exit_status",
-    "export",
     "images",
+    "export",
     "init",
     "inspect",
     "job_schema",
-    "outcomes",
-    "overviews",
     "plan",
+    "overviews",
     "preview",
+    "pulse",
     "status",
     "survey",
     "thumbnail",
@@ -94,7 +83,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "doctor", "download", "plan", "status", "survey", "verify"),
+    "downloader.api": ("adownload", "doctor", "download", "plan", "pulse", "status", "survey", "verify"),
     "downloader.browse": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
@@ -105,15 +94,12 @@ _ROOMS = {
     "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.mosaic.overviews": ("Overviews", "overviews"),
-    "downloader.outcome": ("Failed", "Outcome", "Split", "Stored"),
     "downloader.planning": ("Estimate", "Plan"),
+    "downloader.mosaic.overviews": ("Overviews", "overviews"),
     "downloader.prospect": ("Prospect",),
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
-    "downloader.seams": ("Progress",),
     "downloader.stop": ("Stop",),
-    "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -23,10 +23,23 @@ if TYPE_CHECKING:
     from downloader.examination import Diagnosis
     from downloader.mosaic.status import Status
     from downloader.mosaic.verification import Verification
+    from downloader.progress import Pulse
     from downloader.prospect import Prospect
     from downloader.verifying import Checkup
 
-__all__ = ["JobLike", "adownload", "as_job", "doctor", "download", "load_job", "plan", "status", "survey", "verify"]
+__all__ = [
+    "JobLike",
+    "adownload",
+    "as_job",
+    "doctor",
+    "download",
+    "load_job",
+    "plan",
+    "pulse",
+    "status",
+    "survey",
+    "verify",
+]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
@@ -239,8 +252,33 @@ def status(target: str | os.PathLike[str]) -> Status:
     """
     from downloader.mosaic.status import status as read
 
+    return read(_place(target))
+
+
+def pulse(target: str | os.PathLike[str]) -> Pulse | None:
+    """How the run that writes a mosaic is doing: of a job file, or of the mosaic's folder.
+
+    Costs one small file. None where no run is under way that can be seen: one that ended by itself leaves no pulse, one
+    that was killed leaves a pulse that is not `is_alive`, and a mosaic in a bucket has none.
+    """
+    from downloader.progress import read_pulse
+    from downloader.run import HEARTBEAT
+
+    place = _place(target)
+    return read_pulse(place / HEARTBEAT) if isinstance(place, Path) else None
+
+
+def _place(target: str | os.PathLike[str]) -> Path | str:
+    """The mosaic that a job file or a path names."""
+    from downloader.job.place import parse_place
+
     path = Path(target)
-    return read(load_job(path).mosaic_path if path.is_file() else path)
+    place = load_job(path).mosaic_path if path.is_file() else target
+    try:
+        url = parse_place(os.fspath(place))
+    except ValueError:
+        return os.fspath(place)  # refused where it is used, with what to write
+    return Path(place) if url is None else str(url)
 
 
 def verify(

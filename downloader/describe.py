@@ -11,6 +11,7 @@ from downloader.planning import TileKey
 if TYPE_CHECKING:
     from downloader.mosaic.status import Status
     from downloader.mosaic.verification import Verification
+    from downloader.progress import Pulse
     from downloader.resample import Resampling
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "duration",
     "few",
     "megabytes",
+    "pulse_line",
+    "pulse_text",
     "resampling_text",
     "status_text",
     "table",
@@ -103,6 +106,39 @@ def status_text(status: Status) -> str:
     if len(status.failures) > 5:
         lines.append(f"… and {len(status.failures) - 5:,} more failed tiles (--json lists them all)")
     return "\n".join(lines)
+
+
+def pulse_text(pulse: Pulse) -> str:
+    """How a run is doing, for people."""
+    if not pulse.is_alive:
+        ago = duration(pulse.age_s)
+        return (
+            f"a run ended without a word (process {pulse.pid} on {pulse.host}), about {ago} ago; run it again"
+        )
+    lines = [f"run: process {pulse.pid} on {pulse.host}, since {pulse.started}", f"  {pulse_line(pulse)}"]
+    if pulse.notice:
+        lines.append(f"  last: {pulse.notice}")
+    return "\n".join(lines)
+
+
+def pulse_line(pulse: Pulse) -> str:
+    """How a run is doing, in a line whose beginning matters most."""
+    share = 100 * pulse.tiles_now / max(1, pulse.tiles)
+    parts = [
+        f"{share:.1f} %",
+        f"{pulse.tiles_now:,}/{pulse.tiles:,} tiles",
+        f"{pulse.bytes_per_second / 1e6:.1f} MB/s",
+        f"{pulse.in_flight}/{pulse.ceiling} at once",
+    ]
+    if pulse.seconds_left is not None:
+        parts.insert(1, f"{duration(pulse.seconds_left)} left")
+    if retries := sum(pulse.retries.values()):
+        parts.append("1 retry" if retries == 1 else f"{retries:,} retries")
+    if pulse.tiles_failed:
+        parts.append(f"{pulse.tiles_failed:,} failed")
+    if pulse.age_s > 10:
+        parts.insert(0, f"no news for {duration(pulse.age_s)}")
+    return ", ".join(parts)
 
 
 def verification_text(found: Verification) -> str:

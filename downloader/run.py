@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -23,10 +24,11 @@ from downloader.frozen import freeze, meaning
 from downloader.gather import gather
 from downloader.job import Job
 from downloader.nodata import nodata_values
+from downloader.notice import Notice
+from downloader.overviewing import add_overviews
 from downloader.planning import Existing, Plan
 from downloader.plantext import source_text
-from downloader.overviewing import add_overviews
-from downloader.progress import Fanout, Recorder, Tally
+from downloader.progress import Fanout, Heartbeat, Herald, Recorder, Tally
 from downloader.report import FailedTile, Report
 from downloader.resident import peak_memory
 from downloader.seams import Executor, Progress
@@ -39,7 +41,11 @@ if TYPE_CHECKING:
     from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
 
-__all__ = ["mosaic_settings", "run", "settle"]
+__all__ = ["HEARTBEAT", "mosaic_settings", "run", "settle"]
+
+
+HEARTBEAT: Final = ".downloader/heartbeat.json"
+"""Where a mosaic on a disk says how its run is doing."""
 
 
 async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
@@ -88,7 +94,9 @@ async def run(
     refuse_what_cannot_travel(job, credentials=credentials is not None)
     async with connect(job, credentials) as connection:
         tally, recorder = Tally(), Recorder()
-        watchers = Fanout(tally, recorder, progress)
+        heartbeat = Heartbeat()
+        watchers = Fanout(tally, recorder, heartbeat, progress)
+        watchers = Fanout(watchers, Herald(watchers.notice))
         with stop.cancels():
             there = None if overwrite else await _there(job)
             plan, notices = await prepare(job, connection, there, accept)
@@ -111,10 +119,14 @@ async def run(
                     )
                 )
             chosen = None if only is None else Selection(mosaic, only)
+            if isinstance(job.mosaic_path, Path):
+                heartbeat.begin(job.mosaic_path / HEARTBEAT)
             with watchers:
                 if credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator":
                     # Found, not given: whoever runs the job should see whose they are.
-                    watchers.notice(f"credentials: {connection.client.credentials_in_use}")
+                    watchers.notice(
+                        Notice(f"credentials: {connection.client.credentials_in_use}", "credentials")
+                    )
                 for notice in (*connection.client.warnings, *notices, *mosaic.notices):
                     watchers.notice(notice)
                 with stop.cancels():

@@ -29,7 +29,7 @@ _COMMANDS = {
     "init": ("downloader.cli.init", "A commented job file to start from."),
     "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
     "plan": ("downloader.cli.plan", "What a job will cost, and what is stored of it already."),
-    "status": ("downloader.cli.show", "How far a mosaic is."),
+    "status": ("downloader.cli.status", "How far a mosaic is, and how its run is doing."),
     "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
     "inspect": ("downloader.cli.browse", "What the catalogue says of an asset."),
     "images": ("downloader.cli.browse", "The images of a collection, by time, place and properties."),
@@ -86,9 +86,10 @@ def downloader() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
-    from downloader.cli.output import say
+    from downloader.cli.output import complain, set_log_format
     from downloader.errors import DownloadError, exit_status
 
+    set_log_format("text")
     try:
         status = downloader.main(
             args=None if argv is None else list(argv), prog_name="downloader", standalone_mode=False
@@ -101,10 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except DownloadError as error:
-        say(f"downloader: {error}", err=True)
+        complain(str(error), status=exit_status(error))
         return exit_status(error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        say(f"downloader: {where}{error.strerror or error}", err=True)
+        complain(f"{where}{error.strerror or error}", status=4)
         return 4
     return status if isinstance(status, int) else 0

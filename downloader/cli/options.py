@@ -6,12 +6,11 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    pass
+from downloader.cli.output import logs_json, set_log_format
 
 __all__ = ["job_argument", "job_options", "service_options", "verbosity"]
 
@@ -56,8 +55,18 @@ def job_options(function: _Command) -> _Command:
 
 
 def verbosity(function: _Command) -> _Command:
-    """How much is said on standard error."""
+    """How much is said on standard error, and in which form."""
     for option in (
+        click.option(
+            "--log-format",
+            envvar="DOWNLOADER_LOG_FORMAT",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            expose_value=False,
+            callback=lambda _context, _option, kind: set_log_format(kind),
+            help="Of what is said on standard error; json: one object a line, with time, level, event and message.",
+        ),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
         click.option("-v", "--verbose", count=True, help="Say more; twice, every request."),
     ):
@@ -84,7 +93,12 @@ def set_up_logging(verbose: int) -> None:
     """Logs go to standard error; only this package's, and only when asked for."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    if logs_json():
+        from downloader.progress import JsonFormatter
+
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("downloader")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -9,7 +9,9 @@ from typing import Final
 
 import click
 
-__all__ = ["refuse_inside", "say"]
+__all__ = ["complain", "logs_json", "refuse_inside", "say", "set_log_format"]
+
+_log_format = "text"
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What steers a terminal; names and properties in a catalogue are anybody's."""
@@ -19,6 +21,27 @@ def refuse_inside(option: str, file: Path, mosaic: Path | str) -> None:
     """Raise UsageError for a file to be written into a mosaic, where it could replace a part of it."""
     if isinstance(mosaic, Path) and file.resolve().is_relative_to(mosaic.resolve()):
         raise click.UsageError(f"{option} {file}: lies inside the mosaic {mosaic}; name a file outside of it")
+
+
+def set_log_format(kind: str) -> None:
+    """How standard error is written from now on: `text`, or `json` for one object a line."""
+    global _log_format  # noqa: PLW0603  # standard error is one, too
+    _log_format = kind
+
+
+def logs_json() -> bool:
+    """Whether standard error is for programs."""
+    return _log_format == "json"
+
+
+def complain(text: str, **fields: object) -> None:
+    """Say on standard error why a command failed."""
+    if logs_json():
+        from downloader.progress import json_line
+
+        say(json_line("error", "error", text, **fields), err=True)
+    else:
+        say(f"downloader: {text}", err=True)
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -12,7 +12,7 @@ import click
 
 from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides, set_up_logging, verbosity
-from downloader.cli.output import refuse_inside, say
+from downloader.cli.output import complain, logs_json, refuse_inside, say
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -98,7 +98,7 @@ def run_command(
         if error.report is not None:
             _show(error.report, report_files, quiet)
         else:
-            say(f"downloader: {error}", err=True)
+            complain(str(error), status=exit_status(error))
         if allow_failed and isinstance(error, IncompleteError):
             return 0
         return exit_status(error)
@@ -139,6 +139,8 @@ def _check_reports(files: tuple[Path, ...]) -> None:
 
 def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
     """Print and write the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
+    if logs_json():
+        _log_end(report)
     if not quiet:
         with contextlib.suppress(OSError):
             say(report.summary())
@@ -146,4 +148,28 @@ def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
         try:
             report.save(file)
         except OSError as error:
-            say(f"downloader: --report {file}: cannot be written ({error.strerror or error})", err=True)
+            complain(f"--report {file}: cannot be written ({error.strerror or error})")
+
+
+def _log_end(report: Report) -> None:
+    """The end of the run as an event; its failed tiles were told as they failed."""
+    from downloader.progress import json_line
+
+    line = json_line(
+        "info" if report.state == "complete" else "error",
+        "ended",
+        report.message or f"{report.state}: {report.tiles_stored:,} of {report.tiles:,} tiles",
+        state=report.state,
+        mosaic=report.mosaic,
+        tiles=report.tiles,
+        stored=report.tiles_stored,
+        failed=report.tiles_failed,
+        missing=report.tiles_missing,
+        requests=report.requests,
+        retries=dict(report.retries),
+        splits=report.splits,
+        wire_bytes=report.wire_bytes,
+        disk_bytes=report.disk_bytes,
+        seconds=round(report.seconds, 3),
+    )
+    say(line, err=True)

@@ -1,8 +1,7 @@
-"""Commands that look at a mosaic: `status`, `preview`."""
+"""`downloader preview`: a quick look of a mosaic."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -10,19 +9,7 @@ import click
 
 from downloader.cli.output import refuse_inside, say
 
-__all__ = ["preview_command", "status_command"]
-
-
-@click.command("status")
-@click.argument("target", metavar="JOB|MOSAIC", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def status_command(target: Path, as_json: bool) -> None:
-    """How far a mosaic is, of a JOB file or of the folder itself; asks no service, and may watch a run."""
-    from downloader import api
-    from downloader.describe import status_text
-
-    status = api.status(target)
-    say(json.dumps(status.to_json(), indent=2) if as_json else status_text(status))
+__all__ = ["preview_command"]
 
 
 _EPILOG = """\b

@@ -71,12 +71,13 @@ def verify_command(
     mosaic's job, which it keeps; after a loss, name the job file in place of the mosaic.
     """
     from downloader import api
+    from downloader.cli.watching import watcher
     from downloader.describe import verification_text
-    from downloader.progress import Silent, terminal_progress
+    from downloader.progress import Silent
 
     set_up_logging(verbose)
     silent = quiet or as_json
-    progress: Progress = Silent() if silent or not (repair or resample) else terminal_progress()
+    progress: Progress = Silent() if silent or not (repair or resample) else watcher(quiet=False, verbose=0)
     checkup = api.verify(
         target,
         repair=repair,

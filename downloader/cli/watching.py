@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 
+from downloader.cli.output import logs_json
 from downloader.errors import FetchProblem
 from downloader.outcome import Failed, Outcome, Split, Stored
 from downloader.planning import Request
-from downloader.progress import Fanout, LineProgress, Silent, terminal_progress
+from downloader.progress import Fanout, JsonProgress, LineProgress, Silent, terminal_progress
 from downloader.seams import Progress
 
 __all__ = ["watcher"]
@@ -20,6 +21,9 @@ def watcher(*, quiet: bool, verbose: int) -> Progress:
     """The watcher that these flags ask for."""
     if quiet:
         return Silent()
+    if logs_json() and sys.stderr is not None:
+        shown = JsonProgress(sys.stderr)
+        return Fanout(shown, _Logged()) if verbose else shown
     if verbose:
         # A log between the redrawn lines of a bar would be unreadable.
         return Fanout(LineProgress(sys.stderr), _Logged())

@@ -12,6 +12,7 @@ from downloader.errors import Action, FetchProblem, StoppedError
 from downloader.flow.ceiling import Ceiling, Ticket
 from downloader.flow.circuit import Circuit, duration
 from downloader.flow.pace import Pace
+from downloader.notice import Notice
 from downloader.seams import Clock
 
 __all__ = ["CANCELLED", "MAX_PAUSE_S", "AdaptiveLimiter"]
@@ -113,8 +114,13 @@ class AdaptiveLimiter:
         if self._restricted_at is None:
             half = max(1, self._concurrency // 2)
             self._notice(
-                f"the service restricts this project's parallelism (its compute allowance is used up): "
-                f"going on with {half} requests at a time in place of {self._concurrency}"
+                Notice(
+                    f"the service restricts this project's parallelism (its compute allowance is used up): "
+                    f"going on with {half} requests at a time in place of {self._concurrency}",
+                    "restricted",
+                    "warning",
+                    concurrency=half,
+                )
             )
             self._ceiling.set_most(half, self._serial)
         self._restricted_at = self._clock.now()
@@ -190,7 +196,7 @@ class AdaptiveLimiter:
         if closed and self._ceiling.limit == 1:
             self._ceiling.forget(self._serial)
         if line:
-            self._notice(line)
+            self._notice(Notice(line, "recovered"))
 
     def _failed(self, ticket: Ticket, problem: FetchProblem, under_way: int, now: float) -> None:
         self._last_problem = problem.message
@@ -207,4 +213,4 @@ class AdaptiveLimiter:
         elif slow and self._ceiling.refused(ticket, under_way, self._serial, now):
             self._circuit.open(self._serial, now)
         if line:
-            self._notice(line)
+            self._notice(Notice(line, "outage", "warning", cause=problem.cause, status=problem.status))

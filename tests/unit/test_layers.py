@@ -28,6 +28,7 @@ LAYERS = {
         "instant",
         "job",
         "nodata",
+        "notice",
         "outcome",
         "planning",
         "region",

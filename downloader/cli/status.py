@@ -1,0 +1,78 @@
+"""`downloader status`: how far a mosaic is, and how the run that writes it is doing."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from downloader.cli.output import say
+
+if TYPE_CHECKING:
+    from downloader.progress import Pulse
+
+__all__ = ["status_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader status job.yaml
+  downloader status out/mosaic.zarr --watch       until the run ends
+  downloader status out/mosaic.zarr --json
+"""
+
+_EVERY_S: Final = 1.0
+_LINE_EVERY_S: Final = 10.0
+"""Between plain lines, where there is no terminal to redraw."""
+
+
+@click.command("status", epilog=_EPILOG)
+@click.argument("target", metavar="JOB|MOSAIC", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Go on until the run under way ends; one line, redrawn.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document; with --watch one a line, each second."
+)
+def status_command(target: Path, watch: bool, as_json: bool) -> None:
+    """How far a mosaic is, of a JOB file or of the folder itself, and how the run that writes it is doing.
+
+    Asks no service, takes no lock, and may watch a run from another terminal.
+    """
+    from downloader import api
+    from downloader.describe import pulse_text, status_text
+
+    if watch:
+        _watch(target, as_json=as_json)
+    status, pulse = api.status(target), api.pulse(target)
+    if as_json:
+        say(json.dumps(_document(status.to_json(), pulse), indent=None if watch else 2))
+        return
+    say(status_text(status))
+    if pulse is not None:
+        say(pulse_text(pulse))
+    elif watch:
+        say("no run is under way that can be watched")
+
+
+def _document(status: dict[str, Any], pulse: Pulse | None) -> dict[str, Any]:
+    return status | {"run": None if pulse is None else pulse.to_json()}
+
+
+def _watch(target: Path, *, as_json: bool) -> None:
+    """Show the run until it ends; what is stored then is for the caller to say."""
+    from downloader import api
+    from downloader.progress import terminal_line
+
+    every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
+    show = terminal_line(sys.stdout)
+    with show:
+        while (pulse := api.pulse(target)) is not None and pulse.is_alive:
+            if as_json:
+                say(json.dumps({"run": pulse.to_json()}))
+            else:
+                from downloader.describe import pulse_line
+
+                show(pulse_line(pulse))
+            time.sleep(every_s)

@@ -1,0 +1,252 @@
+"""Events worth a line, and how programs and other processes hear of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from downloader.describe import pulse_line, pulse_text
+from downloader.errors import Action, FetchProblem
+from downloader.notice import Notice
+from downloader.outcome import Failed, Split, Stored
+from downloader.planning import Estimate
+from downloader.progress import (
+    Fanout,
+    Heartbeat,
+    Herald,
+    JsonFormatter,
+    JsonProgress,
+    TerminalLine,
+    read_pulse,
+)
+from tests.fakes import make_plan_of
+
+GROUP = make_plan_of((4, 4)).groups[0]
+REQUESTS = [request for key in GROUP.shards() for request in GROUP.requests(key)]
+ESTIMATE = Estimate(1, 1, 4, 16, 16, 16_000_000, 16_000_000, 1.0)
+
+
+def problem(action: Action = Action.RETRY, cause: str = "503", **more: object) -> FetchProblem:
+    return FetchProblem(action, cause, f"{cause} happened", **more)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# ---------------------------------------------------------------- notices
+
+
+def test_a_notice_is_its_text_and_travels_between_processes():
+    notice = Notice("quota reached", "quota", "warning", cause="429")
+    assert notice == "quota reached"
+    again = pickle.loads(pickle.dumps(notice))
+    assert (again, again.event, again.level, again.fields) == (notice, "quota", "warning", {"cause": "429"})
+    assert Notice.of(notice) is notice
+    assert Notice.of("plain").event == "notice"
+
+
+def test_the_first_of_a_kind_is_told_and_again_after_a_while():
+    said: list[Notice] = []
+    clock = Clock()
+    herald = Herald(said.append, clock)
+    slow = problem(Action.SLOW, "429 concurrency", status=429)
+    for _ in range(3):
+        herald.retried(REQUESTS[0], slow, 1)
+    herald.retried(REQUESTS[0], problem(Action.SLOW, "429 rate", limit="rate"), 1)
+    herald.retried(REQUESTS[0], problem(), 1)
+    assert [one.event for one in said] == ["quota", "quota"]
+    assert "requests at once" in said[0]
+    assert "requests a minute" in said[1]
+    clock.now = 599.0
+    herald.retried(REQUESTS[0], slow, 1)
+    assert len(said) == 2
+    clock.now = 1300.0
+    herald.retried(REQUESTS[0], slow, 1)
+    assert len(said) == 3
+
+
+def test_splits_and_failures_are_told_by_cause():
+    said: list[Notice] = []
+    herald = Herald(said.append)
+    memory, timed = problem(Action.SPLIT, "400 memory"), problem(Action.SPLIT, "400 timed out")
+    herald.outcome(Split(REQUESTS[0], memory, (REQUESTS[1], REQUESTS[2])))
+    herald.outcome(Split(REQUESTS[1], memory, (REQUESTS[1], REQUESTS[2])))
+    herald.outcome(Split(REQUESTS[1], timed, (REQUESTS[1], REQUESTS[2])))
+    herald.outcome(Split(REQUESTS[1], problem(Action.SPLIT, "ahead"), (REQUESTS[1],), attempts=0))
+    herald.outcome(Failed(REQUESTS[0], problem(Action.FAIL_TILE, "400")))
+    herald.outcome(Failed(REQUESTS[1], problem(Action.FAIL_TILE, "400")))
+    herald.outcome(Stored(REQUESTS[0], 1000, 0.1))
+    assert [(one.event, one.fields["cause"]) for one in said] == [
+        ("split", "400 memory"),
+        ("split", "400 timed out"),
+        ("failed", "400"),
+    ]
+    assert str(REQUESTS[0]) in said[2]
+
+
+# ---------------------------------------------------------------- JSON lines
+
+
+def lines(out: io.StringIO) -> list[dict]:
+    found = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert all({"time", "level", "event", "message"} <= set(one) for one in found)
+    return found
+
+
+def test_json_lines_hold_start_progress_and_events():
+    out = io.StringIO()
+    watcher = JsonProgress(out, every_s=0.0)
+    with watcher:
+        watcher.start(ESTIMATE, 3)
+        watcher.flow(4, 40)
+        watcher.outcome(Stored(REQUESTS[0], 5_000, 0.1))
+        watcher.notice(Notice("an outage", "outage", "warning", cause="reset"))
+        watcher.notice("a plain line\x1b[31m\n")
+    started, progress, outage, plain = lines(out)
+    assert (started["event"], started["tiles"], started["stored"]) == ("started", 16, 3)
+    assert (progress["event"], progress["tiles"], progress["of"], progress["wire_bytes"]) == (
+        "progress", 4, 16, 5_000,
+    )  # fmt: skip
+    assert (progress["in_flight"], progress["ceiling"]) == (4, 40)
+    assert (outage["level"], outage["event"], outage["cause"]) == ("warning", "outage", "reset")
+    assert plain["event"] == "notice"
+    assert "\x1b" not in out.getvalue()
+
+
+def test_the_log_speaks_the_same_form():
+    record = logging.LogRecord("downloader.x", logging.WARNING, "f", 1, "so %s", ("it is",), None)
+    document = json.loads(JsonFormatter().format(record))
+    assert (document["level"], document["event"], document["message"]) == ("warning", "log", "so it is")
+
+
+# ---------------------------------------------------------------- the pulse
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "heartbeat.json"
+
+
+def test_a_pulse_says_how_the_run_is_doing(file):
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+    with Fanout(heartbeat):
+        heartbeat.begin(file)
+        heartbeat.start(ESTIMATE, 2)
+        first = read_pulse(file)
+        assert (first.tiles, first.tiles_now, first.seconds_left) == (16, 2, None)
+        assert first.is_alive
+        clock.now = 0.5
+        heartbeat.outcome(Stored(REQUESTS[0], 1_000_000, 0.1))
+        assert read_pulse(file) == first, "not more often than once a second"
+        clock.now = 2.0
+        heartbeat.notice(Notice("the quota is reached", "quota"))
+        heartbeat.flow(3, 8)
+        clock.now = 4.0
+        heartbeat.retried(REQUESTS[1], problem(), 1)
+        now = read_pulse(file)
+        assert (now.tiles_now, now.wire_bytes, now.retries) == (3, 1_000_000, {"503": 1})
+        assert now.bytes_per_second == 250_000
+        assert now.seconds_left == 52.0
+        assert now.notice == "the quota is reached"
+        assert (now.pid, now.host) == (os.getpid(), socket.gethostname())
+        assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert list(file.parent.iterdir()) == [], "a run that ends takes its pulse with it"
+
+
+def test_rates_are_those_of_the_last_minute(file):
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+    heartbeat.begin(file)
+    heartbeat.start(ESTIMATE, 0)
+    heartbeat.outcome(Stored(REQUESTS[0], 1_000_000, 0.1))
+    for moment in range(1, 200):
+        clock.now = float(moment)
+        heartbeat.notice("nothing")
+    pulse = read_pulse(file)
+    assert pulse.bytes_per_second == 0
+    assert pulse.seconds_left is None
+    assert len(heartbeat._past) < 70
+
+
+def test_nothing_is_written_before_the_place_is_known_or_where_it_cannot_be(file, tmp_path):
+    heartbeat = Heartbeat()
+    with heartbeat:
+        heartbeat.start(ESTIMATE, 0)
+    assert not file.exists()
+    heartbeat = Heartbeat()
+    with heartbeat:
+        heartbeat.begin(tmp_path / "gone" / "heartbeat.json")
+        heartbeat.start(ESTIMATE, 0)
+        heartbeat.outcome(Stored(REQUESTS[0], 1, 0.1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_is_told_from_one_that_goes_on(file):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    heartbeat = Heartbeat()
+    heartbeat.begin(file)
+    heartbeat.start(ESTIMATE, 0)
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps(document | {"pid": gone.pid}))
+    dead = read_pulse(file)
+    assert not dead.is_alive
+    assert "ended without a word" in pulse_text(dead)
+    file.write_text(json.dumps(document | {"host": "elsewhere", "pid": gone.pid}))
+    assert read_pulse(file).is_alive
+    file.write_text(json.dumps(document | {"host": "elsewhere", "heard": time.time() - 3600}))
+    assert not read_pulse(file).is_alive
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"pid": 1}', b"\xff" * 100, b"[" * 70_000]
+)
+def test_a_damaged_pulse_is_none(file, content):
+    file.write_bytes(content)
+    assert read_pulse(file) is None
+
+
+def test_the_line_begins_with_what_matters_and_fits(file):
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+    heartbeat.begin(file)
+    heartbeat.start(Estimate(1, 1, 10, 1_000_000, 10**6, 10**12, 10**12, 1.0), 0)
+    heartbeat.outcome(Stored(REQUESTS[0], 250_000_000, 0.1))
+    clock.now = 10.0
+    heartbeat.flow(40, 40)
+    heartbeat.retried(REQUESTS[0], problem(), 1)
+    line = pulse_line(read_pulse(file))
+    assert line.startswith("0.0 %, 115.7 days left")
+    assert "25.0 MB/s" in line
+    assert "1 retry" in line
+    assert len(line) < 80
+
+
+# ---------------------------------------------------------------- one line
+
+
+def test_a_line_is_redrawn_cut_and_cleared(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    out = io.StringIO()
+    with TerminalLine(out, redraws=True) as show:
+        show("short")
+        show("x" * 50)
+    assert out.getvalue() == f"\r\x1b[Kshort\r\x1b[K{'x' * 18}…\r\x1b[K"
+    plain = io.StringIO()
+    with TerminalLine(plain, redraws=False) as show:
+        show("x" * 50)
+    assert plain.getvalue() == "x" * 50 + "\n"

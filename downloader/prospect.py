@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -18,6 +19,7 @@ from downloader.run import mosaic_settings
 if TYPE_CHECKING:
     from downloader.connecting import Credentials
     from downloader.job import Job
+    from downloader.mosaic.state import GroupState
     from downloader.planning import Estimate, Plan
     from downloader.probing import Probe
     from downloader.stop import Stop
@@ -36,6 +38,8 @@ class Standing:
     """Why it would be refused."""
     stored: Mapping[str, int] = field(default_factory=dict)
     """Group → tiles of the plan that are stored."""
+    states: Mapping[str, GroupState] = field(default_factory=dict, repr=False, compare=False)
+    """Group → which of its tiles these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,22 @@ class Prospect:
             disk_bytes=ceil(whole.disk_bytes * share),
             seconds=max(work_s / model.concurrency, count / model.starts_per_s),
         )
+
+    def map(self, output: str | os.PathLike[str]) -> str:
+        """Draw the plan: the images' footprints, the region, the tiles to come and those that are there.
+
+        Args:
+            output: file to write, a picture (`.png`) or a page (`.html`).
+
+        Returns:
+            One line on what is drawn.
+
+        Raises:
+            JobError: another ending, or the file cannot be written.
+        """
+        from downloader.page.plan import write_map
+
+        return write_map(self, output)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -169,4 +189,5 @@ def _standing(job: Job, plan: Plan, service: str) -> Standing:
         "extension" if settled.is_extended else "same",
         "; ".join(settled.notices),
         stored,
+        states,
     )

@@ -9,7 +9,7 @@ import click
 
 from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides
-from downloader.cli.output import say
+from downloader.cli.output import refuse_inside, say
 
 __all__ = ["plan_command"]
 
@@ -17,6 +17,7 @@ _EPILOG = """\b
 Examples:
   downloader plan job.yaml
   downloader plan job.yaml --probe 20
+  downloader plan job.yaml --map plan.html
   downloader plan job.yaml --set limits.concurrency=100 --json
 """
 
@@ -32,6 +33,13 @@ Examples:
     help="Fetch N random tiles, store nothing, and extrapolate time and bytes on disk.",
 )
 @click.option("--seed", type=int, help="Of the draw of --probe; without it, another one each time.")
+@click.option(
+    "--map",
+    "map_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png|.html",
+    help="Draw there the image's footprint, the region, the tiles to come and those that are stored.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
     job: Path,
@@ -41,6 +49,7 @@ def plan_command(
     key_file: str | None,
     tiles: int | None,
     seed: int | None,
+    map_file: Path | None,
     as_json: bool,
 ) -> None:
     """What JOB will cost: images, groups, tiles, requests, bytes, time at the quota, and what is stored already.
@@ -52,8 +61,12 @@ def plan_command(
 
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
     loaded = api.load_job(job, changes)
+    if map_file is not None:
+        refuse_inside("--map", map_file, loaded.mosaic_path)
     with located(job, changes):
         found = api.survey(loaded, tiles=tiles or 0, seed=seed)
+    if map_file is not None:
+        say(found.map(map_file), err=True)
     if as_json:
         say(json.dumps(plan_document(found.plan, loaded, found), indent=2))
     else:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EMPTY", "STATES", "StateMap", "coverage_blocks", "fold", "state_map"]
+__all__ = ["EMPTY", "STATES", "StateMap", "coverage_blocks", "doubled", "fold", "starts", "state_map"]
 
 STATES: Final = ("missing", "stored", "outside_region", "outside_image", "failed")
 """The values of `coverage`, as its `flag_meanings` have them."""
@@ -69,7 +69,7 @@ def coverage_blocks(coverage: Any) -> Iterator[_Block]:  # noqa: ANN401  # zarr'
 def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap:
     """The states of (slices, rows, columns) tiles, as far as `blocks` tell them."""
     slices, rows, columns = shape
-    side, run = _doubled(max(rows, columns), _MOST_CELLS), _doubled(slices, _MOST_RUNS)
+    side, run = doubled(max(rows, columns), _MOST_CELLS), doubled(slices, _MOST_RUNS)
     cells = np.zeros((-(-rows // side), -(-columns // side)), np.uint8)
     along, stored = np.zeros(-(-slices // run), np.uint8), np.zeros(-(-slices // run), np.int64)
     counts = np.zeros(len(STATES), np.int64)
@@ -81,14 +81,14 @@ def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap
         ranks = _RANK[np.minimum(states, len(STATES) - 1)]
         flat = ranks.max(axis=0)
         for axis, begin in ((0, top), (1, left)):
-            flat = np.maximum.reduceat(flat, _starts(begin, flat.shape[axis], side), axis=axis)
+            flat = np.maximum.reduceat(flat, starts(begin, flat.shape[axis], side), axis=axis)
         r, c = top // side, left // side
         here = cells[r : r + flat.shape[0], c : c + flat.shape[1]]
         np.maximum(here, flat, out=here)
-        at, starts = first // run, _starts(first, len(ranks), run)
-        worst = np.maximum.reduceat(ranks.max(axis=(1, 2)), starts)
+        at, runs = first // run, starts(first, len(ranks), run)
+        worst = np.maximum.reduceat(ranks.max(axis=(1, 2)), runs)
         np.maximum(along[at : at + len(worst)], worst, out=along[at : at + len(worst)])
-        stored[at : at + len(worst)] += np.add.reduceat((states == 1).sum(axis=(1, 2)), starts)
+        stored[at : at + len(worst)] += np.add.reduceat((states == 1).sum(axis=(1, 2)), runs)
     return StateMap(side, _STATE[cells], run, _STATE[along], stored, tuple(counts.tolist()))
 
 
@@ -103,7 +103,7 @@ def fold(line: NDArray[Any], empty: Any) -> NDArray[Any]:  # noqa: ANN401  # of 
     return folded.reshape(rows, columns)
 
 
-def _doubled(length: int, most: int) -> int:
+def doubled(length: int, most: int) -> int:
     """The smallest power of two that cuts a length into no more than so many parts."""
     step = 1
     while -(-length // step) > most:
@@ -111,7 +111,6 @@ def _doubled(length: int, most: int) -> int:
     return step
 
 
-def _starts(begin: int, length: int, step: int) -> NDArray[np.intp]:
+def starts(begin: int, length: int, step: int) -> NDArray[np.intp]:
     """Where cells begin within a stretch that begins anywhere, as `reduceat` takes it."""
-    starts = np.arange(begin // step * step, begin + length, step) - begin
-    return np.maximum(starts, 0)
+    return np.maximum(np.arange(begin // step * step, begin + length, step) - begin, 0)

@@ -65,6 +65,6 @@ class Thinning:
         if self.step % tile == 0:
             apart = self.step // tile
             cells = np.asarray(coverage[(*leading, slice(None, None, apart), slice(None, None, apart))])
-            return np.equal(cells, _STORED)
+            return np.asarray(cells == _STORED, np.bool_)
         cells = np.asarray(coverage[leading] if leading else coverage[:])
-        return np.equal(cells[np.ix_(rows // tile, columns // tile)], _STORED)
+        return np.asarray(cells[np.ix_(rows // tile, columns // tile)] == _STORED, np.bool_)

@@ -101,31 +101,32 @@ def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
     hits = sorted(_meetings(grid, box), key=lambda hit: hit.column)
     if not hits:
         raise JobError(f"region.bbox: {box} lies outside the image{_where_then(grid, box)}")
-    if any(after.column > before.column_end for before, after in itertools.pairwise(hits)):
-        raise JobError(
-            f"region.bbox: {box} crosses the meridian where the image's grid begins and ends; "
-            "make one job for the part on either side"
-        )
+    _check_gaps(hits, box)
     first = hits[0]
     return Window.between(first.column, first.row, max(hit.column_end for hit in hits), first.row_end)
 
 
-def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox) -> Window:
+def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | None = None) -> Window:
     """The pixels of an endless lattice that `box` overlaps by more than a millionth of a pixel.
 
     Args:
         lattice: CRS and transform; its size does not matter.
         box: in any CRS.
+        reach: the pixels that images cover; longitudes are taken modulo 360, so that the box finds them.
 
     Raises:
-        JobError: the box comes apart in the lattice's CRS.
+        JobError: the box comes apart in the lattice's CRS, or meets both ends of what the images cover.
     """
-    points = (
-        box.corners
-        if box.crs == lattice.crs
-        else _project(lattice, box.corners, box.crs, f"region.bbox: {box}")
+    points = _points(lattice, box)
+    windows = [_around(lattice, points, turn) for turn in _turns(lattice)]
+    hits = sorted(
+        ((clipped, window) for window in windows if reach and (clipped := window.clip(reach))),
+        key=lambda hit: hit[0].column,
     )
-    return _around(lattice, points, 0)
+    if not hits:
+        return windows[0]
+    _check_gaps([clipped for clipped, _ in hits], box)
+    return max(hits, key=lambda hit: hit[0].width)[1]
 
 
 def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:
@@ -156,12 +157,27 @@ def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> 
 
 def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
     """Where a box meets a grid: at most once, but for boxes across the meridian where a geographic grid is cut."""
-    points = (
-        box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"region.bbox: {box}")
-    )
-    turns = (0, -360, 360) if grid.crs.to_pyproj().is_geographic and grid.crs.unit == "deg" else (0,)
-    windows = (_around(grid, points, turn).clip(grid.bounds) for turn in turns)
+    points = _points(grid, box)
+    windows = (_around(grid, points, turn).clip(grid.bounds) for turn in _turns(grid))
     return [window for window in windows if window is not None]
+
+
+def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
+    """The extreme points of a box in a grid's CRS."""
+    return box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"region.bbox: {box}")
+
+
+def _turns(grid: PixelGrid) -> tuple[int, ...]:
+    """Degrees by which a longitude may be off and still be the same place."""
+    return (0, -360, 360) if grid.crs.to_pyproj().is_geographic and grid.crs.unit == "deg" else (0,)
+
+
+def _check_gaps(hits: list[Window], box: BoundingBox) -> None:
+    if any(after.column > before.column_end for before, after in itertools.pairwise(hits)):
+        raise JobError(
+            f"region.bbox: {box} crosses the meridian where the image's grid begins and ends; "
+            "make one job for the part on either side"
+        )
 
 
 def _around(grid: PixelGrid, points: _Corners, turn: int) -> Window:

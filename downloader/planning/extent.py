@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import PixelGrid, Window
+from downloader.grid import PixelGrid, Window, around
 from downloader.image import Band
 from downloader.planning.given import Given
+from downloader.planning.meridian import brought_to
 from downloader.planning.shape import Shape, place, read_geojson
 from downloader.planning.target import Target
 from downloader.planning.tiling import TILE
@@ -35,14 +37,17 @@ class Extent:
     """The pixels of the window that the image covers; None where it covers all of them."""
 
 
-def extents_of(job: Job, targets: list[Target], given: Given, *, endless: bool = False) -> list[Extent]:
+def extents_of(
+    job: Job, targets: list[Target], given: Given, reaches: Sequence[Window | None] | None = None
+) -> list[Extent]:
     """The job's region on each lattice.
 
     Args:
         job: whose region.
         targets: lattices, finest first.
         given: contents of files.
-        endless: whether the images' own edges cut nothing off: a collection's region stays what it is.
+        reaches: of a collection, by target, the pixels that its images cover, None where they cover none. Their edges cut
+            nothing off: a collection's region stays what it is.
 
     Raises:
         JobError: the region lies outside, or cannot be shown in the lattice's CRS.
@@ -52,21 +57,33 @@ def extents_of(job: Job, targets: list[Target], given: Given, *, endless: bool =
         return _of_window(job, targets)
     geometry, crs, where = _geometry(job, given)
     found = []
-    for target in targets:
-        free = endless or target.is_endless
+    for number, target in enumerate(targets):
+        free = reaches is not None or target.is_endless
+        reach = _reach(target) if reaches is None else reaches[number]
         if geometry is not None:
-            extent = _of_geometry(job, target, geometry, crs, where, free=free)
+            extent = _of_geometry(job, target, geometry, crs, where, reach, free=free)
         elif region.bbox is not None:
-            cover = cover_box_anywhere if free else cover_box
-            extent = Extent(_aligned(job, cover(target.grid, region.box()), target, free=free))
+            window = (
+                cover_box_anywhere(target.grid, region.box(), reach)
+                if free
+                else cover_box(target.grid, region.box())
+            )
+            extent = Extent(_aligned(job, window, target, free=free))
         elif not all(band.is_bounded for band in target.bands):
             raise JobError(
                 "region: is needed, since what is computed has no edge of its own; give region.bbox"
             )
         else:
             extent = Extent(_aligned(job, _image_window(target), target, free=free))
-        found.append(extent if endless else _with_image(extent, target))
+        found.append(extent if reaches is not None else _with_image(extent, target))
     return found
+
+
+def _reach(target: Target) -> Window | None:
+    """The pixels of one image; None where what is computed has no edge."""
+    if not target.is_endless:
+        return target.grid.bounds
+    return _footprint(target.grid, target.bands) if all(band.is_bounded for band in target.bands) else None
 
 
 def _of_window(job: Job, targets: list[Target]) -> list[Extent]:
@@ -91,11 +108,22 @@ def _of_window(job: Job, targets: list[Target]) -> list[Extent]:
 
 
 def _of_geometry(
-    job: Job, target: Target, geometry: BaseGeometry, crs: Crs, where: str, *, free: bool
+    job: Job,
+    target: Target,
+    geometry: BaseGeometry,
+    crs: Crs,
+    where: str,
+    reach: Window | None,
+    *,
+    free: bool,
 ) -> Extent:
     import shapely
 
     placed, window = place(geometry, crs, target.grid, buffer=job.region.buffer, where=where)
+    if reach is not None:
+        placed = brought_to(placed, target.grid, reach, where, free=free)
+        left, top, right, bottom = placed.bounds
+        window = around([left, right], [top, bottom])
     clipped = window if free else window.clip(target.grid.bounds)
     if clipped is None:
         raise JobError(

@@ -12,6 +12,7 @@ from downloader.crs import Crs
 from downloader.errors import JobError
 from downloader.grid import PixelGrid
 from downloader.planning.given import Given
+from downloader.planning.meridian import cut_at_180
 from downloader.planning.shape import read_geojson
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = ["middle_of", "region_geojson"]
 _LONLAT: Final = Crs(code="EPSG:4326")
 _POINTS: Final = 16
 """Points that an edge is given at least when it goes to another CRS; footprints are no more exact than that."""
+
+_HALF: Final = 180
 
 _SIMPLE: Final = 200
 """Points above which a geometry is replaced by its hull: a listing's query has limits, and footprints are boxes."""
@@ -46,11 +49,25 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
         length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
         if length > 0:
             geometry = shapely.segmentize(geometry, length / _POINTS)
+        poles = [
+            pole
+            for pole in (-90, 90)
+            if _holds(geometry, transformer.transform(0, pole, direction="INVERSE"))
+        ]
         geometry = shapely.transform(
             geometry, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
         )
         if not np.isfinite(geometry.bounds).all():
             raise JobError(f"region: has points that have no longitude and latitude in {crs}")
+        west, south, east, north = geometry.bounds
+        if poles:
+            geometry = shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)
+        elif east - west > _HALF:
+            # PROJ's longitudes jump at the antimeridian; a region that small lies across it.
+            geometry = shapely.transform(
+                geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1]))
+            )
+    geometry = cut_at_180(geometry)
     if shapely.get_num_coordinates(geometry) > _SIMPLE:
         geometry = geometry.convex_hull
     document: dict[str, Any] = mapping(geometry)
@@ -66,6 +83,12 @@ def middle_of(grid: PixelGrid) -> float | None:
     x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
     longitude, _ = transformer.transform(float(x), float(y))
     return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None
+
+
+def _holds(geometry: BaseGeometry, point: tuple[float, float]) -> bool:
+    import shapely
+
+    return bool(np.isfinite(point).all()) and bool(shapely.intersects_xy(geometry, *point))
 
 
 def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from downloader.crs import Crs
 from downloader.errors import JobError
 from downloader.grid import EDGE_TOLERANCE, PixelGrid, Window, around
+from downloader.planning.meridian import check_degrees
 from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def place(
     import shapely
 
     if crs.to_pyproj().is_geographic:
-        _check_degrees(geometry, where)
+        check_degrees(geometry, where)
     bender = _Bender(crs, grid, where)
     projected = shapely.transform(geometry, bender.bend) if crs == grid.crs else _bent(geometry, bender)
     if buffer:
@@ -183,20 +184,6 @@ def place(
         )
     left, top, right, bottom = projected.bounds
     return projected, around([left, right], [top, bottom])
-
-
-def _check_degrees(geometry: BaseGeometry, where: str) -> None:
-    west, south, east, north = geometry.bounds
-    if south < -90 or north > 90 or west < -360 or east > 360:
-        raise JobError(
-            f"{where}: reaches from {west:g}, {south:g} to {east:g}, {north:g}, which are no longitudes and latitudes; "
-            "longitude stands first, and region.crs says what other CRS it is in"
-        )
-    if east - west > 180 + 1e-9:
-        raise JobError(
-            f"{where}: spans {east - west:g} degrees of longitude; where it crosses the antimeridian, write the part "
-            "beyond it with longitudes over 180, or cut it there into two jobs"
-        )
 
 
 class _Bender:

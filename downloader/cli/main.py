@@ -12,16 +12,20 @@ from downloader._version import __version__
 __all__ = ["main"]
 
 _EXAMPLES = """\b
-Examples:
+Examples, in the order of a first day:
+  downloader doctor                              is everything as it should be?
+  downloader init job.yaml                       a commented job file that runs
   downloader plan job.yaml                       what it will cost
   downloader run job.yaml                        fetch; the same again continues
-  downloader run job.yaml --set limits.concurrency=20
-  downloader status job.yaml                     how far it is
-  downloader verify out/mosaic.zarr --repair     read everything, fetch what is damaged
-  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
+  downloader status job.yaml --watch             how far it is, from another terminal
+  downloader preview out/job.zarr -o look.png    a quick look
+  downloader verify out/job.zarr --repair        read everything, fetch what is damaged
+\b
   downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
-  downloader preview out/mosaic.zarr -o look.png
+  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
   downloader emulate --port 8080                 an Earth Engine on your desk
+\b
+Every command has examples: downloader COMMAND --help.  Completion: downloader completion --help.
 """
 
 
@@ -39,9 +43,32 @@ _COMMANDS = {
     "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
     "overviews": ("downloader.cli.export", "Coarser levels of a mosaic, so that a viewer opens it at once."),
     "export": ("downloader.cli.export", "A mosaic, or a window of it, as Cloud-Optimised GeoTIFF."),
+    "completion": ("downloader.cli.completion", "Completion for bash, zsh and fish."),
     "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
 }
 """Command → its module, and its line of help: modules are imported when their command runs."""
+
+
+_ALIASES = {
+    "download": "run",
+    "fetch": "run",
+    "resume": "run",
+    "continue": "run",
+    "estimate": "plan",
+    "progress": "status",
+    "check": "verify",
+    "repair": "verify --repair",
+    "list": "images",
+    "show": "inspect",
+    "info": "inspect",
+    "new": "init",
+    "create": "init",
+    "version": "--version",
+    "help": "--help",
+    "serve": "emulate",
+    "emulator": "emulate",
+}
+"""What other tools call it → what it is called here; only suggested, never done."""
 
 
 class _Commands(click.Group):
@@ -68,10 +95,29 @@ class _Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1) if args else []
-            if not near or "mean" in error.message:
+            if not args or "mean" in error.message:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from None
+            if args[0].endswith((".yaml", ".yml")):
+                near = [f"downloader run {args[0]}"]
+            else:
+                near = difflib.get_close_matches(args[0], [*_COMMANDS, *_ALIASES], n=1)
+            if not near:
+                raise
+            meant = _ALIASES.get(near[0], near[0])
+            raise click.UsageError(f"{error.message} Did you mean {meant}?", ctx) from None
+
+
+def _show_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # click's
+    if not wanted or context.resilient_parsing:
+        return
+    from downloader.cli.output import say
+    from downloader.versions import versions
+
+    found = versions()
+    say(f"downloader, version {found.pop('earthengine-downloader', __version__)}")
+    width = max(map(len, found))
+    say("\n".join(f"{name.ljust(width)}  {version}" for name, version in found.items()))
+    context.exit()
 
 
 @click.group(
@@ -79,7 +125,14 @@ class _Commands(click.Group):
     epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="downloader")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions that matter, and exit.",
+)
 def downloader() -> None:
     """Any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from downloader.cli.completion import endpoints, keys
 from downloader.cli.output import logs_json, set_log_format
 
 __all__ = ["job_argument", "job_options", "service_options", "verbosity"]
@@ -35,6 +36,7 @@ def service_options(function: _Command) -> _Command:
             "--endpoint",
             envvar="DOWNLOADER_ENDPOINT",
             metavar="NAME|URL",
+            shell_complete=endpoints,
             help="auto, standard, high-volume, emulator, or a URL.",
         ),
     ):
@@ -49,6 +51,7 @@ def job_options(function: _Command) -> _Command:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=keys,
         help="Override one key, such as limits.concurrency=20; the value is read as YAML.",
     )
     return set_option(service_options(function))

@@ -52,16 +52,15 @@ def say(text: str, *, err: bool = False) -> None:
     Raises:
         OSError: what was printed to standard output is lost for another reason, such as a full disk.
     """
-    from downloader.progress import open_null
-
     text = _CONTROL.sub("\ufffd", text)
-
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # the descriptor was closed before the start; print would take another stream then
         return
     try:
         print(text, file=stream, flush=True)  # click.echo ends the process when a pipe is closed
     except OSError as error:
+        from downloader.progress import open_null
+
         # The interpreter's last flush would fail where this one did, and make the exit status 120.
         setattr(sys, "stderr" if err else "stdout", open_null())
         if not (err or isinstance(error, BrokenPipeError)):

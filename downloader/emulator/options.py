@@ -46,6 +46,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="An Earth Engine REST API on this machine. Prints its base URL, then serves until stopped.",
+        epilog=f"Examples:\n  {prog} --port 8080 --write-key key.json\n"
+        f"  {prog} --raster projects/my-project/assets/dem=dem.tif\n"
+        f"  {prog} --quota-concurrency 10 --latency-ms 250 --fault html-503",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")

@@ -1,0 +1,68 @@
+"""`downloader completion`: what a shell needs to complete commands, options, choices, files and keys of the job file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from downloader.cli.output import say
+
+__all__ = ["completion_command", "endpoints", "keys"]
+
+_EPILOG = """\b
+Examples:
+  eval "$(downloader completion bash)"                          in ~/.bashrc
+  eval "$(downloader completion zsh)"                           in ~/.zshrc
+  downloader completion fish > ~/.config/fish/completions/downloader.fish
+"""
+
+
+@click.command("completion", epilog=_EPILOG)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print what makes SHELL complete this command: its commands, options, choices, files, and keys after --set."""
+    from click.shell_completion import get_completion_class
+
+    from downloader.cli.main import downloader
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"no completion is known for {shell}")
+    completion = kind(downloader, {}, "downloader", "_DOWNLOADER_COMPLETE")
+    # Not `source()`: for bash it starts one to ask its version, and says nothing that helps.
+    say(completion.source_template % completion.source_vars())
+
+
+def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names that an endpoint may have."""
+    names = {
+        "auto": "high-volume for pixels, standard for metadata",
+        "standard": "earthengine.googleapis.com",
+        "high-volume": "earthengine-highvolume.googleapis.com",
+        "emulator": "made-up pixels on this machine",
+    }
+    return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
+
+
+def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Keys of the job file, for `--set`; behind the `=` the choices that a key has."""
+    from downloader.job.schema import job_schema
+
+    found: list[CompletionItem] = []
+
+    def walk(node: dict[str, Any], key: str) -> None:
+        branches = [node, *node.get("anyOf", [])]
+        sections = [branch["properties"] for branch in branches if "properties" in branch]
+        for section in sections:
+            for name, child in section.items():
+                walk(child, f"{key}.{name}".lstrip("."))
+        choices = [choice for branch in branches for choice in branch.get("enum", [])]
+        if incomplete.startswith(f"{key}="):
+            found.extend(CompletionItem(f"{key}={choice}") for choice in choices)
+        elif not sections:
+            found.append(CompletionItem(f"{key}=", help=node.get("description")))
+
+    walk(job_schema(), "")
+    return [item for item in found if item.value.startswith(incomplete)]

@@ -17,8 +17,8 @@ __all__ = ["Figure", "data_uri", "figure"]
 SIZE: Final = 640
 """Pixels along the longer side of a quick look."""
 
-MOST_TILES: Final = 12_000
-"""Tiles, over all bands, that a quick look may read: some ten seconds. Of larger mosaics it is coarser."""
+MOST_TILES: Final = 6_000
+"""Tiles, over all bands, that a quick look may read: some five seconds. Of larger mosaics it is coarser."""
 
 _SHOWN: Final = 320
 """Pixels of the page that a small picture is blown up to."""

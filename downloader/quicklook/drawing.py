@@ -23,7 +23,7 @@ from downloader.quicklook.finding import (
 from downloader.quicklook.palettes import lookup
 from downloader.quicklook.sheet import Sheet
 from downloader.quicklook.stretching import Limits, limits_of, per_band, stretch
-from downloader.quicklook.thinning import Thinning
+from downloader.quicklook.thinning import Layered, Thinning
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -147,11 +147,8 @@ def draw(
         thin, seen = sheet.lay, sheet.stored(node)
     else:
         number, what = choose_slice(node, first, time, slice_)
-        node = coarser(root, name, node, max(1, max(first.shape[-2:]) // size))
-        arrays = bands_of(node)
-        budget = None if most_tiles is None else max(1, most_tiles // len(names))
-        thinning = Thinning.of(node, arrays[names[0]], size, number, budget)
-        thin, seen = thinning.plane, thinning.stored(arrays[names[0]])
+        source = _source(root, name, node, names, size, number, most_tiles)
+        thin, seen = source.plane, source.stored(first)
     planes = [thin(arrays[band]) for band in names]
     for valid in _valid(arrays, names, planes, thin):
         seen &= valid
@@ -164,6 +161,28 @@ def draw(
     return Picture(
         _joined(levels, seen, palette), first.shape[-1], first.shape[-2], name, names, limits, what
     )
+
+
+def _source(
+    root: Any,  # noqa: ANN401  # zarr's groups and arrays are loosely typed
+    name: str,
+    node: Any,  # noqa: ANN401  # as above
+    bands: Sequence[str],
+    size: int,
+    number: int,
+    most_tiles: int | None,
+) -> Thinning | Layered:
+    """What the picture is read from: an overview where one is fine enough, else the pixels themselves."""
+    first = bands_of(node)[bands[0]]
+    factor, level = coarser(root, name, node, max(1, max(first.shape[-2:]) // size))
+    if factor == 1:
+        budget = None if most_tiles is None else max(1, most_tiles // len(bands))
+        return Thinning.of(node, first, size, number, budget)
+    arrays = bands_of(level)
+    coarse = arrays[bands[0]]
+    overview = Thinning.of(level, coarse, size, number)
+    base = Thinning(node, factor * overview.step, number)
+    return Layered.of(base, first, overview, arrays, coarse)
 
 
 def _joined(

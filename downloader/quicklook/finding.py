@@ -47,16 +47,15 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
     return max(fitting.items(), key=lambda item: next(iter(bands_of(item[1]).values())).shape[-1])
 
 
-def coarser(root: zarr.Group, name: str, node: Any, step: int) -> Any:  # noqa: ANN401  # as below
-    """The coarsest overview of a group that is still fine enough to show every `step`-th pixel, else the group."""
-    found = node
-    factor = 2
-    while factor <= step:
-        level = root.get(f"overviews/{name}/{factor}" if name else f"overviews/{factor}")
+def coarser(root: zarr.Group, name: str, node: Any, step: int) -> tuple[int, Any]:  # noqa: ANN401  # as below
+    """(factor, node) of the coarsest overview of a group that has every `step`-th pixel, else 1 and the group."""
+    found, factor = node, 1
+    while 2 * factor <= step:
+        level = root.get(f"overviews/{name}/{2 * factor}" if name else f"overviews/{2 * factor}")
         if level is None or set(bands_of(level)) != set(bands_of(node)):
             break
-        found, factor = level, factor * 2
-    return found
+        found, factor = level, 2 * factor
+    return factor, found
 
 
 def choose_bands(arrays: dict[str, Any], wanted: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Thinning"]
+__all__ = ["Layered", "Thinning"]
+
+_ALL = (slice(None), slice(None))
 
 _STORED = 1
 """What `coverage` holds where a tile is stored (its `flag_meanings`)."""
@@ -48,11 +51,15 @@ class Thinning:
             step = math.ceil(step / tile) * tile
         return cls(node, step, number)
 
-    def plane(self, array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # as above
-        """Every `step`-th pixel of a band, (rows, columns)."""
+    def plane(self, array: Any, part: tuple[slice, slice] = _ALL) -> NDArray[np.generic]:  # noqa: ANN401  # as above
+        """Every `step`-th pixel of a band, (rows, columns); `part` of them, in pixels of the picture."""
         # zarr decodes tile by tile, and leaves out those of which nothing is wanted.
         leading = (self.number,) * (array.ndim - 2)
-        return np.asarray(array[(*leading, slice(None, None, self.step), slice(None, None, self.step))])
+        places = (
+            slice(None if p.start is None else p.start * self.step, p.stop and p.stop * self.step, self.step)
+            for p in part
+        )
+        return np.asarray(array[(*leading, *places)])
 
     def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
         """Which of the thinned pixels lie in tiles that are stored."""
@@ -68,3 +75,47 @@ class Thinning:
             return np.asarray(cells == _STORED, np.bool_)
         cells = np.asarray(coverage[leading] if leading else coverage[:])
         return np.asarray(cells[np.ix_(rows // tile, columns // tile)] == _STORED, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """An overview, thinned, and the pixels themselves where it has holes that they have not.
+
+    Of a tile that is missing, or came after the overviews were made, a coarse level says that all around it is missing.
+    """
+
+    base: Thinning
+    overview: Thinning
+    bands: Mapping[str, Any]
+    """Band → its array of the overview."""
+    gaps: NDArray[np.bool_]
+    """Pixels of the picture that the overview lacks."""
+
+    @classmethod
+    def of(
+        cls,
+        base: Thinning,
+        array: Any,  # noqa: ANN401  # as above
+        overview: Thinning,
+        bands: Mapping[str, Any],
+        coarse: Any,  # noqa: ANN401  # as above
+    ) -> Layered:
+        """Of one band's arrays, `array` of the pixels and `coarse` of the overview."""
+        return cls(base, overview, bands, base.stored(array) & ~overview.stored(coarse))
+
+    def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
+        """As `Thinning` has it."""
+        return self.base.stored(array)
+
+    def plane(self, array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # as above
+        """As `Thinning` has it; only where there are gaps the pixels themselves are read."""
+        coarse = self.bands[str(array.attrs["band"])]
+        picture = self.overview.plane(coarse)
+        side = max(1, coarse.chunks[-1] // self.overview.step)
+        for top in range(0, picture.shape[0], side):
+            for left in range(0, picture.shape[1], side):
+                part = (slice(top, top + side), slice(left, left + side))
+                gaps = self.gaps[part]
+                if gaps.any():
+                    picture[part] = np.where(gaps, self.base.plane(array, part), picture[part])
+        return picture

@@ -179,6 +179,36 @@ def test_overviews_are_read_where_they_are_fine_enough(tmp_path, size, level, pi
     assert (picture.width, picture.height) == (600, 600)
 
 
+def test_where_overviews_have_holes_the_pixels_are_read(tmp_path) -> None:
+    """Stored since they were made, or beside a tile that failed: a coarse level calls all around it missing."""
+    array, coverage = mosaic(tmp_path / "m.zarr", (256, 256), 64)
+    array[:], coverage[:] = 9, 1
+    coverage[3, 3] = 4
+    node = zarr.open_group(str(tmp_path / "m.zarr")).create_group("overviews/2")
+    made = node.create_array("B1", shape=(128, 128), chunks=(64, 64), dtype="u2")
+    made.attrs["band"] = "B1"
+    made[:64], made[64:, :64] = 2, 2
+    node.create_array("coverage", shape=(2, 2), dtype="u1")[:] = [[1, 1], [1, 4]]
+    image = np.asarray(draw(tmp_path / "m.zarr", size=128, low=0, high=255).image)
+    wanted = np.full((128, 128), 2)
+    wanted[64:, 64:] = 9
+    wanted[96:, 96:] = 0
+    np.testing.assert_array_equal(image[..., 0], wanted)
+    np.testing.assert_array_equal(image[..., 1] == 0, wanted == 0)
+
+
+def test_red_green_and_blue_are_shown_where_bands_are_named_so(tmp_path) -> None:
+    path = tmp_path / "m.zarr"
+    mosaic(path, (16, 16), 16)
+    root = zarr.open_group(str(path))
+    for name in ("B2", "B3", "B4", "B8"):
+        root.create_array(name, shape=(16, 16), chunks=(16, 16), dtype="u2").attrs["band"] = name
+    root.attrs["bands"] = ["B2", "B3", "B4", "B8"]
+    assert draw(path).bands == ("B4", "B3", "B2")
+    root.attrs["bands"] = ["B8"]
+    assert draw(path, bands=("B8",)).bands == ("B8",)
+
+
 def test_slices(tmp_path) -> None:
     array, coverage = mosaic(tmp_path / "m.zarr", (5, 8, 8), 8, dims=("sample", "y", "x"))
     array[:], coverage[:] = np.arange(5)[:, None, None], 1

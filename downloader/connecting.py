@@ -140,6 +140,7 @@ async def _endpoint(job: Job) -> AsyncIterator[tuple[str, str, str | None]]:
         settings = job.service.emulator
         switches = arguments(
             rasters={asset: job.resolve(file) for asset, file in settings.rasters.items()},
+            folders={asset: job.resolve(folder) for asset, folder in settings.folders.items()},
             latency_ms=settings.latency * 1000 or None,
             latency_ms_per_mb=settings.latency_per_mb * 1000 or None,
         )

@@ -69,6 +69,7 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "service.project": ["my-project"],
     "service.workload_tag": ["delta-2017"],
     "service.emulator.rasters": [{"projects/p-test-1/assets/dem": "dem.tif"}],
+    "service.emulator.folders": [{"projects/p-test-1/assets/series": "scenes"}],
     "service.accounts": [[{"project": "project-one", "key_file": "one.json"}]],
     "executor.dask.scheduler": ["tcp://scheduler:8786"],
     "executor.dask.workers": [4],

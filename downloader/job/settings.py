@@ -26,6 +26,8 @@ class Emulator(Section):
 
     rasters: dict[str, str] = Field(default_factory=dict)
     """Asset id → raster file, relative to the job file."""
+    folders: dict[str, str] = Field(default_factory=dict)
+    """Asset id of a collection → folder of GeoTIFFs, relative to the job file; each file is an image named after it."""
     latency: Duration = 0.0
     """Seconds before each answer."""
     latency_per_mb: Duration = 0.0

@@ -51,7 +51,7 @@ def test_the_form_for_the_live_service_offers_what_is_open():
         part for part in load(ROOT / ".github/ISSUE_TEMPLATE/live.yml")["body"] if part["type"] == "dropdown"
     )
     page = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-    for word in ("masked pixels", "--resample", "429", "wording", "how long requests"):
+    for word in ("masked pixels", "published values", "429", "wording", "how long requests"):
         assert any(word.lower() in option.lower() for option in dropdown["attributes"]["options"]), word
         assert word.lower() in page.lower()
 

@@ -7,6 +7,7 @@ and looked up there, as the service does (contract §4.1).
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -262,12 +263,25 @@ def test_the_parks_own_boundary_over_its_own_elevations(tmp_path, all_touched):
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real boundaries are not beside the project")
-def test_counties_are_many_features_of_one_region(tmp_path):
+@pytest.mark.parametrize("inline", [False, True])
+def test_counties_are_many_features_of_one_region(tmp_path, inline):
+    """Two counties of the real file over the real raster, as rasterio masks it; all of them leave nothing out."""
+    rasterio = pytest.importorskip("rasterio")
+    import shapely
+    from rasterio.features import geometry_mask
+
+    document = json.loads((DATA / "colorado-counties.geojson").read_text())
+    if inline:
+        document["features"] = [
+            one for one in document["features"] if one["properties"]["name"] in ("Boulder", "Grand")
+        ]
+        document.pop("crs")
+    region = {"geometry": document} if inline else {"file": str(DATA / "colorado-counties.geojson")}
     report = downloader.download(
         {
             "source": {"asset": "RMNP/rgb"},
-            "region": {"file": str(DATA / "colorado-counties.geojson")},
-            "mosaic": {"path": str(tmp_path / "counties.zarr")},
+            "region": {**region, "mask": True},
+            "mosaic": {"path": str(tmp_path / "counties.zarr"), "nodata": 0},
             "service": {
                 "endpoint": "emulator",
                 "emulator": {"rasters": {"RMNP/rgb": str(DATA / "rmnp-rgb.tif")}},
@@ -275,4 +289,74 @@ def test_counties_are_many_features_of_one_region(tmp_path):
         },
         progress=False,
     )
-    assert report.state == "complete"
+    dataset = report.open(chunks=None)
+    with rasterio.open(DATA / "rmnp-rgb.tif") as raster:
+        shapes = [shapely.geometry.shape(one["geometry"]) for one in document["features"]]
+        inside = geometry_mask(shapes, raster.shape, raster.transform, invert=True)
+        whole = np.where(inside & (raster.read_masks() != 0), raster.read(), 0)
+        row, column = raster.index(dataset.x.values[0], dataset.y.values[0])
+    assert inside.all() != inline
+    height, width = dataset.sizes["y"], dataset.sizes["x"]
+    assert not np.delete(whole, np.s_[row : row + height], axis=1).any(), "nothing is cut off"
+    for band, plane in zip(sorted(dataset.data_vars), whole, strict=True):
+        np.testing.assert_array_equal(
+            dataset[band].values, plane[row : row + height, column : column + width]
+        )
+
+
+# The transform, exactly --------------------------------------------------------------------------------------
+
+GRIDS = {
+    "native": (SCENE, {}, (499980, 10), (4200000, -10)),
+    "native degrees": ("EMULATOR/DEGREES", {}, (-106.2000456321, 0.00026949458523585647), (40.7000123457, -0.00026949458523585647)),
+    "resolution": (SCENE, {"resolution": [17.3, 12.9]}, (499980, 17.3), (4200000, -12.9)),
+    "scale": (SCENE, {"scale": 30}, (499980, 30), (4200000, -30)),
+    "crs": (SCENE, {"crs": "EPSG:4326", "resolution": 0.00017}, (0, 0.00017), (0, -0.00017)),
+    "transform": (SCENE, {"transform": [7.1, 0, 571003.3, 0, -12.7, 4139001.7]}, (571003.3, 7.1), (4139001.7, -12.7)),
+    "like a band": (SCENE, {"like": "B5"}, (499980, 20), (4200000, -20)),
+    "align": (SCENE, {"align": "image"}, (499980, 10), (4200000, -10)),
+}  # fmt: skip
+"""What the job says, and the lattice by hand: origin and pixel size along x and y."""
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_transform_is_exact_on_the_wire_and_in_the_store(emulator, tmp_path, name):
+    """Origin + scale × whole offset in rational arithmetic, rounded once, in every request and in the mosaic."""
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("rioxarray")
+    asset, grid, *axes = GRIDS[name]
+    region = {"bbox": BOX if asset == SCENE else [-106.0, 40.4, -105.8, 40.6]}
+    bands = ["canopy"] if asset != SCENE else ["B5", "B4"] if "like" in grid else ["B4"]
+    values = job(emulator, tmp_path / "m.zarr", region=region, grid=grid, request={"tiles": 1})
+    values["source"] = {"asset": asset, "bands": bands}
+    dataset = downloader.download(values, progress=False).open(chunks=None)
+    sx, _, x0, _, sy, y0 = transform_of(dataset)
+    exact = [(Fraction(origin), Fraction(step)) for origin, step in axes]
+    assert (sx, sy) == tuple(float(step) for _, step in exact)
+    begin = [round((Fraction(v) - origin) / step) for v, (origin, step) in zip((x0, y0), exact, strict=True)]
+
+    def at(axis, number):
+        origin, step = exact[axis]
+        return float(origin + step * (begin[axis] + number))
+
+    assert (x0, y0) == (at(0, 0), at(1, 0))
+    half = Fraction(1, 2)
+    assert dataset.x.values.tolist() == [at(0, k + half) for k in range(dataset.sizes["x"])]
+    assert dataset.y.values.tolist() == [at(1, k + half) for k in range(dataset.sizes["y"])]
+    tiles = set()
+    for asked in on_the_wire(emulator):
+        affine = asked["affineTransform"]
+        assert (affine["scaleX"], affine["scaleY"]) == (sx, sy)
+        assert not affine.get("shearX")
+        assert not affine.get("shearY")
+        column, row = (round((Fraction(affine[f"translate{n}"]) - Fraction(v)) / step) for n, v, (_, step) in zip("XY", (x0, y0), exact, strict=True))  # fmt: skip
+        assert (affine["translateX"], affine["translateY"]) == (at(0, column), at(1, row))
+        assert column % 256 == row % 256 == 0
+        tiles.add((column, row))
+    assert len(tiles) == -(-dataset.sizes["x"] // 256) * -(-dataset.sizes["y"] // 256)
+    # A pixel lands where rasterio says it is.
+    rng = np.random.default_rng(1)
+    c, r = rng.integers(dataset.sizes["x"], size=50), rng.integers(dataset.sizes["y"], size=50)
+    x, y = rasterio.transform.xy(rasterio.Affine(sx, 0, x0, 0, sy, y0), r, c)
+    np.testing.assert_allclose(x, dataset.x.values[c], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(y, dataset.y.values[r], rtol=0, atol=1e-9)

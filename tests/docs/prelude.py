@@ -51,8 +51,28 @@ def put_in_place() -> None:
     names.STANDARD, names.HIGH_VOLUME = Shared.url, Shared.high_volume_url
 
 
+def aim_the_official_client() -> None:
+    """`ee.Initialize()` goes to the emulator, with its key file, unless it says where to."""
+    import ee
+
+    really = ee.Initialize
+    if really.__module__ == __name__:
+        return
+
+    def initialize(credentials: Any = None, **more: Any) -> None:
+        if not {"url", "opt_url"} & more.keys():
+            email = json.loads(Shared.key_file.read_text())["client_email"]
+            credentials = ee.ServiceAccountCredentials(email, str(Shared.key_file))
+            more |= {"url": Shared.url, "project": more.get("project") or "p-test-1"}
+        really(credentials, **more)
+
+    ee.Initialize = initialize
+
+
 def cell(names: dict[str, Any], source: str, line: int, code: str) -> tuple[bool, str]:
     """Run one block; await at its top level is allowed."""
+    if "import ee\n" in code:
+        aim_the_official_client()
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         try:

@@ -93,6 +93,15 @@ def brought_to(
     box = shapely.box(reach.column + t, reach.row + t, reach.column_end - t, reach.row_end - t)
     origin, turned = grid.transform.locate(0, 0), grid.transform.locate(360, 0)
     step = np.array([float(turned[0] - origin[0]), float(turned[1] - origin[1])])
+    west, north, east, south = geometry.bounds
+    outlines = (
+        shapely.box(
+            west + turn * step[0], north + turn * step[1], east + turn * step[0], south + turn * step[1]
+        )
+        for turn in _TURNS[1:]
+    )
+    if not any(outline.intersects(box) for outline in outlines):
+        return geometry  # as nearly all are
     found, moved = [], False
     for part in shapely.get_parts(geometry):
         copies = [

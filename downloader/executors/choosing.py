@@ -118,7 +118,7 @@ def _workers(
 ) -> Executor:
     from downloader._version import __version__
     from downloader.executors.dask import DaskExecutor, Terms
-    from downloader.executors.messages import Assignment, Grant
+    from downloader.executors.messages import Assignment, Grant, silence_s
 
     settings, limits = job.executor.dask, job.limits
     assert settings is not None  # noqa: S101  # asked before
@@ -138,6 +138,7 @@ def _workers(
         memory=None if settings.workers is None else memory,
         memory_limit=limits.memory,
         grant=Grant(0, limits.requests_per_second, 0),
+        silence_s=silence_s(),
     )
     terms = Terms(
         assignment,

@@ -24,7 +24,6 @@ from downloader.executors.backlog import Backlog, Seen
 from downloader.executors.cluster import Cluster, cluster
 from downloader.executors.messages import (
     BEAT_S,
-    SILENCE_S,
     Assignment,
     Done,
     Ended,
@@ -220,7 +219,7 @@ class DaskExecutor:
             if alone_since is not None and time.monotonic() - alone_since > patience_s:
                 raise self._no_workers()
             if self._stopping and math.isinf(ends_at):
-                ends_at = time.monotonic() + GRACE_S + SILENCE_S
+                ends_at = time.monotonic() + GRACE_S + self._terms.assignment.silence_s
             if time.monotonic() > ends_at:
                 return
             self._watchers.flow(*self._flow())
@@ -391,7 +390,7 @@ class DaskExecutor:
                         " committed so far is saved: end its process, and run the same command again to continue"
                     )
                 )
-            elif waited_s > SILENCE_S and not worker.is_told:
+            elif waited_s > self._terms.assignment.silence_s and not worker.is_told:
                 worker.is_told = True
                 self._watchers.notice(
                     f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"

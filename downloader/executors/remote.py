@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ import anyio
 from downloader._version import __version__
 from downloader.errors import DownloadError, JobError, StoppedError
 from downloader.executors.mailbox import Mailbox
-from downloader.executors.messages import SILENCE_S, Assignment, Done, Ended, Grant, Mail, Order, Portion
+from downloader.executors.messages import Assignment, Done, Ended, Grant, Mail, Order, Portion
 from downloader.planning import ShardKey
 from downloader.stop import Stop
 
@@ -113,12 +113,13 @@ def fetch(seat: str, portions: Sequence[Portion]) -> int:
 
 
 class _Feed:
-    """Shards at hand; a `Feed` of one round of work. On the engine's loop, but for `take_back`."""
+    """Shards at hand: the `Feed` of one round of work. On the engine's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[ShardKey], None]) -> None:
         self.keys: deque[ShardKey] = deque()
         self.is_over = False
-        self.changed = anyio.Event()
+        self.done = done
+        self._changed = anyio.Event()
 
     def take(self) -> ShardKey | None:
         return self.keys.popleft() if self.keys else None
@@ -129,14 +130,21 @@ class _Feed:
 
     async def more(self) -> None:
         while not self.keys and not self.is_over:
-            await self.changed.wait()
+            await self._changed.wait()
 
     def look(self) -> None:
-        changed, self.changed = self.changed, anyio.Event()
+        changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    def done(self, key: ShardKey) -> None:
-        raise NotImplementedError  # replaced by the engine's
+    def end(self) -> None:
+        self.is_over = True
+        self.look()
+
+
+if TYPE_CHECKING:
+
+    def _conforms(feed: _Feed) -> Feed:
+        return feed
 
 
 class Engine:
@@ -290,36 +298,31 @@ class Engine:
         limiter: Limiter = self._limiter
         source = RestPixelSource(client)
         self._parts = Parts(source, self._sink, limiter, clock, rng, self._mailbox, self._budget, self._stop)
-        self._feed = self._new_feed()
+        self._now: _Feed | None = None
+        self._next = _Feed(self._done)
         self._pool = 0
         self._woken = anyio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def _new_feed(self) -> _Feed:
-        feed = _Feed()
-        feed.done = self._done  # type: ignore[method-assign]
-        return feed
-
     def _accept(self, portions: tuple[Portion, ...]) -> None:
-        if self._feed.is_over:
-            self._feed = self._new_feed()
+        # A round whose end was told may have seen it already: what comes later is for the next.
+        feed = self._next if self._now is None or self._now.is_over else self._now
         for portion in portions:
             state = self._states[portion.key.group]
             bands = range(len(state.group.bands))
             stored = dict(zip(bands, portion.stored or (0,) * len(bands), strict=True))
             state.update(state.index(portion.key), stored, portion.failed)
             self._chosen[portion.key] = dict(portion.missing)
-            self._feed.keys.append(portion.key)
-        self._feed.look()
+            feed.keys.append(portion.key)
+        feed.look()
         self._woken.set()
 
     def _obey(self) -> None:
         """Take up what the run said last."""
         order = self._order
         self._give(order.grant)
-        if order.is_last or order.leave:
-            self._feed.is_over = True
-            self._feed.look()
+        if self._now is not None and (order.is_last or order.leave):
+            self._now.end()
         if order.stop and not self._stop.drain.is_set():
             self._stop.ask(order.reason)
         if order.stop > 1 and not self._stop.now.is_set():
@@ -333,14 +336,11 @@ class Engine:
         if grant.requests_per_second > 0:
             self._limiter.set_rate(grant.requests_per_second)
         self._budget.extra = grant.retries
-        if self._pool and grant.concurrency > self._pool:
+        if self._now is not None and grant.concurrency > self._pool:
             # The pool is too small for its new share: the next round gets a larger one.
-            rest, self._feed.keys = self._feed.keys, deque()
-            self._feed.is_over = True
-            self._feed.look()
-            self._feed = self._new_feed()
-            self._feed.keys = rest
-            self._pool = 0
+            self._next.keys.extend(self._now.keys)
+            self._now.keys.clear()
+            self._now.end()
 
     async def _rounds(self) -> None:
         """Work, each time that there is something to do, until it is time to leave."""
@@ -348,17 +348,18 @@ class Engine:
 
         assignment = self.assignment
         while not self._order.leave and not self._stop.drain.is_set():
-            if not self._feed.keys:
+            if not self._next.keys:
                 self._woken = anyio.Event()
-                with anyio.move_on_after(1):
-                    await self._woken.wait()
+                await self._woken.wait()
                 continue
-            feed: Feed = self._feed
+            feed, self._next = self._next, _Feed(self._done)
+            self._now, feed.is_over = feed, self._order.is_last
             self._pool = max(1, int(self._order.grant.concurrency * _ROOM + 0.5))
             share = Share(
                 assignment.plan, self._pool, self._memory, assignment.policy, assignment.checkpoint_s
             )
             await work(share, self._parts, feed)
+            self._now = None
 
     def _done(self, key: ShardKey) -> None:
         self._chosen.pop(key, None)
@@ -370,11 +371,13 @@ class Engine:
 
     async def _listen(self) -> None:
         """Leave where the run is not heard any more."""
-        while (silent_s := _clock() - self._heard_at) < SILENCE_S:  # noqa: ASYNC110  # the run's silence is no event
-            await anyio.sleep(max(0.1, SILENCE_S - silent_s))
+        patience_s = self.assignment.silence_s
+        while (silent_s := _clock() - self._heard_at) < patience_s:  # noqa: ASYNC110  # the run's silence is no event
+            await anyio.sleep(max(0.1, patience_s - silent_s))
         self._is_silent = True
         for _ in range(2):
-            self._stop.ask(f"nothing was heard of the run for {SILENCE_S:g} s")
+            self._stop.ask(f"nothing was heard of the run for {patience_s:g} s")
+        self._woken.set()
 
 
 class _Task:

@@ -77,8 +77,8 @@ def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap
         states = block[: slices - first, : rows - top, : columns - left]
         if not states.size:
             continue
-        counts += np.bincount(states.ravel(), minlength=len(STATES))[: len(STATES)]
-        ranks = _RANK[np.minimum(states, len(STATES) - 1)]
+        counts += [np.count_nonzero(states == state) for state in range(len(STATES))]
+        ranks = _RANK.take(states, mode="clip")
         flat = ranks.max(axis=0)
         for axis, begin in ((0, top), (1, left)):
             flat = np.maximum.reduceat(flat, starts(begin, flat.shape[axis], side), axis=axis)
@@ -88,7 +88,7 @@ def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap
         at, runs = first // run, starts(first, len(ranks), run)
         worst = np.maximum.reduceat(ranks.max(axis=(1, 2)), runs)
         np.maximum(along[at : at + len(worst)], worst, out=along[at : at + len(worst)])
-        stored[at : at + len(worst)] += np.add.reduceat((states == 1).sum(axis=(1, 2)), runs)
+        stored[at : at + len(worst)] += np.add.reduceat(np.count_nonzero(states == 1, axis=(1, 2)), runs)
     return StateMap(side, _STATE[cells], run, _STATE[along], stored, tuple(counts.tolist()))
 
 

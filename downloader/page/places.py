@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from downloader.errors import JobError
+
 if TYPE_CHECKING:
     from downloader.planning import Group
 
@@ -20,8 +22,11 @@ def place(group: Group) -> str:
     grid = group.grid
     corners = [grid.transform.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
-    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
-    west, south, east, north = transformer.transform_bounds(min(xs), min(ys), max(xs), max(ys))
+    try:
+        transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
+        west, south, east, north = transformer.transform_bounds(min(xs), min(ys), max(xs), max(ys))
+    except (pyproj.exceptions.ProjError, JobError):
+        return ""  # PROJ does not know it, or has no way from it to longitude and latitude
     if not all(math.isfinite(value) for value in (west, south, east, north)):
         return ""
     return f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"

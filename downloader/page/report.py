@@ -98,18 +98,15 @@ def _meaning(report: Report) -> str:
 def _figures(report: Report) -> list[tuple[str, str, str]]:
     """(what, figure, more) of the cards."""
     seconds = report.seconds or float("inf")
-    before = f"{report.tiles_before:,} of them by earlier runs" if report.tiles_before else "all of them now"
-    cards = [
-        ("Tiles stored", f"{report.tiles_stored:,}", f"of {report.tiles:,}; {before}"),
+    before = f"; {report.tiles_before:,} of them by earlier runs" if report.tiles_before else ""
+    return [
+        ("Tiles stored", f"{report.tiles_stored:,}", f"of {report.tiles:,}{before}"),
         ("Received", megabytes(report.wire_bytes), f"{report.wire_bytes / 1e6 / seconds:,.1f} MB/s on the average"),
         ("Requests", f"{report.requests:,}", f"{sum(report.retries.values()):,} made again"),
         ("Time", duration(report.seconds), f"{report.requests / seconds:,.1f} requests/s"),
         ("On disk", megabytes(report.disk_bytes), "pixels of the whole mosaic"),
         ("Memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB", "at the highest"),
     ]  # fmt: skip
-    if report.tiles_stored and not report.tiles_before:
-        return cards
-    return cards if report.tiles_before else [("Tiles stored", "0", f"of {report.tiles:,}"), *cards[1:]]
 
 
 def _facts(report: Report, place: str) -> list[tuple[str, str]]:

@@ -71,7 +71,7 @@ class Recorder(Silent):
     def outcome(self, outcome: Outcome) -> None:
         """See `Progress`."""
         at = self._course.index(self._seconds())
-        self._course.values[_ANSWERS, at] += 1
+        self._course.values[_ANSWERS, at] += outcome.attempts > 0  # some are given up before they are asked
         if isinstance(outcome, Stored):
             self._course.values[_WIRE, at] += outcome.wire_bytes
             self._took(outcome.request, outcome.seconds)

@@ -38,7 +38,7 @@ def plan_text(plan: Plan, job: Job | None = None, prospect: Prospect | None = No
         f"tiles     {estimate.tiles:,} in {estimate.requests:,} requests",
         f"on wire   {megabytes(estimate.wire_bytes)}",
         f"on disk   {megabytes(estimate.disk_bytes)} at most, before compression",
-        f"time      about {duration(estimate.seconds)}, {model.concurrency:,} requests at once, {model.starts_per_s:g} a second",
+        f"time      about {duration(estimate.seconds)}, at {model.concurrency:,} requests at once and {model.starts_per_s:g} a second",
     ]
     if prospect is not None:
         lines.append(f"mosaic    {_standing_text(prospect)}")

@@ -37,7 +37,7 @@ PIXEL: Final[dict[str, Any]] = {
 }
 """The scene's first pixel."""
 
-_CONSOLE: Final = "https://console.cloud.google.com/apis/api/earthengine.googleapis.com/quotas"
+_CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
 
 async def examine(
@@ -199,7 +199,7 @@ def _quota(client: EarthEngine, headers: dict[str, str], pixels: Answer) -> Find
         "quota",
         "ok",
         told or "the service tells no figures; by default 40 requests at once and 100 a second",
-        "" if told else f"yours are shown at {_CONSOLE}",
+        "" if told else f"the Earth Engine API's are shown at {_CONSOLE}",
     )
 
 

@@ -119,11 +119,12 @@ class BarProgress(Silent):
         if self._task is None:
             return
         retries = f", {tally.retries.total():,} retries" if tally.retries else ""
+        failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
         self._bar.update(
             self._task,
             completed=tally.tiles_now,
             rate=f"{tally.wire_bytes / 1e6 / tally.seconds:.1f} MB/s",
-            flow=f"{tally.in_flight}/{tally.ceiling} at once{retries}",
+            flow=f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}",
         )
 
     def __enter__(self) -> Self:

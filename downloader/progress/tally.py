@@ -183,6 +183,8 @@ def _size(nbytes: float) -> str:
 
 
 def _time(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:,.1f} {name}" if unit > 60 else f"{seconds / unit:,.0f} {name}"

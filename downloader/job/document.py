@@ -223,7 +223,9 @@ def _load(text: str, file: str) -> Any:
         place = where(mark.line + 1) if mark else file
         raise JobError(f"{place}: not readable as YAML: {_advice(error.problem or error.context)}") from None
     except RecursionError:
-        raise JobError(f"{file}: is nested too deeply; write the job out, or name an expression's file") from None
+        raise JobError(
+            f"{file}: is nested too deeply; write the job out, or name an expression's file"
+        ) from None
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         problem = " ".join(str(error).split())[:200] or type(error).__name__
         if "integer string conversion" in problem:

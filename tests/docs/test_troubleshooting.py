@@ -34,7 +34,7 @@ def texts() -> list[str]:
 
 def quoted() -> list[str]:
     """First cells of the tables of messages."""
-    rows = re.findall(r"^\| (`.+`) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (`.+?`) \|", PAGE, re.MULTILINE)
     causes = PAGE[PAGE.index("## Some tiles failed") : PAGE.index("## Stopped, resumable")]
     cells = [row for row in rows if row not in causes]
     return [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]

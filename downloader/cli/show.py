@@ -14,10 +14,10 @@ __all__ = ["preview_command"]
 
 _EPILOG = """\b
 Examples:
-  downloader preview out/mosaic.zarr -o look.png --bands B4,B3,B2
-  downloader preview out/mosaic.zarr -o look.png --bands B4,B3,B2 --min 0 --max 3000
-  downloader preview out/mosaic.zarr -o ndvi.png --bands NDVI --palette greens --stretch 1,99
-  downloader preview out/series.zarr -o april.png --bands B8 --time 2017-04-20 --palette magma
+  downloader preview m.zarr -o look.png
+  downloader preview m.zarr -o look.png --bands B8,B4,B3 --min 0 --max 3000
+  downloader preview m.zarr -o nir.png --bands B8 --palette viridis
+  downloader preview series.zarr -o april.png --time 2017-04-20 --stretch 1,99
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Final
 
@@ -39,9 +40,14 @@ def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
         name = palette.strip().lower()
         colours = PALETTES.get(name.removesuffix("-r"))
         if colours is None:
+            near = difflib.get_close_matches(name, [*PALETTES, *(f"{known}-r" for known in PALETTES)], n=1)
             raise JobError(
-                f"--palette {palette}: is none of {', '.join(PALETTES)}; write one of them, or colours such as "
-                "white,1a9850"
+                f"--palette {palette}: is none of {', '.join(PALETTES)}"
+                + (
+                    f"; did you mean {near[0]}?"
+                    if near
+                    else "; write one of them, or colours such as white,1a9850"
+                )
             )
         listed = [_rgb(colour) for colour in colours.split()]
         if name.endswith("-r"):

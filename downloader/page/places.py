@@ -10,7 +10,7 @@ from downloader.errors import JobError
 if TYPE_CHECKING:
     from downloader.planning import Group
 
-__all__ = ["place"]
+__all__ = ["box", "place"]
 
 
 def place(group: Group) -> str:
@@ -29,8 +29,13 @@ def place(group: Group) -> str:
         return ""  # PROJ does not know it, or has no way from it to longitude and latitude
     if not all(math.isfinite(value) for value in (west, south, east, north)):
         return ""
+    return box(west, south, east, north)
+
+
+def box(west: float, south: float, east: float, north: float) -> str:
+    """A box in longitude and latitude, in words."""
     return f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"
 
 
 def _degrees(value: float, signs: str) -> str:
-    return f"{abs(value):.4f}° {signs[value < 0]}"
+    return f"{abs(value):.4f}° {signs[int(value < 0)]}"

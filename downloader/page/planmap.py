@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from downloader.page.cells import EMPTY, doubled, starts
 from downloader.page.footprints import footprints, region_rings
+from downloader.page.places import box
 from downloader.planning import Group, Plan, Tiling
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ _MOST_CELLS: Final = 128
 
 _EXACT: Final = 250_000
 """Tiles up to which each is asked whether the region touches it; beyond, only cells are."""
+
+_MARK: Final = 3
+"""Cells along the side of a sample's mark."""
 
 _MARGIN: Final = 0.04
 """Of the longer side of what is drawn, around a map of places."""
@@ -273,7 +277,8 @@ def _points(prospect: Prospect) -> Panel:
     cells = np.full((height, width), EMPTY, np.uint8)
     for kind in (STORED, TODO, FAILED):  # the last one is seen where several fall into a cell
         chosen = kinds == kind
-        cells[rows[chosen], columns[chosen]] = kind
+        for down, right in np.ndindex(_MARK, _MARK):
+            cells[rows[chosen] + down - _MARK // 2, columns[chosen] + right - _MARK // 2] = kind
     found = tuple(
         (kind, int((kinds == kind).sum())) for kind in (STORED, TODO, FAILED) if (kinds == kind).any()
     )
@@ -283,5 +288,5 @@ def _points(prospect: Prospect) -> Panel:
         width,
         height,
         found,
-        f"By longitude and latitude: {lon.min():.4f} to {lon.max():.4f} and {lat.min():.4f} to {lat.max():.4f} degrees.",
+        f"By longitude and latitude: {box(lon.min(), lat.min(), lon.max(), lat.max())}.",
     )

@@ -65,7 +65,7 @@ def drawn(headings: Sequence[str], panels: Sequence[Panel]) -> Image:
     image = Images.new("RGB", (round(width), height), _PAPER)
     pen = ImageDraw.Draw(image)
     for number, (line, font) in enumerate(lines):
-        pen.text((_GAP, _GAP + 24 * number), line, font=font, fill=_INK if number == 0 else _SOFT)
+        pen.text((_GAP, _GAP + 24 * number), line, font=font, fill=_INK if font is large else _SOFT)
     for row in rows:
         left = _GAP
         for picture in row:

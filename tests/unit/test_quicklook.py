@@ -48,7 +48,7 @@ def test_a_palette_that_is_none_is_refused(wrong: str) -> None:
 
 
 def test_a_slip_is_met_with_a_suggestion() -> None:
-    with pytest.raises(JobError, match="did you mean viridis?"):
+    with pytest.raises(JobError, match=r"did you mean viridis\?"):
         lookup("virids")
 
 

@@ -37,43 +37,55 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.mosaic.overviews import Overviews, overviews
+    from downloader.outcome import Failed, Outcome, Split, Stored
     from downloader.planning import Estimate, Plan
     from downloader.prospect import Prospect
     from downloader.quicklook import preview
     from downloader.report import Report
+    from downloader.seams import Progress
     from downloader.stop import Stop
+    from downloader.streaming import Callbacks, Outcomes, outcomes
 
 __all__ = [
     "AuthenticationError",
+    "Callbacks",
     "Diagnosis",
     "DownloadError",
     "DriftError",
     "Estimate",
+    "Exported",
+    "Failed",
     "IncompleteError",
     "InterruptedRunError",
     "Job",
     "JobError",
     "LockedError",
-    "Plan",
+    "Outcome",
+    "Outcomes",
     "Overviews",
+    "Plan",
+    "Progress",
     "Prospect",
     "RefusedError",
     "Report",
+    "Split",
     "Stop",
     "StoppedError",
+    "Stored",
     "Wishes",
     "__version__",
     "adownload",
     "doctor",
     "download",
     "exit_status",
-    "images",
     "export",
+    "images",
     "init",
     "inspect",
     "job_schema",
-    "plan",
+    "outcomes",
     "overviews",
+    "plan",
     "preview",
     "pulse",
     "status",
@@ -94,12 +106,15 @@ _ROOMS = {
     "downloader.initial": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.planning": ("Estimate", "Plan"),
     "downloader.mosaic.overviews": ("Overviews", "overviews"),
+    "downloader.outcome": ("Failed", "Outcome", "Split", "Stored"),
+    "downloader.planning": ("Estimate", "Plan"),
     "downloader.prospect": ("Prospect",),
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
+    "downloader.seams": ("Progress",),
     "downloader.stop": ("Stop",),
+    "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

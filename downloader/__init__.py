@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from downloader.quicklook import preview
     from downloader.report import Report
     from downloader.seams import Progress
+    from downloader.session import Session
     from downloader.stop import Stop
     from downloader.streaming import Callbacks, Outcomes, outcomes
 
@@ -69,6 +70,7 @@ __all__ = [
     "RefusedError",
     "Report",
     "Split",
+    "Session",
     "Stop",
     "StoppedError",
     "Stored",
@@ -113,6 +115,7 @@ _ROOMS = {
     "downloader.quicklook": ("preview",),
     "downloader.report": ("Report",),
     "downloader.seams": ("Progress",),
+    "downloader.session": ("Session",),
     "downloader.stop": ("Stop",),
     "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
 }  # fmt: skip

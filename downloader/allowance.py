@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from downloader.errors import JobError
-from downloader.flow.limiter import AdaptiveLimiter
+from downloader.earthengine.pixels import RestPixelSource
+from downloader.errors import Action, FetchProblem, JobError, TileError
+from downloader.flow.clock import MonotonicClock
+from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
 from downloader.flow.retry import RetryBudget
 from downloader.flow.sharing import JobLimiter
 from downloader.resident import HEADROOM, current_memory, needed_memory
 
 if TYPE_CHECKING:
-    import random
+    import numpy as np
+    from numpy.typing import NDArray
 
     from downloader.earthengine.client import EarthEngine
     from downloader.job import Job
-    from downloader.planning import Plan
-    from downloader.seams import Clock
+    from downloader.planning import PixelRequest, Plan
 
 __all__ = ["Allowance"]
 
@@ -43,16 +46,12 @@ class Allowance:
         default_factory=dict
     )
 
-    def limiter(
-        self, job: Job, client: EarthEngine, clock: Clock, rng: random.Random, notice: Callable[[str], None]
-    ) -> JobLimiter:
+    def limiter(self, job: Job, client: EarthEngine, notice: Callable[[str], None]) -> JobLimiter:
         """A job's place at the limiter of its project and host; within the job's own limits as well.
 
         Args:
             job: whose limits count besides.
             client: says which project and host.
-            clock: time, where the limiter is new.
-            rng: jitter, likewise.
             notice: told what the limiter has to say, while the job runs.
         """
         limits = job.limits
@@ -63,13 +62,17 @@ class Allowance:
             limiter = AdaptiveLimiter(
                 concurrency=self.concurrency or limits.concurrency,
                 requests_per_second=self.requests_per_second or limits.requests_per_second,
-                clock=clock,
-                rng=rng,
+                clock=MonotonicClock(),
+                rng=random.Random(),  # noqa: S311  # jitter, not a secret
                 give_up_after_s=limits.give_up_after,
                 notice=_telling(listeners),
             )
             self._limiters[key] = limiter, listeners
         return JobLimiter(limiter, limits.concurrency, listeners, notice)
+
+    def canaries(self, job: Job, client: EarthEngine) -> RestPixelSource:
+        """A source of pixels for the job's canaries, which ask when the others let them."""
+        return _Limited(client, self.limiter(job, client, lambda _: None))
 
     def memory_of(self, job: Job, plan: Plan) -> int:
         """Bytes that one job may use for pixels. Raises JobError where they are too few."""
@@ -82,6 +85,28 @@ class Allowance:
                 " or run fewer at once"
             )
         return have
+
+
+class _Limited(RestPixelSource):
+    """Pixels that are asked for when a limiter says so."""
+
+    def __init__(self, client: EarthEngine, limiter: JobLimiter) -> None:
+        super().__init__(client)
+        self._limiter = limiter
+
+    async def fetch_as_answered(self, request: PixelRequest) -> NDArray[np.void]:
+        """See `RestPixelSource`."""
+        ticket = await self._limiter.acquire()
+        problem: FetchProblem | None = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
+        try:
+            pixels = await super().fetch_as_answered(request)
+            problem = None
+        except TileError as error:
+            problem = error.problem
+            raise
+        finally:
+            self._limiter.release(ticket, problem)
+        return pixels
 
 
 def _telling(listeners: set[Callable[[str], None]]) -> Callable[[str], None]:

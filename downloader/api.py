@@ -39,6 +39,7 @@ __all__ = [
     "status",
     "survey",
     "verify",
+    "watcher",
 ]
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
@@ -132,7 +133,7 @@ def download(
     stop = Stop()
     work = run(
         settled,
-        progress=_watcher(progress),
+        progress=watcher(progress),
         stop=stop,
         credentials=credentials,
         overwrite=overwrite,
@@ -159,7 +160,7 @@ async def adownload(
     settled = as_job(job, path, **sections)
     return await run(
         settled,
-        progress=_watcher(progress),
+        progress=watcher(progress),
         stop=stop or Stop(),
         credentials=credentials,
         overwrite=overwrite,
@@ -323,7 +324,7 @@ def verify(
     stop = Stop()
     work = check(
         request,
-        progress=_watcher(progress),
+        progress=watcher(progress),
         stop=stop,
         credentials=credentials,
         shown=shown or (lambda _: None),
@@ -331,7 +332,8 @@ def verify(
     return in_thread(work, stop)
 
 
-def _watcher(progress: Progress | bool) -> Progress:
+def watcher(progress: Progress | bool) -> Progress:
+    """Who watches, where a caller says so by a Progress, True for a bar or False for nobody."""
     if isinstance(progress, bool):
         return terminal_progress() if progress else Silent()
     return progress

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.earthengine.auth import AuthSettings
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.earthengine.client import EarthEngine
+    from downloader.earthengine.pixels import RestPixelSource
 
 __all__ = ["Access", "Connection", "Credentials", "connect", "prepare", "reach"]
 
@@ -113,16 +114,28 @@ async def reach(job: Job, credentials: Credentials | None = None) -> AsyncIterat
 
 
 async def prepare(
-    job: Job, connection: Connection, there: Existing | None, accept: Collection[str] = ()
+    job: Job,
+    connection: Connection,
+    there: Existing | None,
+    accept: Collection[str] = (),
+    source: RestPixelSource | None = None,
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a job, settled by canaries, and what there is to say; `there` and `accept` as `gather` takes them."""
+    """The plan of a job, settled by canaries, and what there is to say.
+
+    Args:
+        job: what is fetched.
+        connection: where from.
+        there: what the mosaic that is there has settled.
+        accept: what may differ from it, as `gather` takes it.
+        source: asked by canaries; None for the connection's own.
+    """
     from downloader.earthengine import RestPixelSource
     from downloader.earthengine import settle as ask_canaries
 
     gathered = await gather(job, connection.catalogue, there, accept)
     sides = there.sides if there else None
     plan = gathered.plan(job, sides)
-    settled = await ask_canaries(RestPixelSource(connection.client), plan)
+    settled = await ask_canaries(source or RestPixelSource(connection.client), plan)
     if settled.image is not plan.image:
         plan = gathered.as_answered(settled.image).plan(job, sides)
     return plan, (*gathered.notices, *settled.notices)

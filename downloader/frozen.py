@@ -49,8 +49,8 @@ def meaning(job: Job) -> str:
 def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
     """The job of an existing mosaic.
 
-    A mosaic may come from a stranger: what its job says is fetched, but no command of it is run, and no credentials go
-    to a server that only it names.
+    A mosaic may come from a stranger: what its job says is fetched, but no command of it is run, no cluster of it is
+    joined, and no credentials go to a server that only it names.
 
     Args:
         mosaic: its folder, or its URL; relative paths of the job then start from the current folder.
@@ -83,6 +83,9 @@ def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str]
         raise JobError(
             f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job file in place of the mosaic"
         )
+    if not any(o.partition("=")[0].strip().startswith("executor") for o in overrides):
+        # A cluster runs what it likes where it is joined: none is joined because a mosaic says so.
+        overrides = [*overrides, "executor=local"]
     path = json.dumps(where)
     job = Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])
     _distrust(job, name, overrides)

@@ -99,7 +99,8 @@ async def run(
         watchers = Fanout(watchers, Herald(watchers.notice))
         with stop.cancels():
             there = None if overwrite else await _there(job)
-            plan, notices = await prepare(job, connection, there, accept)
+            canaries = None if allowance is None else allowance.canaries(job, connection.client)
+            plan, notices = await prepare(job, connection, there, accept, canaries)
             if approve is not None:
                 await approve(plan, connection.client.service_identity)
         memory = memory_for(job, plan, allowance)

@@ -94,7 +94,7 @@ def engine(
             notice=watchers.notice,
         )
         if allowance is None
-        else allowance.limiter(job, connection.client, clock, rng, watchers.notice)
+        else allowance.limiter(job, connection.client, watchers.notice)
     )
     connection.client.on_restricted = limiter.restrict
     if connection.client.restricted:

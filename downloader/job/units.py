@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-__all__ = ["Duration", "Size"]
+__all__ = ["Duration", "Size", "parse_size"]
 
 _SIZE: Final = {
     "": 1, "B": 1,
@@ -26,7 +26,8 @@ _MAX_DIGITS: Final = 40
 """More digits than this are no size and no duration of this world."""
 
 
-def _size(value: Any) -> int:
+def parse_size(value: Any) -> int:
+    """Bytes of a size as people write it. Raises ValueError."""
     number, unit = _parse(value, "a size such as 400MB or 1GiB")
     if unit.upper() not in _SIZE:
         raise ValueError(f"unknown unit {unit!r}; write a size such as 400MB or 1GiB")
@@ -86,7 +87,7 @@ _DURATION_SCHEMA: Final = {
 
 Size = Annotated[
     int,
-    BeforeValidator(_size),
+    BeforeValidator(parse_size),
     PlainSerializer(_show_size, when_used="json"),
     WithJsonSchema(_SIZE_SCHEMA, mode="validation"),
 ]

@@ -76,6 +76,7 @@ LAYERS = {
         "report",
         "resample",
         "run",
+        "session",
         "verifying",
         "streaming",
     ),

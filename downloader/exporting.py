@@ -269,7 +269,13 @@ def _part(
         if len(bbox) != 4:
             raise JobError("--bbox: give west,south,east,north")
         west, south, east, north = map(float, bbox)
-        return cover_box(grid, BoundingBox(west, south, east, north, Crs.parse(crs)))
+        try:
+            return cover_box(grid, BoundingBox(west, south, east, north, Crs.parse(crs)))
+        except JobError as error:
+            # The words are those of a job file.
+            raise JobError(
+                str(error).replace("region.bbox", "--bbox").replace("region.crs", "--crs")
+            ) from error
     if window is None:
         return grid.bounds
     if not isinstance(window, Window):

@@ -1,0 +1,58 @@
+"""A program as a user types it; mypy reads it in strict mode, nothing runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+import downloader
+from downloader import Callbacks, Failed, Outcome, Report, Split, Stored
+
+
+def season(job: str, path: Path) -> Report:
+    report = downloader.download(
+        "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG",
+        path,
+        bands=["B4", "B8"],
+        region={"window": {"column": 0, "row": 0, "width": 512, "height": 512}},
+        service={"endpoint": "emulator"},
+        progress=Callbacks(told, on_notice=print),
+    )
+    assert_type(report, Report)
+    assert_type(report.tiles_stored, int)
+    assert_type(downloader.plan(job).estimate().requests, int)
+    made = downloader.overviews(path, policies={"QA60": "mode"}, watch=lambda done, total: None)
+    assert_type(made.made, int)
+    (file,) = downloader.export(path, "out.tif", window=(0, 0, 64, 64), compress="zstd", missing="mask")
+    assert_type(file.file, Path)
+    return report
+
+
+def told(outcome: Outcome) -> None:
+    match outcome:
+        case Stored():
+            assert_type(outcome.wire_bytes, int)
+        case Split():
+            assert_type(len(outcome.parts), int)
+        case Failed():
+            assert_type(outcome.problem.cause, str)
+
+
+async def watched(job: str, stop: downloader.Stop) -> int:
+    failed = 0
+    async with downloader.outcomes(job, stop=stop) as run:
+        async for outcome in run:
+            if isinstance(outcome, Failed):
+                failed += 1
+                stop.ask("one is enough")
+    assert_type(run.report, Report)
+    try:
+        assert_type(await downloader.adownload({"source": {"asset": "A"}, "mosaic": {"path": "m"}}), Report)
+    except downloader.IncompleteError as error:
+        raise SystemExit(downloader.exit_status(error)) from error
+    return failed
+
+
+downloader.export("m", "out.tif", compress="jpeg")  # type: ignore[arg-type]
+downloader.overviews("m", policies=["QA60"])  # type: ignore[arg-type]
+downloader.download(1)  # type: ignore[arg-type]

@@ -96,7 +96,9 @@ def main() -> None:
         run(sys.argv[0], run_name="__main__", **({"alter_sys": True} if module else {}))
         return
     names: dict[str, Any] = {"__name__": "__main__"}
-    answers = sys.stdout
+    # Answers have a pipe of their own: what a child process writes goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     for order in sys.stdin:
         print(json.dumps(cell(names, *json.loads(order))), file=answers, flush=True)
 

@@ -1,0 +1,82 @@
+"""Shards to be handed out: looked up as they are needed, in their order, within the job's limits."""
+
+from __future__ import annotations
+
+import math
+
+from downloader.executors.backlog import Backlog
+from downloader.executors.mailbox import Mailbox
+from downloader.executors.messages import Notice
+from downloader.planning import ShardKey
+from tests.fakes import make_plan_of
+
+
+class Nothing:
+    """A mosaic in which nothing is stored but `done`."""
+
+    def __init__(self, plan, done=()):
+        self.plan, self.done, self.asked = plan, set(done), 0
+
+    def missing(self, key):
+        self.asked += 1
+        return {} if key in self.done else self.plan.groups[0].wanted(key)
+
+    def known(self, key):
+        return [0] * len(self.plan.groups[0].bands), ()
+
+
+async def test_a_million_shards_are_never_listed():
+    plan = make_plan_of((1, 1))
+    keys = (ShardKey("", 0, 0, 0) for _ in range(10**6))
+    seen = Nothing(plan)
+    backlog = Backlog(plan, keys, seen)
+    await backlog.look_ahead(100)
+    assert seen.asked == 100
+    assert math.isinf(backlog.left)
+    assert len(backlog.take(5)) == 5
+    await backlog.look_ahead(100)
+    assert seen.asked < 200
+    assert next(keys) is not None
+
+
+async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
+    plan = make_plan_of((4, 4), shard=1)
+    keys = list(plan.shards())
+    backlog = Backlog(plan, keys, Nothing(plan, keys[:10]))
+    await backlog.look_ahead(100)
+    assert backlog.left == 6
+    run = backlog.take(4)
+    assert [portion.key for portion in run] == keys[10:14]
+    assert (run[0].stored, run[0].failed) == ((), ())
+    backlog.put_back([keys[11], keys[0]])
+    assert [portion.key for portion in backlog.take(9)] == [keys[11], *keys[14:]]
+    assert backlog.is_empty
+
+
+async def test_a_limit_cuts_within_a_shard():
+    plan = make_plan_of((4, 4), shard=4)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=5)
+    await backlog.look_ahead(10)
+    (portion,) = backlog.take(100)
+    assert {mask.bit_count() for mask in portion.missing.values()} == {5}
+    assert backlog.limit == "limits.max_requests: 5 requests are made"
+    assert backlog.is_empty
+
+
+async def test_bytes_are_limited_too():
+    plan = make_plan_of((4, 4))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_bytes=1)
+    await backlog.look_ahead(10)
+    assert backlog.take(100) == []
+    assert backlog.limit.startswith("limits.max_bytes: 0 bytes are fetched")
+
+
+def test_an_answer_that_got_lost_is_given_again():
+    mailbox = Mailbox()
+    for text in "abc":
+        mailbox.put(Notice(text))
+    assert mailbox.deliver(0) == (1, (Notice("a"), Notice("b"), Notice("c")))
+    assert mailbox.deliver(0) == (1, (Notice("a"), Notice("b"), Notice("c")))
+    mailbox.notice("d")
+    assert mailbox.deliver(2) == (3, (Notice("c"), Notice("d")))
+    assert mailbox.deliver(4) == (5, ())

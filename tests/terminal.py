@@ -43,6 +43,8 @@ def on_terminal(
     process = subprocess.Popen(
         [sys.executable, "-m", "downloader", *map(str, arguments)],
         stdin=follower, stdout=follower, stderr=follower, cwd=cwd, start_new_session=True,
+        # It is its own terminal, so that Ctrl-C there is a signal.
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # tests have no threads here
         env=environment(TERM=term, **(env or {})),
     )  # fmt: skip
     os.close(follower)
@@ -53,7 +55,8 @@ def on_terminal(
             text = shown.decode(errors="replace")
             if waiting and waiting[0][0] in text[seen:]:
                 seen = len(text)
-                os.write(leader, waiting.pop(0)[1].encode() + b"\n")
+                typed = waiting.pop(0)[1].encode()
+                os.write(leader, typed if typed == b"\x03" else typed + b"\n")
             if select.select([leader], [], [], 0.05)[0]:
                 try:
                     more = os.read(leader, 65536)

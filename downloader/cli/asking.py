@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-import anyio.to_thread
 import click
 
 if TYPE_CHECKING:
@@ -48,15 +49,34 @@ def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan
         if not somebody_is_there():
             progress.notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)")
             return
-        # In a thread, so that Ctrl-C ends the question as it ends a run.
-        question = f"{_words(left)} to come. Go on?"
-        agreed = await anyio.to_thread.run_sync(
-            lambda: click.confirm(question, err=True), abandon_on_cancel=True
-        )
-        if not agreed:
+        if not await _agreed(f"{_words(left)} to come. Go on?"):
             raise click.Abort
 
     return approve
+
+
+async def _agreed(question: str) -> bool:
+    """A person's answer, awaited on the event loop, so that Ctrl-C ends the question as it ends a run."""
+    while True:
+        click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        match (await _line()).strip().lower():
+            case "y" | "yes":
+                return True
+            case "" | "n" | "no":
+                return False
+        click.echo("answer y or n", err=True)
+
+
+async def _line() -> str:
+    """The next line that is typed; not read in a thread, which would outlive the command as long as nobody types."""
+    loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+    typed = asyncio.Event()
+    loop.add_reader(terminal, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(terminal)
+    return os.read(terminal, 4096).decode(errors="replace")
 
 
 async def _left(job: Job, plan: Plan, service: str) -> Estimate:

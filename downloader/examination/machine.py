@@ -39,15 +39,14 @@ def place(path: Path | str) -> Iterator[Finding]:
         yield _bucket(path)
         return
     folder = path.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        yield Finding("disk", "fail", f"{folder} is no folder", "choose another mosaic.path")
-        return
-    free = shutil.disk_usage(folder).free
     try:
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            yield Finding("disk", "fail", f"{folder} is no folder", "choose another mosaic.path")
+            return
         with tempfile.TemporaryDirectory(prefix=".downloader-doctor-", dir=folder) as scratch:
-            yield _room(folder, free)
+            yield _room(folder, shutil.disk_usage(folder).free)
             yield _locks(Path(scratch), folder)
     except OSError as error:
         yield Finding(

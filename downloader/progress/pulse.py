@@ -34,6 +34,9 @@ _WINDOW_S: Final = 60.0
 _FRESH_S: Final = 120.0
 """On another machine, whose processes cannot be seen, a run counts as under way when it was heard of so lately."""
 
+_SILENT_S: Final = 1800.0
+"""A process that was silent for so long is another one by now, which has the same number."""
+
 _MAX_BYTES: Final = 65_536
 
 
@@ -77,6 +80,8 @@ class Pulse:
         """Whether the run is under way, as far as can be seen."""
         if self.host != socket.gethostname():
             return self.age_s < _FRESH_S
+        if self.age_s > _SILENT_S:
+            return False
         try:
             os.kill(self.pid, 0)
         except PermissionError:

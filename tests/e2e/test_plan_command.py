@@ -168,6 +168,18 @@ def test_a_terminal_is_asked_before_a_large_run_and_no_means_no(big, tmp_path, e
     assert getpixels(emulator) == []
 
 
+def test_ctrl_c_ends_the_question(big, tmp_path, emulator):
+    status, shown = on_terminal("run", big, answers=[("Go on?", "\x03")], cwd=tmp_path)
+    assert status == 130, shown
+    assert not (tmp_path / "mosaic.zarr").exists()
+
+
+def test_what_is_no_answer_is_asked_again(big, tmp_path):
+    status, shown = on_terminal("run", big, answers=[("Go on?", "maybe"), ("Go on?", "no")], cwd=tmp_path)
+    assert status == 130, shown
+    assert "answer y or n" in shown
+
+
 def test_yes_on_the_terminal_goes_on(big, tmp_path):
     status, shown = on_terminal("run", big, answers=[("Go on?", "y")], cwd=tmp_path)
     assert status == 4, shown

@@ -206,6 +206,8 @@ def test_a_killed_run_is_told_from_one_that_goes_on(file):
     dead = read_pulse(file)
     assert not dead.is_alive
     assert "ended without a word" in pulse_text(dead)
+    file.write_text(json.dumps(document | {"heard": time.time() - 3600}))
+    assert not read_pulse(file).is_alive, "another process has its number by now"
     file.write_text(json.dumps(document | {"host": "elsewhere", "pid": gone.pid}))
     assert read_pulse(file).is_alive
     file.write_text(json.dumps(document | {"host": "elsewhere", "heard": time.time() - 3600}))

@@ -10,7 +10,8 @@ from downloader.describe import counted, duration, megabytes
 from downloader.errors import JobError
 from downloader.page.maps import Entry, TileMap
 from downloader.page.outline import outlines
-from downloader.page.planmap import KINDS, WORDS, Panel, panels
+from downloader.page.plancells import KINDS
+from downloader.page.planmap import WORDS, Panel, panels
 from downloader.page.rendering import render
 from downloader.plantext import source_text
 

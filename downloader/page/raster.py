@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.page.cells import EMPTY
-from downloader.page.planmap import KINDS, WORDS, Panel
+from downloader.page.plancells import KINDS
+from downloader.page.planmap import WORDS, Panel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

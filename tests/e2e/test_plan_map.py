@@ -11,8 +11,9 @@ from PIL import Image
 
 import downloader
 from downloader.grid import Window
-from downloader.page import planmap
-from downloader.page.planmap import KINDS, panels
+from downloader.page import plancells, planmap
+from downloader.page.plancells import KINDS
+from downloader.page.planmap import panels
 from tests.harness import cli, job, window, write_job
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[500000, 4200000], [515000, 4200000], [500000, 4190000], [500000, 4200000]]]}  # fmt: skip
@@ -80,7 +81,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
     prospect = downloader.survey(values)
     monkeypatch.setattr(planmap, "_MOST_CELLS", 3)
     _, exact = panels(prospect)
-    monkeypatch.setattr(planmap, "_EXACT", 0)
+    monkeypatch.setattr(plancells, "_EXACT", 0)
     _, quick = panels(prospect)
     assert exact.note == "A cell stands for 2 × 2 tiles."
     assert kinds(quick) == kinds(exact)

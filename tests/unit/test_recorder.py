@@ -73,6 +73,14 @@ def test_what_happens_counts_where_it_happens(recorder: Recorder, clock: Clock) 
     assert course.rate(course.wire_bytes)[0] == pytest.approx(8_000_000)
 
 
+def test_what_was_given_up_before_it_was_asked_is_no_answer(recorder: Recorder) -> None:
+    """Tiles of an image that the service refuses as a whole; requests that are split ahead."""
+    recorder.outcome(Failed(request(), PROBLEM, attempts=0))
+    recorder.outcome(Split(request(), PROBLEM, (), attempts=0))
+    course = recorder.record().course
+    assert (course.answers, course.failures) == ((0,), (1,))
+
+
 def test_requests_under_way_are_a_mean_over_time(recorder: Recorder, clock: Clock) -> None:
     at(clock, 0.0)
     recorder.flow(10, 40)

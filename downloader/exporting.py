@@ -26,7 +26,7 @@ _STORED: Final = 1
 _OUTSIDE: Final = (2, 3)
 
 Watch = Callable[[int, int], None]
-"""Called with (blocks written, blocks in all) of each file; may raise to stop."""
+"""Called with (steps done, steps in all) of each file; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,12 @@ class Exported:
         return {**asdict(self), "file": str(self.file), "bands": list(self.bands), "nodata": nodata}
 
     def __str__(self) -> str:
-        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {self.nbytes / 1e6:,.1f} MB"
+        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {_size(self.nbytes)}"
         return f"{told}; {self.holes:,} tiles are not stored" if self.holes else told
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e6 else f"{nbytes / 1e3:,.0f} kB"
 
 
 def export(

@@ -64,7 +64,8 @@ def write_cog(
         file: where to; what is there is replaced at the end.
         picture: what it holds.
         compress: how.
-        watch: told (blocks written, blocks in all); may raise to stop, which leaves nothing behind.
+        watch: told (steps done, steps in all), which are its blocks, and one for compressing it and making its
+            overviews; may raise to stop, which leaves nothing behind.
 
     Raises:
         MissingExtraError: rasterio is not installed.
@@ -88,8 +89,10 @@ def write_cog(
                     if picture.has_mask:
                         target.write_mask(picture.valid(block).astype("u1") * 255, window=here)
                     if watch is not None:
-                        watch(number, len(blocks))
+                        watch(number, len(blocks) + 1)
             rasterio.shutil.copy(plain, cog, driver="COG", **_options(picture, compress))
+            if watch is not None:
+                watch(len(blocks) + 1, len(blocks) + 1)
         os.replace(cog, file)  # noqa: PTH105  # the same word as in other places that replace a file at once
 
 

@@ -19,6 +19,7 @@ from downloader.crs import Crs
 from downloader.errors import IncompleteError, JobError, MissingExtraError, RefusedError
 from downloader.grid import AffineTransform, PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
+from downloader.mosaic.overviews import overviews
 from downloader.planning import Plan
 from tests.unit.mosaic.mosaics import PROBLEM, band_pixels, fill, image_of, one_group
 
@@ -255,6 +256,16 @@ def test_what_is_no_mosaic_is_refused(tmp_path) -> None:
 
 
 GDAL = tuple(map(int, rasterio.__gdal_version__.split(".")[:2]))
+
+
+@pytest.mark.skipif(GDAL < (3, 12), reason=f"GDAL {rasterio.__gdal_version__} reads no Zarr v3; 3.12 does")
+async def test_gdal_reads_an_overview_of_a_plain_mosaic(tmp_path) -> None:
+    await make(tmp_path / "m", one_group(window=Window(100, 200, 1300, 1111)), profile="plain")
+    overviews(tmp_path / "m")
+    with rasterio.open(f'ZARR:"{tmp_path / "m"}":/overviews/4/B3') as dataset:
+        assert dataset.transform == Affine(40, 0, 500980, 0, -40, 4198000)
+        assert dataset.crs.to_epsg() == 32610
+        assert (dataset.read(1) == open_group(tmp_path / "m", level=4)["B3"].values).all()
 
 
 @pytest.mark.skipif(GDAL < (3, 12), reason=f"GDAL {rasterio.__gdal_version__} reads no Zarr v3; 3.12 does")

@@ -120,10 +120,8 @@ def _asked(wishes: Wishes, file: Path) -> Wishes:
     from downloader.initial import SCENE
 
     say(f"A few questions for {file}; Enter takes what stands in brackets.", err=True)
-    where = _ask(
-        "Pixels from the built-in emulator, or from Earth Engine?", "emulator", ("emulator", "earthengine")
-    )
-    many = _ask("One image, or a collection over a period?", "image", ("image", "collection"))
+    where = _ask("Made-up pixels or real ones?", "emulator", ("emulator", "earthengine"))
+    many = _ask("One image, or many?", "image", ("image", "collection"))
     if many == "collection":
         wishes = replace(
             wishes,
@@ -144,8 +142,8 @@ def _asked(wishes: Wishes, file: Path) -> Wishes:
     wishes = replace(wishes, out=_ask("Mosaic", f"out/{file.stem}.zarr"))
     if where == "emulator":
         return replace(wishes, endpoint="emulator")
-    project = _ask("Cloud project, or - for the one your credentials name", "-")
-    key = _ask("Service account's key file, or - if you signed in otherwise", "-")
+    project = _ask("Cloud project; - for that of your credentials", "-")
+    key = _ask("Key file; - if you signed in otherwise", "-")
     return replace(
         wishes,
         endpoint="auto",
@@ -163,7 +161,7 @@ def _ask(question: str, default: str, choices: tuple[str, ...] = ()) -> str:
 def _placed(wishes: Wishes, file: Path, default: str) -> Wishes:
     """Where: a box, a point or a file, told by its look; asked again until it is one."""
     while True:
-        text = _ask("Where: west,south,east,north or lon,lat in degrees, or a vector file", default)
+        text = _ask("Where: w,s,e,n or lon,lat or a file", default)
         if text == _FIRST_PIXELS:
             return wishes
         if Path(text).is_file():

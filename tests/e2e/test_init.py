@@ -129,8 +129,8 @@ def test_a_person_is_asked(tmp_path):
     status, shown = on_terminal(
         "init",
         answers=[
-            ("emulator, or from", "emulator"),
-            ("One image, or", "collection"),
+            ("Made-up", "emulator"),
+            ("One image", "collection"),
             ("Collection", "COPERNICUS/S2"),
             ("From (UTC)", "2017-04-10"),
             ("To, not included", ""),

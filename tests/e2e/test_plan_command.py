@@ -6,7 +6,7 @@ import pytest
 
 import downloader
 from downloader.probing import Probe
-from tests.harness import command, getpixels, job, window, write_job
+from tests.harness import ASSET, command, getpixels, job, window, write_job
 from tests.terminal import on_terminal
 
 BIG = {"grid": {"resolution": 0.5}, "region": None, "limits": {"max_requests": 2}}
@@ -56,7 +56,7 @@ def test_an_extension_is_told_from_the_same_and_from_another(small, tmp_path, em
         job(
             emulator,
             region=window(0, 0, 1000, 600),
-            source={"asset": downloader.initial.SCENE, "bands": ["B2", "B3", "B4", "B8", "QA10"]},
+            source={"asset": ASSET, "bands": ["B2", "B3", "B4", "B8", "QA10"]},
         ),
         "more.yaml",
     )

@@ -58,7 +58,7 @@ def test_a_complete_job_fetches_nothing(emulator, tmp_path, mosaic, made):
 
 
 def test_a_second_run_is_refused_while_the_first_works(emulator, tmp_path, mosaic):
-    emulator.control("configure", {"latency_ms": 200})
+    emulator.control("configure", {"latency_ms": 1000})
     job_file = write_job(tmp_path, job(emulator, mosaic, limits={"concurrency": 4}, request={"tiles": 1}))
     with running("run", job_file) as first:
         wait_until(lambda: ledger_lines(mosaic) > 2, first)

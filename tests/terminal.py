@@ -45,7 +45,8 @@ def on_terminal(
         stdin=follower, stdout=follower, stderr=follower, cwd=cwd, start_new_session=True,
         # It is its own terminal, so that Ctrl-C there is a signal.
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # tests have no threads here
-        env=environment(TERM=term, **(env or {})),
+        # Workers of xdist carry a width of their own, which would count before the terminal's.
+        env=environment(TERM=term, COLUMNS=str(columns), LINES="24", **(env or {})),
     )  # fmt: skip
     os.close(follower)
     shown, waiting, seen = b"", list(answers), 0

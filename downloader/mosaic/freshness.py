@@ -94,15 +94,7 @@ class Kept:
     @classmethod
     def none(cls, shape: tuple[int, ...]) -> Kept:
         """Nothing was made."""
-        return cls(np.zeros(shape, np.uint64), np.zeros(shape, np.uint32))
-
-    def grown(self, shape: tuple[int, ...]) -> Kept:
-        """The same with more layers; nothing where it is of another shape."""
-        new = Kept.none(shape)
-        if self.numbers.shape[1:] == shape[1:] and self.numbers.shape[0] <= shape[0]:
-            new.numbers[: len(self.numbers)] = self.numbers
-            new.objects[: len(self.objects)] = self.objects
-        return new
+        return cls(np.zeros(shape, "<u8"), np.zeros(shape, "<u4"))
 
 
 @dataclass
@@ -112,9 +104,11 @@ class Record:
     policies: dict[str, str] = field(default_factory=dict)
     """Band id → policy, as far as somebody asked for another than the band's own."""
     levels: dict[str, Kept] = field(default_factory=dict)
-    """By name of the level's group."""
+    """By name of the level's group; those that were asked for."""
     told: int = 0
     """A number for what readers are told is stored; 0 while shards are made, and what is told waits for them."""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """What the file says of levels, as it says it."""
 
     @classmethod
     def read(cls, store: Store) -> Record:
@@ -123,11 +117,21 @@ class Record:
             document = json.loads(bytes(store.get(RECORD)))
             if document["overviews"] != _FORMAT:
                 return cls()
-            levels = {str(name): _kept(one) for name, one in document["levels"].items()}
             policies = {str(band): str(policy) for band, policy in document["policies"].items()}
-            return cls(policies, levels, int(document["told"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, zlib.error):
+            return cls(policies, {}, int(document["told"]), dict(document["levels"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return cls()
+
+    def level(self, name: str, shape: tuple[int, ...]) -> Kept:
+        """What it keeps of a level whose shards are `shape` (layers, rows, columns) now; nothing of what does not fit."""
+        kept = self.levels.get(name)
+        if kept is None:
+            try:
+                kept = _kept(self.stated[name], shape)
+            except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+                kept = Kept.none(shape)
+            self.levels[name] = kept
+        return kept
 
     def write(self, store: Store) -> None:
         """Write it. Raises OSError."""
@@ -144,17 +148,22 @@ class Record:
         store.flush([RECORD])
 
 
-def _kept(document: Mapping[str, Any]) -> Kept:
-    shape = tuple(map(int, document["shape"]))
-    return Kept(
-        np.frombuffer(_unpacked(document["made_of"]), "<u8").reshape(shape).copy(),
-        np.frombuffer(_unpacked(document["objects"]), "<u4").reshape(shape).copy(),
-    )
+def _kept(document: Mapping[str, Any], shape: tuple[int, ...]) -> Kept:
+    """Of a level that may have grown along its first axis. Raises what a document that is none of ours makes it raise."""
+    layers, *rest = map(int, document["shape"])
+    if rest != list(shape[1:]) or not 0 <= layers <= shape[0]:
+        raise ValueError(f"{document['shape']} is no shape for {shape}")
+    kept = Kept.none(shape)
+    for name, values in (("made_of", kept.numbers), ("objects", kept.objects)):
+        part = values[:layers]
+        part[:] = np.frombuffer(_unpacked(document[name], part.nbytes), values.dtype).reshape(part.shape)
+    return kept
 
 
 def _packed(values: NDArray[Any]) -> str:
     return base64.b64encode(zlib.compress(values.tobytes(), 1)).decode()
 
 
-def _unpacked(text: str) -> bytes:
-    return zlib.decompress(base64.b64decode(text, validate=True))
+def _unpacked(text: str, nbytes: int) -> bytes:
+    """So many bytes; a text that unpacks to more, however much, costs no more memory."""
+    return zlib.decompressobj().decompress(base64.b64decode(text, validate=True), max(1, nbytes))

@@ -48,7 +48,11 @@ def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mappin
         attributes: of the mosaic's root, which the levels share.
     """
     root = read_document(store, ROOT)
-    if root is None:
+    arrays = members_of(root)
+    bases = (chain[0].below for chain in groups.values() if chain)
+    if root is None or any(
+        _path(base, index) not in arrays for base in bases for index in range(len(base.arrays))
+    ):
         raise RefusedError(
             f"{store.name}: {ROOT} is missing or damaged; mend it with `downloader verify --repair`"
         )
@@ -63,12 +67,12 @@ def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mappin
     levels = [level for chain in groups.values() for level in chain]
     for level in levels:
         name = level.layout.group.name
-        arrays = dict(level.layout.documents())
-        for array, document in arrays.items():
+        documents = dict(level.layout.documents())
+        for array, document in documents.items():
             put(f"{name}/{array}/{ROOT}", document)
             nodes[f"{name}/{array}"] = document
         about = {**shared, "coordinates": level.layout.coordinates}
-        put(f"{name}/{ROOT}", group_document(about, arrays))
+        put(f"{name}/{ROOT}", group_document(about, documents))
         nodes[name] = group_document(about, {})
     for above, about in _above(groups):
         put(
@@ -81,7 +85,8 @@ def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mappin
     members = {path: node for path, node in nodes_of(root).items() if not _is_ours(path)} | dict(
         sorted(nodes.items())
     )
-    stated = {**(root.get("attributes") or {})}
+    attributes_there = root.get("attributes")
+    stated = dict(attributes_there) if isinstance(attributes_there, dict) else {}
     if levels:
         stated |= attributes_of(
             stated, [entry for chain in groups.values() for entry in _band_by_band(chain)]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from downloader.errors import JobError, RefusedError
+from downloader.errors import JobError, RefusedError, StoppedError
 from downloader.mosaic.coordinates import coordinate_chunks, write_axis
 from downloader.mosaic.faults import trying
-from downloader.mosaic.freshness import Kept, Record, combined, versions
+from downloader.mosaic.freshness import Record, combined, versions
 from downloader.mosaic.halving import make_shard
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import LedgerWriter
@@ -121,7 +121,11 @@ def overviews(
     identity = read_mosaic(path)
     store = location.store()
     with locked(location, store) as lock:
-        found = scan(store, identity.layouts, LedgerWriter(store, lock.epoch), adopt=not identity.refetching)
+        try:
+            ledger = LedgerWriter(store, lock.epoch)
+            found = scan(store, identity.layouts, ledger, adopt=not identity.refetching)
+        except OSError as error:
+            raise location.problem(error) from error
         return build_overviews(store, identity, found.states, lock, policies=policies, watch=watch)
 
 
@@ -135,10 +139,17 @@ def build_overviews(
     watch: Watch | None = None,
 ) -> Overviews:
     """`overviews` for who holds the lock, and knows by group what is stored."""
-    record = Record.read(store)
-    asked = {**record.policies, **_checked(identity, policies or {})}
-    made = _Making(store, identity, states, lock, record, asked, watch or (lambda _done, _todo: None))
-    return made.run()
+    asked = _checked(identity, policies or {})
+    try:
+        record = Record.read(store)
+        known = {band: policy for band, policy in record.policies.items() if policy in POLICIES}
+        watch = watch or (lambda _done, _todo: None)
+        return _Making(store, identity, states, lock, record, known | asked, watch).run()
+    except OSError as error:
+        raise StoppedError(
+            f"{store.name}: cannot be read or written ({error.strerror or error}); see to the disk, and make the"
+            " overviews again"
+        ) from error
 
 
 def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
@@ -257,8 +268,7 @@ class _Making:
     def _stale(self, level: Level, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which shards of a level are not there as they should be."""
         name = level.layout.group.name
-        kept = self._record.levels.get(name, Kept.none(numbers.shape)).grown(numbers.shape)
-        self._record.levels[name] = kept
+        kept = self._record.level(name, numbers.shape)
         there = self._there[name] = _objects(self._store, level.layout)
         return np.asarray((kept.numbers != numbers) | (kept.objects != there))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -353,6 +356,43 @@ async def test_a_lost_record_or_ledger_makes_all_anew(tmp_path) -> None:
         assert overviews(tmp_path / "m").made == whole
     (tmp_path / "m" / RECORD).write_text('{"overviews": 1, "levels": {"overviews/2": 3}}')
     assert overviews(tmp_path / "m").made == whole
+
+
+async def test_a_record_of_a_stranger_costs_nothing(tmp_path) -> None:
+    """What it unpacks to is as large as the mosaic has shards, whatever it says."""
+    await make(tmp_path / "m", one_group(["B2"], window=LARGE))
+    whole = overviews(tmp_path / "m").shards
+    bomb = base64.b64encode(zlib.compress(bytes(50_000_000))).decode()
+    record = json.loads((tmp_path / "m" / RECORD).read_text())
+    for shape in ([1, 2, 2], [1, 10**9, 10**9], [-1, 2, 2], ["x"], 3):
+        record["levels"]["overviews/2"] = {"shape": shape, "made_of": bomb, "objects": bomb}
+        (tmp_path / "m" / RECORD).write_text(json.dumps(record))
+        tracemalloc.start()
+        made = overviews(tmp_path / "m").made
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert 0 < made <= whole
+        assert peak < 20e6
+    np.testing.assert_array_equal(
+        values(tmp_path / "m", 2), halved(band_pixels(one_group(["B2"], window=LARGE).groups[0], 0))
+    )
+
+
+async def test_lost_metadata_is_not_lost_further(tmp_path) -> None:
+    await make(tmp_path / "m", one_group(window=LARGE))
+    root = json.loads((tmp_path / "m/zarr.json").read_text())
+    root["consolidated_metadata"]["metadata"]["B3"] = 3
+    (tmp_path / "m/zarr.json").write_text(json.dumps(root))
+    with pytest.raises(RefusedError, match="verify --repair"):
+        overviews(tmp_path / "m")
+    assert json.loads((tmp_path / "m/zarr.json").read_text()) == root
+    make_honest(tmp_path / "m", "source: …\n")
+    overviews(tmp_path / "m")
+    assert values(tmp_path / "m", 2, "B3").shape == (556, 650)
+    # And a repair keeps the overviews.
+    (tmp_path / "m/B2/zarr.json").unlink()
+    make_honest(tmp_path / "m", "source: …\n")
+    assert values(tmp_path / "m", 2, "B3").shape == (556, 650)
 
 
 async def test_more_bands_have_overviews_too(tmp_path) -> None:

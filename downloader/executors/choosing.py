@@ -73,7 +73,9 @@ def executor_of(
         stop: who may ask to stop.
         allowance: what jobs of one process share; None for a job alone.
     """
-    if job.executor.dask is None:
+    # For nothing at all, no worker need be started.
+    is_done = all(counts.stored == counts.tiles for counts in mosaic.counts().values())
+    if job.executor.dask is None or is_done:
         if len(job.service.accounts) > 1:
             watchers.notice(
                 f"service.accounts: one process works for one of them, {job.service.accounts[0].project}; the others are for"

@@ -98,7 +98,9 @@ async def _started(workers: int) -> AsyncIterator[Cluster]:
                 security=True,
                 # Memory is bounded by the job's own limits.
                 memory_limit=0,
-                dashboard_address=None,
+                # The scheduler has a port for HTTP in any case: any free one, for this machine alone, and no dashboard on it.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 local_directory=folder,
                 silence_logs=logging.CRITICAL,
                 asynchronous=True,

@@ -34,7 +34,7 @@ from downloader.executors.messages import (
     Retried,
 )
 from downloader.executors.quota import Division
-from downloader.executors.remote import beat, fetch, start, warm
+from downloader.executors.remote import beat, fetch, start
 from downloader.mosaic.ledger import Entry
 from downloader.mosaic.seats import admit, retire
 from downloader.outcome import Failed, Split, Stored
@@ -56,6 +56,9 @@ _RUNS: Final = 8
 
 _LOOKED_AHEAD: Final = 4
 """Shards looked up ahead, for each that workers may hold: far enough to see the end before it is there."""
+
+_AHEAD_S: Final = 2.0
+"""Seconds of work that a worker has at hand, at the pace it showed."""
 
 _FIRST_S: Final = 5.0
 """How long a request may take, before any was seen to end."""
@@ -89,6 +92,8 @@ class _Worker:
     heard: int = 0
     outstanding: dict[ShardKey, int] = field(default_factory=dict)
     """Shards that it has → about how many requests each takes."""
+    done: int = 0
+    """About how many requests it has made."""
     futures: set[Any] = field(default_factory=set)
     mail: Mail | None = None
     began: bool = False
@@ -141,28 +146,43 @@ class DaskExecutor:
         """Largest resident size that a worker told of, in bytes."""
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._enter()
+        except BaseExceptionGroup as errors:
+            await self.__aexit__(None, None, None)
+            raise _first(errors) from None
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _enter(self) -> None:
+        """Have workers that are ready for their first shard."""
         self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
-        wanted = self._settings.workers or 1
         told = False
         until = time.monotonic() + self._terms.assignment.give_up_after_s
-        while len(await self._present() or ()) < wanted:
+        while len(present := await self._present() or []) < (self._settings.workers or 1):
             if time.monotonic() > until:
-                await self._stack.aclose()
                 raise self._no_workers()
             if not told and self._settings.scheduler is not None:
                 told = True
                 self._watchers.notice(f"waiting for workers of {self._cluster.address}")
             await anyio.sleep(BEAT_S)
-        for address in await self._present() or ():
-            # What comes later, and where another run just ends, is made ready when it begins.
-            with suppress(OSError, TimeoutError, KeyError):
-                await self._cluster.call(address, warm)
-        return self
+        for address in present:
+            self._join(address)
+        async with anyio.create_task_group() as group:
+            for worker in self._workers.values():
+                group.start_soon(self._begin, worker)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        with anyio.CancelScope(shield=True):
+            for worker in self._workers.values():
+                # Only where the run ended before its work began.
+                await self._forget(worker)
+            await anyio.to_thread.run_sync(self._clear)
+            await self._stack.aclose()
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
@@ -173,6 +193,7 @@ class DaskExecutor:
         await self._backlog.look_ahead(1)
         if self._backlog.is_empty:
             return
+        self._began_at = time.monotonic()
         try:
             async with anyio.create_task_group() as outer:
                 # Who cancels the run wants it to end, and what the workers have to be saved.
@@ -180,6 +201,8 @@ class DaskExecutor:
                 outer.start_soon(self._watch_time)
                 with anyio.CancelScope(shield=True):
                     async with anyio.create_task_group() as group:
+                        for worker in self._workers.values():
+                            group.start_soon(self._serve, worker)
                         await self._go(group)
                         group.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
@@ -206,7 +229,7 @@ class DaskExecutor:
             if not self._is_over:
                 for address in present:
                     if address not in self._workers:
-                        self._join(address, group)
+                        group.start_soon(self._serve, self._join(address))
             for worker in list(self._workers.values()):
                 if worker.address not in present and worker.left is None:
                     worker.left = Ended()
@@ -224,6 +247,10 @@ class DaskExecutor:
                 return
             self._watchers.flow(*self._flow())
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
+
+    @property
+    def _run_s(self) -> float:
+        return max(time.monotonic() - self._began_at, 1.0)
 
     @property
     def _stopping(self) -> bool:
@@ -276,12 +303,12 @@ class DaskExecutor:
 
     # Workers come and go -----------------------------------------------------------------------------------
 
-    def _join(self, address: str, group: anyio.abc.TaskGroup) -> None:
+    def _join(self, address: str) -> _Worker:
         account = min(range(len(self._divisions)), key=lambda number: len(self._divisions[number]))
-        worker = _Worker(address, f"{secrets.token_hex(8)}", account)
+        worker = _Worker(address, secrets.token_hex(8), account)
         self._workers[address] = worker
         self._divisions[account].join(worker.seat)
-        group.start_soon(self._serve, worker)
+        return worker
 
     async def _serve(self, worker: _Worker) -> None:
         """One worker, from its first share of the quota to its end."""
@@ -290,6 +317,9 @@ class DaskExecutor:
             with worker.scope:
                 while worker.left is None and not worker.began:
                     await self._begin(worker)
+                    if not worker.began and worker.left is None:
+                        worker.left = Ended() if self._is_over else None
+                        await anyio.sleep(BEAT_S)
                 while worker.left is None:
                     try:
                         await self._look_at(worker)
@@ -306,17 +336,18 @@ class DaskExecutor:
         finally:
             self._depart(worker)
         if worker.left is not None and worker.left.blank is not None:
-            # So that it is forgotten there.
-            with suppress(OSError, TimeoutError, KeyError):
+            await self._forget(worker)
+
+    async def _forget(self, worker: _Worker) -> None:
+        """Tell a worker that the run is over, where it has not heard so."""
+        if worker.began:
+            with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
                 order = Order(Grant(0, 0.0, 0), worker.heard, leave=True)
                 await self._cluster.call(worker.address, beat, worker.seat, order)
 
     async def _begin(self, worker: _Worker) -> None:
         grant = self._divisions[worker.account].grant(worker.seat, time.monotonic())
         if grant.concurrency < 1:
-            if self._is_over:
-                worker.left = Ended()
-            await anyio.sleep(BEAT_S)
             return
         access = self._terms.accesses[worker.account]
         assignment = replace(self._terms.assignment, seat=worker.seat, access=access, grant=grant)
@@ -415,7 +446,8 @@ class DaskExecutor:
         if self._is_over or not share:
             return
         granted = self._part(worker)
-        most = 2.0 * (granted + max(2, granted // 4))
+        # Enough for the pool and as much again, and for all that may end before the next looks at it.
+        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / self._run_s)
         has = sum(worker.outstanding.values())
         left = self._backlog.left
         if not math.isinf(left):
@@ -466,7 +498,7 @@ class DaskExecutor:
                 case Notice():
                     self._watchers.notice(event.text)
                 case Done():
-                    worker.outstanding.pop(event.key, None)
+                    worker.done += worker.outstanding.pop(event.key, 0)
                 case Ended():
                     worker.left = event
                     if event.error is not None:

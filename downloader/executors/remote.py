@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from downloader.seams import Feed, Limiter
     from downloader.selection import Selection
 
-__all__ = ["Engine", "SeatLostError", "beat", "fetch", "start", "warm"]
+__all__ = ["Engine", "SeatLostError", "beat", "fetch", "start"]
 
 _ENGINES: dict[str, Engine] = {}
 """Those of this process, by their seats."""
@@ -45,19 +45,6 @@ class SeatLostError(Exception):
 
 
 # What the run calls, by Dask.
-
-
-def warm() -> None:
-    """Import what an engine needs, so that the first one does not wait for it."""
-    import aiohttp  # noqa: F401
-    import google.oauth2.service_account  # noqa: F401
-    import httpx_aiohttp  # noqa: F401
-    import numcodecs  # noqa: F401
-    import obstore.store  # noqa: F401
-
-    import downloader.earthengine.client
-    import downloader.mosaic.shards
-    import downloader.worker  # noqa: F401
 
 
 async def start(assignment: Assignment) -> None:

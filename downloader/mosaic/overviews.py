@@ -7,50 +7,27 @@ below are. A first time nothing is visible until everything is there: the root's
 
 from __future__ import annotations
 
-import time
-import zlib
-from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from downloader.errors import JobError, RefusedError, StoppedError
-from downloader.mosaic.coordinates import coordinate_chunks, write_axis
-from downloader.mosaic.faults import trying
-from downloader.mosaic.freshness import Record, combined, versions
-from downloader.mosaic.halving import make_shard
-from downloader.mosaic.layout import GroupLayout
+from downloader.mosaic.freshness import Record
 from downloader.mosaic.ledger import LedgerWriter
-from downloader.mosaic.level_coverage import level_chunks, level_coverage, with_stale
-from downloader.mosaic.levels import OVERVIEWS, Level, levels_of, policies_of
+from downloader.mosaic.levels import OVERVIEWS, policies_of
 from downloader.mosaic.location import Place, locate, locked
-from downloader.mosaic.multiscales import show, visible_levels
+from downloader.mosaic.making import Making, Watch
 from downloader.mosaic.reducing import POLICIES
 from downloader.mosaic.scan import scan
 from downloader.mosaic.status import read_mosaic
-from downloader.mosaic.store import Store, cores
+from downloader.mosaic.store import Store
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from downloader.mosaic.identity import Identity
     from downloader.mosaic.lock import Lock
     from downloader.mosaic.state import GroupState
 
 __all__ = ["Overviews", "Watch", "build_overviews", "overviews"]
-
-Watch = Callable[[int, int], None]
-"""Called with (shards made, shards to make); may raise to stop, which loses nothing that was made."""
-
-_SAVE_S: Final = 20.0
-"""Seconds after which the record is written while shards are made: what a kill costs."""
-
-_MADE: Final = 2
-"""Version of how pixels are made; another one makes all of them anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +119,27 @@ def build_overviews(
     asked = _checked(identity, policies or {})
     try:
         record = Record.read(store)
-        known = {band: policy for band, policy in record.policies.items() if policy in POLICIES}
-        watch = watch or (lambda _done, _todo: None)
-        return _Making(store, identity, states, lock, record, known | asked, watch).run()
+        asked = {band: one for band, one in record.policies.items() if one in POLICIES} | asked
+        making = Making(store, identity, states, lock, record, asked, watch or (lambda _done, _todo: None))
+        shards, made = making.run()
     except OSError as error:
         raise StoppedError(
             f"{store.name}: cannot be read or written ({error.strerror or error}); see to the disk, and make the"
             " overviews again"
         ) from error
+    counts = {name: state.counts() for name, state in states.items()}
+    policies_now = {}
+    for layout in identity.layouts:
+        own = policies_of(layout)
+        policies_now[layout.group.name] = own | {band: asked[band] for band in own if band in asked}
+    return Overviews(
+        store.name,
+        {name: tuple(level.factor for level in chain) for name, chain in making.chains.items()},
+        policies_now,
+        shards,
+        made,
+        {name: one.tiles - one.stored for name, one in counts.items() if one.tiles > one.stored},
+    )
 
 
 def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
@@ -174,196 +164,3 @@ def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
                 f"overviews: {policy!r} is no policy; choose {', '.join(p.lower() for p in POLICIES)}"
             )
     return {band: policy.upper() for band, policy in policies.items()}
-
-
-class _Making:
-    """One making of all levels of all groups."""
-
-    def __init__(
-        self,
-        store: Store,
-        identity: Identity,
-        states: Mapping[str, GroupState],
-        lock: Lock,
-        record: Record,
-        asked: dict[str, str],
-        watch: Watch,
-    ) -> None:
-        self._store = store
-        self._identity = identity
-        self._states = states
-        self._lock = lock
-        self._watch = watch
-        self._asked = asked
-        self._chains = {
-            layout.group.name: levels_of(layout, policies_of(layout) | asked) for layout in identity.layouts
-        }
-        self._record = record
-        self._there: dict[str, NDArray[np.uint32]] = {}
-        self._saved = time.monotonic()
-        self._done = 0
-
-    def run(self) -> Overviews:
-        wanted = self._wanted()
-        levels = {level.layout.group.name: level for chain in self._chains.values() for level in chain}
-        todo = {name: self._stale(level, wanted[name]) for name, level in levels.items()}
-        total = sum(int(stale.sum()) for stale in todo.values())
-        shown = visible_levels(self._store)
-        covers = {
-            name: cells
-            for group, chain in self._chains.items()
-            for name, cells in level_coverage(chain, self._states[group])
-        }
-        told = _number(covers)
-        if total:
-            self._record.told = 0
-            self._save()
-            for name in shown & levels.keys():
-                self._write_coverage(levels[name], with_stale(levels[name], covers[name], todo[name]))
-            for name, level in levels.items():
-                self._make(level, wanted[name], todo[name], total)
-        if self._record.told != told or shown != levels.keys() or self._record.policies != self._asked:
-            self._show(levels, covers)
-            self._record.told, self._record.policies = told, self._asked
-            self._save()
-        return Overviews(
-            self._store.name,
-            {name: tuple(level.factor for level in chain) for name, chain in self._chains.items()},
-            {
-                layout.group.name: policies_of(layout) | {b.id: self._asked[b.id] for b in layout.group.bands if b.id in self._asked}
-                for layout in self._identity.layouts
-            },
-            sum(int(np.count_nonzero(numbers)) for numbers in wanted.values()),
-            total,
-            {
-                name: counts.tiles - counts.stored
-                for name, state in self._states.items()
-                if (counts := state.counts()).tiles > counts.stored
-            },
-        )  # fmt: skip
-
-    # What there is to do.
-
-    def _wanted(self) -> dict[str, NDArray[np.uint64]]:
-        """Level → the numbers that its shards are to be made under."""
-        salts = {name: self._salt(chain) for name, chain in self._chains.items()}
-        base = versions(self._store, self._identity.layouts, salts)
-        wanted = {}
-        for name, chain in self._chains.items():
-            numbers = base[name]
-            for level in chain:
-                numbers = wanted[level.layout.group.name] = combined(numbers)
-        return wanted
-
-    def _salt(self, chain: tuple[Level, ...]) -> int:
-        """A number for how the pixels of a group's levels are made."""
-        facts: list[object] = [_MADE]
-        for level in chain[:1]:
-            facts += [
-                (band.id, band.pyramiding, band.dtype.str, repr(nodata), band.mask_of)
-                for band, nodata in zip(level.layout.group.bands, level.layout.nodata, strict=True)
-            ]
-        return zlib.crc32(repr(facts).encode()) or 1
-
-    def _stale(self, level: Level, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which shards of a level are not there as they should be."""
-        name = level.layout.group.name
-        kept = self._record.level(name, numbers.shape)
-        there = self._there[name] = _objects(self._store, level.layout)
-        return np.asarray((kept.numbers != numbers) | (kept.objects != there))
-
-    # Making.
-
-    def _make(self, level: Level, wanted: NDArray[np.uint64], todo: NDArray[np.bool_], total: int) -> None:
-        kept = self._record.levels[level.layout.group.name]
-        waiting: deque[tuple[tuple[int, int, int], Future[int]]] = deque()
-
-        def end() -> None:
-            place, future = waiting.popleft()
-            kept.objects[place] = future.result()
-            kept.numbers[place] = wanted[place]
-            self._done += 1
-            if time.monotonic() - self._saved >= _SAVE_S:
-                self._save()
-            self._watch(self._done, total)
-
-        pool = ThreadPoolExecutor(max(cores(), self._store.writers // 2), thread_name_prefix="overviews")
-        try:
-            for layer, row, column in np.argwhere(todo).tolist():
-                place = (layer, row, column)
-                self._lock.check()
-                replaces = bool(self._there[level.layout.group.name][place])
-                work = partial(make_shard, self._store, level, place, self._states, replaces=replaces)
-                waiting.append((place, pool.submit(work)))
-                if len(waiting) > 2 * cores():
-                    end()
-            while waiting:
-                end()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            self._save()
-            raise
-        pool.shutdown()
-
-    # Telling readers.
-
-    def _write_coverage(self, level: Level, cells: NDArray[np.uint8]) -> None:
-        def write() -> None:
-            written = []
-            for key, chunk in level_chunks(level.layout, cells):
-                self._store.put(key, [level.layout.codec.encode(chunk)])
-                written.append(key)
-            self._store.flush(written)
-
-        trying(self._store, "coverage of overviews", cells.size, write)
-
-    def _show(self, levels: Mapping[str, Level], covers: Mapping[str, NDArray[np.uint8]]) -> None:
-        self._lock.confirm()
-        for name, level in levels.items():
-            self._write_coverage(level, covers[name])
-
-        def write() -> None:
-            written = []
-            for level in levels.values():
-                for key, values in coordinate_chunks(level.layout):
-                    self._store.put(key, [level.layout.codec.encode(values)])
-                    written.append(key)
-            self._store.flush(written)
-            write_axis(self._store, tuple(level.layout for level in levels.values()))
-            show(self._store, self._chains, self._identity.root_attributes())
-
-        trying(self._store, "the metadata of overviews", 1 << 20, write)
-
-    def _save(self) -> None:
-        trying(self._store, "the record of overviews", 1 << 20, partial(self._record.write, self._store))
-        self._saved = time.monotonic()
-
-
-def _number(covers: Mapping[str, NDArray[np.uint8]]) -> int:
-    """A number for what the levels tell of themselves."""
-    number = 1
-    for name, cells in sorted(covers.items()):
-        number = zlib.crc32(cells.tobytes(), zlib.crc32(f"{name} {cells.shape}".encode(), number))
-    return number or 1
-
-
-def _objects(store: Store, layout: GroupLayout) -> NDArray[np.uint32]:
-    """(layer, row, column) of a level's shards: how many objects each has."""
-    t = layout.group.tiling
-    counts = np.zeros((t.shard_layers, t.shard_rows, t.shard_columns), np.uint32)
-    for band in range(len(layout.arrays)):
-        folder = layout.folder(band)
-        for key, size in store.list(folder):
-            parts = key[len(folder) + 1 :].split("/")
-            if (
-                not size
-                or not all(part.isdecimal() for part in parts)
-                or len(parts) != 2 + len(layout.leading)
-            ):
-                continue
-            place = tuple(map(int, parts)) if layout.leading else (0, int(parts[0]), int(parts[1]))
-            if layout.profile == "plain":
-                place = (place[0] // t.shard_slices, place[1] // t.shard, place[2] // t.shard)
-            if all(index < length for index, length in zip(place, counts.shape, strict=True)):
-                counts[place] += 1
-    return counts

@@ -133,6 +133,23 @@ async def test_a_file_for_each_band_of_each_group(tmp_path) -> None:
             downloader.export(tmp_path / "m", tmp_path / "a.tif", **options)
 
 
+async def test_files_of_one_name_are_refused_before_any_is_written(tmp_path) -> None:
+    masks = [(Band("B2", np.dtype("u2"), UTM), "10m"), (Band("B5", np.dtype("u2"), UTM), "20m")]
+    groups = tuple(
+        Group(
+            name, UTM, Window(0, 0, 300, 270), (band, Band("mask", np.dtype("u1"), UTM, mask_of=(band.id,))),
+            Tiling(300, 270), (1, 1),
+        )
+        for band, name in masks
+    )  # fmt: skip
+    await make(tmp_path / "m", Plan(image_of(groups[0].bands + groups[1].bands), groups, one_group().model))
+    with pytest.raises(JobError, match=r"several files would be named .*mask.tif; put \{group\}"):
+        downloader.export(tmp_path / "m", tmp_path / "{band}.tif", bands=["mask"])
+    assert not list(tmp_path.glob("*.tif"))
+    assert len(downloader.export(tmp_path / "m", tmp_path / "{group}_{band}.tif", bands=["mask"])) == 2
+    assert len(downloader.export(tmp_path / "m", tmp_path / "{band}.tif")) == 2
+
+
 async def test_bands_that_do_not_fit_one_file_are_refused(tmp_path) -> None:
     bands = (Band("B2", np.dtype("u2"), UTM), Band("QA", np.dtype("u1"), UTM))
     group = Group("", UTM, Window(0, 0, 300, 270), bands, Tiling(300, 270), (1, 1))

@@ -65,7 +65,7 @@ LAYERS = {
         "cli",
         "describe",
         "examination",
-        "initial",
+        "excerpt",
         "exporting",
         "geotiff",
         "plantext",

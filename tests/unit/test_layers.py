@@ -68,6 +68,7 @@ LAYERS = {
         "excerpt",
         "exporting",
         "geotiff",
+        "initial",
         "plantext",
         "probing",
         "prospect",

@@ -139,7 +139,7 @@ def _check_reports(files: tuple[Path, ...]) -> None:
 
 def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
     """Print and write the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
-    if logs_json():
+    if logs_json() and not (quiet and report.state == "complete"):
         _log_end(report)
     if not quiet:
         with contextlib.suppress(OSError):

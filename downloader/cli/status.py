@@ -25,6 +25,12 @@ Examples:
 """
 
 _EVERY_S: Final = 1.0
+_WAIT_S: Final = 15.0
+"""So long a run that was just started may take until there is a mosaic."""
+
+_SOON_S: Final = 5.0
+"""The same where there is one already."""
+
 _LINE_EVERY_S: Final = 10.0
 """Between plain lines, where there is no terminal to redraw."""
 
@@ -43,8 +49,7 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     from downloader import api
     from downloader.describe import pulse_text, status_text
 
-    if watch:
-        _watch(target, as_json=as_json)
+    watched = watch and _watch(target, as_json=as_json)
     status, pulse = api.status(target), api.pulse(target)
     if as_json:
         say(json.dumps(_document(status.to_json(), pulse), indent=None if watch else 2))
@@ -52,7 +57,7 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     say(status_text(status))
     if pulse is not None:
         say(pulse_text(pulse))
-    elif watch:
+    elif watch and not watched:
         say("no run is under way that can be watched")
 
 
@@ -60,15 +65,18 @@ def _document(status: dict[str, Any], pulse: Pulse | None) -> dict[str, Any]:
     return status | {"run": None if pulse is None else pulse.to_json()}
 
 
-def _watch(target: Path, *, as_json: bool) -> None:
-    """Show the run until it ends; what is stored then is for the caller to say."""
+def _watch(target: Path, *, as_json: bool) -> bool:
+    """Show the run until it ends; whether there was one. What is stored then is for the caller to say."""
     from downloader import api
     from downloader.progress import terminal_line
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
     show = terminal_line(sys.stdout)
+    _await(target)
+    seen = False
     with show:
         while (pulse := api.pulse(target)) is not None and pulse.is_alive:
+            seen = True
             if as_json:
                 say(json.dumps({"run": pulse.to_json()}))
             else:
@@ -76,3 +84,18 @@ def _watch(target: Path, *, as_json: bool) -> None:
 
                 show(pulse_line(pulse))
             time.sleep(every_s)
+    return seen
+
+
+def _await(target: Path) -> None:
+    """Wait for the pulse of a run that was started just now."""
+    from downloader import api
+    from downloader.errors import RefusedError
+
+    try:
+        patience_s = 0.0 if api.status(target).is_complete else _SOON_S
+    except RefusedError:
+        patience_s = _WAIT_S  # it is still to be made
+    until = time.monotonic() + patience_s
+    while api.pulse(target) is None and time.monotonic() < until:
+        time.sleep(0.1)

@@ -155,11 +155,14 @@ class Heartbeat(Silent):
         # A name that the store sweeps, should the process end between the two calls.
         staged = self._file.with_name(f"{self._file.name}#0")
         data = json.dumps(asdict(self._pulse())).encode()
-        with contextlib.suppress(OSError):
+        try:
             descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
             with os.fdopen(descriptor, "wb") as out:
                 out.write(data)
             staged.replace(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
 
     def _pulse(self) -> Pulse:
         tally, now = self._tally, self._beat

@@ -25,8 +25,8 @@ from tests.terminal import on_terminal
 
 @pytest.fixture
 def slow(emulator, tmp_path):
-    """A job of 9 requests, of which the emulator answers a few a second."""
-    emulator.control("configure", {"latency_ms": 150})
+    """A job of 9 requests, of which the emulator answers one a second until it is told to hurry."""
+    emulator.control("configure", {"latency_ms": 1000})
     values = job(emulator, limits={"concurrency": 1}, region=window(0, 0, 768, 768), request={"tiles": 1})
     return write_job(tmp_path, values)
 
@@ -41,7 +41,7 @@ def events(text: str) -> list[dict]:
 # ---------------------------------------------------------------- status
 
 
-def test_another_terminal_sees_how_the_run_is_doing(slow, tmp_path):
+def test_another_terminal_sees_how_the_run_is_doing(slow, tmp_path, emulator):
     mosaic = tmp_path / "mosaic.zarr"
     with running("run", slow) as process:
         assert wait_until(lambda: ledger_lines(mosaic) >= 1, process)
@@ -54,7 +54,7 @@ def test_another_terminal_sees_how_the_run_is_doing(slow, tmp_path):
         assert f"run: process {process.pid}" in text
         pulse = downloader.pulse(mosaic)
         assert pulse.is_alive
-        assert pulse == pulse
+        emulator.control("configure", {"latency_ms": 0})
         ended = end(process)
     assert ended.status == 0
     assert downloader.pulse(slow) is None
@@ -64,34 +64,47 @@ def test_another_terminal_sees_how_the_run_is_doing(slow, tmp_path):
     assert not (mosaic / ".downloader" / "heartbeat.json").exists()
 
 
-def test_watch_goes_on_until_the_run_ends(slow, tmp_path):
+def test_watch_goes_on_until_the_run_ends(slow, tmp_path, emulator):
     mosaic = tmp_path / "mosaic.zarr"
     with running("run", slow) as process:
         assert wait_until((mosaic / ".downloader" / "heartbeat.json").exists, process)
         with running("status", slow, "--watch", "--json") as watcher:
+            first = watcher.stdout.readline()
+            emulator.control("configure", {"latency_ms": 0})
             ended = end(process)
             seen = end(watcher)
     assert ended.status == seen.status == 0
-    *pulses, last = [json.loads(line) for line in seen.out.splitlines()]
+    *pulses, last = [json.loads(line) for line in (first + seen.out).splitlines()]
     assert pulses
     assert all(one["run"]["tiles"] == 9 for one in pulses)
     assert last["complete"]
     assert last["run"] is None
 
 
-def test_watch_without_a_run_says_so_and_ends(slow, tmp_path):
+def test_watch_may_come_before_the_run(slow, tmp_path, emulator):
+    with running("status", slow, "--watch", "--json") as watcher:
+        emulator.control("configure", {"latency_ms": 100})
+        assert command("run", slow, "-q").status == 0
+        seen = end(watcher)
+    assert seen.status == 0, seen
+    assert json.loads(seen.out.splitlines()[-1])["complete"]
+
+
+def test_watch_without_a_run_says_so_and_ends(slow, tmp_path, monkeypatch):
+    monkeypatch.setattr("downloader.cli.status._SOON_S", 0.0)
     assert command("run", slow, "-q", "--set", "limits.max_requests=1").status == 4
     ended = command("status", slow, "--watch")
     assert ended.status == 0
     assert "no run is under way" in ended.out
 
 
-def test_a_killed_run_is_told_and_the_next_takes_its_place(slow, tmp_path):
+def test_a_killed_run_is_told_and_the_next_takes_its_place(slow, tmp_path, emulator):
     mosaic = tmp_path / "mosaic.zarr"
     with running("run", slow) as process:
         assert wait_until(lambda: ledger_lines(mosaic) >= 1, process)
         process.send_signal(signal.SIGKILL)
         end(process)
+    emulator.control("configure", {"latency_ms": 0})
     assert "ended without a word" in command("status", slow).out
     assert not downloader.pulse(slow).is_alive
     assert command("run", slow, "-q").status == 0
@@ -108,8 +121,6 @@ def test_readers_are_not_disturbed_by_a_pulse(slow, tmp_path):
         for _ in range(3):
             with xarray.open_dataset(mosaic, engine="zarr", consolidated=False) as found:
                 assert "B4" in found
-        process.send_signal(signal.SIGINT)
-        end(process)
 
 
 # ---------------------------------------------------------------- JSON lines

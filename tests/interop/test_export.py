@@ -298,7 +298,7 @@ async def test_the_commands(tmp_path) -> None:
     assert done.out.startswith(f"{tmp_path / 'a.tif'}: 70×80 pixels, B3, uint16, ")
     assert done.out.endswith(" kB\n")
     done = await run(
-        "export", tmp_path / "m", "-o", tmp_path / "{band}.tif", "--json", "--bbox=-123,37,-122.9,38"
+        "export", tmp_path / "m", "-o", tmp_path / "{band}.tif", "--json", "--bbox", "-123,37,-122.9,38"
     )
     assert [one["file"] for one in json.loads(done.out)] == [str(tmp_path / f"{b}.tif") for b in ("B2", "B3")]
     wrong = await run("export", tmp_path / "m", "-o", tmp_path / "a.tif", "--window", "5,6,70")

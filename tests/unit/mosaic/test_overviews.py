@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import tracemalloc
 import zlib
@@ -20,6 +21,7 @@ from downloader.image import Band
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree, read_identity
 from downloader.mosaic.freshness import RECORD, combined
 from downloader.mosaic.layout import Coverage
+from downloader.mosaic.level_coverage import _worst
 from downloader.mosaic.levels import levels_of, policies_of
 from downloader.mosaic.overviews import overviews
 from downloader.mosaic.reducing import POLICIES, halve
@@ -409,6 +411,14 @@ async def test_a_small_mosaic_needs_none(tmp_path) -> None:
     made = overviews(tmp_path / "m")
     assert made.levels == {"": ()}
     assert str(made).startswith("no overviews")
+
+
+def test_a_tile_is_as_bad_as_the_worst_below_and_outside_only_where_all_are() -> None:
+    for four in itertools.product(range(5), repeat=4):
+        found = _worst(np.array(four, np.uint8).reshape(1, 2, 2))[0, 0, 0]
+        worst = next(v for v in (4, 0, 1, 2, 3) if v in four)
+        assert found == worst
+    assert _worst(np.full((2, 3, 1), Coverage.STORED, np.uint8)).tolist() == [[[Coverage.STORED]] * 2] * 2
 
 
 def test_numbers_follow_what_is_below() -> None:

@@ -70,7 +70,7 @@ class Report:
     seconds: float
     """Of this run, from the first request to the last commit."""
     peak_memory_bytes: int
-    """Largest resident size of the process."""
+    """Largest resident size of the process, or of one of its workers."""
     credentials: str
     """Which credentials were used."""
     service: str

@@ -142,7 +142,7 @@ async def run(
                     error = changed or error
                 if job.mosaic.overviews and chosen is None:
                     error = await add_overviews(mosaic, watchers, stop, error)
-            report = _report(job, plan, mosaic, tally, recorder, connection, error)
+            report = _report(job, plan, mosaic, executor, tally, recorder, connection, error)
     if error is not None:
         error.report = report
         raise error
@@ -235,6 +235,7 @@ def _report(
     job: Job,
     plan: Plan,
     mosaic: ZarrMosaic,
+    executor: Executor,
     tally: Tally,
     recorder: Recorder,
     connection: Connection,
@@ -258,7 +259,7 @@ def _report(
         wire_bytes=tally.wire_bytes,
         disk_bytes=mosaic.disk_bytes(),
         seconds=time.monotonic() - tally.started,
-        peak_memory_bytes=peak_memory(),
+        peak_memory_bytes=max(peak_memory(), executor.peak_memory),
         credentials=connection.client.credentials_in_use,
         service=connection.client.service_identity,
         failed=tuple(

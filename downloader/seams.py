@@ -188,6 +188,11 @@ class Executor(Protocol):
         """
         ...
 
+    @property
+    def peak_memory(self) -> int:
+        """Largest resident size that a process of its workers had, in bytes; 0 where they are this process."""
+        ...
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "cluster"]
 
 _CONNECT_S: Final = 20.0
-_CALL_S: Final = 30.0
 _CLOSE_S: Final = 10.0
 
 
@@ -38,12 +37,12 @@ class Cluster:
         identity = await self._client.scheduler.identity()
         return list(identity["workers"])
 
-    async def call(self, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind
+    async def call(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind
         """What a function returns that runs on the event loop of a worker.
 
         Raises what it raises; OSError, TimeoutError or KeyError where the worker is gone or does not answer.
         """
-        with anyio.fail_after(_CALL_S):
+        with anyio.fail_after(within_s):
             answers = await self._client.run(function, *arguments, workers=[address])
         return answers[address]
 

@@ -35,8 +35,9 @@ from downloader.executors.messages import (
 )
 from downloader.executors.quota import Division
 from downloader.executors.remote import beat, fetch, start
+from downloader.mosaic.faults import trying
 from downloader.mosaic.ledger import Entry
-from downloader.mosaic.seats import admit, retire
+from downloader.mosaic.seats import WORKERS, admit, retire
 from downloader.outcome import Failed, Split, Stored
 from downloader.planning import ShardKey
 from downloader.stop import GRACE_S
@@ -62,6 +63,12 @@ _AHEAD_S: Final = 2.0
 
 _FIRST_S: Final = 5.0
 """How long a request may take, before any was seen to end."""
+
+_BEGIN_S: Final = 60.0
+"""Seconds in which a worker must be ready."""
+
+_LOOK_S: Final = 3.0
+"""Seconds in which a worker must answer: several looks may fail before it takes its run for gone."""
 
 _MISSED: Final = 4
 """Looks at a worker that may fail in a row while the scheduler knows it."""
@@ -142,8 +149,7 @@ class DaskExecutor:
         self._is_cancelled = False
         self._leaving: list[_Worker] = []
         """Workers that are gone, whose shards others may not have yet."""
-        self.peak_memory = 0
-        """Largest resident size that a worker told of, in bytes."""
+        self._peak_memory = 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -183,6 +189,11 @@ class DaskExecutor:
                 await self._forget(worker)
             await anyio.to_thread.run_sync(self._clear)
             await self._stack.aclose()
+
+    @property
+    def peak_memory(self) -> int:
+        """See `Executor`."""
+        return self._peak_memory
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
@@ -343,7 +354,7 @@ class DaskExecutor:
         if worker.began:
             with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
                 order = Order(Grant(0, 0.0, 0), worker.heard, leave=True)
-                await self._cluster.call(worker.address, beat, worker.seat, order)
+                await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
 
     async def _begin(self, worker: _Worker) -> None:
         grant = self._divisions[worker.account].grant(worker.seat, time.monotonic())
@@ -351,9 +362,12 @@ class DaskExecutor:
             return
         access = self._terms.accesses[worker.account]
         assignment = replace(self._terms.assignment, seat=worker.seat, access=access, grant=grant)
-        await anyio.to_thread.run_sync(admit, self._mosaic.store, worker.seat)
+        store = self._mosaic.store
+        await anyio.to_thread.run_sync(
+            lambda: trying(store, "a worker's seat", 4096, lambda: admit(store, worker.seat))
+        )
         try:
-            await self._cluster.call(worker.address, start, assignment)
+            await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
         except (OSError, TimeoutError, KeyError):
             worker.left = Ended()
         except DownloadError as error:
@@ -378,13 +392,13 @@ class DaskExecutor:
             reason=self._stop.reason or "the run ended",
             leave=self._is_over,
         )
-        mail: Mail | None = await self._cluster.call(worker.address, beat, worker.seat, order)
+        mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
         if mail is None:
             worker.left = Ended()
             return
         worker.mail = mail
         division.told(worker.seat, mail.concurrency, mail.in_flight, mail.overspent)
-        self.peak_memory = max(self.peak_memory, mail.peak_memory)
+        self._peak_memory = max(self._peak_memory, mail.peak_memory)
         await self._read(worker, mail)
 
     def _depart(self, worker: _Worker) -> None:
@@ -396,7 +410,7 @@ class DaskExecutor:
         # The service may still be busy with requests of a process that was killed.
         linger_s = 0.0 if self._is_over else self._slowest_s
         self._divisions[worker.account].leave(worker.seat, time.monotonic() + linger_s)
-        for future in worker.futures:
+        for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
             future.release()
         for name, tiles in (left.blank or {}).items():
             self._mosaic.blank[name] = self._mosaic.blank.get(name, 0) + tiles
@@ -409,7 +423,7 @@ class DaskExecutor:
     async def _reclaim(self) -> None:
         """Shards of workers that are gone for certain come next."""
         for worker in list(self._leaving):
-            if await anyio.to_thread.run_sync(retire, self._mosaic.store, worker.seat):
+            if await anyio.to_thread.run_sync(self._retire, worker):
                 self._leaving.remove(worker)
                 self._backlog.put_back(worker.outstanding)
                 continue
@@ -433,10 +447,16 @@ class DaskExecutor:
         if self._error is None:
             self._error = error
 
+    def _retire(self, worker: _Worker) -> bool:
+        try:
+            return retire(self._mosaic.store, worker.seat)
+        except OSError:
+            return False  # nobody knows: the next turn asks again
+
     def _clear(self) -> None:
         for worker in (*self._leaving, *self._workers.values()):
-            retire(self._mosaic.store, worker.seat)
-        self._mosaic.store.delete_empty(".downloader/workers")
+            self._retire(worker)
+        self._mosaic.store.delete_empty(WORKERS)
 
     # Shards go out, and what became of them comes back -----------------------------------------------------
 

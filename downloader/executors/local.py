@@ -130,6 +130,11 @@ class LocalExecutor:
         with limiter if isinstance(limiter, JobLimiter) else nullcontext():
             await work(self.share, self.parts, shards)
 
+    @property
+    def peak_memory(self) -> int:
+        """See `Executor`."""
+        return 0
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Cluster", "cluster"]
 
 _CONNECT_S: Final = 20.0
+_IDENTITY_S: Final = 5.0
 _CLOSE_S: Final = 10.0
 
 
@@ -30,11 +31,12 @@ class Cluster:
         """The scheduler's."""
 
     async def workers(self) -> list[str]:
-        """Addresses of the workers that are there. Raises OSError where the scheduler cannot be reached."""
+        """Addresses of the workers that are there. Raises OSError or TimeoutError where the scheduler does not answer."""
         # The client tries to connect again for itself, for a while; until then nothing is known.
         if self._client.status != "running":
             raise OSError("the connection to the scheduler is lost")
-        identity = await self._client.scheduler.identity()
+        with anyio.fail_after(_IDENTITY_S):
+            identity = await self._client.scheduler.identity()
         return list(identity["workers"])
 
     async def call(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind

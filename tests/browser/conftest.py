@@ -1,9 +1,14 @@
-"""A headless Chromium where the machine has one; elsewhere these tests are skipped, and say why."""
+"""A headless Chromium where the machine has one; elsewhere these tests are skipped, and say why.
+
+Whatever drives it runs in one thread of its own: Playwright leaves an event loop running in the thread that started it,
+where no other test could then run one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -19,18 +24,37 @@ FLAGS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+THREAD = ThreadPoolExecutor(1, "browser")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run the tests of this folder where the browser is."""
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    THREAD.submit(pyfuncitem.obj, **given).result()
+    return True
+
+
 @pytest.fixture(scope="session")
 def browser():
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"no browser here: none of {', '.join(NAMES)} is on the path")
-    with sync_playwright() as playwright:
-        try:
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            playwright = stack.enter_context(sync_playwright())
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+            stack.callback(browser.close)
+            return browser
+
+        try:
+            started = THREAD.submit(start).result()
         except Error as error:
+            THREAD.submit(stack.close).result()
             pytest.skip(f"{path} does not start: {error.message.splitlines()[0]}")
-        yield browser
-        browser.close()
+        yield started
+        THREAD.submit(stack.close).result()
 
 
 @pytest.fixture
@@ -52,6 +76,7 @@ def look(browser):
             return page
 
         yield opened
+        THREAD.submit(stack.close).result()
 
 
 @pytest.fixture(scope="session")

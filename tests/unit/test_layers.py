@@ -46,8 +46,8 @@ LAYERS = {
         "frozen",
         "gather",
         "nearest",
-        "points",
         "overviewing",
+        "points",
         "resident",
         "sampling",
         "selection",
@@ -78,8 +78,8 @@ LAYERS = {
         "resample",
         "run",
         "session",
-        "verifying",
         "streaming",
+        "verifying",
     ),
 }
 ORDER = {room: rank for rank, rooms in enumerate(LAYERS.values()) for room in rooms}

@@ -235,7 +235,9 @@ def nodelay(setting: Setting) -> Scenario:
         scenario.ratios["seconds for the scene"] = plain.seconds
         scenario.targets["seconds for the scene"] = 6
     _against(scenario.rows, scenario, ours)
-    scenario.targets.pop("wall ÷ quickstart's loop", None)
+    # Where a service takes no time there is no quota to make the best of: these two are aims of the first scenario.
+    for name in ("wall ÷ quickstart's loop", "wall ÷ best peer that stores"):
+        scenario.targets.pop(name, None)
     return scenario
 
 

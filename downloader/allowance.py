@@ -14,7 +14,7 @@ from downloader.flow.clock import MonotonicClock
 from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
 from downloader.flow.retry import RetryBudget
 from downloader.flow.sharing import JobLimiter
-from downloader.resident import HEADROOM, current_memory, needed_memory
+from downloader.resident import HEADROOM, base_memory, needed_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ class Allowance:
     requests_per_second: float | None = None
     """The same of starts per second."""
     budget: RetryBudget = field(default_factory=RetryBudget)
-    _base: int = field(default_factory=current_memory)
+    _base: int = field(default_factory=base_memory)
     """Resident bytes before there was any job."""
     _limiters: dict[tuple[str, str], tuple[AdaptiveLimiter, set[Callable[[str], None]]]] = field(
         default_factory=dict

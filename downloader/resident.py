@@ -8,10 +8,23 @@ import sys
 from downloader.errors import JobError
 from downloader.planning import Plan
 
-__all__ = ["HEADROOM", "current_memory", "needed_memory", "peak_memory", "pixel_memory"]
+__all__ = ["HEADROOM", "OWN", "base_memory", "current_memory", "needed_memory", "peak_memory", "pixel_memory"]
 
 HEADROOM = 48 * 2**20
 """Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
+
+
+OWN = 256 * 2**20
+"""Bytes that this package and its libraries take before a job, at most; beyond that a process holds what is not ours."""
+
+
+def base_memory() -> int:
+    """Resident bytes of this process that a job's limit counts before the job begins.
+
+    A library call may come from a process that holds gigabytes of its own (a notebook, a pipeline): they are not the
+    job's, and no reason to refuse it.
+    """
+    return min(current_memory(), OWN)
 
 
 def needed_memory(plan: Plan) -> int:
@@ -26,12 +39,12 @@ def needed_memory(plan: Plan) -> int:
 
 
 def pixel_memory(limit: int, plan: Plan) -> int:
-    """Bytes of `limit`, the resident bytes that this process may take, which are left for pixels of `plan`.
+    """Bytes of `limit`, the resident bytes that a job may take, which are left for pixels of `plan`.
 
     Raises:
         JobError: a shard and a request do not fit.
     """
-    have, need = limit - current_memory() - HEADROOM, needed_memory(plan)
+    have, need = limit - base_memory() - HEADROOM, needed_memory(plan)
     if have < need:
         total = (limit - have + need) // 2**20 + 1
         raise JobError(

@@ -1,0 +1,13 @@
+"""What a job's limit of memory counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from downloader import resident
+
+
+@pytest.mark.parametrize(("holds", "counted"), [(110 * 2**20, 110 * 2**20), (8 * 2**30, resident.OWN)])
+def test_what_a_callers_process_holds_is_not_the_jobs(monkeypatch, holds: int, counted: int) -> None:
+    monkeypatch.setattr(resident, "current_memory", lambda: holds)
+    assert resident.base_memory() == counted

@@ -51,8 +51,14 @@ class Computation:
         return self.planes[band](pyramids, grid)
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> Part:
-        """There is nothing to read outside a grid."""
-        raise NotImplementedError(f"band {band} of a computed image at {column}, {row}, {width}, {height}")
+        """Refused: pixels of a computed image come of the grid they are asked on, so that it has no own to read.
+
+        Raises:
+            TypeError: always; `reader` is the way to them.
+        """
+        raise TypeError(
+            f"a computed image has no pixels of its own (band {band}, {column}, {row}, {width}×{height}): use reader()"
+        )
 
 
 def reader(pyramids: Pyramids, image: Image, band: int, grid: Lattice) -> Reader:

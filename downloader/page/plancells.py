@@ -23,7 +23,7 @@ __all__ = [
     "OUTSIDE_REGION",
     "PART",
     "STORED",
-    "TODO",
+    "TO_FETCH",
     "plan_blocks",
     "plan_cells",
 ]
@@ -31,7 +31,7 @@ __all__ = [
 KINDS: Final = ("todo", "stored", "part", "failed", "outside_region", "outside_image", "ground")
 """Classes of cells, by number."""
 
-TODO, STORED, PART, FAILED, OUTSIDE_REGION, OUTSIDE_IMAGE, GROUND = range(7)
+TO_FETCH, STORED, PART, FAILED, OUTSIDE_REGION, OUTSIDE_IMAGE, GROUND = range(7)
 
 _EXACT: Final = 250_000
 """Tiles up to which each is asked whether the region touches it; beyond, only cells are."""
@@ -60,7 +60,7 @@ def _counted(group: Group, state: GroupState | None, side: int) -> NDArray[np.ui
     missing, stored, no_region, no_image, failed = sums
     wanted = missing + stored + failed
     cells = np.full(shape[1:], PART, np.uint8)
-    cells[stored == 0] = TODO
+    cells[stored == 0] = TO_FETCH
     cells[(stored < wanted) & (missing == 0) & (failed > 0)] = FAILED
     cells[(stored == wanted) & (wanted > 0)] = STORED
     cells[wanted == 0] = OUTSIDE_IMAGE
@@ -72,7 +72,7 @@ def _coarse(group: Group, state: GroupState | None, side: int) -> NDArray[np.uin
     """Cells by whether region and images touch them, and by how many of their tiles are stored."""
     tiling = group.tiling
     rows, columns = -(-tiling.tile_rows // side), -(-tiling.tile_columns // side)
-    cells = np.full((rows, columns), TODO, np.uint8)
+    cells = np.full((rows, columns), TO_FETCH, np.uint8)
     whole = Tiling(tiling.width, tiling.height, tile=tiling.tile * side, shard=max(rows, columns))
     if group.extents:
         covered = np.zeros((rows, columns), np.bool_)

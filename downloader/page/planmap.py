@@ -22,7 +22,7 @@ from downloader.page.plancells import (
     OUTSIDE_REGION,
     PART,
     STORED,
-    TODO,
+    TO_FETCH,
     plan_blocks,
     plan_cells,
 )
@@ -102,12 +102,12 @@ def _tiles(group: Group, prospect: Prospect, state: GroupState | None) -> Panel:
     wanted = group.count_tiles()
     stored = prospect.standing.stored.get(group.name, 0)
     if stored >= wanted:
-        cells[(cells == PART) | (cells == TODO)] = STORED
+        cells[(cells == PART) | (cells == TO_FETCH)] = STORED
     there = set(np.unique(cells).tolist())
     failed = 0 if state is None else state.counts().failed
     counts: dict[int, int | None] = {
         STORED: stored,
-        TODO: max(0, wanted - stored - failed),
+        TO_FETCH: max(0, wanted - stored - failed),
         PART: None,
         FAILED: failed,
     }
@@ -178,7 +178,7 @@ def _points(prospect: Prospect) -> Panel:
     samples = () if plan.samples is None else plan.samples.samples
     lon = np.array([sample.point.lon for sample in samples])
     lat = np.array([sample.point.lat for sample in samples])
-    kinds = np.array([FAILED if sample.problem else TODO for sample in samples], np.uint8)
+    kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
     state = prospect.standing.states.get(group.name)
     if state is not None:
         for (first, _, _), block in plan_blocks(group, state):
@@ -192,12 +192,12 @@ def _points(prospect: Prospect) -> Panel:
     rows = ((y - y.min()) / side).astype(int) + 4
     height, width = int(rows.max()) + 5, int(columns.max()) + 5
     cells = np.full((height, width), EMPTY, np.uint8)
-    for kind in (STORED, TODO, FAILED):  # the last one is seen where several fall into a cell
+    for kind in (STORED, TO_FETCH, FAILED):  # the last one is seen where several fall into a cell
         chosen = kinds == kind
         for down, right in np.ndindex(_MARK, _MARK):
             cells[rows[chosen] + down - _MARK // 2, columns[chosen] + right - _MARK // 2] = kind
     found = tuple(
-        (kind, int((kinds == kind).sum())) for kind in (STORED, TODO, FAILED) if (kinds == kind).any()
+        (kind, int((kinds == kind).sum())) for kind in (STORED, TO_FETCH, FAILED) if (kinds == kind).any()
     )
     return Panel(
         "Samples",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from downloader.errors import FetchProblem
 from downloader.outcome import Outcome
 from downloader.planning import Estimate, Request
+from downloader.progress.regular import Regular
 from downloader.progress.streams import forgiving
 from downloader.progress.tally import Silent, Tally, announcement, summary
 from downloader.seams import Progress
@@ -28,43 +28,24 @@ _NARROW = 44
 """Columns under which only the tiles are counted."""
 
 
-class LineProgress(Silent):
+class LineProgress(Regular):
     """A plain line now and then: for pipes, files and cron."""
 
     def __init__(self, out: TextIO, every_s: float = 10.0) -> None:
+        super().__init__(every_s)
         self._out = forgiving(out)
-        self._every_s = every_s
-        self._tally = Tally()
-        self._last = time.monotonic()
 
     def start(self, estimate: Estimate, tiles_done: int) -> None:
         """See `Progress`."""
-        self._tally.start(estimate, tiles_done)
-        self._last = time.monotonic()
+        super().start(estimate, tiles_done)
         self.notice(announcement(estimate, tiles_done))
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self._tally.outcome(outcome)
-        self._now_and_then()
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self._tally.retried(request, problem, attempt)
-        self._now_and_then()
 
     def notice(self, text: str) -> None:
         """See `Progress`."""
         print(text, file=self._out, flush=True)  # this is the display
 
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._tally.flow(in_flight, ceiling)
-
-    def _now_and_then(self) -> None:
-        if time.monotonic() - self._last >= self._every_s:
-            self._last = time.monotonic()
-            print(summary(self._tally), file=self._out, flush=True)  # this is the display
+    def _tell(self) -> None:
+        print(summary(self._tally), file=self._out, flush=True)  # this is the display
 
 
 class BarProgress(Silent):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from downloader.errors import FetchProblem
 from downloader.notice import Level, Notice
-from downloader.outcome import Outcome
-from downloader.planning import Estimate, Request
+from downloader.planning import Estimate
+from downloader.progress.regular import Regular
 from downloader.progress.streams import forgiving
-from downloader.progress.tally import Silent, Tally, announcement, summary
+from downloader.progress.tally import announcement, summary
 
 __all__ = ["JsonFormatter", "JsonProgress", "json_line"]
 
@@ -26,46 +24,26 @@ def json_line(level: Level, event: str, message: str, **fields: Any) -> str:
     )
 
 
-class JsonProgress(Silent):
+class JsonProgress(Regular):
     """Objects on a stream: the start, progress now and then, and each event."""
 
     def __init__(self, out: TextIO, every_s: float = 10.0) -> None:
+        super().__init__(every_s)
         self._out = forgiving(out)
-        self._every_s = every_s
-        self._tally = Tally()
-        self._last = time.monotonic()
 
     def start(self, estimate: Estimate, tiles_done: int) -> None:
         """See `Progress`."""
-        self._tally.start(estimate, tiles_done)
-        self._last = time.monotonic()
+        super().start(estimate, tiles_done)
         self._say(
             "info", "started", announcement(estimate, tiles_done), stored=tiles_done, **estimate.to_json()
         )
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self._tally.outcome(outcome)
-        self._now_and_then()
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self._tally.retried(request, problem, attempt)
-        self._now_and_then()
 
     def notice(self, text: str) -> None:
         """See `Progress`."""
         told = Notice.of(text)
         self._say(told.level, told.event, str(text), **told.fields)
 
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._tally.flow(in_flight, ceiling)
-
-    def _now_and_then(self) -> None:
-        if time.monotonic() - self._last < self._every_s:
-            return
-        self._last = time.monotonic()
+    def _tell(self) -> None:
         tally = self._tally
         self._say(
             "info",

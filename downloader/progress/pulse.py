@@ -20,10 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from downloader.errors import FetchProblem
-from downloader.outcome import Outcome
-from downloader.planning import Estimate, Request
-from downloader.progress.tally import Silent, Tally
+from downloader.planning import Estimate
+from downloader.progress.regular import Regular
 
 __all__ = ["Heartbeat", "Pulse", "read_pulse"]
 
@@ -95,15 +93,13 @@ class Pulse:
         return asdict(self) | {"age_s": round(self.age_s, 3), "alive": self.is_alive}
 
 
-class Heartbeat(Silent):
+class Heartbeat(Regular):
     """Watches a run, and writes its pulse into a file once it is told which."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._tally = Tally()
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        super().__init__(_EVERY_S, clock)
         self._file: Path | None = None
         self._started = datetime.now(UTC)
-        self._beat = float("-inf")
         self._notice = ""
         self._past: deque[tuple[float, int, int]] = deque()
         """(moment, tiles, bytes) of the last minute."""
@@ -111,31 +107,18 @@ class Heartbeat(Silent):
     def begin(self, file: Path) -> None:
         """Write there from now on; the file's folder exists."""
         self._file = file
+        self._last = float("-inf")
 
     def start(self, estimate: Estimate, tiles_done: int) -> None:
         """See `Progress`."""
-        self._tally.start(estimate, tiles_done)
+        super().start(estimate, tiles_done)
         self._started = datetime.now(UTC)
-        self._write()
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self._tally.outcome(outcome)
-        self._now_and_then()
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self._tally.retried(request, problem, attempt)
-        self._now_and_then()
+        self._tell()
 
     def notice(self, text: str) -> None:
         """See `Progress`."""
         self._notice = text[:500]
         self._now_and_then()
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._tally.flow(in_flight, ceiling)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -144,14 +127,9 @@ class Heartbeat(Silent):
             with contextlib.suppress(OSError):
                 self._file.unlink(missing_ok=True)
 
-    def _now_and_then(self) -> None:
-        if self._clock() - self._beat >= _EVERY_S and self._tally.tiles_total:
-            self._write()
-
-    def _write(self) -> None:
-        if self._file is None:
+    def _tell(self) -> None:
+        if self._file is None or not self._tally.tiles_total:
             return
-        self._beat = self._clock()
         # A name that the store sweeps, should the process end between the two calls.
         staged = self._file.with_name(f"{self._file.name}#0")
         data = json.dumps(asdict(self._pulse())).encode()
@@ -165,7 +143,7 @@ class Heartbeat(Silent):
                 staged.unlink(missing_ok=True)
 
     def _pulse(self) -> Pulse:
-        tally, now = self._tally, self._beat
+        tally, now = self._tally, self._clock()
         self._past.append((now, tally.tiles_now, tally.wire_bytes))
         while len(self._past) > 2 and now - self._past[0][0] > _WINDOW_S:
             self._past.popleft()

@@ -20,7 +20,7 @@ class Regular(Silent):
         self._every_s = every_s
         self._clock = clock or time.monotonic
         self._tally = Tally()
-        self._last = clock()
+        self._last = self._clock()
 
     def start(self, estimate: Estimate, tiles_done: int) -> None:
         """See `Progress`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
-from downloader.errors import DownloadError, IncompleteError, JobError, RefusedError
+from downloader.errors import DownloadError, IncompleteError, JobError
 from downloader.frozen import freeze, thaw
 
 if TYPE_CHECKING:
@@ -159,14 +159,14 @@ async def _fetch(
 async def _compare(
     request: Request, progress: Progress, stop: Stop, credentials: Credentials | None
 ) -> Resampling:
-    from downloader.mosaic.location import locate
+    from downloader.mosaic.location import locate, no_mosaic
     from downloader.mosaic.ownership import read_identity
     from downloader.mosaic.scan import scan
     from downloader.resample import resample
 
     identity = read_identity(request.path)
     if identity is None:
-        raise RefusedError(f"{request.path}: is no mosaic of this downloader")
+        raise no_mosaic(request.path)
     job, why = _known_job(request)
     if job is None:
         raise JobError(why)

@@ -25,7 +25,7 @@ from downloader.mosaic.ledger import last_epoch
 from downloader.mosaic.lock import FileLock, Lock, seems_held
 from downloader.mosaic.store import DiskStore, Store
 
-__all__ = ["Location", "Place", "locate", "locked"]
+__all__ = ["Location", "Place", "locate", "locked", "no_mosaic"]
 
 Place = str | os.PathLike[str]
 """A folder's path, or a bucket's URL; one that went through `pathlib` is known again."""
@@ -86,6 +86,13 @@ class Location(Protocol):
     def readable(self) -> Any:  # noqa: ANN401  # what zarr and xarray open
         """What zarr and xarray open."""
         ...
+
+
+def no_mosaic(path: Place) -> RefusedError:
+    """What is said of a place where there is no mosaic of this package."""
+    return RefusedError(
+        f"{locate(path).name}: is no mosaic of this downloader; name the folder or URL of one"
+    )
 
 
 def locate(place: Place) -> Location:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from downloader.errors import RefusedError
 from downloader.mosaic.coverage import write_coverage
 from downloader.mosaic.faults import trying
 from downloader.mosaic.layout import GroupLayout
 from downloader.mosaic.ledger import Entry, LedgerWriter, Piece, failures_by_name
-from downloader.mosaic.location import Place, locate, locked
+from downloader.mosaic.location import Place, locate, locked, no_mosaic
 from downloader.mosaic.lock import Lock
 from downloader.mosaic.metadata import restore_metadata
 from downloader.mosaic.ownership import JOB, read_identity
@@ -52,7 +51,7 @@ def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) 
     """
     location = locate(path)
     if read_identity(path) is None:
-        raise RefusedError(f"{location.name}: is no mosaic of this downloader")
+        raise no_mosaic(path)
     store = location.store()
     with locked(location, store) as lock:
         store.sweep()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from downloader.errors import RefusedError
 from downloader.mosaic.identity import Identity
-from downloader.mosaic.location import Place, locate
+from downloader.mosaic.location import Place, locate, no_mosaic
 from downloader.mosaic.ownership import read_identity
 from downloader.mosaic.scan import scan
 from downloader.mosaic.state import Counts
@@ -109,5 +108,5 @@ def read_mosaic(path: Place) -> Identity:
     """What the mosaic at `path` is. Raises RefusedError where there is none."""
     identity = read_identity(path)
     if identity is None:
-        raise RefusedError(f"{locate(path).name}: is no mosaic of this downloader")
+        raise no_mosaic(path)
     return identity

@@ -15,13 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from downloader.errors import RefusedError
 from downloader.mosaic.codec import crc32c
 from downloader.mosaic.coverage import coverage_chunks
 from downloader.mosaic.identity import Identity
 from downloader.mosaic.layout import Coverage, GroupLayout
 from downloader.mosaic.ledger import LEDGER
-from downloader.mosaic.location import Place, locate
+from downloader.mosaic.location import Place, locate, no_mosaic
 from downloader.mosaic.metadata import lost_metadata
 from downloader.mosaic.ownership import read_identity, read_marker
 from downloader.mosaic.scan import Claims, read_claims
@@ -71,7 +70,7 @@ def examine(path: Place, *, watch: Watch | None = None, exclusive: bool = False)
     location = locate(path)
     identity = read_identity(path)
     if identity is None:
-        raise RefusedError(f"{location.name}: is no mosaic of this downloader")
+        raise no_mosaic(path)
     store = location.store()
     before = None if not exclusive and location.seems_held() else _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)

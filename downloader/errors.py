@@ -35,6 +35,7 @@ __all__ = [
     "StoppedError",
     "TileError",
     "exit_status",
+    "first_of",
 ]
 
 
@@ -168,3 +169,11 @@ class TileError(DownloadError):
 def exit_status(error: BaseException) -> int:
     """The exit status of the command line for `error` (DESIGN §4)."""
     return error.exit_status if isinstance(error, DownloadError) else 1
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The error that matters in a group of task groups': one of this package's before anything else."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(DownloadError)
+        error = (ours or error).exceptions[0]
+    return error

@@ -22,7 +22,7 @@ import numpy as np
 from anyio.abc import TaskGroup
 from numpy.typing import NDArray
 
-from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError
+from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError, first_of
 from downloader.flow.limiter import CANCELLED
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
@@ -199,7 +199,9 @@ class _Worker:
                     self.parts.stop.ask(self.limit)
                 side.cancel_scope.cancel()
         except BaseException as error:  # noqa: BLE001  # re-raised below, once what is there is saved
-            failure = _first(error)
+            failure = first_of(error)
+            if isinstance(failure, TileError):
+                failure = StoppedError(str(failure))
         with anyio.CancelScope(shield=True):
             failure = await self._commit_open(failure)
         if failure is not None:
@@ -585,13 +587,3 @@ def _size(group: Group, missing: Mapping[int, int]) -> tuple[int, float]:
         pixels += mask.bit_count() * group.bands[band].dtype.itemsize
     tiles = together.bit_count()
     return tiles, pixels * group.tiling.tile**2 / tiles
-
-
-def _first(error: BaseException) -> BaseException:
-    """The error that matters in a group: a refusal or stop before anything else."""
-    while isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(DownloadError)
-        error = (ours or error).exceptions[0]
-    if isinstance(error, TileError):
-        return StoppedError(str(error))
-    return error

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from downloader._version import __version__
-from downloader.errors import DownloadError, JobError, StoppedError
+from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.executors.backlog import Backlog, Seen
 from downloader.executors.cluster import Cluster, cluster
 from downloader.executors.messages import (
@@ -156,7 +156,7 @@ class DaskExecutor:
             await self._enter()
         except BaseExceptionGroup as errors:
             await self.__aexit__(None, None, None)
-            raise _first(errors) from None
+            raise first_of(errors) from None
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -218,7 +218,7 @@ class DaskExecutor:
                         group.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._clear)
@@ -536,13 +536,6 @@ def _at(worker: _Worker, error: DownloadError) -> DownloadError:
     if type(error).__reduce__ is not BaseException.__reduce__:
         return error
     return type(error)(f"worker {worker.address}: {error}")
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(DownloadError)
-        error = (ours or error).exceptions[0]
-    return error
 
 
 if TYPE_CHECKING:

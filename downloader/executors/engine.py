@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from downloader.errors import DownloadError, JobError, StoppedError
+from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.executors.mailbox import Mailbox
 from downloader.executors.messages import Assignment, Done, Ended, Grant, Mail, Order, Portion
 from downloader.planning import ShardKey
@@ -171,7 +171,7 @@ class Engine:
                     await self._rounds()
                     group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         finally:
             seat.release()
 
@@ -329,10 +329,3 @@ class _Task:
 def _clock() -> float:
     """Seconds, those of a suspended machine included where the system counts them."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(DownloadError)
-        error = (ours or error).exceptions[0]
-    return error

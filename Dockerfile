@@ -8,6 +8,7 @@ FROM python:${PYTHON}-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY downloader ./downloader
+COPY earthengine_emulator ./earthengine_emulator
 # Wheels only: nothing is compiled, so no compiler is needed. The versions are those that are tested.
 RUN python -m venv /opt/downloader \
  && /opt/downloader/bin/pip install --no-cache-dir --only-binary=:all: -c constraints.txt hatchling \

@@ -18,7 +18,12 @@ from downloader._version import __version__
 
 if TYPE_CHECKING:
     from downloader.api import adownload, doctor, download, plan, pulse, status, survey, verify
-    from downloader.browse import images, inspect, thumbnail
+    from downloader.diagnosis import Diagnosis
+    from downloader.engine.explore import images, inspect, thumbnail
+    from downloader.engine.preflight import Prospect
+    from downloader.engine.session import Session
+    from downloader.engine.stop import Stop
+    from downloader.engine.stream import Callbacks, Outcomes, outcomes
     from downloader.errors import (
         AuthenticationError,
         DownloadError,
@@ -31,21 +36,16 @@ if TYPE_CHECKING:
         StoppedError,
         exit_status,
     )
-    from downloader.examination import Diagnosis
-    from downloader.exporting import Exported, export
-    from downloader.initial import Wishes, init
+    from downloader.events import Failed, Outcome, Split, Stored
+    from downloader.exports.export import Exported, export
     from downloader.job import Job
     from downloader.job.schema import job_schema
-    from downloader.mosaic.overviews import Overviews, overviews
-    from downloader.outcome import Failed, Outcome, Split, Stored
+    from downloader.job.template import Wishes, init
+    from downloader.mosaic.overviews.overviews import Overviews, overviews
     from downloader.planning import Estimate, Plan
-    from downloader.prospect import Prospect
-    from downloader.quicklook import preview
-    from downloader.report import Report
-    from downloader.seams import Progress
-    from downloader.session import Session
-    from downloader.stop import Stop
-    from downloader.streaming import Callbacks, Outcomes, outcomes
+    from downloader.previews import preview
+    from downloader.protocols import Progress
+    from downloader.report.report import Report
 
 __all__ = [
     "AuthenticationError",
@@ -98,26 +98,26 @@ __all__ = [
 
 _ROOMS = {
     "downloader.api": ("adownload", "doctor", "download", "plan", "pulse", "status", "survey", "verify"),
-    "downloader.browse": ("images", "inspect", "thumbnail"),
+    "downloader.engine.explore": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
         "LockedError", "RefusedError", "StoppedError", "exit_status",
     ),
-    "downloader.examination": ("Diagnosis",),
-    "downloader.exporting": ("Exported", "export"),
-    "downloader.initial": ("Wishes", "init"),
+    "downloader.diagnosis": ("Diagnosis",),
+    "downloader.exports.export": ("Exported", "export"),
+    "downloader.job.template": ("Wishes", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.mosaic.overviews": ("Overviews", "overviews"),
-    "downloader.outcome": ("Failed", "Outcome", "Split", "Stored"),
+    "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
+    "downloader.events": ("Failed", "Outcome", "Split", "Stored"),
     "downloader.planning": ("Estimate", "Plan"),
-    "downloader.prospect": ("Prospect",),
-    "downloader.quicklook": ("preview",),
-    "downloader.report": ("Report",),
-    "downloader.seams": ("Progress",),
-    "downloader.session": ("Session",),
-    "downloader.stop": ("Stop",),
-    "downloader.streaming": ("Callbacks", "Outcomes", "outcomes"),
+    "downloader.engine.preflight": ("Prospect",),
+    "downloader.previews": ("preview",),
+    "downloader.report.report": ("Report",),
+    "downloader.protocols": ("Progress",),
+    "downloader.engine.session": ("Session",),
+    "downloader.engine.stop": ("Stop",),
+    "downloader.engine.stream": ("Callbacks", "Outcomes", "outcomes"),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -7,25 +7,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from downloader.blocking import in_thread
-from downloader.connecting import Credentials
+from downloader.engine.connect import Credentials
+from downloader.engine.run import run, settle
+from downloader.engine.stop import Stop
+from downloader.engine.sync import in_thread
 from downloader.errors import JobError
-from downloader.expression import Serializable
 from downloader.job import Job
+from downloader.model.expression import Serializable
 from downloader.planning import Plan
 from downloader.progress import Silent, terminal_progress
-from downloader.report import Report
-from downloader.run import run, settle
-from downloader.seams import Progress
-from downloader.stop import Stop
+from downloader.protocols import Progress
+from downloader.report.report import Report
 
 if TYPE_CHECKING:
-    from downloader.examination import Diagnosis
+    from downloader.diagnosis import Diagnosis
+    from downloader.engine.preflight import Prospect
+    from downloader.engine.verify import Checkup
     from downloader.mosaic.status import Status
-    from downloader.mosaic.verification import Verification
+    from downloader.mosaic.verify.result import Verification
     from downloader.progress import Pulse
-    from downloader.prospect import Prospect
-    from downloader.verifying import Checkup
 
 __all__ = [
     "JobLike",
@@ -206,7 +206,7 @@ def survey(
     Raises:
         JobError, AuthenticationError, StoppedError: as `plan`.
     """
-    from downloader.prospect import survey as look
+    from downloader.engine.preflight import survey as look
 
     settled = as_job(job, path, **sections)
     stop = Stop()
@@ -235,7 +235,7 @@ def doctor(
     Raises:
         JobError: the job itself is wrong.
     """
-    from downloader.examination import examine
+    from downloader.diagnosis import examine
 
     if job is None:
         here: dict[str, Any] = {"source": {"asset": "any"}, "mosaic": {"path": "mosaic.zarr"}}
@@ -262,8 +262,8 @@ def pulse(target: str | os.PathLike[str]) -> Pulse | None:
     Costs one small file. None where no run is under way that can be seen: one that ended by itself leaves no pulse, one
     that was killed leaves a pulse that is not `is_alive`, and a mosaic in a bucket has none.
     """
+    from downloader.engine.run import HEARTBEAT
     from downloader.progress import read_pulse
-    from downloader.run import HEARTBEAT
 
     place = _place(target)
     return read_pulse(place / HEARTBEAT) if isinstance(place, Path) else None
@@ -271,7 +271,7 @@ def pulse(target: str | os.PathLike[str]) -> Pulse | None:
 
 def _place(target: str | os.PathLike[str]) -> Path | str:
     """The mosaic that a job file or a path names."""
-    from downloader.job.place import parse_place
+    from downloader.job.location import parse_place
 
     path = Path(target)
     place = load_job(path).mosaic_path if path.is_file() else target
@@ -314,7 +314,7 @@ def verify(
         RefusedError: there is no mosaic of this package, or, to repair it, another run writes it.
         JobError, StoppedError, AuthenticationError, InterruptedRunError: as `download`.
     """
-    from downloader.verifying import Request, check
+    from downloader.engine.verify import Request, check
 
     path = Path(target)
     job = load_job(path, overrides) if path.is_file() else None

@@ -9,12 +9,12 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.crs import Crs
 from downloader.errors import Action, FetchProblem, TileError
-from downloader.grid import AffineTransform, PixelGrid
-from downloader.image import Band, Image
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band, Image
 from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Tiling
-from downloader.seams import Clock, Limiter, Mosaic, PixelSource
+from downloader.protocols import Clock, Limiter, Mosaic, PixelSource
 
 __all__ = ["MemoryMosaic", "PositionSource", "make_plan_of", "problem"]
 

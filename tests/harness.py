@@ -25,7 +25,7 @@ from unittest import mock
 import numpy as np
 import zarr
 
-from downloader.emulator import EmulatorProcess
+from earthengine_emulator import EmulatorProcess
 from tests.oracle import QUICKSTART, oracle_window
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,11 +15,11 @@ __all__ = ["emulate_command"]
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def emulate_command(arguments: tuple[str, ...]) -> int:
     """Serve an Earth Engine of made-up pixels on this machine; prints its URL first. --help tells its options."""
-    from downloader.emulator import options
+    from earthengine_emulator.server import options
 
     prog = "downloader emulate"
     if {"-h", "--help"} & set(arguments):
         options.parse(["--help"], prog)  # ends the process, before anything heavy is imported
-    from downloader.emulator.__main__ import main
+    from earthengine_emulator.__main__ import main
 
     return main(list(arguments), prog)

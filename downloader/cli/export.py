@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from downloader.cli.counting import counting
 from downloader.cli.output import say
+from downloader.cli.progress import counting
 
 if TYPE_CHECKING:
-    from downloader.geotiff import Compress
+    from downloader.exports.cog import Compress
 
 __all__ = ["export_command", "overviews_command"]
 
@@ -65,7 +65,7 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Make the overviews of MOSAIC, so that a viewer opens all of it at once; no other run may be under way."""
-    from downloader.mosaic.overviews import overviews
+    from downloader.mosaic.overviews.overviews import overviews
 
     asked = {}
     for text in policies:
@@ -145,7 +145,7 @@ def export_command(
     quiet: bool,
 ) -> None:
     """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF; pixels, CRS, transform and nodata stay exact."""
-    from downloader.exporting import export
+    from downloader.exports.export import export
 
     names = tuple(name.strip() for name in bands.split(",")) if bands else None
     with counting("export", quiet=quiet or as_json) as watch:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.asking import somebody_is_there
+from downloader.cli.confirm import somebody_is_there
 from downloader.cli.options import service_options
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
-    from downloader.initial import Wishes
+    from downloader.job.template import Wishes
 
 __all__ = ["init_command", "schema_command"]
 
@@ -80,7 +80,7 @@ def init_command(
     What exists is not overwritten.
     """
     from downloader.errors import RefusedError
-    from downloader.initial import SCHEMA_FILE, Wishes, init
+    from downloader.job.template import SCHEMA_FILE, Wishes, init
 
     if file.exists():
         raise RefusedError(f"{file}: exists, and is never overwritten; name another file")
@@ -110,14 +110,14 @@ def init_command(
 @click.command("schema", epilog=_SCHEMA_EPILOG)
 def schema_command() -> None:
     """Print the JSON Schema of the job file, by which editors complete and check one."""
-    from downloader.initial import schema_text
+    from downloader.job.template import schema_text
 
     say(schema_text().rstrip("\n"))
 
 
 def _asked(wishes: Wishes, file: Path) -> Wishes:
     """Questions on the terminal; Enter takes what stands in brackets."""
-    from downloader.initial import SCENE
+    from downloader.job.template import SCENE
 
     say(f"A few questions for {file}; Enter takes what stands in brackets.", err=True)
     where = _ask("Made-up pixels or real ones?", "emulator", ("emulator", "earthengine"))

@@ -35,10 +35,10 @@ _COMMANDS = {
     "plan": ("downloader.cli.plan", "What a job will cost, and what is stored of it already."),
     "status": ("downloader.cli.status", "How far a mosaic is, and how its run is doing."),
     "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
-    "inspect": ("downloader.cli.browse", "What the catalogue says of an asset."),
-    "images": ("downloader.cli.browse", "The images of a collection, by time, place and properties."),
-    "thumbnail": ("downloader.cli.browse", "A stretched PNG of an image, made by the service."),
-    "preview": ("downloader.cli.show", "A quick look of a mosaic as a PNG."),
+    "inspect": ("downloader.cli.catalogue", "What the catalogue says of an asset."),
+    "images": ("downloader.cli.catalogue", "The images of a collection, by time, place and properties."),
+    "thumbnail": ("downloader.cli.catalogue", "A stretched PNG of an image, made by the service."),
+    "preview": ("downloader.cli.preview", "A quick look of a mosaic as a PNG."),
     "doctor": ("downloader.cli.doctor", "Is everything as a run needs it? Each check with its remedy."),
     "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
     "overviews": ("downloader.cli.export", "Coarser levels of a mosaic, so that a viewer opens it at once."),
@@ -110,8 +110,8 @@ class _Commands(click.Group):
 def _show_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # click's
     if not wanted or context.resilient_parsing:
         return
+    from downloader._version import versions
     from downloader.cli.output import say
-    from downloader.versions import versions
 
     found = versions()
     say(f"downloader, version {found.pop('earthengine-downloader', __version__)}")

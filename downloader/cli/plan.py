@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides
 from downloader.cli.output import refuse_inside, say
 
@@ -57,7 +56,8 @@ def plan_command(
     Fetches metadata only, with --probe also a few tiles. Stores nothing.
     """
     from downloader import api
-    from downloader.plantext import plan_document, plan_text
+    from downloader.job.load import located
+    from downloader.report.plan_text import plan_document, plan_text
 
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
     loaded = api.load_job(job, changes)

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.locating import located
 from downloader.cli.options import job_argument, job_options, service_overrides, set_up_logging, verbosity
 from downloader.cli.output import complain, logs_json, refuse_inside, say
 
 if TYPE_CHECKING:
     from downloader.job import Job
-    from downloader.report import Report
-    from downloader.seams import Progress
+    from downloader.protocols import Progress
+    from downloader.report.report import Report
 
 __all__ = ["run_command"]
 
@@ -79,8 +78,9 @@ def run_command(
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
     from downloader.api import load_job
-    from downloader.cli.watching import watcher
+    from downloader.cli.progress import watcher
     from downloader.errors import DownloadError, IncompleteError, exit_status
+    from downloader.job.load import located
 
     set_up_logging(verbose)
     _check_reports(report_files)
@@ -109,9 +109,9 @@ def run_command(
 async def _run(
     job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...], *, asks: bool
 ) -> Report:
-    from downloader.cli.asking import approval
-    from downloader.run import run
-    from downloader.stop import Stop, stop_on_signals
+    from downloader.cli.confirm import approval
+    from downloader.engine.run import run
+    from downloader.engine.stop import Stop, stop_on_signals
 
     stop = Stop()
     with stop_on_signals(stop):
@@ -126,7 +126,7 @@ async def _run(
 
 
 def _check_reports(files: tuple[Path, ...]) -> None:
-    from downloader.report import KINDS
+    from downloader.report.report import KINDS
 
     for file in files:
         if file.suffix not in KINDS:

@@ -47,7 +47,7 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     Asks no service, takes no lock, and may watch a run from another terminal.
     """
     from downloader import api
-    from downloader.describe import pulse_text, status_text
+    from downloader.report.text import pulse_text, status_text
 
     watched = watch and _watch(target, as_json=as_json)
     status, pulse = api.status(target), api.pulse(target)
@@ -80,7 +80,7 @@ def _watch(target: Path, *, as_json: bool) -> bool:
             if as_json:
                 say(json.dumps({"run": pulse.to_json()}))
             else:
-                from downloader.describe import pulse_line
+                from downloader.report.text import pulse_line
 
                 show(pulse_line(pulse))
             time.sleep(every_s)

@@ -12,8 +12,8 @@ from downloader.cli.options import job_options, service_overrides, set_up_loggin
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
-    from downloader.seams import Progress
-    from downloader.verifying import Checkup
+    from downloader.engine.verify import Checkup
+    from downloader.protocols import Progress
 
 __all__ = ["verify_command"]
 
@@ -71,9 +71,9 @@ def verify_command(
     mosaic's job, which it keeps; after a loss, name the job file in place of the mosaic.
     """
     from downloader import api
-    from downloader.cli.watching import watcher
-    from downloader.describe import verification_text
+    from downloader.cli.progress import watcher
     from downloader.progress import Silent
+    from downloader.report.text import verification_text
 
     set_up_logging(verbose)
     silent = quiet or as_json
@@ -97,7 +97,7 @@ def verify_command(
 
 def _show(checkup: Checkup) -> None:
     """What was done after the first look, which is shown already."""
-    from downloader.describe import resampling_text, verification_text
+    from downloader.report.text import resampling_text, verification_text
 
     if checkup.report is not None:
         say(f"\nfetched again: {checkup.report.requests:,} requests")

@@ -9,8 +9,8 @@ Only `http` and `token_http` know an HTTP library, only `issuers` and `credentia
 first call, so importing this package is cheap.
 """
 
-from downloader.earthengine.auth import AuthSettings, TokenSource
-from downloader.earthengine.canary import Settled, settle
+from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
+from downloader.earthengine.band_types import Settled, settle
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import EarthEngine
 from downloader.earthengine.names import asset_id, asset_name

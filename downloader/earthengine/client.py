@@ -7,11 +7,17 @@ import random
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from downloader.earthengine import answers
-from downloader.earthengine.auth import AuthSettings, TokenSource, TokenUnreachableError, resolve_project
+from downloader.earthengine import error_table
+from downloader.earthengine.auth.tokens import (
+    AuthSettings,
+    TokenSource,
+    TokenUnreachableError,
+    resolve_project,
+)
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url, is_this_machine
-from downloader.earthengine.pace import Timeouts
-from downloader.earthengine.transport import Reply, Transport, WireError
+from downloader.earthengine.timeouts import Timeouts
+from downloader.earthengine.transport import Reply, Transport
+from downloader.earthengine.wire_error import WireError
 from downloader.errors import Action, AuthenticationError, FetchProblem, TileError
 
 if TYPE_CHECKING:
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from downloader.seams import Clock
+    from downloader.protocols import Clock
 
 __all__ = ["EarthEngine"]
 
@@ -183,7 +189,7 @@ class EarthEngine:
                 document = None
             # An error in a document's place would read as a document whose members are all at their defaults.
             if not isinstance(document, dict) or isinstance(document.get("error"), dict):
-                raise TileError(answers.unusable(reply, "no JSON object"))
+                raise TileError(error_table.unusable(reply, "no JSON object"))
             return document
 
         return await self.persist(attempt, subject)
@@ -222,7 +228,7 @@ class EarthEngine:
             method, url, body=body, overridden=overridden, max_bytes=max_bytes, timeouts=timeouts
         )
         if reply.status != 200:
-            raise TileError(answers.failed(reply))
+            raise TileError(error_table.failed(reply))
         return reply
 
     async def ask(
@@ -252,13 +258,13 @@ class EarthEngine:
         except TokenUnreachableError as error:
             # Whoever cannot reach the token endpoint can't reach the service either, for this purpose.
             # An outage, and no word against who asks: it stops the job as one, resumable.
-            problem = FetchProblem(Action.RETRY, answers.UNREACHED, str(error))
+            problem = FetchProblem(Action.RETRY, error_table.UNREACHED, str(error))
             raise TileError(problem) from error
         except AuthenticationError as error:
             problem = FetchProblem(Action.FAIL_JOB, "credentials", str(error), ends_with=AuthenticationError)
             raise TileError(problem) from error
         except WireError as error:
-            raise TileError(answers.lost(error)) from error
+            raise TileError(error_table.lost(error)) from error
         return reply
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:
@@ -295,7 +301,7 @@ class EarthEngine:
         try:
             return await retrying(awaited)
         except TileError as error:
-            raise answers.ending(error.problem, subject) from error
+            raise error_table.ending(error.problem, subject) from error
 
     async def _send(
         self,

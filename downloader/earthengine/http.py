@@ -13,8 +13,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
 from httpx_aiohttp.transport import AiohttpResponseStream
 
-from downloader.earthengine.messages import readable
-from downloader.earthengine.transport import WireError, WireKind
+from downloader.earthengine.redact import readable
+from downloader.earthengine.wire_error import WireError, WireKind
 from downloader.errors import JobError
 
 __all__ = ["DIRECT", "FOREIGN_ERRORS", "check_proxies", "make_client", "ssl_context", "translated"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from downloader.earthengine import answers
+from downloader.earthengine import error_table
 from downloader.earthengine.names import NO_PROJECT
+from downloader.earthengine.npy import NpyError, decode
 from downloader.errors import TileError
-from downloader.npy import NpyError, decode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from downloader.earthengine.client import EarthEngine
     from downloader.planning import PixelRequest
-    from downloader.seams import PixelSource
+    from downloader.protocols import PixelSource
 
 __all__ = ["RestPixelSource", "request_body"]
 
@@ -61,7 +61,7 @@ class RestPixelSource:
         try:
             return decode(reply.body, expected, request.grid.shape)
         except NpyError as error:
-            raise TileError(answers.unusable(reply, str(error))) from error
+            raise TileError(error_table.unusable(reply, str(error))) from error
 
     def _url(self, request: PixelRequest) -> str:
         """Assets are read at the high-volume endpoint, expressions computed at the standard one, which caches."""

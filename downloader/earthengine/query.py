@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from downloader.earthengine.shapes import plain_geometry
+from downloader.earthengine.geojson import plain_geometry
 from downloader.errors import JobError
-from downloader.filters import Filter, quoted, timestamp
-from downloader.instant import instant_us
+from downloader.model.filter import Filter, quoted, timestamp
+from downloader.model.time import instant_us
 
 __all__ = ["Query"]
 
@@ -50,7 +50,7 @@ class Query:
             start: first moment: a date (its midnight) or time, UTC where it says no offset.
             end: behind the last moment.
             region: GeoJSON: a geometry, a feature or a collection of features.
-            filter: in the language of `downloader.filters`.
+            filter: in the language of `downloader.model.filter`.
 
         Raises:
             JobError: one of them is not what it should be.

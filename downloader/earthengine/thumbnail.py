@@ -8,10 +8,10 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from downloader.earthengine import answers
+from downloader.earthengine import error_table
 from downloader.earthengine.catalogue import parse_image
+from downloader.earthengine.geojson import plain_geometry
 from downloader.earthengine.names import asset_name
-from downloader.earthengine.shapes import plain_geometry
 from downloader.errors import JobError, TileError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ async def fetch_thumbnail(
         )
         png = bytes(reply.body)
         if png_size(png) != (size, size):
-            raise TileError(answers.unusable(reply, f"no PNG of {size} × {size} pixels"))
+            raise TileError(error_table.unusable(reply, f"no PNG of {size} × {size} pixels"))
         return png
 
     return await client.persist(attempt, f"{asset}: its thumbnail")

@@ -21,12 +21,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
 from downloader._version import __version__
-from downloader.earthengine.pace import Pace, Timeouts, Tooth
+from downloader.earthengine.timeouts import Pace, Timeouts, Tooth
+from downloader.earthengine.wire_error import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from downloader.seams import Clock
+    from downloader.protocols import Clock
 
-__all__ = ["USER_AGENT", "Reply", "Transport", "WireError", "WireKind"]
+__all__ = ["USER_AGENT", "Reply", "Transport"]
 
 USER_AGENT: Final = f"earthengine-downloader/{__version__}"
 
@@ -48,21 +49,6 @@ _LATE_S: Final = 1.0
 
 _LOOK_S: Final = 5.0
 """A watch sleeps no longer: of a machine that stood still for an hour so much counts as waited, at most."""
-
-WireKind = Literal[
-    "connect", "dns", "tls", "proxy", "reset", "short body", "first byte", "idle", "slow", "large", "encoding",
-    "protocol", "url",
-]  # fmt: skip
-
-
-class WireError(Exception):
-    """A request that brought no whole answer."""
-
-    def __init__(self, kind: WireKind, message: str, *, unanswered: bool = False) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.unanswered = unanswered
-        """The connection ended before a byte of the answer: what an idle one looks like that the server had closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import anyio
 
 from downloader.errors import Action, FetchProblem, StoppedError
-from downloader.flow.ceiling import Ceiling, Ticket
-from downloader.flow.circuit import Circuit, duration
-from downloader.flow.pace import Pace
-from downloader.notice import Notice
-from downloader.seams import Clock
+from downloader.events import Notice
+from downloader.flow.circuit_breaker import Circuit, duration
+from downloader.flow.concurrency import Ceiling, Ticket
+from downloader.flow.rate import Pace
+from downloader.protocols import Clock
 
 __all__ = ["CANCELLED", "MAX_PAUSE_S", "AdaptiveLimiter"]
 

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState
 from downloader.errors import Action, FetchProblem, StoppedError, TileError
 from downloader.flow.clock import Patience
 from downloader.flow.limiter import MAX_PAUSE_S
-from downloader.seams import Clock
+from downloader.protocols import Clock
 
 __all__ = ["UNREACHED", "RetryBudget", "RetryPolicy", "persist"]
 

@@ -10,16 +10,16 @@ from typing import Any, Self
 from pydantic import PrivateAttr, ValidationError, model_validator
 
 from downloader.errors import JobError
-from downloader.job.document import Document, dump, expand, override, parse, plain
-from downloader.job.executor import Executor
-from downloader.job.grid import Grid
+from downloader.job.location import parse_place
 from downloader.job.messages import explain
-from downloader.job.mosaic import Mosaic
-from downloader.job.place import parse_place
-from downloader.job.region import Region
-from downloader.job.section import Section
-from downloader.job.settings import Auth, Limits, RequestSettings, Service
-from downloader.job.source import Source
+from downloader.job.sections.base import Section
+from downloader.job.sections.executor import Executor
+from downloader.job.sections.grid import Grid
+from downloader.job.sections.mosaic import Mosaic
+from downloader.job.sections.region import Region
+from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
+from downloader.job.sections.source import Source
+from downloader.job.yaml import Document, dump, expand, override, parse, plain
 
 __all__ = ["Job"]
 

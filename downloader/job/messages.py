@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from downloader.job.document import Document, dotted
+from downloader.job.yaml import Document, dotted
 
 __all__ = ["explain"]
 

@@ -3,11 +3,11 @@
 What is imported from here loads neither zarr nor xarray nor pyproj; they come when a mosaic is opened.
 """
 
-from downloader.mosaic.opening import existing, existing_sides, open_for_writing
-from downloader.mosaic.ownership import read_identity
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import existing, existing_sides, open_for_writing
 from downloader.mosaic.reader import open_group, open_tree
-from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.state import Counts
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.record.state import Counts
 from downloader.mosaic.status import Status, status
 from downloader.mosaic.writer import ZarrMosaic
 

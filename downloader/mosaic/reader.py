@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError, MissingExtraError
-from downloader.mosaic.layout import Coverage, GroupLayout
-from downloader.mosaic.levels import levels_of, policies_of
-from downloader.mosaic.location import Place, locate
-from downloader.mosaic.multiscales import visible_levels
+from downloader.mosaic.format.layout import Coverage, GroupLayout
+from downloader.mosaic.overviews.levels import levels_of, policies_of
+from downloader.mosaic.overviews.multiscales import visible_levels
 from downloader.mosaic.status import read_mosaic
+from downloader.mosaic.storage.location import Place, locate
 
 if TYPE_CHECKING:
     import xarray

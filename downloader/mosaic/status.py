@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from downloader.mosaic.identity import Identity
-from downloader.mosaic.location import Place, locate, no_mosaic
-from downloader.mosaic.ownership import read_identity
-from downloader.mosaic.scan import scan
-from downloader.mosaic.state import Counts
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.record.state import Counts
+from downloader.mosaic.storage.location import Place, locate, no_mosaic
 from downloader.planning import TileKey
 
 __all__ = ["Status", "read_mosaic", "status"]

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from downloader.mosaic.coverage import write_coverage
-from downloader.mosaic.identity import Comparison, Identity
-from downloader.mosaic.ledger import LEDGER, Entry, LedgerWriter, Piece
-from downloader.mosaic.scan import scan
-from downloader.mosaic.state import GroupState, bits
-from downloader.mosaic.store import Store
+from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.record.identity import Comparison, Identity
+from downloader.mosaic.record.ledger import LEDGER, Entry, LedgerWriter, Piece
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.storage.store import Store
 
 __all__ = ["OnUpdate", "Settled", "accepted", "forget_pixels", "settle", "update_times"]
 

@@ -10,18 +10,18 @@ from functools import partial
 
 import anyio.to_thread
 
-from downloader.mosaic.coordinates import CoordinateWriter
-from downloader.mosaic.coverage import write_coverage
-from downloader.mosaic.faults import trying
-from downloader.mosaic.hierarchy import ensure_hierarchy
-from downloader.mosaic.identity import MARKER, Identity
-from downloader.mosaic.layout import GroupLayout
-from downloader.mosaic.ledger import Entry, LedgerWriter
-from downloader.mosaic.lock import Lock
-from downloader.mosaic.scan import Scan
-from downloader.mosaic.shards import ShardWriter
-from downloader.mosaic.state import Counts, FailedTiles
-from downloader.mosaic.store import Store
+from downloader.mosaic.format.coordinates import CoordinateWriter
+from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.format.hierarchy import ensure_hierarchy
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.record.identity import MARKER, Identity
+from downloader.mosaic.record.ledger import Entry, LedgerWriter
+from downloader.mosaic.record.scan import Scan
+from downloader.mosaic.record.state import Counts, FailedTiles
+from downloader.mosaic.shard_writer import ShardWriter
+from downloader.mosaic.storage.disk_errors import trying
+from downloader.mosaic.storage.lock import Lock
+from downloader.mosaic.storage.store import Store
 from downloader.mosaic.updates import accepted
 from downloader.planning import ShardKey, TileKey
 

@@ -1,15 +1,13 @@
 """Planning: pure arithmetic from a job and the catalogue's metadata to shards, requests and tiles."""
 
 from downloader.planning.group import Group
-from downloader.planning.imagelist import Existing, ImageList
-from downloader.planning.keys import ShardKey, TileBlock, TileKey
-from downloader.planning.packing import ServiceModel
 from downloader.planning.plan import Estimate, Plan
 from downloader.planning.planner import make_plan, make_series_plan
 from downloader.planning.pyramid import Reading, readings
-from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.request_size import ServiceModel
+from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey, TileBlock, TileKey
 from downloader.planning.series import slices_of
-from downloader.planning.slices import Axis, Slice, TileRegion
+from downloader.planning.slices import Axis, Existing, ImageList, Slice, TileRegion
 from downloader.planning.tiling import TILE, Tiling
 
 __all__ = [

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import PixelGrid, Window, around
-from downloader.image import Band
-from downloader.planning.given import Given
-from downloader.planning.meridian import brought_to
-from downloader.planning.shape import Shape, place, read_geojson
-from downloader.planning.target import Target
+from downloader.model.antimeridian import brought_to
+from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid, Window, around
+from downloader.model.image import Band
+from downloader.planning.inputs import Given
+from downloader.planning.lattice import Target
+from downloader.planning.polygon import Shape, place, read_geojson
 from downloader.planning.tiling import TILE
-from downloader.region import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from downloader.grid import PixelGrid, Window
-from downloader.image import Band
-from downloader.planning.keys import ShardKey, TileBlock
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band
 from downloader.planning.limits import MAX_REQUEST_BANDS, MAX_REQUEST_BYTES, counted_bytes
-from downloader.planning.request import Request, blocks
+from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
 from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
 

@@ -6,16 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from downloader.grid import PixelGrid, Window
-from downloader.image import Image
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Image
+from downloader.planning.expressions import masked_expression
 from downloader.planning.group import Group
-from downloader.planning.imagelist import ImageList
-from downloader.planning.keys import ShardKey, TileKey
-from downloader.planning.masking import masked_expression
-from downloader.planning.packing import ServiceModel
-from downloader.planning.request import BandType, PixelRequest, Request
+from downloader.planning.request_size import ServiceModel
+from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey, TileKey
 from downloader.planning.samples import SampleList
-from downloader.planning.slices import Axis, Slice
+from downloader.planning.slices import Axis, ImageList, Slice
 
 __all__ = ["Estimate", "Plan"]
 

@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
-from downloader.grid import PixelGrid, Window
-from downloader.image import Band, Image
-from downloader.nodata import nodata_values
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.model.nodata import nodata_values
+from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
-from downloader.planning.given import Given
 from downloader.planning.group import Group
+from downloader.planning.inputs import Given
+from downloader.planning.lattice import Target, group_names, pixel_area, targets
 from downloader.planning.limits import counted_bytes
-from downloader.planning.masking import with_masks
-from downloader.planning.packing import ServiceModel, pack
 from downloader.planning.plan import Plan
+from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.series import Series
-from downloader.planning.target import Target, group_names, pixel_area, targets
 from downloader.planning.tiling import Tiling, shard_tiles
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from downloader.grid import PixelGrid
-from downloader.image import Band
+from downloader.model.grid import PixelGrid
+from downloader.model.image import Band
 from downloader.planning.group import Group
-from downloader.planning.lattices import offset_on
+from downloader.planning.lattice import offset_on
 
 __all__ = ["Reading", "readings"]
 

@@ -10,8 +10,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.crs import Crs
-from downloader.grid import PixelGrid, Window
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid, Window
 
 __all__ = [
     "Column",

@@ -12,14 +12,14 @@ from functools import lru_cache
 from typing import Final
 
 from downloader.errors import JobError
-from downloader.grid import PixelGrid, Window
-from downloader.image import Band, Image
-from downloader.instant import instant_us
-from downloader.planning.footprint import middle_of
-from downloader.planning.lattices import check_lattices, offset_on
-from downloader.planning.mosaicking import mosaic_expression
+from downloader.model.bbox import cover_window_anywhere
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.model.time import instant_us
+from downloader.planning.expressions import mosaic_expression
+from downloader.planning.lattice import check_lattices, offset_on
+from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
-from downloader.region import cover_window_anywhere
 
 __all__ = ["Lattice", "Series", "arrange", "group_images", "slices_of"]
 

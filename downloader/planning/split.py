@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from downloader.planning.group import Group
-from downloader.planning.keys import TileBlock
-from downloader.planning.request import Request
+from downloader.planning.requests import Request, TileBlock
 
 __all__ = ["halves", "weight"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from downloader.errors import JobError
-from downloader.grid import Window
+from downloader.model.grid import Window
 
 __all__ = ["MAX_SHARD_BYTES", "MIN_SHARDS", "TILE", "Tiling", "shard_samples", "shard_tiles"]
 

@@ -7,11 +7,10 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from downloader.notice import Level, Notice
+from downloader.events import Level, Notice
 from downloader.planning import Estimate
-from downloader.progress.regular import Regular
-from downloader.progress.streams import forgiving
-from downloader.progress.tally import announcement, summary
+from downloader.progress.tally import Regular, announcement, summary
+from downloader.progress.terminal import forgiving
 
 __all__ = ["JsonFormatter", "JsonProgress", "json_line"]
 

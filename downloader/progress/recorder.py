@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.errors import FetchProblem
-from downloader.outcome import Failed, Outcome, Stored
+from downloader.events import Failed, Outcome, Stored
 from downloader.planning import Estimate, Request
-from downloader.progress.record import FIRST_S, PER_DECADE, Course, Event, Latencies, LatencyMap, Record
+from downloader.progress.history import FIRST_S, PER_DECADE, Course, Event, Latencies, LatencyMap, Record
 from downloader.progress.tally import Silent
 
 __all__ = ["Recorder"]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from downloader.errors import FetchProblem
-from downloader.outcome import Failed, Outcome, Split, Stored
+from downloader.events import Failed, Outcome, Split, Stored
 from downloader.planning import Estimate, Request
-from downloader.seams import Patient, Progress
+from downloader.protocols import Patient, Progress
 
-__all__ = ["Fanout", "Silent", "Tally", "announcement", "summary"]
+__all__ = ["Fanout", "Regular", "Silent", "Tally", "announcement", "summary"]
 
 
 class Silent:
@@ -189,3 +190,41 @@ def _time(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds / unit:,.1f} {name}" if unit > 60 else f"{seconds / unit:,.0f} {name}"
     return f"{seconds:,.0f} s"
+
+
+class Regular(Silent):
+    """The base of what tells of a run at most once in `every_s` seconds, and only when something happens."""
+
+    def __init__(self, every_s: float, clock: Callable[[], float] | None = None) -> None:
+        self._every_s = every_s
+        self._clock = clock or time.monotonic
+        self._tally = Tally()
+        self._last = self._clock()
+
+    def start(self, estimate: Estimate, tiles_done: int) -> None:
+        """See `Progress`."""
+        self._tally.start(estimate, tiles_done)
+        self._last = self._clock()
+
+    def outcome(self, outcome: Outcome) -> None:
+        """See `Progress`."""
+        self._tally.outcome(outcome)
+        self._now_and_then()
+
+    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
+        """See `Progress`."""
+        self._tally.retried(request, problem, attempt)
+        self._now_and_then()
+
+    def flow(self, in_flight: int, ceiling: int) -> None:
+        """See `Progress`."""
+        self._tally.flow(in_flight, ceiling)
+
+    def _now_and_then(self) -> None:
+        if self._clock() - self._last >= self._every_s:
+            self._last = self._clock()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say how far it is."""
+        raise AssertionError(f"{type(self).__name__} says nothing")

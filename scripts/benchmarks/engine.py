@@ -39,11 +39,11 @@ def plan_of(tiles: int) -> Plan:
     """One band of bytes, a square of about so many tiles, shards and requests as the planner chooses them."""
     import numpy as np
 
-    from downloader.crs import Crs
-    from downloader.grid import AffineTransform, PixelGrid
-    from downloader.image import Band, Image
+    from downloader.model.crs import Crs
+    from downloader.model.grid import AffineTransform, PixelGrid
+    from downloader.model.image import Band, Image
     from downloader.planning import Group, Plan, ServiceModel, Tiling
-    from downloader.planning.packing import pack
+    from downloader.planning.request_size import pack
     from downloader.planning.tiling import shard_tiles
 
     side = square_of(tiles) * 256
@@ -78,15 +78,15 @@ def constant(task: Task) -> Result:
 
     With the option `disk` it keeps them.
     """
-    from downloader.executors.local import order
+    from downloader.engine.local import order
+    from downloader.engine.stop import Stop
+    from downloader.engine.worker import Parts, Share, work
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy
-    from downloader.mosaic.opening import open_for_writing
-    from downloader.mosaic.store import DiskStore
+    from downloader.mosaic.open import open_for_writing
+    from downloader.mosaic.storage.store import DiskStore
     from downloader.progress import Tally
-    from downloader.stop import Stop
-    from downloader.worker import Parts, Share, work
 
     if not task.options.get("disk"):
         put, flush = DiskStore.put, DiskStore.flush
@@ -119,9 +119,9 @@ def constant(task: Task) -> Result:
 
 def resume(task: Task) -> Result:
     """Opening a mosaic of which every tile is stored; its state is generated, its objects are holes on the disk."""
-    from downloader.mosaic.ledger import Entry, LedgerWriter, Piece
-    from downloader.mosaic.opening import open_for_writing
-    from downloader.mosaic.store import DiskStore
+    from downloader.mosaic.open import open_for_writing
+    from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece
+    from downloader.mosaic.storage.store import DiskStore
 
     plan, path = plan_of(task.options["tiles"]), Path(task.out) / "mosaic.zarr"
     (group,) = plan.groups

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from scripts.benchmarks.contender import Result, Task
 from scripts.benchmarks.schedule import Service
 from tests.oracle import PUBLIC, oracle_window

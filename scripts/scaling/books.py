@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from downloader.mosaic.ledger import Entry, Piece
+from downloader.mosaic.record.ledger import Entry, Piece
 from downloader.planning import Plan
 
 __all__ = ["Books", "books_of"]

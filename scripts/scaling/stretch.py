@@ -12,14 +12,14 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.engine.stop import Stop
+from downloader.engine.worker import Parts, Share, work
 from downloader.errors import Action, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Plan, Request, ShardKey
 from downloader.progress import Tally
-from downloader.seams import Clock
-from downloader.stop import Stop
-from downloader.worker import Parts, Share, work
+from downloader.protocols import Clock
 from tests.virtual_clock import VirtualClock, run_virtual
 
 __all__ = ["MEMORY", "NEAR", "SLOW", "Pace", "Service", "stretch"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from downloader.crs import Crs
-from downloader.grid import AffineTransform, PixelGrid
-from downloader.image import Band, Image
 from downloader.job import Job
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band, Image
 from downloader.planning import Plan
 from downloader.planning.planner import make_plan
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 import downloader
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import ASSET, job, window
 from tests.unit.test_page import evil_report
 

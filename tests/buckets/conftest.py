@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
-from downloader.mosaic.bucket import BucketStore
+from downloader.mosaic.storage.bucket import BucketStore
+from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 from tests.buckets.server import BUCKET, SECRET, FaultyProxy, s3_server, variables
 

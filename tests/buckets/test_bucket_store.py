@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from downloader.errors import AuthenticationError, LockedError, RefusedError
-from downloader.mosaic import bucket
-from downloader.mosaic.ledger import LEDGER
+from downloader.mosaic.record.ledger import LEDGER
+from downloader.mosaic.storage import bucket
 from tests.buckets.server import SECRET
 
 

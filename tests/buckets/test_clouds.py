@@ -9,9 +9,9 @@ import pytest
 
 import downloader
 from downloader.errors import AuthenticationError, JobError, MissingExtraError
-from downloader.job.place import parse_place
-from downloader.mosaic.cloud import connect
-from downloader.mosaic.location import Bucket, Folder, locate
+from downloader.job.location import parse_place
+from downloader.mosaic.storage.cloud import connect
+from downloader.mosaic.storage.location import Bucket, Folder, locate
 from tests import harness
 from tests.buckets.google import google
 from tests.buckets.server import SECRET

@@ -14,11 +14,11 @@ import zarr
 
 from downloader.errors import DownloadError, LockedError
 from downloader.mosaic import MosaicSettings, open_for_writing
-from downloader.mosaic.bucket import BucketStore
-from downloader.mosaic.lease import Lease
-from downloader.mosaic.ledger import LEDGER, Entry, LedgerReader, LedgerWriter, Piece
-from downloader.mosaic.location import locate
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.record.ledger import LEDGER, Entry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.storage.bucket import BucketStore
+from downloader.mosaic.storage.lease import Lease
+from downloader.mosaic.storage.location import locate
+from downloader.mosaic.storage.store import DiskStore
 from tests.unit.mosaic.mosaics import band_pixels, one_group, pixels
 
 PLAN = one_group()

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from downloader.errors import LockedError, RefusedError, StoppedError
-from downloader.mosaic.bucket import BucketStore
-from downloader.mosaic.lease import LEASE, Lease, Terms, is_leased
+from downloader.mosaic.storage.bucket import BucketStore
+from downloader.mosaic.storage.lease import LEASE, Lease, Terms, is_leased
 
 SHORT = Terms(lasts=0.6)
 LONG = Terms(lasts=600)

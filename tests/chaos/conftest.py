@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.chaos.kit import Lab
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import zarr
 
-from downloader.emulator import EmulatorProcess
+from earthengine_emulator import EmulatorProcess
 from tests import harness
 from tests.harness import Ended
 

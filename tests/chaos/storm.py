@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import downloader
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 from tests.chaos.kit import Lab
 from tests.oracle import oracle_window

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 from tests.chaos.kit import TILES
 

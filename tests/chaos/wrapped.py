@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.store import DiskStore
 
 
 def is_pixels(key: str) -> bool:
@@ -154,17 +154,18 @@ def block(text: str) -> None:
 
 def patience(seconds: float) -> None:
     """Shortens waits that no key of the job file names."""
-    from downloader.earthengine import auth, client, pace, token_http
+    from downloader.earthengine import client, timeouts
+    from downloader.earthengine.auth import token_http, tokens
 
-    names = list(pace.Timeouts.__dataclass_fields__)
-    defaults = list(pace.Timeouts.__init__.__defaults__)
+    names = list(timeouts.Timeouts.__dataclass_fields__)
+    defaults = list(timeouts.Timeouts.__init__.__defaults__)
     defaults[names.index("idle_s")] = seconds
     defaults[names.index("connect_s")] = seconds
     defaults[names.index("body_s")] = 4 * seconds
-    pace.Timeouts.__init__.__defaults__ = tuple(defaults)
+    timeouts.Timeouts.__init__.__defaults__ = tuple(defaults)
     token_http.TokenRequest.__init__.__defaults__ = (seconds,)
-    auth._PATIENCE_S, auth._ISSUE_S = 4 * seconds, 2 * seconds
-    client._METADATA = pace.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
+    tokens._PATIENCE_S, tokens._ISSUE_S = 4 * seconds, 2 * seconds
+    client._METADATA = timeouts.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
 
 
 def no_locks() -> None:

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.oracle import QUICKSTART
 
 PROJECT = "p-test-1"

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.contract.graphs import ID
 from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_window
 

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 import zarr
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.contract.conftest import Api, window_of
 from tests.contract.graphs import array, call
 from tests.oracle import PUBLIC
@@ -260,7 +260,7 @@ def test_coarser_requests_read_the_pyramid_of_the_policy(wide):
     ],
 )
 def test_sidecars_that_cannot_be_followed(tmp_path, sidecar, says):
-    from downloader.emulator import LaunchError
+    from earthengine_emulator import LaunchError
 
     geotiff(tmp_path / "single.tif", PLANES[DAYS[0]])
     (tmp_path / "single.json").write_text(sidecar)
@@ -269,7 +269,7 @@ def test_sidecars_that_cannot_be_followed(tmp_path, sidecar, says):
 
 
 def test_folders_and_stores_that_hold_nothing(tmp_path):
-    from downloader.emulator import LaunchError
+    from earthengine_emulator import LaunchError
 
     with pytest.raises(LaunchError, match="no GeoTIFF"):
         EmulatorProcess(arguments(folders={"a": tmp_path}))

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from downloader.emulator import Emulator, EmulatorProcess
+from earthengine_emulator import Emulator, EmulatorProcess
 
 THEIRS = """
 import json, os, urllib.request
@@ -43,7 +43,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def earthengine_emulator_arguments():
-    from downloader.emulator import arguments
+    from earthengine_emulator import arguments
     return arguments(auth="optional", quota_concurrency=3)
 """
 
@@ -63,7 +63,7 @@ def theirs(folder, *arguments):
 
 def test_it_is_installed_with_the_package():
     (found,) = [ep for ep in entry_points(group="pytest11") if ep.name == "earthengine_emulator"]
-    assert found.value == "downloader.emulator.pytest_plugin"
+    assert found.value == "earthengine_emulator.pytest_plugin"
 
 
 def test_fixtures(tmp_path):
@@ -80,7 +80,7 @@ def test_who_does_not_use_it_pays_nothing(tmp_path):
     (tmp_path / "test_alone.py").write_text(
         "import sys\n"
         "def test_modules():\n"
-        "    heavy = {'aiohttp', 'pyproj', 'rasterio', 'downloader.emulator.launch'}\n"
+        "    heavy = {'aiohttp', 'pyproj', 'rasterio', 'earthengine_emulator.launch'}\n"
         "    assert not heavy & set(sys.modules)\n"
     )
     done = theirs(tmp_path, "-W", "error", "--strict-config", "--strict-markers")

@@ -14,18 +14,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from downloader.emulator import EmulatorProcess, LaunchError, arguments
+from earthengine_emulator import EmulatorProcess, LaunchError, arguments
 from tests.contract.conftest import Api, grid
 from tests.oracle import QUICKSTART
 
-COMMAND = [sys.executable, "-m", "downloader.emulator"]
+COMMAND = [sys.executable, "-m", "earthengine_emulator"]
 
 
 def test_it_shares_no_code_with_the_client(api, emulator):
     api.pixels(bandIds=["B2"], grid=grid(crsCode="EPSG:4326"))
-    ours = {name for name in emulator.control("state")["modules"] if name.split(".")[0] == "downloader"}
-    foreign = {name for name in ours if not name.startswith("downloader.emulator")}
-    assert foreign <= {"downloader", "downloader._version"}
+    ours = {
+        name
+        for name in emulator.control("state")["modules"]
+        if name.split(".")[0] in {"downloader", "earthengine_emulator"}
+    }
+    assert "earthengine_emulator" in ours
+    assert not {name for name in ours if name.split(".")[0] == "downloader"}
 
 
 def test_another_one_beside_it_has_a_port_of_its_own(emulator):
@@ -65,7 +69,7 @@ def test_it_ends_with_its_standard_input():
 def test_it_dies_with_a_killed_parent(tmp_path):
     script = (
         "import os, signal, sys\n"
-        "from downloader.emulator import EmulatorProcess\n"
+        "from earthengine_emulator import EmulatorProcess\n"
         "e = EmulatorProcess(control=False)\n"
         "print(e.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.contract.conftest import Api, window_of
 from tests.oracle import PUBLIC
 

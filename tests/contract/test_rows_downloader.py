@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import cli, compare, getpixels, job, window, write_job
 
 

@@ -9,7 +9,7 @@ import random
 import aiohttp
 import numpy as np
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.contract.conftest import grid, load
 from tests.oracle import QUICKSTART, oracle_window
 

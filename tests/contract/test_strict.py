@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
-from downloader.emulator.errors import ApiError
-from downloader.emulator.quotas import Quotas
-from downloader.emulator.settings import STRICT, Settings
+from earthengine_emulator import EmulatorProcess, arguments
+from earthengine_emulator.server.errors import ApiError
+from earthengine_emulator.server.quotas import Quotas
+from earthengine_emulator.server.settings import STRICT, Settings
 from tests.contract.conftest import Api, error_of, grid
 from tests.oracle import PUBLIC, QUICKSTART
 
@@ -199,7 +199,7 @@ def test_flags_of_every_kind(tmp_path):
 )
 def test_flags_that_cannot_be_followed(flag, says):
     done = subprocess.run(
-        [sys.executable, "-m", "downloader.emulator", flag],
+        [sys.executable, "-m", "earthengine_emulator", flag],
         capture_output=True,
         text=True,
         timeout=60,

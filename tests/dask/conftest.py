@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 
 SILENCE_S = 2.0

@@ -278,7 +278,7 @@ def test_accounts_have_a_quota_each(emulator, dask_cluster, tmp_path):
 
 
 def test_nobody_at_the_schedulers_address(emulator, tmp_path, monkeypatch):
-    from downloader.executors import cluster
+    from downloader.engine.dask import cluster
 
     monkeypatch.setattr(cluster, "_CONNECT_S", 0.5)
     values = job(emulator, tmp_path / "m.zarr", executor={"dask": {"scheduler": "tcp://127.0.0.1:1"}})

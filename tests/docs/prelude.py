@@ -45,7 +45,7 @@ class Shared:
 def put_in_place() -> None:
     """Replace the two addresses and the start of an emulator."""
     from downloader.earthengine import names
-    from downloader.emulator import launch
+    from earthengine_emulator import launch
 
     Shared.real, launch.EmulatorProcess = launch.EmulatorProcess, Shared
     names.STANDARD, names.HIGH_VOLUME = Shared.url, Shared.high_volume_url

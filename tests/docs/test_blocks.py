@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.docs.blocks import PAGES, Block, blocks_of, fits
 from tests.harness import ASSET, ROOT, environment
 

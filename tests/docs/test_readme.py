@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import ROOT, compare, environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -108,8 +108,8 @@ def test_durations_read_well(seconds, text):
 
 def test_what_goes_up_with_a_request():
     """The page says some 230 bytes an image of a slice."""
-    from downloader.image import Image
-    from downloader.planning.mosaicking import mosaic_expression
+    from downloader.model.image import Image
+    from downloader.planning.expressions import mosaic_expression
 
     bands = plan_of(UNDERTAKINGS[0]).groups[0].bands
     ids = [f"COPERNICUS/S2_SR_HARMONIZED/20170430T190351_20170430T190351_T10S{n:02d}" for n in range(50)]

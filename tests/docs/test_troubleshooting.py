@@ -61,7 +61,7 @@ def test_every_message_quoted_is_one_of_the_programs(texts):
 
 def test_every_cause_is_told_of():
     """Every kind of answer and of broken connection, by the name that reports count by."""
-    from downloader.earthengine.answers import _TABLE, _WIRE
+    from downloader.earthengine.error_table import _TABLE, _WIRE
 
     causes = {row.cause for row in _TABLE} | {cause for _, cause in _WIRE.values()}
     told = set(re.findall(r"`([^`]+)`", PAGE))

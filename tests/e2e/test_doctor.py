@@ -12,9 +12,9 @@ from email.utils import format_datetime
 import pytest
 
 import downloader
-from downloader.emulator.settings import STRICT, Settings
-from downloader.examination.live import redacted
-from downloader.examination.tags import read_tags
+from downloader.diagnosis.live.live import redacted
+from downloader.diagnosis.live.tags import read_tags
+from earthengine_emulator.server.settings import STRICT, Settings
 from tests.harness import command, job, secrets, write_job
 
 SERVICE = ("credentials", "project", "pixels", "computing", "quota")

@@ -10,8 +10,8 @@ import pytest
 import downloader
 from downloader import JobError, RefusedError, Wishes, init, job_schema
 from downloader.api import load_job
-from downloader.initial import SCENE, SCHEMA_FILE
-from downloader.job.document import parse
+from downloader.job.template import SCENE, SCHEMA_FILE
+from downloader.job.yaml import parse
 from tests.harness import command, compare
 from tests.terminal import on_terminal
 

@@ -10,9 +10,9 @@ import xarray as xr
 import zarr
 
 import downloader
-from downloader.emulator import EmulatorProcess, arguments
 from downloader.errors import DriftError
-from downloader.mosaic.verify import verify
+from downloader.mosaic.verify.verify import verify
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import job, same_bits, window
 from tests.oracle import PUBLIC, oracle_valid, oracle_window
 

@@ -107,7 +107,7 @@ def test_categories_are_not_averaged(emulator, tmp_path):
 async def test_asked_to_stop_meanwhile_all_pixels_are_saved(emulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stop = downloader.Stop()
-    from downloader.mosaic import making as room
+    from downloader.mosaic.overviews.overviews import build as room
 
     made_shard = room.make_shard
 

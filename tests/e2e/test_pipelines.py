@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 import downloader
-from downloader.mosaic.lock import FileLock
+from downloader.mosaic.storage.lock import FileLock
 from tests.harness import ROOT, environment, job, window, write_job
 
 EXAMPLES = ROOT / "configs" / "pipelines"

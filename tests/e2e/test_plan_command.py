@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import downloader
-from downloader.probing import Probe
+from downloader.engine.probe import Probe
 from tests.harness import ASSET, command, getpixels, job, window, write_job
 from tests.terminal import on_terminal
 

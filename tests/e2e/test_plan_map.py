@@ -10,10 +10,10 @@ import zarr
 from PIL import Image
 
 import downloader
-from downloader.grid import Window
-from downloader.page import plancells, planmap
-from downloader.page.plancells import KINDS
-from downloader.page.planmap import panels
+from downloader.model.grid import Window
+from downloader.report.html import plan_map, plan_map_cells
+from downloader.report.html.plan_map import panels
+from downloader.report.html.plan_map_cells import KINDS
 from tests.harness import cli, job, window, write_job
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[500000, 4200000], [515000, 4200000], [500000, 4190000], [500000, 4200000]]]}  # fmt: skip
@@ -79,9 +79,9 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
         with pytest.raises(downloader.StoppedError):
             downloader.download(values, progress=False)
     prospect = downloader.survey(values)
-    monkeypatch.setattr(planmap, "_MOST_CELLS", 3)
+    monkeypatch.setattr(plan_map, "_MOST_CELLS", 3)
     _, exact = panels(prospect)
-    monkeypatch.setattr(plancells, "_EXACT", 0)
+    monkeypatch.setattr(plan_map_cells, "_EXACT", 0)
     _, quick = panels(prospect)
     assert exact.note == "A cell stands for 2 × 2 tiles."
     assert kinds(quick) == kinds(exact)

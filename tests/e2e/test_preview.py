@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from downloader.emulator import EmulatorProcess, arguments
-from downloader.quicklook.palettes import lookup
+from downloader.previews.colormaps import lookup
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import command, job, window, write_job
 from tests.oracle import QUICKSTART, oracle_window
 

@@ -14,8 +14,8 @@ import pyproj
 import pytest
 
 import downloader
-from downloader.emulator import EmulatorProcess, arguments
 from downloader.errors import JobError
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import job, same_bits
 from tests.oracle import PUBLIC, QUICKSTART, oracle_window
 

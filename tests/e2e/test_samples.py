@@ -15,7 +15,7 @@ import zarr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
-from downloader.mosaic.verify import verify
+from downloader.mosaic.verify.verify import verify
 from tests.harness import ROOT, cli, job, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
 

@@ -14,7 +14,7 @@ import xarray as xr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
-from downloader.mosaic.verify import verify
+from downloader.mosaic.verify.verify import verify
 from tests.harness import (
     cli,
     command,

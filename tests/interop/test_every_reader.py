@@ -8,7 +8,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from downloader.grid import Window
+from downloader.model.grid import Window
 from downloader.mosaic import MosaicSettings, open_for_writing
 from tests.unit.mosaic.mosaics import band_pixels, fill, one_group
 

@@ -12,10 +12,10 @@ from affine import Affine
 from rio_cogeo.cogeo import cog_validate
 
 import downloader
-from downloader import geotiff
 from downloader.errors import IncompleteError, JobError, MissingExtraError, RefusedError, StoppedError
-from downloader.grid import PixelGrid, Window
-from downloader.image import Band
+from downloader.exports import cog
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band
 from downloader.mosaic import MosaicSettings, open_for_writing
 from downloader.planning import Group, Plan, Tiling
 from tests.harness import command
@@ -61,7 +61,7 @@ async def test_place_and_pixels_are_the_mosaics(tmp_path, name) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.tif", "m"]
 
 
-@pytest.mark.parametrize("compress", geotiff.COMPRESSORS)
+@pytest.mark.parametrize("compress", cog.COMPRESSORS)
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "i8", "f4", "f8"])
 async def test_types_and_compressors(tmp_path, dtype, compress) -> None:
     plan = await make(tmp_path / "m", one_group(["B2"], dtype=dtype, window=Window(0, 0, 300, 270)))
@@ -71,7 +71,7 @@ async def test_types_and_compressors(tmp_path, dtype, compress) -> None:
 
 @pytest.mark.parametrize("block", [512, 1024])
 async def test_block_by_block(tmp_path, monkeypatch, block) -> None:
-    monkeypatch.setattr(geotiff, "BLOCK", block)
+    monkeypatch.setattr(cog, "BLOCK", block)
     plan = await make(
         tmp_path / "m", one_group(window=Window(100, 200, 1300, 1111)), nodata={"B2": 7, "B3": 7}
     )

@@ -15,11 +15,11 @@ import rioxarray  # registers the accessor
 import xarray as xr
 from affine import Affine
 
-from downloader.crs import Crs
 from downloader.errors import IncompleteError, JobError, MissingExtraError, RefusedError
-from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
-from downloader.mosaic.overviews import overviews
+from downloader.mosaic.overviews.overviews import overviews
 from downloader.planning import Plan
 from tests.unit.mosaic.mosaics import PROBLEM, band_pixels, fill, image_of, one_group
 

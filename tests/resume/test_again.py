@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import (
     ASSET,
     band_arrays,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 
 TOKEN = "a-token-that-nobody-may-see-7Q2x"
 

@@ -7,8 +7,8 @@ import stat
 import httpx
 import pytest
 
-from downloader.emulator.listening import is_own_name
-from downloader.emulator.options import UsageError, parse
+from earthengine_emulator.server.listening import is_own_name
+from earthengine_emulator.server.options import UsageError, parse
 
 STRANGERS = ["evil.example", "127.0.0.1.evil.example", "googleapis.com.evil.example", "evil.example:80", "10.0.0.7",
              "0.0.0.0", "user@127.0.0.1", "127.0.0.1@evil.example", "[::2]", "", "xlocalhost", "xgoogleapis.com"]  # fmt: skip

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from downloader.errors import JobError, RefusedError
-from downloader.frozen import thaw
 from downloader.mosaic import open_for_writing, read_identity
-from downloader.mosaic.lock import FileLock
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.lock import FileLock
+from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.stored_job import thaw
 from downloader.planning import Plan
 from tests.harness import cli, job, write_job
 from tests.unit.mosaic.mosaics import one_group

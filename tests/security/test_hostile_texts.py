@@ -7,11 +7,11 @@ import struct
 
 import pytest
 
-from downloader import npy
 from downloader.cli.output import say
+from downloader.earthengine import npy
 from downloader.errors import JobError
 from downloader.job import Job
-from downloader.job.document import parse
+from downloader.job.yaml import parse
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import downloader
-from downloader.earthengine.auth import AuthSettings, TokenSource
+from downloader.earthengine.auth.find import Found
+from downloader.earthengine.auth.issuers import VariableIssuer
+from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
 from downloader.earthengine.client import EarthEngine
-from downloader.earthengine.credentials import Found
 from downloader.earthengine.http import check_proxies
-from downloader.earthengine.issuers import VariableIssuer
 from downloader.errors import JobError
 from downloader.flow.clock import MonotonicClock
-from downloader.frozen import freeze
 from downloader.job import Job
+from downloader.mosaic.stored_job import freeze
 from tests.harness import cli, job, window, write_job
 
 TOKEN = "a-token-that-nobody-may-see-7Q2x"

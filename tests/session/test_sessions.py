@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 import downloader
-from downloader.emulator import EmulatorProcess, arguments
 from downloader.errors import JobError, StoppedError
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import compare, job, window
 
 

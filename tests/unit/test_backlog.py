@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from downloader.executors.backlog import Backlog
-from downloader.executors.mailbox import Mailbox
-from downloader.executors.messages import Notice
+from downloader.engine.dask.backlog import Backlog
+from downloader.engine.dask.messages import Mailbox, Notice
 from downloader.planning import ShardKey
 from tests.fakes import make_plan_of
 

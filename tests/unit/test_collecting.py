@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from downloader.collecting import collect, find_again
-from downloader.crs import Crs
 from downloader.errors import Action, FetchProblem, JobError, TileError
-from downloader.grid import AffineTransform, PixelGrid
-from downloader.image import Band, Image
-from downloader.instant import instant_us
 from downloader.job import Job
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band, Image
+from downloader.model.time import instant_us
 from downloader.planning import Existing
-from downloader.planning.given import Given
+from downloader.planning.inputs import Given
+from downloader.resolve.collection import collect, find_again
 
 GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 499980.0, 0, -10.0, 4200000.0), 1000, 1000)
 

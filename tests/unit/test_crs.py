@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyproj
 import pytest
 
-from downloader.crs import Crs
 from downloader.errors import JobError
+from downloader.model.crs import Crs
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.executors.quota import Division
+from downloader.engine.dask.quota import Division
 
 
 def settled(division: Division, names: list[str], now: float = 0.0) -> list[int]:

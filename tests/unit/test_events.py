@@ -14,10 +14,8 @@ import time
 
 import pytest
 
-from downloader.describe import pulse_line, pulse_text
 from downloader.errors import Action, FetchProblem
-from downloader.notice import Notice
-from downloader.outcome import Failed, Split, Stored
+from downloader.events import Failed, Notice, Split, Stored
 from downloader.planning import Estimate
 from downloader.progress import (
     Fanout,
@@ -28,6 +26,7 @@ from downloader.progress import (
     TerminalLine,
     read_pulse,
 )
+from downloader.report.text import pulse_line, pulse_text
 from tests.fakes import make_plan_of
 
 GROUP = make_plan_of((4, 4)).groups[0]

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from downloader.errors import JobError
-from downloader.expression import MAX_DEPTH, call, canonical, constant, load_expression
-from downloader.planning.composite import composite_expression, resample_expression
+from downloader.model.expression import MAX_DEPTH, call, canonical, constant, load_expression
+from downloader.planning.expressions import composite_expression, resample_expression
 
 NDVI = {
     "result": "0",

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.emulator import filters as served
-from downloader.emulator.model import PUBLIC, Image
 from downloader.errors import JobError
-from downloader.filters import Filter, quoted, timestamp
+from downloader.model.filter import Filter, quoted, timestamp
+from earthengine_emulator.catalogue import filters as served
+from earthengine_emulator.catalogue.model import PUBLIC, Image
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 import shapely
 
 from downloader.job import Job
-from downloader.planning.footprint import region_geojson
-from downloader.planning.given import Given
+from downloader.planning.inputs import Given
+from downloader.planning.search_area import region_geojson
 
 
 def asked(**region):

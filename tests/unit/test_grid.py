@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
+from downloader.model.crs import Crs
+from downloader.model.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
 
 UTM = Crs(code="EPSG:32610")
 

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.expression import canonical
 from downloader.job import Job
-from downloader.job.document import dump, parse
-from downloader.job.source import Source
+from downloader.job.sections.source import Source
+from downloader.job.yaml import dump, parse
+from downloader.model.expression import canonical
 
 BASE = "source: {asset: X}\nmosaic: {path: o}\n"
 

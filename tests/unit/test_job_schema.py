@@ -12,8 +12,8 @@ import pytest
 
 from downloader import Job, JobError, job_schema
 from downloader.api import load_job
-from downloader.initial import schema_text
-from downloader.job.document import parse
+from downloader.job.template import schema_text
+from downloader.job.yaml import parse
 from tests.harness import ROOT
 
 CHECK = jsonschema.Draft7Validator(job_schema())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.npy import MAX_HEADER_BYTES, NpyError, decode
+from downloader.earthengine.npy import MAX_HEADER_BYTES, NpyError, decode
 
 CODES = ("u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8")
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12)

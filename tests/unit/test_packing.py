@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.planning.limits import fits
-from downloader.planning.packing import ServiceModel, pack, schedule_s
+from downloader.planning.request_size import ServiceModel, pack, schedule_s
 from downloader.planning.tiling import Tiling, shard_tiles
 
 U2 = np.dtype("<u2")

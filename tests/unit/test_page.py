@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.page.cells import EMPTY, STATES, fold, state_map
-from downloader.page.chart import line_chart, nice_step, time_unit
-from downloader.page.course import course_view
-from downloader.page.maps import latency_maps, state_maps
-from downloader.page.opening import recipes
-from downloader.page.outline import outlines, rectangles
-from downloader.progress.record import Course, Event, Latencies, LatencyMap, Record
-from downloader.report import FailedTile
+from downloader.progress.history import Course, Event, Latencies, LatencyMap, Record
+from downloader.report.how_to_open import recipes
+from downloader.report.html.charts import line_chart, nice_step, time_unit
+from downloader.report.html.svg import outlines, rectangles
+from downloader.report.html.tile_maps import latency_maps, state_maps
+from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
+from downloader.report.html.timeline import course_view
+from downloader.report.report import FailedTile
 from tests.unit.test_report import REPORT
 
 MISSING, STORED, OUTSIDE_REGION, OUTSIDE_IMAGE, FAILED = range(5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from downloader.job import Job
-from downloader.job.place import BucketUrl, parse_place
+from downloader.job.location import BucketUrl, parse_place
 
 
 @pytest.mark.parametrize("text", ["out/a.zarr", "/data/a", "./s3/a", "a:b", "~/m.zarr", "s3", "C:/x"])

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band, Image
 from downloader.job import Job
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band, Image
 from downloader.planning import Plan, make_plan, readings
 
 U1, U2, U4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<u4", "<f8"))

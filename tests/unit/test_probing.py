@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.grid import Window
-from downloader.probing import draw, fitted
+from downloader.engine.probe import draw, fitted
+from downloader.model.grid import Window
 from tests.fakes import make_plan_of
 
 times = st.floats(0, 100, allow_nan=False)

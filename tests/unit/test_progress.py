@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from downloader.crs import Crs
 from downloader.errors import Action, FetchProblem
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band
-from downloader.outcome import Failed, Split, Stored
+from downloader.events import Failed, Split, Stored
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band
 from downloader.planning import Estimate, Group, Request, ShardKey, Tiling
 from downloader.progress import (
     BarProgress,

@@ -7,10 +7,10 @@ import pytest
 import zarr
 
 from downloader.errors import JobError
-from downloader.quicklook import PALETTES, draw, preview
-from downloader.quicklook.palettes import lookup
-from downloader.quicklook.sheet import Sheet
-from downloader.quicklook.stretching import limits_of, per_band, stretch
+from downloader.previews import PALETTES, draw, preview
+from downloader.previews.colormaps import lookup
+from downloader.previews.contact_sheet import Sheet
+from downloader.previews.stretch import limits_of, per_band, stretch
 
 # Colours -----------------------------------------------------------------------------------------------------
 

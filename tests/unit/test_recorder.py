@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from downloader.errors import Action, FetchProblem
-from downloader.grid import Window
-from downloader.outcome import Failed, Split, Stored
+from downloader.events import Failed, Split, Stored
+from downloader.model.grid import Window
 from downloader.planning import Estimate, Request, ShardKey, TileBlock
 from downloader.progress import Recorder
-from downloader.progress.record import Course, Latencies
-from downloader.seams import Progress
+from downloader.progress.history import Course, Latencies
+from downloader.protocols import Progress
 
 ESTIMATE = Estimate(1, 1, 64, 1_000, 100, 10**9, 10**9, 60.0)
 PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.region import BoundingBox, cover_box, cover_window
+from downloader.model.bbox import BoundingBox, cover_box, cover_window
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
 
 WGS84 = Crs(code="EPSG:4326")
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from downloader.report import FailedTile, Report
+from downloader.report.report import FailedTile, Report
 
 REPORT = Report(
     mosaic="out/quickstart.zarr",

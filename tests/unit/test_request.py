@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band
 from downloader.planning import Group, Request, ShardKey, Tiling
 from downloader.planning.limits import (
     MAX_REQUEST_BANDS,
@@ -20,7 +20,7 @@ from downloader.planning.limits import (
     counted_bytes,
     fits,
 )
-from downloader.planning.request import BandType, PixelRequest
+from downloader.planning.requests import BandType, PixelRequest
 
 U1, U2, F4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<f4", "<f8"))
 LATTICE = PixelGrid(

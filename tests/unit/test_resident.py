@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from downloader import resident
+from downloader.engine import memory
 
 
-@pytest.mark.parametrize(("holds", "counted"), [(110 * 2**20, 110 * 2**20), (8 * 2**30, resident.OWN)])
+@pytest.mark.parametrize(("holds", "counted"), [(110 * 2**20, 110 * 2**20), (8 * 2**30, memory.OWN)])
 def test_what_a_callers_process_holds_is_not_the_jobs(monkeypatch, holds: int, counted: int) -> None:
-    monkeypatch.setattr(resident, "current_memory", lambda: holds)
-    assert resident.base_memory() == counted
+    monkeypatch.setattr(memory, "current_memory", lambda: holds)
+    assert memory.base_memory() == counted

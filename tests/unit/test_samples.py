@@ -9,17 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band, Image
 from downloader.job import Job
-from downloader.mosaic.samples import lattices_from_text, lattices_to_text, samples_from_text, samples_to_text
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.mosaic.format.sample_axis import (
+    lattices_from_text,
+    lattices_to_text,
+    samples_from_text,
+    samples_to_text,
+)
 from downloader.planning import ImageList
-from downloader.planning.sampleplan import make_sample_plan
+from downloader.planning.sample_planner import make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, facts_of, pixels_of
 from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples
-from downloader.points import parse_points
+from downloader.resolve.points_file import parse_points
 
 UTM = Crs(code="EPSG:32610")
 LONLAT = Crs(code="EPSG:4326")
@@ -85,7 +90,7 @@ def test_kinds_of_columns(cells, kind, values):
 
 
 def test_quotes_blank_lines_and_a_byte_order_mark_are_no_matter(tmp_path):
-    from downloader.points import read_points
+    from downloader.resolve.points_file import read_points
 
     path = tmp_path / "p.csv"
     path.write_bytes('\ufefflon,lat,note\r\n\r\n1,2,"a, b"\r\n'.encode())

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band, Image
 from downloader.job import Job
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band, Image
 from downloader.planning import make_series_plan
-from downloader.planning.mosaicking import mosaic_expression
+from downloader.planning.expressions import mosaic_expression
 from downloader.planning.series import arrange, group_images
 
 UTM = Crs("EPSG:32610")

@@ -11,11 +11,11 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid, Window
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.planning import Tiling
-from downloader.planning.shape import Shape, place, read_geojson
+from downloader.planning.polygon import Shape, place, read_geojson
 
 UTM = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 499980, 0, -10, 4200000), 10980, 10980)
 LONLAT = Crs(code="EPSG:4326")

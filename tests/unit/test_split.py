@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band
 from downloader.planning import Group, Request, ShardKey, TileBlock, Tiling
 from downloader.planning.split import halves, weight
 

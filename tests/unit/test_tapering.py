@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downloader.engine.stop import Stop
+from downloader.engine.worker import Parts, Share, work
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.planning.packing import ServiceModel
-from downloader.planning.tapering import Observed, smaller_shapes, tapered
+from downloader.planning.request_size import Observed, ServiceModel, smaller_shapes, tapered
 from downloader.progress import Tally
-from downloader.stop import Stop
-from downloader.worker import Parts, Share, work
 from scripts.benchmarks.schedule import Service, list_schedule
 from tests.fakes import MemoryMosaic, PositionSource, make_plan_of
 from tests.virtual_clock import VirtualClock, run_virtual

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.planning.keys import ShardKey, TileBlock, TileKey
+from downloader.planning.requests import ShardKey, TileBlock, TileKey
 from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, TILE, Tiling, shard_tiles
 
 

@@ -9,12 +9,12 @@ import anyio
 import numpy as np
 import pytest
 
+from downloader.engine.stop import Stop
+from downloader.engine.worker import Parts, Share, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
 from downloader.progress import Tally
-from downloader.stop import Stop
-from downloader.worker import Parts, Share, work
 from tests.fakes import FreeLimiter, MemoryMosaic, PositionSource, expected, make_plan_of, problem
 from tests.virtual_clock import VirtualClock, run_virtual
 
@@ -317,7 +317,7 @@ def test_random_faults_never_lose_or_repeat_a_tile(seed):
 
 
 def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_requests(monkeypatch):
-    monkeypatch.setattr("downloader.worker._WORTH_S", -1.0)
+    monkeypatch.setattr("downloader.engine.worker._WORTH_S", -1.0)
 
     async def main(most):
         plan = make_plan_of((4, 4), shard=4, shape=(4, 4))

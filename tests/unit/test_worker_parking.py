@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from downloader.worker import _Listed, _Worker
+from downloader.engine.worker import _Listed, _Worker
 from tests.fakes import MemoryMosaic, make_plan_of
 from tests.unit.test_worker import Bench
 from tests.virtual_clock import run_virtual

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import band_arrays, cli, job, same_bits, window, write_job
 from tests.oracle import QUICKSTART, oracle_window
 

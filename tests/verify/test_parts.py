@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError
-from downloader.frozen import freeze, meaning, thaw
 from downloader.job import Job
 from downloader.mosaic import MosaicSettings, open_for_writing
-from downloader.mosaic.attributes import merged
-from downloader.mosaic.codec import ChunkCodec
-from downloader.mosaic.identity import Identity
-from downloader.mosaic.lock import FileLock, seems_held
-from downloader.mosaic.repair import make_honest
-from downloader.mosaic.shard import ShardIndex, index_bytes, join, merge
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.hierarchy import merged
+from downloader.mosaic.format.shard import ShardIndex, index_bytes, join, merge
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.storage.lock import FileLock, seems_held
+from downloader.mosaic.stored_job import freeze, meaning, thaw
+from downloader.mosaic.subset import Selection
 from downloader.mosaic.updates import accepted, settle
-from downloader.mosaic.verify import verify
-from downloader.selection import Selection
+from downloader.mosaic.verify.repair import make_honest
+from downloader.mosaic.verify.verify import verify
 from tests.unit.mosaic.mosaics import fill, one_group
 
 SERVICE = "earthengine"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import zarr
 
+from downloader.engine.compare import differing
 from downloader.mosaic import MosaicSettings, open_for_writing
-from downloader.mosaic.store import DiskStore
-from downloader.mosaic.tiles import draw_tiles, read_tile
-from downloader.resample import differing
+from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.tile_reader import draw_tiles, read_tile
 from tests.harness import cli, getpixels, snapshot
 from tests.oracle import QUICKSTART
 from tests.unit.mosaic.mosaics import band_pixels, fill, one_group

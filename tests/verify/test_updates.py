@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import zarr
 
-from downloader.emulator import EmulatorProcess, arguments
+from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import (
     QUICKSTART,
     cli,

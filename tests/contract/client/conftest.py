@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from downloader.crs import Crs
 from downloader.earthengine import AuthSettings, EarthEngine, RestPixelSource
-from downloader.earthengine.pace import Timeouts
+from downloader.earthengine.timeouts import Timeouts
 from downloader.flow.clock import MonotonicClock
-from downloader.grid import AffineTransform, PixelGrid
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.planning import BandType, PixelRequest
 
 S2 = "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"

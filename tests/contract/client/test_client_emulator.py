@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from downloader.earthengine import AuthSettings, EarthEngine, EarthEngineCatalogue, RestPixelSource, settle
-from downloader.earthengine.pace import Timeouts
+from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, AuthenticationError, JobError, StoppedError, TileError
-from downloader.grid import Window
+from downloader.model.grid import Window
 from downloader.planning import BandType, PixelRequest
 from tests.contract.client.conftest import QUICK, S2, HastyClock
 from tests.oracle import QUICKSTART, oracle_window
@@ -242,7 +242,7 @@ def whole(image):
 async def test_a_crs_that_the_service_refuses_ends_at_the_canary(client):
     from dataclasses import replace
 
-    from downloader.crs import Crs
+    from downloader.model.crs import Crs
 
     image = await EarthEngineCatalogue(client).image(S2)
     plan = whole(image)

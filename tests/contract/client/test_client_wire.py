@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from downloader.earthengine import EarthEngineCatalogue, RestPixelSource
-from downloader.earthengine.pace import Timeouts
+from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, StoppedError, TileError
 from tests.contract.client.conftest import (
     GOOD,

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image as Picture
 
 from downloader.earthengine import AuthSettings, EarthEngine, EarthEngineCatalogue
+from downloader.earthengine.catalogue import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
-from downloader.earthengine.reader import ImageReader
 from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail
 from downloader.errors import AuthenticationError, JobError, StoppedError
 from tests.contract.client.conftest import S2, HastyClock, client_of, ok, refusal

@@ -5,8 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from downloader.earthengine.answers import MAX_RETRY_AFTER_S, ending, failed, lost, retry_after_s, unusable
-from downloader.earthengine.transport import Reply, WireError
+from downloader.earthengine.error_table import (
+    MAX_RETRY_AFTER_S,
+    ending,
+    failed,
+    lost,
+    retry_after_s,
+    unusable,
+)
+from downloader.earthengine.transport import Reply
+from downloader.earthengine.wire_error import WireError
 from downloader.errors import (
     Action,
     AuthenticationError,

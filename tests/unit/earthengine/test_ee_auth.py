@@ -6,9 +6,14 @@ import threading
 
 import pytest
 
-from downloader.earthengine.auth import AuthSettings, TokenSource, TokenUnreachableError, resolve_project
-from downloader.earthengine.credentials import Found
-from downloader.earthengine.issuers import Token
+from downloader.earthengine.auth.find import Found
+from downloader.earthengine.auth.issuers import Token
+from downloader.earthengine.auth.tokens import (
+    AuthSettings,
+    TokenSource,
+    TokenUnreachableError,
+    resolve_project,
+)
 from downloader.errors import AuthenticationError, JobError
 
 
@@ -166,7 +171,7 @@ async def test_a_refusal_is_not_tried_again():
 
 
 async def test_a_hanging_thread_is_left_behind(monkeypatch):
-    monkeypatch.setattr("downloader.earthengine.auth._ISSUE_S", 0.02)
+    monkeypatch.setattr("downloader.earthengine.auth.tokens._ISSUE_S", 0.02)
     tokens, issuer = source(Token("a", 60))
     issuer.gate = threading.Event()
     with pytest.raises(TokenUnreachableError, match="no token within"):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from downloader.crs import Crs
-from downloader.earthengine.canary import settle
+from downloader.earthengine.band_types import settle
 from downloader.earthengine.pixels import request_body
 from downloader.errors import Action, FetchProblem, JobError, StoppedError, TileError
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band, Image
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band, Image
 from downloader.planning import BandType, Group, PixelRequest, Plan, ServiceModel, Tiling
 
 

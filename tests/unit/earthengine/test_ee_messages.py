@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.earthengine.messages import MAX_CHARACTERS, readable, redact
+from downloader.earthengine.redact import MAX_CHARACTERS, readable, redact
 
 SECRET = "s3cr3t-Value_0123456789"
 

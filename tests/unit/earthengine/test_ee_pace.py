@@ -2,7 +2,7 @@
 
 import pytest
 
-from downloader.earthengine.pace import Pace, Timeouts
+from downloader.earthengine.timeouts import Pace, Timeouts
 
 LIMITS = Timeouts(first_byte_s=90, idle_s=30, body_s=600)
 

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.earthengine import listing as module
-from downloader.earthengine.catalogue import EarthEngineCatalogue
+from downloader.earthengine.catalogue import EarthEngineCatalogue, ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
-from downloader.earthengine.reader import ImageReader
 from downloader.errors import Action, FetchProblem, JobError, StoppedError, TileError
 
 NAME = "projects/earthengine-public/assets/A"

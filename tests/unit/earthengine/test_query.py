@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downloader.earthengine.geojson import middle_longitude, plain_geometry
 from downloader.earthengine.query import Query
-from downloader.earthengine.shapes import middle_longitude, plain_geometry
 from downloader.errors import JobError
 
 POINT = {"type": "Point", "coordinates": [-122.085, 37.422]}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from downloader.emulator import algorithms, catalogue, functions
-from downloader.emulator.collecting import Feature
-from downloader.emulator.errors import ApiError
-from downloader.emulator.reducing import Collection, Reducer
+from earthengine_emulator.catalogue import catalogue
+from earthengine_emulator.compute import algorithms, functions
+from earthengine_emulator.compute.collections import Feature
+from earthengine_emulator.compute.reducers import Collection, Reducer
+from earthengine_emulator.server.errors import ApiError
 
 LIBRARY = functions.library(catalogue.built_in())
 LISTED = {entry["name"].removeprefix("algorithms/"): entry for entry in algorithms.document()["algorithms"]}

@@ -11,24 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.emulator import (
-    catalogue,
-    faultspec,
-    filters,
-    geometry,
-    grids,
-    npy,
-    pyramid,
-    routing,
-    sampling,
-    schema,
-)
-from downloader.emulator.errors import ApiError
-from downloader.emulator.formula import Land
-from downloader.emulator.landform import mix
-from downloader.emulator.model import PIXEL_TYPES, Band, Image, Lattice, plain
-from downloader.emulator.pyramid import Pyramids
-from downloader.emulator.settings import Settings, SettingsError
+from earthengine_emulator.catalogue import catalogue, filters, geometry
+from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, Lattice, plain
+from earthengine_emulator.data.land import Land
+from earthengine_emulator.data.noise import mix
+from earthengine_emulator.faults import spec
+from earthengine_emulator.pixels import grids, npy, pyramid, sampling
+from earthengine_emulator.pixels.pyramid import Pyramids
+from earthengine_emulator.server import routing, schema
+from earthengine_emulator.server.errors import ApiError
+from earthengine_emulator.server.settings import Settings, SettingsError
 from tests import oracle
 
 ROOT = Path(__file__).parents[3]
@@ -391,7 +383,7 @@ def test_every_fault_is_tested_and_documented():
         (ROOT / "tests" / "contract" / f"test_{n}.py").read_text() for n in ("faults", "listings")
     )
     page = (ROOT / "docs" / "emulator.md").read_text()
-    for name in faultspec.FAULTS:
+    for name in spec.FAULTS:
         assert f'"{name}"' in tests, f"no test meets {name}"
         assert f"| `{name}` |" in page, f"docs/emulator.md does not name {name}"
 

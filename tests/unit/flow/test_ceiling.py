@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from downloader.flow.ceiling import Ceiling, Ticket
+from downloader.flow.concurrency import Ceiling, Ticket
 
 
 class Job:

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from downloader.flow.circuit import ROW_TO_OPEN, Circuit, duration
+from downloader.flow.circuit_breaker import ROW_TO_OPEN, Circuit, duration
 
 
 def circuit(give_up_after_s: float = 900.0) -> Circuit:

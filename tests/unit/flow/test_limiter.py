@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from downloader.errors import Action, FetchProblem, StoppedError
 from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
-from downloader.seams import Limiter
+from downloader.protocols import Limiter
 from tests.virtual_clock import VirtualClock, run_virtual
 
 _: type[Limiter] = AdaptiveLimiter

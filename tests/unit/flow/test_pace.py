@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.flow.pace import Pace
+from downloader.flow.rate import Pace
 
 
 def start_all(pace: Pace, asked: list[float]) -> list[float]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from downloader.crs import Crs
 from downloader.errors import Action, FetchProblem
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.image import Band, Image
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.model.image import Band, Image
 from downloader.mosaic import ZarrMosaic
 from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Tiling
 from downloader.planning.series import arrange

@@ -12,7 +12,7 @@ import zarr.codecs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.mosaic.axis import CHUNK, AxisArray, Kept, axis_arrays, kind_of
+from downloader.mosaic.format.axis import CHUNK, AxisArray, Kept, axis_arrays, kind_of
 from downloader.planning import Slice
 
 ARRAYS = {

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import zarr
 
-from downloader.crs import Crs
-from downloader.grid import AffineTransform, PixelGrid, Window
-from downloader.mosaic.coordinates import CoordinateWriter
-from downloader.mosaic.hierarchy import ensure_hierarchy
-from downloader.mosaic.layout import GroupLayout
-from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.store import DiskStore
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid, Window
+from downloader.mosaic.format.coordinates import CoordinateWriter
+from downloader.mosaic.format.hierarchy import ensure_hierarchy
+from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
+from downloader.mosaic.storage.store import DiskStore
 from tests.unit.mosaic.mosaics import one_group
 
 WIDTH = 300_000

@@ -10,13 +10,12 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.grid import PixelGrid, Window
-from downloader.mosaic.coverage import write_coverage
-from downloader.mosaic.hierarchy import ensure_hierarchy
-from downloader.mosaic.layout import Coverage, GroupLayout
-from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.state import FailedTiles, GroupState
-from downloader.mosaic.store import DiskStore
+from downloader.model.grid import PixelGrid, Window
+from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.format.hierarchy import ensure_hierarchy
+from downloader.mosaic.format.layout import Coverage, GroupLayout, MosaicSettings
+from downloader.mosaic.record.state import FailedTiles, GroupState
+from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan, Tiling
 from tests.unit.mosaic.mosaics import UTM, one_group
 

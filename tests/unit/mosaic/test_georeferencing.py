@@ -12,10 +12,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
 from downloader.errors import JobError
-from downloader.grid import AffineTransform, PixelGrid
-from downloader.mosaic.georeferencing import (
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.mosaic.format.georeferencing import (
     axis_attributes,
     band_attributes,
     centres,

@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 
 from downloader.errors import DriftError, IncompleteError
-from downloader.grid import PixelGrid, Window
+from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, read_identity, status
-from downloader.mosaic.store import DiskStore
-from downloader.mosaic.verify import verify
+from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.verify.verify import verify
 from downloader.planning import Plan
 from tests.unit.mosaic.mosaics import UTM, WINDOW, band_pixels, day, fill, series
 

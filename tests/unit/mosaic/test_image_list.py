@@ -10,10 +10,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.crs import Crs
-from downloader.grid import AffineTransform, PixelGrid
-from downloader.image import Band, Image
-from downloader.mosaic.images import from_document, to_document
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band, Image
+from downloader.mosaic.record.identity_json import from_document, to_document
 from downloader.planning import ImageList
 
 GRIDS = [

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import RefusedError
-from downloader.mosaic.ledger import LEDGER, Entry, Failure, LedgerReader, LedgerWriter, Piece
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.record.ledger import LEDGER, Entry, Failure, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.storage.store import DiskStore
 
 masks = st.integers(0, 2**64 - 1)
 pieces = st.builds(

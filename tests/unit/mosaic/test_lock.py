@@ -12,11 +12,11 @@ import sys
 import pytest
 
 from downloader.errors import LockedError, RefusedError
-from downloader.mosaic.lock import FileLock
+from downloader.mosaic.storage.lock import FileLock
 
 HOLD = """
 import sys, pathlib
-from downloader.mosaic.lock import FileLock
+from downloader.mosaic.storage.lock import FileLock
 lock = FileLock(pathlib.Path(sys.argv[1]), "m")
 lock.acquire()
 print("held", flush=True)

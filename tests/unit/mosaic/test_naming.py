@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.mosaic.naming import RESERVED, array_names
+from downloader.mosaic.format.naming import RESERVED, array_names
 
 
 @pytest.mark.parametrize(

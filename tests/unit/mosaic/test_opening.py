@@ -16,9 +16,9 @@ import pytest
 import zarr
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError
-from downloader.grid import Window
+from downloader.model.grid import Window
 from downloader.mosaic import MosaicSettings, existing_sides, open_for_writing, read_identity
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan
 from tests.unit.mosaic.mosaics import UTM, band_pixels, fill, image_of, one_group
 
@@ -284,7 +284,7 @@ def test_a_reader_sees_all_or_nothing_of_a_creation(tmp_path) -> None:
     code = """
 import asyncio, sys
 from downloader.mosaic import open_for_writing
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.store import DiskStore
 from tests.unit.mosaic.mosaics import one_group
 put = DiskStore.put
 def told(self, key, buffers):

@@ -16,17 +16,17 @@ import rioxarray  # registers the accessor
 import xarray as xr
 
 from downloader.errors import JobError, LockedError, RefusedError, StoppedError
-from downloader.grid import Window
-from downloader.image import Band
+from downloader.model.grid import Window
+from downloader.model.image import Band
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree, read_identity
-from downloader.mosaic.freshness import RECORD, combined
-from downloader.mosaic.layout import Coverage
-from downloader.mosaic.level_coverage import _worst
-from downloader.mosaic.levels import levels_of, policies_of
-from downloader.mosaic.overviews import overviews
-from downloader.mosaic.reducing import POLICIES, halve
-from downloader.mosaic.repair import make_honest
-from downloader.mosaic.verify import verify
+from downloader.mosaic.format.layout import Coverage
+from downloader.mosaic.overviews.coverage import _worst
+from downloader.mosaic.overviews.downsample import POLICIES, halve
+from downloader.mosaic.overviews.levels import levels_of, policies_of
+from downloader.mosaic.overviews.overviews import overviews
+from downloader.mosaic.overviews.stale import RECORD, combined
+from downloader.mosaic.verify.repair import make_honest
+from downloader.mosaic.verify.verify import verify
 from downloader.planning import Group, Plan, Tiling
 from tests.unit.mosaic.mosaics import PROBLEM, UTM, band_pixels, day, fill, image_of, one_group, series
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import zarr
 
-from downloader.grid import PixelGrid, Window
+from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, status
-from downloader.mosaic.layout import GroupLayout
-from downloader.mosaic.ledger import Entry, LedgerWriter, Piece
-from downloader.mosaic.scan import scan
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import ShardKey
 from tests.unit.mosaic.mosaics import PROBLEM, UTM, band_pixels, fill, one_group
 

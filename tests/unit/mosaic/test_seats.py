@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from downloader.errors import LockedError
-from downloader.mosaic.bucket import BucketStore
-from downloader.mosaic.seats import WORKERS, admit, dismiss, retire, take
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.bucket import BucketStore
+from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.worker_lock import WORKERS, admit, dismiss, retire, take
 
 
 def memory() -> BucketStore:
@@ -47,7 +47,7 @@ def test_on_a_disk_a_seat_is_kept_as_long_as_its_process_lives(tmp_path):
     store = DiskStore(tmp_path)
     admit(store, "one")
     code = (
-        "import sys; from downloader.mosaic.store import DiskStore; from downloader.mosaic.seats import take\n"
+        "import sys; from downloader.mosaic.storage.store import DiskStore; from downloader.mosaic.storage.worker_lock import take\n"
         "seat = take(DiskStore(sys.argv[1]), 'one'); print('sits', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]

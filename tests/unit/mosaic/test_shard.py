@@ -12,11 +12,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.grid import Window
-from downloader.mosaic.codec import ChunkCodec
-from downloader.mosaic.layout import GroupLayout
-from downloader.mosaic.settings import MosaicSettings
-from downloader.mosaic.shard import DamagedShardError, ShardIndex, index_bytes, join, merge
+from downloader.model.grid import Window
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
+from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes, join, merge
 from tests.unit.mosaic.mosaics import one_group
 
 DTYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]

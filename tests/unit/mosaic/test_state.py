@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.grid import Window
-from downloader.mosaic.state import Counts, FailedTiles, GroupState, bits, combine
+from downloader.model.grid import Window
+from downloader.mosaic.record.state import Counts, FailedTiles, GroupState, bits, combine
 from downloader.planning import ShardKey, TileKey
 from tests.unit.mosaic.mosaics import one_group
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from downloader.mosaic.store import BucketStore, DiskStore
+from downloader.mosaic.storage.store import BucketStore, DiskStore
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from downloader.errors import LockedError, StoppedError
-from downloader.grid import Window
+from downloader.model.grid import Window
 from downloader.mosaic import Counts, MosaicSettings, ZarrMosaic, open_for_writing
-from downloader.mosaic.store import DiskStore
+from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan, ShardKey
-from downloader.seams import Mosaic
+from downloader.protocols import Mosaic
 from tests.unit.mosaic.mosaics import PROBLEM, band_pixels, fill, one_group, pixels
 
 _: type[Mosaic] = ZarrMosaic

@@ -1,0 +1,102 @@
+"""The question before a large run: asked of a terminal, told to everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from downloader.job import Job
+    from downloader.planning import Estimate, Plan
+    from downloader.protocols import Progress
+
+__all__ = ["MANY_BYTES", "MANY_REQUESTS", "approval", "somebody_is_there"]
+
+MANY_BYTES: Final = 50 * 10**9
+"""Bytes to come from which on a person is asked."""
+
+MANY_REQUESTS: Final = 100_000
+"""Requests to come from which on a person is asked."""
+
+
+def somebody_is_there() -> bool:
+    """Whether a person can see a question and answer it."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
+
+
+def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan, str], Awaitable[None]]:
+    """What `run` calls with its plan before it writes: raises `click.Abort` where a person says no.
+
+    Args:
+        job: what is to be run.
+        progress: told of a large run where nobody can be asked.
+        overwrite: whether what is stored will be deleted, and so counts for nothing.
+    """
+
+    async def approve(plan: Plan, service: str) -> None:
+        whole = plan.estimate()
+        if not _is_large(whole):
+            return
+        left = whole if overwrite else await _left(job, plan, service)
+        if not _is_large(left):
+            return
+        if not somebody_is_there():
+            progress.notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)")
+            return
+        if not await _agreed(f"{_words(left)} to come. Go on?"):
+            raise click.Abort
+
+    return approve
+
+
+async def _agreed(question: str) -> bool:
+    """A person's answer, awaited on the event loop, so that Ctrl-C ends the question as it ends a run."""
+    while True:
+        click.echo(f"{question} [y/N]: ", nl=False, err=True)
+        match (await _line()).strip().lower():
+            case "y" | "yes":
+                return True
+            case "" | "n" | "no":
+                return False
+        click.echo("answer y or n", err=True)
+
+
+async def _line() -> str:
+    """The next line that is typed; not read in a thread, which would outlive the command as long as nobody types."""
+    loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+    typed = asyncio.Event()
+    loop.add_reader(terminal, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(terminal)
+    return os.read(terminal, 4096).decode(errors="replace")
+
+
+async def _left(job: Job, plan: Plan, service: str) -> Estimate:
+    from downloader.engine.preflight import Prospect, standing
+    from downloader.errors import DriftError
+
+    try:
+        return Prospect(plan, await standing(job, plan, service)).left()
+    except DriftError:
+        return plan.estimate()  # refused in a moment, with the differences
+
+
+def _is_large(estimate: Estimate) -> bool:
+    return estimate.wire_bytes > MANY_BYTES or estimate.requests > MANY_REQUESTS
+
+
+def _words(estimate: Estimate) -> str:
+    from downloader.report.text import duration, megabytes
+
+    return (
+        f"{megabytes(estimate.wire_bytes)} in {estimate.requests:,} requests, about "
+        f"{duration(estimate.seconds)} at the quota,"
+    )

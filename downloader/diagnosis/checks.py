@@ -1,0 +1,240 @@
+"""The checks in their order: this machine, the way to the service, who asks, who pays, what they may do."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from downloader.diagnosis import machine
+from downloader.diagnosis.findings import Diagnosis, Finding
+from downloader.diagnosis.service import Answer, Inquiry
+from downloader.errors import AuthenticationError, DownloadError, FetchProblem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from downloader.earthengine.client import EarthEngine
+    from downloader.engine.connect import Access, Credentials
+    from downloader.job import Job
+
+__all__ = ["examine"]
+
+SCENE: Final = "projects/earthengine-public/assets/COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
+"""The image of the API's quickstart, which everybody may read."""
+
+_SKEW_S: Final = 30.0
+_MUCH_SKEW_S: Final = 300.0
+"""A token's assertion from a clock that is off by more is refused (contract §2.3)."""
+
+PIXEL: Final[dict[str, Any]] = {
+    "affineTransform": {"scaleX": 10, "translateX": 499980, "scaleY": -10, "translateY": 4200000},
+    "dimensions": {"width": 1, "height": 1},
+}
+"""The scene's first pixel."""
+
+_CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
+
+
+async def examine(
+    job: Job, where: Path | str, credentials: Credentials | None = None, *, live: bool = False
+) -> Diagnosis:
+    """All checks. What fails is a finding, not an exception.
+
+    Args:
+        job: its service and credentials are examined.
+        where: the place that a mosaic is to be written to.
+        credentials: a google-auth object in place of the job's `auth`.
+        live: ask also what the service's contract leaves open; 15 requests at most in all.
+    """
+    from downloader.engine.connect import reach
+
+    findings = [machine.software(), *machine.place(where)]
+    settled, asked = None, 0
+    try:
+        async with reach(job, credentials) as access, AsyncExitStack() as stack:
+            nobody = await stack.enter_async_context(_anonymous(access).client())
+            inquiry = Inquiry(nobody)
+            found, reachable = await _way(inquiry)
+            findings += found
+            client = await _signed_in(access, stack, findings)
+            if client is not None and reachable:
+                inquiry.client = client
+                if await _rights(inquiry, findings) and live:
+                    from downloader.diagnosis.live.live import settle
+
+                    settled = await settle(inquiry)
+            asked = inquiry.asked
+    except DownloadError as error:
+        findings.append(Finding("service", "fail", str(error), "correct the job file"))
+    return Diagnosis(tuple(findings), asked, settled)
+
+
+def _anonymous(access: Access) -> Access:
+    """The same service, asked by nobody."""
+    from downloader.earthengine.auth.tokens import AuthSettings
+
+    return replace(access, auth=AuthSettings("none"), project=None, workload_tag=None)
+
+
+async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
+    """Whether the service can be reached, and whether its clock and ours agree; asked without credentials."""
+    client = inquiry.client
+    host = urlsplit(client.standard).netloc
+    answer = await inquiry.ask("GET", f"{client.standard}/$discovery/rest?version=v1")
+    if answer.reply is None:
+        problem = _problem(answer)
+        remedy = _REACHING.get(problem.cause, _REACHING[""])
+        return [Finding("endpoint", "fail", f"{host}: {problem.message}", remedy)], False
+    text = f"{host} answers, in {answer.seconds:.2f} s"
+    return [Finding("endpoint", "ok", text), _clock(answer)], True
+
+
+_REACHING: Final = {
+    "no address": "look at the network and at name resolution; behind a proxy set HTTPS_PROXY",
+    "TLS": "something between here and there shows a certificate of its own; set SSL_CERT_FILE to its authority's",
+    "proxy": "look at HTTPS_PROXY, its user name and its password",
+    "": "look at the network, at proxies and firewalls, and at service.endpoint",
+}
+
+
+def _clock(answer: Answer) -> Finding:
+    date = answer.reply.headers.get("date", "") if answer.reply else ""
+    try:
+        there = email.utils.parsedate_to_datetime(date)
+    except (ValueError, IndexError, OverflowError):
+        return Finding("clock", "ok", "the service says no time; not compared")
+    there = there if there.tzinfo else there.replace(tzinfo=UTC)
+    # A header counts whole seconds, and the answer was a moment on its way.
+    skew = (datetime.now(UTC) - there).total_seconds() - answer.seconds / 2
+    text = f"{abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
+    remedy = "set this machine's clock, best by NTP: access tokens of a service account carry its time"
+    if abs(skew) > _MUCH_SKEW_S:
+        return Finding("clock", "fail", text, remedy)
+    if abs(skew) > _SKEW_S:
+        return Finding("clock", "warn", text, remedy)
+    return Finding("clock", "ok", "agrees with the service's")
+
+
+async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Finding]) -> EarthEngine | None:
+    """A client with credentials, if there are any; and what is to be said of them."""
+    try:
+        client = await stack.enter_async_context(access.client())
+    except AuthenticationError as error:
+        findings.append(Finding("credentials", "fail", str(error)))
+        return None
+    except DownloadError as error:
+        findings.append(Finding("project", "fail", str(error), "set service.project"))
+        return None
+    findings += [Finding("credentials", "warn", warning) for warning in client.warnings]
+    return client
+
+
+async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
+    """Who asks, who pays, and what they may do; whether they may read pixels."""
+    client = inquiry.client
+    document = await inquiry.ask("GET", SCENE)
+    who, whose = _told(document), "project"
+    if not document.is_good and who.name != whose:
+        findings.append(who)
+        return False
+    findings.append(Finding("credentials", "ok", f"{client.credentials_in_use}; accepted"))
+    if not document.is_good:
+        findings.append(who)
+        return False
+    if client.project is None:
+        text = "none named: the credentials' own project is billed, and computing may need one"
+        findings.append(Finding("project", "warn", text, "set service.project, or --project"))
+    else:
+        findings.append(Finding("project", "ok", f"{client.project} is billed"))
+    body = {"fileFormat": "NPY", "bandIds": ["B2"], "grid": PIXEL}
+    pixels = await inquiry.ask("POST", f"{SCENE}:getPixels", body=body, base=client.high_volume)
+    host = urlsplit(client.high_volume).netloc
+    if pixels.is_good:
+        findings.append(Finding("pixels", "ok", f"one pixel from {host}, in {pixels.seconds:.2f} s"))
+    else:
+        findings.append(replace(_told(pixels), name="pixels"))
+    findings += [await _computing(inquiry), _quota(client, inquiry.headers, pixels)]
+    return pixels.is_good
+
+
+async def _computing(inquiry: Inquiry) -> Finding:
+    """Whether expressions may be computed: composites, masks, resampling."""
+    from downloader.earthengine.names import NO_PROJECT
+
+    call = {
+        "functionName": "Number.add",
+        "arguments": {"left": {"constantValue": 1}, "right": {"constantValue": 2}},
+    }
+    expression = {"result": "0", "values": {"0": {"functionInvocationValue": call}}}
+    project = inquiry.client.project or NO_PROJECT
+    answer = await inquiry.ask("POST", f"projects/{project}/value:compute", body={"expression": expression})
+    try:
+        right = answer.is_good and json.loads(answer.body).get("result") == 3
+    except (ValueError, AttributeError):
+        right = False
+    if right:
+        return Finding("computing", "ok", "expressions are computed: composites, masks, other grids")
+    found = _told(answer) if not answer.is_good else Finding("computing", "fail", "an unexpected answer")
+    remedy = found.remedy or "jobs that read plain pixels work; composites, masks and resampling need this"
+    return Finding("computing", "warn", found.text, remedy)
+
+
+def _quota(client: EarthEngine, headers: dict[str, str], pixels: Answer) -> Finding:
+    if client.restricted:
+        return Finding(
+            "quota",
+            "warn",
+            "the service restricts this project's parallelism: its monthly compute is used up",
+            "runs go on, more slowly; see the project's Earth Engine plan",
+        )
+    if pixels.problem is not None and pixels.problem.status == 429:
+        return Finding("quota", "warn", pixels.problem.message, "wait, or lower limits.concurrency")
+    told = ", ".join(f"{name}: {value}" for name, value in headers.items() if "quota" in name)
+    return Finding(
+        "quota",
+        "ok",
+        told or "the service tells no figures; by default 40 requests at once and 100 a second",
+        "" if told else f"the Earth Engine API's are shown at {_CONSOLE}",
+    )
+
+
+def _problem(answer: Answer) -> FetchProblem:
+    assert answer.problem is not None  # noqa: S101  # only asked of answers that are not good
+    return answer.problem
+
+
+_PAYING: Final = {
+    "403 service disabled", "403 user project denied", "403 project not registered", "project not found",
+    "403 no computations",
+}  # fmt: skip
+"""Causes that lie with the project, not with who asks."""
+
+_REMEDIES: Final = {
+    "credentials": "sign in again, or give another key file; a clock that is wrong has the same effect",
+    "401": "sign in again, or give another key file; a clock that is wrong has the same effect",
+    "401 no credentials": "give credentials under auth, such as key_file, or --key-file",
+    "403 service disabled": "enable the Earth Engine API in that project, or set another service.project",
+    "403 user project denied": "set a service.project that these credentials may use, or have the role Service Usage Consumer granted",
+    "403 project not registered": "register the project at https://console.cloud.google.com/earth-engine/configuration",
+    "project not found": "set service.project to a Cloud project that exists",
+    "no such method": "is service.endpoint the address of Earth Engine, or of an emulator of it?",
+}
+
+
+def _told(answer: Answer) -> Finding:
+    """What a request that brought no good answer says of the account; `ok` for one that did."""
+    problem = answer.problem
+    if problem is None:
+        return Finding("credentials", "ok", "accepted")
+    if problem.cause in _PAYING:
+        name = "project"
+    elif problem.cause.startswith(("401", "credentials", "403")) or problem.cause == "no connection":
+        name = "credentials"
+    else:
+        name = "endpoint"
+    return Finding(name, "fail", problem.message, _REMEDIES.get(problem.cause, ""))

@@ -1,0 +1,1 @@
+"""Questions to the live service that public documentation leaves open."""

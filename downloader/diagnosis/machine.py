@@ -1,0 +1,96 @@
+"""Checks of this machine: versions, and the place where the mosaic goes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from downloader._version import versions
+from downloader.diagnosis.findings import Finding
+from downloader.errors import DownloadError, RefusedError
+from downloader.report.text import megabytes
+
+__all__ = ["place", "software"]
+
+_LITTLE: Final = 5 * 10**9
+"""Free bytes below which a word is said."""
+
+_TOLD: Final = ("numpy", "zarr", "httpx", "aiohttp", "pyproj")
+
+
+def software() -> Finding:
+    """Which versions are at work."""
+    found = versions()
+    shown = ", ".join(f"{name} {found[name]}" for name in _TOLD if name in found)
+    text = f"downloader {found['earthengine-downloader']}, Python {found['python']}, {shown}"
+    if sys.platform not in {"linux", "darwin"}:
+        return Finding("versions", "warn", text, "Linux and macOS are supported; on Windows use WSL")
+    return Finding("versions", "ok", text)
+
+
+def place(path: Path | str) -> Iterator[Finding]:
+    """Whether a mosaic can be written at `path`: a folder's room and locks, or a bucket that answers."""
+    if not isinstance(path, Path):
+        yield _bucket(path)
+        return
+    folder = path.absolute()
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            yield Finding("disk", "fail", f"{folder} is no folder", "choose another mosaic.path")
+            return
+        with tempfile.TemporaryDirectory(prefix=".downloader-doctor-", dir=folder) as scratch:
+            yield _room(folder, shutil.disk_usage(folder).free)
+            yield _locks(Path(scratch), folder)
+    except OSError as error:
+        yield Finding(
+            "disk",
+            "fail",
+            f"{folder} cannot be written: {error.strerror or error}",
+            "choose another mosaic.path, or change the folder's permissions",
+        )
+
+
+def _room(folder: Path, free: int) -> Finding:
+    text = f"{megabytes(free)} free in {folder}"
+    if free < _LITTLE:
+        return Finding("disk", "warn", text, "`downloader plan` says how much a job may need; make room")
+    return Finding("disk", "ok", text)
+
+
+def _locks(scratch: Path, folder: Path) -> Finding:
+    from downloader.mosaic.storage.lock import FileLock
+
+    lock = FileLock(scratch / "lock", str(folder))
+    try:
+        lock.acquire()
+    except RefusedError as error:
+        return Finding("locks", "fail", str(error).removeprefix(f"{folder}: "), "choose a local disk")
+    finally:
+        with contextlib.suppress(OSError):
+            lock.release()
+    return Finding("locks", "ok", "the file system has locks that die with their process")
+
+
+def _bucket(url: str) -> Finding:
+    from downloader.mosaic.storage.location import locate
+
+    try:
+        names = locate(url).entries()
+    except DownloadError as error:
+        return Finding("bucket", "fail", str(error), "see docs/object-stores.md for what each cloud reads")
+    except OSError as error:
+        return Finding(
+            "bucket",
+            "fail",
+            f"{url}: {error.strerror or error}",
+            "look at the network, the bucket's name and the variables that hold its credentials",
+        )
+    what = f"holds {len(names)} entries" if names else "is empty"
+    return Finding("bucket", "ok", f"{url} answers and {what}")

@@ -1,0 +1,248 @@
+"""Finding credentials: which file, variable or machine says who we are (DESIGN §5, `auth`).
+
+The chain is `GOOGLE_APPLICATION_CREDENTIALS` → the application-default sign-in → this machine's service account,
+where it is one of Google's → the official client's saved token. What is found is named; what is wrong with a file
+is said with its path and the remedy, never with its contents.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from downloader.earthengine.auth.issuers import SCOPE, GoogleIssuer, Issuer, MetadataIssuer
+from downloader.earthengine.auth.token_http import TokenRequest
+from downloader.errors import AuthenticationError
+
+__all__ = ["METADATA_S", "Found", "application_default", "chain", "earth_engine", "given", "key_file"]
+
+METADATA_S: Final = 3.0
+"""Seconds that the question whether there is a metadata server may take."""
+
+_TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  # an address
+_MAX_FILE_BYTES: Final = 2**20
+
+# The official client's OAuth client, published in its source for use by installed programs (RFC 8252 §8.5: such a
+# "secret" is none). Tokens saved by that client can only be renewed in its name.
+_EE_CLIENT_ID: Final = "517222506229-vsmmajv00ul0bs7p89v5m89qs8eb9359.apps.googleusercontent.com"
+_EE_CLIENT_SECRET: Final = "RUP0RZ6e0pPhDzsqIJ7KlNd1"  # noqa: S105  # public, see above
+
+_NO_CREDENTIALS: Final = (
+    "no credentials found: set auth.key_file to a service account's key file, or GOOGLE_APPLICATION_CREDENTIALS, "
+    "or sign in with `gcloud auth application-default login` or `earthengine authenticate`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Credentials, and what is to be told of them."""
+
+    issuer: Issuer | None
+    """None sends no credentials."""
+    description: str
+    """Such as `service account a@b.c (key file sa.json)`."""
+    project: str | None = None
+    """The project they belong to or name for quota."""
+    warnings: tuple[str, ...] = ()
+
+
+def chain() -> Found:
+    """The first of the chain that exists. Raises AuthenticationError where none does, or the first is broken."""
+    found = _application_default() or _saved_token()
+    if found is None:
+        raise AuthenticationError(_NO_CREDENTIALS)
+    return found
+
+
+def application_default() -> Found:
+    """Application-default credentials: the variable, the sign-in, or this machine's service account."""
+    found = _application_default()
+    if found is None:
+        raise AuthenticationError(
+            "auth.application_default: none found; sign in with `gcloud auth application-default login` "
+            "or set GOOGLE_APPLICATION_CREDENTIALS"
+        )
+    return found
+
+
+def earth_engine() -> Found:
+    """The token that the official client saved."""
+    found = _saved_token()
+    if found is None:
+        raise AuthenticationError(
+            f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
+        )
+    return found
+
+
+def key_file(path: Path | str) -> Found:
+    """A service account's key file."""
+    path = Path(path).expanduser()
+    info = _read(path, "make one for a service account in the Cloud console, IAM → Service accounts → Keys")
+    kind = info.get("type")
+    if kind != "service_account":
+        raise AuthenticationError(
+            f"key file {path}: its type is {str(kind)[:40]!r}, wanted a service account's key; other kinds go into "
+            "GOOGLE_APPLICATION_CREDENTIALS"
+        )
+    return _service_account(path, info, f"key file {path.name}")
+
+
+def given(credentials: object) -> Found:
+    """Credentials that a caller of the library made with google-auth."""
+    from google.auth.credentials import with_scopes_if_required
+
+    if not callable(getattr(credentials, "refresh", None)):
+        raise AuthenticationError(
+            f"auth: a {type(credentials).__name__} is no google-auth credentials object (it has no `refresh`)"
+        )
+    email = getattr(credentials, "service_account_email", None)
+    who = f"credentials of {email}" if isinstance(email, str) and "@" in email else "credentials given"
+    project = getattr(credentials, "project_id", None) or getattr(credentials, "quota_project_id", None)
+    scoped = with_scopes_if_required(credentials, [SCOPE])  # type: ignore[no-untyped-call]
+    return Found(GoogleIssuer(scoped, who), who, project if isinstance(project, str) else None)
+
+
+def _application_default() -> Found | None:
+    named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if named:
+        return _any_file(Path(named).expanduser(), "GOOGLE_APPLICATION_CREDENTIALS")
+    config = os.environ.get("CLOUDSDK_CONFIG")
+    folder = Path(config).expanduser() if config else Path("~/.config/gcloud").expanduser()
+    path = folder / "application_default_credentials.json"
+    if path.is_file():
+        return _any_file(path, "application-default sign-in")
+    return _metadata()
+
+
+def _any_file(path: Path, origin: str) -> Found:
+    info = _read(path, f"{origin} names it" if origin.isupper() else "sign in again")
+    if info.get("type") == "service_account":
+        return _service_account(path, info, f"{origin}, {path.name}")
+    if info.get("type") == "authorized_user" and not _text(info.get("refresh_token")):
+        raise AuthenticationError(f"{origin}: {path} holds no refresh_token: sign in again")
+    from google.auth import exceptions, load_credentials_from_dict
+    from google.auth.credentials import with_scopes_if_required
+
+    who = f"{str(info.get('type') or 'credentials').replace('_', ' ')[:40]} ({origin})"
+    try:
+        with warnings.catch_warnings():
+            # It warns of files from strangers; this one is the user's.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # Without scopes, so that no project is looked up over the network; a user's sign-in keeps its own.
+            unscoped, project = load_credentials_from_dict(info, request=TokenRequest())  # type: ignore[no-untyped-call]
+        credentials = with_scopes_if_required(unscoped, [SCOPE])  # type: ignore[no-untyped-call]
+    except (exceptions.GoogleAuthError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise AuthenticationError(
+            f"{origin}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file?"
+        ) from None
+    return Found(
+        GoogleIssuer(credentials, who), who, _text(info.get("quota_project_id")) or project, _readable(path)
+    )
+
+
+def _service_account(path: Path, info: dict[str, Any], where: str) -> Found:
+    from google.oauth2 import service_account
+
+    for member in ("client_email", "private_key"):
+        if not _text(info.get(member)):
+            raise AuthenticationError(
+                f"key file {path}: it has no {member}; download the key again, as a JSON key"
+            )
+    try:
+        credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+            {"token_uri": _TOKEN_URI, **info}, scopes=[SCOPE]
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise AuthenticationError(
+            f"key file {path}: its private_key cannot be read ({type(error).__name__}); it must be the whole PEM "
+            "text with its line ends, as downloaded"
+        ) from None
+    who = f"service account {info['client_email']}"
+    description = f"{who} ({where})"
+    return Found(
+        GoogleIssuer(credentials, description), description, _text(info.get("project_id")), _readable(path)
+    )
+
+
+def _saved_path() -> Path:
+    return Path("~/.config/earthengine/credentials").expanduser()
+
+
+def _saved_token() -> Found | None:
+    path = _saved_path()
+    if not path.is_file():
+        return None
+    info = _read(path, "run `earthengine authenticate`")
+    if not _text(info.get("refresh_token")):
+        return None  # signed in through application-default credentials, which were looked for before
+    from google.oauth2.credentials import Credentials
+
+    scopes = info.get("scopes")
+    credentials = Credentials(  # type: ignore[no-untyped-call]
+        None,
+        refresh_token=info["refresh_token"],
+        token_uri=_TOKEN_URI,  # not from the file, as the official client has it
+        client_id=_text(info.get("client_id")) or _EE_CLIENT_ID,
+        client_secret=_text(info.get("client_secret")) or _EE_CLIENT_SECRET,
+        scopes=scopes if isinstance(scopes, list) else None,
+    )
+    who = "saved token of the earthengine client"
+    return Found(GoogleIssuer(credentials, who), who, _text(info.get("project")), _readable(path))
+
+
+def _metadata() -> Found | None:
+    """This machine's service account; asked once, within `METADATA_S`."""
+    if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
+        return None
+    from google.auth.exceptions import TransportError
+
+    root = f"http://{os.environ.get('GCE_METADATA_HOST') or '169.254.169.254'}"
+    ask, flavour = TokenRequest(METADATA_S), {"Metadata-Flavor": "Google"}
+    try:
+        answer = ask(f"{root}/computeMetadata/v1/project/project-id", headers=flavour)
+    except TransportError:
+        return None
+    if answer.headers.get("metadata-flavor") != "Google":
+        return None
+    project = answer.data.decode("utf-8", "replace").strip() if answer.status == 200 else None
+    return Found(MetadataIssuer(root), "service account of this machine", project)
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise AuthenticationError(f"credentials file {path} does not exist: {remedy}") from None
+    except OSError as error:
+        raise AuthenticationError(f"credentials file {path} cannot be read: {error.strerror}") from None
+    try:
+        info = json.loads(content) if len(content) <= _MAX_FILE_BYTES else None
+    except (ValueError, RecursionError):
+        info = None
+    if not isinstance(info, dict):
+        raise AuthenticationError(
+            f"credentials file {path} is no JSON object as Google writes them: {remedy}"
+        )
+    return info
+
+
+def _readable(path: Path) -> tuple[str, ...]:
+    """A warning, where anybody on this machine can read the file."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return ()
+    if mode & stat.S_IROTH:
+        return (f"{path} can be read by everybody on this machine (mode {mode:04o}): chmod 600 {path}",)
+    return ()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,234 @@
+"""Issuers of access tokens: each one blocking call in a worker thread, each failure one of two kinds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from downloader.earthengine.auth.token_http import TokenRequest
+from downloader.earthengine.redact import readable
+from downloader.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "SCOPE",
+    "CommandIssuer",
+    "GoogleIssuer",
+    "Issuer",
+    "MetadataIssuer",
+    "Token",
+    "TokenUnreachableError",
+    "VariableIssuer",
+]
+
+SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
+
+_COMMAND_S: Final = 30.0
+_SKEW_S: Final = 60.0
+"""A clock that is off by more is worth a word when a token is refused."""
+
+
+class TokenUnreachableError(AuthenticationError):
+    """No token now, for a reason that may pass: the endpoint is down, slow, or talks nonsense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token."""
+
+    text: str = field(repr=False)
+    lifetime_s: float | None = None
+    """Seconds from its issue until it expires; None where nobody says."""
+
+    def __post_init__(self) -> None:
+        if not self.text or not self.text.isascii() or any(not "!" <= c <= "~" for c in self.text):
+            raise AuthenticationError(
+                "the access token given is empty or holds white space or control characters; "
+                "it must be the bare token, without 'Bearer' and quotes"
+            )
+
+
+class Issuer(Protocol):
+    """Where tokens come from."""
+
+    def issue(self, refused: str | None) -> Token:
+        """A token other than `refused`, which the service did not accept.
+
+        Raises:
+            TokenUnreachableError: trying again may help.
+            AuthenticationError: it will not.
+        """
+        ...
+
+
+class GoogleIssuer:
+    """Any google-auth credentials: service accounts, saved sign-ins, federated identities, a caller's own."""
+
+    def __init__(
+        self, credentials: object, who: str, request: Callable[[], TokenRequest] = TokenRequest
+    ) -> None:
+        """`credentials` is a google-auth object; `who` names it in messages."""
+        self._credentials: Any = credentials
+        self._who = who
+        self._request = request
+
+    def issue(self, refused: str | None) -> Token:
+        """See `Issuer`."""
+        from google.auth import exceptions
+
+        credentials, request = self._credentials, self._request()
+        if not credentials.valid or credentials.token == refused:
+            try:
+                credentials.refresh(request)
+            except exceptions.RefreshError as error:
+                raise self._refused(error, request.skew_s) from None
+            except exceptions.TransportError as error:
+                raise TokenUnreachableError(f"{self._who}: no token: {readable(str(error))}") from None
+            except (exceptions.GoogleAuthError, ImportError) as error:
+                raise AuthenticationError(f"{self._who}: {readable(str(error))}") from None
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                # What google-auth makes of an answer with status 200 that is no token.
+                raise TokenUnreachableError(
+                    f"{self._who}: the token endpoint's answer makes no sense ({type(error).__name__})"
+                ) from None
+        if credentials.token is None:
+            raise AuthenticationError(f"{self._who}: these credentials bring no token")
+        if not isinstance(credentials.token, str):
+            raise TokenUnreachableError(f"{self._who}: the token endpoint's answer makes no sense")
+        return Token(credentials.token, _lifetime_s(credentials.expiry))
+
+    def _refused(self, error: Exception, skew_s: float | None) -> AuthenticationError:
+        from google.auth.exceptions import ReauthFailError
+
+        details = error.args[1] if len(error.args) > 1 else None
+        words = readable(str(error.args[0]) if error.args else "", 200)
+        hints = [hint for sign, hint in _HINTS if sign in words][:1]
+        said = isinstance(details, dict) and "error" in details
+        if getattr(error, "retryable", False) or not (said or hints or isinstance(error, ReauthFailError)):
+            return TokenUnreachableError(f"{self._who}: no token: {words or 'an empty refusal'}")
+        if skew_s is not None and abs(skew_s) > _SKEW_S:
+            direction = "ahead of" if skew_s > 0 else "behind"
+            hints = [
+                f"This machine's clock is {abs(skew_s):.0f} s {direction} the token server's: set it right."
+            ]
+        return AuthenticationError(
+            " ".join([f"{self._who}: no token is given: {words.rstrip('.')}.", *hints])
+        )
+
+
+_HINTS: Final = (
+    ("Invalid JWT Signature", "The key was deleted or belongs to another account: make a new key file."),
+    ("reasonable timeframe", "Is this machine's clock right?"),
+    ("iat", "Is this machine's clock right?"),
+    ("account not found", "The service account does not exist any more: make a new one, with a key file."),
+    ("Invalid grant: account", "The service account does not exist any more: make a new one, with a key file."),
+    ("Invalid JWT", "Is this machine's clock right, and the key file the newest?"),
+    ("invalid_grant", "The saved sign-in expired or was revoked: sign in again. Is this machine's clock right?"),
+    ("invalid_client", "The saved sign-in belongs to an OAuth client that does not exist any more: sign in again."),
+    ("do not contain the necessary fields", "The token expired and cannot be renewed: give a fresh one."),
+)  # fmt: skip
+
+
+class VariableIssuer:
+    """A token that somebody else put into an environment variable."""
+
+    def __init__(self, variable: str) -> None:
+        self._variable = variable
+
+    def issue(self, refused: str | None) -> Token:
+        """See `Issuer`."""
+        text = os.environ.get(self._variable, "").strip()
+        if not text:
+            raise AuthenticationError(f"auth.access_token_env: the variable {self._variable} is not set")
+        if text == refused:
+            raise AuthenticationError(
+                f"the access token in {self._variable} expired or is not accepted; tokens last an hour: "
+                "set a fresh one and run the same command again, or use a key file"
+            )
+        return Token(text)
+
+
+class CommandIssuer:
+    """A command that prints a token, such as `gcloud auth print-access-token`; run without a shell."""
+
+    def __init__(self, command: object) -> None:
+        """`command` is a line of words as a shell would part them, or the words, as a job has them."""
+        try:
+            self._words = (
+                list(map(str, command)) if isinstance(command, (list, tuple)) else shlex.split(str(command))
+            )
+        except ValueError as error:
+            raise AuthenticationError(f"auth.access_token_command: {error}") from None
+        if not self._words:
+            raise AuthenticationError("auth.access_token_command is empty")
+
+    def issue(self, refused: str | None) -> Token:
+        """See `Issuer`."""
+        name = Path(self._words[0]).name
+        try:
+            done = subprocess.run(  # noqa: S603  # the user's own command, from the user's own job file
+                self._words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise TokenUnreachableError(
+                f"auth.access_token_command: {name} did not end within {_COMMAND_S:g} s"
+            ) from None
+        except OSError as error:
+            raise AuthenticationError(
+                f"auth.access_token_command: {name} cannot be run: {error.strerror}"
+            ) from None
+        if done.returncode != 0:
+            said = readable(done.stderr.decode("utf-8", "replace"), 160)
+            raise TokenUnreachableError(
+                f"auth.access_token_command: {name} ended with {done.returncode}: {said}"
+            )
+        text = done.stdout.decode("utf-8", "replace").strip()
+        if text and text == refused:
+            raise AuthenticationError(
+                f"auth.access_token_command: the token that {name} prints is not accepted"
+            )
+        return Token(text)
+
+
+class MetadataIssuer:
+    """The service account of the machine, where it is one of Google's."""
+
+    def __init__(self, root: str, request: Callable[[], TokenRequest] = TokenRequest) -> None:
+        """`root` is the metadata server's base URL."""
+        self._root = root
+        self._request = request
+
+    def issue(self, refused: str | None) -> Token:  # noqa: ARG002  # the server renews by itself
+        """See `Issuer`."""
+        from google.auth.exceptions import TransportError
+
+        url = f"{self._root}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
+        try:
+            answer = self._request()(url, headers={"Metadata-Flavor": "Google"})
+        except TransportError as error:
+            raise TokenUnreachableError(f"metadata server: no token: {readable(str(error))}") from None
+        if answer.status != 200:
+            raise AuthenticationError(
+                f"metadata server: no token (status {answer.status}): has this machine a service account with the "
+                "cloud-platform scope?"
+            )
+        try:
+            document = json.loads(answer.data)
+            return Token(document["access_token"], float(document["expires_in"]))
+        except (ValueError, TypeError, KeyError):
+            raise TokenUnreachableError("metadata server: its answer makes no sense") from None
+
+
+def _lifetime_s(expiry: datetime | None) -> float | None:
+    """Seconds until `expiry`, which google-auth gives in UTC without saying so."""
+    if expiry is None:
+        return None
+    return (expiry - datetime.now(UTC).replace(tzinfo=None)).total_seconds()

@@ -1,0 +1,1 @@
+"""One run: connect, resolve, plan, open the mosaic, fetch, report."""

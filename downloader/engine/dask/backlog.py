@@ -1,0 +1,134 @@
+"""What is still to be handed out: shards, looked up as they are needed, never all of them."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import anyio.lowlevel
+
+from downloader.engine.dask.messages import Portion
+from downloader.mosaic.record.state import FailedTiles
+from downloader.planning import Plan, Request, ShardKey
+from downloader.planning.split import weight
+
+__all__ = ["Backlog", "Seen"]
+
+_SCANNED: Final = 256
+"""Shards looked at in a row before others get a turn: a rerun passes many that are done."""
+
+
+class Seen(Protocol):
+    """What a mosaic knows of a shard."""
+
+    def missing(self, key: ShardKey) -> Mapping[int, int]:
+        """Band index → bits of the tiles not stored."""
+        ...
+
+    def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
+        """Bits of the tiles stored, band by band, and what failed."""
+        ...
+
+
+@dataclass
+class Backlog:
+    """Shards in their order, those that came back first."""
+
+    plan: Plan
+    shards: Iterable[ShardKey]
+    seen: Seen
+    max_requests: int | None = None
+    max_bytes: int | None = None
+    limit: str | None = None
+    """The limit of the job that was reached: nothing more is handed out."""
+    requests: int = 0
+    nbytes: int = 0
+    _ahead: deque[ShardKey] = field(default_factory=deque)
+    _is_read: bool = False
+
+    def __post_init__(self) -> None:
+        self._rest = iter(self.shards)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to hand out."""
+        return self.limit is not None or (self._is_read and not self._ahead)
+
+    @property
+    def left(self) -> float:
+        """Requests that are left; infinite as long as the end is not in sight."""
+        if self.limit is not None:
+            return 0.0
+        return float(sum(map(self.cost, self._ahead))) if self._is_read else math.inf
+
+    def cost(self, key: ShardKey) -> int:
+        """About how many requests a shard takes."""
+        group = self.plan.group(key.group)
+        together = 0
+        for mask in self.seen.missing(key).values():
+            together |= mask
+        return max(1, -(-together.bit_count() // math.prod(group.shape)))
+
+    async def look_ahead(self, shards: int) -> None:
+        """Look up shards until so many are at hand, or all."""
+        number = 0
+        while not self._is_read and len(self._ahead) < shards:
+            key = next(self._rest, None)
+            if key is None:
+                self._is_read = True
+            elif self.seen.missing(key):
+                self._ahead.append(key)
+            number += 1
+            if number % _SCANNED == 0:
+                await anyio.lowlevel.checkpoint()
+
+    def take(self, cost: float) -> list[Portion]:
+        """A run of shards for one worker, worth about so many requests; at least one where one is at hand."""
+        run: list[Portion] = []
+        spent = 0
+        while self._ahead and spent < cost and self.limit is None:
+            key = self._ahead.popleft()
+            missing = self._within_limits(key, self.seen.missing(key))
+            if missing:
+                spent += self.cost(key)
+                stored, failed = self.seen.known(key)
+                run.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
+        return run
+
+    def put_back(self, keys: Iterable[ShardKey]) -> None:
+        """Shards that a worker did not finish; they come next."""
+        self._ahead.extendleft(key for key in keys if self.seen.missing(key))
+
+    def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
+        """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
+        if self.max_requests is None and self.max_bytes is None:
+            return missing
+        group = self.plan.group(key.group)
+        allowed: dict[int, int] = {}
+        for request in group.requests(key, missing):
+            nbytes = weight(group, request)
+            self.limit = self._reached(nbytes)
+            if self.limit is not None:
+                break
+            self.requests += 1
+            self.nbytes += nbytes
+            for band in request.bands:
+                allowed[band] = allowed.get(band, 0) | self._bits(request)
+        return allowed
+
+    def _bits(self, request: Request) -> int:
+        tiling, block = self.plan.group(request.shard.group).tiling, request.block
+        mask = 0
+        for row, column in block:
+            mask |= 1 << tiling.slot(block.slice, row, column)
+        return mask
+
+    def _reached(self, nbytes: int) -> str | None:
+        if self.max_requests is not None and self.requests >= self.max_requests:
+            return f"limits.max_requests: {self.max_requests:,} requests are made"
+        if self.max_bytes is not None and self.nbytes + nbytes > self.max_bytes:
+            return f"limits.max_bytes: {self.nbytes:,} bytes are fetched and the next request would pass the limit"
+        return None

@@ -1,0 +1,151 @@
+"""A cluster of Dask for one run: one that is there, or worker processes on this machine that end with the run."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from downloader.errors import MissingExtraError, StoppedError
+
+if TYPE_CHECKING:
+    from downloader.job.sections.executor import Dask
+
+__all__ = ["Cluster", "cluster"]
+
+_CONNECT_S: Final = 20.0
+_IDENTITY_S: Final = 5.0
+_CLOSE_S: Final = 10.0
+
+
+class Cluster:
+    """Workers that are there, and calls of functions in their processes."""
+
+    def __init__(self, client: Any, address: str) -> None:  # noqa: ANN401  # distributed.Client
+        self._client = client
+        self.address = address
+        """The scheduler's."""
+
+    async def workers(self) -> list[str]:
+        """Addresses of the workers that are there. Raises OSError or TimeoutError where the scheduler does not answer."""
+        # The client tries to connect again for itself, for a while; until then nothing is known.
+        if self._client.status != "running":
+            raise OSError("the connection to the scheduler is lost")
+        with anyio.fail_after(_IDENTITY_S):
+            identity = await self._client.scheduler.identity()
+        return list(identity["workers"])
+
+    async def call(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind
+        """What a function returns that runs on the event loop of a worker.
+
+        Raises what it raises; OSError, TimeoutError or KeyError where the worker is gone or does not answer.
+        """
+        with anyio.fail_after(within_s):
+            answers = await self._client.run(function, *arguments, workers=[address])
+        return answers[address]
+
+    def submit(self, address: str, name: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # a Future
+        """Start a task at one worker and nowhere else; a `distributed.Future`."""
+        return self._client.submit(function, *arguments, key=name, workers=[address], pure=False, retries=0)
+
+
+@asynccontextmanager
+async def cluster(settings: Dask) -> AsyncIterator[Cluster]:
+    """A cluster for the block.
+
+    Raises:
+        MissingExtraError: Dask is not installed.
+        StoppedError: no scheduler answers there, or no worker can be started.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise MissingExtraError("executor.dask", "dask") from None
+    with _quiet():
+        if settings.scheduler is not None:
+            try:
+                client = await distributed.Client(  # type: ignore[no-untyped-call]
+                    settings.scheduler, asynchronous=True, timeout=_CONNECT_S, set_as_default=False
+                )
+            except (OSError, TimeoutError) as error:
+                raise StoppedError(
+                    f"executor.dask.scheduler: nobody answers at {settings.scheduler} ({_reason(error)}); start a scheduler"
+                    " there, or correct the address, and run again"
+                ) from error
+            try:
+                yield Cluster(client, settings.scheduler)
+            finally:
+                await _closed(client)
+        else:
+            async with _started(settings.workers or 1) as made:
+                yield made
+
+
+@asynccontextmanager
+async def _started(workers: int) -> AsyncIterator[Cluster]:
+    import distributed
+
+    with tempfile.TemporaryDirectory(prefix="downloader-dask-", ignore_cleanup_errors=True) as folder:
+        try:
+            made = await distributed.LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                # Other users of this machine could else run what they like in these processes.
+                security=True,
+                # Memory is bounded by the job's own limits.
+                memory_limit=0,
+                # The scheduler has a port for HTTP in any case: any free one, for this machine alone, and no dashboard on it.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                local_directory=folder,
+                silence_logs=logging.CRITICAL,
+                asynchronous=True,
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise StoppedError(
+                f"executor.dask.workers: the processes did not start ({_reason(error)}); a script that starts a download"
+                ' does so under `if __name__ == "__main__":`, since worker processes import it'
+            ) from error
+        try:
+            client = await distributed.Client(made, asynchronous=True, set_as_default=False)  # type: ignore[no-untyped-call]
+            try:
+                await client.run(_ignore_interrupts)
+                yield Cluster(client, made.scheduler_address)
+            finally:
+                await _closed(client)
+        finally:
+            await _closed(made)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C in a terminal reaches all processes that were started there: it is for the run, which tells the workers."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+async def _closed(thing: Any) -> None:  # noqa: ANN401  # Client or LocalCluster
+    with anyio.move_on_after(_CLOSE_S, shield=True):
+        await thing.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What Dask logs of workers that come and go, the run says in its own words."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    if not logging.getLogger("downloader").isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -1,0 +1,284 @@
+"""The library's door to the catalogue: inspect an asset, list the images of a collection, see one as a thumbnail."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from downloader.engine.connect import Connection, Credentials, connect
+from downloader.engine.stop import Stop
+from downloader.engine.sync import in_thread
+from downloader.errors import DownloadError, JobError, RefusedError
+from downloader.job import Job
+
+if TYPE_CHECKING:
+    from downloader.model.image import Image
+
+__all__ = ["geojson", "images", "inspect", "inspect_with_count", "list_documents", "thumbnail"]
+
+T = TypeVar("T")
+
+_CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
+_MAX_FILE = 64 * 2**20
+
+Section = Mapping[str, Any] | str | None
+"""A section of the job file, such as `service={"endpoint": "emulator"}`."""
+
+Region = Mapping[str, Any] | str | os.PathLike[str]
+"""GeoJSON in longitude and latitude, or a file of it, or an object with `__geo_interface__`."""
+
+
+def inspect(
+    asset: str,
+    overrides: Sequence[str] = (),
+    *,
+    service: Section = None,
+    auth: Section = None,
+    credentials: Credentials | None = None,
+) -> dict[str, Any]:
+    """The service's own document of an asset, unchanged.
+
+    Args:
+        asset: id or full name.
+        overrides: keys of the job file under `service` and `auth`, as `--set` takes them.
+        service: `service` of the job file.
+        auth: `auth` of the job file.
+        credentials: any google-auth credentials object, in place of `auth`.
+
+    Raises:
+        JobError: there is none of this name.
+        AuthenticationError: it may not be read.
+        StoppedError: the service did not answer for too long.
+    """
+    return _ask(asset, overrides, service, auth, credentials, lambda c: c.catalogue.document(asset))
+
+
+def inspect_with_count(
+    asset: str, overrides: Sequence[str] = ()
+) -> tuple[dict[str, Any], tuple[int, bool] | None]:
+    """`inspect`, and for a folder or collection how many assets lie in it and whether there are more than counted.
+
+    The count is None for what holds none, and where it may not be known.
+    """
+    from downloader.earthengine.listing import Listing
+
+    async def look(connection: Connection) -> tuple[dict[str, Any], tuple[int, bool] | None]:
+        document = await connection.catalogue.document(asset)
+        if document.get("type") not in _CONTAINERS:
+            return document, None
+        try:
+            return document, await Listing(connection.client).count(asset)
+        except DownloadError:  # whoever may read an asset need not be allowed to list it
+            return document, None
+
+    return _ask(asset, overrides, None, None, None, look)
+
+
+def images(
+    collection: str,
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    region: Region | None = None,
+    filter: str | None = None,  # noqa: A002  # the job file's word
+    limit: int | None = None,
+    order_by: str | None = None,
+    service: Section = None,
+    auth: Section = None,
+    credentials: Credentials | None = None,
+) -> list[Image]:
+    """The images of a collection with start ≤ time < end that meet the other conditions.
+
+    Args:
+        collection: id or full name.
+        start: first moment, UTC: a date (its midnight) or time.
+        end: behind the last moment.
+        region: what the footprint must meet.
+        filter: condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`.
+        limit: no more than so many: the first by `order_by`, without it the first that the service lists.
+        order_by: the order, in place of time: a property, `-NAME` for the greatest first.
+        service: `service` of the job file.
+        auth: `auth` of the job file.
+        credentials: any google-auth credentials object, in place of `auth`.
+
+    Returns:
+        By time, then by id, unless `order_by` says otherwise.
+
+    Raises:
+        JobError: there is no such collection, a condition is wrong, or far too many images meet them.
+        AuthenticationError: it may not be read.
+        StoppedError: the service did not answer for too long, or its pages make no sense.
+    """
+    from downloader.earthengine.catalogue import ImageReader
+
+    return list_documents(
+        collection,
+        ImageReader().read,
+        start=start,
+        end=end,
+        region=region,
+        filter=filter,
+        limit=limit,
+        order_by=order_by,
+        service=service,
+        auth=auth,
+        credentials=credentials,
+    )
+
+
+def list_documents(
+    collection: str,
+    convert: Callable[[dict[str, Any]], T],
+    *,
+    start: str | date | None = None,
+    end: str | date | None = None,
+    region: Region | None = None,
+    filter: str | None = None,  # noqa: A002  # the job file's word
+    limit: int | None = None,
+    order_by: str | None = None,
+    overrides: Sequence[str] = (),
+    service: Section = None,
+    auth: Section = None,
+    credentials: Credentials | None = None,
+) -> list[T]:
+    """As `images`, each as `convert` makes it of the service's document."""
+    from downloader.earthengine.listing import Listing
+    from downloader.earthengine.query import Query
+
+    query = Query.of(start=start, end=end, region=None if region is None else geojson(region), filter=filter)
+    return _ask(
+        collection,
+        overrides,
+        service,
+        auth,
+        credentials,
+        lambda c: Listing(c.client).select(collection, query, convert, limit=limit, order_by=order_by),
+    )
+
+
+def thumbnail(
+    image: str,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    bands: Sequence[str] | None = None,
+    min: float | Sequence[float] = 0,  # noqa: A002  # the service's words
+    max: float | Sequence[float],  # noqa: A002
+    size: int = 256,
+    gamma: float | None = None,
+    palette: Sequence[str] = (),
+    region: Region | None = None,
+    overrides: Sequence[str] = (),
+    service: Section = None,
+    auth: Section = None,
+    credentials: Credentials | None = None,
+) -> bytes:
+    """A PNG that the service makes of an image: `size` × `size` pixels of the box around its footprint.
+
+    Args:
+        image: id or full name.
+        path: file to write as well.
+        bands: one, or three as red, green and blue; None takes the first three, or the first.
+        min: value shown black: one for all bands, or one for each.
+        max: value shown white, likewise.
+        size: pixels along each side; the box is stretched to a square.
+        gamma: above 1 brightens.
+        palette: colours of one band from low to high, as RRGGBB or CSS names.
+        region: what to show in place of the footprint.
+        overrides: keys of the job file under `service` and `auth`, as `--set` takes them.
+        service: `service` of the job file.
+        auth: `auth` of the job file.
+        credentials: any google-auth credentials object, in place of `auth`.
+
+    Returns:
+        The PNG.
+
+    Raises:
+        JobError: it is no image or has no footprint, a band that it lacks, a stretch that is none.
+        RefusedError: `path` cannot be written.
+        AuthenticationError: the image may not be read.
+        StoppedError: the service did not answer for too long.
+    """
+    from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail
+
+    file = None if path is None else Path(path)
+    if file is not None and not file.absolute().parent.is_dir():
+        raise RefusedError(f"{file}: the folder {file.absolute().parent} does not exist; make it first")
+    stretch = Stretch(_numbers(min, "min"), _numbers(max, "max"), gamma, tuple(palette))
+    shape = None if region is None else geojson(region)
+
+    def fetch(connection: Connection) -> Coroutine[Any, Any, bytes]:
+        return fetch_thumbnail(connection.client, image, bands, stretch, size=size, region=shape)
+
+    png = _ask(image, overrides, service, auth, credentials, fetch)
+    if file is not None:
+        try:
+            file.write_bytes(png)
+        except OSError as error:
+            raise RefusedError(f"{file}: cannot be written: {error.strerror or error}") from error
+    return png
+
+
+def geojson(region: Region) -> Mapping[str, Any]:
+    """The GeoJSON of a region: itself, a file's, or what an object of geometry says of itself.
+
+    Raises:
+        JobError: it cannot be read, or is none.
+    """
+    spoken = getattr(region, "__geo_interface__", None)
+    if isinstance(spoken, Mapping):
+        return spoken
+    if isinstance(region, Mapping):
+        return region
+    if not isinstance(region, str | os.PathLike):
+        raise JobError(f"region: wanted GeoJSON or a file of it, got {type(region).__name__}")
+    file = Path(region)
+    try:
+        if file.stat().st_size > _MAX_FILE:
+            raise JobError(f"region: {file} is larger than {_MAX_FILE // 2**20} MiB; simplify the geometry")
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        raise JobError(
+            f"region: {file} cannot be read: {error.strerror or error}; name a GeoJSON file"
+        ) from error
+    except (ValueError, RecursionError):
+        raise JobError(f"region: {file} is no GeoJSON") from None
+    if not isinstance(document, dict):
+        raise JobError(f"region: {file} is no GeoJSON")
+    return document
+
+
+def _ask(
+    asset: str,
+    overrides: Sequence[str],
+    service: Section,
+    auth: Section,
+    credentials: Credentials | None,
+    work: Callable[[Connection], Coroutine[Any, Any, T]],
+) -> T:
+    """What `work` brings of the service that the settings name."""
+    sections = {
+        name: section for name, section in (("service", service), ("auth", auth)) if section is not None
+    }
+    # A job that names the asset: settings are checked and resolved as those of any job.
+    values = {"source": {"asset": asset}, "mosaic": {"path": "unused"}, **sections}
+    probe = Job.parse(json.dumps(values), asset, overrides=overrides)
+    stop = Stop()
+
+    async def look() -> T:
+        async with connect(probe, credentials) as connection:
+            with stop.cancels():
+                return await work(connection)
+        raise AssertionError("unreachable: asking to stop raises")
+
+    return in_thread(look(), stop)
+
+
+def _numbers(value: float | Sequence[float], what: str) -> tuple[float, ...]:
+    try:
+        return (float(value),) if isinstance(value, int | float | str) else tuple(map(float, value))
+    except (TypeError, ValueError):
+        raise JobError(f"{what}: {value!r} is no number") from None

@@ -1,0 +1,328 @@
+"""One run, from a job to its report: connect, plan, settle by canaries, open the mosaic, work, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.to_thread
+
+from downloader._version import versions
+from downloader.engine.connect import Connection, Credentials, connect, prepare
+from downloader.engine.executors import executor_of, memory_for, refuse_what_cannot_travel
+from downloader.engine.memory import peak_memory
+from downloader.engine.stop import Stop
+from downloader.errors import DownloadError, IncompleteError, InterruptedRunError, StoppedError
+from downloader.events import Notice
+from downloader.job import Job
+from downloader.model.nodata import nodata_values
+from downloader.mosaic.stored_job import freeze, meaning
+from downloader.mosaic.subset import Chosen, Selection
+from downloader.planning import Existing, Plan
+from downloader.progress import Fanout, Heartbeat, Herald, Recorder, Tally
+from downloader.protocols import Executor, Progress
+from downloader.report.plan_text import source_text
+from downloader.report.report import FailedTile, Report
+from downloader.resolve.recheck import look_again, look_again_at_all
+from downloader.resolve.resolve import gather
+
+if TYPE_CHECKING:
+    from downloader.engine.shared_budget import Allowance
+    from downloader.engine.stop import Stop
+    from downloader.mosaic.updates import OnUpdate
+    from downloader.mosaic.writer import ZarrMosaic
+    from downloader.protocols import Progress
+
+__all__ = ["HEARTBEAT", "add_overviews", "mosaic_settings", "run", "settle"]
+
+HEARTBEAT: Final = ".downloader/heartbeat.json"
+"""Where a mosaic on a disk says how its run is doing."""
+
+
+async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
+    """The plan of a job by metadata alone; no pixel is fetched."""
+    async with connect(job, credentials) as connection:
+        with stop.cancels():
+            there = await _there(job)
+            gathered = await gather(job, connection.catalogue, there)
+        return gathered.plan(job, there.sides if there else None)
+
+
+async def run(
+    job: Job,
+    *,
+    progress: Progress,
+    stop: Stop,
+    credentials: Credentials | None = None,
+    overwrite: bool = False,
+    accept: Collection[str] = (),
+    only: Chosen | None = None,
+    approve: Callable[[Plan, str], Awaitable[None]] | None = None,
+    allowance: Allowance | None = None,
+) -> Report:
+    """Fetch what the job misses.
+
+    Args:
+        job: what to fetch, and where to.
+        progress: who watches.
+        stop: who may ask to stop.
+        credentials: a google-auth object in place of the job's `auth`.
+        overwrite: delete the mosaic that is there, if this package made it.
+        accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay;
+            `new-images` that arrived late, which are added.
+        only: fetch no more than these tiles, as far as they are missing.
+        approve: given the plan and whose pixels they are, before anything is written; what it raises ends the run.
+        allowance: what the job shares with others of this process; None for a job alone.
+
+    Returns:
+        The report of a complete run; with `only`, of one that stored all of these.
+
+    Raises:
+        DownloadError: every other end; once tiles could be fetched, with the report on it.
+    """
+    from downloader.mosaic.open import open_for_writing
+
+    refuse_what_cannot_travel(job, credentials=credentials is not None)
+    async with connect(job, credentials) as connection:
+        tally, recorder = Tally(), Recorder()
+        heartbeat = Heartbeat()
+        watchers = Fanout(tally, recorder, heartbeat, progress)
+        watchers = Fanout(watchers, Herald(watchers.notice))
+        with stop.cancels():
+            there = None if overwrite else await _there(job)
+            canaries = None if allowance is None else allowance.canaries(job, connection.client)
+            plan, notices = await prepare(job, connection, there, accept, canaries)
+            if approve is not None:
+                await approve(plan, connection.client.service_identity)
+        memory = memory_for(job, plan, allowance)
+        on_update = "keep" if "updates" in accept else job.source.on_update
+        async with AsyncExitStack() as stack:
+            with stop.cancels():
+                mosaic = await stack.enter_async_context(
+                    open_for_writing(
+                        job.mosaic_path,
+                        plan,
+                        mosaic_settings(job, plan),
+                        service=connection.client.service_identity,
+                        job_text=freeze(job),
+                        job=meaning(job),
+                        overwrite=overwrite,
+                        on_update=on_update,
+                    )
+                )
+            chosen = None if only is None else Selection(mosaic, only)
+            if isinstance(job.mosaic_path, Path):
+                heartbeat.begin(job.mosaic_path / HEARTBEAT)
+            with watchers:
+                if credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator":
+                    # Found, not given: whoever runs the job should see whose they are.
+                    watchers.notice(
+                        Notice(f"credentials: {connection.client.credentials_in_use}", "credentials")
+                    )
+                for notice in (*connection.client.warnings, *notices, *mosaic.notices):
+                    watchers.notice(notice)
+                with stop.cancels():
+                    executor = await stack.enter_async_context(
+                        executor_of(job, plan, memory, mosaic, chosen, connection, watchers, stop, allowance)
+                    )
+                error = await _work(job, plan, mosaic, chosen, executor, watchers, stop)
+                for notice in mosaic.blank_notices():
+                    watchers.notice(notice)
+                if tally.requests and (error is None or isinstance(error, IncompleteError)):
+                    changed = await _look_again(job, plan, mosaic, connection, on_update, watchers)
+                    error = changed or error
+                if job.mosaic.overviews and chosen is None:
+                    error = await add_overviews(mosaic, watchers, stop, error)
+            report = _report(job, plan, mosaic, executor, tally, recorder, connection, error)
+    if error is not None:
+        error.report = report
+        raise error
+    return report
+
+
+async def _there(job: Job) -> Existing | None:
+    """What the mosaic has settled; a bucket may take its time to answer."""
+    from downloader.mosaic.open import existing
+
+    return await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
+
+
+async def _work(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    chosen: Selection | None,
+    executor: Executor,
+    watchers: Fanout,
+    stop: Stop,
+) -> DownloadError | None:
+    from downloader.engine.local import order
+    from downloader.mosaic.storage.disk_errors import check_room
+
+    shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
+    watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
+    error: DownloadError | None = None
+    try:
+        if warning := check_room(
+            mosaic.store, _bytes_to_come(plan, mosaic), compressed=job.mosaic.compressor != "none"
+        ):
+            watchers.notice(warning)
+        await executor.run(shards)
+    except DownloadError as ended:
+        error = ended
+    finally:
+        with anyio.CancelScope(shield=True):
+            error = await _finish(mosaic, error)
+    return error or (None if chosen and chosen.is_done() else _ending(plan, mosaic, stop))
+
+
+async def _finish(mosaic: ZarrMosaic, error: DownloadError | None) -> DownloadError | None:
+    """Finish the mosaic; the error that ends the run, of which the first tells the reason."""
+    try:
+        await mosaic.finish()
+    except DownloadError as failed:
+        return error or failed
+    return error
+
+
+def _bytes_to_come(plan: Plan, mosaic: ZarrMosaic) -> int:
+    """Bytes of pixels, before compression, that the mosaic misses."""
+    stored = sum(counts.stored for counts in mosaic.counts().values())
+    tiles = max(1, plan.count_tiles())
+    return plan.estimate().disk_bytes * max(0, tiles - stored) // tiles
+
+
+async def _look_again(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    connection: Connection,
+    on_update: OnUpdate,
+    watchers: Fanout,
+) -> DownloadError | None:
+    """Whether an image changed while it was fetched; what the service computes says nothing of that."""
+    if plan.listed is not None:
+        return await look_again_at_all(job, connection.catalogue, plan.listed, mosaic, on_update, watchers)
+    if plan.slices:
+        return None
+    return await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
+
+
+def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
+    """How a run that met no error ended."""
+    counts = mosaic.counts().values()
+    stored, failed = sum(c.stored for c in counts), sum(c.failed for c in counts)
+    tiles = plan.count_tiles()
+    if stored == tiles:
+        return None
+    if stop.drain.is_set():
+        return stop.error(f"{stored:,} of {tiles:,} tiles are saved")
+    return IncompleteError(
+        f"{failed:,} of {tiles:,} tiles failed; run the same command again to try just those"
+    )
+
+
+def _report(
+    job: Job,
+    plan: Plan,
+    mosaic: ZarrMosaic,
+    executor: Executor,
+    tally: Tally,
+    recorder: Recorder,
+    connection: Connection,
+    error: DownloadError | None,
+) -> Report:
+    states = {IncompleteError: "incomplete", InterruptedRunError: "interrupted", StoppedError: "stopped"}
+    counts = mosaic.counts().values()
+    ended = "complete" if sum(c.stored for c in counts) == plan.count_tiles() else "incomplete"
+    return Report(
+        mosaic=str(job.mosaic_path),
+        state=ended if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
+        message="" if error is None else str(error),
+        groups=tuple(group.name for group in plan.groups),
+        tiles=plan.count_tiles(),
+        tiles_before=tally.tiles_before,
+        tiles_stored=sum(c.stored for c in counts),
+        tiles_failed=sum(c.failed for c in counts),
+        requests=tally.requests,
+        splits=tally.splits,
+        retries=dict(tally.retries),
+        wire_bytes=tally.wire_bytes,
+        disk_bytes=mosaic.disk_bytes(),
+        seconds=time.monotonic() - tally.started,
+        peak_memory_bytes=max(peak_memory(), executor.peak_memory),
+        credentials=connection.client.credentials_in_use,
+        service=connection.client.service_identity,
+        failed=tuple(
+            FailedTile(
+                key.group,
+                key.slice,
+                key.row,
+                key.column,
+                bands,
+                cause,
+                message,
+                plan.slices[key.slice].id if plan.axis else "",
+            )
+            for key, bands, cause, message in mosaic.failures()
+        ),
+        notices=tuple(tally.notices),
+        source=source_text(plan),
+        job=freeze(job),
+        began=recorder.began.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        versions=versions(),
+        record=recorder.record(),
+    )
+
+
+def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
+    """How the job wants its pixels stored: a `MosaicSettings`."""
+    from downloader.mosaic.format.layout import MosaicSettings
+
+    return MosaicSettings(
+        profile=job.mosaic.profile,
+        compressor=job.mosaic.compressor,
+        durability=job.mosaic.durability,
+        nodata=nodata_values(job.mosaic.nodata, (band for group in plan.groups for band in group.bands)),
+    )
+
+
+async def add_overviews(
+    mosaic: ZarrMosaic, watchers: Progress, stop: Stop, error: DownloadError | None
+) -> DownloadError | None:
+    """Make what is missing or out of date of the mosaic's overviews; the error that the run ends with.
+
+    A run that was stopped, or ended by an error, leaves them to the next one.
+
+    Args:
+        mosaic: whose pixels are committed.
+        watchers: told what was made.
+        stop: who may ask to stop; what is made until then is kept.
+        error: what the run ends with so far.
+    """
+    from downloader.mosaic.overviews.overviews import build_overviews
+
+    if stop.drain.is_set() or not (error is None or isinstance(error, IncompleteError)):
+        return error
+
+    def watch(_done: int, _total: int) -> None:
+        if stop.drain.is_set():
+            raise stop.error("all that was fetched is saved, the overviews are not finished")
+
+    work = partial(
+        build_overviews, mosaic.store, mosaic.identity, mosaic.found.states, mosaic.lock, watch=watch
+    )
+    try:
+        # The thread writes: it is told to stop, never left behind.
+        with anyio.CancelScope(shield=True):
+            made = await anyio.to_thread.run_sync(work)
+    except DownloadError as failed:
+        return error or failed
+    if made.made:
+        watchers.notice(str(made))
+    return error

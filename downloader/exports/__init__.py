@@ -1,0 +1,1 @@
+"""Export a mosaic as Cloud-Optimised GeoTIFF."""

@@ -1,0 +1,175 @@
+"""Pixels into a Cloud-Optimised GeoTIFF, block by block; the file appears under its name when it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from downloader.errors import JobError, MissingExtraError, StoppedError
+from downloader.model.grid import PixelGrid, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BLOCK", "COMPRESSORS", "Compress", "Picture", "blocks_of", "rasterio_or_raise", "write_cog"]
+
+BLOCK: Final = 2048
+"""Pixels along the side of what is in memory at once; a multiple of the file's own tiles."""
+
+_TILE: Final = 512
+_CACHE_MB: Final = 128
+"""What GDAL may keep of the file in memory."""
+
+Compress = Literal["deflate", "zstd", "lzw", "none"]
+
+COMPRESSORS: Final = ("deflate", "zstd", "lzw", "none")
+"""Any reader knows deflate and lzw; zstd is quicker and smaller, and wants a GDAL that has it."""
+
+_RESAMPLING: Final = {"MEAN": "average", "MODE": "mode", "MEDIAN": "med", "SAMPLE": "nearest"}
+"""By policy, how GDAL makes the file's overviews; it knows neither MIN nor MAX for them, so these take one pixel."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a file is to hold."""
+
+    grid: PixelGrid
+    dtype: np.dtype[np.generic]
+    bands: tuple[str, ...]
+    """Descriptions of the file's bands."""
+    nodata: float | None
+    policies: frozenset[str]
+    """How the bands' pyramids are made; of several, overviews take one pixel of four."""
+    tags: Mapping[str, str]
+    has_mask: bool
+    """Whether some pixels are no data that no value tells."""
+    read: Callable[[Window], NDArray[Any]]
+    """Pixels (band, height, width) of a window."""
+    valid: Callable[[Window], NDArray[np.bool_]]
+    """Which pixels (height, width) of a window are data; asked where the file has a mask."""
+
+
+def write_cog(
+    file: Path, picture: Picture, compress: Compress, watch: Callable[[int, int], None] | None = None
+) -> None:
+    """Write a file, by way of a plain one beside it.
+
+    Args:
+        file: where to; what is there is replaced at the end.
+        picture: what it holds.
+        compress: how.
+        watch: told (steps done, steps in all), which are its blocks, and one for compressing it and making its
+            overviews; may raise to stop, which leaves nothing behind.
+
+    Raises:
+        MissingExtraError: rasterio is not installed.
+        JobError: the file cannot be written there.
+        StoppedError: the disk is full.
+    """
+    rasterio = rasterio_or_raise()
+    with _beside(file, "plain") as plain, _beside(file, "cog") as cog:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False),
+            _told(file),
+        ):
+            with rasterio.open(plain, "w", **_profile(picture)) as target:
+                for number, name in enumerate(picture.bands, 1):
+                    target.set_band_description(number, name)
+                target.update_tags(**picture.tags)
+                blocks = list(blocks_of(picture.grid.width, picture.grid.height))
+                for number, block in enumerate(blocks, 1):
+                    here = rasterio.windows.Window(block.column, block.row, block.width, block.height)
+                    target.write(picture.read(block), window=here)
+                    if picture.has_mask:
+                        target.write_mask(picture.valid(block).astype("u1") * 255, window=here)
+                    if watch is not None:
+                        watch(number, len(blocks) + 1)
+            rasterio.shutil.copy(plain, cog, driver="COG", **_options(picture, compress))
+            if watch is not None:
+                watch(len(blocks) + 1, len(blocks) + 1)
+        os.replace(cog, file)  # noqa: PTH105  # the same word as in other places that replace a file at once
+
+
+def blocks_of(width: int, height: int) -> Iterator[Window]:
+    """The blocks that a picture is written in."""
+    for row in range(0, height, BLOCK):
+        for column in range(0, width, BLOCK):
+            yield Window(column, row, min(BLOCK, width - column), min(BLOCK, height - row))
+
+
+def rasterio_or_raise() -> Any:  # noqa: ANN401  # the module
+    """The library. Raises MissingExtraError where it is not installed."""
+    try:
+        import rasterio
+        import rasterio.shutil
+        import rasterio.windows
+    except ImportError as error:
+        raise MissingExtraError("Writing GeoTIFF", "rasters") from error
+    return rasterio
+
+
+def _profile(picture: Picture) -> dict[str, Any]:
+    import rasterio
+
+    grid = picture.grid
+    return {
+        "driver": "GTiff",
+        "width": grid.width,
+        "height": grid.height,
+        "count": len(picture.bands),
+        "dtype": picture.dtype.name,
+        "crs": rasterio.crs.CRS.from_wkt(grid.crs.to_pyproj().to_wkt()),
+        "transform": rasterio.Affine.from_gdal(*grid.transform.to_gdal()),
+        "nodata": picture.nodata,
+        "tiled": True,
+        "blockxsize": _TILE,
+        "blockysize": _TILE,
+        "interleave": "band",
+        "bigtiff": "IF_SAFER",
+    }
+
+
+def _options(picture: Picture, compress: Compress) -> dict[str, Any]:
+    policy = next(iter(picture.policies)) if len(picture.policies) == 1 else "SAMPLE"
+    options: dict[str, Any] = {
+        "COMPRESS": compress.upper(),
+        "BLOCKSIZE": _TILE,
+        "BIGTIFF": "IF_SAFER",
+        "OVERVIEW_RESAMPLING": _RESAMPLING.get(policy, "nearest").upper(),
+        "NUM_THREADS": "ALL_CPUS",
+    }
+    # TIFF's predictors know numbers of up to 32 bits everywhere, and floating ones of 64.
+    if compress != "none" and (picture.dtype.kind == "f" or picture.dtype.itemsize < 8):
+        options["PREDICTOR"] = "YES"
+    return options
+
+
+@contextmanager
+def _beside(file: Path, what: str) -> Iterator[Path]:
+    """A file of another name in the same folder, gone after the block."""
+    path = file.with_name(f".{file.name}.{os.getpid()}.{what}.tif")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.msk").unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Errors of GDAL, in words that say what to do."""
+    from rasterio.errors import RasterioError, RasterioIOError
+
+    try:
+        yield
+    except (RasterioIOError, RasterioError) as error:
+        text = " ".join(str(error.__cause__ or error).split())
+        if "No space left" in text or "free disk space" in text:
+            raise StoppedError(f"{file}: the disk is full; make room and export again") from error
+        raise JobError(f"{file}: cannot be written ({text}); name another file") from error

@@ -1,0 +1,123 @@
+"""`grid` of the job file: on which pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from downloader.errors import JobError
+from downloader.job.sections.base import Section
+from downloader.model.crs import Crs
+
+__all__ = ["Grid"]
+
+
+def _pair(value: Any) -> Any:
+    if isinstance(value, (int, float, str)):
+        return (value, value)
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
+        raise ValueError("write one number, or two: [x, y]")
+    return value
+
+
+_PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+_PixelSize = Annotated[
+    tuple[_PositiveFloat, _PositiveFloat] | None,
+    BeforeValidator(_pair),
+    WithJsonSchema(
+        {"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]}
+    ),
+]
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _six(value: Any) -> Any:
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 6):
+        raise ValueError("six numbers are needed: [scaleX, shearX, translateX, shearY, scaleY, translateY]")
+    return value
+
+
+def _crs_text(value: Any) -> Any:
+    return f"EPSG:{value}" if isinstance(value, int) else value
+
+
+class Grid(Section):
+    """On which pixels."""
+
+    native: bool = True
+    """The image's own: a group for each resolution."""
+    resolution: _PixelSize = None
+    """One pixel size for all bands, in CRS units: a number or [x, y]. Keeps the image's corner; with `crs`, pixel
+    edges lie on whole multiples of it."""
+    scale: _PixelSize = None
+    """`resolution` in metres: the plan refuses it for an image whose CRS counts in something else."""
+    crs: Annotated[
+        str | None,
+        BeforeValidator(_crs_text),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+    ] = None
+    """Another CRS, with `resolution` or `transform`."""
+    transform: Annotated[
+        tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None, BeforeValidator(_six)
+    ] = None
+    """The whole affine transform: [scaleX, shearX, translateX, shearY, scaleY, translateY]."""
+    like: Annotated[str | None, Field(min_length=1)] = None
+    """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
+    align: Literal["region", "image"] = "region"
+    """`image` widens the region to the image's lattice of 256 pixels."""
+    resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
+    """How the service makes pixels of another grid; other than nearest they are computed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "native":
+            raise ValueError("write native, or keys under it, such as {resolution: 20}")
+        return {} if value == "native" else value
+
+    @field_validator("crs")
+    @classmethod
+    def _crs_known(cls, crs: str | None) -> str | None:
+        try:
+            if crs is not None:
+                Crs.parse(crs)
+        except JobError as error:
+            raise ValueError(str(error)) from None
+        return crs
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Grid:
+        if self.resolution is not None and self.scale is not None:
+            raise ValueError("scale: is another name of resolution; keep one")
+        given = [
+            name for name in ("resolution", "scale", "transform", "like") if getattr(self, name) is not None
+        ]
+        if given and "native" in self.model_fields_set and self.native:
+            raise ValueError(f"native and {given[0]} exclude each other; keep one")
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
+        if not given and not self.native:
+            raise ValueError(
+                "native: false needs a resolution, a transform or like; give one, or leave this out"
+            )
+        if self.crs is not None and (not given or self.like is not None):
+            raise ValueError("crs: goes with resolution or transform; give one, or leave it out")
+        if self.resampling != "nearest" and not given:
+            raise ValueError(
+                "resampling: native pixels are not resampled; give a resolution, or leave this out"
+            )
+        return self
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """(width, height) of the pixels asked for; None where the grid says it otherwise."""
+        return self.resolution or self.scale
+
+    @property
+    def is_native(self) -> bool:
+        """Whether every band keeps its own grid."""
+        return self.pixel_size is None and self.transform is None and self.like is None

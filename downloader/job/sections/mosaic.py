@@ -1,0 +1,59 @@
+"""`mosaic` of the job file: where the pixels go, and how they are stored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from downloader.job.location import parse_place
+from downloader.job.sections.base import Section
+from downloader.job.units import Duration
+
+__all__ = ["Mosaic"]
+
+
+def _nodata(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, dict):
+            return {str(band): _number(number) for band, number in value.items()}
+        return _number(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("write a number, or a number for each band, such as {B2: 0, B3: 0}") from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError("a truth value")
+    return float(value)
+
+
+class Mosaic(Section):
+    """Where the pixels go, and how they are stored."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Folder of the Zarr mosaic, relative to the job file; or `s3://`, `gs://`, `az://` with bucket and path."""
+    profile: Literal["sharded", "plain"] = "sharded"
+    """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
+    compressor: Literal["lz4", "zstd", "none"] = "lz4"
+    """zstd packs tighter, lz4 costs less CPU."""
+    nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
+    """Value that means no data: one for all bands, or by band; default what the asset states."""
+    mask: Literal["none", "per-band", "any"] = "none"
+    """The service's own mask as uint8 arrays, 1 valid and 0 masked, fetched with the pixels: `per-band` adds `B2_mask`
+    for `B2`, `any` one `mask` for each grid that is 0 wherever any of its bands is masked."""
+    checkpoint: Annotated[Duration, Field(gt=0)] = 30.0
+    """Open shards are committed as far as they are at least so often."""
+    durability: Literal["full", "scratch"] = "full"
+    """`scratch` leaves out flushing to disk: faster where a power cut may cost the mosaic."""
+    overviews: bool = False
+    """Coarser levels of the pixels, made at the end of a run by each band's own pyramiding policy, so that a viewer opens
+    all of it at once; `downloader overviews` makes them afterwards."""
+
+    @field_validator("path")
+    @classmethod
+    def _place(cls, path: str) -> str:
+        parse_place(path)
+        return path

@@ -1,0 +1,118 @@
+"""`region` of the job file: where."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+
+from downloader.errors import JobError
+from downloader.job.sections.base import Section
+from downloader.model.bbox import BoundingBox
+from downloader.model.crs import Crs
+
+__all__ = ["PointsSpec", "Region", "WindowSpec"]
+
+
+class WindowSpec(Section):
+    """A rectangle in pixels of the finest grid asked for."""
+
+    column: int
+    """Column of the leftmost pixel, from 0."""
+    row: int
+    """Row of the topmost pixel, from 0."""
+    width: PositiveInt
+    """Columns."""
+    height: PositiveInt
+    """Rows."""
+
+
+class PointsSpec(Section):
+    """Many small samples: a chip of pixels around each point."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """CSV with a header, or GeoJSON of points: coordinates, and where there are such columns `id`, `image`, `date`; all
+    others are kept."""
+    chip: PositiveInt
+    """Columns and rows of a chip, in pixels of the finest group; coarser groups get fewer, for the same ground."""
+
+
+def _four(value: Any) -> Any:
+    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 4):
+        raise ValueError("four numbers are needed: [west, south, east, north]")
+    return value
+
+
+def _crs_text(value: Any) -> Any:
+    return f"EPSG:{value}" if isinstance(value, int) else value
+
+
+class Region(Section):
+    """Where."""
+
+    image: bool = False
+    """`true`: all of the image, which is the default for one asset."""
+    window: WindowSpec | None = None
+    """Pixels of the finest group asked for; coarser groups take every pixel it touches."""
+    bbox: Annotated[tuple[float, float, float, float] | None, BeforeValidator(_four)] = None
+    """[west, south, east, north]: x before y, whatever the CRS."""
+    geometry: dict[str, Any] | None = None
+    """GeoJSON: a geometry, a feature, or a collection of features, whose union is taken."""
+    file: Annotated[str | None, Field(min_length=1)] = None
+    """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
+    points: PointsSpec | None = None
+    """Samples: arrays become (sample, y, x), one chip for each point of a file."""
+    crs: Annotated[
+        str, BeforeValidator(_crs_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    ] = "EPSG:4326"
+    """CRS of `bbox` and `geometry`, and of the columns `x` and `y` of `points`."""
+    mask: bool = False
+    """`true`: pixels outside the geometry become the band's nodata value."""
+    all_touched: bool = False
+    """`true`: with `mask`, a pixel that is only touched is inside; else its centre decides."""
+    buffer: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """Widens the geometry by so many units of the image's CRS; negative narrows it."""
+
+    @field_validator("crs")
+    @classmethod
+    def _crs_known(cls, crs: str) -> str:
+        try:
+            Crs.parse(crs)
+        except JobError as error:
+            raise ValueError(str(error)) from None
+        return crs
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Region:
+        given = [
+            name for name in ("image", "window", "bbox", "geometry", "file", "points") if getattr(self, name)
+        ]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
+        located = (self.bbox, self.geometry, self.points)
+        if "crs" in self.model_fields_set and all(one is None for one in located):
+            raise ValueError(
+                "crs: says what CRS bbox, geometry or points are in, and there is none; add one, or leave crs out"
+            )
+        shaped = [name for name in ("mask", "all_touched", "buffer") if getattr(self, name)]
+        if shaped and not self.is_shaped:
+            raise ValueError(f"{shaped[0]}: goes with geometry or file; add one, or leave it out")
+        if self.all_touched and not self.mask:
+            raise ValueError("all_touched: goes with mask: true; add it, or leave this out")
+        if self.bbox is not None:
+            try:
+                self.box()
+            except JobError as error:
+                raise ValueError(str(error).removeprefix("region.")) from None
+        return self
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether the region is a geometry."""
+        return self.geometry is not None or self.file is not None
+
+    def box(self) -> BoundingBox:
+        """The bounding box. Only where `bbox` is given."""
+        if self.bbox is None:
+            raise JobError("region.bbox: is not given")
+        return BoundingBox(*self.bbox, crs=Crs.parse(self.crs))

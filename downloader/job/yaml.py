@@ -1,0 +1,283 @@
+"""YAML text to plain values and back, with the line of each key kept for messages.
+
+YAML 1.2 by ruamel.yaml, so that a band `NO` is a name; only plain mappings, sequences and scalars are made.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from downloader.errors import JobError
+from downloader.model.expression import MAX_DEPTH, Serializable, load_expression
+
+__all__ = ["Document", "dotted", "dump", "expand", "override", "parse", "plain"]
+
+_MAX_NODES: Final = 100_000
+"""A job file is small; more nodes than this come from aliases that multiply."""
+
+_TEXT_OF_A_NODE: Final = 64
+"""Characters that count as one more node: long texts multiply too."""
+
+_MAX_DEPTH: Final = 24
+"""Sections inside sections; what is deeper holds itself."""
+
+_MAX_BRACKETS: Final = 400
+"""Brackets inside brackets; the parser takes quadratic time over them."""
+
+_EXPRESSION: Final = ("source", "expression")
+"""The one key that may hold a graph: an object that serialises itself, a mapping, or its JSON text. It becomes that
+text, canonical, in which nothing nests deeply."""
+
+_MAX_GRAPH: Final = _MAX_DEPTH + 3 * MAX_DEPTH
+"""Mappings inside mappings in a graph: a call has three for each argument."""
+
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Document:
+    """A parsed job file."""
+
+    values: dict[str, Any]
+    """As written: `${VAR}` not replaced."""
+    file: str
+    """The name that messages use."""
+    lines: dict[Path, int] = field(default_factory=dict)
+    """Path of a key or item → its line, from 1."""
+    overridden: list[Path] = field(default_factory=list)
+    """Paths whose values came from `--set`, not from the file."""
+    budget: int = _MAX_NODES
+    """Nodes that may still be made."""
+
+    def where(self, path: Path) -> str:
+        """`file, line n` of the nearest key on the way to `path`, or the `--set` that it came from."""
+        for own in self.overridden:
+            if path[: len(own)] == own:
+                return f"--set {dotted(own)}"
+        while path and path not in self.lines:
+            path = path[:-1]
+        return f"{self.file}, line {self.lines[path]}" if path in self.lines else self.file
+
+    def name(self, path: Path) -> str:
+        """How a message begins: `file, line n: section.key`; of the job as a whole just `file`."""
+        where, key = self.where(path), dotted(path)
+        return where if not key or where == f"--set {key}" else f"{where}: {key}"
+
+
+def dotted(path: Path) -> str:
+    """`section.key[0]`, as messages name a place."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def parse(text: str | bytes, file: str) -> Document:
+    """Parse a job file. Raises JobError naming file, line and what is wrong."""
+    root = _load((text if isinstance(text, str) else _decoded(text, file)).removeprefix("\ufeff"), file)
+    if root is None:
+        raise JobError(f"{file}: is empty; the smallest job names source and mosaic")
+    if not isinstance(root, Mapping):
+        kind = "a list" if isinstance(root, list) else "one value"
+        raise JobError(
+            f"{file}, line 1: a job is keys such as source and mosaic with their values, not {kind}"
+        )
+    document = Document({}, file)
+    document.values = plain(root, (), document)
+    return document
+
+
+def plain(node: Any, path: Path, document: Document) -> Any:
+    """`node` as dicts, lists and scalars that YAML can write; lines go to `document`.
+
+    Raises:
+        JobError: something that has no place in a job, or more of it than anyone writes.
+    """
+    document.budget -= 1
+    if document.budget < 0:
+        raise JobError(
+            f"{document.where(path)}: aliases multiply to more than {_MAX_NODES:,} values; write the job out"
+        )
+    if len(path) > (_MAX_GRAPH if path[:2] == _EXPRESSION else _MAX_DEPTH):
+        raise JobError(f"{document.where(path)}: is nested too deeply, or in itself; write the job out")
+    if path == _EXPRESSION and isinstance(node, Serializable):
+        return load_expression(node, document.name(path))
+    marks = getattr(getattr(node, "lc", None), "data", None) or {}
+    if isinstance(node, Mapping):
+        values: dict[str, Any] = {}
+        for given, value in node.items():
+            key = _key(given, path, document)
+            if given in marks:
+                document.lines[(*path, key)] = marks[given][0] + 1
+            if key in values:
+                raise JobError(f"{document.where((*path, key))}: {key!r} stands there twice; keep one")
+            values[key] = plain(value, (*path, key), document)
+        return load_expression(values, document.name(path)) if path == _EXPRESSION else values
+    if isinstance(node, (list, tuple)):
+        for index in range(len(node)):
+            if index in marks:
+                document.lines[(*path, index)] = marks[index][0] + 1
+        return [plain(value, (*path, index), document) for index, value in enumerate(node)]
+    return _scalar(node, path, document)
+
+
+def override(document: Document, text: str) -> None:
+    """Put one `key.path=value` of the command line in place, the value read as YAML."""
+    key, equals, value = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise JobError(f"--set {key}: write KEY=VALUE, such as --set limits.concurrency=20")
+    node = document.values
+    for depth, part in enumerate(path[:-1], 1):
+        child = node.get(part)
+        if isinstance(child, list):
+            raise JobError(
+                f"--set {key}: {'.'.join(path[:depth])} is a list; set it as a whole, such as [a, b]"
+            )
+        if not isinstance(child, dict):
+            child = node[part] = {}
+        node = child
+    where = tuple(path)
+    document.overridden.append(where)
+    node[path[-1]] = plain(_load(value, f"--set {key}"), where, document)
+
+
+def expand(value: Any, path: Path, document: Document) -> Any:
+    """`value` with every `${VAR}` replaced from the environment. Raises JobError where a variable is not set."""
+    if isinstance(value, dict):
+        return {key: expand(item, (*path, key), document) for key, item in value.items()}
+    if isinstance(value, list):
+        return [expand(item, (*path, index), document) for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replacement(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise JobError(
+                f"{document.name(path)}: the environment has no variable {match[1]}; "
+                "set it, or write the value"
+            )
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(replacement, value)
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """YAML text that `parse` reads back as equal values."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import ScalarNode
+    from ruamel.yaml.representer import SafeRepresenter
+
+    class Representer(SafeRepresenter):
+        def text(self, value: str) -> ScalarNode:
+            # The emitter's other styles lose line separators and the like; this one escapes them.
+            style = None if value.isprintable() else '"'
+            return self.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Representer.add_representer(str, Representer.text)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = Representer
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # keys keep the order they have
+    yaml.width = 2**30  # folding would change texts with runs of spaces
+    out = io.StringIO()
+    yaml.dump(dict(values), out)
+    return out.getvalue()
+
+
+def _decoded(text: bytes, file: str) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = text[: error.start].count(b"\n") + 1
+        raise JobError(
+            f"{file}, line {line}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
+
+
+def _load(text: str, file: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    def where(line: int) -> str:
+        return file if file.startswith("--set ") else f"{file}, line {line}"
+
+    if _bracket_depth(text) > _MAX_BRACKETS:
+        raise JobError(f"{file}: is nested too deeply; write the job out, or name an expression's file")
+    try:
+        return YAML(typ="rt", pure=True).load(text)
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        found = re.search(r'duplicate key "([^"]*)"', str(error.problem))
+        key = repr(found[1]) if found else "a key"
+        raise JobError(f"{where(line)}: {key} stands there twice; keep one") from None
+    except MarkedYAMLError as error:
+        # Never the mark's own text: it quotes the line, which may hold a secret.
+        mark = error.problem_mark or error.context_mark
+        place = where(mark.line + 1) if mark else file
+        raise JobError(f"{place}: not readable as YAML: {_advice(error.problem or error.context)}") from None
+    except RecursionError:
+        raise JobError(
+            f"{file}: is nested too deeply; write the job out, or name an expression's file"
+        ) from None
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        problem = " ".join(str(error).split())[:200] or type(error).__name__
+        if "integer string conversion" in problem:
+            problem = "a number has thousands of digits"
+        raise JobError(f"{file}: not readable as YAML: {problem}") from None
+
+
+def _bracket_depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _advice(problem: str | None) -> str:
+    problem = problem or "it ends too early"
+    fixes = {
+        "'\\t'": "; indent with spaces, not tabs",
+        "mapping values are not allowed": "; quote texts that contain ': '",
+        "another document": "; a job file holds one document, so keep one part of those around ---",
+        "but got '{'": "; quote texts that contain { or [, such as '${VAR}', inside brackets",
+        "undefined alias": "; define it with & before using it with *",
+        "could not find expected ':'": "; write KEY: VALUE",
+        "expected <block end>": "; indent keys of one section alike",
+        "cannot start any token": "; quote the value",
+    }
+    return problem + next((fix for part, fix in fixes.items() if part in problem), "")
+
+
+def _key(key: Any, path: Path, document: Document) -> str:
+    if isinstance(key, (str, int, float)):
+        return str(key)  # a band named 1 is still a name
+    raise JobError(f"{document.name(path)}: a key must be text; quote it")
+
+
+def _scalar(node: Any, path: Path, document: Document) -> Any:
+    if node is None or isinstance(node, bool):
+        return node
+    if isinstance(node, os.PathLike):
+        node = os.fspath(node)
+    if isinstance(node, str):
+        document.budget -= len(node) // _TEXT_OF_A_NODE
+        is_graph = path == _EXPRESSION and node.lstrip().startswith("{")
+        return load_expression(str(node), document.name(path)) if is_graph else str(node)
+    for kind in (int, float):
+        if isinstance(node, kind):
+            return kind(node)
+    if hasattr(node, "isoformat"):
+        return node.isoformat()
+    if hasattr(node, "item") and getattr(node, "shape", None) == ():
+        return node.item()  # a numpy scalar, from the library
+    tag = getattr(getattr(node, "tag", None), "value", None)
+    what = f"the tag {tag}" if tag else f"a {type(node).__name__.removeprefix('Commented')}"
+    raise JobError(f"{document.name(path)}: {what} has no place in a job; use text, numbers, true or false")

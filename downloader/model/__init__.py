@@ -1,0 +1,1 @@
+"""Values of the field: CRS, pixel grids, images, times, filters. No I/O."""

@@ -1,0 +1,308 @@
+"""From what a user calls a region to the window of a grid. Pure; pyproj does the geometry between CRSs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid, Window, around
+
+if TYPE_CHECKING:
+    import pyproj
+
+__all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window", "cover_window_anywhere"]
+
+_SAMPLES: Final = 129
+"""Points along an edge that goes from one CRS to another: edges bend."""
+
+_ROUNDS: Final = 4
+"""How often the neighbourhood of an edge's extreme point is sampled anew: the last step is 10⁻⁹ of the edge."""
+
+_BISECTIONS: Final = 38
+"""Halvings after which a gap between neighbours that is still a pixel wide is a cut, not a steep slope."""
+
+_Corners = tuple[tuple[float, float], ...]
+_Line = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundingBox:
+    """A rectangle along the axes of its CRS; x before y always."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+    crs: Crs
+
+    def __post_init__(self) -> None:
+        order = "the order is [west, south, east, north]"
+        if not all(map(math.isfinite, self.edges)):
+            raise JobError(f"region.bbox: needs four finite numbers, got {list(self.edges)}")
+        geographic = self.crs.to_pyproj().is_geographic
+        if geographic and (self.south < -90 or self.north > 90):
+            raise JobError(
+                f"region.bbox: latitudes {self.south:.10g}…{self.north:.10g} leave -90…90; {order}, longitude first; "
+                "for coordinates in metres say their CRS in region.crs"
+            )
+        if self.south >= self.north:
+            raise JobError(
+                f"region.bbox: south {self.south:.10g} must lie below north {self.north:.10g}; {order}"
+            )
+        if self.west >= self.east:
+            hint = (
+                "a box across the antimeridian is written with an east beyond 180, such as [170, -20, 190, -10]"
+                if geographic
+                else order
+            )
+            raise JobError(
+                f"region.bbox: west {self.west:.10g} must lie left of east {self.east:.10g}; {hint}"
+            )
+        if geographic and self.east - self.west > 360:
+            raise JobError(
+                f"region.bbox: from west {self.west:.10g} to east {self.east:.10g} is more than once around; "
+                f"{order}, in degrees"
+            )
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """(west, south, east, north)."""
+        return (self.west, self.south, self.east, self.north)
+
+    @property
+    def corners(self) -> _Corners:
+        """(x, y) of the corners, in the order of a walk around the box."""
+        return (
+            (self.west, self.south), (self.east, self.south), (self.east, self.north), (self.west, self.north),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{_edges_text(self.edges)} in {self.crs}"
+
+
+def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
+    """The pixels of `grid` that `box` overlaps by more than a millionth of a pixel, clipped to the grid.
+
+    Longitudes are taken modulo 360, so that a box in 0…360 finds an image in -180…180.
+
+    Raises:
+        JobError: the box lies outside the grid, or comes apart in its CRS (across the antimeridian, around a pole).
+    """
+    hits = sorted(_meetings(grid, box), key=lambda hit: hit.column)
+    if not hits:
+        raise JobError(f"region.bbox: {box} lies outside the image{_where_then(grid, box)}")
+    _check_gaps(hits, box)
+    first = hits[0]
+    return Window.between(first.column, first.row, max(hit.column_end for hit in hits), first.row_end)
+
+
+def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | None = None) -> Window:
+    """The pixels of an endless lattice that `box` overlaps by more than a millionth of a pixel.
+
+    Args:
+        lattice: CRS and transform; its size does not matter.
+        box: in any CRS.
+        reach: the pixels that images cover; longitudes are taken modulo 360, so that the box finds them.
+
+    Raises:
+        JobError: the box comes apart in the lattice's CRS, or meets both ends of what the images cover.
+    """
+    points = _points(lattice, box)
+    windows = [_around(lattice, points, turn) for turn in _turns(lattice)]
+    hits = sorted(
+        ((clipped, window) for window in windows if reach and (clipped := window.clip(reach))),
+        key=lambda hit: hit[0].column,
+    )
+    if not hits:
+        return windows[0]
+    _check_gaps([clipped for clipped, _ in hits], box)
+    return max(hits, key=lambda hit: hit[0].width)[1]
+
+
+def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:
+    """The pixels of `grid` that `window` of `other` touches, clipped to the grid; None where it touches none."""
+    return cover_window_anywhere(grid, window, other).clip(grid.bounds)
+
+
+def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> Window:
+    """The pixels of an endless lattice that `window` of `other` touches.
+
+    Raises:
+        JobError: the window comes apart in the lattice's CRS.
+    """
+    if grid.crs == other.crs:
+        return grid.cover(window, other)
+    points = [
+        other.transform.at(column, row)
+        for column, row in (
+            (window.column, window.row),
+            (window.column_end, window.row),
+            (window.column_end, window.row_end),
+            (window.column, window.row_end),
+        )
+    ]
+    extremes = _project(grid, tuple(points), other.crs, f"region.window: {window}")
+    return _around(grid, extremes, 0)
+
+
+def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
+    """Where a box meets a grid: at most once, but for boxes across the meridian where a geographic grid is cut."""
+    points = _points(grid, box)
+    windows = (_around(grid, points, turn).clip(grid.bounds) for turn in _turns(grid))
+    return [window for window in windows if window is not None]
+
+
+def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
+    """The extreme points of a box in a grid's CRS."""
+    return box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"region.bbox: {box}")
+
+
+def _turns(grid: PixelGrid) -> tuple[int, ...]:
+    """Degrees by which a longitude may be off and still be the same place."""
+    return (0, -360, 360) if grid.crs.to_pyproj().is_geographic and grid.crs.unit == "deg" else (0,)
+
+
+def _check_gaps(hits: list[Window], box: BoundingBox) -> None:
+    if any(after.column > before.column_end for before, after in itertools.pairwise(hits)):
+        raise JobError(
+            f"region.bbox: {box} crosses the meridian where the image's grid begins and ends; "
+            "make one job for the part on either side"
+        )
+
+
+def _around(grid: PixelGrid, points: _Corners, turn: int) -> Window:
+    pixels = [grid.transform.locate(Fraction(x) + turn, y) for x, y in points]
+    return around([column for column, _ in pixels], [row for _, row in pixels])
+
+
+def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
+    """What helps someone whose box misses the image: where the image is, and a likely mistake."""
+    text = ""
+    corners = tuple(
+        grid.transform.at(column, row)
+        for column, row in ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
+    )
+    line = _line(corners, grid.crs, box.crs)
+    x, y = line(np.linspace(0.0, 4.0, 4 * 32 + 1))
+    if np.isfinite(x).all() and np.isfinite(y).all():
+        edges = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+        text = f", which covers about {_edges_text(edges, 6)} there"
+    try:
+        swapped = BoundingBox(box.south, box.west, box.north, box.east, box.crs)
+        if _meetings(grid, swapped):
+            text += "; longitude and latitude seem to be swapped: the order is [west, south, east, north]"
+    except JobError:
+        pass
+    return text
+
+
+def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str) -> _Corners:
+    """The extreme points, in `grid`'s CRS, of the outline with these corners in `crs`.
+
+    Projecting keeps insides inside, so that the outline decides; where it comes apart, nothing is sure.
+    """
+    line = _line(corners, crs, grid.crs)
+    inverse = _inverse(grid)
+
+    def pixels(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x, y = line(s)
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise JobError(
+                f"{what} has points that {grid.crs} cannot show; take a smaller region, or give it in the image's "
+                f"own CRS (region.crs: {grid.crs})"
+            )
+        return inverse(x, y)
+
+    found: list[float] = []
+    for edge in range(len(corners)):
+        s = np.linspace(edge, edge + 1, _SAMPLES)
+        values = pixels(s)
+        _check_whole(pixels, s, values, f"{what} comes apart in {grid.crs}, at the antimeridian or a pole")
+        found += [_extreme(pixels, s, values, axis, sign) for axis in (0, 1) for sign in (1, -1)]
+    x, y = line(np.array(found))
+    return tuple(zip(x.tolist(), y.tolist(), strict=True))
+
+
+def _extreme(
+    pixels: _Line,
+    s: NDArray[np.float64],
+    values: tuple[NDArray[np.float64], NDArray[np.float64]],
+    axis: int,
+    sign: int,
+) -> float:
+    """Where along one edge a coordinate is largest (`sign` 1) or smallest (-1)."""
+    first, last = s[0], s[-1]
+    for _ in range(_ROUNDS):
+        best = int(np.argmax(sign * values[axis]))
+        step = s[1] - s[0]
+        s = np.linspace(max(first, s[best] - step), min(last, s[best] + step), _SAMPLES)
+        values = pixels(s)
+    return float(s[int(np.argmax(sign * values[axis]))])
+
+
+def _check_whole(
+    pixels: _Line, s: NDArray[np.float64], values: tuple[NDArray[np.float64], NDArray[np.float64]], what: str
+) -> None:
+    """Refuse an edge with a jump: a steep slope gets shorter when it is halved, a cut does not."""
+    gaps = np.hypot(np.diff(values[0]), np.diff(values[1]))
+    at = int(np.argmax(gaps))
+    low, high = s[at], s[at + 1]
+    gap = gaps[at]
+    for _ in range(_BISECTIONS):
+        if gap <= 1:
+            return
+        three = np.array([low, (low + high) / 2, high])
+        columns, rows = pixels(three)
+        left, right = np.hypot(np.diff(columns), np.diff(rows))
+        low, high, gap = (three[0], three[1], left) if left >= right else (three[1], three[2], right)
+    raise JobError(f"{what}: make a job for each part, or give the region in the image's own CRS")
+
+
+def _line(corners: _Corners, source: Crs, target: Crs) -> _Line:
+    """The outline as a function: s from 0 to the number of corners, once around, to (x, y) in `target`."""
+    transformer = _transformer(source, target)
+    xs, ys = (np.array([corner[axis] for corner in (*corners, corners[0])]) for axis in (0, 1))
+    numbers = np.arange(len(corners) + 1)
+
+    def line(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x, y = transformer.transform(np.interp(s, numbers, xs), np.interp(s, numbers, ys))
+        return np.asarray(x), np.asarray(y)
+
+    return line
+
+
+def _inverse(grid: PixelGrid) -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """CRS units to pixels in floats: good enough to search with; what is found is located exactly."""
+    t = grid.transform
+    determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
+
+    def inverse(
+        x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        dx, dy = x - t.translate_x, y - t.translate_y
+        return (dx * t.scale_y - dy * t.shear_x) / determinant, (
+            dy * t.scale_x - dx * t.shear_y
+        ) / determinant
+
+    return inverse
+
+
+@lru_cache(maxsize=64)
+def _transformer(source: Crs, target: Crs) -> pyproj.Transformer:
+    import pyproj
+
+    return pyproj.Transformer.from_crs(source.to_pyproj(), target.to_pyproj(), always_xy=True)
+
+
+def _edges_text(edges: tuple[float, ...], digits: int = 10) -> str:
+    return f"[{', '.join(f'{edge:.{digits}g}' for edge in edges)}]"

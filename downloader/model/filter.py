@@ -1,0 +1,287 @@
+"""Filters of listings: the part of AIP-160 that the service takes, checked before anything is asked.
+
+    expression = factor {"AND" factor}
+    factor     = term {"OR" term}                   OR binds tighter than AND (AIP-160; contract §3.6)
+    term       = ["NOT"] term | "(" expression ")" | comparison | intersects("GEOMETRY")
+    comparison = NAME ("=" | "!=" | "<" | "<=" | ">" | ">=") (NUMBER | "TEXT")
+
+A name is a property's (`CLOUDY_PIXEL_PERCENTAGE`, `system:index`, with or without `properties.` before it), or
+`startTime` or `endTime`, which are compared with a time in quotes. An image without the property matches no comparison.
+
+What is sent has parentheses wherever AND and OR meet, so that it means the same under either order of binding.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from downloader.errors import JobError
+from downloader.model.time import instant_us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Filter", "quoted", "timestamp"]
+
+_TOKEN: Final = re.compile(
+    r"""\s*(?:
+        (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.:]))
+      | (?P<name>[^\W\d]\w*(?:[.:]\w+)*)
+      | (?P<sign>[=<>!&|]+)
+      | (?P<bracket>[()])
+      | (?P<other>[^\s()<>=!&|"']+|.)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_SIGNS: Final = ("=", "!=", "<", "<=", ">", ">=")
+_TIMES: Final = ("startTime", "endTime")
+_WORDS: Final = ("AND", "OR", "NOT")
+_INTERSECTS: Final = "intersects"
+_DEPTH: Final = 50
+"""Parentheses and NOTs within each other."""
+
+_INSTEAD: Final = {
+    "&": "AND", "&&": "AND", "|": "OR", "||": "OR", "!": "NOT", "==": "=", "<>": "!=", "and": "AND", "or": "OR", "not": "NOT",
+}  # fmt: skip
+"""What other languages write."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    name: str
+    """Bare: without `properties.`."""
+    sign: str
+    literal: str
+    """As it is sent: a number, or a text in double quotes."""
+
+    def text(self, prefix: str) -> str:
+        name = self.name if self.name in _TIMES else prefix + self.name
+        return f"{name} {self.sign} {self.literal}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Intersects:
+    literal: str
+
+    def text(self, prefix: str) -> str:  # noqa: ARG002  # a shape has no name
+        return f"{_INTERSECTS}({self.literal})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Not:
+    inner: _Node
+
+    def text(self, prefix: str) -> str:
+        return f"NOT {_enclosed(self.inner, prefix)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Junction:
+    word: str
+    """AND or OR."""
+    parts: tuple[_Node, ...]
+
+    def text(self, prefix: str) -> str:
+        return f" {self.word} ".join(_enclosed(part, prefix) for part in self.parts)
+
+
+_Node = _Comparison | _Intersects | _Not | _Junction
+
+
+def _enclosed(node: _Node, prefix: str) -> str:
+    text = node.text(prefix)
+    return f"({text})" if isinstance(node, _Junction | _Not) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter that was understood."""
+
+    root: _Node
+    names: tuple[str, ...]
+    """Properties that it compares, without `properties.`, in the order of their first use."""
+
+    @classmethod
+    def parse(cls, text: str) -> Filter:
+        """The filter that a user wrote.
+
+        Raises:
+            JobError: it is none; the message says where, and what was expected there.
+        """
+        return _Parser(text).whole()
+
+    def for_assets(self) -> str:
+        """As v1's listAssets takes it: `properties.NAME`."""
+        return self.root.text("properties.")
+
+    def for_images(self) -> str:
+        """As v1alpha's listImages takes it: bare names."""
+        return self.root.text("")
+
+    def joined(self, prefix: str) -> str:
+        """As one operand of an AND, names with `prefix`."""
+        return _enclosed(self.root, prefix)
+
+
+def quoted(text: str) -> str:
+    """A text as a literal of the language."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def timestamp(time_us: int) -> str:
+    """Microseconds since 1970 as RFC 3339 in UTC, with as many digits as they need but at least three."""
+    from datetime import UTC, datetime, timedelta
+
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+    digits = f"{moment.microsecond:06d}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{digits if digits[3:] != '000' else digits[:3]}Z".rjust(24, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    """text, number, name, sign, bracket, other or end."""
+    text: str
+    at: int
+    """Index of its first character."""
+
+
+class _Parser:
+    """One pass over one filter."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._split()
+        self._next = 0
+        self._depth = 0
+        self._names: dict[str, None] = {}
+
+    def _split(self) -> list[_Token]:
+        tokens = []
+        for match in _TOKEN.finditer(self._text.rstrip()):
+            kind = match.lastgroup or "other"
+            tokens.append(_Token(kind, match[kind], match.start(kind)))
+        return [*tokens, _Token("end", "", len(self._text.rstrip()))]
+
+    def whole(self) -> Filter:
+        if self._peek().kind == "end":
+            raise JobError("filter: is empty; write a condition such as CLOUDY_PIXEL_PERCENTAGE < 10")
+        root = self._expression()
+        if self._peek().kind != "end":
+            self._wrong("AND, OR or the end")
+        return Filter(root, tuple(self._names))
+
+    def _wrong(self, expected: str, advice: str = "") -> NoReturn:
+        token = self._peek()
+        found = "it ends there" if token.kind == "end" else f"there is {token.text[:40]}"
+        word = _INSTEAD.get(token.text.lower())
+        if word is not None and word != token.text:
+            advice = f"write {word}"
+        elif token.text in {'"', "'"}:
+            advice = "which nothing closes"
+        tail = f" ({advice})" if advice else ""
+        raise JobError(
+            f"filter: character {token.at + 1} of {self._text[:200]!r}: {expected} expected, {found}{tail}"
+        )
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _take(self) -> _Token:
+        token = self._tokens[self._next]
+        self._next += 1
+        return token
+
+    def _taken(self, kind: str, text: str) -> bool:
+        """Whether the next token is this one; if so it is used up."""
+        token = self._peek()
+        if (token.kind, token.text) != (kind, text):
+            return False
+        self._next += 1
+        return True
+
+    def _expression(self) -> _Node:
+        return self._junction("AND", self._factor)
+
+    def _factor(self) -> _Node:
+        return self._junction("OR", self._term)
+
+    def _junction(self, word: str, part: Callable[[], _Node]) -> _Node:
+        parts = [part()]
+        while self._taken("name", word):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else _Junction(word, tuple(parts))
+
+    def _term(self) -> _Node:
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise JobError(f"filter: more than {_DEPTH} parentheses and NOTs within each other")
+        try:
+            if self._taken("name", "NOT"):
+                return _Not(self._term())
+            if self._taken("bracket", "("):
+                inner = self._expression()
+                if not self._taken("bracket", ")"):
+                    self._wrong("AND, OR or )")
+                return inner
+            return self._comparison()
+        finally:
+            self._depth -= 1
+
+    def _comparison(self) -> _Node:
+        token = self._peek()
+        if token.kind != "name" or token.text in _WORDS:
+            self._wrong("the name of a property")
+        self._take()
+        if token.text == _INTERSECTS and self._taken("bracket", "("):
+            return self._shape()
+        sign = self._peek()
+        if sign.text not in _SIGNS or sign.kind != "sign":
+            self._wrong(f"one of {' '.join(_SIGNS)} after {token.text}")
+        self._take()
+        if token.text in _TIMES:
+            return _Comparison(token.text, sign.text, self._time(token.text))
+        name = token.text.removeprefix("properties.")
+        self._names.setdefault(name)
+        return _Comparison(name, sign.text, self._literal(f"after {token.text} {sign.text}"))
+
+    def _shape(self) -> _Node:
+        if self._peek().kind != "text":
+            self._wrong('a geometry in quotes, such as "POINT(-122 37)",')
+        literal = quoted(_content(self._take().text))
+        if not self._taken("bracket", ")"):
+            self._wrong(")")
+        return _Intersects(literal)
+
+    def _time(self, name: str) -> str:
+        token = self._peek()
+        try:
+            time_us = instant_us(_content(token.text)) if token.kind == "text" else None
+        except JobError:
+            time_us = None
+        if time_us is None:
+            self._wrong(f'a time in quotes after {name}, such as "2017-04-01T00:00:00Z",')
+        self._take()
+        return quoted(timestamp(time_us))
+
+    def _literal(self, where: str) -> str:
+        token = self._peek()
+        if token.kind == "number":
+            return self._take().text.removeprefix("+")
+        if token.kind != "text":
+            wordy = (
+                token.kind in {"name", "other"} and token.text not in _WORDS and token.text[0] not in "\"'"
+            )
+            self._wrong(
+                f"a number, or a text in double quotes, {where}",
+                f"write {quoted(token.text)}" if wordy else "",
+            )
+        return quoted(_content(self._take().text))
+
+
+def _content(literal: str) -> str:
+    """What stands between the quotes."""
+    return re.sub(r"\\(.)", r"\1", literal[1:-1], flags=re.DOTALL)

@@ -1,0 +1,259 @@
+"""Pixel grids and windows of them: integers place, floats only describe.
+
+The one formula of the house stands in `AffineTransform.shifted`:
+
+    request_origin = image_origin + pixel_scale × offset_in_pixels
+
+Every origin is computed from the image's own origin in rational arithmetic and rounded once, so windows that
+touch in pixels touch exactly on the ground and no error accumulates, however many tiles lie between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from downloader.errors import JobError
+from downloader.model.crs import Crs
+
+__all__ = ["EDGE_TOLERANCE", "AffineTransform", "PixelGrid", "Window"]
+
+EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
+"""A pixel overlapped by no more than this share of a pixel is not taken (DESIGN §5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of whole pixels of some PixelGrid; which grid, its holder says."""
+
+    column: int
+    """Column of the leftmost pixel; may be negative before clipping."""
+    row: int
+    """Row of the topmost pixel; may be negative before clipping."""
+    width: int
+    """Columns, at least 1."""
+    height: int
+    """Rows, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise JobError(f"a window needs at least one pixel a side, got {self.width}×{self.height}")
+
+    @property
+    def column_end(self) -> int:
+        """The first column right of the window."""
+        return self.column + self.width
+
+    @property
+    def row_end(self) -> int:
+        """The first row below the window."""
+        return self.row + self.height
+
+    @property
+    def pixels(self) -> int:
+        """Pixels inside."""
+        return self.width * self.height
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width), as numpy has it."""
+        return (self.height, self.width)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(rows, columns) to index an array of the whole grid."""
+        return (slice(self.row, self.row_end), slice(self.column, self.column_end))
+
+    @classmethod
+    def between(cls, column: int, row: int, column_end: int, row_end: int) -> Window:
+        """The window from its first to behind its last column and row."""
+        return cls(column, row, column_end - column, row_end - row)
+
+    def clip(self, other: Window) -> Window | None:
+        """The part that lies in `other` too; None where they do not overlap."""
+        column, row = max(self.column, other.column), max(self.row, other.row)
+        column_end, row_end = min(self.column_end, other.column_end), min(self.row_end, other.row_end)
+        if column >= column_end or row >= row_end:
+            return None
+        return Window.between(column, row, column_end, row_end)
+
+    def contains(self, other: Window) -> bool:
+        """Whether all of `other` lies in this window."""
+        return self.clip(other) == other
+
+    def offset(self, columns: int, rows: int) -> Window:
+        """The same size, moved."""
+        return Window(self.column + columns, self.row + rows, self.width, self.height)
+
+    def aligned(self, step: int) -> Window:
+        """The smallest window around this one whose edges are multiples of `step` pixels."""
+        return Window.between(
+            self.column // step * step,
+            self.row // step * step,
+            -(-self.column_end // step) * step,
+            -(-self.row_end // step) * step,
+        )
+
+    def __str__(self) -> str:
+        return f"columns {self.column}…{self.column_end - 1}, rows {self.row}…{self.row_end - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class AffineTransform:
+    """Pixel corners to CRS units (contract §3.2): ``x = translate_x + scale_x·column + shear_x·row``, y likewise."""
+
+    scale_x: float
+    """Width of a pixel in CRS units."""
+    shear_x: float
+    """Change of x from one row to the next, in CRS units; 0 unless the grid is sheared or rotated."""
+    translate_x: float
+    """x of the outer corner of pixel (0, 0), in CRS units."""
+    shear_y: float
+    """Change of y from one column to the next, in CRS units."""
+    scale_y: float
+    """Height of a pixel in CRS units; negative when row 0 is the northern edge."""
+    translate_y: float
+    """y of the outer corner of pixel (0, 0), in CRS units."""
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in self.to_gdal()):
+            raise JobError(f"an affine transform needs finite numbers, got {self.to_gdal()}")
+        if Fraction(self.scale_x) * Fraction(self.scale_y) == Fraction(self.shear_x) * Fraction(self.shear_y):
+            raise JobError(f"an affine transform must be invertible, got {self.to_gdal()}")
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> AffineTransform:
+        """From the API's object; members at zero may be absent or null (contract §3.1)."""
+
+        def member(name: str) -> float:
+            value = document.get(name)
+            try:
+                return float(value) if value is not None else 0.0  # type: ignore[arg-type]  # float() refuses the rest
+            except (TypeError, ValueError, OverflowError):
+                raise JobError(f"an affine transform's {name} is no number: {value!r}") from None
+
+        return cls(
+            member("scaleX"), member("shearX"), member("translateX"),
+            member("shearY"), member("scaleY"), member("translateY"),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, float]:
+        """The API's object, all six members explicit."""
+        return {
+            "scaleX": self.scale_x, "shearX": self.shear_x, "translateX": self.translate_x,
+            "shearY": self.shear_y, "scaleY": self.scale_y, "translateY": self.translate_y,
+        }  # fmt: skip
+
+    def to_gdal(self) -> tuple[float, float, float, float, float, float]:
+        """In GDAL's order: (x origin, x per column, x per row, y origin, y per column, y per row)."""
+        return (self.translate_x, self.scale_x, self.shear_x, self.translate_y, self.shear_y, self.scale_y)
+
+    def at(self, column: int, row: int) -> tuple[float, float]:
+        """(x, y) in CRS units of the upper-left corner of pixel (column, row), each correctly rounded."""
+        x, y = self.exact(column, row)
+        return float(x), float(y)
+
+    def exact(self, column: int | Fraction, row: int | Fraction) -> tuple[Fraction, Fraction]:
+        """(x, y) in CRS units of a point given in pixels, without rounding."""
+        x = Fraction(self.translate_x) + Fraction(self.scale_x) * column + Fraction(self.shear_x) * row
+        y = Fraction(self.translate_y) + Fraction(self.shear_y) * column + Fraction(self.scale_y) * row
+        return x, y
+
+    def shifted(self, column: int, row: int) -> AffineTransform:
+        """The transform of the grid whose pixel (0, 0) is this grid's pixel (column, row)."""
+        x, y = self.at(column, row)
+        return replace(self, translate_x=x, translate_y=y)
+
+    def locate(self, x: float | Fraction, y: float | Fraction) -> tuple[Fraction, Fraction]:
+        """(column, row) in fractional pixels of a point in CRS units, without rounding."""
+        a, b = Fraction(self.scale_x), Fraction(self.shear_x)
+        d, e = Fraction(self.shear_y), Fraction(self.scale_y)
+        dx, dy = Fraction(x) - Fraction(self.translate_x), Fraction(y) - Fraction(self.translate_y)
+        determinant = a * e - b * d
+        return (dx * e - dy * b) / determinant, (dy * a - dx * d) / determinant
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether rows or columns run askew to the CRS axes."""
+        return self.shear_x != 0 or self.shear_y != 0
+
+    @property
+    def pixel_size(self) -> tuple[float, float]:
+        """(width, height) of a pixel in CRS units, both positive."""
+        return math.hypot(self.scale_x, self.shear_y), math.hypot(self.shear_x, self.scale_y)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelGrid:
+    """A CRS, an affine transform and a size: where each pixel of an image lies."""
+
+    crs: Crs
+    transform: AffineTransform
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise JobError(f"a pixel grid needs at least one pixel a side, got {self.width}×{self.height}")
+
+    @property
+    def bounds(self) -> Window:
+        """All pixels of the grid."""
+        return Window(0, 0, self.width, self.height)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width), as numpy has it."""
+        return (self.height, self.width)
+
+    def window(self, window: Window) -> PixelGrid:
+        """The grid of the pixels in `window`, which may reach beyond this grid's edge."""
+        return PixelGrid(
+            self.crs, self.transform.shifted(window.column, window.row), window.width, window.height
+        )
+
+    def cover(self, window: Window, other: PixelGrid) -> Window:
+        """The pixels of this grid that `window` of `other` touches, both in one CRS; not clipped.
+
+        Takes every pixel overlapped by more than `EDGE_TOLERANCE` of a pixel.
+        """
+        corners = [
+            self.transform.locate(*other.transform.exact(column, row))
+            for column in (window.column, window.column_end)
+            for row in (window.row, window.row_end)
+        ]
+        return around([column for column, _ in corners], [row for _, row in corners])
+
+    def to_json(self) -> dict[str, object]:
+        """The API's `PixelGrid` object: CRS, full affine and dimensions, nothing left to be inherited."""
+        return {
+            **self.crs.to_json(),
+            "affineTransform": self.transform.to_json(),
+            "dimensions": {"width": self.width, "height": self.height},
+        }
+
+    def __str__(self) -> str:
+        size_x, size_y = self.transform.pixel_size
+        size = f"{size_x:g}" if size_x == size_y else f"{size_x:g}×{size_y:g}"
+        return f"{self.width}×{self.height} pixels of {size} {self.crs.unit}, {self.crs}"
+
+
+def around(columns: list[Fraction] | list[float], rows: list[Fraction] | list[float]) -> Window:
+    """The smallest window around points in fractional pixels, at least one pixel a side."""
+    column, row = _first(min(columns)), _first(min(rows))
+    return Window.between(
+        column, row, max(column + 1, _behind(max(columns))), max(row + 1, _behind(max(rows)))
+    )
+
+
+def _first(edge: float | Fraction) -> int:
+    return math.floor(edge + (EDGE_TOLERANCE if isinstance(edge, Fraction) else float(EDGE_TOLERANCE)))
+
+
+def _behind(edge: float | Fraction) -> int:
+    return math.ceil(edge - (EDGE_TOLERANCE if isinstance(edge, Fraction) else float(EDGE_TOLERANCE)))

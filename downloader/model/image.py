@@ -1,0 +1,83 @@
+"""What the catalogue says of an image: its bands, their types and grids. Expectation, until the canary settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from downloader.errors import JobError
+from downloader.model.grid import PixelGrid
+
+__all__ = ["Band", "Image"]
+
+_SHOWN = 30
+"""Bands that a message names; an image may have a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band of an image."""
+
+    id: str
+    """Its id as the service spells it."""
+    dtype: np.dtype[np.generic]
+    """Little-endian numpy type of one pixel as NPY delivers it (contract §3.2)."""
+    grid: PixelGrid
+    """Its native pixel grid."""
+    pyramiding: str = "MEAN"
+    """How the service builds coarser levels: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
+    missing: tuple[float, ...] = ()
+    """`missingData.values` of the asset; empty where it states none."""
+    mask_of: tuple[str, ...] = ()
+    """Of a mask that the service computes, the bands it tells of (1: all of them valid); empty for pixels."""
+    is_bounded: bool = True
+    """Whether its grid has an edge; of a computed band without one only CRS and transform mean something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image asset."""
+
+    name: str
+    """Full resource name, `projects/…/assets/…`."""
+    id: str
+    """The id for display."""
+    bands: tuple[Band, ...]
+    """In the asset's own order."""
+    update_time: str = ""
+    """RFC 3339 time of the asset's last change; empty where the service states none."""
+    start_time: str = ""
+    """RFC 3339; empty where the asset has none."""
+    end_time: str = ""
+    """RFC 3339; empty where the asset has none."""
+    properties: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """The asset's free-form properties."""
+    footprint: Mapping[str, object] | None = field(default=None, compare=False)
+    """GeoJSON of its outline in longitude and latitude; None unless it was asked for."""
+    longitude: float | None = None
+    """Degrees east of the middle of its footprint; None where the service tells none."""
+
+    def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
+        """The named bands in the order named, all for None. Raises JobError naming what does not exist."""
+        if names is None:
+            return self.bands
+        by_id = {band.id: band for band in self.bands}
+        unknown = [name for name in names if name not in by_id]
+        if unknown:
+            hints = (f"{name!r}{_near(name, by_id)}" for name in unknown[:_SHOWN])
+            more = f", … {len(by_id)} in all" if len(by_id) > _SHOWN else ""
+            raise JobError(
+                f"source.bands: {self.id} has no band {', '.join(hints)}; "
+                f"its bands are {', '.join(list(by_id)[:_SHOWN])}{more}"
+            )
+        return tuple(by_id[name] for name in names)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    by_folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f" (did you mean {by_folded[near[0]]}?)" if near else ""

@@ -1,0 +1,85 @@
+"""Which value means "no data" in a band: the job's word, else the asset's; never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from downloader.errors import JobError
+from downloader.model.image import Band
+
+__all__ = ["holds", "masked_pixels", "nodata_values"]
+
+
+def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Band]) -> dict[str, float]:
+    """Band → its nodata value, for the bands that have one.
+
+    Args:
+        wanted: `mosaic.nodata` of the job: one value for all bands, some by band, or None.
+        bands: the bands of the plan, of which masks have none; an asset's `missingData` counts where it states exactly one value that the
+            band's type has.
+
+    Raises:
+        JobError: a band that is not there, or a value that the band's type does not have.
+    """
+    by_id = {band.id: band for band in bands if not band.mask_of}
+    asked = (
+        dict(wanted)
+        if isinstance(wanted, Mapping)
+        else dict.fromkeys(by_id, wanted)
+        if wanted is not None
+        else {}
+    )
+    for name, value in asked.items():
+        if name not in by_id:
+            raise JobError(f"mosaic.nodata: the job has no band {name!r}; its bands are {', '.join(by_id)}")
+        if not holds(by_id[name].dtype, value):
+            raise JobError(
+                f"mosaic.nodata: {value!r} is no value of {name}, whose type is {by_id[name].dtype}; choose another"
+            )
+    stated = {
+        band.id: band.missing[0]
+        for band in by_id.values()
+        if len(band.missing) == 1 and holds(band.dtype, band.missing[0])
+    }
+    return stated | asked
+
+
+def holds(dtype: np.dtype[np.generic], value: float) -> bool:
+    """Whether a type has this value; of floats every number, NaN and the infinities."""
+    if dtype.kind == "f":
+        return True
+    kind = np.dtype(dtype)
+    low, high = (
+        (0, 2 ** (8 * kind.itemsize) - 1)
+        if kind.kind == "u"
+        else (
+            -(2 ** (8 * kind.itemsize - 1)),
+            2 ** (8 * kind.itemsize - 1) - 1,
+        )
+    )
+    return low <= value <= high and value == int(value)
+
+
+def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool) -> str:
+    """Whether masked pixels of a band can be told from valid ones, in words.
+
+    An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (contract §4.3).
+
+    Args:
+        dtype: the band's.
+        nodata: the value that is declared for it; None where there is none.
+        has_mask: whether its mask is fetched beside it.
+    """
+    if has_mask:
+        return "masked pixels are told by the mask"
+    if dtype.kind == "u":
+        return (
+            "masked pixels come as 0, the nodata value; a valid 0 looks the same"
+            if nodata == 0
+            else "masked pixels come as 0 and cannot be told from a valid 0"
+        )
+    if nodata is None:
+        return "masked pixels come as 0 or as the least value of the type, which the service does not state, and cannot be told apart"
+    return f"masked pixels can be told apart only where the service fills them with the nodata value {nodata:g}, which it does not promise"

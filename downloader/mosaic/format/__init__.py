@@ -1,0 +1,1 @@
+"""The layout of a mosaic on disk: Zarr metadata, coordinates, shards, coverage."""

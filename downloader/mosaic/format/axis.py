@@ -1,0 +1,144 @@
+"""Arrays along the leading axis: times, ids, properties; one value for each slice.
+
+They grow in place: a chunk holds more places than values, and a reader sees as many as the metadata's shape says. So
+values are written first, and become visible with the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from downloader.mosaic.format.codec import CRC_BYTES, crc32c
+from downloader.planning import Slice
+
+__all__ = ["CHUNK", "AxisArray", "Kept", "Kind", "axis_arrays", "kind_of"]
+
+CHUNK: Final = 1024
+"""Values in one chunk, however many there are."""
+
+NO_TIME: Final = -(2**63)
+"""What stands for no time; numpy's own NaT."""
+
+Kind = Literal["int64", "float64", "string"]
+"""Zarr's data types of such arrays."""
+
+_Value = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A property of the images that is kept along the axis."""
+
+    name: str
+    """As the catalogue spells it."""
+    array: str
+    """Name of its array."""
+    kind: Kind
+    """Settled when the array is made: `float64` where all values are numbers, else `string`; of samples as the file's."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxisArray:
+    """One of them."""
+
+    name: str
+    kind: Kind
+    values: tuple[_Value, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    across: int = 0
+    """Numbers in each value, which then stand one after the other; 0 for a single one."""
+
+    @property
+    def length(self) -> int:
+        """How many values."""
+        return len(self.values) // max(1, self.across)
+
+    def document(self, dimension: str, *, checksum: bool) -> dict[str, Any]:
+        """Its `zarr.json`, as zarr-python writes it."""
+        wide = [self.across] if self.across else []
+        codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+        if self.kind == "string":
+            codecs = [{"name": "vlen-utf8", "configuration": {}}]
+        if checksum:
+            codecs.append({"name": "crc32c"})
+        return {
+            "shape": [self.length, *wide],
+            "data_type": self.kind,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [CHUNK, *wide]}},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": {"int64": 0, "float64": "NaN", "string": ""}[self.kind],
+            "codecs": codecs,
+            "attributes": dict(self.attributes),
+            "dimension_names": [dimension, *(["affine"] if wide else [])],
+            "zarr_format": 3,
+            "node_type": "array",
+            "storage_transformers": [],
+        }
+
+    def chunks(self, prefix: str, *, checksum: bool) -> Iterator[tuple[str, bytes]]:
+        """(key, bytes) of every chunk, full length each; the same values always give the same bytes."""
+        step = CHUNK * max(1, self.across)
+        for number, first in enumerate(range(0, len(self.values), step)):
+            data = self._encoded(self.values[first : first + step], step)
+            if checksum:
+                data += crc32c(data).to_bytes(CRC_BYTES, "little")
+            yield f"{prefix}{self.name}/c/{number}{'/0' if self.across else ''}", data
+
+    def _encoded(self, values: Sequence[_Value], length: int) -> bytes:
+        if self.kind != "string":
+            fill = 0 if self.kind == "int64" else math.nan
+            padded = [*values, *[fill] * (length - len(values))]
+            return np.array(padded, {"int64": "<i8", "float64": "<f8"}[self.kind]).tobytes()
+        # vlen-utf8: how many, then each text behind its length in bytes, all as uint32.
+        texts = [str(value).encode() for value in values] + [b""] * (CHUNK - len(values))
+        parts = [len(texts).to_bytes(4, "little")]
+        for text in texts:
+            parts += (len(text).to_bytes(4, "little"), text)
+        return b"".join(parts)
+
+
+def axis_arrays(slices: Sequence[Slice], kept: Iterable[Kept]) -> tuple[AxisArray, ...]:
+    """The arrays of a time axis: `time`, `image_id` and the properties."""
+    times = tuple(NO_TIME if part.time_us is None else part.time_us for part in slices)
+    about: dict[str, Any] = {
+        "standard_name": "time",
+        "long_name": "beginning of the image, UTC",
+        "units": "microseconds since 1970-01-01",
+        "calendar": "proleptic_gregorian",
+        "axis": "T",
+    }
+    if NO_TIME in times:
+        about["_FillValue"] = NO_TIME
+    ids = tuple(part.id for part in slices)
+    found = [
+        AxisArray("time", "int64", times, about),
+        AxisArray("image_id", "string", ids, {"long_name": "image, or what the images of a slice share"}),
+    ]
+    for one in kept:
+        values = tuple(_as(one.kind, part.properties.get(one.name)) for part in slices)
+        found.append(AxisArray(one.array, one.kind, values, {"property": one.name}))
+    return tuple(found)
+
+
+def kind_of(values: Iterable[object]) -> Kind:
+    """The data type for a property's values; None where an image lacks it."""
+    stated = [value for value in values if value is not None]
+    return "float64" if stated and all(map(_is_number, stated)) else "string"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as(kind: Kind, value: object) -> float | str:
+    if kind == "float64":
+        return float(value) if isinstance(value, int | float) and _is_number(value) else math.nan
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, default=str)

@@ -1,0 +1,191 @@
+"""Where the pixels lie, told so that every reader understands: CF, rioxarray, odc-geo, GDAL, GeoZarr.
+
+No reader knows all ways and no way is known by all readers, so the same facts stand three times: a CF grid mapping
+`spatial_ref`, 1-D `x` and `y` at pixel centres, and the `proj:` and `spatial:` conventions on each array. A sheared
+grid has no 1-D `x` and `y`; its place is `GeoTransform` of `spatial_ref` and `spatial:transform` alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+from downloader.model.grid import PixelGrid
+
+__all__ = [
+    "CONVENTIONS",
+    "GRID_MAPPING",
+    "MASK_OF",
+    "axis_attributes",
+    "band_attributes",
+    "centres",
+    "encode_fill_value",
+    "fill_scalar",
+    "grid_mapping_attributes",
+    "mask_attributes",
+]
+
+GRID_MAPPING: Final = "spatial_ref"
+"""Name of the grid mapping variable; rioxarray and odc-geo look for it by this name."""
+
+MASK_OF: Final = "mask_of"
+"""Attribute of a mask's array: the bands that it tells of."""
+
+CONVENTIONS: Final = [
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/geo-proj/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/geo-proj/blob/v1/README.md",
+        "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "name": "proj:",
+        "description": "Coordinate reference system information for geospatial data",
+    },
+    {
+        "schema_url": "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v1/schema.json",
+        "spec_url": "https://github.com/zarr-conventions/spatial/blob/v1/README.md",
+        "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
+        "name": "spatial:",
+        "description": "Spatial coordinate information",
+    },
+]
+"""What `zarr_conventions` of an array says it follows."""
+
+
+def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:
+    """Attributes of `spatial_ref`: CF's parameters, the WKT under both names in use, and GDAL's transform."""
+    crs = grid.crs.to_pyproj()
+    wkt = crs.to_wkt()
+    transform = " ".join(repr(value) for value in grid.transform.to_gdal())
+    return {**crs.to_cf(), "crs_wkt": wkt, "spatial_ref": wkt, "GeoTransform": transform}
+
+
+def axis_attributes(grid: PixelGrid, axis: str) -> dict[str, Any]:
+    """CF attributes of the coordinate `x` or `y`."""
+    crs = grid.crs.to_pyproj()
+    if crs.is_geographic:
+        name, unit = ("longitude", "degrees_east") if axis == "x" else ("latitude", "degrees_north")
+        return {"standard_name": name, "long_name": name, "units": unit, "axis": axis.upper()}
+    unit = crs.axis_info[0].unit_name if crs.axis_info else "metre"
+    return {
+        "standard_name": f"projection_{axis}_coordinate",
+        "long_name": f"{axis} coordinate of projection",
+        "units": "m" if unit in {"metre", "meter"} else unit,
+        "axis": axis.upper(),
+    }
+
+
+def band_attributes(
+    grid: PixelGrid | None, band: str, dtype: np.dtype[np.generic], nodata: float | None
+) -> dict[str, Any]:
+    """Attributes of a band's array.
+
+    `coordinates` besides `grid_mapping` keeps the CRS in a plain `xarray.open_zarr`. `_FillValue` stands only where
+    a nodata value is declared: it makes xarray read integers as floats. Without a `grid` nothing is said of the place.
+    """
+    attributes: dict[str, Any] = {"band": band}
+    if grid is not None:
+        attributes |= _place_attributes(grid)
+    if nodata is not None:
+        attributes["_FillValue"] = encode_fill_value(fill_scalar(band, dtype, nodata))
+    return attributes
+
+
+def _place_attributes(grid: PixelGrid) -> dict[str, Any]:
+    t = grid.transform
+    corners = [t.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    attributes: dict[str, Any] = {
+        "grid_mapping": GRID_MAPPING,
+        "coordinates": GRID_MAPPING,
+        "zarr_conventions": CONVENTIONS,
+        "proj:wkt2": grid.crs.to_pyproj().to_wkt(),
+        "spatial:dimensions": ["y", "x"],
+        "spatial:shape": [grid.height, grid.width],
+        "spatial:transform_type": "affine",
+        "spatial:transform": [t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y],
+        "spatial:bbox": [min(xs), min(ys), max(xs), max(ys)],
+        "spatial:registration": "pixel",
+    }
+    code = grid.crs.code
+    if code is not None and re.fullmatch(r"[A-Z]+:[0-9]+", code):
+        attributes["proj:code"] = code
+    return attributes
+
+
+def mask_attributes(mask_of: Sequence[str]) -> dict[str, Any]:
+    """What the array of a mask says besides: CF flags, and the bands that it tells of; nothing for pixels."""
+    if not mask_of:
+        return {}
+    return {
+        "long_name": f"whether {', '.join(mask_of)} {'is' if len(mask_of) == 1 else 'are all'} valid",
+        "flag_values": [0, 1],
+        "flag_meanings": "masked valid",
+        MASK_OF: list(mask_of),
+    }
+
+
+def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) -> np.generic:
+    """A band's nodata value in its own type, 0 where it declares none.
+
+    Raises:
+        JobError: the type has no such value.
+    """
+    if nodata is None:
+        return dtype.type(0)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            scalar = dtype.type(nodata)
+        fits = bool(np.isfinite(scalar)) == bool(np.isfinite(nodata))
+    else:
+        limits = np.iinfo(dtype)  # type: ignore[type-var]
+        fits = bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
+        scalar = dtype.type(int(nodata)) if fits else dtype.type(0)
+    if not fits:
+        raise JobError(f"mosaic.nodata: {nodata!r} is no value of band {band}, whose pixels are {dtype.name}")
+    return scalar
+
+
+def encode_fill_value(value: np.generic) -> int | str:
+    """A `_FillValue` attribute as xarray writes and reads it in Zarr v3: floats in base64 of little-endian float64."""
+    if value.dtype.kind == "f":
+        return base64.standard_b64encode(struct.pack("<d", float(value))).decode()
+    return int(value)
+
+
+def centres(scale: float, translate: float, first: int, count: int) -> NDArray[np.float64]:
+    """`translate + scale × (k + ½)` for k = first, first + 1, …: pixel centres along one axis.
+
+    Product and sum are carried in two float64 (Dekker 1971, Knuth's two-sum) and rounded once, which agrees with
+    rational arithmetic but is fast enough for axes of 10⁷ pixels.
+
+    Args:
+        scale: pixel size along the axis, in CRS units.
+        translate: the lattice's own origin along the axis.
+        first: index of the first pixel, counted from that origin.
+        count: how many.
+    """
+    k = np.arange(first, first + count, dtype=np.float64) + 0.5
+    product = scale * k
+    scale_high, scale_low = _split(np.float64(scale))
+    k_high, k_low = _split(k)
+    product_error = (
+        (scale_high * k_high - product) + scale_high * k_low + scale_low * k_high
+    ) + scale_low * k_low
+    total = product + translate
+    part = total - product
+    total_error = (product - (total - part)) + (translate - part)
+    result: NDArray[np.float64] = total + (total_error + product_error)
+    return result
+
+
+def _split(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - scalar or array alike
+    """Veltkamp's split of float64 into halves of 26 bits, whose products are exact."""
+    scaled = value * 134217729.0
+    high = scaled - (scaled - value)
+    return high, value - high

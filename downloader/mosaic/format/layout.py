@@ -1,0 +1,277 @@
+"""The Zarr v3 hierarchy of a mosaic: which arrays there are, and under which key each object lies.
+
+The documents are written here rather than by zarr-python, so that creating a mosaic loads none of it and adding a
+band is one atomic replacement of the root's; tests hold each one to what zarr-python itself writes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from downloader.mosaic.format.axis import AxisArray
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.georeferencing import (
+    GRID_MAPPING,
+    axis_attributes,
+    band_attributes,
+    fill_scalar,
+    grid_mapping_attributes,
+    mask_attributes,
+)
+from downloader.planning import Group, Tiling
+
+__all__ = [
+    "COVERAGE_CHUNK",
+    "Coverage",
+    "GroupLayout",
+    "MosaicSettings",
+    "array_document",
+    "coverage_chunk",
+    "group_document",
+]
+
+COVERAGE_CHUNK: Final = 1024
+"""Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
+
+
+def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
+    """(slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards, however long the leading axis gets."""
+    rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
+    columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
+    layers = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
+    return max(1, layers) * tiling.shard_slices, rows, columns
+
+
+class Coverage:
+    """The values of `coverage`, one for each tile."""
+
+    MISSING: Final = 0
+    STORED: Final = 1
+    OUTSIDE_REGION: Final = 2
+    OUTSIDE_IMAGE: Final = 3
+    FAILED: Final = 4
+    MEANINGS: Final = ("missing", "stored", "outside_region", "outside_image", "failed")
+
+
+@dataclass(frozen=True)
+class GroupLayout:
+    """One group in the mosaic: its arrays, their codecs, the keys of their objects."""
+
+    group: Group
+    arrays: tuple[str, ...]
+    """Array names, by index of the band."""
+    nodata: tuple[float | None, ...]
+    """Declared nodata values, by index of the band."""
+    profile: Literal["sharded", "plain"]
+    compressor: str
+    along: tuple[AxisArray, ...] = ()
+    """Arrays along the leading axis; none where there is none."""
+
+    @classmethod
+    def make(
+        cls,
+        group: Group,
+        names: Mapping[str, str],
+        settings: MosaicSettings,
+        along: tuple[AxisArray, ...] = (),
+    ) -> GroupLayout:
+        """The layout of a planned group; `names` maps band ids to array names."""
+        return cls(
+            group,
+            tuple(names[band.id] for band in group.bands),
+            tuple(settings.nodata.get(band.id) for band in group.bands),
+            settings.profile,
+            settings.compressor,
+            along,
+        )
+
+    @cached_property
+    def codec(self) -> ChunkCodec:
+        """What encodes a tile of a band."""
+        return ChunkCodec(self.compressor, checksum=self.profile == "sharded")
+
+    @cached_property
+    def fills(self) -> tuple[np.generic, ...]:
+        """Fill values in the bands' own types: nodata where it is declared, else 0."""
+        return tuple(
+            fill_scalar(band.id, band.dtype, nodata)
+            for band, nodata in zip(self.group.bands, self.nodata, strict=True)
+        )
+
+    @cached_property
+    def leading(self) -> tuple[str, ...]:
+        """Dimensions before y and x."""
+        return (self.group.axis,) if self.group.axis else ()
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key of the group."""
+        return f"{self.group.name}/" if self.group.name else ""
+
+    def folder(self, band: int) -> str:
+        """The folder that holds the objects of a band's array."""
+        return f"{self.prefix}{self.arrays[band]}/c"
+
+    def shard_object(self, band: int, layer: int, row: int, column: int) -> str:
+        """The key of a band's object of one shard."""
+        place = f"{layer}/{row}/{column}" if self.leading else f"{row}/{column}"
+        return f"{self.folder(band)}/{place}"
+
+    def tile_object(self, band: int, shard: tuple[int, int, int], slot: int) -> str:
+        """The key of a band's object of one tile, where the profile is `plain`."""
+        return self.shard_object(band, *self.group.tiling.tile_at(shard, slot))
+
+    def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
+        """(key, bytes) of every chunk of the arrays along the leading axis."""
+        for array in self.along:
+            yield from array.chunks(self.prefix, checksum=self.codec.checksum)
+
+    @property
+    def coordinates(self) -> str:
+        """Names of the arrays that are no data beside the bands: the attribute `coordinates` of the group."""
+        return " ".join(["coverage", *(a.name for a in self.along if a.name != self.group.axis)])
+
+    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(array name, `zarr.json`) of every array of the group."""
+        grid = self.group.grid
+        if not self.group.lattices and not grid.transform.is_sheared:
+            for axis, length in (("y", grid.height), ("x", grid.width)):
+                yield axis, self._axis_document(axis, length, axis_attributes(grid, axis))
+        if not self.group.lattices:
+            # Of samples each has a place of its own, which stands along their axis.
+            yield GRID_MAPPING, array_document(
+                (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
+                grid_mapping_attributes(grid),
+            )  # fmt: skip
+        yield "coverage", self._coverage_document()
+        for array in self.along:
+            yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
+        for index in range(len(self.arrays)):
+            yield self.arrays[index], self._band_document(index)
+
+    def _axis_document(self, axis: str, length: int, attributes: dict[str, Any]) -> dict[str, Any]:
+        from downloader.mosaic.format.coordinates import chunk_length
+
+        dtype = np.dtype("<f8")
+        chunk = (chunk_length(length),)
+        codecs = self.codec.to_json(dtype)
+        return array_document((length,), chunk, dtype, np.float64("nan"), (axis,), codecs, attributes)
+
+    def _coverage_document(self) -> dict[str, Any]:
+        tiling = self.group.tiling
+        cells = (tiling.tile_rows, tiling.tile_columns)
+        shape = (tiling.slices, *cells) if self.leading else cells
+        chunk = coverage_chunk(tiling)[0 if self.leading else 1 :]
+        attributes = {
+            "long_name": "what is stored of each tile, the worst over the group's bands",
+            "flag_values": list(range(len(Coverage.MEANINGS))),
+            "flag_meanings": " ".join(Coverage.MEANINGS),
+            "tile_pixels": tiling.tile,
+        }
+        dtype = np.dtype("u1")
+        dimensions = (*self.leading, "tile_y", "tile_x")
+        codecs = self.codec.to_json(dtype)
+        return array_document(shape, chunk, dtype, np.uint8(0), dimensions, codecs, attributes)
+
+    def _band_document(self, index: int) -> dict[str, Any]:
+        tiling, band = self.group.tiling, self.group.bands[index]
+        lead = (tiling.slices,) if self.leading else ()
+        one = (1,) if self.leading else ()
+        tile = (*one, tiling.tile, tiling.tile)
+        codecs = self.codec.to_json(band.dtype)
+        chunk = tile
+        if self.profile == "sharded":
+            chunk = (*((tiling.shard_slices,) if self.leading else ()), tiling.shard_side, tiling.shard_side)
+            codecs = [_sharding(tile, codecs)]
+        return array_document(
+            (*lead, tiling.height, tiling.width),
+            chunk,
+            band.dtype,
+            self.fills[index],
+            (*self.leading, "y", "x"),
+            codecs,
+            band_attributes(
+                None if self.group.lattices else self.group.grid, band.id, band.dtype, self.nodata[index]
+            )
+            | mask_attributes(band.mask_of),
+        )
+
+
+def array_document(
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+    fill: np.generic,
+    dimensions: tuple[str, ...],
+    codecs: list[dict[str, object]],
+    attributes: dict[str, Any],
+) -> dict[str, Any]:
+    """The `zarr.json` of an array (Zarr v3, core specification)."""
+    return {
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": _fill_json(fill),
+        "codecs": codecs,
+        "attributes": attributes,
+        "dimension_names": list(dimensions),
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def group_document(attributes: Mapping[str, Any], members: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The `zarr.json` of a group with the metadata of all below it inlined, as zarr-python consolidates."""
+    return {
+        "attributes": dict(attributes),
+        "zarr_format": 3,
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(members)},
+        "node_type": "group",
+    }
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """A metadata document as bytes."""
+    return json.dumps(document, indent=1, allow_nan=False).encode()
+
+
+def _sharding(tile: tuple[int, ...], codecs: list[dict[str, object]]) -> dict[str, object]:
+    configuration = {
+        "chunk_shape": list(tile),
+        "codecs": codecs,
+        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return {"name": "sharding_indexed", "configuration": configuration}
+
+
+def _fill_json(value: np.generic) -> int | float | str:
+    if value.dtype.kind != "f":
+        return int(value)
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicSettings:
+    """How a mosaic is stored (DESIGN §5, `mosaic`)."""
+
+    profile: Literal["sharded", "plain"] = "sharded"
+    """`sharded`: many tiles an object, checksums inside. `plain`: one object a tile, readable by GDAL 3.12."""
+    compressor: Literal["lz4", "zstd", "none"] = "lz4"
+    """Blosc lz4 level 5 with bitshuffle, Blosc Zstandard level 1 with it, or bare bytes."""
+    durability: Literal["full", "scratch"] = "full"
+    """`full` flushes pixels to the disk before the ledger's line; `scratch` trusts the machine to stay up."""
+    nodata: Mapping[str, float] = field(default_factory=dict)
+    """Band id → the value that says no data; bands that are absent have none declared."""

@@ -1,0 +1,220 @@
+"""Opening a mosaic for writing: is it ours, does it mean the same, is anybody else in it?
+
+Until all these questions are answered nothing is written; what exists and is something else stays untouched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+import anyio.to_thread
+
+from downloader.mosaic.format.coordinates import CoordinateWriter, write_axis
+from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.format.hierarchy import OWN, ROOT, ensure_hierarchy
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.record.identity import MARKER, Identity
+from downloader.mosaic.record.ledger import LedgerWriter
+from downloader.mosaic.record.ownership import (
+    JOB,
+    delete_mosaic,
+    read_identity,
+    read_marker,
+    refuse_strangers,
+)
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.record.state import GroupState
+from downloader.mosaic.storage.disk_errors import NOT_WRITABLE, trying
+from downloader.mosaic.storage.location import Location, Place, locate
+from downloader.mosaic.storage.lock import Lock
+from downloader.mosaic.storage.store import Store
+from downloader.mosaic.updates import OnUpdate, Settled, forget_pixels, settle
+from downloader.mosaic.writer import ZarrMosaic
+from downloader.planning import Existing, Plan
+
+__all__ = ["existing", "existing_sides", "open_for_writing", "read_identity"]
+
+_AT_ONCE = 16
+"""Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
+
+
+@asynccontextmanager
+async def open_for_writing(
+    path: Place,
+    plan: Plan,
+    settings: MosaicSettings | None = None,
+    *,
+    service: str,
+    job_text: str = "",
+    job: str = "",
+    overwrite: bool = False,
+    on_update: OnUpdate = "refuse",
+) -> AsyncIterator[ZarrMosaic]:
+    """A mosaic for `plan` at `path`: created, continued or extended.
+
+    Args:
+        path: a folder, created with the folders above it; or a folder in a bucket, by its URL.
+        plan: what belongs into it.
+        settings: how pixels are stored; the defaults for None.
+        service: whose pixels they are: `earth-engine`, or an emulator's data set.
+        job_text: the job as its author wrote it, `${VAR}` and all.
+        job: YAML of the sections that say what the mosaic is; it stands in the Zarr attributes too.
+        overwrite: delete a mosaic of ours that means something else, or the same; never anything else.
+        on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
+
+    Leaving the block commits nothing: what is to be kept is committed before.
+
+    Raises:
+        RefusedError: the path is something else, cannot be written, or was made by a newer version.
+        LockedError: another run writes it.
+        DriftError: it was made by a job that means something else.
+        JobError: a nodata value that the band's type does not have.
+        StoppedError: the disk is full.
+    """
+    abandoned = threading.Event()
+    opening = _Opening(
+        locate(path),
+        plan,
+        settings or MosaicSettings(),
+        service,
+        job_text,
+        job,
+        overwrite,
+        on_update,
+        abandoned,
+    )
+    handed: list[ZarrMosaic] = []
+
+    def opened() -> None:
+        handed.append(opening.open())
+        if abandoned.is_set():
+            handed[0].close()
+
+    try:
+        # A lease may have to be waited for: who is told to stop leaves that to the thread, which is told as well.
+        await anyio.to_thread.run_sync(opened, abandon_on_cancel=True)
+        yield handed[0]
+    finally:
+        # A task cancelled while the thread is still opening leaves it to the thread to release the lock.
+        abandoned.set()
+        if handed:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(handed[0].close)
+
+
+def existing(path: Place) -> Existing | None:
+    """What the mosaic at `path` has settled, for the planner; None where there is none.
+
+    Raises:
+        RefusedError: the mosaic was made by a newer version, or its marker is damaged.
+    """
+    identity = read_identity(path)
+    return None if identity is None else identity.existing
+
+
+def existing_sides(path: Place) -> dict[str, int] | None:
+    """Tiles along a shard's side by group of the mosaic at `path`; None where there is none. Raises as `existing`."""
+    there = existing(path)
+    return None if there is None else dict(there.sides)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What `open_for_writing` was asked for; its methods run in a worker thread."""
+
+    location: Location
+    plan: Plan
+    settings: MosaicSettings
+    service: str
+    job_text: str
+    job: str
+    overwrite: bool
+    on_update: OnUpdate
+    abandoned: threading.Event
+
+    def open(self) -> ZarrMosaic:
+        location = self.location
+        for layout in Identity.of(self.plan, self.settings, self.service).layouts:
+            _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
+        try:
+            refuse_strangers(location)
+            location.prepare()
+            store = location.store(durable=self.settings.durability == "full")
+            lock = location.lock(store, self.abandoned)
+            lock.acquire()
+        except OSError as error:
+            raise location.problem(error) from error
+        try:
+            return self._open_locked(store, lock)
+        except OSError as error:
+            lock.release()
+            if error.errno in NOT_WRITABLE or location.has_lease:
+                raise location.problem(error) from error
+            raise
+        except BaseException:
+            lock.release()
+            raise
+
+    def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, Settled, bool]:
+        """What was there, what it becomes, and whether it was deleted for that."""
+        path = self.location.name
+        known = read_identity(path)
+        overwritten = known is not None and self.overwrite
+        if known is not None and self.overwrite:
+            delete_mosaic(store, known, lock.check)
+            known = None
+        new = Identity.of(self.plan, self.settings, self.service, known, self.job)
+        settled = settle(known, new, path, self.on_update)
+        if overwritten and self.location.has_lease:
+            # A run that lost its lease and wakes may still put an object of the mosaic that was here: what the new
+            # ledger does not name is not believed.
+            settled = replace(settled, identity=replace(settled.identity, refetching=True))
+        return known, settled, overwritten
+
+    def _open_locked(self, store: Store, lock: Lock) -> ZarrMosaic:
+        path = self.location.name
+        known, settled, overwritten = self._settled(store, lock)
+        identity = settled.identity
+        store.sweep()
+        marker = read_marker(path)
+        notices = list(settled.notices)
+        if known is not None and marker is None:
+            notices.append(
+                "the folder .downloader was lost or damaged: what the mosaic is was read from its Zarr attributes, and"
+                " what is stored from the objects themselves"
+            )
+
+        def create() -> None:
+            if known is not None and settled.starts_refetching:
+                forget_pixels(store, known, settled.slices)
+            if overwritten and self.location.has_lease:
+                # There, so that a run which wakes with what it knew of the old mosaic cannot put its own.
+                for layout in identity.layouts:
+                    write_coverage(store, layout, GroupState(layout.group))
+            changed = []
+            if settled.is_extended or not self.location.read(JOB):
+                changed.append((JOB, self.job_text.encode()))
+            if marker is None or marker.document() != identity.document():
+                changed.append((MARKER, identity.to_bytes()))
+            for key, data in changed:
+                store.put(key, [data])
+            store.flush(key for key, _ in changed)
+            coordinates.write(_AT_ONCE)
+            write_axis(store, identity.layouts)
+            broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)
+            ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
+
+        coordinates = CoordinateWriter(store, identity.layouts)
+        trying(store, "the mosaic's metadata", 1 << 20, create)
+        ledger = LedgerWriter(store, lock.epoch)
+        if lock.took_over or (lock.epoch is not None and (overwritten or settled.starts_refetching)):
+            ledger.begin()
+        found = scan(store, identity.layouts, ledger, adopt=not identity.refetching)
+        if found.lost:
+            # Until the run's end `coverage` would call stored what was found missing.
+            for layout in identity.layouts:
+                write_coverage(store, layout, found.states[layout.group.name])
+        return ZarrMosaic(store, identity, found, ledger, lock, coordinates, (*notices, *found.notices()))

@@ -1,0 +1,156 @@
+"""One shard of a level of overviews, made of the tiles below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from downloader.errors import StoppedError
+from downloader.mosaic.format.shard import join
+from downloader.mosaic.overviews.downsample import halve
+from downloader.mosaic.storage.disk_errors import trying
+from downloader.mosaic.tile_reader import BandTiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from downloader.mosaic.overviews.levels import Level
+    from downloader.mosaic.record.state import GroupState
+    from downloader.mosaic.storage.store import Store
+
+__all__ = ["make_shard"]
+
+
+def make_shard(
+    store: Store,
+    level: Level,
+    place: tuple[int, int, int],
+    states: Mapping[str, GroupState],
+    *,
+    replaces: bool,
+) -> int:
+    """Make all bands of one shard; how many objects it has.
+
+    Args:
+        store: the mosaic's objects.
+        level: the level.
+        place: (layer, row, column) of the shard.
+        states: by group of the mosaic, what is stored; levels are in it by what is there.
+        replaces: whether objects of it may be there.
+
+    Raises:
+        StoppedError: the disk is full or does not work, or a tile below is damaged.
+    """
+    layout, objects = level.layout, 0
+    slots = layout.group.tiling.slots
+    for band in range(len(layout.arrays)):
+        entries = _entries(store, level, band, place, states)
+        puts: list[tuple[str, list[Any]]]
+        if layout.profile == "plain":
+            puts = [(layout.tile_object(band, place, slot), [data]) for slot, data in entries.items()]
+            gone = [layout.tile_object(band, place, slot) for slot in range(slots) if slot not in entries]
+        else:
+            key = layout.shard_object(band, *place)
+            puts = [(key, join(entries, slots))] if entries else []
+            gone = [] if entries else [key]
+        needed = sum(len(data) for data in entries.values())
+        trying(store, "overviews", needed, partial(_write, store, puts, gone if replaces else []))
+        objects += len(puts)
+    return objects
+
+
+def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> None:
+    for key, buffers in puts:
+        store.put(key, buffers)
+    if gone:
+        store.delete(gone)
+    store.flush(key for key, _ in puts)
+
+
+def _entries(
+    store: Store, level: Level, band: int, place: tuple[int, int, int], states: Mapping[str, GroupState]
+) -> dict[int, bytes]:
+    """Slot → encoded tile of one band of a shard, for the tiles of which anything is there below."""
+    layout, tiling = level.layout, level.layout.group.tiling
+    bands = layout.group.bands
+    pixels = _tiles(store, level, band, states)
+    mask = next((i for i, other in enumerate(bands) if bands[band].id in other.mask_of), None)
+    masks = None if mask is None else _tiles(store, level, mask, states)
+    fill, policy = layout.fills[band], bands[band].pyramiding
+    has_nodata = layout.nodata[band] is not None
+    entries: dict[int, bytes] = {}
+    for slot in _by_quarters(tiling.shard, tiling.shard_slices):
+        slice_, row, column = tiling.tile_at(place, slot)
+        if slice_ >= tiling.slices or row >= tiling.tile_rows or column >= tiling.tile_columns:
+            continue
+        block = _block(pixels, masks, (slice_, row, column), tiling.tile, fill, has_nodata=has_nodata)
+        if block is not None:
+            entries[slot] = layout.codec.encode(np.ascontiguousarray(halve(*block, policy, fill)))
+    return entries
+
+
+def _tiles(store: Store, level: Level, band: int, states: Mapping[str, GroupState]) -> BandTiles:
+    """What a level is made of: the mosaic's tiles as far as the ledger knows them, or those of the level below."""
+    below = level.below
+    state, tiling = states.get(below.group.name), below.group.tiling
+    if state is None:
+        return BandTiles(store, below, band)
+    return BandTiles(store, below, band, lambda place: state.stored(tiling.shard_index(*place))[band])
+
+
+def _by_quarters(shard: int, slices: int) -> Iterator[int]:
+    """The slots of a shard in an order in which all that lie over one shard of the level below come together."""
+    half = max(1, shard // 2)
+    plane = sorted(range(shard * shard), key=lambda s: (s // shard // half, s % shard // half, s))
+    for depth in range(slices):
+        for slot in plane:
+            yield depth * shard * shard + slot
+
+
+def _block(
+    pixels: BandTiles,
+    masks: BandTiles | None,
+    tile: tuple[int, int, int],
+    side: int,
+    fill: Any,  # noqa: ANN401  # a number of the band's type
+    *,
+    has_nodata: bool,
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None] | None:
+    """The 2×2 tiles below a tile, side by side, and which pixels hold data; None where none of them is stored."""
+    slice_, row, column = tile
+    block: NDArray[Any] = np.full((2 * side, 2 * side), fill)
+    valid = np.zeros(block.shape, np.bool_)
+    found = False
+    for i in (0, 1):
+        for j in (0, 1):
+            part = _read(pixels, slice_, 2 * row + i, 2 * column + j)
+            if part is None:
+                continue
+            found = True
+            here = (slice(i * side, i * side + part.shape[0]), slice(j * side, j * side + part.shape[1]))
+            block[here] = part
+            seen = np.ones(part.shape, np.bool_)
+            if part.dtype.kind == "f":
+                seen &= ~np.isnan(part)
+            if has_nodata:
+                seen &= part != fill
+            if masks is not None:
+                mask = _read(masks, slice_, 2 * row + i, 2 * column + j)
+                seen &= np.False_ if mask is None else mask == 1
+            valid[here] = seen
+    if not found:
+        return None
+    return block, None if valid.all() else valid
+
+
+def _read(tiles: BandTiles, slice_: int, row: int, column: int) -> NDArray[Any] | None:
+    try:
+        return tiles.read(slice_, row, column)
+    except ValueError as error:
+        raise StoppedError(
+            f"overviews: {tiles.describe(slice_, row, column)} is damaged ({error}); mend it with "
+            "`downloader verify --repair` and make them again"
+        ) from error

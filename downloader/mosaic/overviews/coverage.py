@@ -1,0 +1,93 @@
+"""`coverage` of overviews, made of the mosaic's own: a tile of a level is as bad as the worst of the four below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from downloader.mosaic.format.coverage import coverage_chunks
+from downloader.mosaic.format.layout import Coverage, GroupLayout, coverage_chunk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from downloader.mosaic.overviews.levels import Level
+    from downloader.mosaic.record.state import GroupState
+
+__all__ = ["level_chunks", "level_coverage", "with_stale"]
+
+_ORDER: Final = (
+    Coverage.OUTSIDE_IMAGE,
+    Coverage.OUTSIDE_REGION,
+    Coverage.STORED,
+    Coverage.MISSING,
+    Coverage.FAILED,
+)
+"""From the best to the worst; outside is what wants nothing."""
+
+_BY_RANK: Final = np.array(_ORDER, np.uint8)
+_RANKS: Final = np.argsort(_BY_RANK).astype(np.uint8)
+
+
+def level_coverage(chain: tuple[Level, ...], state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """(level's group, cells) of every level of a group, cells as (slice, row, column) in tiles.
+
+    In memory are a quarter of a byte for each tile of the mosaic, and what one chunk of `coverage` takes.
+    """
+    if not chain:
+        return
+    cells = _first(chain[0].below, state)
+    for level in chain:
+        yield level.layout.group.name, cells
+        cells = _worst(cells)
+
+
+def with_stale(level: Level, cells: NDArray[np.uint8], stale: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The same while the shards that are `stale` (layer, row, column) are not made: what they hold is missing."""
+    tiling = level.layout.group.tiling
+    tiles = stale.repeat(tiling.shard_slices, 0).repeat(tiling.shard, 1).repeat(tiling.shard, 2)
+    tiles = tiles[: tiling.slices, : tiling.tile_rows, : tiling.tile_columns]
+    return np.where(tiles & (cells == Coverage.STORED), np.uint8(Coverage.MISSING), cells)
+
+
+def level_chunks(layout: GroupLayout, cells: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """(key, cells) of each chunk of a level's `coverage`."""
+    depth, height, width = coverage_chunk(layout.group.tiling)
+    slices, rows, columns = cells.shape
+    for first in range(0, slices, depth):
+        for top in range(0, rows, height):
+            for left in range(0, columns, width):
+                chunk = np.zeros((depth, height, width), np.uint8)
+                part = cells[first : first + depth, top : top + height, left : left + width]
+                chunk[: part.shape[0], : part.shape[1], : part.shape[2]] = part
+                place = f"{top // height}/{left // width}"
+                place = f"{first // depth}/{place}" if layout.leading else place
+                yield f"{layout.prefix}coverage/c/{place}", chunk if layout.leading else chunk[0]
+
+
+def _first(layout: GroupLayout, state: GroupState) -> NDArray[np.uint8]:
+    """Cells of the first level, from what is stored below."""
+    t = layout.group.tiling
+    cells = np.zeros((t.slices, -(-t.tile_rows // 2), -(-t.tile_columns // 2)), np.uint8)
+    depth, height, width = coverage_chunk(t)
+    for key, chunk in coverage_chunks(layout, state):
+        *leading, r, c = map(int, key.rsplit("/c/", 1)[1].split("/"))
+        first, top, left = (leading[0] if leading else 0) * depth, r * height, c * width
+        whole = chunk if chunk.ndim == 3 else chunk[None]
+        part = _worst(whole[: t.slices - first, : t.tile_rows - top, : t.tile_columns - left])
+        n, rows, columns = part.shape
+        cells[first : first + n, top // 2 : top // 2 + rows, left // 2 : left // 2 + columns] = part
+    return cells
+
+
+def _worst(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The worst of each 2×2 cells; a last odd row or column has no others."""
+    _, rows, columns = cells.shape
+    ranks = np.pad(_RANKS[cells], ((0, 0), (0, rows % 2), (0, columns % 2)))
+    worst = np.maximum(
+        np.maximum(ranks[:, ::2, ::2], ranks[:, 1::2, ::2]),
+        np.maximum(ranks[:, ::2, 1::2], ranks[:, 1::2, 1::2]),
+    )
+    return np.asarray(_BY_RANK[worst])

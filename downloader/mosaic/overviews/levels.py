@@ -1,0 +1,86 @@
+"""The levels of a mosaic's overviews: each half as fine as the one below, until one is small enough to look at.
+
+A level lies in the mosaic as a group of its own, `overviews/2` or `overviews/10m/2` by the factor, beside the pixels and
+never among them: what opens the pixels sees nothing of it. It is laid out like the group that it is made of, with the
+same tiles and shards, so that a shard of a level is made of four of the one below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.planning import Tiling
+
+__all__ = ["OVERVIEWS", "SMALLEST", "Level", "levels_of", "policies_of"]
+
+OVERVIEWS: Final = "overviews"
+"""Name of the group of all overviews."""
+
+SMALLEST: Final = 512
+"""A level of no more pixels a side is the last one."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of one group."""
+
+    factor: int
+    """How many pixels of the mosaic lie along the side of one of its: 2, 4, 8, …"""
+    layout: GroupLayout
+    below: GroupLayout
+    """What it is made of."""
+
+
+def levels_of(layout: GroupLayout, policies: Mapping[str, str]) -> tuple[Level, ...]:
+    """The levels of a group, the finest first; none where it is small, or holds samples.
+
+    Args:
+        layout: the group.
+        policies: band id → how its levels are made.
+    """
+    levels: list[Level] = []
+    if layout.group.axis == "sample":
+        return ()
+    below, factor = layout, 1
+    while max(below.group.tiling.width, below.group.tiling.height) > SMALLEST:
+        factor *= 2
+        level = _halved(below, f"{OVERVIEWS}/{layout.prefix}{factor}", policies)
+        levels.append(Level(factor, level, below))
+        below = level
+    return tuple(levels)
+
+
+def policies_of(layout: GroupLayout) -> dict[str, str]:
+    """Band id → how the service makes its pyramid; a mask is valid where any of its pixels is, as the service has it."""
+    return {band.id: "MAX" if band.mask_of else band.pyramiding.upper() for band in layout.group.bands}
+
+
+def _halved(below: GroupLayout, name: str, policies: Mapping[str, str]) -> GroupLayout:
+    group, tiling = below.group, below.group.tiling
+    grid = _coarser(group.grid)
+    level = replace(
+        group,
+        name=name,
+        lattice=grid,
+        window=grid.bounds,
+        bands=tuple(replace(band, grid=grid, pyramiding=policies[band.id]) for band in group.bands),
+        tiling=Tiling(grid.width, grid.height, tiling.slices, tiling.tile, tiling.shard, tiling.shard_slices),
+        region=None,
+        outside=(),
+        extents=(),
+        absent=(),
+    )
+    return replace(below, group=level)
+
+
+def _coarser(grid: PixelGrid) -> PixelGrid:
+    """The same corner and pixels twice as large; a last odd row or column has one of its own."""
+    t = grid.transform
+    doubled = AffineTransform(
+        2 * t.scale_x, 2 * t.shear_x, t.translate_x, 2 * t.shear_y, 2 * t.scale_y, t.translate_y
+    )
+    return PixelGrid(grid.crs, doubled, -(-grid.width // 2), -(-grid.height // 2))

@@ -1,0 +1,1 @@
+"""What a mosaic keeps about itself: identity, ledger, state."""

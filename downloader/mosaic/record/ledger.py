@@ -1,0 +1,254 @@
+"""The ledger: one line for each shard committed, written after its pixels are durable.
+
+Each run appends to a file of its own in `.downloader/ledger` (in a bucket: a folder of numbered objects); the first line
+names the format. A line tells of one shard which tiles of which bands are stored, how long their objects are, what failed
+and why. What it says of a band replaces what earlier lines said (`plain`: what it says of a tile does). The shards are the
+truth for pixels, so a line that is torn, lost or wrong costs a look at a shard's own index, nothing more.
+
+In a bucket the first line also says how long the files of earlier holders of the lease were when this one took it: what
+one of them adds later, because it was paused and woke, does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from downloader.errors import RefusedError
+from downloader.mosaic.record.state import FailedTiles
+from downloader.mosaic.storage.store import Store
+from downloader.planning import Group
+
+__all__ = [
+    "FORMAT",
+    "LEDGER",
+    "Entry",
+    "Failure",
+    "LedgerReader",
+    "LedgerWriter",
+    "Piece",
+    "failures_by_name",
+    "last_epoch",
+]
+
+FORMAT: Final = 1
+"""Version of the lines; a newer one is refused, never guessed at."""
+
+LEDGER: Final = ".downloader/ledger"
+"""The folder of the files."""
+
+_EPOCH: Final = re.compile(r"e(\d+)-")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one line says of one band of a shard."""
+
+    stored: int
+    """Bits of the slots stored; `plain`: of those that `chunks` names."""
+    length: int = 0
+    """Bytes of the band's object; 0 for `plain`, whose tiles are objects of their own."""
+    chunks: tuple[tuple[int, int, int], ...] = ()
+    """`plain`: (slot, length in bytes, crc32c) of each tile's object; length 0 for one that was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Tiles that could not be had, for one cause."""
+
+    tiles: int
+    """Bits of the slots."""
+    bands: tuple[str, ...]
+    cause: str
+    message: str
+
+
+def failures_by_name(group: Group, failed: tuple[FailedTiles, ...]) -> tuple[Failure, ...]:
+    """Failures with the names of their bands, as a line keeps them."""
+    return tuple(
+        Failure(f.tiles, tuple(group.bands[b].id for b in sorted(f.bands)), f.cause, f.message)
+        for f in failed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line."""
+
+    group: str
+    shard: tuple[int, int, int]
+    """(layer, row, column), counted in shards."""
+    pieces: dict[str, Piece]
+    """Band id → what is stored of it."""
+    failures: tuple[Failure, ...] = ()
+    """All that failed in the shard and is not stored."""
+    time: str = ""
+    """RFC 3339, UTC."""
+
+    def to_line(self) -> bytes:
+        """The line, its end included."""
+        document: dict[str, Any] = {
+            "group": self.group,
+            "shard": self.shard,
+            "bands": list(self.pieces),
+            "stored": [f"{piece.stored:x}" for piece in self.pieces.values()],
+            "bytes": [piece.length for piece in self.pieces.values()],
+            "time": self.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        if any(piece.chunks for piece in self.pieces.values()):
+            document["chunks"] = [piece.chunks for piece in self.pieces.values()]
+        if self.failures:
+            document["failed"] = [
+                {"tiles": f"{f.tiles:x}", "bands": f.bands, "cause": f.cause, "message": f.message}
+                for f in self.failures
+            ]
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Entry:
+        """From a line's JSON object. Raises KeyError, TypeError or ValueError for anything else."""
+        layer, row, column = document["shard"]
+        chunks = document.get("chunks") or [()] * len(document["bands"])
+        pieces = {
+            str(band): Piece(
+                int(stored, 16), int(length), tuple((int(s), int(n), int(c)) for s, n, c in list_)
+            )
+            for band, stored, length, list_ in zip(
+                document["bands"], document["stored"], document["bytes"], chunks, strict=True
+            )
+        }
+        failures = tuple(
+            Failure(int(f["tiles"], 16), tuple(f["bands"]), str(f["cause"]), str(f["message"]))
+            for f in document.get("failed", ())
+        )
+        shard = (int(layer), int(row), int(column))
+        return cls(str(document["group"]), shard, pieces, failures, str(document.get("time", "")))
+
+
+class LedgerWriter:
+    """Appends to this run's own file; safe to use from one thread at a time."""
+
+    def __init__(self, store: Store, epoch: int | None = None) -> None:
+        """A new file, not written yet.
+
+        Args:
+            store: the mosaic's objects.
+            epoch: of the lease; None under a lock, where nobody writes who lost it.
+        """
+        self._store = store
+        self._fences = epoch is not None
+        runs = _runs(store)
+        self._before = {name: sum(size for _, size in pieces) for name, pieces in runs.items()}
+        epoch = max(map(_epoch, runs), default=0) if epoch is None else epoch
+        # Names sort by epoch and then by time, so that reading them in order lets later runs have the last word.
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.jsonl"
+        self.key = f"{LEDGER}/{f'e{epoch:06d}-' if epoch else ''}{name}"
+        self._begun = False
+
+    def begin(self) -> None:
+        """Write the header at once: from now on, what holders of earlier epochs add does not count. Raises OSError."""
+        self.append()
+
+    def append(self, *entries: Entry) -> None:
+        """Write lines and make them durable. Raises OSError."""
+        lines = b"".join(entry.to_line() for entry in entries)
+        if not self._begun:
+            header: dict[str, Any] = {
+                "ledger": FORMAT,
+                "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+            if self._fences:
+                header["before"] = self._before
+            lines = json.dumps(header).encode() + b"\n" + lines
+        self._store.append(self.key, lines)
+        self._begun = True
+
+
+@dataclass(slots=True)
+class LedgerReader:
+    """Reads what is readable."""
+
+    store: Store
+    garbage: int = field(default=0, init=False)
+    """Lines that were no line of a ledger; their shards are looked at instead."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Every line of every file, oldest run first; but for what was added after another run had taken over.
+
+        Raises:
+            RefusedError: a file was written by a newer version.
+        """
+        runs = _runs(self.store)
+        limits = self._limits(runs)
+        for run in sorted(runs):
+            left = limits.get(run)
+            for key, _ in runs[run]:
+                data = bytes(self.store.get(key))
+                if left is not None:
+                    data = data[:left]
+                    left -= len(data)
+                yield from self._entries(key, data)
+
+    def _limits(self, runs: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
+        """File → bytes of it that count; files that count whole are left out."""
+        limits: dict[str, int] = {}
+        for run, pieces in runs.items():
+            epoch = _epoch(run)
+            if not epoch:
+                continue
+            try:
+                before = json.loads(bytes(self.store.get(pieces[0][0])).partition(b"\n")[0])["before"]
+                found = {name: int(before.get(name, 0)) for name in runs if _epoch(name) < epoch}
+            except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            for name, nbytes in found.items():
+                limits[name] = min(nbytes, limits.get(name, nbytes))
+        return limits
+
+    def _entries(self, key: str, data: bytes) -> Iterator[Entry]:
+        # A run that was killed may leave a last line without its end; it was never relied on.
+        whole, _, torn = data.rpartition(b"\n")
+        self.garbage += bool(torn)
+        for line in whole.split(b"\n"):
+            if not line:
+                continue
+            try:
+                document = json.loads(line)
+                if "ledger" in document:
+                    self._check(key, document["ledger"])
+                    continue
+                entry = Entry.from_document(document)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                self.garbage += 1
+                continue
+            yield entry
+
+    def _check(self, key: str, version: object) -> None:
+        if not isinstance(version, int) or version > FORMAT:
+            raise RefusedError(
+                f"{self.store.name}: {key} is of ledger version {version}, this version reads up to {FORMAT};"
+                " use the newer downloader that wrote it"
+            )
+
+
+def last_epoch(store: Store) -> int:
+    """The highest epoch in the names of the ledger's files; 0 where none has one."""
+    return max(map(_epoch, _runs(store)), default=0)
+
+
+def _runs(store: Store) -> dict[str, list[tuple[str, int]]]:
+    """Name of a file → (key, bytes) of its objects in order; on a disk each has one."""
+    runs: dict[str, list[tuple[str, int]]] = {}
+    for key, size in sorted(store.list(LEDGER)):
+        runs.setdefault(key[len(LEDGER) + 1 :].partition("/")[0], []).append((key, size))
+    return runs
+
+
+def _epoch(run: str) -> int:
+    found = _EPOCH.match(run)
+    return int(found.group(1)) if found else 0

@@ -1,0 +1,109 @@
+"""Whose folder a path is: what was made here is known by its marker, or by the statement in its Zarr attributes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+from downloader.errors import RefusedError
+from downloader.mosaic.format.hierarchy import OWN, ROOT
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.overviews.levels import OVERVIEWS
+from downloader.mosaic.overviews.stale import RECORD
+from downloader.mosaic.record.identity import MARKER, Identity
+from downloader.mosaic.record.ledger import LEDGER
+from downloader.mosaic.storage.location import Location, Place, locate
+from downloader.mosaic.storage.store import Store
+
+__all__ = ["JOB", "delete_mosaic", "read_identity", "read_marker", "refuse_strangers"]
+
+JOB: Final = ".downloader/job.yaml"
+"""The job as it was written by whoever created or extended the mosaic."""
+
+
+def read_identity(path: Place) -> Identity | None:
+    """What the mosaic at `path` is, from its marker, or where that was lost from its attributes; None for no mosaic.
+
+    Raises:
+        RefusedError: the mosaic was made by a newer version, or its marker is none of ours or damaged beyond help.
+    """
+    location = locate(path)
+    data = location.read(MARKER)
+    known = _marked(data, location.name)
+    if known is not None:
+        return known
+    try:
+        attributes = json.loads(location.read(ROOT) or b"")["attributes"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        attributes = None
+    stated = Identity.from_root(attributes, location.name) if isinstance(attributes, dict) else None
+    if stated is None and data is not None:
+        return Identity.from_bytes(data, location.name)  # refuses, and says why
+    return stated
+
+
+def read_marker(path: Place) -> Identity | None:
+    """What the marker says; None where there is none, or none that is JSON.
+
+    Raises:
+        RefusedError: it can be read, and is of a newer version or not ours.
+    """
+    location = locate(path)
+    return _marked(location.read(MARKER), location.name)
+
+
+def _marked(data: bytes | None, where: str) -> Identity | None:
+    try:
+        readable = data is not None and isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return None
+    return Identity.from_bytes(data, where) if data is not None and readable else None
+
+
+def refuse_strangers(location: Location) -> None:
+    """Raise RefusedError where the place is something that no run of ours has made."""
+    path = location.name
+    names = location.entries()
+    if not names:
+        return
+    own = location.entries(OWN) if OWN in names else frozenset()
+    if MARKER.rpartition("/")[2] in own:
+        return
+    # A run that was killed at its very start leaves its lock, and perhaps a staged file.
+    ours = re.compile(r"lock|lease|(job\.yaml|mosaic\.json)(#\d+)?")
+    if names == {OWN} and all(map(ours.fullmatch, own)):
+        return
+    if read_identity(path) is not None:
+        return
+    if names & {"zarr.json", ".zgroup", ".zarray", ".zmetadata"}:
+        raise RefusedError(
+            f"{path}: is a Zarr store that this downloader did not make; choose another mosaic.path"
+        )
+    raise RefusedError(
+        f"{path}: holds files that this downloader did not make ({min(names)!r} for one);"
+        " choose another mosaic.path, or an empty folder"
+    )
+
+
+def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -> None:
+    """Delete what the identity says is ours, and no more: first what readers look for, last the marker itself.
+
+    `check` is called before each step; it raises LockedError where the mosaic is another run's by now.
+    """
+    groups: tuple[GroupLayout, ...] = identity.layouts
+    store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])
+    for layout in groups:
+        along = (array.name for array in layout.along)
+        for name in (*layout.arrays, *along, "x", "y", "spatial_ref", "coverage"):
+            check()
+            store.delete_folder(f"{layout.prefix}{name}")
+        if layout.group.name:
+            store.delete_empty(layout.group.name)
+    check()
+    if any(key == RECORD for key, _ in store.list(OWN)):
+        store.delete_folder(OVERVIEWS)
+    check()
+    store.delete_folder(LEDGER)
+    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", RECORD, JOB, MARKER])

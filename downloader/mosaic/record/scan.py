@@ -1,0 +1,272 @@
+"""What a mosaic holds: the ledger's claims, held against the objects that are there.
+
+Objects are listed once. Where an object is as long as the ledger says, the ledger is believed; where it is not, or
+where the ledger does not know the object, the shard's own index is read. Known but absent is missing, and so is an
+object too short for its index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.mosaic.format.codec import crc32c
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.record.ledger import Entry, LedgerReader, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.record.state import FailedTiles, GroupState
+from downloader.mosaic.storage.store import Store
+
+__all__ = ["Claims", "Scan", "read_claims", "scan"]
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found."""
+
+    states: dict[str, GroupState] = field(default_factory=dict)
+    """By name of the group."""
+    garbage: int = 0
+    """Lines of the ledger that could not be read."""
+    adopted: int = 0
+    """Objects that the ledger did not know as they are, and whose contents are now known."""
+    lost: int = 0
+    """Tiles, band by band, that the ledger knew and that are missing or damaged now."""
+
+    def notices(self) -> Iterator[str]:
+        """What a run should say of it."""
+        if self.garbage:
+            yield (
+                f"the ledger has {self.garbage:,} lines that cannot be read (of a run that was killed, or damaged):"
+                " what they said was read from the shards"
+            )
+        if self.lost:
+            yield (
+                f"{self.lost:,} tiles (band by band) that earlier runs stored are missing or damaged, and are fetched"
+                " again; `downloader verify` looks for more"
+            )
+
+
+def scan(
+    store: Store, layouts: Iterable[GroupLayout], writer: LedgerWriter | None = None, *, adopt: bool = True
+) -> Scan:
+    """The state of every group.
+
+    Args:
+        store: the mosaic's objects.
+        layouts: its groups.
+        writer: where to note what the ledger did not know; None to look without touching anything.
+        adopt: whether objects that the ledger does not know as they are count; else what they hold is missing.
+
+    Raises:
+        RefusedError: the ledger was written by a newer version.
+        OSError: the store cannot be read.
+    """
+    claims, garbage = read_claims(store, layouts)
+    result = Scan(garbage=garbage)
+    for name, claim in claims.items():
+        changes = claim.hold_against(store, result, adopt=adopt)
+        if claim.known:
+            claim.state.recount()
+        result.states[name] = claim.state
+        if writer is not None and changes:
+            writer.append(*(claim.entry(index, pieces) for index, pieces in sorted(changes.items())))
+    return result
+
+
+def read_claims(
+    store: Store, layouts: Iterable[GroupLayout], *, checksums: bool = False
+) -> tuple[dict[str, Claims], int]:
+    """What the ledger says of every group, and how many of its lines could not be read.
+
+    Args:
+        store: the mosaic's objects.
+        layouts: its groups.
+        checksums: whether those of `plain` tiles are wanted.
+
+    Raises:
+        RefusedError: the ledger was written by a newer version.
+    """
+    claims = {layout.group.name: Claims(layout, checksums=checksums) for layout in layouts}
+    reader = LedgerReader(store)
+    for entry in reader.entries():
+        if entry.group in claims:
+            claims[entry.group].believe(entry)
+    return claims, reader.garbage
+
+
+Changes = dict[int, dict[int, Piece]]
+
+
+class Claims:
+    """What the ledger says of one group: masks in a GroupState, and the lengths of objects beside it."""
+
+    def __init__(self, layout: GroupLayout, *, checksums: bool = False) -> None:
+        self.layout = layout
+        self.state = GroupState(layout.group)
+        self._tiling = layout.group.tiling
+        self._plain = layout.profile == "plain"
+        self._band = {band.id: index for index, band in enumerate(layout.group.bands)}
+        shape = (self._tiling.shards, len(self._band), *((self._tiling.slots,) if self._plain else ()))
+        self.lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
+        """(shards, bands), `plain`: (shards, bands, slots): bytes of the objects."""
+        self.checksums: NDArray[np.uint32] | None = (
+            np.zeros(shape, np.uint32) if checksums and self._plain else None
+        )
+        """`plain`: crc32c of the objects, shaped as `lengths`; None where not asked for."""
+        self.known = False
+        """Whether anything is known of the group, from the ledger or the listing."""
+
+    def believe(self, entry: Entry) -> None:
+        """Take one line; what lies outside the group is no line of this mosaic."""
+        self.known = True
+        layer, row, column = entry.shard
+        t = self._tiling
+        if not (0 <= layer < t.shard_layers and 0 <= row < t.shard_rows and 0 <= column < t.shard_columns):
+            return
+        index = t.shard_index(layer, row, column)
+        full = t.full_mask(layer, row, column)
+        for name, piece in entry.pieces.items():
+            band = self._band.get(name)
+            if band is None:
+                continue
+            if not self._plain:
+                self.state.set_mask(index, band, piece.stored & full)
+                self.lengths[index, band] = piece.length
+                continue
+            mask = self.state.stored(index)[band]
+            for slot, length, checksum in piece.chunks:
+                if full >> slot & 1:
+                    mask = mask | 1 << slot if length else mask & ~(1 << slot)
+                    self.lengths[index, band, slot] = length
+                    if self.checksums is not None:
+                        self.checksums[index, band, slot] = checksum
+            self.state.set_mask(index, band, mask)
+        failed = tuple(
+            FailedTiles(f.tiles & full, frozenset(self._band[b] for b in f.bands if b in self._band), f.cause, f.message)
+            for f in entry.failures
+        )  # fmt: skip
+        if failed:
+            self.state.failed[index] = failed
+        else:
+            self.state.failed.pop(index, None)
+
+    def hold_against(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
+        """Correct the claims by what is there; returns the pieces that changed, by shard and band."""
+        sizes = self.listed(store)
+        changes: Changes = {}
+        if not self.known:
+            return changes
+        # In runs of shards, so that a mosaic of 10⁹ tiles needs no second array of its size.
+        for begin in range(0, len(sizes), 1 << 16):
+            part = slice(begin, begin + (1 << 16))
+            for where in np.argwhere(sizes[part] != self.lengths[part]).tolist():
+                index, band = where[0] + begin, where[1]
+                size = int(sizes[(index, *where[1:])])
+                if self._plain:
+                    self._look_at_tile(store, (index, band, where[2]), size, result, changes, adopt)
+                else:
+                    self._look_at_shard(store, (index, band), size, result, changes, adopt)
+        return changes
+
+    def entry(self, index: int, pieces: dict[int, Piece]) -> Entry:
+        """The line that says what was found of a shard."""
+        bands = self.layout.group.bands
+        failures = failures_by_name(self.layout.group, self.state.failed.get(index, ()))
+        named = {bands[band].id: piece for band, piece in sorted(pieces.items())}
+        return Entry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
+
+    def listed(self, store: Store) -> NDArray[np.uint32]:
+        """Bytes of the objects that are there, shaped as `lengths`."""
+        # Not zeros_like: that would touch every page of what may be a gigabyte.
+        sizes = np.zeros(self.lengths.shape, np.uint32)
+        t = self._tiling
+        limits = (
+            (t.slices, t.tile_rows, t.tile_columns)
+            if self._plain
+            else (t.shard_layers, t.shard_rows, t.shard_columns)
+        )
+        for band in range(len(self._band)):
+            folder = self.layout.folder(band)
+            for key, size in store.list(folder):
+                place = _place(key[len(folder) + 1 :], limits, leading=bool(self.layout.leading))
+                if place is None:
+                    continue
+                self.known = True
+                layer, row, column = place
+                if self._plain:
+                    shard = t.shard_index(layer // t.shard_slices, row // t.shard, column // t.shard)
+                    sizes[shard, band, t.slot(layer, row, column)] = size
+                else:
+                    sizes[t.shard_index(layer, row, column), band] = size
+        return sizes
+
+    def _look_at_shard(
+        self, store: Store, where: tuple[int, int], size: int, result: Scan, changes: Changes, adopt: bool
+    ) -> None:
+        index, band = where
+        shard = self._tiling.shard_at(index)
+        before, stored = self.state.stored(index)[band], 0
+        slots = self._tiling.slots
+        if size and adopt:
+            key = self.layout.shard_object(band, *shard)
+            try:
+                tail = store.get_range(key, max(0, size - index_bytes(slots)), size)
+                stored = ShardIndex.parse(tail, slots, size).stored & self._tiling.full_mask(*shard)
+            except (DamagedShardError, FileNotFoundError):
+                stored = 0
+        self.state.set_mask(index, band, stored)
+        result.lost += (before & ~stored).bit_count()
+        result.adopted += bool(stored)
+        # A damaged object keeps its length in the ledger: the next start has seen it already.
+        changes.setdefault(index, {})[band] = Piece(stored, size)
+
+    def _look_at_tile(
+        self,
+        store: Store,
+        where: tuple[int, int, int],
+        size: int,
+        result: Scan,
+        changes: Changes,
+        adopt: bool,
+    ) -> None:
+        index, band, slot = where
+        before = self.state.stored(index)[band]
+        if not adopt and not before >> slot & 1:
+            return
+        shard = self._tiling.shard_at(index)
+        length = checksum = 0
+        if size and adopt and self._tiling.full_mask(*shard) >> slot & 1:
+            # Without a line there is no checksum to hold it against: it must at least decode.
+            shape = (self._tiling.tile, self._tiling.tile)
+            try:
+                data = bytes(store.get(self.layout.tile_object(band, shard, slot)))
+                self.layout.codec.decode(data, self.layout.group.bands[band].dtype, shape)
+                length, checksum = len(data), crc32c(data)
+            except (ValueError, FileNotFoundError):
+                length = 0
+        stored = before | 1 << slot if length else before & ~(1 << slot)
+        self.state.set_mask(index, band, stored)
+        result.lost += (before & ~stored).bit_count()
+        result.adopted += bool(length)
+        piece = changes.setdefault(index, {}).get(band, Piece(0))
+        chunks = (*piece.chunks, (slot, length, checksum))
+        changes[index][band] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)
+
+
+def _place(rest: str, limits: tuple[int, int, int], *, leading: bool) -> tuple[int, int, int] | None:
+    """(layer, row, column) of `row/column` or `layer/row/column`, strictly as the writer spells it; else None."""
+    parts = rest.split("/")
+    if len(parts) != (3 if leading else 2):
+        return None
+    numbers = [int(part) if part.isascii() and part.isdecimal() else -1 for part in parts]
+    if not leading:
+        numbers.insert(0, 0)
+    if any(not 0 <= n < limit for n, limit in zip(numbers, limits, strict=True)):
+        return None
+    if "/".join(map(str, numbers if leading else numbers[1:])) != rest:
+        return None
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,320 @@
+"""Shards as a worker sees them: tiles go in one by one, shards come out whole.
+
+Tiles are encoded as they arrive and kept encoded until their shard is committed. All state is guarded by thread
+locks and all of a commit happens in one worker thread, so a task cancelled at any moment leaves nothing half: the
+thread ends what it began, and the next commit finds the truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from downloader.errors import FetchProblem
+from downloader.mosaic.format.codec import Buffer, ChunkCodec, crc32c
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.shard import Merged, merge
+from downloader.mosaic.record.ledger import Entry, Piece, failures_by_name
+from downloader.mosaic.record.state import FailedTiles, GroupState, combine
+from downloader.mosaic.storage.disk_errors import trying
+from downloader.mosaic.storage.store import Store, cores
+from downloader.planning import Request, ShardKey
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Guard", "Notes", "ShardWriter"]
+
+
+class Guard(Protocol):
+    """Says whether this process may still write."""
+
+    def check(self) -> None:
+        """Called before every commit, and before its line. Raises LockedError when it may not."""
+        ...
+
+
+class Notes(Protocol):
+    """Where a commit is noted: the ledger, or whoever keeps it."""
+
+    def append(self, *entries: Entry) -> None:
+        """Note them. Raises OSError where that cannot be done."""
+        ...
+
+
+@dataclass
+class _OpenShard:
+    """What was placed in a shard and is not committed yet."""
+
+    entries: list[dict[int, bytes]]
+    """By band: slot → encoded tile."""
+    failed: tuple[FailedTiles, ...] = ()
+    committing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the shard's objects are written: one writer an object."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.failed and not any(self.entries)
+
+
+class ShardWriter:
+    """Places tiles and commits shards of groups whose arrays exist: the seam `Mosaic`."""
+
+    def __init__(
+        self,
+        store: Store,
+        layouts: Iterable[GroupLayout],
+        states: dict[str, GroupState],
+        notes: Notes,
+        guard: Guard,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            store: the mosaic's objects.
+            layouts: its groups.
+            states: what is stored of each, by its name; kept up to date.
+            notes: where commits are noted.
+            guard: asked before.
+        """
+        self.store = store
+        self._layouts = {layout.group.name: layout for layout in layouts}
+        self._states = states
+        self._ledger = notes
+        self._lock = guard
+        self._guard = threading.Lock()
+        self._appending = threading.Lock()
+        self._open: dict[ShardKey, _OpenShard] = {}
+        self._held = 0
+        self.blank: dict[str, int] = {}
+        """Group → tiles, band by band, that came with nothing but nodata or zero."""
+        self._encoders = anyio.CapacityLimiter(cores())
+        self._writers = anyio.CapacityLimiter(store.writers)
+
+    # What the engine asks.
+
+    def missing(self, key: ShardKey) -> Mapping[int, int]:
+        """Band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
+        return self._states[key.group].missing(key)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of encoded tiles that wait for their shard's commit."""
+        return self._held
+
+    @property
+    def open_shards(self) -> tuple[ShardKey, ...]:
+        """Shards that hold what is not committed yet."""
+        with self._guard:
+            return tuple(self._open)
+
+    def shard_bytes(self, key: ShardKey) -> int:
+        """The most memory that a shard takes from its first tile to the end of its commit.
+
+        All its tiles encoded, incompressible, and one band's object as it was, which a top-up reads.
+        """
+        layout = self._layouts[key.group]
+        tiling = layout.group.tiling
+        tiles = layout.group.full_mask(key).bit_count()
+        sizes = [layout.codec.bound(tiling.tile**2 * band.dtype.itemsize) for band in layout.group.bands]
+        return tiles * (sum(sizes) + max(sizes)) + 16 * tiling.slots
+
+    # What the engine does.
+
+    async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
+        """Encode the tiles of `request` off the loop and keep them until their shard is committed.
+
+        Args:
+            request: what was asked for.
+            pixels: (height, width) of its window, structured; fields are its bands in order. Not kept.
+
+        Raises:
+            ValueError: the pixels are not those of the request.
+        """
+        await anyio.to_thread.run_sync(self._place, request, pixels, limiter=self._encoders)
+
+    def fail(self, request: Request, problem: FetchProblem) -> None:
+        """Note that the tiles of `request` could not be had; saved with the shard's next commit."""
+        tiling = self._layouts[request.shard.group].group.tiling
+        mask = 0
+        for row, column in request.block:
+            mask |= 1 << tiling.slot(request.block.slice, row, column)
+        failed = FailedTiles(mask, frozenset(request.bands), problem.cause, problem.message)
+        with self._guard:
+            shard = self._shard(request.shard)
+            shard.failed = (*shard.failed, failed)
+
+    async def commit(self, key: ShardKey) -> None:
+        """Make all that was placed in the shard durable and visible; a no-op where nothing was.
+
+        What the shard's objects hold already is kept without decoding. An old tile whose checksum is wrong is
+        dropped: `missing` names it afterwards.
+
+        Raises:
+            StoppedError: the disk is full, or writing failed twice; what was placed stays placed.
+            LockedError: the mosaic was taken away from this run.
+        """
+        if key in self._open:
+            await anyio.to_thread.run_sync(self._commit, key, limiter=self._writers)
+
+    # In worker threads.
+
+    def _place(self, request: Request, pixels: NDArray[np.void]) -> None:
+        layout = self._layouts[request.shard.group]
+        group, tiling, block = layout.group, layout.group.tiling, request.block
+        names = tuple(group.bands[band].id for band in request.bands)
+        if pixels.shape != request.window.shape or pixels.dtype.names != names:
+            raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
+        inside = group.region.inside(request.window) if group.region is not None and group.outside else None
+        if inside is not None:
+            pixels = pixels.copy()
+            for band, name in zip(request.bands, names, strict=True):
+                pixels[name][~inside] = group.outside[band]
+        side = tiling.tile
+        fields = [pixels[name] for name in names]
+        chunks = [
+            np.full((side, side), layout.fills[band], group.bands[band].dtype) for band in request.bands
+        ]
+        if any(view.dtype != chunk.dtype for view, chunk in zip(fields, chunks, strict=True)):
+            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {[c.dtype for c in chunks]}")
+        encoded: list[tuple[int, int, bytes]] = []
+        blanks = 0
+        # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
+        for row, column in block:
+            top, left = (row - block.row) * side, (column - block.column) * side
+            slot = tiling.slot(block.slice, row, column)
+            blank = True
+            for band, view, chunk in zip(request.bands, fields, chunks, strict=True):
+                part = view[top : top + side, left : left + side]
+                if part.shape != chunk.shape:
+                    chunk.fill(layout.fills[band])
+                chunk[: part.shape[0], : part.shape[1]] = part
+                blank = blank and _is_blank(chunk[: part.shape[0], : part.shape[1]], layout.fills[band])
+                encoded.append((band, slot, layout.codec.encode(chunk)))
+            blanks += len(request.bands) * blank
+        with self._guard:
+            shard = self._shard(request.shard)
+            for band, slot, data in encoded:
+                self._held += len(data) - len(shard.entries[band].get(slot, b""))
+                shard.entries[band][slot] = data
+            if blanks:
+                self.blank[group.name] = self.blank.get(group.name, 0) + blanks
+
+    def _commit(self, key: ShardKey) -> None:
+        with self._guard:
+            shard = self._open.get(key)
+        if shard is None:
+            return
+        with shard.committing:
+            with self._guard:
+                entries = [dict(slots) for slots in shard.entries]
+                failed = shard.failed
+            if not failed and not any(entries):
+                return
+            layout, state = self._layouts[key.group], self._states[key.group]
+            index = state.index(key)
+            self._lock.check()
+            needed = sum(len(data) for slots in entries for data in slots.values())
+            write = partial(self._write, layout, state, index, entries)
+            pieces = trying(self.store, str(key), needed, write)
+            stored = state.stored(index)
+            for band, piece in pieces.items():
+                stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
+            left = combine(state.failed.get(index, ()), failed, stored)
+            bands = layout.group.bands
+            line = Entry(
+                key.group,
+                (key.slice, key.row, key.column),
+                {bands[band].id: piece for band, piece in pieces.items()},
+                failures_by_name(layout.group, left),
+            )
+            trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
+            with self._guard:
+                state.update(index, {band: stored[band] for band in pieces}, left)
+                self._forget(key, shard, entries, failed)
+
+    def _write(
+        self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
+    ) -> dict[int, Piece]:
+        """Put the shard's objects and flush them; what each band has now."""
+        place = layout.group.tiling.shard_at(index)
+        slots = layout.group.tiling.slots
+        pieces: dict[int, Piece] = {}
+        written: list[str] = []
+        puts: list[Callable[[], None]] = []
+        for band, new in enumerate(entries):
+            if not new:
+                continue
+            if layout.profile == "plain":
+                for slot, data in new.items():
+                    written.append(layout.tile_object(band, place, slot))
+                    puts.append(partial(self.store.put, written[-1], [data]))
+                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in sorted(new.items()))
+                pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
+                continue
+            written.append(layout.shard_object(band, *place))
+            if state.stored(index)[band] & ~sum(1 << slot for slot in new):
+                pieces[band] = self._top_up(written[-1], new, slots, layout.codec)
+                continue
+            merged = merge(None, new, slots, layout.codec)
+            puts.append(partial(self.store.put, written[-1], merged.buffers))
+            pieces[band] = Piece(merged.stored, merged.nbytes)
+        self.store.at_once(puts)
+        self.store.flush(written)
+        return pieces
+
+    def _top_up(self, key: str, new: dict[int, bytes], slots: int, codec: ChunkCodec) -> Piece:
+        """Put tiles beside those that the object holds. One band after the other: each reads its object whole."""
+        made: list[Merged] = []
+
+        def make(old: Buffer | None) -> Sequence[Buffer]:
+            made.append(merge(old, new, slots, codec))
+            return made[-1].buffers
+
+        self.store.replace(key, make)
+        return Piece(made[-1].stored, made[-1].nbytes)
+
+    def _append(self, *lines: Entry) -> None:
+        # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
+        self._lock.check()
+        with self._appending:
+            self._ledger.append(*lines)
+
+    def _forget(
+        self,
+        key: ShardKey,
+        shard: _OpenShard,
+        entries: list[dict[int, bytes]],
+        failed: tuple[FailedTiles, ...],
+    ) -> None:
+        """Let go of what was committed; what was placed meanwhile stays. Under the guard."""
+        for slots, committed in zip(shard.entries, entries, strict=True):
+            for slot, data in committed.items():
+                if slots.get(slot) is data:
+                    del slots[slot]
+                    self._held -= len(data)
+        shard.failed = shard.failed[len(failed) :]
+        if shard.is_empty:
+            del self._open[key]
+
+    def _shard(self, key: ShardKey) -> _OpenShard:
+        """The open shard of this key. Under the guard."""
+        shard = self._open.get(key)
+        if shard is None:
+            shard = self._open[key] = _OpenShard([{} for _ in self._layouts[key.group].group.bands])
+        return shard
+
+
+def _is_blank(pixels: NDArray[np.generic], fill: np.generic) -> bool:
+    """Whether all pixels are the band's nodata value, or all are zero; as a rule the first pixel tells."""
+    first = pixels[0, 0]
+    if first != first:
+        return bool(fill != fill and np.isnan(pixels).all())
+    return bool((first == fill or first == 0) and (pixels == first).all())

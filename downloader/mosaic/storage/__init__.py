@@ -1,0 +1,1 @@
+"""Where a mosaic lies: disks and buckets, locks and leases."""

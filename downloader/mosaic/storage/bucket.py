@@ -1,0 +1,310 @@
+"""Objects in a bucket: whatever obstore reaches, under the same calls as a disk.
+
+**A run never writes over what it does not know.** Every put says what must be there: nothing, or the very object that
+was read. Where something else is, somebody else wrote; then the run asks its lease whether the mosaic is still its own
+(`contested`), looks again, and only then writes. So a process that was paused for hours, and wakes between its last
+look at the lease and its next put, replaces nothing of the run that came after it. A put whose acknowledgement was lost
+finds its own bytes there, and is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from downloader.errors import RefusedError
+from downloader.mosaic.format.codec import Buffer
+from downloader.mosaic.storage.bucket_errors import ambiguous, translated
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["BucketStore", "Tag"]
+
+Tag = dict[str, str]
+"""What a store knows a version of an object by: entity tag, and a version where it has such."""
+
+_WRITERS: Final = 8
+"""Puts at once: each is one round trip, most of it waiting."""
+
+_PIECE: Final = 128 * 1024
+"""Bytes after which a log goes on in its next object."""
+
+_SMALL: Final = 4 << 20
+"""Bytes that a few seconds carry on any line."""
+
+_LARGE: Final = 96 << 20
+"""Bytes from which an object goes up in parts; no shard is so large (DESIGN §2), so no shard needs it."""
+
+_PART: Final = 16 << 20
+_CONTESTS: Final = 4
+
+_ABSENT: Final[Tag] = {}
+
+
+def _nobody() -> None:
+    pass
+
+
+class BucketStore:
+    """A Store over any store of obstore: S3, Google Cloud Storage, Azure, memory."""
+
+    def __init__(self, objects: ObjectStore, name: str, patient: ObjectStore | None = None) -> None:
+        """Over `objects`.
+
+        Args:
+            objects: of obstore; a folder in a bucket.
+            name: URL of the mosaic, for messages.
+            patient: the same with more time for one request; for large objects.
+        """
+        self._objects = objects
+        self._patient = patient or objects
+        self._name = name
+        self._tails: dict[str, tuple[int, bytes]] = {}
+        self.contested: Callable[[], None] = _nobody
+        """Called where an object is not as this run knew it; raises LockedError where the mosaic is another run's."""
+
+    @property
+    def name(self) -> str:
+        """See `Store`."""
+        return self._name
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The store of obstore, for readers."""
+        return self._patient
+
+    # Reading.
+
+    def get(self, key: str) -> Buffer:
+        """See `Store`."""
+        import obstore
+
+        with self._errors(key):
+            return memoryview(obstore.get(self._patient, key).bytes())
+
+    def get_range(self, key: str, start: int, end: int) -> Buffer:
+        """See `Store`."""
+        import obstore
+
+        with self._errors(key):
+            return memoryview(obstore.get_range(self._objects, key, start=start, end=end))
+
+    def tagged(self, key: str) -> tuple[Buffer, Tag] | None:
+        """The object and its tag; None where there is none."""
+        import obstore
+
+        try:
+            with self._errors(key):
+                found = obstore.get(self._patient, key)
+                return memoryview(found.bytes()), self._tag(found.meta)
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Store`."""
+        import obstore
+
+        with self._errors(prefix):
+            for batch in obstore.list(self._objects, prefix or None):
+                for meta in batch:
+                    yield meta["path"], meta["size"]
+
+    def entries(self, folder: str = "") -> frozenset[str]:
+        """Names of the objects and folders directly in `folder`."""
+        import obstore
+
+        with self._errors(folder):
+            found = obstore.list_with_delimiter(self._objects, folder or None)
+        paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
+        return frozenset(path.rstrip("/").rpartition("/")[2] for path in paths)
+
+    # Writing.
+
+    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
+        """See `Store`."""
+        self._exchange(key, lambda _: buffers, None)
+
+    def replace(self, key: str, make: Callable[[Buffer | None], Sequence[Buffer]]) -> None:
+        """See `Store`."""
+        self._exchange(key, make, self.tagged(key), again=True)
+
+    def swap(self, key: str, data: bytes, tag: Tag | None) -> Tag | None:
+        """Put the object over the version `tag`, None for where none is; its new tag, None where another one is there.
+
+        Bytes that no other writer would write make a lost acknowledgement no loss: they are found to be there.
+        """
+        for is_last in (False, True):
+            problem: OSError | None = None
+            try:
+                return self._send(key, [data], tag or _ABSENT)
+            except _ContestedError:
+                pass
+            except OSError as error:
+                problem = error
+            there = self.tagged(key)
+            if there is not None and bytes(there[0]) == data:
+                return there[1]
+            if problem is None or (None if there is None else there[1]) != tag:
+                return None
+            if is_last:
+                raise problem
+        raise AssertionError("unreachable")
+
+    def append(self, key: str, data: bytes) -> None:
+        """See `Store`. Buckets cannot append: a log is a folder of numbered objects, and the last one is put anew.
+
+        Only one writer has a log of this name, so its objects need no conditions and may be put twice.
+        """
+        number, tail = self._tails.get(key) or (sum(1 for _ in self.list(key)), b"")
+        if tail and len(tail) + len(data) > _PIECE:
+            number, tail = number + 1, b""
+        self._send(f"{key}/{number:09d}", [tail + data], None)
+        self._tails[key] = (number, tail + data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store`."""
+        import obstore
+
+        keys = list(keys)
+        try:
+            with self._errors(keys[0] if keys else ""):
+                obstore.delete(self._objects, keys)
+        except FileNotFoundError:
+            # Some stores say so of one that is not there, and leave the others.
+            for key in keys:
+                with contextlib.suppress(FileNotFoundError), self._errors(key):
+                    obstore.delete(self._objects, key)
+
+    def delete_folder(self, prefix: str) -> None:
+        """See `Store`."""
+        self.delete([key for key, _ in self.list(prefix)])
+
+    def delete_empty(self, folder: str) -> None:
+        """See `Store`. Buckets have no folders."""
+
+    def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
+        """See `Store`."""
+        if len(actions) < 2:
+            for action in actions:
+                action()
+            return
+        for future in [self._pool.submit(action) for action in actions]:
+            future.result()
+
+    @property
+    def writers(self) -> int:
+        """See `Store`."""
+        return _WRITERS
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """See `Store`. A bucket's acknowledgement is durable."""
+
+    def sweep(self) -> int:
+        """See `Store`. A bucket shows no half-written objects."""
+        return 0
+
+    def free_bytes(self) -> int | None:
+        """See `Store`."""
+        return None
+
+    # Beneath.
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_WRITERS, thread_name_prefix="bucket")
+
+    def _exchange(
+        self,
+        key: str,
+        make: Callable[[Buffer | None], Sequence[Buffer]],
+        there: tuple[Buffer, Tag] | None,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Put what `make` makes over what is `there`; where that is no more, make it `again` from what is."""
+        old, tag = there or (None, _ABSENT)
+        for attempt in range(1, _CONTESTS + 1):
+            pieces = make(old)
+            try:
+                self._send(key, pieces, tag)
+                return
+            except _ContestedError:
+                self.contested()
+            except OSError as error:
+                # Perhaps it is there, and only the acknowledgement was lost: the next put will tell.
+                if not ambiguous(error) or attempt == _CONTESTS:
+                    raise
+                continue
+            now = self.tagged(key)
+            if now is not None and _same(now[0], pieces):
+                return
+            tag = _ABSENT if now is None else now[1]
+            old = now[0] if now is not None and again else None
+        raise OSError(errno.EBUSY, "another process keeps writing this object", key)
+
+    def _send(self, key: str, pieces: Sequence[Buffer], tag: Tag | None) -> Tag:
+        """One put; `tag` is what must be there, None for whatever is."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, NotModifiedError, PreconditionError
+
+        size = sum(len(piece) for piece in pieces)
+        objects = self._objects if size <= _SMALL else self._patient
+        # A list of buffers goes through without being joined first: a quarter of the time.
+        data: Any = list(pieces)
+        mode: Any = "overwrite" if tag is None else tag or "create"
+        with self._errors(key):
+            try:
+                if size > _LARGE:
+                    return self._send_in_parts(key, data, tag)
+                made = obstore.put(objects, key, data, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError, NotModifiedError):
+                raise _ContestedError from None
+        return self._tag(made)
+
+    def _send_in_parts(self, key: str, data: Any, tag: Tag | None) -> Tag:  # noqa: ANN401  # obstore's own
+        """Parts go up at once, and each is tried again by itself; the condition is looked at before, not with them."""
+        import obstore
+
+        if tag is not None:
+            there = self.tagged(key)
+            if (None if there is None else there[1]) != (tag or None):
+                raise _ContestedError
+        made = obstore.put(self._patient, key, data, use_multipart=True, chunk_size=_PART)
+        return self._tag(made)
+
+    def _tag(self, told: Any) -> Tag:  # noqa: ANN401  # obstore's own
+        tag = {name: told[name] for name in ("e_tag", "version") if told[name]}
+        if not tag:
+            raise RefusedError(
+                f"{self._name}: the store tells no version of its objects, so two runs could not be kept apart;"
+                " choose another one"
+            )
+        return tag
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, FileNotFoundError) as error:
+            # Not `from error`: its text may hold signed addresses.
+            raise translated(error, self._name, key) from None
+
+
+class _ContestedError(Exception):
+    """Something else is there than was said to be."""
+
+
+def _same(there: Buffer, pieces: Sequence[Buffer]) -> bool:
+    begin = 0
+    for piece in pieces:
+        if bytes(there[begin : begin + len(piece)]) != bytes(piece):
+            return False
+        begin += len(piece)
+    return begin == len(there)

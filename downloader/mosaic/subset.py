@@ -1,0 +1,61 @@
+"""A mosaic of which only some tiles count as missing: what a repair fetches, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from downloader.planning import Plan, Request, ShardKey
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from downloader.errors import FetchProblem
+    from downloader.protocols import Mosaic
+
+__all__ = ["Chosen", "Selection"]
+
+Chosen = Mapping[ShardKey, Mapping[int, int]]
+"""Shard → band index → bits of the tiles chosen."""
+
+
+class Selection:
+    """A `Mosaic` that hides whatever is missing beside the tiles chosen."""
+
+    def __init__(self, mosaic: Mosaic, chosen: Chosen) -> None:
+        self._mosaic = mosaic
+        self._chosen = chosen
+
+    def shards(self, plan: Plan) -> Iterator[ShardKey]:
+        """Shards of which something is chosen, in their order in the plan."""
+        for group in plan.groups:
+            yield from sorted(key for key in self._chosen if key.group == group.name)
+
+    def missing(self, key: ShardKey) -> Mapping[int, int]:
+        """See `Mosaic`."""
+        chosen = self._chosen.get(key, {})
+        lacks = {band: mask & chosen.get(band, 0) for band, mask in self._mosaic.missing(key).items()}
+        return {band: mask for band, mask in lacks.items() if mask}
+
+    def is_done(self) -> bool:
+        """Whether all that was chosen is stored."""
+        return not any(self.missing(key) for key in self._chosen)
+
+    async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
+        """See `Mosaic`."""
+        await self._mosaic.place(request, pixels)
+
+    def fail(self, request: Request, problem: FetchProblem) -> None:
+        """See `Mosaic`."""
+        self._mosaic.fail(request, problem)
+
+    async def commit(self, key: ShardKey) -> None:
+        """See `Mosaic`."""
+        await self._mosaic.commit(key)
+
+
+if TYPE_CHECKING:
+
+    def _conforms(selection: Selection) -> Mosaic:
+        return selection

@@ -1,0 +1,154 @@
+"""Single tiles of a mosaic, read without zarr: for comparing them with what the service answers today."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.storage.store import Store
+from downloader.planning import ShardKey, TileKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from downloader.mosaic.format.layout import GroupLayout
+    from downloader.mosaic.storage.store import Store
+
+__all__ = ["BandTiles", "draw_tiles", "read_tile"]
+
+
+def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> NDArray[np.generic]:
+    """The pixels (height, width) of one band of one tile, clipped at the group's edge.
+
+    Raises:
+        FileNotFoundError: it is not stored.
+        ValueError: it is damaged.
+    """
+    tiling = layout.group.tiling
+    place = (tile.slice // tiling.shard_slices, tile.row // tiling.shard, tile.column // tiling.shard)
+    slot = tiling.slot(tile.slice, tile.row, tile.column)
+    if layout.profile == "plain":
+        data = store.get(layout.tile_object(band, place, slot))
+    else:
+        whole = np.frombuffer(store.get(layout.shard_object(band, *place)), np.uint8)
+        index = ShardIndex.parse(whole[-index_bytes(tiling.slots) :], tiling.slots, whole.size)
+        span = index.span(slot)
+        if span is None:
+            raise FileNotFoundError(f"{tile} is not stored")
+        data = whole[span[0] : span[1]]
+    chunk = layout.codec.decode(data, layout.group.bands[band].dtype, (tiling.tile, tiling.tile))
+    window = tiling.window(tile.row, tile.column)
+    return chunk[: window.height, : window.width]
+
+
+def draw_tiles(states: Mapping[str, GroupState], count: int, seed: int) -> dict[ShardKey, int]:
+    """Tiles drawn at random from all that are stored with all their bands, each as likely as any other.
+
+    Returns:
+        Shard → bits of the tiles drawn; all of them where `count` are not stored.
+    """
+    total = sum(state.counts().stored for state in states.values())
+    rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    ranks = sorted(rng.sample(range(total), min(count, total)), reverse=True)
+    drawn: dict[ShardKey, int] = {}
+    passed = 0
+    for name, state in states.items():
+        tiling = state.group.tiling
+        for index in np.flatnonzero(state.masks.any(axis=(1, 2))).tolist():
+            complete = state.complete(index)
+            until = passed + complete.bit_count()
+            if ranks and ranks[-1] < until:
+                slots = list(bits(complete))
+                mask = 0
+                while ranks and ranks[-1] < until:
+                    mask |= 1 << slots[ranks.pop() - passed]
+                drawn[ShardKey(name, *tiling.shard_at(index))] = mask
+            passed = until
+            if not ranks:
+                return drawn
+    return drawn
+
+
+class BandTiles:
+    """The tiles of one band of one group, as far as they count as stored."""
+
+    def __init__(
+        self,
+        store: Store,
+        layout: GroupLayout,
+        band: int,
+        stored: Callable[[tuple[int, int, int]], int] | None = None,
+    ) -> None:
+        """Of a group.
+
+        Args:
+            store: the mosaic's objects.
+            layout: the group.
+            band: index of the band.
+            stored: (layer, row, column) of a shard → bits of the tiles that count; None where all that is there does.
+        """
+        self._store = store
+        self._layout = layout
+        self._band = band
+        self._stored = stored
+        self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None] | None = None
+
+    def read(self, slice_: int, row: int, column: int) -> NDArray[Any] | None:
+        """The pixels (height, width) of a tile, clipped at the group's edge; None for one that is not stored.
+
+        Raises:
+            ValueError: it is damaged.
+            OSError: it cannot be read.
+        """
+        tiling = self._layout.group.tiling
+        if row >= tiling.tile_rows or column >= tiling.tile_columns:
+            return None
+        place = (slice_ // tiling.shard_slices, row // tiling.shard, column // tiling.shard)
+        slot = tiling.slot(slice_, row, column)
+        if self._stored is not None and not self._stored(place) >> slot & 1:
+            return None
+        data = self._tile(place, slot)
+        if data is None:
+            return None
+        dtype = self._layout.group.bands[self._band].dtype
+        chunk = self._layout.codec.decode(data, dtype, (tiling.tile, tiling.tile))
+        window = tiling.window(row, column)
+        return chunk[: window.height, : window.width]
+
+    def describe(self, slice_: int, row: int, column: int) -> str:
+        """A tile's name, for messages."""
+        layout = self._layout
+        moment = f"slice {slice_}, " if layout.leading else ""
+        return f"{layout.prefix}{layout.arrays[self._band]}, {moment}tile row {row}, column {column}"
+
+    def _tile(self, place: tuple[int, int, int], slot: int) -> Any:  # noqa: ANN401  # a Buffer, or None
+        if self._layout.profile == "plain":
+            try:
+                return self._store.get(self._layout.tile_object(self._band, place, slot))
+            except FileNotFoundError:
+                return None
+        if self._open is None or self._open[0] != place:
+            self._open = (place, *self._shard(place))
+        _, whole, index = self._open
+        span = None if index is None else index.span(slot)
+        return None if whole is None or span is None else whole[span[0] : span[1]]
+
+    def _shard(self, place: tuple[int, int, int]) -> tuple[NDArray[np.uint8] | None, ShardIndex | None]:
+        slots = self._layout.group.tiling.slots
+        key = self._layout.shard_object(self._band, *place)
+        try:
+            whole = np.frombuffer(self._store.get(key), np.uint8)
+        except FileNotFoundError:
+            return None, None
+        try:
+            return whole, ShardIndex.parse(whole[-index_bytes(slots) :], slots, whole.size)
+        except DamagedShardError as error:
+            raise ValueError(f"{key}: {error}") from error

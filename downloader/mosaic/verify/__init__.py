@@ -1,0 +1,1 @@
+"""Check a mosaic against its ledger, and repair it."""

@@ -1,0 +1,153 @@
+"""Whether all that is not pixels is there and as the layout says: `zarr.json`s, coordinates, our own files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from downloader.errors import RefusedError
+from downloader.mosaic.format.coordinates import chunk_length, coordinate_chunks, write_axis
+from downloader.mosaic.format.hierarchy import OWN, ROOT, ensure_hierarchy, members_of, read_document
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.record.identity import MARKER, Identity
+from downloader.mosaic.record.ownership import JOB
+from downloader.mosaic.storage.store import Store
+from downloader.mosaic.verify.result import Lost
+
+__all__ = ["lost_metadata", "restore_metadata"]
+
+_STRUCTURE: Final = (
+    "shape",
+    "data_type",
+    "chunk_grid",
+    "chunk_key_encoding",
+    "fill_value",
+    "codecs",
+    "dimension_names",
+    "zarr_format",
+    "node_type",
+)
+"""Members of an array's metadata that say how its pixels are read."""
+
+_PLACE: Final = ("GeoTransform", "spatial:transform", "spatial:shape", "grid_mapping", "band", "_FillValue")
+"""Attributes that must be the layout's own. Texts of a CRS differ from one release of PROJ to the next."""
+
+
+def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iterator[Lost]:
+    """Everything that is missing or says something else than the layout.
+
+    Args:
+        store: the mosaic's objects.
+        identity: what the mosaic is.
+        has_marker: whether its marker could be read.
+    """
+    if not has_marker:
+        yield Lost(MARKER, "is missing or cannot be read; what it said stands in the attributes")
+    if not any(key == JOB and size for key, size in store.list(OWN)):
+        yield Lost(JOB, "is missing or empty")
+    if read_document(store, f"{OWN}/{ROOT}") is None:
+        yield Lost(f"{OWN}/{ROOT}", "is missing or cannot be read")
+    root = read_document(store, ROOT)
+    yield from _root(root, identity)
+    for layout in identity.layouts:
+        planned = {name: json.loads(json.dumps(document)) for name, document in layout.documents()}
+        if layout.group.name:
+            key = f"{layout.group.name}/{ROOT}"
+            group = read_document(store, key)
+            if group is None:
+                yield Lost(key, "is missing or cannot be read")
+            else:
+                yield from _inlined(key, members_of(group), planned, "")
+        if root is not None:
+            yield from _inlined(ROOT, members_of(root), planned, layout.prefix)
+        for name, document in planned.items():
+            key = f"{layout.prefix}{name}/{ROOT}"
+            found = read_document(store, key)
+            why = "is missing or cannot be read" if found is None else _difference(found, document)
+            if why:
+                yield Lost(key, why)
+        yield from _coordinates(store, layout)
+
+
+def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -> None:
+    """Write anew what `lost_metadata` found, but for the job. Raises OSError."""
+    keys = {one.key for one in lost}
+    if MARKER in keys:
+        store.put(MARKER, [identity.to_bytes()])
+        store.flush([MARKER])
+    written = []
+    for layout in identity.layouts:
+        for key, values in coordinate_chunks(layout):
+            if key in keys:
+                store.put(key, [layout.codec.encode(values)])
+                written.append(key)
+    store.flush(written)
+    write_axis(store, identity.layouts)
+    broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
+    if broken:
+        ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
+
+
+def _root(root: Mapping[str, Any] | None, identity: Identity) -> Iterator[Lost]:
+    if root is None:
+        yield Lost(ROOT, "is missing or cannot be read")
+        return
+    attributes = root.get("attributes")
+    attributes = attributes if isinstance(attributes, dict) else {}
+    try:
+        stated = Identity.from_root(attributes, "")
+    except RefusedError:
+        stated = None
+    if stated is None or stated.document() != identity.document():
+        yield Lost(ROOT, "its attribute `downloader` is missing or says something else than the mosaic is")
+    absent = [name for name in identity.root_attributes() if name not in attributes]
+    if absent and stated is not None:
+        yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
+
+
+def _inlined(
+    key: str, members: Mapping[str, Any], planned: Mapping[str, dict[str, Any]], prefix: str
+) -> Iterator[Lost]:
+    for name, document in planned.items():
+        found = members.get(f"{prefix}{name}")
+        why = "is not there" if found is None else _difference(found, document)
+        if why:
+            yield Lost(key, f"consolidated metadata of {prefix}{name}: {why}")
+
+
+def _difference(found: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
+    """How an array's metadata differs from the planned; empty where it does not."""
+    for name in _STRUCTURE:
+        if found.get(name) != planned[name]:
+            return f"{name} is {found.get(name)!r:.100}, not {planned[name]!r:.100}"
+    attributes = found.get("attributes")
+    if not isinstance(attributes, dict):
+        return "it has no attributes"
+    for name, value in planned["attributes"].items():
+        if name not in attributes:
+            return f"the attribute {name} is missing"
+        if name in _PLACE and attributes[name] != value:
+            return f"the attribute {name} is {attributes[name]!r:.100}, not {value!r:.100}"
+    return ""
+
+
+def _coordinates(store: Store, layout: GroupLayout) -> Iterator[Lost]:
+    for key, values in coordinate_chunks(layout):
+        try:
+            found = layout.codec.decode(store.get(key), values.dtype, (chunk_length(len(values)),))
+        except FileNotFoundError:
+            yield Lost(key, "is missing")
+        except ValueError as error:
+            yield Lost(key, str(error))
+        else:
+            if not np.array_equal(found, values, equal_nan=True):
+                yield Lost(key, "its values are not those of the grid")
+    for key, data in layout.axis_chunks():
+        try:
+            if bytes(store.get(key)) != data:
+                yield Lost(key, "its values are not those of the image list")
+        except FileNotFoundError:
+            yield Lost(key, "is missing")

@@ -1,0 +1,122 @@
+"""Making a damaged mosaic honest: what is damaged counts as missing, everywhere, and what can be told anew is.
+
+The order is that of promise 6: `coverage` first, so that no reader takes a hole for data, then the objects, then the
+ledger's lines. What it leaves is a mosaic that lacks tiles, which the normal road fetches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.shard import merge
+from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.record.ownership import JOB, read_identity
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.storage.disk_errors import trying
+from downloader.mosaic.storage.location import Place, locate, locked, no_mosaic
+from downloader.mosaic.storage.lock import Lock
+from downloader.mosaic.storage.store import Store
+from downloader.mosaic.verify.metadata import restore_metadata
+from downloader.mosaic.verify.result import Damage, Verification
+from downloader.mosaic.verify.verify import Examination, Watch, examine
+from downloader.planning import ShardKey
+
+__all__ = ["Honest", "make_honest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Honest:
+    """What was found, and what is left to fetch."""
+
+    verification: Verification
+    """As it was before."""
+    chosen: dict[ShardKey, dict[int, int]]
+    """Shard → band index → bits of the tiles that were damaged, and are missing now."""
+
+
+def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) -> Honest:
+    """Verify the mosaic at `path` under its lock, drop what is damaged, write anew what is lost beside pixels.
+
+    Args:
+        path: the mosaic's folder.
+        job_text: what its job file becomes where that was lost; empty where nobody knows.
+        watch: told how far the reading is.
+
+    Raises:
+        RefusedError: there is no mosaic of ours, it cannot be written, or another run writes it (LockedError).
+        StoppedError: the disk is full or does not work.
+    """
+    location = locate(path)
+    if read_identity(path) is None:
+        raise no_mosaic(path)
+    store = location.store()
+    with locked(location, store) as lock:
+        store.sweep()
+        examination = examine(path, watch=watch, exclusive=True)
+        lock.check()
+        return trying(store, "the repair", 1 << 20, lambda: _repaired(store, lock, examination, job_text))
+
+
+def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str) -> Honest:
+    identity, found = examination.identity, examination.verification
+    layouts = {layout.group.name: layout for layout in identity.layouts}
+    if found.damaged or found.coverage or found.lost:
+        for name, layout in layouts.items():
+            write_coverage(store, layout, examination.states[name])
+    restore_metadata(store, identity, found.lost)
+    if job_text and any(lost.key == JOB for lost in found.lost):
+        store.put(JOB, [job_text.encode()])
+        store.flush([JOB])
+    chosen: dict[ShardKey, dict[int, int]] = {}
+    lines: dict[ShardKey, dict[str, Piece]] = {}
+    for damage in found.damaged:
+        layout = layouts[damage.shard.group]
+        band = [band.id for band in layout.group.bands].index(damage.band)
+        if damage.tiles:
+            bands = chosen.setdefault(damage.shard, {})
+            bands[band] = bands.get(band, 0) | damage.tiles
+    for shard, bands in chosen.items():
+        for band, tiles in bands.items():
+            piece = _drop(store, layouts[shard.group], shard, band, tiles)
+            lines.setdefault(shard, {})[layouts[shard.group].group.bands[band].id] = piece
+    _delete_unknowable(store, found.damaged)
+    ledger = LedgerWriter(store, lock.epoch)
+    if lines:
+        ledger.append(*(_line(examination, layouts[shard.group], shard, of) for shard, of in lines.items()))
+    if found.unledgered or lines:
+        scan(store, identity.layouts, ledger, adopt=not identity.refetching)
+    return Honest(found, chosen)
+
+
+def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
+    """Take tiles out of their objects, and keep all others as they are; what the ledger is to say of the band."""
+    tiling, place = layout.group.tiling, (shard.slice, shard.row, shard.column)
+    if layout.profile == "plain":
+        slots = [slot for slot in range(tiling.slots) if tiles >> slot & 1]
+        store.delete(layout.tile_object(band, place, slot) for slot in slots)
+        return Piece(0, 0, tuple((slot, 0, 0) for slot in slots))
+    key = layout.shard_object(band, *place)
+    old = None
+    with contextlib.suppress(OSError):  # of a disk that cannot read it any more, too
+        old = store.get(key)
+    merged = merge(old, {}, tiling.slots, layout.codec, drop=tiles)
+    if not merged.stored:
+        store.delete([key])
+        return Piece(0)
+    store.put(key, merged.buffers)
+    store.flush([key])
+    return Piece(merged.stored, merged.nbytes)
+
+
+def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:
+    """Objects of which nobody knows what they held: a reader would only stumble over them."""
+    store.delete(damage.key for damage in damaged if not damage.tiles)
+
+
+def _line(examination: Examination, layout: GroupLayout, shard: ShardKey, pieces: dict[str, Piece]) -> Entry:
+    state = examination.states[shard.group]
+    failures = failures_by_name(layout.group, state.failed.get(state.index(shard), ()))
+    return Entry(shard.group, (shard.slice, shard.row, shard.column), pieces, failures)

@@ -1,0 +1,141 @@
+"""What reading a mosaic through and through found: values, for people, programs and repairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from downloader.mosaic.record.state import Counts, bits
+from downloader.planning import ShardKey, TileKey, Tiling
+
+__all__ = ["Damage", "Lost", "Verification"]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Tiles of one band of one shard that were stored and are not there as they were."""
+
+    key: str
+    """The object that holds them, below the mosaic."""
+    shard: ShardKey
+    band: str
+    """The band's id."""
+    tiles: int
+    """Bits of the shard's slots; 0 where nobody knows what a damaged object held."""
+    keys: tuple[TileKey, ...]
+    """The same tiles, by their places."""
+    reason: str
+    """One readable line."""
+
+    @classmethod
+    def of(cls, key: str, shard: ShardKey, band: str, tiles: int, tiling: Tiling, reason: str) -> Damage:
+        """With the places of the tiles worked out."""
+        place = (shard.slice, shard.row, shard.column)
+        keys = tuple(TileKey(shard.group, *tiling.tile_at(place, slot)) for slot in bits(tiles))
+        return cls(key, shard, band, tiles, keys, reason)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "object": self.key,
+            "group": self.shard.group,
+            "shard": [self.shard.slice, self.shard.row, self.shard.column],
+            "band": self.band,
+            "tiles": [[tile.slice, tile.row, tile.column] for tile in self.keys],
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Something beside pixels that is not as it should be: metadata, coordinates, our own files."""
+
+    key: str
+    """The object, below the mosaic."""
+    reason: str
+    """One readable line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The state of a mosaic, as its objects show it."""
+
+    path: str
+    service: str
+    """Whose pixels they are."""
+    groups: Mapping[str, Counts]
+    """Group → its tiles; what is damaged counts as missing."""
+    damaged: tuple[Damage, ...]
+    lost: tuple[Lost, ...]
+    failures: tuple[tuple[TileKey, tuple[str, ...], str, str], ...]
+    """(tile, bands, cause, message) of each tile that could not be had so far."""
+    coverage: Mapping[str, int] = field(default_factory=dict)
+    """Group → cells of `coverage` that say something else than the objects; groups without such are left out."""
+    objects: int = 0
+    """Objects of pixels that were read."""
+    nbytes: int = 0
+    """Their bytes."""
+    unledgered: int = 0
+    """Objects that are whole and unknown to the ledger, as a crash or a lost ledger leaves them; runs adopt them."""
+    unreadable: int = 0
+    """Lines of the ledger that could not be read; a run that was killed leaves one at most."""
+    is_being_written: bool = False
+    """Whether a run wrote meanwhile: then nothing but what was stored at the start was checked, and no `coverage`."""
+
+    @property
+    def damaged_tiles(self) -> int:
+        """Tiles of which at least one band is damaged."""
+        return len({tile for damage in self.damaged for tile in damage.keys})
+
+    @property
+    def missing_tiles(self) -> int:
+        """Tiles that are not stored, damaged ones included, failed ones not."""
+        return sum(counts.missing for counts in self.groups.values())
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether all that is there is as it should be."""
+        return not (self.damaged or self.lost or self.coverage)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is intact and every tile is stored."""
+        return self.is_intact and all(counts.stored == counts.tiles for counts in self.groups.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        return {
+            "path": self.path,
+            "service": self.service,
+            "clean": self.is_clean,
+            "intact": self.is_intact,
+            "groups": {
+                name: {
+                    "tiles": counts.tiles,
+                    "stored": counts.stored,
+                    "failed": counts.failed,
+                    "missing": counts.missing,
+                }
+                for name, counts in self.groups.items()
+            },
+            "damagedTiles": self.damaged_tiles,
+            "damaged": [damage.to_json() for damage in self.damaged],
+            "lost": [{"object": lost.key, "reason": lost.reason} for lost in self.lost],
+            "failed": [
+                {
+                    "group": key.group,
+                    "tile": [key.slice, key.row, key.column],
+                    "bands": list(bands),
+                    "cause": cause,
+                    "message": message,
+                }
+                for key, bands, cause, message in self.failures
+            ],
+            "coverageCells": dict(self.coverage),
+            "objects": self.objects,
+            "bytes": self.nbytes,
+            "unledgered": self.unledgered,
+            "unreadableLedgerLines": self.unreadable,
+            "beingWritten": self.is_being_written,
+        }

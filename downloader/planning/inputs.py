@@ -1,0 +1,29 @@
+"""What a job refers to and the planner cannot read itself: files are opened by whoever calls it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid
+from downloader.planning.samples import Points
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["Given"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Contents of the files that a job names."""
+
+    geometry: BaseGeometry | None = None
+    """Of `region.file`, x before y."""
+    crs: Crs | None = None
+    """The geometry's CRS."""
+    like: PixelGrid | None = None
+    """The pixel grid of the raster that `grid.like` names."""
+    points: Points | None = None
+    """Of `region.points.file`."""

@@ -1,0 +1,197 @@
+"""The lattices that a mosaic's pixels lie on: the image's own, or the one that `grid` of the job asks for."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from downloader.errors import JobError
+from downloader.model.crs import Crs
+from downloader.model.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid
+from downloader.model.image import Band, Image
+from downloader.planning.inputs import Given
+
+if TYPE_CHECKING:
+    from downloader.job import Job
+
+__all__ = ["Target", "check_lattices", "group_names", "offset_on", "pixel_area", "targets"]
+
+_MAX_SIDE = 2**31
+"""Pixels along a side of an image at another resolution: more is a slip of the pen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One lattice, and the bands that lie on it."""
+
+    grid: PixelGrid
+    bands: tuple[Band, ...]
+    is_endless: bool = False
+    """Whether the lattice has no edge of its own; the size of `grid` then means nothing."""
+
+
+def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Target]:
+    """Lattices, finest first, each with its bands.
+
+    Raises:
+        JobError: a grid that cannot be made for these bands.
+    """
+    if job.grid.is_native:
+        native: dict[PixelGrid, list[Band]] = {}
+        for band in bands:
+            native.setdefault(band.grid, []).append(band)
+        return [Target(grid, tuple(native[grid])) for grid in sorted(native, key=pixel_area)]
+    finest = min((band.grid for band in bands), key=pixel_area)
+    return [_asked_for(job, tuple(bands), finest, given)]
+
+
+def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Given) -> Target:
+    grid = job.grid
+    crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
+    if grid.scale is not None and not crs.is_metric:
+        raise JobError(
+            f"grid.scale: counts in metres, but the CRS {crs} in {crs.unit}; write grid.resolution in {crs.unit}"
+            + (f" (the image's own is {finest.transform.pixel_size[0]!r})" if crs == finest.crs else "")
+        )
+    if grid.transform is not None:
+        return Target(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
+    if grid.like is not None:
+        own = {band.id: band.grid for band in bands}
+        if given.like is None and grid.like not in own:
+            raise JobError(
+                f"grid.like: {grid.like!r} is none of the bands {', '.join(own)}, and no file that is there"
+            )
+        return Target(given.like or own[grid.like], bands, is_endless=True)
+    size = grid.pixel_size or finest.transform.pixel_size
+    if grid.crs is not None:
+        # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.
+        return Target(
+            PixelGrid(crs, AffineTransform(size[0], 0, 0, 0, -size[1], 0), 1, 1), bands, is_endless=True
+        )
+    return Target(_resampled(finest, size), bands)
+
+
+def pixel_area(grid: PixelGrid) -> float:
+    """Area of a pixel, in square metres or what is near enough to sort by."""
+    if grid.crs.to_pyproj().is_geographic:
+        # Square degrees against square metres: a degree of latitude is 111 km.
+        return math.prod(grid.transform.pixel_size) * 111_000.0**2
+    return math.prod(grid.transform.pixel_size)
+
+
+def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
+    """`grid` with another pixel size, its first corner kept; wide and high enough to hold all of it."""
+    t = grid.transform
+    if t.is_sheared:
+        raise JobError(
+            "grid.resolution: the image's grid is sheared, so one pixel size says too little; leave grid native"
+        )
+    scale_x, scale_y = math.copysign(resolution[0], t.scale_x), math.copysign(resolution[1], t.scale_y)
+    width = math.ceil(Fraction(t.scale_x) * grid.width / Fraction(scale_x) - EDGE_TOLERANCE)
+    height = math.ceil(Fraction(t.scale_y) * grid.height / Fraction(scale_y) - EDGE_TOLERANCE)
+    if max(width, height) > _MAX_SIDE:
+        raise JobError(
+            f"grid.resolution: pixels of {resolution[0]:g}×{resolution[1]:g} {grid.crs.unit} would make the image "
+            f"more than {_MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}"
+        )
+    transform = AffineTransform(scale_x, 0.0, t.translate_x, 0.0, scale_y, t.translate_y)
+    return PixelGrid(grid.crs, transform, max(width, 1), max(height, 1))
+
+
+def group_names(lattices: Iterable[PixelGrid]) -> list[str]:
+    """Names of the Zarr groups: none for a single one, else the pixel size, with `_2` … on a clash."""
+    grids = list(lattices)
+    if len(grids) == 1:
+        return [""]
+    names: list[str] = []
+    for grid in grids:
+        x, y = grid.transform.pixel_size
+        size = f"{x:g}" if math.isclose(x, y) else f"{x:g}x{y:g}"
+        name = re.sub(r"[^A-Za-z0-9.x-]", "-", f"{size}{grid.crs.unit}")
+        clash = 2
+        unique = name
+        while unique in names:
+            unique, clash = f"{name}_{clash}", clash + 1
+        names.append(unique)
+    return names
+
+
+_SHOWN: Final = 8
+"""Grids that a refusal lists."""
+
+
+def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mapping[str, Band]) -> None:
+    """Refuse images whose pixels do not lie on the lattice of the first, and say which grids there are."""
+
+    def own() -> Iterator[tuple[str, Band]]:
+        for _, members in named:
+            for image in members:
+                yield from ((image.id, band) for band in image.bands if band.id in found)
+
+    if all(offset_on(found[band.id].grid, band.grid) is not None for _, band in own()):
+        return
+    # Bands of other pixel sizes are no hindrance: each band is compared with its own first.
+    lattices: list[tuple[PixelGrid, list[str]]] = []
+    for image, band in own():
+        for grid, who in lattices:
+            if offset_on(grid, band.grid) is not None:
+                who.append(f"{image} {band.id}")
+                break
+        else:
+            lattices.append((band.grid, [f"{image} {band.id}"]))
+    lines = [
+        f"  {grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
+        + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
+        for grid, who in lattices[:_SHOWN]
+    ]
+    if len(lattices) > _SHOWN:
+        lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
+    commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
+    x, y = (int(size) if size.is_integer() else size for size in commonest.transform.pixel_size)
+    size = f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
+    crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
+    raise JobError(
+        "\n".join(
+            [
+                "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
+                *lines,
+                "To have all on one grid, resampled by the service, add to the job:",
+                f"  grid: {{crs: {crs}, resolution: {size}}}",
+            ]
+        )
+    )
+
+
+def _pixels(grid: PixelGrid) -> str:
+    x, y = grid.transform.pixel_size
+    return f"pixels of {x:g} × {y:g} {grid.crs.unit}"
+
+
+def _phase(grid: PixelGrid) -> str:
+    t = grid.transform
+    if t.is_sheared:
+        return f"{t.translate_x:g}, {t.translate_y:g}, sheared"
+    return f"{t.translate_x % abs(t.scale_x):g}, {t.translate_y % abs(t.scale_y):g}"
+
+
+@lru_cache(maxsize=1 << 16)
+def offset_on(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
+    """(column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
+    a, b = lattice.transform, grid.transform
+    if lattice.crs != grid.crs or (a.scale_x, a.shear_x, a.shear_y, a.scale_y) != (
+        b.scale_x,
+        b.shear_x,
+        b.shear_y,
+        b.scale_y,
+    ):
+        return None
+    column, row = a.locate(b.translate_x, b.translate_y)
+    if max(abs(column - round(column)), abs(row - round(row))) > EDGE_TOLERANCE:
+        return None
+    return round(column), round(row)

@@ -1,0 +1,294 @@
+"""A geometry on a pixel grid: which tiles it touches, and which pixels lie inside.
+
+Its coordinates are (column, row) in fractional pixels of the group's grid, so that tiles and pixels are boxes along
+the axes whatever the CRS. Edges are bent as the projection bends them before a single tile is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+from downloader.model.antimeridian import check_degrees
+from downloader.model.crs import Crs
+from downloader.model.grid import EDGE_TOLERANCE, PixelGrid, Window, around
+from downloader.planning.tiling import Tiling
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["Shape", "place", "read_geojson"]
+
+_BEND: Final = 0.001
+"""Pixels that the middle of an edge may lie off its chord before the edge is halved."""
+
+_ROUNDS: Final = 20
+"""Halvings after which an edge that is still not straight is a cut."""
+
+_MAX_POINTS: Final = 2_000_000
+
+_GEOS: Final = Lock()
+"""GEOS builds the index of a prepared geometry at its first uses, and two threads that do so together crash it; tiles
+are masked in several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A geometry in pixels of one group's grid; a `TileRegion`."""
+
+    wkb: bytes
+    """Well-known binary."""
+    all_touched: bool = False
+    """Whether a pixel belongs to it that is only touched; else its centre decides."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells it from others; two releases of PROJ, which differ in a last digit, give the same."""
+        import hashlib
+
+        import shapely
+
+        rounded = shapely.transform(_geometry(self.wkb), lambda points: np.round(points, 3) + 0.0)
+        digest = hashlib.sha256(shapely.to_wkb(rounded)).hexdigest()[:16]
+        return f"{digest}, all touched" if self.all_touched else digest
+
+    def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
+        """Bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
+        with _GEOS:
+            return self._mask(_geometry(self.wkb), tiling, layer, row, column)
+
+    def _mask(self, geometry: BaseGeometry, tiling: Tiling, layer: int, row: int, column: int) -> int:
+        import shapely
+
+        rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
+        columns = np.arange(column * tiling.shard, min((column + 1) * tiling.shard, tiling.tile_columns))
+        whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+        if not geometry.intersects(whole):
+            return 0
+        if geometry.contains(whole):
+            return tiling.full_mask(layer, row, column)
+        grid_rows, grid_columns = np.meshgrid(rows, columns, indexing="ij")
+        boxes = _box(tiling, grid_rows, grid_columns, grid_rows + 1, grid_columns + 1)
+        touched = shapely.intersects(geometry, boxes)
+        bits = 0
+        for slice_ in tiling.slices_of(layer):
+            for r, c in zip(grid_rows[touched].tolist(), grid_columns[touched].tolist(), strict=True):
+                bits |= 1 << tiling.slot(slice_, r, c)
+        return bits
+
+    def count(self, tiling: Tiling) -> int:
+        """Tiles of one slice that the geometry touches; costs as much as its outline is long."""
+        with _GEOS:
+            return _count(_geometry(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
+
+    def inside(self, window: Window) -> NDArray[np.bool_] | None:
+        """Which pixels of `window` belong to the geometry, (height, width); None where all do."""
+        with _GEOS:
+            return self._inside(_geometry(self.wkb), window)
+
+    def _inside(self, geometry: BaseGeometry, window: Window) -> NDArray[np.bool_] | None:
+        import shapely
+
+        if geometry.contains(shapely.box(window.column, window.row, window.column_end, window.row_end)):
+            return None
+        columns = np.arange(window.column, window.column_end)
+        rows = np.arange(window.row, window.row_end)
+        x, y = np.meshgrid(columns, rows)
+        if self.all_touched:
+            t = float(EDGE_TOLERANCE)
+            touched: NDArray[np.bool_] = shapely.intersects(
+                geometry, shapely.box(x + t, y + t, x + 1 - t, y + 1 - t)
+            )
+            return touched
+        centred: NDArray[np.bool_] = shapely.contains_xy(geometry, x + 0.5, y + 0.5)
+        return centred
+
+
+def read_geojson(document: Mapping[str, Any], where: str) -> BaseGeometry:
+    """The geometry of a GeoJSON object: a geometry, a feature, or the union of several.
+
+    Args:
+        document: the object.
+        where: what messages call it.
+
+    Raises:
+        JobError: it is no GeoJSON, or holds nothing.
+    """
+    import shapely
+    from shapely.errors import ShapelyError
+    from shapely.geometry import shape
+
+    kind = document.get("type")
+    try:
+        if kind == "FeatureCollection":
+            parts = [
+                shape(feature["geometry"]) for feature in document["features"] if feature.get("geometry")
+            ]
+        elif kind == "Feature":
+            parts = [shape(document["geometry"])]
+        else:
+            parts = [shape(document)]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError) as error:
+        raise JobError(
+            f"{where}: is no GeoJSON geometry, feature or collection of features ({error})"
+        ) from None
+    # Edges that cross are read by the even-odd rule, as every map shows them.
+    geometry = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])
+    if geometry.is_empty:
+        raise JobError(f"{where}: holds no geometry")
+    if not np.isfinite(geometry.bounds).all():
+        raise JobError(f"{where}: has coordinates that are no numbers")
+    return geometry
+
+
+def place(
+    geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, where: str
+) -> tuple[BaseGeometry, Window]:
+    """A geometry in fractional pixels of `grid`, and the pixels around it, not clipped.
+
+    Args:
+        geometry: in `crs`, x before y.
+        crs: of the geometry.
+        grid: whose pixels; its size does not matter.
+        buffer: distance to widen it by, in units of the grid's CRS; negative to narrow it.
+        where: what messages call it.
+
+    Raises:
+        JobError: it comes apart in the grid's CRS, has points it cannot show, or nothing is left of it.
+    """
+    import shapely
+
+    if crs.to_pyproj().is_geographic:
+        check_degrees(geometry, where)
+    bender = _Bender(crs, grid, where)
+    projected = shapely.transform(geometry, bender.bend) if crs == grid.crs else _bent(geometry, bender)
+    if buffer:
+        size_x, size_y = grid.transform.pixel_size
+        if not np.isclose(size_x, size_y, rtol=1e-3) or grid.transform.is_sheared:
+            raise JobError(
+                "region.buffer: needs square pixels along the CRS axes; widen the geometry itself instead"
+            )
+        projected = projected.buffer(buffer / size_x)
+    if not projected.is_valid:
+        projected = shapely.make_valid(projected)
+    if projected.is_empty:
+        raise JobError(
+            f"{where}: nothing is left of it" + (f" after a buffer of {buffer:g}" if buffer else "")
+        )
+    left, top, right, bottom = projected.bounds
+    return projected, around([left, right], [top, bottom])
+
+
+class _Bender:
+    """From a geometry's CRS to pixels, point by point."""
+
+    def __init__(self, crs: Crs, grid: PixelGrid, where: str) -> None:
+        import pyproj
+
+        self._where = where
+        self._grid = grid
+        same = crs == grid.crs
+        self._transformer = (
+            None
+            if same
+            else pyproj.Transformer.from_crs(crs.to_pyproj(), grid.crs.to_pyproj(), always_xy=True)
+        )
+
+    def bend(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 2) coordinates to (n, 2) pixels."""
+        x, y = points[:, 0], points[:, 1]
+        if self._transformer is not None:
+            x, y = self._transformer.transform(x, y)
+            if not (np.isfinite(x).all() and np.isfinite(y).all()):
+                raise JobError(
+                    f"{self._where}: has points that {self._grid.crs} cannot show; take a smaller region"
+                )
+        t = self._grid.transform
+        determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
+        dx, dy = x - t.translate_x, y - t.translate_y
+        return np.column_stack(
+            ((dx * t.scale_y - dy * t.shear_x) / determinant, (dy * t.scale_x - dx * t.shear_y) / determinant)
+        )
+
+    def line(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A line of points as pixels, with points added wherever it bends."""
+        pixels = self.bend(points)
+        for _ in range(_ROUNDS):
+            middles = (points[:-1] + points[1:]) / 2
+            bent = self.bend(middles)
+            off = np.hypot(*(bent - (pixels[:-1] + pixels[1:]) / 2).T) > _BEND
+            if not off.any():
+                return pixels
+            at = np.flatnonzero(off) + 1
+            points, pixels = (
+                np.insert(points, at, middles[off], axis=0),
+                np.insert(pixels, at, bent[off], axis=0),
+            )
+            if len(points) > _MAX_POINTS:
+                break
+        raise JobError(
+            f"{self._where}: comes apart in {self._grid.crs}, at the antimeridian or a pole: make a job for each part, "
+            "or give the region in the image's own CRS"
+        )
+
+
+def _bent(geometry: BaseGeometry, bender: _Bender) -> BaseGeometry:
+    """The geometry in pixels, its edges bent."""
+    import shapely
+    from shapely.geometry import LinearRing, LineString, MultiPoint, Point, Polygon
+
+    if isinstance(geometry, Polygon):
+        rings = [
+            bender.line(np.asarray(ring.coords)[:, :2]) for ring in (geometry.exterior, *geometry.interiors)
+        ]
+        return Polygon(rings[0], rings[1:])
+    if isinstance(geometry, LinearRing | LineString):
+        return LineString(bender.line(np.asarray(geometry.coords)[:, :2]))
+    if isinstance(geometry, Point | MultiPoint):
+        return shapely.transform(shapely.force_2d(geometry), bender.bend)
+    return shapely.union_all([_bent(part, bender) for part in geometry.geoms])
+
+
+def _count(geometry: BaseGeometry, tiling: Tiling, block: tuple[int, int, int, int]) -> int:
+    top, left, bottom, right = block
+    box = _box(tiling, top, left, bottom, right)
+    if not geometry.intersects(box):
+        return 0
+    if (bottom - top, right - left) == (1, 1) or geometry.contains(box):
+        return (bottom - top) * (right - left)
+    middle_row, middle_column = (top + bottom + 1) // 2, (left + right + 1) // 2
+    total = 0
+    for first, last in ((top, middle_row), (middle_row, bottom)):
+        for begin, end in ((left, middle_column), (middle_column, right)):
+            if first < last and begin < end:
+                total += _count(geometry, tiling, (first, begin, last, end))
+    return total
+
+
+def _box(tiling: Tiling, top: Any, left: Any, bottom: Any, right: Any) -> Any:  # noqa: ANN401  # ints or arrays
+    """The pixels of a rectangle of tiles, less the sliver that does not count as touched."""
+    import shapely
+
+    t = float(EDGE_TOLERANCE)
+    return shapely.box(
+        left * tiling.tile + t,
+        top * tiling.tile + t,
+        np.minimum(right * tiling.tile, tiling.width) - t,
+        np.minimum(bottom * tiling.tile, tiling.height) - t,
+    )
+
+
+@lru_cache(maxsize=64)
+def _geometry(wkb: bytes) -> BaseGeometry:
+    import shapely
+
+    geometry = shapely.from_wkb(wkb)
+    shapely.prepare(geometry)
+    return geometry

@@ -1,0 +1,239 @@
+"""How many tiles go into one request: the rectangle that a simulated service finishes the group with soonest.
+
+Once nearly all is handed out, requests get smaller (`tapering`); so where there are more requests than slots, the last
+wave costs what it holds and no more.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from downloader.planning.limits import fits
+from downloader.planning.tiling import Tiling
+
+__all__ = ["Observed", "ServiceModel", "pack", "schedule_s", "smaller_shapes", "tapered", "tapered_s"]
+
+_SIMULATED = 4_096
+"""Up to so many requests a schedule is simulated; beyond, waves are many and the average decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceModel:
+    """How long the service takes, as far as is known before the first answer."""
+
+    base_s: float = 0.25
+    """Seconds of one request before its first byte."""
+    per_mb_s: float = 0.4
+    """Seconds for each 10⁶ bytes of answer."""
+    concurrency: int = 40
+    """Requests in flight at most."""
+    starts_per_s: float = 90.0
+    """Requests started each second at most."""
+
+    def request_s(self, nbytes: float) -> float:
+        """Seconds that one request for `nbytes` bytes takes."""
+        return self.base_s + self.per_mb_s * nbytes / 1e6
+
+
+def pack(
+    tiling: Tiling,
+    dtypes: tuple[np.dtype[np.generic], ...],
+    tiles: int | None,
+    model: ServiceModel,
+    max_bytes: int,
+) -> tuple[int, int]:
+    """(rows, columns) of tiles of one request, both divisors of the shard's side.
+
+    Args:
+        tiling: the group's lattices.
+        dtypes: types of the bands of one request.
+        tiles: the user's number of tiles, at most; None for `auto`.
+        model: what is known of the service.
+        max_bytes: pixel bytes one answer may have, so that all in flight fit the memory.
+    """
+    itemsize = sum(dtype.itemsize for dtype in dtypes)
+    best, best_cost = (1, 1), float("inf")
+    for rows, columns in _candidates(tiling.shard):
+        width, height = columns * tiling.tile, rows * tiling.tile
+        if (rows, columns) != (1, 1):
+            if tiles is not None and rows * columns > tiles:
+                continue
+            if not fits(width, height, dtypes) or width * height * itemsize > max_bytes:
+                continue
+        cost = -rows * columns if tiles is not None else tapered_s(tiling, (rows, columns), itemsize, model)
+        if cost < best_cost:
+            best, best_cost = (rows, columns), cost
+    return best
+
+
+def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
+    """Seconds in which the service answers every request of the group, the last ones made smaller.
+
+    At best, after a first wave whose starts are paced, that takes the slots' share of the work and a tile's time; it
+    is never slower than without smaller ones.
+    """
+    kinds = _kinds(tiling, shape, itemsize)
+    requests = sum(count for _, count in kinds)
+    uniform_s = schedule_s(tiling, shape, itemsize, model)
+    if requests <= model.concurrency:
+        return uniform_s
+    work_s = sum(model.request_s(nbytes) * count for nbytes, count in kinds)
+    ramp_s = model.concurrency / model.starts_per_s / 2
+    tile_s = model.request_s(tiling.tile**2 * itemsize)
+    return min(uniform_s, max(work_s / model.concurrency + ramp_s, requests / model.starts_per_s) + tile_s)
+
+
+def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
+    """Seconds in which the service answers every request of the group, `model.concurrency` at a time, the longest first."""
+    kinds = _kinds(tiling, shape, itemsize)
+    requests = sum(count for _, count in kinds)
+    if requests > _SIMULATED:
+        work = sum(model.request_s(nbytes) * count for nbytes, count in kinds)
+        return max(work / model.concurrency, requests / model.starts_per_s)
+    durations = sorted(
+        (model.request_s(nbytes) for nbytes, count in kinds for _ in range(count)), reverse=True
+    )
+    busy: list[float] = []
+    end = 0.0
+    for number, duration in enumerate(durations):
+        start = number / model.starts_per_s
+        if len(busy) == model.concurrency:
+            start = max(start, heapq.heappop(busy))
+        heapq.heappush(busy, start + duration)
+        end = max(end, start + duration)
+    return end
+
+
+def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int) -> list[tuple[int, int]]:
+    """(bytes, how many) of the requests of a group."""
+    heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
+    widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
+    return [(h * w * itemsize, n * m * tiling.slices) for h, n in heights.items() for w, m in widths.items()]
+
+
+def _candidates(side: int) -> list[tuple[int, int]]:
+    """Rectangles from large to small, squarest first, so that of equal costs the fewest requests win."""
+    steps = [1 << k for k in range(side.bit_length()) if side % (1 << k) == 0]
+    shapes = [(rows, columns) for rows in steps for columns in steps if rows <= columns]
+    return sorted(shapes, key=lambda shape: (-shape[0] * shape[1], shape[1] - shape[0]))
+
+
+def _lengths(length: int, step: int, shard: int) -> dict[int, int]:
+    """Lengths of the pieces of one axis → how many: cut at every shard's edge, and inside a shard at every step."""
+    pieces: dict[int, int] = {}
+
+    def cut(span: int, times: int) -> None:
+        full, rest = divmod(span, step)
+        if full:
+            pieces[step] = pieces.get(step, 0) + full * times
+        if rest:
+            pieces[rest] = pieces.get(rest, 0) + times
+
+    whole, last = divmod(length, shard)
+    if whole:
+        cut(shard, whole)
+    if last:
+        cut(last, 1)
+    return pieces
+
+
+_FORGET = 0.98
+"""What one more answer leaves of the weight of those before: the last fifty count."""
+
+_GUESS = 0.1
+"""Weight of each of the two points by which the first guess takes part."""
+
+_SLACK = 1.01
+"""A larger rectangle is kept where a smaller one would end the job sooner by less than this factor."""
+
+
+@dataclass(slots=True)
+class Observed:
+    """The service's latency and rate, from a first guess to what this job's answers showed."""
+
+    guess: ServiceModel
+    """What the planner assumed; it keeps a little weight, which tells latency from rate where all answers are of one size."""
+    _weight: float = field(default=0.0, init=False)
+    _x: float = field(default=0.0, init=False)
+    _y: float = field(default=0.0, init=False)
+    _xx: float = field(default=0.0, init=False)
+    _xy: float = field(default=0.0, init=False)
+
+    def add(self, nbytes: int, seconds: float) -> None:
+        """A request brought `nbytes` of pixels in `seconds`."""
+        x = nbytes / 1e6
+        self._weight = self._weight * _FORGET + 1
+        self._x = self._x * _FORGET + x
+        self._y = self._y * _FORGET + seconds
+        self._xx = self._xx * _FORGET + x * x
+        self._xy = self._xy * _FORGET + x * seconds
+
+    def model(self) -> ServiceModel:
+        """The guess with its two numbers put right: a straight line through the answers, by least squares."""
+        if not self._weight:
+            return self.guess
+        far = max(self._x / self._weight, 1e-3)
+        near_s, far_s = self.guess.base_s, self.guess.request_s(far * 1e6)
+        w, x = self._weight + 2 * _GUESS, self._x + _GUESS * far
+        y = self._y + _GUESS * (near_s + far_s)
+        xx, xy = self._xx + _GUESS * far * far, self._xy + _GUESS * far * far_s
+        slope = max((w * xy - x * y) / (w * xx - x * x), 0.0)
+        return replace(self.guess, base_s=max((y - slope * x) / w, 0.0), per_mb_s=slope)
+
+
+def smaller_shapes(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """(rows, columns) of tiles from `shape` on, each time half as many, down to one tile."""
+    rows, columns = shape
+    yield rows, columns
+    while rows * columns > 1:
+        if rows >= columns:
+            rows = -(-rows // 2)
+        else:
+            columns = -(-columns // 2)
+        yield rows, columns
+
+
+def tapered(
+    shape: tuple[int, int],
+    tiles: int,
+    tile_bytes: float,
+    free_in_s: Sequence[float],
+    later: tuple[int, float],
+    model: ServiceModel,
+    waiting: int = 0,
+) -> tuple[int, int]:
+    """(rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
+
+    Args:
+        shape: the largest rectangle.
+        tiles: tiles that the shard misses.
+        tile_bytes: bytes of one tile over its bands.
+        free_in_s: for each slot of the quota, the seconds until it has ended what it has.
+        later: requests of `shape` that follow after this shard, and the seconds that they take one after the other.
+        model: how long a request takes, and how many may start in a second.
+        waiting: requests that start before those of this shard.
+    """
+    best, chosen, slots = math.inf, shape, len(free_in_s)
+    busy_s, last_s = sum(free_in_s), max(free_in_s)
+    after, after_s = later
+    largest_s = model.request_s(math.prod(shape) * tile_bytes) if after else 0.0
+    for rows, columns in smaller_shapes(shape):
+        requests = -(-tiles // (rows * columns))
+        each_s = model.request_s(min(rows * columns, tiles) * tile_bytes)
+        heap = list(free_in_s)
+        heapq.heapify(heap)
+        end_s = 0.0
+        for number in range(requests):
+            end_s = max(heap[0], (waiting + number) / model.starts_per_s) + each_s
+            heapq.heapreplace(heap, end_s)
+        level_s = (busy_s + requests * each_s + after_s) / slots
+        paced_s = (waiting + requests + after) / model.starts_per_s + largest_s
+        ends_s = max(last_s, end_s, level_s, paced_s)
+        if ends_s * _SLACK < best:
+            best, chosen = ends_s, (rows, columns)
+    return chosen

@@ -1,0 +1,108 @@
+"""Places in longitude and latitude: the job's region as the catalogue's listings take it, the middle of a grid."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from downloader.errors import JobError
+from downloader.model.antimeridian import cut_at_180
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid
+from downloader.planning.inputs import Given
+from downloader.planning.polygon import read_geojson
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+    from downloader.job import Job
+
+__all__ = ["middle_of", "region_geojson"]
+
+_LONLAT: Final = Crs(code="EPSG:4326")
+_POINTS: Final = 16
+"""Points that an edge is given at least when it goes to another CRS; footprints are no more exact than that."""
+
+_HALF: Final = 180
+
+_SIMPLE: Final = 200
+"""Points above which a geometry is replaced by its hull: a listing's query has limits, and footprints are boxes."""
+
+
+def region_geojson(job: Job, given: Given) -> dict[str, Any]:
+    """GeoJSON in longitude and latitude that the footprint of an image must meet.
+
+    Raises:
+        JobError: the region cannot be shown in longitude and latitude.
+    """
+    import shapely
+    from shapely.geometry import mapping
+
+    geometry, crs = _geometry(job, given)
+    if crs != _LONLAT:
+        import pyproj
+
+        transformer = pyproj.Transformer.from_crs(crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
+        length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
+        if length > 0:
+            geometry = shapely.segmentize(geometry, length / _POINTS)
+        poles = [
+            pole
+            for pole in (-90, 90)
+            if _holds(geometry, transformer.transform(0, pole, direction="INVERSE"))
+        ]
+        geometry = shapely.transform(
+            geometry, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+        )
+        if not np.isfinite(geometry.bounds).all():
+            raise JobError(f"region: has points that have no longitude and latitude in {crs}")
+        west, south, east, north = geometry.bounds
+        if poles:
+            geometry = shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)
+        elif east - west > _HALF:
+            # PROJ's longitudes jump at the antimeridian; a region that small lies across it.
+            geometry = shapely.transform(
+                geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1]))
+            )
+    geometry = cut_at_180(geometry)
+    if shapely.get_num_coordinates(geometry) > _SIMPLE:
+        geometry = geometry.convex_hull
+    document: dict[str, Any] = mapping(geometry)
+    return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+
+
+@lru_cache(maxsize=1 << 12)
+def middle_of(grid: PixelGrid) -> float | None:
+    """Degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
+    import pyproj
+
+    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
+    x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
+    longitude, _ = transformer.transform(float(x), float(y))
+    return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None
+
+
+def _holds(geometry: BaseGeometry, point: tuple[float, float]) -> bool:
+    import shapely
+
+    return bool(np.isfinite(point).all()) and bool(shapely.intersects_xy(geometry, *point))
+
+
+def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:
+    import shapely
+
+    if given.points is not None:
+        return shapely.multipoints([(row.lon, row.lat) for row in given.points.rows]), _LONLAT
+    if given.geometry is not None:
+        return given.geometry, given.crs or _LONLAT
+    if job.region.geometry is not None:
+        return read_geojson(job.region.geometry, "region.geometry"), Crs.parse(job.region.crs)
+    box = job.region.box()
+    return shapely.box(*box.edges), box.crs
+
+
+def _lists(value: Any) -> Any:  # noqa: ANN401  # nested coordinates
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,188 @@
+"""How a run is doing, told to other processes: a small file beside the ledger, written anew every second or so.
+
+It is never needed: a run goes on where it cannot be written, and what is stored stands in the ledger. A reader finds
+it whole or not at all, since it is renamed into place; a run that was killed leaves it, and its reader sees that the
+process is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from downloader.planning import Estimate
+from downloader.progress.tally import Regular
+
+__all__ = ["Heartbeat", "Pulse", "read_pulse"]
+
+_EVERY_S: Final = 1.0
+_WINDOW_S: Final = 60.0
+"""Rates are those of the last minute."""
+
+_FRESH_S: Final = 120.0
+"""On another machine, whose processes cannot be seen, a run counts as under way when it was heard of so lately."""
+
+_SILENT_S: Final = 1800.0
+"""A process that was silent for so long is another one by now, which has the same number."""
+
+_MAX_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How a run was doing when it was last heard of."""
+
+    pid: int
+    host: str
+    started: str
+    """RFC 3339, UTC."""
+    heard: float
+    """When this was written, in seconds since 1970."""
+    seconds: float
+    """Since the run's start."""
+    tiles: int
+    """Of the plan."""
+    tiles_now: int
+    """That need nothing more, those of earlier runs and failed ones included; they may not be committed yet."""
+    tiles_failed: int
+    requests: int
+    splits: int
+    wire_bytes: int
+    in_flight: int
+    ceiling: int
+    bytes_per_second: float
+    """Over the last minute."""
+    seconds_left: float | None
+    """At the pace of the last minute; None where nobody knows."""
+    retries: dict[str, int] = field(default_factory=dict)
+    notice: str = ""
+    """The last line that the run had to say."""
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was heard of."""
+        return max(0.0, time.time() - self.heard)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the run is under way, as far as can be seen."""
+        if self.host != socket.gethostname():
+            return self.age_s < _FRESH_S
+        if self.age_s > _SILENT_S:
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError, ValueError):
+            return False
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"age_s": round(self.age_s, 3), "alive": self.is_alive}
+
+
+class Heartbeat(Regular):
+    """Watches a run, and writes its pulse into a file once it is told which."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        super().__init__(_EVERY_S, clock)
+        self._file: Path | None = None
+        self._started = datetime.now(UTC)
+        self._notice = ""
+        self._past: deque[tuple[float, int, int]] = deque()
+        """(moment, tiles, bytes) of the last minute."""
+
+    def begin(self, file: Path) -> None:
+        """Write there from now on; the file's folder exists."""
+        self._file = file
+        self._last = float("-inf")
+
+    def start(self, estimate: Estimate, tiles_done: int) -> None:
+        """See `Progress`."""
+        super().start(estimate, tiles_done)
+        self._started = datetime.now(UTC)
+        self._tell()
+
+    def notice(self, text: str) -> None:
+        """See `Progress`."""
+        self._notice = text[:500]
+        self._now_and_then()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def _tell(self) -> None:
+        if self._file is None or not self._tally.tiles_total:
+            return
+        # A name that the store sweeps, should the process end between the two calls.
+        staged = self._file.with_name(f"{self._file.name}#0")
+        data = json.dumps(asdict(self._pulse())).encode()
+        try:
+            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(data)
+            staged.replace(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                staged.unlink(missing_ok=True)
+
+    def _pulse(self) -> Pulse:
+        tally, now = self._tally, self._clock()
+        self._past.append((now, tally.tiles_now, tally.wire_bytes))
+        while len(self._past) > 2 and now - self._past[0][0] > _WINDOW_S:
+            self._past.popleft()
+        since, tiles, nbytes = self._past[0]
+        span = max(now - since, 1e-9) if len(self._past) > 1 else float("inf")
+        pace = (tally.tiles_now - tiles) / span
+        left = tally.tiles_total - tally.tiles_now
+        return Pulse(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started=self._started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            heard=time.time(),
+            seconds=round(tally.seconds, 3),
+            tiles=tally.tiles_total,
+            tiles_now=tally.tiles_now,
+            tiles_failed=round(tally.tiles_failed),
+            requests=tally.requests,
+            splits=tally.splits,
+            wire_bytes=tally.wire_bytes,
+            in_flight=tally.in_flight,
+            ceiling=tally.ceiling,
+            bytes_per_second=round((tally.wire_bytes - nbytes) / span, 1),
+            seconds_left=round(left / pace, 1) if pace > 0 else (0.0 if left <= 0 else None),
+            retries=dict(tally.retries),
+            notice=self._notice,
+        )
+
+
+def read_pulse(file: Path) -> Pulse | None:
+    """The pulse in a file; None where there is none that can be read."""
+    try:
+        with file.open("rb") as content:
+            document = json.loads(content.read(_MAX_BYTES))
+        pulse = Pulse(**{one.name: document[one.name] for one in fields(Pulse)})
+        (
+            float(pulse.heard),
+            int(pulse.pid),
+            str(pulse.host) + pulse.notice,
+        )  # of the kinds that are asked of them
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return pulse

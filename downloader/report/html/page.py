@@ -1,0 +1,236 @@
+"""The page of a report: what was asked, what came, how it went, and how to open it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from downloader.report.how_to_open import recipes
+from downloader.report.html.render import render
+from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
+from downloader.report.html.tile_maps import TileMap, latency_maps, state_maps
+from downloader.report.html.tile_states import coverage_blocks, state_map
+from downloader.report.html.timeline import CourseView, course_view
+from downloader.report.text import counted, duration, megabytes, place
+
+if TYPE_CHECKING:
+    from downloader.mosaic.format.layout import GroupLayout
+    from downloader.progress.history import LatencyMap
+    from downloader.report.html.tile_states import StateMap
+    from downloader.report.report import Report
+
+__all__ = ["report_page"]
+
+_FAILED: Final = 50
+"""Failed tiles that the page names one by one."""
+
+_PICTURED: Final = 3
+"""Groups of which the page has a quick look."""
+
+_STATES: Final = {
+    "complete": "Complete",
+    "incomplete": "Incomplete",
+    "stopped": "Stopped, and can be continued",
+    "interrupted": "Interrupted, and can be continued",
+    "failed": "Failed",
+}
+"""State → its headline."""
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """What was drawn from the mosaic itself."""
+
+    pictures: list[Figure] = field(default_factory=list)
+    maps: list[TileMap] = field(default_factory=list)
+    groups: list[tuple[str, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What could not be drawn, and why."""
+    profile: str = ""
+    axis: str = ""
+    array: str = ""
+    """Name of the first band's array."""
+    place: str = ""
+    """Where on the Earth."""
+
+
+def report_page(report: Report) -> str:
+    """The page of a report, as HTML.
+
+    The mosaic is read for its pictures; what cannot be read is left out, and said.
+    """
+    drawn = _draw(report)
+    causes = Counter(tile.cause for tile in report.failed)
+    return render(
+        "report.html",
+        report=report,
+        title=_STATES[report.state],
+        meaning=_meaning(report),
+        name=report.mosaic.rstrip("/").rpartition("/")[2] or report.mosaic,
+        figures=_figures(report),
+        facts=_facts(report, drawn.place),
+        drawn=drawn,
+        course=_course(report),
+        latencies=_latencies(report),
+        retries=sorted(report.retries.items(), key=lambda item: (-item[1], item[0])),
+        causes=causes.most_common(),
+        failed=report.failed[:_FAILED],
+        more_failed=len(report.failed) - _FAILED,
+        events=_events(report),
+        events_left_out=report.record.events_left_out if report.record else 0,
+        recipes=recipes(report, drawn.profile, drawn.axis, drawn.array),
+    )
+
+
+def _meaning(report: Report) -> str:
+    """One or two sentences: how much there is, and why it ended."""
+    if report.state == "complete":
+        return f"All {counted(report.tiles, 'tile')} are stored."
+    stored = f"{report.tiles_stored:,} of {counted(report.tiles, 'tile')} are stored."
+    if stored.removesuffix(" are stored.") in report.message:
+        return report.message
+    return f"{stored} {report.message}".strip()
+
+
+def _figures(report: Report) -> list[tuple[str, str, str]]:
+    """(what, figure, more) of the cards."""
+    seconds = report.seconds or float("inf")
+    before = f"; {report.tiles_before:,} of them by earlier runs" if report.tiles_before else ""
+    return [
+        ("Tiles stored", f"{report.tiles_stored:,}", f"of {report.tiles:,}{before}"),
+        ("Received", megabytes(report.wire_bytes), f"{report.wire_bytes / 1e6 / seconds:,.1f} MB/s on the average"),
+        ("Requests", f"{report.requests:,}", f"{sum(report.retries.values()):,} made again"),
+        ("Time", duration(report.seconds), f"{report.requests / seconds:,.1f} requests/s"),
+        ("On disk", megabytes(report.disk_bytes), "pixels of the whole mosaic"),
+        ("Memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB", "at the highest"),
+    ]  # fmt: skip
+
+
+def _facts(report: Report, place: str) -> list[tuple[str, str]]:
+    facts = [
+        ("What", report.source),
+        ("Place", place),
+        ("Mosaic", report.mosaic),
+        ("Service", report.service),
+    ]
+    if report.began:
+        facts.append(("When", _when(report)))
+    facts.append(("Credentials", report.credentials))
+    if report.splits:
+        facts.append(("Requests split", f"{report.splits:,}, as the service found them too much"))
+    return [(name, text) for name, text in facts if text]
+
+
+def _when(report: Report) -> str:
+    begin = datetime.fromisoformat(report.began)
+    end = begin + timedelta(seconds=report.seconds)
+    last = end.strftime("%H:%M:%S" if end.date() == begin.date() else "%Y-%m-%d %H:%M:%S")
+    return f"{begin:%Y-%m-%d %H:%M:%S} to {last} UTC"
+
+
+def _course(report: Report) -> CourseView | None:
+    return course_view(report.record.course) if report.record else None
+
+
+def _latencies(report: Report) -> list[tuple[str, str]]:
+    found = report.record.latencies if report.record else None
+    if found is None or not found.total:
+        return []
+    return [
+        ("half of the requests within", _seconds(found.quantile(0.5))),
+        ("95 of 100 within", _seconds(found.quantile(0.95))),
+        ("99 of 100 within", _seconds(found.quantile(0.99))),
+        ("the longest", _seconds(found.longest_s)),
+    ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.3g} s" if value < 100 else f"{value:,.0f} s"
+
+
+def _events(report: Report) -> list[tuple[str, str]]:
+    """(when, text)."""
+    if report.record is None:
+        return [("", text) for text in report.notices]
+    return [(str(timedelta(seconds=int(event.seconds))), event.text) for event in report.record.events]
+
+
+def _draw(report: Report) -> _Drawn:
+    """Pictures and maps. Whatever is wrong with the mosaic, the rest of the report is worth having."""
+    drawn = _Drawn()
+    try:
+        from downloader.mosaic.status import read_mosaic
+
+        layouts = read_mosaic(report.mosaic).layouts
+    except Exception as error:  # noqa: BLE001  # see the docstring
+        drawn.notes.append(f"The mosaic could not be read: {error}")
+        return drawn
+    drawn.profile, drawn.axis = layouts[0].profile, layouts[0].group.axis
+    drawn.array = layouts[0].arrays[0]
+    drawn.place = place(layouts[0].group)
+    for number, layout in enumerate(layouts):
+        drawn.groups.append(_group(layout))
+        _draw_group(report, layout, drawn, f"g{number}", pictured=number < _PICTURED)
+    return drawn
+
+
+def _draw_group(report: Report, layout: GroupLayout, drawn: _Drawn, name: str, *, pictured: bool) -> None:
+    group = layout.group
+    title = f"{group.name} " if group.name else ""
+    called = f"Group {group.name}" if group.name else "The mosaic"
+    tiling = group.tiling
+    tiles = (tiling.width / tiling.tile, tiling.height / tiling.tile)
+    states: StateMap | None = None
+    try:
+        states = _states(report.mosaic, layout)
+        drawn.maps += state_maps(name, title, states, tiles, group.axis)
+    except Exception as error:  # noqa: BLE001  # see `_draw`
+        drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
+    latency: LatencyMap | None = report.record.maps.get(group.name) if report.record else None
+    if latency is not None:
+        drawn.maps += latency_maps(name, title, latency, tiles, group.axis)
+    if not pictured or (states is not None and not states.counts[1]):
+        return
+    try:
+        from downloader.previews import draw
+
+        chosen: dict[str, Any] = {}
+        if group.axis == "time" and states is not None and states.run == 1:
+            # The last of those of which most is there.
+            best = int(states.stored.max())
+            chosen["slice_"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
+        picture = draw(report.mosaic, group=group.name or None, size=SIZE, most_tiles=MOST_TILES, **chosen)
+        drawn.pictures.append(figure(picture))
+    except Exception as error:  # noqa: BLE001  # see `_draw`
+        drawn.notes.append(f"{called}: a quick look could not be drawn: {error}")
+
+
+def _states(mosaic: str, layout: GroupLayout) -> StateMap:
+    import zarr
+
+    from downloader.mosaic.storage.location import locate
+
+    tiling = layout.group.tiling
+    coverage = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}coverage", mode="r")
+    return state_map((tiling.slices, tiling.tile_rows, tiling.tile_columns), coverage_blocks(coverage))
+
+
+def _group(layout: GroupLayout) -> tuple[str, ...]:
+    """A row of the table of groups."""
+    group = layout.group
+    kinds: dict[str, list[str]] = {}
+    for band in group.bands:
+        kinds.setdefault(str(band.dtype), []).append(band.id)
+    bands = "; ".join(
+        f"{', '.join(names[:12])}{' …' if len(names) > 12 else ''} ({kind})" for kind, names in kinds.items()
+    )
+    tiling, grid = group.tiling, group.grid
+    size = f"{tiling.width:,} × {tiling.height:,}"
+    if group.axis:
+        size = f"{counted(tiling.slices, 'slice' if group.axis == 'time' else 'chip')} of {size}"
+    pixel = grid.transform.pixel_size
+    side = f"{pixel[0]:g}" if pixel[0] == pixel[1] else f"{pixel[0]:g} × {pixel[1]:g}"
+    system = "of each chip's image" if group.lattices else str(grid.crs)
+    return (group.name or "the mosaic", bands, size, f"{side} {grid.crs.unit}", system, f"{tiling.tiles:,}")

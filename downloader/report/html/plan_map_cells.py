@@ -1,0 +1,132 @@
+"""What became of a plan's tiles, on a lattice of few cells: by each tile, or of very many by the cells alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.planning import Group, Tiling
+from downloader.report.html.tile_states import starts
+
+if TYPE_CHECKING:
+    from downloader.mosaic.record.state import GroupState
+
+__all__ = [
+    "FAILED",
+    "GROUND",
+    "KINDS",
+    "OUTSIDE_IMAGE",
+    "OUTSIDE_REGION",
+    "PART",
+    "STORED",
+    "TO_FETCH",
+    "plan_blocks",
+    "plan_cells",
+]
+
+KINDS: Final = ("todo", "stored", "part", "failed", "outside_region", "outside_image", "ground")
+"""Classes of cells, by number."""
+
+TO_FETCH, STORED, PART, FAILED, OUTSIDE_REGION, OUTSIDE_IMAGE, GROUND = range(7)
+
+_EXACT: Final = 250_000
+"""Tiles up to which each is asked whether the region touches it; beyond, only cells are."""
+
+
+def plan_cells(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
+    """Numbers of `KINDS`, (rows, columns); a cell stands for `side` × `side` tiles, over all slices.
+
+    Args:
+        group: of the plan.
+        state: what the mosaic has of it; None where there is none.
+        side: tiles along a cell's side.
+    """
+    return (_counted if group.tiling.tiles <= _EXACT else _coarse)(group, state, side)
+
+
+def _counted(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
+    """Cells by the states of each of their tiles."""
+    tiling = group.tiling
+    shape = (5, -(-tiling.tile_rows // side), -(-tiling.tile_columns // side))
+    sums = np.zeros(shape, np.int64)
+    for (first, top, left), block in plan_blocks(group, state):
+        part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
+        if part.size:
+            _add(sums, np.stack([(part == kind).sum(axis=0) for kind in range(5)]), top, left, side)
+    missing, stored, no_region, no_image, failed = sums
+    wanted = missing + stored + failed
+    cells = np.full(shape[1:], PART, np.uint8)
+    cells[stored == 0] = TO_FETCH
+    cells[(stored < wanted) & (missing == 0) & (failed > 0)] = FAILED
+    cells[(stored == wanted) & (wanted > 0)] = STORED
+    cells[wanted == 0] = OUTSIDE_IMAGE
+    cells[(wanted == 0) & (no_region >= no_image)] = OUTSIDE_REGION
+    return cells
+
+
+def _coarse(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
+    """Cells by whether region and images touch them, and by how many of their tiles are stored."""
+    tiling = group.tiling
+    rows, columns = -(-tiling.tile_rows // side), -(-tiling.tile_columns // side)
+    cells = np.full((rows, columns), TO_FETCH, np.uint8)
+    whole = Tiling(tiling.width, tiling.height, tile=tiling.tile * side, shard=max(rows, columns))
+    if group.extents:
+        covered = np.zeros((rows, columns), np.bool_)
+        for extent in dict.fromkeys(group.extents):
+            if extent is not None:
+                w = extent.aligned(whole.tile)
+                left, top = max(0, w.column // whole.tile), max(0, w.row // whole.tile)
+                covered[top : max(0, w.row_end // whole.tile), left : max(0, w.column_end // whole.tile)] = (
+                    True
+                )
+        cells[~covered] = OUTSIDE_IMAGE
+    if group.region is not None:
+        mask = group.region.mask(whole, 0, 0, 0)
+        bits = np.frombuffer(mask.to_bytes(-(-(whole.shard**2) // 8), "little"), np.uint8)
+        touched = np.unpackbits(bits, bitorder="little")[: whole.shard**2].reshape(whole.shard, whole.shard)
+        cells[touched[:rows, :columns] == 0] = OUTSIDE_REGION
+    if state is None or not state.counts().stored:
+        return cells
+    sums = np.zeros((1, rows, columns), np.int64)
+    total = np.zeros((1, rows, columns), np.int64)
+    for (first, top, left), block in plan_blocks(replace(group, region=None, extents=()), state):
+        part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
+        if part.size:
+            _add(sums, (part == 1).sum(axis=0)[None], top, left, side)
+            _add(total, np.full((1, *part.shape[1:]), len(part)), top, left, side)
+    wanted = (cells != OUTSIDE_REGION) & (cells != OUTSIDE_IMAGE)
+    cells[wanted & (sums[0] > 0)] = PART
+    cells[wanted & (sums[0] >= total[0])] = STORED
+    return cells
+
+
+def _add(sums: NDArray[np.int64], block: NDArray[np.int64], top: int, left: int, side: int) -> None:
+    for axis, begin in ((1, top), (2, left)):
+        block = np.add.reduceat(block, starts(begin, block.shape[axis], side), axis=axis)
+    r, c = top // side, left // side
+    sums[:, r : r + block.shape[1], c : c + block.shape[2]] += block
+
+
+def plan_blocks(
+    group: Group, state: GroupState | None
+) -> Iterator[tuple[tuple[int, int, int], NDArray[np.uint8]]]:
+    """The states of a group's tiles as the ledger has them, in blocks as of the array `coverage`."""
+    from downloader.mosaic.format.coverage import coverage_chunks
+    from downloader.mosaic.format.layout import GroupLayout, coverage_chunk
+    from downloader.mosaic.record.state import GroupState
+
+    if state is not None:
+        # The mosaic's own bands; without the region where the plan's is without, as 10⁶ shards are dear to ask.
+        group = replace(state.group, region=group.region, extents=group.extents)
+    known = GroupState(group)
+    if state is not None:
+        known.masks, known.failed = state.masks, state.failed
+    depth, height, width = coverage_chunk(group.tiling)
+    for key, cells in coverage_chunks(GroupLayout(group, (), (), "sharded", "none"), known):
+        *lead, row, column = (int(part) for part in key.rpartition("/c/")[2].split("/"))
+        place = ((lead[0] if lead else 0) * depth, row * height, column * width)
+        yield place, cells if lead else cells[None]

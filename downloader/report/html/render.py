@@ -1,0 +1,45 @@
+"""From values to a page: every text escaped, whatever it holds."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["render"]
+
+
+def render(template: str, **values: Any) -> str:  # whatever the template takes
+    """A page of `templates/`."""
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("downloader.report.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    environment.filters["group_digits"] = lambda number: f"{number:,}"
+    return environment
+
+
+def _visible(value: Any) -> Any:  # noqa: ANN401  # what a template prints
+    """Texts of strangers without characters that steer: they could turn a line around or hide a part of it."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    if value.isascii() and value.isprintable():
+        return value
+    return "".join(
+        character if character in "\n\t" or unicodedata.category(character) not in {"Cc", "Cf"} else "\ufffd"
+        for character in value
+    )

@@ -1,0 +1,327 @@
+"""The images of a time series: which there are now, held against the list that the mosaic has frozen.
+
+What is frozen keeps its place. Images of times that the list did not cover join by themselves; one that appeared
+inside the period it covers arrived late, and joins only where that is accepted. One that is gone stays on the list:
+its tiles fail when they are asked for, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from downloader.errors import Action, DownloadError, JobError, TileError
+from downloader.job import Job
+from downloader.model.image import Band, Image
+from downloader.model.nodata import nodata_values
+from downloader.model.time import instant_us
+from downloader.planning import Existing, ImageList
+from downloader.planning.inputs import Given
+from downloader.planning.lattice import targets
+from downloader.planning.search_area import region_geojson
+from downloader.planning.series import Series, arrange, group_images
+
+if TYPE_CHECKING:
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+    from downloader.model.grid import PixelGrid
+
+__all__ = ["Collected", "collect", "find_again", "listed_ids"]
+
+_MAX_LIST_FILE: Final = 16 * 2**20
+_AT_ONCE: Final = 16
+_NAMED: Final = 3
+"""Images that a notice names."""
+
+_GROUPINGS: Final = ("image", "day", "solar_day")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A time series, arranged."""
+
+    image: Image
+    """The first image, with all of the series' bands."""
+    series: Series
+    listed: ImageList
+    notices: tuple[str, ...] = ()
+
+
+async def collect(
+    job: Job,
+    catalogue: EarthEngineCatalogue,
+    given: Given,
+    existing: Existing | None = None,
+    accept: Collection[str] = (),
+) -> Collected:
+    """Ask the catalogue for the images of a series.
+
+    Args:
+        job: its source is a collection or a list of images.
+        catalogue: the service.
+        given: contents of the files that the job names.
+        existing: what the mosaic that is there has settled.
+        accept: `new-images` takes images that arrived late.
+
+    Raises:
+        JobError: no image, no such collection, a list that cannot be read, a band that one lacks, no common lattice.
+        AuthenticationError: the collection, or an image that the job names, may not be read.
+    """
+    frozen = existing.images if existing is not None else None
+    meant = None if job.source.images is None else listed_ids(job)
+    properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
+    found = await _found(job, catalogue, given, meant, frozen, properties)
+    found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
+    named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept)
+    if gone:
+        notices.append(
+            f"{_few([image.id for image, _ in gone])}: cannot be read any more ({gone[0][1]}); what is stored stays, "
+            "what is missing counts as failed"
+        )
+    source = job.source
+    series = arrange(
+        named,
+        source.bands,
+        on_missing_band=source.on_missing_band,
+        properties=properties,
+        anchors=existing.lattices if existing is not None else (),
+        onto=None if job.grid.is_native else lambda bands: _target(job, bands, given, named, existing),
+        resampling=job.grid.resampling,
+    )
+    _check_nodata(job, series)
+    bands = tuple(band for lattice in series.lattices for band in lattice.bands)
+    listed = ImageList(tuple(named), _period(job), _facts(job), properties)
+    return Collected(replace(named[0][1][0], bands=bands), series, listed, tuple(notices))
+
+
+async def find_again(
+    job: Job, catalogue: EarthEngineCatalogue, given: Given, listed: ImageList
+) -> dict[str, str]:
+    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
+    meant = None if job.source.images is None else listed_ids(job)
+    found = await _found(job, catalogue, given, meant, listed, ())
+    found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
+    return {image.name: image.update_time for image in found}
+
+
+async def _found(
+    job: Job,
+    catalogue: EarthEngineCatalogue,
+    given: Given,
+    meant: list[str] | None,
+    frozen: ImageList | None,
+    properties: tuple[str, ...],
+) -> list[Image]:
+    """What the job's source names now, each image once; `meant` are the ids it lists."""
+    source = job.source
+    if meant is not None:
+        known = (
+            frozenset(text for image in frozen.images for text in (image.name, image.id))
+            if frozen
+            else frozenset()
+        )
+        answers = await _ask(catalogue, meant, source.bands, known)
+        return list({image.name: image for image, _ in answers if image is not None}.values())
+    if source.collection is None:
+        raise JobError("source: is no time series")
+    keep = {*properties, *(() if source.group_by in _GROUPINGS else (source.group_by,))}
+    listing = catalogue.images(
+        source.collection,
+        start=source.start,
+        end=source.end,
+        region=region_geojson(job, given),
+        filter=source.filter,
+        # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
+        limit=source.limit if frozen is None else None,
+        order_by=source.order_by,
+        bands=source.bands,
+        keep=keep,
+    )
+    return [image async for image in listing]
+
+
+async def _with_unlisted(
+    job: Job,
+    catalogue: EarthEngineCatalogue,
+    found: list[Image],
+    meant: list[str] | None,
+    frozen: ImageList | None,
+) -> tuple[list[Image], list[tuple[Image, str]]]:
+    """Images of the frozen list that the source names no more are asked for one by one; those that are gone, and why."""
+    if frozen is None:
+        return found, []
+    names = {image.name for image in found}
+    missing = [image for image in frozen.images if image.name not in names]
+    if meant is not None:
+        # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
+        ids = frozenset(meant)
+        missing = [image for image in missing if image.name in ids or image.id in ids]
+    every = frozenset(image.name for image in missing)
+    answers = await _ask(catalogue, [image.name for image in missing], job.source.bands, every)
+    gone = [(image, why) for image, (now, why) in zip(missing, answers, strict=True) if now is None]
+    return [*found, *(now for now, _ in answers if now is not None)], gone
+
+
+async def _ask(
+    catalogue: EarthEngineCatalogue,
+    assets: Sequence[str],
+    bands: tuple[str, ...] | None,
+    known: frozenset[str],
+) -> list[tuple[Image | None, str]]:
+    """Each image of these ids or names, a few asked for at a time; for one of `known` that is gone, why."""
+    answers: dict[int, tuple[Image | None, str]] = {}
+    errors: list[DownloadError] = []
+    slots = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def ask(number: int, asset: str) -> None:
+        async with slots:
+            try:
+                answers[number] = (await catalogue.image(asset, bands), "")
+            except DownloadError as error:  # kept: a task group would wrap it
+                if asset in known and _is_gone(error):
+                    answers[number] = (None, str(error))
+                    return
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for number, asset in enumerate(assets):
+            tasks.start_soon(ask, number, asset)
+    if errors:
+        raise errors[0]
+    return [answers[number] for number in range(len(assets))]
+
+
+def _is_gone(error: DownloadError) -> bool:
+    """Whether the service says of the asset itself that it is not there, or not for these credentials."""
+    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET
+
+
+def _merged(
+    job: Job, found: list[Image], gone: set[str], frozen: ImageList | None, accept: Collection[str]
+) -> tuple[list[tuple[str, tuple[Image, ...]]], list[str]]:
+    """Slices in the mosaic's order, new ones behind the frozen ones, and what there is to say."""
+    source = job.source
+    if frozen is None:
+        return group_images(sorted(found, key=_when), source.group_by), []
+    now = {image.name: image for image in found}
+    named: list[tuple[str, tuple[Image, ...]]] = []
+    for label, members in frozen.named:
+        kept = tuple(
+            now.get(image.name, image) for image in members if image.name in now or image.name in gone
+        )
+        if kept:
+            named.append((label, kept))
+    there = {image.name for image in frozen.images}
+    new = [image for image in found if image.name not in there]
+    late = [image for image in new if frozen.covers(instant_us(image.start_time))]
+    notices = []
+    if late and "new-images" not in accept:
+        apart = {image.name for image in late}
+        new = [image for image in new if image.name not in apart]
+        notices.append(
+            f"{_few([image.id for image in late])}: inside the period that the mosaic covers, and not in it (arrived "
+            "late, or left out by source.limit); --accept new-images adds them"
+        )
+    if source.limit is not None:
+        new = new[: max(0, source.limit - len(there))]
+    return [*named, *group_images(sorted(new, key=_when), source.group_by)], notices
+
+
+def _when(image: Image) -> tuple[bool, int, str]:
+    time = instant_us(image.start_time)
+    return (time is None, time or 0, image.id)
+
+
+def _target(
+    job: Job,
+    bands: tuple[Band, ...],
+    given: Given,
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    existing: Existing | None,
+) -> PixelGrid:
+    """The lattice that the job asks for; one that keeps an image's corner keeps that of the mosaic that is there."""
+    target = targets(job, bands, given)[0]
+    if target.is_endless:
+        return target.grid
+    crs = {band.grid.crs for _, members in named for image in members for band in image.bands}
+    if len(crs) > 1:
+        raise JobError(
+            f"grid.resolution: the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
+            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}"
+        )
+    for lattice in existing.lattices if existing is not None else ():
+        if (
+            lattice.crs == target.grid.crs
+            and lattice.transform.pixel_size == target.grid.transform.pixel_size
+        ):
+            return lattice
+    return target.grid
+
+
+def _shown(grid: PixelGrid) -> str:
+    """A pixel size as a job file takes it."""
+    x, y = (int(size) if size.is_integer() else size for size in grid.transform.pixel_size)
+    return f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
+
+
+def _check_nodata(job: Job, series: Series) -> None:
+    """What a slice lacks is filled with nodata, so there must be one."""
+    lacking = frozenset[str]().union(*series.absent)
+    if not lacking:
+        return
+    bands = [band for lattice in series.lattices for band in lattice.bands]
+    values = nodata_values(job.mosaic.nodata, bands)
+    for band in bands:
+        if band.id in lacking and band.id not in values:
+            who = next(
+                part.id
+                for part, absent in zip(series.slices, series.absent, strict=True)
+                if band.id in absent
+            )
+            raise JobError(
+                f"source.on_missing_band: {who} has no {band.id}, and {band.id} no nodata value to stand in its place; "
+                f"give one in mosaic.nodata, such as {{{band.id}: 0}}, or leave the band out"
+            )
+
+
+def _period(job: Job) -> tuple[int, int] | None:
+    source = job.source
+    if source.collection is None:
+        return None
+    return instant_us(source.start or "") or 0, instant_us(source.end or "") or 0
+
+
+def _facts(job: Job) -> dict[str, str]:
+    source = job.source
+    facts = {"images": "named one by one"} if source.collection is None else {"collection": source.collection}
+    if source.filter is not None:
+        facts["filter"] = " ".join(source.filter.split())
+    return {**facts, "group_by": source.group_by}
+
+
+def listed_ids(job: Job) -> list[str]:
+    """Ids of `source.images`, each once: the list itself, or the lines of a file. Raises JobError."""
+    images = job.source.images
+    if not isinstance(images, str):
+        return list(dict.fromkeys(images or ()))
+    path = job.resolve(images)
+    try:
+        if path.stat().st_size > _MAX_LIST_FILE:
+            raise JobError(f"source.images: {path} is larger than a list of images ever is")
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise JobError(
+            f"source.images: {path} cannot be read ({error}); name a file with one image id a line"
+        ) from None
+    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise JobError(f"source.images: {path} names no image; write one id a line")
+    return list(dict.fromkeys(found))
+
+
+def _few(ids: list[str]) -> str:
+    shown = ", ".join(ids[:_NAMED])
+    return f"{len(ids):,} images ({shown}, …)" if len(ids) > _NAMED else shown

@@ -1,0 +1,157 @@
+"""Sources that the service computes: a user's expression, or a composite whose expression is built here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.model.expression import load_expression
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.model.time import instant_us
+from downloader.planning.expressions import composite_expression, resample_expression
+from downloader.planning.series import Lattice, arrange, group_images
+from downloader.planning.slices import Slice
+
+if TYPE_CHECKING:
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+
+__all__ = ["Computed", "composite", "expression", "resampled"]
+
+_MAX_FILE = 10_485_760
+"""The service takes no larger request (contract §5.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """An image that the service computes, and how."""
+
+    image: Image
+    part: Slice
+    """What `computePixels` is asked for."""
+
+
+async def expression(job: Job, catalogue: EarthEngineCatalogue) -> Computed:
+    """The job's own expression.
+
+    Raises:
+        JobError: it is none, computes no image, or has no grid of its own while the job names none.
+    """
+    text = _expression_text(job)
+    name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    image = await catalogue.computed(text, name)
+    if job.grid.is_native and not all(band.is_bounded for band in image.bands):
+        at = image.bands[0].grid
+        raise JobError(
+            "grid: this expression has no pixel grid of its own (the service would use pixels of "
+            f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}"
+        )
+    return Computed(image, Slice(name, expression=text))
+
+
+def _expression_text(job: Job) -> str:
+    given = job.source.expression
+    if isinstance(given, str) and not given.lstrip().startswith("{"):
+        path: Path = job.resolve(given)
+        try:
+            if path.stat().st_size > _MAX_FILE:
+                raise JobError(
+                    f"source.expression: {path} is larger than the {_MAX_FILE:,} bytes that the service takes"
+                )
+            given = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise JobError(
+                f"source.expression: {path} cannot be read ({error}); name a JSON file, or write the expression itself"
+            ) from None
+    return load_expression(given, "source.expression")
+
+
+async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str, object]) -> Computed:
+    """The composite of the job: its images are listed, its expression built, its types asked for.
+
+    On native grids each band keeps the lattice that all images share; images that share none are refused, as a time
+    series of them would be.
+
+    Args:
+        job: whose source is a composite.
+        catalogue: the service.
+        region: GeoJSON in longitude and latitude that footprints must meet.
+    """
+    spec = job.source.composite
+    if spec is None:
+        raise JobError("source.composite: is not given")
+    listed = catalogue.images(
+        spec.collection, start=spec.start, end=spec.end, region=region, filter=spec.filter
+    )
+    images = [image async for image in listed]
+    if not images:
+        raise JobError(
+            f"source.composite: no image of {spec.collection} from {spec.start} to {spec.end} meets the region and the "
+            "filter; widen one of them"
+        )
+    text = composite_expression(
+        [image.id for image in images],
+        reduce=spec.reduce,
+        bands=None,
+        mask=None if spec.mask is None else (spec.mask.band, spec.mask.bits),
+        index=spec.index,
+    )
+    name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    answered = await catalogue.computed(text, name)
+    image = replace(
+        answered,
+        id=f"{spec.reduce} of {len(images)} images of {spec.collection}",
+        update_time=max((one.update_time for one in images), key=lambda time: instant_us(time) or 0),
+        start_time=images[0].start_time,
+        end_time=images[-1].start_time,
+    )
+    if job.grid.is_native:
+        image = replace(image, bands=_native(image.bands, images, spec.index, job.source.bands))
+    part = Slice(
+        name,
+        expression=text,
+        time_us=instant_us(images[0].start_time),
+        images=tuple((one.name, one.update_time) for one in images),
+    )
+    return Computed(image, part)
+
+
+def _native(
+    bands: tuple[Band, ...],
+    images: list[Image],
+    index: tuple[str, str] | None,
+    wanted: tuple[str, ...] | None,
+) -> tuple[Band, ...]:
+    """The computed bands on the lattices of the images that they were computed from."""
+    sources = {band.id: index[0] if index and band.id == "nd" else band.id for band in bands}
+    asked = [band.id for band in bands if wanted is None or band.id in wanted]
+    names = tuple(dict.fromkeys(sources[name] for name in asked))
+    series = arrange(group_images(images, "image"), names)
+    grids = {band.id: _union(lattice) for lattice in series.lattices for band in lattice.bands}
+    return tuple(
+        replace(band, grid=grids[sources[band.id]], is_bounded=True) if sources[band.id] in grids else band
+        for band in bands
+    )
+
+
+def _union(lattice: Lattice) -> PixelGrid:
+    """The grid of all pixels that the images of a lattice cover."""
+    windows = [extent for extent in lattice.extents if extent is not None]
+    return lattice.grid.window(
+        Window.between(
+            min(w.column for w in windows),
+            min(w.row for w in windows),
+            max(w.column_end for w in windows),
+            max(w.row_end for w in windows),
+        )
+    )
+
+
+def resampled(image: Image, mode: str) -> Slice:
+    """What `computePixels` is asked for where one image is interpolated onto another grid."""
+    text = resample_expression(image.id, mode)
+    return Slice(image.id, expression=text, images=((image.name, image.update_time),))

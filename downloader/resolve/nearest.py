@@ -1,0 +1,190 @@
+"""The image of a collection that is nearest in time to a point's date and covers it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import Action, DownloadError, JobError, TileError
+from downloader.job import Job
+from downloader.model.image import Image
+from downloader.model.time import instant_us
+from downloader.planning.lattice import pixel_area
+from downloader.planning.samples import Point, Points, pixels_of, project
+from downloader.resolve.collection import listed_ids
+
+if TYPE_CHECKING:
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+
+__all__ = ["ask_images", "nearest_images", "uncovered"]
+
+_AT_ONCE: Final = 16
+_CELL: Final = 1.0
+"""Degrees of longitude and latitude within which points share one listing."""
+
+_MARGIN: Final = 1e-3
+"""Degrees by which a footprint is taken wider: its edges are coarse."""
+
+
+async def nearest_images(
+    job: Job, catalogue: EarthEngineCatalogue, points: Points, numbers: list[int]
+) -> dict[int, Image]:
+    """Number → the image nearest in time that covers the point; of equally near ones the first by id.
+
+    Args:
+        job: whose source is a collection, or a list of images.
+        catalogue: the service.
+        points: the file.
+        numbers: of the points that want one. Those that no image covers are left out.
+
+    Raises:
+        JobError: there is no such collection, or an image of the list cannot be read.
+        AuthenticationError: it may not be read.
+    """
+    if job.source.collection is None:
+        asked = await ask_images(catalogue, listed_ids(job), job.source.bands)
+        lacking = next((why for image, why in asked.values() if image is None), None)
+        if lacking is not None:
+            raise JobError(f"source.images: {lacking}")
+        return _choose(job, points, numbers, [image for image, _ in asked.values() if image is not None])
+    cells: dict[tuple[int, int], list[int]] = {}
+    for number in numbers:
+        point = points.rows[number]
+        cells.setdefault((int(point.lon // _CELL), int(point.lat // _CELL)), []).append(number)
+    found: dict[int, Image] = {}
+    errors: list[DownloadError] = []
+    slots = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def look(members: list[int]) -> None:
+        async with slots:
+            try:
+                listing = catalogue.images(
+                    job.source.collection or "",
+                    start=job.source.start,
+                    end=job.source.end,
+                    region=_around([points.rows[k] for k in members]),
+                    filter=job.source.filter,
+                    bands=job.source.bands,
+                    keep=(),
+                    footprints=True,
+                )
+                found.update(_choose(job, points, members, [image async for image in listing]))
+            except DownloadError as error:  # kept: a task group would wrap it
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for members in cells.values():
+            tasks.start_soon(look, members)
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _around(points: list[Point]) -> dict[str, Any]:
+    """GeoJSON in longitude and latitude of a box around points."""
+    west, east = min(p.lon for p in points), max(p.lon for p in points)
+    south, north = min(p.lat for p in points), max(p.lat for p in points)
+    if (west, south) == (east, north):
+        return {"type": "Point", "coordinates": [west, south]}
+    west, south, east, north = west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image]) -> dict[int, Image]:
+    """Number → image, of points that share their candidates."""
+    rows = [points.rows[k] for k in numbers]
+    here = replace(points, rows=tuple(rows))
+    at = {}
+    dates = np.array([instant_us(row.date) or 0 for row in rows])
+    best = np.full(len(rows), np.iinfo(np.int64).max)
+    which: list[Image | None] = [None] * len(rows)
+    for image in sorted(images, key=lambda image: image.id):
+        time = instant_us(image.start_time)
+        try:
+            bands = image.select(job.source.bands)
+        except JobError:
+            continue
+        if time is None or not bands:
+            continue
+        grid = min((band.grid for band in bands), key=pixel_area)
+        if grid.crs not in at:
+            at[grid.crs] = project(here, grid.crs)
+        covered = pixels_of(grid, *at[grid.crs])[2] & _within(image, rows)
+        apart = np.abs(dates - time)
+        for k in np.flatnonzero(covered & (apart < best)).tolist():
+            best[k], which[k] = apart[k], image
+    return {
+        number: replace(image, footprint=None)
+        for number, image in zip(numbers, which, strict=True)
+        if image is not None
+    }
+
+
+def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:
+    """Which points lie in the image's footprint; all where the catalogue states none that can be read."""
+    import shapely
+
+    everywhere = np.ones(len(rows), np.bool_)
+    try:
+        shape = shapely.from_geojson(json.dumps(image.footprint)) if image.footprint else None
+    except (shapely.errors.GEOSException, ValueError):
+        return everywhere
+    if shape is None or shape.is_empty or shape.area == 0:
+        return everywhere
+    west, _, east, _ = shape.bounds
+    if east - west > 180:
+        return everywhere
+    wider = shapely.buffer(shape, _MARGIN)
+    lon, lat = np.array([row.lon for row in rows]), np.array([row.lat for row in rows])
+    inside: NDArray[np.bool_] = shapely.contains_xy(wider, lon, lat)
+    return inside
+
+
+def uncovered(job: Job, point: Point) -> str:
+    """What is said of a point that no image covers."""
+    source = job.source
+    which = (
+        f"{source.collection} from {source.start} to {source.end}" if source.collection else "source.images"
+    )
+    more = "" if source.filter is None else f" with {source.filter}"
+    return f"{point.where}: no image of {which}{more} covers the point ({point.lon:g}, {point.lat:g})"
+
+
+async def ask_images(
+    catalogue: EarthEngineCatalogue, assets: Sequence[str], bands: tuple[str, ...] | None
+) -> dict[str, tuple[Image | None, str]]:
+    """Each image of these ids or names, or why it cannot be had; a few are asked for at a time."""
+    answers: dict[str, tuple[Image | None, str]] = {}
+    errors: list[DownloadError] = []
+    slots = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def ask(asset: str) -> None:
+        async with slots:
+            try:
+                answers[asset] = (await catalogue.image(asset, bands), "")
+            except DownloadError as error:  # kept: a task group would wrap it
+                if isinstance(error, JobError) or _is_gone(error):
+                    answers[asset] = (None, str(error))
+                    return
+                errors.append(error)
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for asset in assets:
+            tasks.start_soon(ask, asset)
+    if errors:
+        raise errors[0]
+    return answers
+
+
+def _is_gone(error: DownloadError) -> bool:
+    """Whether the service says of the asset itself that it is not there, or not for these credentials."""
+    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET

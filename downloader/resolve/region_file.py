@@ -1,0 +1,106 @@
+"""Regions and grids from files: vector files as a geometry, rasters and mosaics as a pixel grid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from downloader.errors import JobError, MissingExtraError
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.planning.polygon import read_geojson
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["read_geometry", "read_grid"]
+
+_WGS84 = Crs(code="EPSG:4326")
+_MAX_GEOJSON = 512 * 2**20
+
+
+def read_geometry(path: Path, where: str) -> tuple[BaseGeometry, Crs]:
+    """The union of a vector file's features, x before y, and their CRS.
+
+    GeoJSON is read as it is (RFC 7946: longitude, latitude; an older file's own `crs` counts); every other format by
+    pyogrio, the extra `vector`.
+
+    Raises:
+        JobError: the file cannot be read, holds nothing, or says no CRS.
+        MissingExtraError: pyogrio is not installed.
+    """
+    if not path.exists():
+        raise JobError(f"{where}: there is no file {path}; name a vector file such as region.geojson")
+    if path.suffix.lower() in {".geojson", ".json"}:
+        return _read_geojson_file(path, where)
+    try:
+        import pyogrio
+    except ImportError:
+        raise MissingExtraError(f"{where}: reading {path.suffix or 'this'} files", "vector") from None
+    import shapely
+
+    try:
+        meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
+        raise JobError(f"{where}: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    parts = [part for part in shapely.from_wkb(wkb) if part is not None and not part.is_empty]
+    if not parts:
+        raise JobError(f"{where}: {path} holds no geometry")
+    if not meta["crs"]:
+        raise JobError(f"{where}: {path} says no CRS; a shapefile needs its .prj beside it")
+    union = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])
+    return shapely.force_2d(union), Crs.parse(str(meta["crs"]))
+
+
+def _read_geojson_file(path: Path, where: str) -> tuple[BaseGeometry, Crs]:
+    try:
+        if path.stat().st_size > _MAX_GEOJSON:
+            raise JobError(f"{where}: {path} is larger than {_MAX_GEOJSON // 2**20} MiB; simplify it first")
+        document: Any = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise JobError(f"{where}: {path} cannot be read as GeoJSON: {error}") from None
+    if not isinstance(document, dict):
+        raise JobError(f"{where}: {path} holds no GeoJSON object")
+    crs = _WGS84
+    told = document.get("crs")
+    if isinstance(told, dict):
+        name = str(told.get("properties", {}).get("name", ""))
+        if name and not name.endswith("CRS84"):
+            crs = Crs.parse(name.replace("urn:ogc:def:crs:", "").replace("::", ":"))
+    return read_geojson(document, f"{where} {path}"), crs
+
+
+def read_grid(path: Path, where: str) -> PixelGrid:
+    """The pixel grid of a mosaic of this package, or of a raster by rasterio, the extra `rasters`.
+
+    Raises:
+        JobError: the file is none of them, or has no CRS or transform.
+        MissingExtraError: rasterio is not installed.
+    """
+    if path.is_dir():
+        from downloader.mosaic.open import read_identity
+
+        identity = read_identity(path)
+        if identity is not None:
+            return identity.layouts[0].group.grid
+    try:
+        import rasterio
+        from rasterio.errors import RasterioError
+    except ImportError:
+        raise MissingExtraError(f"{where}: reading the grid of {path}", "rasters") from None
+    try:
+        with rasterio.open(path) as raster:
+            crs, t = raster.crs, raster.transform
+            width, height = raster.width, raster.height
+    except RasterioError as error:
+        raise JobError(f"{where}: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if crs is None or t.is_identity:
+        raise JobError(f"{where}: {path} says no CRS or no transform")
+    code = crs.to_authority()
+    return PixelGrid(
+        Crs(code=":".join(code)) if code else Crs(wkt=crs.to_wkt()),
+        AffineTransform(t.a, t.b, t.c, t.d, t.e, t.f),
+        width,
+        height,
+    )

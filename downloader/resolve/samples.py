@@ -1,0 +1,220 @@
+"""Which image each sample is cut from: the one that the job or the point names, or the nearest in time that covers it.
+
+What a mosaic has frozen stays: a sample keeps its image, whatever joins the collection later. A point without an image
+ends no job; it is a sample that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.model.image import Image
+from downloader.planning import Existing, ImageList
+from downloader.planning.inputs import Given
+from downloader.planning.samples import Point, Points, Sample
+from downloader.planning.search_area import region_geojson
+from downloader.resolve.computed import composite, expression, resampled
+from downloader.resolve.nearest import ask_images, nearest_images, uncovered
+
+if TYPE_CHECKING:
+    from downloader.earthengine.catalogue import EarthEngineCatalogue
+
+__all__ = ["Sampled", "find_images_again", "sample"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Points and their images."""
+
+    samples: tuple[Sample, ...]
+    listed: ImageList
+    """Each image once, those of the mosaic that is there first."""
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    """By image, what computes its pixels, where they are not read."""
+    notices: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Image:
+        """The image of the first sample that has one, whose bands and types the others share.
+
+        Raises:
+            JobError: there is none.
+        """
+        images = {image.name: image for image in self.listed.images}
+        for one in self.samples:
+            if one.image:
+                return images[one.image]
+        told = self.samples[0].problem
+        raise JobError(
+            f"region.points: none of the {len(self.samples):,} points has an image; of the first: {told}"
+        )
+
+
+async def sample(
+    job: Job, catalogue: EarthEngineCatalogue, given: Given, existing: Existing | None = None
+) -> Sampled:
+    """Find the image of each point.
+
+    Args:
+        job: its region are points.
+        catalogue: the service.
+        given: the points.
+        existing: what the mosaic that is there has settled.
+
+    Raises:
+        JobError: the source itself is wrong, or the file lacks what it needs.
+        AuthenticationError: the source, or the service, may not be used.
+    """
+    points = given.points
+    if points is None:
+        raise JobError("region.points: is not given")
+    source = job.source
+    if source.expression is not None or source.composite is not None:
+        return await _computed(job, catalogue, given, points)
+    facts = _facts(job)
+    default: Image | None = None
+    if source.asset is not None:
+        default = await catalogue.image(source.asset, source.bands)
+        facts = {"asset": default.name}
+    else:
+        _check_dates(points, source.kind)
+    known = {image.name: image for image in _listed_images(existing)}
+    named = await _named(job, catalogue, points, existing, default)
+    chosen, problems = dict(named.chosen), dict(named.problems)
+    open_ = [k for k in range(len(points.rows)) if k not in chosen and k not in problems]
+    if default is not None:
+        chosen |= dict.fromkeys(open_, default)
+    elif open_:
+        found = await nearest_images(job, catalogue, points, open_)
+        chosen |= found
+        for k in open_:
+            if k not in found:
+                problems[k] = uncovered(job, points.rows[k])
+    samples = tuple(
+        Sample(point, chosen[k].name if k in chosen else "", problems.get(k, ""))
+        for k, point in enumerate(points.rows)
+    )
+    images = {name: image for name, image in known.items() if name in {s.image for s in samples}}
+    for k in sorted(chosen):
+        images[chosen[k].name] = chosen[k]
+    expressions = {}
+    if job.grid.resampling != "nearest":
+        expressions = {
+            image.name: resampled(image, job.grid.resampling).expression for image in images.values()
+        }
+    notices = tuple(
+        f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
+        for name, why in named.gone.items()
+    )
+    return Sampled(samples, _image_list(images.values(), facts), expressions, notices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Points whose image is settled before any is looked for, by number."""
+
+    chosen: dict[int, Image]
+    problems: dict[int, str]
+    gone: dict[str, str]
+    """Id → why, of images that the mosaic has pixels of and that cannot be read any more."""
+
+
+async def _named(
+    job: Job,
+    catalogue: EarthEngineCatalogue,
+    points: Points,
+    existing: Existing | None,
+    default: Image | None,
+) -> _Named:
+    known = {image.name: image for image in _listed_images(existing)}
+    wanted = {number: _asset(job, point) for number, point in enumerate(points.rows) if point.image}
+    wanted |= _frozen(points, existing)
+    if default is not None:
+        wanted = {number: asset for number, asset in wanted.items() if asset != default.name}
+    answers = await ask_images(catalogue, list(dict.fromkeys(wanted.values())), job.source.bands)
+    named = _Named({}, {}, {})
+    for number, asset in wanted.items():
+        image, why = answers[asset]
+        if image is None and asset in known:
+            image = known[asset]
+            named.gone[image.id] = why
+        if image is None:
+            named.problems[number] = f"{points.rows[number].where}: {why}"
+        else:
+            named.chosen[number] = image
+    return named
+
+
+async def find_images_again(catalogue: EarthEngineCatalogue, listed: ImageList) -> dict[str, str]:
+    """Full name → `updateTime` now, of the images of a list that are still there; computed ones are left out."""
+    names = [image.name for image in listed.images if not image.name.startswith("expression:")]
+    answers = await ask_images(catalogue, names, None)
+    return {name: image.update_time for name, (image, _) in answers.items() if image is not None}
+
+
+async def _computed(job: Job, catalogue: EarthEngineCatalogue, given: Given, points: Points) -> Sampled:
+    stray = next((point for point in points.rows if point.image), None)
+    if stray is not None:
+        raise JobError(
+            f"region.points.file: {stray.where}, column image: means nothing with source.{job.source.kind}, which is one "
+            "image; leave the column out, or name a collection"
+        )
+    made = (
+        await expression(job, catalogue)
+        if job.source.composite is None
+        else await composite(job, catalogue, region_geojson(job, given))
+    )
+    # The composite's name says what it is made of; an image of the catalogue is none.
+    image = replace(made.image, name=made.part.id)
+    samples = tuple(Sample(point, image.name) for point in points.rows)
+    return Sampled(samples, _image_list([image], {"asset": image.name}), {image.name: made.part.expression})
+
+
+def _image_list(images: Iterable[Image], facts: Mapping[str, str]) -> ImageList:
+    return ImageList(tuple((image.id, (image,)) for image in images), None, facts)
+
+
+def _facts(job: Job) -> dict[str, str]:
+    source = job.source
+    if source.collection is None:
+        return {"images": "named one by one"}
+    facts = {"collection": source.collection}
+    return facts if source.filter is None else {**facts, "filter": " ".join(source.filter.split())}
+
+
+def _check_dates(points: Points, kind: str) -> None:
+    lacking = next((point for point in points.rows if not point.image and not point.date), None)
+    if lacking is not None:
+        raise JobError(
+            f"region.points.file: {lacking.where}: names neither image nor date, and source.{kind} has many images; fill "
+            "in column image (an id) or date (the nearest in time is taken), or name one image with source.asset"
+        )
+
+
+def _asset(job: Job, point: Point) -> str:
+    """The image that a point names: an id, or the last part of one in the source's collection."""
+    if "/" in point.image or job.source.collection is None:
+        return point.image
+    return f"{job.source.collection}/{point.image}"
+
+
+def _listed_images(existing: Existing | None) -> list[Image]:
+    if existing is None or existing.samples is None or existing.images is None:
+        return []
+    return list(existing.images.images)
+
+
+def _frozen(points: Points, existing: Existing | None) -> dict[int, str]:
+    """Number → image of the samples that a mosaic has settled, as far as the file still says the same of them."""
+    if existing is None or existing.samples is None:
+        return {}
+    pairs = zip(existing.samples.samples, points.rows, strict=False)
+    return {
+        number: one.image
+        for number, (one, point) in enumerate(pairs)
+        if one.image and not one.problem and one.point.said == point.said
+    }

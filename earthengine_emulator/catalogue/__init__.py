@@ -1,0 +1,1 @@
+"""Assets and collections: documents, listings, filters."""

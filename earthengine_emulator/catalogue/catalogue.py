@@ -1,0 +1,107 @@
+"""All assets of an emulator, by name; containers know what lies in them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from earthengine_emulator.catalogue.model import LEGACY, PUBLIC, Asset, Container
+from earthengine_emulator.data import collections, sentinel2, synthetic
+
+FORMULA: Final = "land"
+FORMULA_VERSION: Final = 1
+"""Raised whenever a pixel or an updateTime of the built-in assets changes."""
+
+_PROJECT: Final = r"(?:[a-z0-9.-]+\.[a-z0-9-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+_NAME: Final = re.compile(rf"^projects/{_PROJECT}/assets/(.*)$")
+_ROOT: Final = re.compile(rf"^projects/{_PROJECT}/assets$")
+
+
+def asset_name(text: str) -> str:
+    """The name of an id as users write it (contract §1.3)."""
+    if _NAME.match(text):
+        return text
+    if _ROOT.match(text):
+        return f"{text}/"
+    if text.split("/", 1)[0] in ("users", "projects"):
+        return LEGACY + text
+    return PUBLIC + text
+
+
+def well_formed_project(project: str) -> bool:
+    """Whether a project id has the form that Google's have."""
+    return re.fullmatch(_PROJECT, project) is not None
+
+
+class Catalogue:
+    """Assets by name. While requests are being served only `touch`, `remove` and `restore` change them."""
+
+    def __init__(self, assets: Iterable[Asset] = ()) -> None:
+        self._assets: dict[str, Asset] = {}
+        self._children: defaultdict[str, list[str]] = defaultdict(list)
+        self._digests: list[str] = []
+        self._originals: dict[str, Asset] = {}
+        for asset in assets:
+            self.add(asset)
+
+    def add(self, asset: Asset, digest: str | None = None) -> None:
+        """Add an asset; `digest` is the hash of what it was made of, if that is not this package's own formula."""
+        if asset.name in self._assets:
+            raise ValueError(f"the catalogue already has an asset {asset.name}")
+        self._assets[asset.name] = asset
+        insort(self._children[asset.name.rsplit("/", 1)[0]], asset.name)
+        if digest is not None:
+            self._digests.append(f"{asset.name}={digest}")
+
+    def get(self, name: str) -> Asset | None:
+        """The asset of that name."""
+        return self._assets.get(name)
+
+    def children(self, parent: str) -> Sequence[str]:
+        """Names directly under a container or root (`projects/P/assets`), ascending."""
+        return self._children.get(parent.rstrip("/"), ())
+
+    def touch(self, name: str, update_time: str) -> None:
+        """Give an asset another updateTime."""
+        asset = self._assets[name]
+        self._originals.setdefault(name, asset)
+        self._assets[name] = replace(asset, update_time=update_time)
+
+    def remove(self, name: str) -> None:
+        """Take an asset out, as if it had been deleted."""
+        asset = self._assets.pop(name)
+        self._originals.setdefault(name, asset)
+        self._children[name.rsplit("/", 1)[0]].remove(name)
+
+    def restore(self) -> None:
+        """Undo all that `touch` and `remove` did."""
+        for name, asset in self._originals.items():
+            if name not in self._assets:
+                insort(self._children[name.rsplit("/", 1)[0]], name)
+            self._assets[name] = asset
+        self._originals.clear()
+
+    @property
+    def data_set(self) -> str:
+        """What all pixels depend on: formula, its version, and the contents of added rasters.
+
+        Two emulators with the same data set give the same pixels; clients may use it as an identity.
+        """
+        text = f"{FORMULA}-{FORMULA_VERSION}"
+        if self._digests:
+            text += "-" + hashlib.sha256("\n".join(sorted(self._digests)).encode()).hexdigest()[:16]
+        return text
+
+
+def built_in() -> Catalogue:
+    """The emulator's own catalogue."""
+    catalogue = Catalogue([Container(f"{PUBLIC}LANDSAT", "FOLDER")])
+    for module in (sentinel2, synthetic, collections):
+        for asset in module.assets():
+            catalogue.add(asset)
+    return catalogue

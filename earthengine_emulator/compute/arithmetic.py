@@ -1,0 +1,142 @@
+"""Arithmetic of images: functions of two, functions of one, casts (contract §4.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from earthengine_emulator.catalogue.model import PIXEL_TYPES, Image
+from earthengine_emulator.compute import computed
+from earthengine_emulator.compute.computed import Part, both
+from earthengine_emulator.compute.expression import Function, Library
+from earthengine_emulator.compute.operand import (
+    anonymous,
+    as_double,
+    described,
+    each_band,
+    image,
+    pairs_of,
+    result_kind,
+    retyped,
+)
+
+FLOATS: Final = ("f4", "f8", "i8")
+
+_BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], str]]] = {
+    "add": (np.add, "sum"),
+    "subtract": (np.subtract, "sum"),
+    "multiply": (np.multiply, "sum"),
+    "divide": (lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0), "float"),
+    "mod": (np.fmod, "sum"),
+    "pow": (np.power, "float"),
+    "atan2": (np.arctan2, "float"),
+    "hypot": (np.hypot, "float"),
+    "min": (np.minimum, "same"),
+    "max": (np.maximum, "same"),
+    "eq": (np.equal, "truth"),
+    "neq": (np.not_equal, "truth"),
+    "lt": (np.less, "truth"),
+    "lte": (np.less_equal, "truth"),
+    "gt": (np.greater, "truth"),
+    "gte": (np.greater_equal, "truth"),
+    "and": (lambda a, b: (a != 0) & (b != 0), "truth"),
+    "or": (lambda a, b: (a != 0) | (b != 0), "truth"),
+    "bitwiseAnd": (lambda a, b: a.astype(np.int64) & b.astype(np.int64), "sum"),
+    "bitwiseOr": (lambda a, b: a.astype(np.int64) | b.astype(np.int64), "sum"),
+    "bitwiseXor": (lambda a, b: a.astype(np.int64) ^ b.astype(np.int64), "sum"),
+    "leftShift": (lambda a, b: a.astype(np.int64) << b.astype(np.int64), "sum"),
+    "rightShift": (lambda a, b: a.astype(np.int64) >> b.astype(np.int64), "sum"),
+}
+"""Function of two images → arithmetic in float64, and the rule for the result's type."""
+
+_UNARY: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "abs": (np.abs, "same"),
+    "sqrt": (np.sqrt, "float"),
+    "log": (np.log, "float"),
+    "exp": (np.exp, "float"),
+    "sin": (np.sin, "float"),
+    "cos": (np.cos, "float"),
+    "round": (lambda a: np.floor(a + 0.5), "same"),
+    "floor": (np.floor, "same"),
+    "ceil": (np.ceil, "same"),
+    "not": (lambda a: a == 0, "truth"),
+    "bitwiseNot": (lambda a: ~a.astype(np.int64), "sum"),
+    "tan": (np.tan, "float"),
+    "asin": (np.arcsin, "float"),
+    "acos": (np.arccos, "float"),
+    "atan": (np.arctan, "float"),
+    "log10": (np.log10, "float"),
+    "signum": (np.sign, "same"),
+}
+_CASTS: Final = {
+    "toByte": "u1",
+    "toUint8": "u1",
+    "toInt8": "i1",
+    "toUint16": "u2",
+    "toInt16": "i2",
+    "toUint32": "u4",
+    "toInt32": "i4",
+    "toInt64": "i8",
+    "toShort": "i2",
+    "toInt": "i4",
+    "toLong": "i8",
+    "toFloat": "f4",
+    "toDouble": "f8",
+}
+
+
+def _binary(operation: Callable[[Any, Any], Any], rule: str) -> Function:
+    def apply(parts: Sequence[Part]) -> Part:
+        with np.errstate(all="ignore"):
+            values = np.asarray(operation(as_double(parts[0]), as_double(parts[1])))
+        finite = np.isfinite(values)
+        return values, both(parts[0][1], parts[1][1], None if finite.all() else finite)
+
+    def function(image1: object, image2: object) -> Image:
+        one, other = image(image1), image(image2)
+        bands, planes = [], []
+        for i, j in pairs_of(one, other):
+            kinds = [computed.kind_of(one.bands[i].type), computed.kind_of(other.bands[j].type)]
+            kind = result_kind(rule, kinds)
+            # A constant has no grid worth keeping; the other operand's is the result's.
+            grid = other.bands[j] if one.bands[i].lattice is computed.DEGREE else one.bands[i]
+            name = one.bands[i].id if len(one.bands) >= len(other.bands) else other.bands[j].id
+            bands.append(retyped(grid, kind, name))
+            planes.append(
+                computed.combine([computed.plane_of(one, i), computed.plane_of(other, j)], apply, kind)
+            )
+        return anonymous(computed.image_of(bands, planes, described(one, other)))
+
+    return function
+
+
+def _unary(operation: Callable[[Any], Any], rule: str) -> Function:
+    def apply(part: Part) -> Part:
+        with np.errstate(all="ignore"):
+            values = np.asarray(operation(as_double(part)))
+        finite = np.isfinite(values)
+        return values, both(part[1], None if finite.all() else finite)
+
+    return lambda value: each_band(
+        image(value), lambda band: result_kind(rule, [computed.kind_of(band.type)]), apply
+    )
+
+
+def _cast(kind: str) -> Function:
+    def apply(part: Part) -> Part:
+        limits = PIXEL_TYPES[kind].range
+        if limits is None or kind in FLOATS:
+            return part
+        values = np.clip(np.trunc(np.nan_to_num(as_double(part))), *limits)
+        return values, part[1]
+
+    return lambda value: each_band(image(value), lambda _: kind, apply)
+
+
+LIBRARY: Final[Library] = {
+    **{f"Image.{name}": _binary(*how) for name, how in _BINARY.items()},
+    **{f"Image.{name}": _unary(*how) for name, how in _UNARY.items()},
+    **{f"Image.{name}": _cast(kind) for name, kind in _CASTS.items()},
+}

@@ -1,0 +1,117 @@
+# ruff: noqa: A002 - parameters are named as the API's arguments are
+"""The functions of expressions that the emulator knows (contract §4.7)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from earthengine_emulator.catalogue.catalogue import Catalogue, asset_name
+from earthengine_emulator.catalogue.geometry import DEGREES, Shape, from_geojson, moved
+from earthengine_emulator.catalogue.model import Container, Image, display_id
+from earthengine_emulator.compute import (
+    arithmetic,
+    collections,
+    parse_expression,
+    projections,
+    reducers,
+    values,
+)
+from earthengine_emulator.compute import (
+    images as imagery,
+)
+from earthengine_emulator.compute.expression import Function, Library
+from earthengine_emulator.compute.reducers import Collection
+from earthengine_emulator.server import errors
+from earthengine_emulator.server.projects import check_asset
+
+
+def _shape(kind: str, coordinates: object, system: object = None) -> Shape:
+    """A geometry, in longitude and latitude or in the units of a projection."""
+    shape = from_geojson({"type": kind, "coordinates": coordinates})
+    if system is None or system == DEGREES:
+        return shape
+    projection = projections.make(system)
+    return moved(shape, projection.crs, projection.affine)
+
+
+def _polygon(coordinates: list[Any], crs: object = None, **others: object) -> Shape:
+    del others
+    rings = coordinates if isinstance(coordinates[0][0], list) else [coordinates]
+    return _shape("Polygon", rings, crs)
+
+
+def _rectangle(coordinates: list[Any], crs: object = None, **others: object) -> Shape:
+    del others
+    west, south, east, north = (float(v) for v in np.ravel(coordinates))
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return _shape("Polygon", [ring], crs)
+
+
+def _of_kind(kind: str) -> Function:
+    def construct(coordinates: object, crs: object = None, **others: object) -> Shape:
+        del others
+        return _shape(kind, coordinates, crs)
+
+    return construct
+
+
+def library(catalogue: Catalogue) -> Library:
+    """All functions, over one catalogue."""
+
+    def load(id: str, version: int = -1) -> Image:
+        del version
+        found = catalogue.get(_visible(asset_name(id)))
+        if not isinstance(found, Image):
+            raise errors.invalid_argument(
+                f"Image.load: Image asset '{id}' not found (does not exist or caller does not have access)."
+            )
+        return found
+
+    def load_collection(id: str, version: int = -1) -> Collection:
+        del version
+        name = _visible(asset_name(id))
+        found = catalogue.get(name)
+        if not isinstance(found, Container) or found.type != "IMAGE_COLLECTION":
+            raise errors.invalid_argument(
+                f"ImageCollection.load: ImageCollection asset '{id}' not found "
+                "(does not exist or caller does not have access)."
+            )
+        entries = [catalogue.get(child) for child in catalogue.children(name)]
+        images = [entry for entry in entries if isinstance(entry, Image)]
+        images.sort(key=lambda one: (one.start_time or "", one.name))
+        return Collection(tuple(images), display_id(name), dict(found.properties))
+
+    return {
+        "Image.load": load,
+        "ImageCollection.load": load_collection,
+        **arithmetic.LIBRARY,
+        **imagery.LIBRARY,
+        **projections.LIBRARY,
+        **parse_expression.LIBRARY,
+        **reducers.LIBRARY,
+        **collections.LIBRARY,
+        **values.LIBRARY,
+        **_OTHERS,
+    }
+
+
+def _visible(name: str) -> str:
+    """A name, or one that no asset has, when the caller may not see the asset."""
+    try:
+        check_asset(name)
+    except errors.ApiError:
+        return ""
+    return name
+
+
+_OTHERS: Final[Library] = {
+    "DateRange": collections.date_range,
+    "GeometryConstructors.Point": _of_kind("Point"),
+    "GeometryConstructors.Polygon": _polygon,
+    "GeometryConstructors.MultiPolygon": _of_kind("MultiPolygon"),
+    "GeometryConstructors.LineString": _of_kind("LineString"),
+    "GeometryConstructors.Rectangle": _rectangle,
+    "GeometryConstructors.BBox": lambda west, south, east, north: _rectangle([west, south, east, north]),
+}

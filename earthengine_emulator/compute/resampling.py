@@ -1,0 +1,250 @@
+"""Pixels of one lattice seen through another: nearest, bilinear and bicubic (contract §4.7, `Image.resample`).
+
+Positions are those of pixel centres: the centre of pixel k is at k + ½, so that a point at u + ½ lies between the
+centres of floor(u) and floor(u) + 1, at the fraction t = u - floor(u).
+
+bilinear: weights 1 - t, t over 2×2 pixels. bicubic: Keys' kernel with a = -½ (Catmull-Rom) over 4×4 pixels. A masked
+neighbour, and one beyond the image's edge, counts with the value of the pixel that holds the point; where that pixel is
+masked, the result is. Integers are rounded to nearest, halves up, and clamped to their type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from earthengine_emulator.catalogue.model import Image, Lattice, Pixels, Valid
+from earthengine_emulator.compute import computed
+from earthengine_emulator.compute.computed import Part, Plane
+from earthengine_emulator.pixels import pyramid, sampling
+from earthengine_emulator.server.errors import invalid_argument
+
+MODES: Final = ("nearest", "bilinear", "bicubic")
+MOST_PIXELS: Final = 64 * 2**20
+"""Of a fixed lattice no more are worked out for one block of output."""
+_BLOCK: Final = 256
+_SNAP: Final = 1e-7
+"""A point so near to a pixel's centre, in pixels, takes that pixel as it is: float64 rounding must not blur a copy."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Window(Protocol):
+    """The pixels of one level of a lattice, by window."""
+
+    def read(self, column: int, row: int, width: int, height: int) -> Part:
+        """Pixels (height, width), masked beyond the edges."""
+        ...
+
+    def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
+        """Where the window lies within the footprint."""
+        ...
+
+
+class AssetWindow:
+    """One pyramid level of an asset's band."""
+
+    def __init__(self, pyramids: pyramid.Pyramids, image: Image, band: int, level: int) -> None:
+        self._pyramids = pyramids
+        self._image = image
+        self._band = band
+        self._level = level
+        self._size = pyramid.size(image.bands[band], level)
+        self._dtype = image.bands[band].type.dtype
+
+    def read(self, column: int, row: int, width: int, height: int) -> Part:
+        """Pixels (height, width), masked beyond the edges."""
+        wide, tall = self._size
+        c0, c1, r0, r1 = max(column, 0), min(column + width, wide), max(row, 0), min(row + height, tall)
+        if (c0, c1, r0, r1) == (column, column + width, row, row + height):
+            return self._read(c0, r0, c1 - c0, r1 - r0)
+        values, valid = np.zeros((height, width), self._dtype), np.zeros((height, width), np.bool_)
+        if c0 < c1 and r0 < r1:
+            here = (slice(r0 - row, r1 - row), slice(c0 - column, c1 - column))
+            values[here], mask = self._read(c0, r0, c1 - c0, r1 - r0)
+            valid[here] = True if mask is None else mask
+        return values, valid
+
+    def _read(self, column: int, row: int, width: int, height: int) -> Part:
+        return self._pyramids.read(self._image, self._band, self._level, column, row, width, height)
+
+    def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
+        """Where the window lies within the band."""
+        wide, tall = self._size
+        c, r = np.arange(column, column + width), np.arange(row, row + height)
+        return np.logical_and.outer((r >= 0) & (r < tall), (c >= 0) & (c < wide))
+
+
+class PlaneWindow:
+    """Any plane, worked out on a lattice whose pixels are 2^level native ones a side."""
+
+    def __init__(self, pyramids: pyramid.Pyramids, plane: Plane, native: Lattice, level: int) -> None:
+        self._pyramids = pyramids
+        self._plane = plane
+        self._native = native
+        self._step = 1 << level
+
+    def _reader(self, column: int, row: int, width: int, height: int) -> computed.Reader:
+        a, b, c, d, e, f = (v * self._step if i % 3 != 2 else v for i, v in enumerate(self._native.affine))
+        affine = (a, b, c + a * column + b * row, d, e, f + d * column + e * row)
+        return self._plane(self._pyramids, Lattice(self._native.crs, width, height, affine))
+
+    def read(self, column: int, row: int, width: int, height: int) -> Part:
+        """Pixels (height, width); masked where the plane is."""
+        return self._reader(column, row, width, height).rows(0, height)
+
+    def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
+        """Where the window lies within the plane's footprint."""
+        return self._reader(column, row, width, height).inside(0, height)
+
+
+class Resampled:
+    """A lattice's pixels through an output grid."""
+
+    def __init__(self, window: Window, native: Lattice, level: int, grid: Lattice, mode: str) -> None:
+        self._window = window
+        self._level = level
+        self._grid = grid
+        self._mode = mode
+        self._points = sampling.mapping(native, grid)
+
+    def rows(self, first: int, count: int) -> Part:
+        """Pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
+        return self._blocks(first, count, self._nearest if self._mode == "nearest" else self._interpolated)
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        """Where output rows lie within the footprint."""
+        values, _ = self._blocks(first, count, self._footprint)
+        return values.astype(np.bool_)
+
+    def _blocks(self, first: int, count: int, gather: Callable[[Floats, Floats], Part]) -> Part:
+        width = self._grid.width
+        parts: list[list[Part]] = []
+        for r in range(0, count, _BLOCK):
+            parts.append([])
+            for c in range(0, width, _BLOCK):
+                row, column = np.mgrid[r : min(r + _BLOCK, count), c : min(c + _BLOCK, width)]
+                x, y = self._points(column + 0.5, row + (first + 0.5))
+                with np.errstate(invalid="ignore"):
+                    x, y = x / (1 << self._level), y / (1 << self._level)
+                known = np.isfinite(x) & np.isfinite(y)
+                if known.all():
+                    parts[-1].append(gather(x, y))
+                    continue
+                # Points that have no place in the lattice's CRS: any place serves, since they are masked.
+                anchor = np.unravel_index(known.argmax(), known.shape)
+                values, valid = gather(
+                    np.where(known, x, x[anchor] if known.any() else 0.5),
+                    np.where(known, y, y[anchor] if known.any() else 0.5),
+                )
+                parts[-1].append((values, known if valid is None else valid & known))
+        values = np.block([[values for values, _ in line] for line in parts])
+        if all(valid is None for line in parts for _, valid in line):
+            return values, None
+        return values, np.block([[computed.everywhere(part) for part in line] for line in parts])
+
+    def _around(
+        self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], reach: int
+    ) -> tuple[int, int, int, int]:
+        """The window of pixels that hold the points, and of so many around them."""
+        c, r = int(i.min()) - reach, int(j.min()) - reach
+        width, height = int(i.max()) + reach + 1 - c, int(j.max()) + reach + 1 - r
+        if width * height > MOST_PIXELS:
+            raise invalid_argument(f"Reprojection output too large ({width}x{height} pixels).")
+        return c, r, width, height
+
+    def _nearest(self, x: Floats, y: Floats) -> Part:
+        i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        around = self._around(i, j, 0)
+        values, valid = self._window.read(*around)
+        there = (j - around[1], i - around[0])
+        return values[there], None if valid is None else valid[there]
+
+    def _footprint(self, x: Floats, y: Floats) -> Part:
+        i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        around = self._around(i, j, 0)
+        inside = self._window.inside(*around)
+        if inside is None:
+            return np.ones(x.shape, np.uint8), None
+        return inside[j - around[1], i - around[0]].astype(np.uint8), None
+
+    def _interpolated(self, x: Floats, y: Floats) -> Part:
+        taps = 2 if self._mode == "bilinear" else 4
+        lead = taps // 2 - 1
+        column, across = _fractions(x)
+        row, down = _fractions(y)
+        i, j = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+        around = self._around(i, j, taps // 2 + 1)
+        values, valid = self._window.read(*around)
+        here = (j - around[1], i - around[0])
+        middle: Pixels = values[here].astype(np.float64)
+        total = np.zeros(x.shape)
+        weights = _weights(self._mode)
+        for n, vertical in enumerate(weights(down)):
+            for m, horizontal in enumerate(weights(across)):
+                there = (row + (n - lead) - around[1], column + (m - lead) - around[0])
+                tap = values[there].astype(np.float64)
+                if valid is not None:
+                    tap = np.where(valid[there], tap, middle)
+                total += vertical * horizontal * tap
+        return _as_type(total, values.dtype), None if valid is None else valid[here]
+
+
+def _fractions(x: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The pixel whose centre lies before each point, and how far the point is on the way to the next centre."""
+    u = x - 0.5
+    nearest = np.rint(u)
+    u = np.where(np.abs(u - nearest) < _SNAP, nearest, u)
+    before = np.floor(u)
+    return before.astype(np.int64), u - before
+
+
+def _bilinear(t: Floats) -> list[Floats]:
+    return [1 - t, t]
+
+
+def _bicubic(t: Floats) -> list[Floats]:
+    return [
+        ((-0.5 * t + 1) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1,
+        ((-1.5 * t + 2) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
+    ]
+
+
+def _weights(mode: str) -> Callable[[Floats], list[Floats]]:
+    return _bilinear if mode == "bilinear" else _bicubic
+
+
+def _as_type(values: Floats, dtype: np.dtype[np.generic]) -> Pixels:
+    """Interpolated values in the band's own type."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype.str)
+    return np.clip(np.floor(values + 0.5), limits.min, limits.max).astype(dtype)
+
+
+def interpolated(image: Image, band: int, mode: str) -> Plane:
+    """A band seen through any grid by interpolation from its own lattice, or from its pyramid where that is coarser."""
+    native = image.bands[band].lattice
+    plane = computed.plane_of(image, band)
+
+    def through(pyramids: pyramid.Pyramids, grid: Lattice) -> Resampled:
+        if isinstance(plane, computed.AssetPlane):
+            level = sampling.level_of(plane.image, plane.band, grid)
+            window: Window = AssetWindow(pyramids, plane.image, plane.band, level)
+            return Resampled(window, plane.image.bands[plane.band].lattice, level, grid, mode)
+        level = sampling.level_of(image, band, grid)
+        return Resampled(PlaneWindow(pyramids, plane, native, level), native, level, grid, mode)
+
+    return through
+
+
+def fixed(plane: Plane, lattice: Lattice) -> Plane:
+    """A plane worked out on one lattice, whatever the grid through which it is seen."""
+    return lambda pyramids, grid: Resampled(
+        PlaneWindow(pyramids, plane, lattice, 0), lattice, 0, grid, "nearest"
+    )

@@ -1,0 +1,213 @@
+"""Pixels as a pure function of image, band, column and row: the emulator's land (formula in `docs/emulator.md`).
+
+Between the nodes of `landform.py` a pixel is
+
+    value = (4·(32 + h + field + slope·(row mod 32)) + texture(column)) xor texture(row)
+
+in 16-bit arithmetic: h is the node row interpolated along the columns, `slope` the rounded rise to the next node row
+per pixel. The columns' part is made once per 32 rows, so that a pixel costs one multiplication, one addition and one
+exclusive or over long contiguous rows, written straight into the answer's buffer with the bands interleaved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from earthengine_emulator.catalogue.model import Band, Pixels, Valid
+from earthengine_emulator.data.noise import CELL, hash_array, mix, nodes, text_seed
+
+Words = npt.NDArray[np.uint16]
+
+COLUMN_SALT: Final = 0x434F4C
+ROW_SALT: Final = 0x524F57
+FLOOR: Final = 32
+"""Quarter values below all land: a valid pixel is never 0, whatever the textures do."""
+
+
+def _byte(v: Words) -> Pixels:
+    return ((v >> 7 << 2) | (v & 3)).astype(np.uint8)
+
+
+ENCODINGS: Final[Mapping[str, Callable[[Words], Pixels]]] = {
+    "u1": _byte,
+    "i1": lambda v: (_byte(v).astype(np.int16) - 128).astype(np.int8),
+    "u2": lambda v: v,
+    "i2": lambda v: (v - np.uint16(2000)).view(np.int16),
+    "u4": lambda v: v.astype(np.uint32) * np.uint32(65537),
+    "i4": lambda v: v.astype(np.int32) * np.int32(1000) - np.int32(2_000_000),
+    "i8": lambda v: v.astype(np.float64) * 1_000_003 - 2.0**34,
+    "f4": lambda v: v.astype(np.float32) * np.float32(0.125) - np.float32(100),
+    "f8": lambda v: v.astype(np.float64) / 10_000,
+}
+"""From the formula's 16-bit value to the band's type; all but `f8` are exact, and that is one IEEE division."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swath:
+    """Which pixels of a band are valid: low ≤ a·column + b·row < high."""
+
+    a: int
+    b: int
+    low: int
+    high: int
+
+    def valid(self, column: int, row: int, width: int, height: int) -> Valid | None:
+        """Validity (height, width) of a window; None where all of it is valid."""
+        columns = np.arange(column, column + width, dtype=np.int64)
+        rows = np.arange(row, row + height, dtype=np.int64)
+        place = self.a * columns[None, :] + self.b * rows[:, None]
+        mask: Valid = (place >= self.low) & (place < self.high)
+        return None if mask.all() else mask
+
+
+@dataclass(frozen=True)
+class Land:
+    """The formula for one image."""
+
+    name: str
+    """Asset name: the seed of texture and fields."""
+    bands: tuple[Band, ...]
+    kinds: tuple[str, ...]
+    """Key of ENCODINGS for each band."""
+    steps: tuple[int, ...]
+    """Landform units per pixel for each band."""
+    place: str
+    """The landform's name: images of one place show the same land."""
+    origin: tuple[int, int] = (0, 0)
+    """Landform column and row of pixel (0, 0)."""
+    swaths: Mapping[int, Swath] | None = None
+    """Band index → valid part, for bands that have masked pixels."""
+
+    def interleaves(self, bands: tuple[int, ...]) -> bool:
+        """Whether the bands share lattice and encoding and have no mask, so that one pass can write them all."""
+        first = bands[0]
+        return all(
+            self.bands[b].lattice is self.bands[first].lattice and self.kinds[b] == self.kinds[first]
+            for b in bands
+        ) and not (self.swaths and any(b in self.swaths for b in bands))
+
+    def prepare(self, bands: tuple[int, ...], column: int, row: int, width: int, height: int) -> Rows:
+        """A writer for the rows of a window; `bands` must satisfy `interleaves` (swaths apart)."""
+        return Rows(self, bands, column, row, width, height)
+
+    def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
+        """Pixels (height, width) of one band's window and their validity."""
+        out = np.empty((height, width), self.bands[band].type.dtype)
+        self.prepare((band,), column, row, width, height).write(0, out)
+        swath = (self.swaths or {}).get(band)
+        return out, swath.valid(column, row, width, height) if swath else None
+
+
+class Rows:
+    """The rows of one window: everything that does not change within 32 rows, ready to be combined."""
+
+    def __init__(
+        self, land: Land, bands: tuple[int, ...], column: int, row: int, width: int, height: int
+    ) -> None:
+        count = len(bands)
+        i0, i1 = column // CELL, (column + width - 1) // CELL + 1
+        j0, j1 = row // CELL, (row + height - 1) // CELL + 1
+        kept = [_band(land, b) for b in bands]
+        node = np.stack([k.nodes[j0 : j1 + 1, i0 : i1 + 1] for k in kept], axis=-1)
+        field = np.stack([k.fields[j0:j1, i0:i1] for k in kept], axis=-1)
+        texture = np.stack([k.texture[column : column + width] for k in kept], axis=-1).reshape(-1)
+
+        inside = slice((column - i0 * CELL) * count, (column - i0 * CELL + width) * count)
+        weight = np.repeat(np.tile(np.arange(CELL, dtype=np.int32), i1 - i0), count)[inside]
+
+        def spread(per_cell: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+            """Each cell's value for all of its columns, bands innermost."""
+            return np.repeat(per_cell, CELL, axis=1).reshape(len(per_cell), -1)[:, inside]
+
+        across = spread(node[:, 1:] - node[:, :-1]) * weight
+        across += 16
+        across >>= 5
+        across += spread(node[:, :-1])
+        slope = across[1:] - across[:-1]
+        slope += 16
+        slope >>= 5
+        slope <<= 2
+        base = across[:-1] + spread(field)
+        base += FLOOR
+        base <<= 2
+        base += texture
+        self._slope = slope.astype(np.uint16)
+        self._base = base.astype(np.uint16)
+        self._rows = _row_texture(text_seed(land.name), row, height)
+        self._row = row
+        self._first_cell = j0
+        self._encode = ENCODINGS[land.kinds[bands[0]]]
+        self._direct = land.kinds[bands[0]] == "u2"
+
+    def write(self, first: int, out: Pixels) -> None:
+        """Fill `out` (rows, width · bands), in the delivered dtype, with rows `first`… of the window."""
+        done = 0
+        while done < len(out):
+            row = self._row + first + done
+            cell, offset = divmod(row, CELL)
+            count = min(CELL - offset, len(out) - done)
+            part = out[done : done + count]
+            words = part if self._direct else np.empty(part.shape, np.uint16)
+            np.multiply(_OFFSETS[offset : offset + count], self._slope[cell - self._first_cell], out=words)
+            words += self._base[cell - self._first_cell]
+            words ^= self._rows[first + done : first + done + count]
+            if not self._direct:
+                part[...] = self._encode(words)
+            done += count
+
+
+_OFFSETS: Final[Words] = np.arange(CELL, dtype=np.uint16)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of one band: nodes, fields, and the texture of its columns."""
+
+    nodes: npt.NDArray[np.int32]
+    fields: npt.NDArray[np.int32]
+    texture: npt.NDArray[np.int32]
+
+
+def _band(land: Land, band: int) -> _Kept:
+    of = land.bands[band]
+    lattice = of.lattice
+    return _kept(land.name, land.place, land.origin, land.steps[band], lattice.width, lattice.height, of.id)
+
+
+@lru_cache(maxsize=192)
+def _kept(
+    name: str, place: str, origin: tuple[int, int], step: int, width: int, height: int, band: str
+) -> _Kept:
+    image = text_seed(name)
+    values, fields = nodes(text_seed(place), origin, step, width, height, band, image)
+    seed = mix(image ^ text_seed(band))
+    columns = np.arange(width, dtype=np.int64)
+    texture = (hash_array(seed, columns, COLUMN_SALT) >> np.uint32(27)).astype(np.int32) * 4
+    texture += ((columns + (seed & 3)) & 3).astype(np.int32)
+    return _Kept(values, fields, texture)
+
+
+def _row_texture(image: int, row: int, height: int) -> Words:
+    """Texture (height, 1) of the rows from `row` on, shared by all bands of an image."""
+    rows = np.arange(row, row + height, dtype=np.int64)
+    texture = (hash_array(image, rows, ROW_SALT) >> np.uint32(27)).astype(np.uint16) * np.uint16(4)
+    texture += ((rows & 1) << 1).astype(np.uint16)
+    column: Words = texture[:, None]
+    return column
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The `grid` image of contract §10: value(b, r, c) = (31·r + 17·c + 1009·b) mod 65521, b counted from 0."""
+
+    def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
+        """Pixels (height, width) of one band's window; all valid."""
+        columns = 17 * np.arange(column, column + width, dtype=np.int64)
+        rows = 31 * np.arange(row, row + height, dtype=np.int64) + 1009 * band
+        return ((rows[:, None] + columns[None, :]) % 65521).astype(np.uint16), None

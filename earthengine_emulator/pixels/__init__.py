@@ -1,0 +1,1 @@
+"""Pixels of a request: grids, sampling, encoding."""

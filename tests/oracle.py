@@ -1,7 +1,7 @@
 """What the emulator's pixels must be, worked out a second time from `docs/emulator.md` alone.
 
 `pixel` is the formula in plain Python integers, one pixel at a time, slow and easy to follow. `oracle_window` gives the
-same for whole windows, row by row; `tests/unit/emulator/test_oracle.py` holds it to `pixel`. Nothing here imports the
+same for whole windows, row by row; `tests/unit/earthengine_emulator/data/test_land_oracle.py` holds it to `pixel`. Nothing here imports the
 package: an error in the emulator's arithmetic cannot hide in its own test.
 """
 

@@ -9,7 +9,7 @@ import pytest
 import downloader
 from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import ASSET, job, window
-from tests.unit.test_page import evil_report
+from tests.unit.report.html.test_page import evil_report
 
 PHONE = 390
 

@@ -19,7 +19,7 @@ from downloader.mosaic.storage.bucket import BucketStore
 from downloader.mosaic.storage.lease import Lease
 from downloader.mosaic.storage.location import locate
 from downloader.mosaic.storage.store import DiskStore
-from tests.unit.mosaic.mosaics import band_pixels, one_group, pixels
+from tests.mosaics import band_pixels, one_group, pixels
 
 PLAN = one_group()
 GROUP = PLAN.groups[0]

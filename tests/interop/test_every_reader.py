@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from downloader.model.grid import Window
 from downloader.mosaic import MosaicSettings, open_for_writing
-from tests.unit.mosaic.mosaics import band_pixels, fill, one_group
+from tests.mosaics import band_pixels, fill, one_group
 
 TYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]
 PIPELINES = {

@@ -20,7 +20,7 @@ from downloader.mosaic import MosaicSettings, open_for_writing
 from downloader.planning import Group, Plan, Tiling
 from tests.harness import command
 from tests.interop.test_readers import GRIDS, SHEARED
-from tests.unit.mosaic.mosaics import UTM, band_pixels, day, fill, image_of, one_group, series
+from tests.mosaics import UTM, band_pixels, day, fill, image_of, one_group, series
 
 SERVICE = "earth-engine"
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")

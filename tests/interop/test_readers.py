@@ -21,7 +21,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
 from downloader.mosaic.overviews.overviews import overviews
 from downloader.planning import Plan
-from tests.unit.mosaic.mosaics import PROBLEM, band_pixels, fill, image_of, one_group
+from tests.mosaics import PROBLEM, band_pixels, fill, image_of, one_group
 
 SERVICE = "earth-engine"
 

@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
-from tests.unit.mosaic.mosaics import band_pixels, day, fill, series
+from tests.mosaics import band_pixels, day, fill, series
 
 # affine's own word to rioxarray and odc-geo about their use of it.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")

@@ -13,7 +13,7 @@ from downloader.mosaic.storage.store import DiskStore
 from downloader.mosaic.stored_job import thaw
 from downloader.planning import Plan
 from tests.harness import cli, job, write_job
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 
 
 async def made(path, plan: Plan | None = None, **options) -> None:

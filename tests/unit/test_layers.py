@@ -183,3 +183,28 @@ def test_values_need_no_network_library() -> None:
 def test_the_public_names_are_there() -> None:
     code = "import downloader; [getattr(downloader, name) for name in downloader.__all__]; assert set(downloader.__all__) <= set(dir(downloader))"
     assert "downloader" in modules_after(code)
+
+
+# Tests mirror the package ----------------------------------------------------------------------------------
+
+
+def test_a_unit_test_stands_where_its_module_does() -> None:
+    """`tests/unit/<folder>/test_<module>[_<aspect>].py` tests `<folder>/<module>.py` of the client.
+
+    Of the emulator and of scripts the folder begins with the package's name.
+    """
+    lost = []
+    for path in sorted((ROOT / "tests" / "unit").rglob("test_*.py")):
+        folder = path.relative_to(ROOT / "tests" / "unit").parent
+        if path == Path(__file__):
+            continue
+        home = (
+            ROOT / folder
+            if folder.parts[:1] in {("earthengine_emulator",), ("scripts",)}
+            else ROOT / "downloader" / folder
+        )
+        names = {module.stem for module in home.glob("*.py")}
+        wanted = path.stem.removeprefix("test_")
+        if not any(wanted == name or wanted.startswith(f"{name}_") for name in names):
+            lost.append(str(path.relative_to(ROOT)))
+    assert not lost

@@ -22,7 +22,7 @@ from downloader.mosaic.subset import Selection
 from downloader.mosaic.updates import accepted, settle
 from downloader.mosaic.verify.repair import make_honest
 from downloader.mosaic.verify.verify import verify
-from tests.unit.mosaic.mosaics import fill, one_group
+from tests.mosaics import fill, one_group
 
 SERVICE = "earthengine"
 

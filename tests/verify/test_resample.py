@@ -15,8 +15,8 @@ from downloader.mosaic import MosaicSettings, open_for_writing
 from downloader.mosaic.storage.store import DiskStore
 from downloader.mosaic.tile_reader import draw_tiles, read_tile
 from tests.harness import cli, getpixels, snapshot
+from tests.mosaics import band_pixels, fill, one_group
 from tests.oracle import QUICKSTART
-from tests.unit.mosaic.mosaics import band_pixels, fill, one_group
 
 
 def test_tiles_are_drawn_by_seed_and_compared_bit_by_bit(make, emulator, tmp_path) -> None:

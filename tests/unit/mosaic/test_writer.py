@@ -20,7 +20,7 @@ from downloader.mosaic import Counts, MosaicSettings, ZarrMosaic, open_for_writi
 from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan, ShardKey
 from downloader.protocols import Mosaic
-from tests.unit.mosaic.mosaics import PROBLEM, band_pixels, fill, one_group, pixels
+from tests.mosaics import PROBLEM, band_pixels, fill, one_group, pixels
 
 _: type[Mosaic] = ZarrMosaic
 SERVICE = "earth-engine"

@@ -16,7 +16,7 @@ from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import ShardKey
-from tests.unit.mosaic.mosaics import PROBLEM, UTM, band_pixels, fill, one_group
+from tests.mosaics import PROBLEM, UTM, band_pixels, fill, one_group
 
 SERVICE = "earth-engine"
 PROFILES = pytest.mark.parametrize("profile", ["sharded", "plain"])

@@ -519,7 +519,7 @@ mosaic: {path: out/quickstart.zarr}
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda path: path.name
+    "path", sorted((Path(__file__).parents[3] / "configs").glob("*.yaml")), ids=lambda path: path.name
 )
 def test_the_configs_that_ship_are_valid(path: Path) -> None:
     job = Job.parse(path.read_bytes(), path.name, path.parent)

@@ -16,7 +16,7 @@ from downloader.model.grid import Window
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
 from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes, join, merge
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 
 DTYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]
 SLOTS = 16

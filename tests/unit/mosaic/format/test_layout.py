@@ -14,7 +14,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
 from downloader.mosaic.storage.store import DiskStore
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 
 
 def layout(dtype: str = "<u2", nodata: float | None = None, slices: int = 1, **settings) -> GroupLayout:

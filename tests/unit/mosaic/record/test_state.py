@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from downloader.model.grid import Window
 from downloader.mosaic.record.state import Counts, FailedTiles, GroupState, bits, combine
 from downloader.planning import ShardKey, TileKey
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 
 
 def state(shard: int = 2, **options) -> GroupState:

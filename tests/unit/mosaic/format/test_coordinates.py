@@ -14,7 +14,7 @@ from downloader.mosaic.format.coordinates import CoordinateWriter
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
 from downloader.mosaic.storage.store import DiskStore
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 
 WIDTH = 300_000
 LATTICE = PixelGrid(

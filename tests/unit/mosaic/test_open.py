@@ -20,7 +20,7 @@ from downloader.model.grid import Window
 from downloader.mosaic import MosaicSettings, existing_sides, open_for_writing, read_identity
 from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan
-from tests.unit.mosaic.mosaics import UTM, band_pixels, fill, image_of, one_group
+from tests.mosaics import UTM, band_pixels, fill, image_of, one_group
 
 SERVICE = "earth-engine"
 
@@ -285,7 +285,7 @@ def test_a_reader_sees_all_or_nothing_of_a_creation(tmp_path) -> None:
 import asyncio, sys
 from downloader.mosaic import open_for_writing
 from downloader.mosaic.storage.store import DiskStore
-from tests.unit.mosaic.mosaics import one_group
+from tests.mosaics import one_group
 put = DiskStore.put
 def told(self, key, buffers):
     put(self, key, buffers)
@@ -335,7 +335,7 @@ async def test_nodata_survives_the_identity(tmp_path, nodata) -> None:
 KILLED = """
 import asyncio, os, signal, sys
 from downloader.mosaic import open_for_writing
-from tests.unit.mosaic.mosaics import fill, one_group
+from tests.mosaics import fill, one_group
 async def main():
     async with open_for_writing(sys.argv[1], one_group(), service="earth-engine") as mosaic:
         await fill(mosaic, one_group(), most=int(sys.argv[2]), finish=False)

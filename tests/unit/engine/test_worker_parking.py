@@ -8,7 +8,7 @@ import pytest
 
 from downloader.engine.worker import _Listed, _Worker
 from tests.fakes import MemoryMosaic, make_plan_of
-from tests.unit.test_worker import Bench
+from tests.unit.engine.test_worker import Bench
 from tests.virtual_clock import run_virtual
 
 

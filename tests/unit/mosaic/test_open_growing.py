@@ -16,7 +16,7 @@ from downloader.mosaic import MosaicSettings, open_for_writing, open_group, read
 from downloader.mosaic.storage.store import DiskStore
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Plan
-from tests.unit.mosaic.mosaics import UTM, WINDOW, band_pixels, day, fill, series
+from tests.mosaics import UTM, WINDOW, band_pixels, day, fill, series
 
 SERVICE = "earth-engine"
 APRIL = (1_491_004_800_000_000, 1_493_596_800_000_000)
@@ -216,7 +216,7 @@ async def test_a_job_that_means_something_else_is_refused(tmp_path, other, line)
 
 
 async def test_a_single_image_is_no_series(tmp_path) -> None:
-    from tests.unit.mosaic.mosaics import one_group
+    from tests.mosaics import one_group
 
     await run(tmp_path / "m", series([day(3)]))
     with pytest.raises(DriftError, match=r"groups\./\.axis: time, 1 in a shard → none, 1 in a shard"):

@@ -23,7 +23,7 @@ from downloader.mosaic.format.georeferencing import (
     fill_scalar,
     grid_mapping_attributes,
 )
-from tests.unit.mosaic.mosaics import UTM
+from tests.mosaics import UTM
 
 scales = st.floats(1e-7, 1e5) | st.floats(-1e5, -1e-7)
 

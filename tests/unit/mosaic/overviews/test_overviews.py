@@ -28,7 +28,7 @@ from downloader.mosaic.overviews.stale import RECORD, combined
 from downloader.mosaic.verify.repair import make_honest
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Group, Plan, Tiling
-from tests.unit.mosaic.mosaics import PROBLEM, UTM, band_pixels, day, fill, image_of, one_group, series
+from tests.mosaics import PROBLEM, UTM, band_pixels, day, fill, image_of, one_group, series
 
 _ = (odc.geo.xr, rioxarray)
 # affine's own word to rioxarray and odc-geo about their use of it.
@@ -200,7 +200,7 @@ async def test_nan_counts_for_nothing(tmp_path, monkeypatch) -> None:
     pixels = band_pixels(plan.groups[0], 0)
     pixels[::3, ::2] = np.nan
     monkeypatch.setattr(
-        "tests.unit.mosaic.mosaics.band_pixels",
+        "tests.mosaics.band_pixels",
         lambda group, band, window=None, slice_=0: pixels[window.slices],
     )
     await make(tmp_path / "m", plan)

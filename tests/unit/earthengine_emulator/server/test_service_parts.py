@@ -23,7 +23,7 @@ from earthengine_emulator.server.errors import ApiError
 from earthengine_emulator.server.settings import Settings, SettingsError
 from tests import oracle
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 BUILT_IN = catalogue.built_in()
 
 

@@ -17,7 +17,7 @@ from downloader.mosaic.format.layout import Coverage, GroupLayout, MosaicSetting
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import DiskStore
 from downloader.planning import Plan, Tiling
-from tests.unit.mosaic.mosaics import UTM, one_group
+from tests.mosaics import UTM, one_group
 
 
 def written(path, plan: Plan, state: GroupState) -> np.ndarray:

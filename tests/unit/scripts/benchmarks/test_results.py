@@ -8,7 +8,7 @@ from pathlib import Path
 from scripts.benchmarks.results import Row, Scenario, compare, markdown, text
 from scripts.benchmarks.scenarios import SCENARIOS
 
-BASELINE = Path(__file__).resolve().parents[3] / "scripts" / "bench-baseline.json"
+BASELINE = Path(__file__).resolve().parents[4] / "scripts" / "bench-baseline.json"
 
 
 def scenario(**ratios: float) -> Scenario:

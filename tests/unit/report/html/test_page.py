@@ -21,7 +21,7 @@ from downloader.report.html.tile_maps import latency_maps, state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
 from downloader.report.html.timeline import course_view
 from downloader.report.report import FailedTile
-from tests.unit.test_report import REPORT
+from tests.unit.report.test_report import REPORT
 
 MISSING, STORED, OUTSIDE_REGION, OUTSIDE_IMAGE, FAILED = range(5)
 WORST_FIRST = (FAILED, MISSING, STORED, OUTSIDE_IMAGE, OUTSIDE_REGION)

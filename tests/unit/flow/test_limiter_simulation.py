@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from downloader.errors import Action, StoppedError
-from tests.unit.flow.simulation import Phase, Scenario, Trace, simulate
+from tests.simulation import Phase, Scenario, Trace, simulate
 
 
 @pytest.mark.parametrize("quota", [4, 8, 10, 39, 40])

@@ -105,7 +105,7 @@ async def reach(job: Job, credentials: Credentials | None = None) -> AsyncIterat
             standard=standard,
             high_volume=high_volume,
             auth=_auth(job, credentials, key_file),
-            project=accounts[0].project if (accounts := job.service.accounts) else job.service.project,
+            project=job.service.project,
             first_byte_s=job.request.timeout,
             concurrency=job.limits.concurrency,
             workload_tag=job.service.workload_tag,
@@ -178,10 +178,6 @@ def _auth(job: Job, credentials: Credentials | None, key_file: str | None) -> Au
 
     if credentials is not None:
         return AuthSettings("credentials", credentials)
-    for account in job.service.accounts:
-        _keep_out(job, job.resolve(account.key_file))
-    if job.service.accounts:
-        return AuthSettings("key_file", str(job.resolve(job.service.accounts[0].key_file)))
     auth = job.auth
     if auth.kind == "chain" and key_file is not None:
         return AuthSettings("key_file", key_file)

@@ -12,7 +12,7 @@ from downloader.engine.memory import needed_memory, pixel_memory
 from downloader.errors import JobError
 
 if TYPE_CHECKING:
-    from downloader.engine.connect import Access, Connection
+    from downloader.engine.connect import Connection
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
     from downloader.job import Job
@@ -76,11 +76,6 @@ def executor_of(
     # For nothing at all, no worker need be started.
     is_done = all(counts.stored == counts.tiles for counts in mosaic.counts().values())
     if job.executor.dask is None or is_done:
-        if len(job.service.accounts) > 1:
-            watchers.notice(
-                f"service.accounts: one process works for one of them, {job.service.accounts[0].project}; the others are for"
-                " executor.dask"
-            )
         return LocalExecutor(
             *engine(job, plan, memory, chosen or mosaic, connection, watchers, stop, allowance)
         )
@@ -104,7 +99,7 @@ def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
     if credentials:
         raise JobError(
             "executor.dask: a credentials object stays in this process; name credentials that workers find for themselves:"
-            " auth.key_file, application_default, or service.accounts"
+            " auth.key_file or auth.application_default"
         )
 
 
@@ -144,7 +139,6 @@ def _workers(
     )
     terms = Terms(
         assignment,
-        _accesses(job, connection.access),
         limits.concurrency,
         limits.requests_per_second,
         limits.max_requests,
@@ -152,21 +146,6 @@ def _workers(
         limits.max_time,
     )
     return DaskExecutor(settings, terms, mosaic, _Seen(mosaic, chosen), watchers, stop)
-
-
-def _accesses(job: Job, access: Access) -> list[Access]:
-    from downloader.earthengine.auth.tokens import AuthSettings
-
-    if not job.service.accounts:
-        return [access]
-    return [
-        replace(
-            access,
-            project=account.project,
-            auth=AuthSettings("key_file", os.path.abspath(job.resolve(account.key_file))),  # noqa: PTH100  # as above
-        )
-        for account in job.service.accounts
-    ]
 
 
 class _Seen:

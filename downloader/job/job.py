@@ -52,14 +52,6 @@ class Job(Section):
     executor: Executor = Executor()
 
     @model_validator(mode="after")
-    def _credentials_of_accounts(self) -> Self:
-        if self.service.accounts and self.auth.kind != "chain":
-            raise ValueError(
-                "service.accounts: each account names its key file, and auth another credential; keep one"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _a_region_for_many(self) -> Self:
         if self.source.kind == "asset":
             return self

@@ -70,7 +70,6 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "service.workload_tag": ["delta-2017"],
     "service.emulator.rasters": [{"projects/p-test-1/assets/dem": "dem.tif"}],
     "service.emulator.folders": [{"projects/p-test-1/assets/series": "scenes"}],
-    "service.accounts": [[{"project": "project-one", "key_file": "one.json"}]],
     "executor.dask.scheduler": ["tcp://scheduler:8786"],
     "executor.dask.workers": [4],
     "auth.key_file": ["my-key.json"],

@@ -6,18 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from downloader.planning import Plan
 from scripts.scaling.books import books_of
-from scripts.scaling.stretch import NEAR, SLOW, Service, stretch
+from scripts.scaling.stretch import NEAR, SLOW, stretch
 from scripts.scaling.undertakings import UNDERTAKINGS, Undertaking, plan_of
 
-__all__ = ["amounts", "bookkeeping", "larger_requests", "machines", "times"]
+__all__ = ["amounts", "bookkeeping", "larger_requests", "times"]
 
 STARTS_PER_S = 90.0
 """`limits.requests_per_second`."""
-
-CPU_MS_PER_MB = 3.05
-"""Processor time for a megabyte of pixels, from socket to commit, on a busy machine (docs/performance.md)."""
-
-PROJECTS = (1, 4, 16)
 
 
 def amounts(undertakings: Sequence[Undertaking] = UNDERTAKINGS) -> str:
@@ -82,23 +77,6 @@ def bookkeeping(undertakings: Sequence[Undertaking] = UNDERTAKINGS) -> str:
         )
     heads = ["objects", "ledger", "memory for what is stored", "start, disk", "listings, bucket"]
     return table(["one mosaic", *heads], rows)
-
-
-def machines(undertaking: Undertaking = UNDERTAKINGS[5], service: Service = SLOW, minutes: float = 3) -> str:
-    """What more projects ask of those who receive; their quotas add up, as each has a limiter of its own."""
-    estimate = plan_of(undertaking).estimate()
-    rate = stretch(plan_of(undertaking), service, minutes).mb_per_s
-    rows = [
-        [
-            whole(projects),
-            f"{rate * projects / 1000:,.2f} GB/s",
-            duration(estimate.wire_bytes / 1e6 / rate / projects),
-            f"{rate * projects * 8 / 1000:,.1f} Gbit/s",
-            f"{rate * projects * CPU_MS_PER_MB / 1000:,.1f}",
-        ]
-        for projects in PROJECTS
-    ]
-    return table(["projects", "pixels", "time", "network", "cores for receiving and encoding"], rows)
 
 
 def request_bytes(plan: Plan) -> int:

@@ -254,26 +254,6 @@ def test_limits_of_the_job_hold_over_all_workers(emulator, dask_cluster, tmp_pat
     compare(mosaic)
 
 
-def test_accounts_have_a_quota_each(emulator, dask_cluster, tmp_path):
-    emulator.control("configure", {"latency_ms": 100})
-    accounts = [{"project": name, "key_file": str(emulator.key_file)} for name in ("p-test-1", "p-test-2")]
-    values = job(
-        emulator,
-        tmp_path / "m.zarr",
-        service={"endpoint": emulator.url, "accounts": accounts},
-        request={"tiles": 1},
-        limits={"concurrency": 3},
-        executor=dask_cluster.executor,
-    )
-    del values["auth"]
-    ended = command("run", write_job(tmp_path, values))
-    assert ended.status == 0, ended
-    peaks = emulator.statistics()["max_in_flight"]
-    by_project = {name: n for key, n in peaks.items() for name in [key.rpartition(" ")[2]] if name != "total"}
-    assert by_project == {"p-test-1": 3, "p-test-2": 3}
-    compare(tmp_path / "m.zarr")
-
-
 # Refusals -----------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -45,7 +45,6 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from downloader.engine.connect import Access
     from downloader.engine.stop import Stop
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Executor, Progress
@@ -79,9 +78,7 @@ class Terms:
     """What a run of the executor is given, beside its mosaic."""
 
     assignment: Assignment
-    """That of every worker, but for its seat, its access and its part of the quota."""
-    accesses: Sequence[Access]
-    """One for each account; each has the whole quota."""
+    """That of every worker, but for its seat and its part of the quota."""
     concurrency: int
     requests_per_second: float
     max_requests: int | None = None
@@ -95,7 +92,6 @@ class _Worker:
 
     address: str
     seat: str
-    account: int
     heard: int = 0
     outstanding: dict[ShardKey, int] = field(default_factory=dict)
     """Shards that it has → about how many requests each takes."""
@@ -141,7 +137,7 @@ class DaskExecutor:
         self._watchers = watchers
         self._stop = stop
         self._stack = AsyncExitStack()
-        self._divisions = [Division(terms.concurrency, terms.requests_per_second) for _ in terms.accesses]
+        self._division = Division(terms.concurrency, terms.requests_per_second)
         self._workers: dict[str, _Worker] = {}
         self._slowest_s = _FIRST_S
         self._is_measured = False
@@ -236,7 +232,7 @@ class DaskExecutor:
             present = await self._present()
             if present is None:
                 raise self._no_scheduler()
-            await self._backlog.look_ahead(_LOOKED_AHEAD * self._terms.concurrency * len(self._divisions))
+            await self._backlog.look_ahead(_LOOKED_AHEAD * self._terms.concurrency)
             if not self._is_over:
                 for address in present:
                     if address not in self._workers:
@@ -315,10 +311,9 @@ class DaskExecutor:
     # Workers come and go -----------------------------------------------------------------------------------
 
     def _join(self, address: str) -> _Worker:
-        account = min(range(len(self._divisions)), key=lambda number: len(self._divisions[number]))
-        worker = _Worker(address, secrets.token_hex(8), account)
+        worker = _Worker(address, secrets.token_hex(8))
         self._workers[address] = worker
-        self._divisions[account].join(worker.seat)
+        self._division.join(worker.seat)
         return worker
 
     async def _serve(self, worker: _Worker) -> None:
@@ -357,11 +352,10 @@ class DaskExecutor:
                 await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
 
     async def _begin(self, worker: _Worker) -> None:
-        grant = self._divisions[worker.account].grant(worker.seat, time.monotonic())
+        grant = self._division.grant(worker.seat, time.monotonic())
         if grant.concurrency < 1:
             return
-        access = self._terms.accesses[worker.account]
-        assignment = replace(self._terms.assignment, seat=worker.seat, access=access, grant=grant)
+        assignment = replace(self._terms.assignment, seat=worker.seat, grant=grant)
         store = self._mosaic.store
         await anyio.to_thread.run_sync(
             lambda: trying(store, "a worker's seat", 4096, lambda: admit(store, worker.seat))
@@ -382,10 +376,9 @@ class DaskExecutor:
 
     async def _look_at(self, worker: _Worker) -> None:
         self._hand_out(worker)
-        division = self._divisions[worker.account]
         at_once = self._error is not None or self._is_cancelled or self._stop.now.is_set()
         order = Order(
-            division.grant(worker.seat, time.monotonic()),
+            self._division.grant(worker.seat, time.monotonic()),
             worker.heard,
             is_last=self._backlog.is_empty,
             stop=2 if at_once else int(self._stopping),
@@ -397,7 +390,7 @@ class DaskExecutor:
             worker.left = Ended()
             return
         worker.mail = mail
-        division.told(worker.seat, mail.concurrency, mail.in_flight, mail.overspent)
+        self._division.told(worker.seat, mail.concurrency, mail.in_flight, mail.overspent)
         self._peak_memory = max(self._peak_memory, mail.peak_memory)
         await self._read(worker, mail)
 
@@ -409,7 +402,7 @@ class DaskExecutor:
         clean = left.blank is not None
         # The service may still be busy with requests of a process that was killed.
         linger_s = 0.0 if self._is_over else self._slowest_s
-        self._divisions[worker.account].leave(worker.seat, time.monotonic() + linger_s)
+        self._division.leave(worker.seat, time.monotonic() + linger_s)
         for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
             future.release()
         for name, tiles in (left.blank or {}).items():
@@ -488,14 +481,13 @@ class DaskExecutor:
             future.add_done_callback(worker.futures.discard)
 
     def _share(self, worker: _Worker) -> float:
-        """A worker's part of everything that may be under way, over all accounts."""
+        """A worker's part of everything that may be under way."""
         parts = {one.seat: self._part(one) for one in self._workers.values()}
         return parts[worker.seat] / (sum(parts.values()) or 1)
 
     def _part(self, worker: _Worker) -> int:
         """Requests that a worker may have under way; of one that is still beginning, will have."""
-        division = self._divisions[worker.account]
-        return worker.mail.concurrency if worker.mail else division.concurrency // len(division)
+        return worker.mail.concurrency if worker.mail else self._division.concurrency // len(self._division)
 
     async def _read(self, worker: _Worker, mail: Mail) -> None:
         entries = []

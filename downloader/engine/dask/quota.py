@@ -20,7 +20,7 @@ class _Member:
 
 @dataclass(slots=True)
 class Division:
-    """The quota of one account, divided evenly among the workers that are there; pure, told what happens and when.
+    """One quota, divided evenly among the workers that are there; pure, told what happens and when.
 
     A share grows only by what others have given back. A worker gives back when it says that it lets no more start and
     that no more than its new share is under way; one that is gone does when its last requests must have ended.
@@ -66,11 +66,6 @@ class Division:
         member.overspent = overspent
         if concurrency <= member.granted:
             member.held = max(member.granted, in_flight)
-
-    def share(self, name: str) -> float:
-        """A worker's part of what is granted at present."""
-        total = sum(one.granted for one in self._members.values())
-        return self._members[name].granted / total if total else 0.0
 
     @property
     def held(self) -> int:

@@ -18,7 +18,7 @@ from pydantic import (
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration, Size
 
-__all__ = ["Account", "Auth", "Emulator", "Limits", "RequestSettings", "Service"]
+__all__ = ["Auth", "Emulator", "Limits", "RequestSettings", "Service"]
 
 
 class Emulator(Section):
@@ -39,15 +39,6 @@ _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 _TAG = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
 
-class Account(Section):
-    """One project and who may use it; each has a quota of its own."""
-
-    project: str
-    """Cloud project that is billed."""
-    key_file: str
-    """Service-account key file, relative to the job file; it lies at the same place for every worker."""
-
-
 class Service(Section):
     """Which service, and who pays."""
 
@@ -55,9 +46,6 @@ class Service(Section):
     """auto (high-volume for getPixels), standard, high-volume, emulator, or a URL."""
     project: str | None = None
     """Cloud project that is billed; else environment, key file, saved credentials."""
-    accounts: tuple[Account, ...] = ()
-    """Several projects with their own credentials, in place of `project` and `auth`, spread over workers of Dask; the
-    first also reads the catalogue. `limits` hold for each."""
     workload_tag: str | None = None
     """Label for the bill: 1 to 63 of a-z, 0-9, - and _."""
     emulator: Emulator = Emulator()
@@ -71,23 +59,6 @@ class Service(Section):
         if "@" in endpoint:
             raise ValueError("an address must hold no user or password; see auth")
         raise ValueError(f"write {', '.join(_ENDPOINTS)}, or an address such as http://localhost:8080")
-
-    @field_validator("accounts")
-    @classmethod
-    def _distinct(cls, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-        projects = [account.project for account in accounts]
-        twice = next((project for project in projects if projects.count(project) > 1), None)
-        if twice is not None:
-            raise ValueError(
-                f"{twice} stands there more than once, and has one quota; name each project once"
-            )
-        return accounts
-
-    @model_validator(mode="after")
-    def _who_pays(self) -> Service:
-        if self.accounts and self.project is not None:
-            raise ValueError("project and accounts exclude each other; each account names its project")
-        return self
 
     @field_validator("workload_tag")
     @classmethod

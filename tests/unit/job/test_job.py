@@ -287,10 +287,6 @@ MISTAKES = [
     (BASE + "executor: {dask: {workers: 0}}", "job.yaml, line 3: executor.dask.workers: 0: must be at least 1"),
     (BASE + "executor: {dask: {scheduler: a:8786}}", "job.yaml, line 3: executor.dask.scheduler: 'a:8786': write the scheduler's address, such as tcp://scheduler:8786"),
     (BASE + "executor: {dask: {scheduler: tcp://me:pw@a:8786}}", "job.yaml, line 3: executor.dask.scheduler: 'tcp://…@a:8786': an address must hold no user or password; write the scheduler's address, such as tcp://scheduler:8786"),
-    (BASE + "service: {accounts: [{project: p1}]}", "job.yaml, line 3: service.accounts[0].key_file: is missing; service.accounts[0] needs it"),
-    (BASE + "service: {accounts: [{project: p1, key_file: k}, {project: p1, key_file: k}]}", "job.yaml, line 3: service.accounts: p1 stands there more than once, and has one quota; name each project once"),
-    (BASE + "service: {project: x, accounts: [{project: p1, key_file: k}]}", "job.yaml, line 3: service: project and accounts exclude each other; each account names its project"),
-    (BASE + "service: {accounts: [{project: p1, key_file: k}]}\nauth: none", "job.yaml, line 3: service.accounts: each account names its key file, and auth another credential; keep one"),
     ("source: {expression: {result: a, values: {}}}\nregion: {bbox: [1, 2, 3, 4]}\nmosaic: {path: o}", "job.yaml, line 1: source.expression: refers to 'a', which is not among its values"),
     ("source: {expression: '{'}\nregion: {bbox: [1, 2, 3, 4]}\nmosaic: {path: o}", "job.yaml, line 1: source.expression: is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
     # several sections

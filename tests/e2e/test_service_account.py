@@ -1,4 +1,4 @@
-"""The service-account road from end to end, and limits that hold for a whole run."""
+"""A run with a service account from end to end, and limits that hold for a whole run."""
 
 from __future__ import annotations
 

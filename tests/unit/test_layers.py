@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import re
 import subprocess
 import sys
 from functools import cache
@@ -208,3 +209,23 @@ def test_a_unit_test_stands_where_its_module_does() -> None:
         if not any(wanted == name or wanted.startswith(f"{name}_") for name in names):
             lost.append(str(path.relative_to(ROOT)))
     assert not lost
+
+
+# The page of the architecture ------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert layers().table() in page, "run scripts/architecture --write"
+
+
+def test_every_file_that_the_page_names_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rules = page.split("## Where a rule is")[1].split("## Decisions")[0]
+    named = re.findall(r"`((?:[a-z_]+/)*[a-z_]+(?:\.py|/))`", rules)
+    assert len(named) > 15
+    places = [ROOT / "downloader" / name for name in named]
+    siblings = [ROOT / "downloader" / "mosaic" / "storage" / name for name in named]
+    assert not [
+        name for name, a, b in zip(named, places, siblings, strict=True) if not (a.exists() or b.exists())
+    ]

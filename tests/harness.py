@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSET = "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
 BANDS = ("B2", "B3", "B4", "B8")
 TILE = 256
+STATIC_TOKEN = "a-token-that-nobody-may-see-7Q2x"
+"""The shared emulator takes it as it is; no output may show it."""
 PATIENCE_S = 60.0
 """How long a test waits for something that takes a moment; only a broken program takes it all."""
 
@@ -291,6 +294,77 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def leftovers(folder: Path) -> list[str]:
     """Staged files that nobody finished or removed."""
     return [str(path.relative_to(folder)) for path in folder.rglob("*#*")]
+
+
+LARGE = (100, 200, 3700, 3600)
+"""Column, row, width, height of a region of 2×2 tiles to a shard, clipped at both edges."""
+SMALL = (100, 200, 700, 520)
+
+
+@dataclass
+class MadeMosaic:
+    """A complete mosaic that tests copy."""
+
+    path: Path
+    region: tuple[int, int, int, int]
+    bands: tuple[str, ...]
+    wanted: dict[str, np.ndarray]
+    """Array → what it must hold, by the oracle."""
+
+    def copy(self, to: Path) -> Path:
+        """Copy it; the job inside still names the emulator."""
+        return Path(shutil.copytree(self.path, to))
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Column and row of the image where the mosaic begins."""
+        return self.region[:2]
+
+    def check(self, mosaic: Path) -> None:
+        """Assert that a mosaic holds what it must, bit by bit."""
+        arrays = band_arrays(mosaic)
+        assert arrays.keys() == self.wanted.keys()
+        for name, array in arrays.items():
+            same_bits(array[:], self.wanted[name], name)
+
+
+class MosaicBuilder:
+    """Makes mosaics by `downloader run`, one for each set of arguments.
+
+    Args:
+        emulator: serves the pixels; it is reset before each run.
+        new_folder: returns an empty folder for a name.
+    """
+
+    def __init__(self, emulator: EmulatorProcess, new_folder: Callable[[str], Path]) -> None:
+        self._emulator = emulator
+        self._new_folder = new_folder
+        self._made: dict[object, MadeMosaic] = {}
+
+    def __call__(
+        self,
+        profile: str,
+        region: tuple[int, int, int, int] = SMALL,
+        bands: tuple[str, ...] = ("B2", "B3"),
+        compressor: str = "lz4",
+    ) -> MadeMosaic:
+        """Return the mosaic of these arguments."""
+        key = (profile, region, bands, compressor)
+        if key not in self._made:
+            self._emulator.reset()
+            folder = self._new_folder("made")
+            values = job(
+                self._emulator,
+                source={"asset": ASSET, "bands": list(bands)},
+                region=window(*region),
+                mosaic={"profile": profile, "compressor": compressor},
+            )
+            ended = cli("run", write_job(folder, values))
+            assert ended.status == 0, ended
+            wanted = {band: oracle_window(QUICKSTART, band, *region) for band in bands}
+            made = self._made[key] = MadeMosaic(folder / "mosaic.zarr", region, bands, wanted)
+            made.check(made.path)
+        return self._made[key]
 
 
 # ---------------------------------------------------------------- secrets

@@ -7,7 +7,6 @@ import itertools
 import pytest
 
 import downloader
-from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import ASSET, job, window
 from tests.unit.report.html.test_page import evil_report
 
@@ -15,7 +14,7 @@ PHONE = 390
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+def pages(tmp_path_factory, emulator_process):
     """Of a run with groups, retries and failed tiles, and of its plan; of samples; of a report that is full of markup."""
     folder = tmp_path_factory.mktemp("pages")
     faults = [
@@ -27,24 +26,24 @@ def pages(tmp_path_factory):
         },
         {"fault": "internal-500", "every": 5, "above_pixels": 1},
     ]
-    with EmulatorProcess(arguments(quota_per_minute=0)) as emulator:
-        emulator.control("configure", {"faults": faults})
-        source = {"asset": ASSET, "bands": ["B2", "B3", "B4", "B5"]}
-        values = job(
-            emulator, folder / "m.zarr", source=source, region=window(0, 0, 1300, 1000), request={"tiles": 1}
-        )
-        with pytest.raises(downloader.IncompleteError) as incomplete:
-            downloader.download(values, progress=False)
-        incomplete.value.report.save(folder / "run.html")
-        downloader.survey(values).map(folder / "plan.html")
-        emulator.control("reset", {})
-        lines = [f"{-122.8 + 0.02 * k},37.5" for k in range(30)]
-        (folder / "points.csv").write_text("\n".join(["lon,lat", *lines]))
-        region = {"points": {"file": str(folder / "points.csv"), "chip": 32}}
-        chips = downloader.download(
-            job(emulator, folder / "chips.zarr", source=source, region=region), progress=False
-        )
-        chips.save(folder / "chips.html")
+    emulator = emulator_process
+    emulator.control("configure", {"faults": faults})
+    source = {"asset": ASSET, "bands": ["B2", "B3", "B4", "B5"]}
+    values = job(
+        emulator, folder / "m.zarr", source=source, region=window(0, 0, 1300, 1000), request={"tiles": 1}
+    )
+    with pytest.raises(downloader.IncompleteError) as incomplete:
+        downloader.download(values, progress=False)
+    incomplete.value.report.save(folder / "run.html")
+    downloader.survey(values).map(folder / "plan.html")
+    emulator.reset()
+    lines = [f"{-122.8 + 0.02 * k},37.5" for k in range(30)]
+    (folder / "points.csv").write_text("\n".join(["lon,lat", *lines]))
+    region = {"points": {"file": str(folder / "points.csv"), "chip": 32}}
+    chips = downloader.download(
+        job(emulator, folder / "chips.zarr", source=source, region=region), progress=False
+    )
+    chips.save(folder / "chips.html")
     evil_report().save(folder / "evil.html")
     return {name: folder / f"{name}.html" for name in ("run", "chips", "evil", "plan")}
 

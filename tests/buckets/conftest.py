@@ -1,4 +1,4 @@
-"""An S3 server, a proxy before it, and an emulator, for each test process."""
+"""An S3 server and a proxy before it, for each test process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from downloader.mosaic.storage.bucket import BucketStore
-from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 from tests.buckets.server import BUCKET, SECRET, FaultyProxy, s3_server, variables
 
@@ -26,12 +25,6 @@ def _proxy(s3):
     proxy = FaultyProxy(s3)
     with proxy.serving() as port:
         yield proxy, port
-
-
-@pytest.fixture(scope="session")
-def shared_emulator():
-    with EmulatorProcess(arguments(quota_per_minute=0)) as process:
-        yield process
 
 
 @dataclass
@@ -102,13 +95,6 @@ def in_cloud(cloud, monkeypatch):
     for name, value in cloud.env.items():
         monkeypatch.setenv(name, value)
     return cloud
-
-
-@pytest.fixture
-def emulator(shared_emulator):
-    """As at its start."""
-    shared_emulator.control("reset", {})
-    return shared_emulator
 
 
 @pytest.fixture

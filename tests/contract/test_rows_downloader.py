@@ -7,14 +7,7 @@ import json
 
 import pytest
 
-from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import cli, compare, getpixels, job, window, write_job
-
-
-@pytest.fixture(scope="module")
-def service():
-    with EmulatorProcess(arguments(quota_per_minute=0)) as emulator:
-        yield emulator
 
 
 class Bench:
@@ -52,10 +45,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(service, tmp_path):
-    made = Bench(service, tmp_path)
+def bench(emulator_process, tmp_path):
+    made = Bench(emulator_process, tmp_path)
     yield made
-    service.control("reset", {})
+    emulator_process.reset()
 
 
 def test_row_090_a_daily_cap_stops_the_job(bench):

@@ -1,4 +1,4 @@
-"""A Dask cluster of two worker processes and an emulator, for each test process."""
+"""A Dask cluster of two worker processes for each test process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from earthengine_emulator import EmulatorProcess, arguments
 from tests import harness
 
 SILENCE_S = 2.0
@@ -98,16 +97,3 @@ def dask_cluster(tmp_path_factory):
     """One that all tests of this process use; it also survives a killed worker."""
     with dask_processes(tmp_path_factory.mktemp("dask")) as processes:
         yield processes
-
-
-@pytest.fixture(scope="session")
-def shared_emulator():
-    with EmulatorProcess(arguments(quota_per_minute=0)) as process:
-        yield process
-
-
-@pytest.fixture
-def emulator(shared_emulator):
-    """As at its start."""
-    shared_emulator.control("reset", {})
-    return shared_emulator

@@ -7,18 +7,17 @@ import pytest
 from PIL import Image
 
 from downloader.previews.colormaps import lookup
-from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import command, job, window, write_job
 from tests.oracle import QUICKSTART, oracle_window
 
 
 @pytest.fixture(scope="module")
-def look(tmp_path_factory):
+def look(tmp_path_factory, emulator_process):
     """Draw the same mosaic with some flags; what came, and what was said."""
     folder = tmp_path_factory.mktemp("preview")
-    with EmulatorProcess(arguments(quota_per_minute=0, fill="zero")) as emulator:
-        file = write_job(folder, job(emulator, folder / "m.zarr", region=window(0, 0, 500, 400)))
-        assert command("run", file).status == 0
+    emulator_process.reset()
+    file = write_job(folder, job(emulator_process, folder / "m.zarr", region=window(0, 0, 500, 400)))
+    assert command("run", file).status == 0
 
     def drawn(*flags):
         ended = command("preview", folder / "m.zarr", "-o", folder / "x.png", *flags)

@@ -19,9 +19,9 @@ from downloader.errors import JobError
 from downloader.flow.clock import MonotonicClock
 from downloader.job import Job
 from downloader.mosaic.stored_job import freeze
+from tests.harness import STATIC_TOKEN as TOKEN
 from tests.harness import cli, job, window, write_job
 
-TOKEN = "a-token-that-nobody-may-see-7Q2x"
 PASSWORD = "Tr0ub4dor"
 ONE_TILE = {"region": window(0, 0, 256, 256)}
 

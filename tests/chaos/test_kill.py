@@ -1,6 +1,6 @@
 """SIGKILL of a real process, again and again: the rerun completes, bit-exact, and fetches little twice.
 
-`KILLS=50 pytest tests/resume/test_kill.py` kills so often; without it a few kills with a fixed seed are enough. Each
+`KILLS=50 pytest tests/chaos/test_kill.py` kills so often; without it a few kills with a fixed seed are enough. Each
 test prints its figures (`-s` shows them).
 """
 

@@ -8,20 +8,7 @@ import pytest
 
 import downloader
 from downloader.errors import JobError, StoppedError
-from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import compare, job, window
-
-
-@pytest.fixture(scope="module")
-def shared():
-    with EmulatorProcess(arguments(quota_per_minute=0)) as process:
-        yield process
-
-
-@pytest.fixture
-def emulator(shared):
-    shared.control("reset", {})
-    return shared
 
 
 class Flight:

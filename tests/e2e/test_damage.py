@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import asked, cli, snapshot
+from tests.harness import LARGE, asked, cli, snapshot
 from tests.oracle import QUICKSTART
-from tests.verify.conftest import LARGE
 
 ABSENT = 2**64 - 1
 

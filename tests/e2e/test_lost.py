@@ -11,9 +11,8 @@ import pytest
 import xarray
 import zarr
 
-from tests.harness import asked, cli, getpixels, job, running, snapshot, window, write_job
+from tests.harness import SMALL, asked, cli, getpixels, job, running, snapshot, window, write_job
 from tests.harness import wait_until as wait
-from tests.verify.conftest import SMALL
 
 OWN = ".downloader"
 

@@ -49,6 +49,7 @@ def inspect_command(
     """What the catalogue says of ASSET: bands, types and grids of an image; of a folder how much it holds."""
     from downloader.engine import explore
     from downloader.report.text import asset_text
+    from downloader.text import counted
 
     overrides = service_overrides(endpoint, project, key_file)
     if as_json:
@@ -58,8 +59,7 @@ def inspect_command(
     say(asset_text(document))
     if count is not None:
         number, more = count
-        noun = "asset" if number == 1 else "assets"
-        say(f"holds: {number:,} {noun}{' or more' if more else ''}")
+        say(f"holds: {counted(number, 'asset')}{' or more' if more else ''}")
 
 
 @click.command("images", epilog=_IMAGES_EPILOG)
@@ -248,7 +248,7 @@ def _reader(names: Sequence[str]) -> Any:  # noqa: ANN401  # a function of one d
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    from downloader.report.text import table
+    from downloader.text import table
 
     shown = list(columns) or [name for name in _CLOUDS if any(name in row for row in rows)][:1]
     cells = [[row["id"], row["time"], *(str(row.get(name, "-")) for name in shown)] for row in rows]

@@ -94,9 +94,9 @@ def _is_large(estimate: Estimate) -> bool:
 
 
 def _words(estimate: Estimate) -> str:
-    from downloader.report.text import duration, megabytes
+    from downloader.text import counted, duration, size
 
     return (
-        f"{megabytes(estimate.wire_bytes)} in {estimate.requests:,} requests, about "
+        f"{size(estimate.wire_bytes)} in {counted(estimate.requests, 'request')}, about "
         f"{duration(estimate.seconds)} at the quota,"
     )

@@ -13,6 +13,7 @@ from downloader.events import Failed, Outcome, Split, Stored
 from downloader.planning import Request
 from downloader.progress import Fanout, JsonProgress, LineProgress, Silent, terminal_progress
 from downloader.protocols import Progress
+from downloader.text import duration, size
 
 __all__ = ["counting", "watcher"]
 
@@ -40,10 +41,10 @@ class _Logged(Silent):
         match outcome:
             case Stored():
                 _LOG.debug(
-                    "%s: %.2f MB in %.2f s%s",
+                    "%s: %s in %s%s",
                     outcome.request,
-                    outcome.wire_bytes / 1e6,
-                    outcome.seconds,
+                    size(outcome.wire_bytes),
+                    duration(outcome.seconds),
                     f", {outcome.attempts} calls" if outcome.attempts > 1 else "",
                 )
             case Split():

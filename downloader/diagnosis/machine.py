@@ -13,7 +13,7 @@ from typing import Final
 from downloader._version import versions
 from downloader.diagnosis.findings import Finding
 from downloader.errors import DownloadError, RefusedError
-from downloader.report.text import megabytes
+from downloader.text import size
 
 __all__ = ["place", "software"]
 
@@ -58,7 +58,7 @@ def place(path: Path | str) -> Iterator[Finding]:
 
 
 def _room(folder: Path, free: int) -> Finding:
-    text = f"{megabytes(free)} free in {folder}"
+    text = f"{size(free)} free in {folder}"
     if free < _LITTLE:
         return Finding("disk", "warn", text, "`downloader plan` says how much a job may need; make room")
     return Finding("disk", "ok", text)

@@ -14,6 +14,7 @@ from downloader.errors import IncompleteError, JobError
 from downloader.exports.cog import COMPRESSORS, Compress, Picture, rasterio_or_raise, write_cog
 from downloader.exports.selection import STORED, Excerpt, part_of
 from downloader.model.grid import Window
+from downloader.text import size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,12 +51,8 @@ class Exported:
         return {**asdict(self), "file": str(self.file), "bands": list(self.bands), "nodata": nodata}
 
     def __str__(self) -> str:
-        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {_size(self.nbytes)}"
-        return f"{told}; {self.holes:,} tiles are not stored" if self.holes else told
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e6 else f"{nbytes / 1e3:,.0f} kB"
+        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {size(self.nbytes)}"
+        return f"{told}; {self.holes:,} of its tiles are not stored" if self.holes else told
 
 
 def export(

@@ -6,8 +6,9 @@ import random
 from typing import Final
 
 from downloader.flow.clock import Patience
+from downloader.text import duration
 
-__all__ = ["Circuit", "duration"]
+__all__ = ["Circuit"]
 
 ROW_TO_OPEN: Final = 10
 """Problems in a row, without an answer between, after which a failure counts as everybody's."""
@@ -139,10 +140,3 @@ class Circuit:
         wait = min(self._distance_s, self._longest_distance_s) * self._rng.uniform(0.8, 1.0)
         left = self._patience.left_s if self._patience else wait
         self.probe_at = now + (min(wait, left) if left > 0 else wait)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `35 s`, `15 min`, `2.5 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -10,10 +10,11 @@ import anyio
 
 from downloader.errors import Action, FetchProblem, StoppedError
 from downloader.events import Notice
-from downloader.flow.circuit_breaker import Circuit, duration
+from downloader.flow.circuit_breaker import Circuit
 from downloader.flow.concurrency import Ceiling, Ticket
 from downloader.flow.rate import Pace
 from downloader.protocols import Clock
+from downloader.text import duration
 
 __all__ = ["CANCELLED", "MAX_PAUSE_S", "AdaptiveLimiter"]
 

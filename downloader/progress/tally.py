@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from downloader.errors import FetchProblem
 from downloader.events import Failed, Outcome, Split, Stored
 from downloader.planning import Estimate, Request
 from downloader.protocols import Patient, Progress
+from downloader.text import counted, duration, rate, size
 
 __all__ = ["Fanout", "Regular", "Silent", "Tally", "announcement", "summary"]
 
@@ -155,41 +157,31 @@ class Fanout(Silent):
 
 
 def announcement(estimate: Estimate, tiles_done: int) -> str:
-    """One line before the start: what the whole job costs, and how much of it is there."""
-    tiles = f"{estimate.tiles:,} tiles"
-    if tiles_done >= estimate.tiles:
-        return f"{tiles}: all are stored already"
-    there = f"; {tiles_done:,} are stored already" if tiles_done else ""
-    return (
-        f"{tiles} in {estimate.requests:,} requests, {_size(estimate.wire_bytes)}, "
-        f"about {_time(estimate.seconds)}{there}"
+    """Return one line for the start of a run: what is to be fetched, and what is stored already."""
+    left = estimate.tiles - tiles_done
+    if left <= 0:
+        return f"{counted(estimate.tiles, 'tile')}: all are stored already"
+    share = left / estimate.tiles
+    cost = (
+        f"in {counted(math.ceil(share * estimate.requests), 'request')}, {size(share * estimate.wire_bytes)}, "
+        f"about {duration(share * estimate.seconds)}"
     )
+    if not tiles_done:
+        return f"{counted(left, 'tile')} {cost}"
+    return f"{left:,} of {counted(estimate.tiles, 'tile')} left to fetch {cost}"
 
 
 def summary(tally: Tally) -> str:
     """One line: how far, how fast, how much trouble."""
     left = tally.tiles_total - tally.tiles_now
     done = tally.tiles_stored + tally.tiles_failed
-    eta = f", about {_time(left * tally.seconds / done)} left" if done and left > 0 else ""
-    retries = f", {tally.retries.total():,} retries" if tally.retries else ""
+    eta = f", about {duration(left * tally.seconds / done)} left" if done and left > 0 else ""
+    retries = f", {counted(tally.retries.total(), 'retry', 'retries')}" if tally.retries else ""
     failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
     return (
-        f"{tally.tiles_now:,}/{tally.tiles_total:,} tiles, {tally.wire_bytes / 1e6 / tally.seconds:.1f} MB/s, "
+        f"{tally.tiles_now:,}/{tally.tiles_total:,} tiles, {rate(tally.wire_bytes, tally.seconds)}, "
         f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}{eta}"
     )
-
-
-def _size(nbytes: float) -> str:
-    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e10 else f"{nbytes / 1e6:,.1f} MB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1:
-        return "a second"
-    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:,.1f} {name}" if unit > 60 else f"{seconds / unit:,.0f} {name}"
-    return f"{seconds:,.0f} s"
 
 
 class Regular(Silent):

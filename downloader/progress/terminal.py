@@ -14,6 +14,7 @@ from downloader.events import Outcome
 from downloader.planning import Estimate, Request
 from downloader.progress.tally import Regular, Silent, Tally, announcement, summary
 from downloader.protocols import Progress
+from downloader.text import counted, rate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,12 +109,12 @@ class BarProgress(Silent):
         tally = self._tally
         if self._task is None:
             return
-        retries = f", {tally.retries.total():,} retries" if tally.retries else ""
+        retries = f", {counted(tally.retries.total(), 'retry', 'retries')}" if tally.retries else ""
         failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
         self._bar.update(
             self._task,
             completed=tally.tiles_now,
-            rate=f"{tally.wire_bytes / 1e6 / tally.seconds:.1f} MB/s",
+            rate=rate(tally.wire_bytes, tally.seconds),
             flow=f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}",
         )
 

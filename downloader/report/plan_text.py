@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downloader.job import Job
 from downloader.model.nodata import masked_pixels, nodata_values
 from downloader.planning import Group, ImageList, Plan, readings
-from downloader.report.text import counted, duration, few, megabytes, table
+from downloader.text import counted, duration, few, size, table
 
 if TYPE_CHECKING:
     from downloader.engine.preflight import Prospect
@@ -26,7 +26,7 @@ def plan_text(plan: Plan, job: Job | None = None, prospect: Prospect | None = No
     rows = [_row(group) for group in plan.groups]
     if len(rows) > 1:
         sums = (estimate.tiles, estimate.requests)
-        rows.append(["all", "", *(f"{number:,}" for number in sums), megabytes(estimate.disk_bytes)])
+        rows.append(["all", "", *(f"{number:,}" for number in sums), size(estimate.disk_bytes)])
     model = plan.model
     lines = [
         source_text(plan),
@@ -35,9 +35,9 @@ def plan_text(plan: Plan, job: Job | None = None, prospect: Prospect | None = No
         table(rows, ("group", "pixels", "tiles", "requests", "size")),
         "",
         f"images    {estimate.images:,}",
-        f"tiles     {estimate.tiles:,} in {estimate.requests:,} requests",
-        f"on wire   {megabytes(estimate.wire_bytes)}",
-        f"on disk   {megabytes(estimate.disk_bytes)} at most, before compression",
+        f"tiles     {estimate.tiles:,} in {counted(estimate.requests, 'request')}",
+        f"on wire   {size(estimate.wire_bytes)}",
+        f"on disk   {size(estimate.disk_bytes)} at most, before compression",
         f"time      about {duration(estimate.seconds)}, at {model.concurrency:,} requests at once and {model.starts_per_s:g} a second",
     ]
     if prospect is not None:
@@ -55,7 +55,7 @@ def _row(group: Group) -> list[str]:
         f"{slices}{tiling.height:,} × {tiling.width:,}",
         f"{group.count_tiles():,}",
         f"{group.count_requests():,}",
-        megabytes(group.itemsize * tiling.width * tiling.height * tiling.slices),
+        size(group.itemsize * tiling.width * tiling.height * tiling.slices),
     ]
 
 
@@ -74,16 +74,14 @@ def _standing_text(prospect: Prospect) -> str:
     more = "extends it; " if standing.state == "extension" else ""
     return (
         f"{standing.path}: {more}{stored:,} of {tiles:,} tiles are stored;\n"
-        f"          to come: {counted(left.requests, 'request')}, {megabytes(left.wire_bytes)}, about {duration(left.seconds)}"
+        f"          to come: {counted(left.requests, 'request')}, {size(left.wire_bytes)}, about {duration(left.seconds)}"
     )
 
 
 def probe_text(probe: Probe) -> str:
     """What the probe found, for people."""
     what = f"probe of {counted(probe.tiles, 'random tile')} (--seed {probe.seed})"
-    found = [
-        f"{what}: {counted(probe.requests, 'request')}, {megabytes(probe.wire_bytes)}; nothing was stored"
-    ]
+    found = [f"{what}: {counted(probe.requests, 'request')}, {size(probe.wire_bytes)}; nothing was stored"]
     if probe.failed:
         found.append(f"  failed    {probe.failed:,}: {probe.problem}")
     if probe.latency is not None:
@@ -95,7 +93,7 @@ def probe_text(probe: Probe) -> str:
         ]
     if probe.ratio is not None and probe.disk_bytes is not None:
         found.append(
-            f"  on disk   about {megabytes(probe.disk_bytes)} ± {megabytes(probe.disk_error)} "
+            f"  on disk   about {size(probe.disk_bytes)} ± {size(probe.disk_error)} "
             f"({probe.compressor} makes {100 * probe.ratio:.0f} % of the pixels)"
         )
     told = ", ".join(f"{name}: {value}" for name, value in probe.headers.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from downloader.errors import JobError
+from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
     import xarray
@@ -176,12 +177,12 @@ class Report:
         if self.message:
             lines.append(self.message)
         lines.append(
-            f"this run: {self.requests:,} requests, {_size(self.wire_bytes)} in {self.seconds:,.1f} s "
-            f"({self.wire_bytes / 1e6 / seconds:,.1f} MB/s, {self.requests / seconds:,.1f} requests/s)"
+            "this run: no requests"
+            if not self.requests
+            else f"this run: {counted(self.requests, 'request')}, {size(self.wire_bytes)} in {duration(self.seconds)} "
+            f"({rate(self.wire_bytes, seconds)}, {self.requests / seconds:,.1f} requests/s)"
         )
-        lines.append(
-            f"{_size(self.disk_bytes)} on disk, peak memory {self.peak_memory_bytes / 2**20:,.0f} MiB"
-        )
+        lines.append(f"{size(self.disk_bytes)} on disk, peak memory {memory(self.peak_memory_bytes)}")
         if self.retries:
             most_first = sorted(self.retries.items(), key=lambda item: (-item[1], item[0]))
             lines.append("retries: " + ", ".join(f"{count:,} × {cause}" for cause, count in most_first))
@@ -207,7 +208,3 @@ class Report:
             return f"downloader.mosaic.{ours}({self.mosaic!r})"
         opened = "open_datatree" if len(self.groups) > 1 else "open_dataset"
         return f'xarray.{opened}({self.mosaic!r}, engine="zarr", decode_coords="all")'
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e9:,.2f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.1f} MB"

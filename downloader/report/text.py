@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from downloader.errors import JobError
 from downloader.model.nodata import masked_pixels
 from downloader.planning import TileKey
+from downloader.text import counted, duration, few, rate, size, table
 
 if TYPE_CHECKING:
     from downloader.engine.compare import Resampling
@@ -20,66 +21,16 @@ if TYPE_CHECKING:
 __all__ = [
     "asset_text",
     "box",
-    "counted",
-    "duration",
-    "few",
-    "megabytes",
     "place",
     "pulse_line",
     "pulse_text",
     "resampling_text",
     "status_text",
-    "table",
     "verification_text",
 ]
 
 _SHOWN = 20
 """Findings of a verification that the text names; the JSON names all."""
-
-
-def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Rows under a header, columns padded; numbers to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
-    numeric = [all(row[k][:1].isdigit() for row in rows) and bool(rows) for k in range(len(header))]
-
-    def show(line: Sequence[str]) -> str:
-        cells = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([show(header), *(show(row) for row in rows)])
-
-
-def megabytes(nbytes: float) -> str:
-    """A size, in MB, GB or TB."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB")):
-        if nbytes >= unit:
-            return f"{nbytes / unit:,.2f} {name}"
-    return f"{nbytes / 1e6:,.1f} MB"
-
-
-def duration(seconds: float) -> str:
-    """A time, in seconds, minutes, hours or days."""
-    if seconds < 1:
-        return "a second"
-    if seconds < 120:
-        return f"{seconds:,.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:,.0f} min"
-    return f"{seconds / 3600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 image`, `2,000 images`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def few(names: Sequence[str]) -> str:
-    """Names of bands, the first of them where there are many."""
-    return ", ".join(names[:6]) + (f" … ({len(names):,} bands)" if len(names) > 6 else "")
 
 
 def status_text(status: Status) -> str:
@@ -132,13 +83,13 @@ def pulse_line(pulse: Pulse) -> str:
     parts = [
         f"{share:.1f} %",
         f"{pulse.tiles_now:,}/{pulse.tiles:,} tiles",
-        f"{pulse.bytes_per_second / 1e6:.1f} MB/s",
+        rate(pulse.bytes_per_second, 1),
         f"{pulse.in_flight}/{pulse.ceiling} at once",
     ]
     if pulse.seconds_left is not None:
         parts.insert(1, f"{duration(pulse.seconds_left)} left")
     if retries := sum(pulse.retries.values()):
-        parts.append("1 retry" if retries == 1 else f"{retries:,} retries")
+        parts.append(counted(retries, "retry", "retries"))
     if pulse.tiles_failed:
         parts.append(f"{pulse.tiles_failed:,} failed")
     if pulse.age_s > 10:
@@ -156,7 +107,7 @@ def verification_text(found: Verification) -> str:
         "intact and complete" if found.is_clean else "intact, not complete" if found.is_intact else "damaged"
     )
     lines = [
-        f"{found.path}: {verdict}; {found.objects:,} objects read, {megabytes(found.nbytes)}",
+        f"{found.path}: {verdict}; {found.objects:,} objects read, {size(found.nbytes)}",
         table(rows, ("group", "tiles", "whole", "failed", "missing")),
     ]
     said = [
@@ -253,7 +204,7 @@ def _fills(bands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 def _band_row(band: Mapping[str, Any]) -> list[str]:
     grid, dtype = band.get("grid", {}), band.get("dataType", {})
-    size, affine = grid.get("dimensions", {}), grid.get("affineTransform", {})
+    extent, affine = grid.get("dimensions", {}), grid.get("affineTransform", {})
     limits = dtype.get("range", {})
     kind = str(dtype.get("precision", "?"))
     if limits and kind.startswith("INT"):
@@ -262,7 +213,7 @@ def _band_row(band: Mapping[str, Any]) -> list[str]:
     return [
         str(band.get("id")),
         kind,
-        f"{size.get('width', '?')}×{size.get('height', '?')}",
+        f"{extent.get('width', '?')}×{extent.get('height', '?')}",
         f"{affine.get('scaleX', '?')}",
         str(grid.get("crsCode", "WKT")),
         str(band.get("pyramidingPolicy", "")),

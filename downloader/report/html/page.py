@@ -13,7 +13,8 @@ from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
 from downloader.report.html.tile_maps import TileMap, latency_maps, state_maps
 from downloader.report.html.tile_states import coverage_blocks, state_map
 from downloader.report.html.timeline import CourseView, course_view
-from downloader.report.text import counted, duration, megabytes, place
+from downloader.report.text import place
+from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
@@ -100,11 +101,11 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
     before = f"; {report.tiles_before:,} of them by earlier runs" if report.tiles_before else ""
     return [
         ("Tiles stored", f"{report.tiles_stored:,}", f"of {report.tiles:,}{before}"),
-        ("Received", megabytes(report.wire_bytes), f"{report.wire_bytes / 1e6 / seconds:,.1f} MB/s on the average"),
+        ("Received", size(report.wire_bytes), f"{rate(report.wire_bytes, seconds)} on the average"),
         ("Requests", f"{report.requests:,}", f"{sum(report.retries.values()):,} made again"),
         ("Time", duration(report.seconds), f"{report.requests / seconds:,.1f} requests/s"),
-        ("On disk", megabytes(report.disk_bytes), "pixels of the whole mosaic"),
-        ("Memory", f"{report.peak_memory_bytes / 2**20:,.0f} MiB", "at the highest"),
+        ("On disk", size(report.disk_bytes), "pixels of the whole mosaic"),
+        ("Memory", memory(report.peak_memory_bytes), "at the highest"),
     ]  # fmt: skip
 
 
@@ -139,15 +140,11 @@ def _latencies(report: Report) -> list[tuple[str, str]]:
     if found is None or not found.total:
         return []
     return [
-        ("half of the requests within", _seconds(found.quantile(0.5))),
-        ("95 of 100 within", _seconds(found.quantile(0.95))),
-        ("99 of 100 within", _seconds(found.quantile(0.99))),
-        ("the longest", _seconds(found.longest_s)),
+        ("half of the requests within", duration(found.quantile(0.5))),
+        ("95 of 100 within", duration(found.quantile(0.95))),
+        ("99 of 100 within", duration(found.quantile(0.99))),
+        ("the longest", duration(found.longest_s)),
     ]
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:,.0f} ms" if value < 1 else f"{value:,.3g} s" if value < 100 else f"{value:,.0f} s"
 
 
 def _events(report: Report) -> list[tuple[str, str]]:
@@ -227,10 +224,10 @@ def _group(layout: GroupLayout) -> tuple[str, ...]:
         f"{', '.join(names[:12])}{' …' if len(names) > 12 else ''} ({kind})" for kind, names in kinds.items()
     )
     tiling, grid = group.tiling, group.grid
-    size = f"{tiling.width:,} × {tiling.height:,}"
+    extent = f"{tiling.width:,} × {tiling.height:,}"
     if group.axis:
-        size = f"{counted(tiling.slices, 'slice' if group.axis == 'time' else 'chip')} of {size}"
+        extent = f"{counted(tiling.slices, 'slice' if group.axis == 'time' else 'chip')} of {extent}"
     pixel = grid.transform.pixel_size
     side = f"{pixel[0]:g}" if pixel[0] == pixel[1] else f"{pixel[0]:g} × {pixel[1]:g}"
     system = "of each chip's image" if group.lattices else str(grid.crs)
-    return (group.name or "the mosaic", bands, size, f"{side} {grid.crs.unit}", system, f"{tiling.tiles:,}")
+    return (group.name or "the mosaic", bands, extent, f"{side} {grid.crs.unit}", system, f"{tiling.tiles:,}")

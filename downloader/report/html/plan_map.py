@@ -37,7 +37,8 @@ from downloader.report.html.svg import outlines
 from downloader.report.html.tile_maps import Entry, TileMap
 from downloader.report.html.tile_states import EMPTY, doubled
 from downloader.report.plan_text import source_text
-from downloader.report.text import box, counted, duration, megabytes
+from downloader.report.text import box
+from downloader.text import counted, duration, size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -339,7 +340,7 @@ def headings(prospect: Prospect) -> list[str]:
     }[standing.state]
     cost = (
         f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
-        f"{megabytes(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
+        f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
     )
     return [source_text(prospect.plan), cost, f"{standing.path}: {there}"]
 

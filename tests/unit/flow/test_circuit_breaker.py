@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from downloader.flow.circuit_breaker import ROW_TO_OPEN, Circuit, duration
+from downloader.flow.circuit_breaker import ROW_TO_OPEN, Circuit
+from downloader.text import duration
 
 
 def circuit(give_up_after_s: float = 900.0) -> Circuit:
@@ -125,11 +126,6 @@ def test_a_cancelled_probe_frees_its_place():
     assert it.probing
     it.dropped(40)
     assert not it.probing
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (35, "35 s"), (900, "15 min"), (9000, "2.5 h")])
-def test_durations_for_people(seconds: float, text: str):
-    assert duration(seconds) == text
 
 
 def test_give_up_after_must_be_positive():

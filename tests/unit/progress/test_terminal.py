@@ -30,6 +30,7 @@ from downloader.progress import (
     terminal_progress,
 )
 from downloader.progress import tally as tally_module
+from downloader.text import size
 
 PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")
 ESTIMATE = Estimate(1, 1, 64, 115_600, 4_000, 964_000_000, 964_000_000, 60.0)
@@ -168,9 +169,11 @@ def test_the_summary_of_nothing_yet_has_no_time_left(monkeypatch: pytest.MonkeyP
 
 
 def test_what_it_costs_is_said_first() -> None:
-    costs = f"115,600 tiles in {ESTIMATE.requests:,} requests, {ESTIMATE.wire_bytes / 1e6:,.1f} MB, about "
+    costs = f"115,600 tiles in {ESTIMATE.requests:,} requests, {size(ESTIMATE.wire_bytes)}, about "
     assert announcement(ESTIMATE, 0).startswith(costs)
-    assert announcement(ESTIMATE, 1_200).endswith("; 1,200 are stored already")
+    assert announcement(ESTIMATE, 57_800) == (
+        "57,800 of 115,600 tiles left to fetch in 2,000 requests, 482.0 MB, about 30 s"
+    )
     assert announcement(ESTIMATE, 115_600) == "115,600 tiles: all are stored already"
 
 

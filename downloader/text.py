@@ -1,0 +1,73 @@
+"""Numbers, sizes, durations, plurals and tables as people read them: one formatter for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["counted", "duration", "few", "memory", "rate", "size", "table"]
+
+_UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e5, "MB", 1), (1e3, "kB", 0), (1, "bytes", 0))
+"""(smallest size shown in it, unit, digits behind the point)."""
+
+_BYTES: Final = {"TB": 1e12, "GB": 1e9, "MB": 1e6, "kB": 1e3, "bytes": 1.0}
+
+
+def counted(number: float, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 image`, `2,000 images`.
+
+    Args:
+        number: rounded to a whole number.
+        noun: of one.
+        plural: of several, where an `s` behind the noun is not enough.
+    """
+    return f"{number:,.0f} {noun if round(number) == 1 else plural or f'{noun}s'}"
+
+
+def size(nbytes: float) -> str:
+    """Return a number of bytes in decimal units: `512 bytes`, `12 kB`, `0.5 MB`, `3.00 TB`."""
+    unit, digits = next(((name, d) for least, name, d in _UNITS if nbytes >= least), ("bytes", 0))
+    return f"{nbytes / _BYTES[unit]:,.{digits}f} {unit}"
+
+
+def rate(nbytes: float, seconds: float) -> str:
+    """Return bytes a second: `9.6 MB/s`; always in MB, so that a line that is redrawn keeps its unit."""
+    return f"{nbytes / 1e6 / max(seconds, 1e-9):,.1f} MB/s"
+
+
+def memory(nbytes: float) -> str:
+    """Return memory in binary units, as `limits.memory` takes it: `200 MiB`."""
+    return f"{nbytes / 2**20:,.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it: `0.4 s`, `35 s`, `15 min`, `2.5 h`, `2.3 days`."""
+    if seconds < 10:
+        return f"{round(seconds, 3):.2g} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
+
+
+def few(names: Sequence[str], noun: str = "band", most: int = 6) -> str:
+    """Return names with commas between them; of many the first ones and how many there are."""
+    more = f" … ({counted(len(names), noun)})" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
+    """Return rows under a header with padded columns; a column of numbers is aligned to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    numeric = [all(row[k][:1].isdigit() for row in rows) and bool(rows) for k in range(len(header))]
+
+    def show(line: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(show(line) for line in lines)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from downloader.api import adownload, doctor, download, plan, pulse, status, survey, verify
     from downloader.diagnosis import Diagnosis
     from downloader.engine.explore import images, inspect, thumbnail
-    from downloader.engine.preflight import Prospect
     from downloader.engine.session import Session
     from downloader.engine.stop import Stop
     from downloader.engine.stream import Callbacks, Outcomes, outcomes
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
     from downloader.protocols import Progress
+    from downloader.report.plan_preview import PlanPreview
     from downloader.report.report import Report
 
 __all__ = [
@@ -65,8 +65,8 @@ __all__ = [
     "Outcomes",
     "Overviews",
     "Plan",
+    "PlanPreview",
     "Progress",
-    "Prospect",
     "RefusedError",
     "Report",
     "Session",
@@ -111,8 +111,8 @@ _ROOMS = {
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
     "downloader.events": ("Failed", "Outcome", "Split", "Stored"),
     "downloader.planning": ("Estimate", "Plan"),
-    "downloader.engine.preflight": ("Prospect",),
     "downloader.previews": ("preview",),
+    "downloader.report.plan_preview": ("PlanPreview",),
     "downloader.report.report": ("Report",),
     "downloader.protocols": ("Progress",),
     "downloader.engine.session": ("Session",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,91 +11,31 @@ from downloader.engine.connect import Credentials
 from downloader.engine.run import run, settle
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
-from downloader.errors import JobError
 from downloader.job import Job
-from downloader.model.expression import Serializable
+from downloader.job.load import JobLike, as_job, load_job
 from downloader.planning import Plan
-from downloader.progress import Silent, terminal_progress
+from downloader.progress import watching
 from downloader.protocols import Progress
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
     from downloader.diagnosis import Diagnosis
-    from downloader.engine.preflight import Prospect
     from downloader.engine.verify import Checkup
     from downloader.mosaic.status import Status
     from downloader.mosaic.verify.result import Verification
     from downloader.progress import Pulse
+    from downloader.report.plan_preview import PlanPreview
 
 __all__ = [
-    "JobLike",
     "adownload",
-    "as_job",
     "doctor",
     "download",
-    "load_job",
     "plan",
     "pulse",
     "status",
     "survey",
     "verify",
-    "watcher",
 ]
-
-JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
-"""A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
-or an object that serialises itself, such as an `ee.Image`."""
-
-_MAX_FILE = 4 * 2**20
-
-
-def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
-    """The job of a YAML file.
-
-    Args:
-        path: the file; its relative paths start from its folder.
-        overrides: `key.path=value` texts, as `--set` takes them.
-
-    Raises:
-        JobError: the file cannot be read, or does not hold a valid job.
-    """
-    file = Path(path)
-    try:
-        if file.is_dir():
-            raise JobError(f"{file}: is a folder; name a job file")
-        if file.stat().st_size > _MAX_FILE:
-            raise JobError(f"{file}: is larger than {_MAX_FILE // 2**20} MiB, which no job file is")
-        text = file.read_bytes()
-    except OSError as error:
-        raise JobError(f"{file}: cannot be read: {error.strerror or error}; name a job file") from error
-    return Job.parse(text, file=str(path), base=file.absolute().parent, overrides=overrides)
-
-
-def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections: Any) -> Job:
-    """A `Job` from any of its forms; with `path`, `job` is what is fetched and `sections` are the job file's.
-
-    Raises:
-        JobError: naming key, value and fix.
-    """
-    if path is not None:
-        if not isinstance(job, str | Serializable):
-            raise JobError(
-                f"source: with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}"
-            )
-        kind = "asset" if isinstance(job, str) else "expression"
-        values: dict[str, Any] = {"source": {kind: job}, "mosaic": {"path": os.fspath(path)}}
-        if "bands" in sections:
-            values["source"]["bands"] = sections.pop("bands")
-        if "mosaic" in sections:
-            values["mosaic"].update(sections.pop("mosaic"))
-        return Job.from_dict(values | sections)
-    if sections:
-        raise JobError(f"{', '.join(sections)}: keywords go with an asset id and a path; put them in the job")
-    if isinstance(job, Job):
-        return job
-    if isinstance(job, Serializable):
-        raise JobError(f"mosaic.path: an {type(job).__name__} needs the path of the mosaic that it becomes")
-    return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
 
 
 def download(
@@ -133,7 +73,7 @@ def download(
     stop = Stop()
     work = run(
         settled,
-        progress=watcher(progress),
+        progress=watching(progress),
         stop=stop,
         credentials=credentials,
         overwrite=overwrite,
@@ -160,7 +100,7 @@ async def adownload(
     settled = as_job(job, path, **sections)
     return await run(
         settled,
-        progress=watcher(progress),
+        progress=watching(progress),
         stop=stop or Stop(),
         credentials=credentials,
         overwrite=overwrite,
@@ -192,7 +132,7 @@ def survey(
     seed: int | None = None,
     credentials: Credentials | None = None,
     **sections: Any,
-) -> Prospect:
+) -> PlanPreview:
     """What a run of a job would meet: its plan, what its mosaic has already, and what a few real tiles tell.
 
     Args:
@@ -324,16 +264,9 @@ def verify(
     stop = Stop()
     work = check(
         request,
-        progress=watcher(progress),
+        progress=watching(progress),
         stop=stop,
         credentials=credentials,
         shown=shown or (lambda _: None),
     )
     return in_thread(work, stop)
-
-
-def watcher(progress: Progress | bool) -> Progress:
-    """Who watches, where a caller says so by a Progress, True for a bar or False for nobody."""
-    if isinstance(progress, bool):
-        return terminal_progress() if progress else Silent()
-    return progress

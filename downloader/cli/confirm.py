@@ -80,11 +80,12 @@ async def _line() -> str:
 
 
 async def _left(job: Job, plan: Plan, service: str) -> Estimate:
-    from downloader.engine.preflight import Prospect, standing
+    from downloader.engine.preflight import target_state
     from downloader.errors import DriftError
+    from downloader.report.plan_preview import PlanPreview
 
     try:
-        return Prospect(plan, await standing(job, plan, service)).left()
+        return PlanPreview(plan, await target_state(job, plan, service)).left()
     except DriftError:
         return plan.estimate()  # refused in a moment, with the differences
 

@@ -70,9 +70,10 @@ def doctor_command(
     can be seen of the quota: of JOB, or without one of the defaults and the current folder.
     """
     from downloader import api
+    from downloader.job.load import load_job
 
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    found = api.doctor(_bare(changes) if job is None else api.load_job(job, changes), live=live)
+    found = api.doctor(_bare(changes) if job is None else load_job(job, changes), live=live)
     if as_json:
         say(json.dumps(found.to_json(), indent=2))
     else:

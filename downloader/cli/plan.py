@@ -56,11 +56,11 @@ def plan_command(
     Fetches metadata only, with --probe also a few tiles. Stores nothing.
     """
     from downloader import api
-    from downloader.job.load import located
+    from downloader.job.load import load_job, located
     from downloader.report.plan_text import plan_document, plan_text
 
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    loaded = api.load_job(job, changes)
+    loaded = load_job(job, changes)
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
     with located(job, changes):

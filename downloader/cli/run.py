@@ -77,10 +77,9 @@ def run_command(
     verbose: int,
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
-    from downloader.api import load_job
     from downloader.cli.progress import watcher
     from downloader.errors import DownloadError, IncompleteError, exit_status
-    from downloader.job.load import located
+    from downloader.job.load import load_job, located
 
     set_up_logging(verbose)
     _check_reports(report_files)

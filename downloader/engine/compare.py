@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from downloader.engine.connect import connect, prepare
 from downloader.engine.local import engine
 from downloader.engine.memory import pixel_memory
-from downloader.engine.run import mosaic_settings
 from downloader.engine.stop import Stop
+from downloader.mosaic.format.layout import MosaicSettings
 from downloader.progress import Fanout, Tally
+from downloader.report.comparison import PixelDifference, ServiceComparison
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,64 +30,7 @@ if TYPE_CHECKING:
     from downloader.planning import Plan, Request, ShardKey, TileKey
     from downloader.protocols import Mosaic, Progress
 
-__all__ = ["Difference", "Resampling", "differing", "resample"]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A band of a tile that came otherwise than it is stored."""
-
-    tile: TileKey
-    band: str
-    pixels: int
-    """How many differ."""
-    of: int
-    """Pixels compared."""
-    largest: float | None = None
-    """Largest absolute difference; None where it is no number."""
-    reason: str = ""
-    """Why nothing could be compared, where that is so."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "group": self.tile.group,
-            "tile": [self.tile.slice, self.tile.row, self.tile.column],
-            "band": self.band,
-            "pixels": self.pixels,
-            "of": self.of,
-            "largest": self.largest,
-            "reason": self.reason,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """What a comparison found."""
-
-    tiles: int
-    """Tiles fetched again."""
-    seed: int
-    """Draws the same tiles from the same mosaic."""
-    tolerance: float
-    """Absolute difference of two numbers that counts as none; 0 compares bit by bit."""
-    differences: tuple[Difference, ...]
-    notices: tuple[str, ...] = ()
-
-    @property
-    def is_same(self) -> bool:
-        """Whether every pixel came as it is stored."""
-        return not self.differences
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "tiles": self.tiles,
-            "seed": self.seed,
-            "tolerance": self.tolerance,
-            "differences": [difference.to_json() for difference in self.differences],
-            "notices": list(self.notices),
-        }
+__all__ = ["differing", "resample"]
 
 
 async def resample(
@@ -100,7 +44,7 @@ async def resample(
     progress: Progress,
     stop: Stop,
     credentials: Credentials | None = None,
-) -> Resampling:
+) -> ServiceComparison:
     """Fetch `count` random stored tiles through the normal client and compare; nothing is written.
 
     Args:
@@ -109,7 +53,7 @@ async def resample(
         states: what of it is whole.
         count: tiles, or all where fewer are stored.
         seed: of the draw.
-        tolerance: see `Resampling`; for pixels that are computed, which two machines may round differently.
+        tolerance: see `ServiceComparison`; for pixels that are computed, which two machines may round differently.
         progress: who watches.
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
@@ -129,7 +73,7 @@ async def resample(
         with stop.cancels():
             plan, notices = await prepare(job, connection, identity.existing)
         new = MosaicIdentity.of(
-            plan, mosaic_settings(job, plan), connection.client.service_identity, identity
+            plan, MosaicSettings.of(job, plan), connection.client.service_identity, identity
         )
         settle(identity, new, str(job.mosaic_path), "keep")
         was, now = update_times(identity), update_times(new)
@@ -151,7 +95,7 @@ async def resample(
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")
     tiles = sum(mask.bit_count() for mask in drawn.values())
-    return Resampling(tiles, seed, tolerance, tuple(comparing.differences), tuple(tally.notices))
+    return ServiceComparison(tiles, seed, tolerance, tuple(comparing.differences), tuple(tally.notices))
 
 
 @dataclass
@@ -163,7 +107,7 @@ class Comparing:
     identity: Identity
     drawn: Mapping[ShardKey, int]
     tolerance: float
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[PixelDifference] = field(default_factory=list)
 
     @cached_property
     def _store(self) -> Store:
@@ -182,28 +126,30 @@ class Comparing:
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """A tile that cannot be had cannot be compared."""
         for tile, band, _ in self._parts(request):
-            self.differences.append(Difference(tile, band, 0, 0, reason=problem.message))
+            self.differences.append(PixelDifference(tile, band, 0, 0, reason=problem.message))
 
     async def commit(self, key: ShardKey) -> None:
         """Nothing is kept."""
 
-    def _compare(self, request: Request, pixels: NDArray[np.void]) -> list[Difference]:
+    def _compare(self, request: Request, pixels: NDArray[np.void]) -> list[PixelDifference]:
         from downloader.mosaic.tile_reader import read_tile
 
         layout = next(one for one in self.identity.layouts if one.group.name == request.shard.group)
         index = {band.id: number for number, band in enumerate(layout.group.bands)}
         side = layout.group.tiling.tile
-        found: list[Difference] = []
+        found: list[PixelDifference] = []
         for tile, band, (row, column) in self._parts(request):
             came = pixels[band][row * side : (row + 1) * side, column * side : (column + 1) * side]
             try:
                 stored = read_tile(self._store, layout, index[band], tile)
             except (OSError, ValueError) as error:
-                found.append(Difference(tile, band, came.size, came.size, reason=f"stored pixels: {error}"))
+                found.append(
+                    PixelDifference(tile, band, came.size, came.size, reason=f"stored pixels: {error}")
+                )
                 continue
             wrong, largest = differing(stored, came, self.tolerance)
             if wrong:
-                found.append(Difference(tile, band, wrong, came.size, largest))
+                found.append(PixelDifference(tile, band, wrong, came.size, largest))
         return found
 
     def _parts(self, request: Request) -> list[tuple[TileKey, str, tuple[int, int]]]:

@@ -10,13 +10,14 @@ import math
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import fmean, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from downloader.errors import Action, FetchProblem, TileError
+from downloader.report.plan_preview import Probe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.planning import Group, Plan, Request
 
-__all__ = ["Probe", "draw", "fitted", "probe"]
+__all__ = ["draw", "fitted", "probe"]
 
 _AT_ONCE: Final = 4
 """Requests under way: a probe is to see the service, not to load it."""
@@ -39,47 +40,6 @@ _ATTEMPTS: Final = 200
 
 _TELLING: Final = ("x-earth-engine-", "server-timing")
 """How headers begin that may tell what a request cost; `x-earth-engine-emulator` tells something else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What was found."""
-
-    tiles: int
-    """Single tiles that were fetched."""
-    seed: int
-    """Draws the same tiles from the same plan."""
-    requests: int
-    """Requests that brought pixels."""
-    wire_bytes: int
-    failed: int
-    """Requests that brought none."""
-    problem: str
-    """Why the first of these failed."""
-    latency: tuple[float, float, float] | None
-    """Seconds of single tiles: a tenth took less than the first, half less than the second, nine tenths less than the
-    third; None where none came."""
-    tile_mb: float
-    """Megabytes of a single tile, on the average."""
-    base_s: float
-    """Seconds that a request takes however small."""
-    per_mb_s: float
-    """Seconds for each 10⁶ bytes."""
-    seconds: float
-    """Of the whole job at that pace."""
-    compressor: str
-    ratio: float | None
-    """Encoded bytes ÷ bytes of pixels."""
-    disk_bytes: int | None
-    """Of the whole mosaic, extrapolated."""
-    disk_error: int
-    """Its standard error."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """What the service's headers said that may tell what a request cost."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(replace(self, headers=dict(self.headers)))
 
 
 @dataclass(slots=True)

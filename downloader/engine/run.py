@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -20,7 +20,7 @@ from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError, InterruptedRunError, StoppedError
 from downloader.events import Notice
 from downloader.job import Job
-from downloader.model.nodata import nodata_values
+from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.stored_job import freeze, meaning
 from downloader.mosaic.subset import Chosen, Selection
 from downloader.planning import Existing, Plan
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Progress
 
-__all__ = ["HEARTBEAT", "add_overviews", "mosaic_settings", "run", "settle"]
+__all__ = ["HEARTBEAT", "add_overviews", "run", "settle"]
 
 HEARTBEAT: Final = ".downloader/heartbeat.json"
 """Where a mosaic on a disk says how its run is doing."""
@@ -107,7 +107,7 @@ async def run(
                     open_for_writing(
                         job.mosaic_path,
                         plan,
-                        mosaic_settings(job, plan),
+                        MosaicSettings.of(job, plan),
                         service=connection.client.service_identity,
                         job_text=freeze(job),
                         job=meaning(job),
@@ -277,18 +277,6 @@ def _report(
         began=recorder.began.isoformat(timespec="seconds").replace("+00:00", "Z"),
         versions=versions(),
         record=recorder.record(),
-    )
-
-
-def mosaic_settings(job: Job, plan: Plan) -> Any:  # noqa: ANN401  # MosaicSettings
-    """How the job wants its pixels stored: a `MosaicSettings`."""
-    from downloader.mosaic.format.layout import MosaicSettings
-
-    return MosaicSettings(
-        profile=job.mosaic.profile,
-        compressor=job.mosaic.compressor,
-        durability=job.mosaic.durability,
-        nodata=nodata_values(job.mosaic.nodata, (band for group in plan.groups for band in group.bands)),
     )
 
 

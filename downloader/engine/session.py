@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from downloader.api import JobLike, as_job, watcher
 from downloader.engine.connect import Credentials
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import JobError
+from downloader.job.load import JobLike, as_job
 from downloader.job.units import parse_size
+from downloader.progress import watching
 from downloader.protocols import Progress
 from downloader.report.report import Report
 
@@ -105,7 +106,7 @@ class Session:
         async with self._turns:
             return await run(
                 settled,
-                progress=watcher(progress),
+                progress=watching(progress),
                 stop=stop or Stop(),
                 credentials=credentials,
                 overwrite=overwrite,

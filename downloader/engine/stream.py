@@ -9,11 +9,11 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from downloader.api import JobLike, as_job
 from downloader.engine.connect import Credentials
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, InterruptedRunError, StoppedError
+from downloader.job.load import JobLike, as_job
 from downloader.progress import Fanout, Silent
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from downloader.errors import DownloadError, IncompleteError, JobError
 from downloader.mosaic.stored_job import freeze, thaw
 
 if TYPE_CHECKING:
-    from downloader.engine.compare import Resampling
     from downloader.engine.connect import Credentials
     from downloader.engine.stop import Stop
     from downloader.job import Job
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from downloader.mosaic.verify.result import Verification
     from downloader.mosaic.verify.verify import Watch
     from downloader.protocols import Progress
+    from downloader.report.comparison import ServiceComparison
     from downloader.report.report import Report
 
 __all__ = ["Checkup", "Request", "check"]
@@ -37,7 +37,7 @@ class Checkup:
     """As it was after a repair; None where none was asked for."""
     report: Report | None = None
     """Of the run that fetched what was damaged; None where nothing had to be fetched."""
-    resampling: Resampling | None = None
+    resampling: ServiceComparison | None = None
     """What a comparison with the service found; None where none was asked for."""
 
     @property
@@ -158,7 +158,7 @@ async def _fetch(
 
 async def _compare(
     request: Request, progress: Progress, stop: Stop, credentials: Credentials | None
-) -> Resampling:
+) -> ServiceComparison:
     from downloader.engine.compare import resample
     from downloader.mosaic.record.ownership import read_identity
     from downloader.mosaic.record.scan import scan

@@ -14,6 +14,7 @@ from downloader.progress.terminal import (
     open_null,
     terminal_line,
     terminal_progress,
+    watching,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "summary",
     "terminal_line",
     "terminal_progress",
+    "watching",
 ]

@@ -29,6 +29,7 @@ __all__ = [
     "open_null",
     "terminal_line",
     "terminal_progress",
+    "watching",
 ]
 
 _WIDE = 72
@@ -140,6 +141,13 @@ def terminal_progress(out: TextIO | None = None) -> Progress:
 
     console = Console(file=stream)
     return LineProgress(stream) if console.is_dumb_terminal else BarProgress(console)
+
+
+def watching(progress: Progress | bool) -> Progress:
+    """Return `progress` itself, a bar or plain lines on standard error for True, and nothing for False."""
+    if isinstance(progress, bool):
+        return terminal_progress() if progress else Silent()
+    return progress
 
 
 class TerminalLine:

@@ -11,8 +11,7 @@ from downloader.planning import Group, ImageList, Plan, readings
 from downloader.text import counted, duration, few, size, table
 
 if TYPE_CHECKING:
-    from downloader.engine.preflight import Prospect
-    from downloader.engine.probe import Probe
+    from downloader.report.plan_preview import PlanPreview, Probe
 
 __all__ = ["plan_document", "plan_text", "probe_text", "source_text"]
 
@@ -20,7 +19,7 @@ _LOST: Final = 5
 """Samples without pixels that the text names."""
 
 
-def plan_text(plan: Plan, job: Job | None = None, prospect: Prospect | None = None) -> str:
+def plan_text(plan: Plan, job: Job | None = None, preview: PlanPreview | None = None) -> str:
     """The plan for people, no wider than 80 columns where names allow it."""
     estimate = plan.estimate()
     rows = [_row(group) for group in plan.groups]
@@ -40,10 +39,10 @@ def plan_text(plan: Plan, job: Job | None = None, prospect: Prospect | None = No
         f"on disk   {size(estimate.disk_bytes)} at most, before compression",
         f"time      about {duration(estimate.seconds)}, at {model.concurrency:,} requests at once and {model.starts_per_s:g} a second",
     ]
-    if prospect is not None:
-        lines.append(f"mosaic    {_standing_text(prospect)}")
-        if prospect.probe is not None:
-            lines += ["", probe_text(prospect.probe)]
+    if preview is not None:
+        lines.append(f"mosaic    {_target_text(preview)}")
+        if preview.probe is not None:
+            lines += ["", probe_text(preview.probe)]
     return "\n".join([*lines, *_remarks(plan, job)])
 
 
@@ -59,21 +58,21 @@ def _row(group: Group) -> list[str]:
     ]
 
 
-def _standing_text(prospect: Prospect) -> str:
+def _target_text(preview: PlanPreview) -> str:
     """What the mosaic has of the plan, in a line."""
-    standing, tiles = prospect.standing, prospect.plan.count_tiles()
-    match standing.state:
+    target, tiles = preview.target, preview.plan.count_tiles()
+    match target.state:
         case "new":
-            return f"{standing.path}: does not exist yet"
+            return f"{target.path}: does not exist yet"
         case "refused":
-            return f"{standing.path}: a run would refuse: {standing.reason}"
-    stored = sum(standing.stored.values())
+            return f"{target.path}: a run would refuse: {target.reason}"
+    stored = sum(target.stored.values())
     if stored >= tiles:
-        return f"{standing.path}: all {tiles:,} tiles are stored already"
-    left = prospect.left()
-    more = "extends it; " if standing.state == "extension" else ""
+        return f"{target.path}: all {tiles:,} tiles are stored already"
+    left = preview.left()
+    more = "extends it; " if target.state == "extension" else ""
     return (
-        f"{standing.path}: {more}{stored:,} of {tiles:,} tiles are stored;\n"
+        f"{target.path}: {more}{stored:,} of {tiles:,} tiles are stored;\n"
         f"          to come: {counted(left.requests, 'request')}, {size(left.wire_bytes)}, about {duration(left.seconds)}"
     )
 
@@ -119,7 +118,7 @@ def _resampling(job: Job | None) -> str:
     return "nearest" if job is None else job.grid.resampling
 
 
-def plan_document(plan: Plan, job: Job | None = None, prospect: Prospect | None = None) -> dict[str, Any]:
+def plan_document(plan: Plan, job: Job | None = None, preview: PlanPreview | None = None) -> dict[str, Any]:
     """The plan as plain values."""
     told = {band: words for words, bands in _masked_pixels(plan, job).items() for band in bands}
     source = (
@@ -130,7 +129,7 @@ def plan_document(plan: Plan, job: Job | None = None, prospect: Prospect | None 
     return {
         **source,
         "estimate": plan.estimate().to_json(),
-        **({} if prospect is None else prospect.to_json()),
+        **({} if preview is None else preview.to_json()),
         "groups": [
             {
                 "name": group.name,

@@ -12,11 +12,11 @@ from downloader.planning import TileKey
 from downloader.text import counted, duration, few, rate, size, table
 
 if TYPE_CHECKING:
-    from downloader.engine.compare import Resampling
     from downloader.mosaic.status import Status
     from downloader.mosaic.verify.result import Verification
     from downloader.planning import Group
     from downloader.progress import Pulse
+    from downloader.report.comparison import ServiceComparison
 
 __all__ = [
     "asset_text",
@@ -138,7 +138,7 @@ def verification_text(found: Verification) -> str:
     return "\n".join(lines)
 
 
-def resampling_text(found: Resampling) -> str:
+def resampling_text(found: ServiceComparison) -> str:
     """What comparing tiles with the service found, for people."""
     how = f"within {found.tolerance:g}" if found.tolerance else "bit by bit"
     lines = [f"{found.tiles:,} tiles fetched again (--seed {found.seed}) and compared {how}: "]

@@ -137,7 +137,7 @@ class Notebook:
     sh = bash
 
     def yaml(self, block: Block) -> str:
-        from downloader.api import load_job
+        from downloader.job.load import load_job
 
         values = YAML(typ="safe").load(block.code)
         whole = {"source", "mosaic"} <= values.keys()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from downloader import Job
-from downloader.api import load_job
+from downloader.job.load import load_job
 from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

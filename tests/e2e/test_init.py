@@ -9,7 +9,7 @@ import pytest
 
 import downloader
 from downloader import JobError, RefusedError, Wishes, init, job_schema
-from downloader.api import load_job
+from downloader.job.load import load_job
 from downloader.job.template import SCENE, SCHEMA_FILE
 from downloader.job.yaml import parse
 from tests.harness import command, compare

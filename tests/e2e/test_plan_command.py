@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import downloader
-from downloader.engine.probe import Probe
+from downloader.report.plan_preview import Probe
 from tests.harness import ASSET, command, getpixels, job, window, write_job
 from tests.terminal import on_terminal
 
@@ -61,11 +61,11 @@ def test_an_extension_is_told_from_the_same_and_from_another(small, tmp_path, em
         "more.yaml",
     )
     found = downloader.survey(more)
-    assert found.standing.state == "extension"
+    assert found.target.state == "extension"
     assert "extends it" in command("plan", more).out
     other = write_job(tmp_path, job(emulator, region=window(0, 0, 500, 600)), "other.yaml")
     found = downloader.survey(other)
-    assert found.standing.state == "refused"
+    assert found.target.state == "refused"
     assert "would refuse" in command("plan", other).out
 
 

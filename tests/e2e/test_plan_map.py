@@ -20,6 +20,10 @@ TRIANGLE = {"type": "Polygon", "coordinates": [[[500000, 4200000], [515000, 4200
 OF_COVERAGE = {0: "todo", 1: "stored", 2: "outside_region", 3: "outside_image", 4: "failed"}
 
 
+def mapped(found):
+    return panels(found.plan, found.target)
+
+
 def kinds(panel) -> list[list[str]]:
     return [[KINDS[kind] for kind in row] for row in panel.cells.tolist()]
 
@@ -39,7 +43,7 @@ def triangle(emulator, path, **sections):
 def test_a_new_plan_a_begun_one_and_one_that_is_done(emulator, tmp_path):
     path = tmp_path / "m.zarr"
     values = triangle(emulator, path, request={"tiles": 1}, limits={"max_requests": 5, "concurrency": 1})
-    locator, new = panels(downloader.survey(values))
+    locator, new = mapped(downloader.survey(values))
     assert locator.title == "Where the region lies"
     assert len(locator.footprint) == len(locator.region) == 1
     assert set(flat(new)) == {"todo", "outside_region"}
@@ -47,13 +51,13 @@ def test_a_new_plan_a_begun_one_and_one_that_is_done(emulator, tmp_path):
     assert told(new)["todo"] == flat(new).count("todo") == tiles
     with pytest.raises(downloader.StoppedError):
         downloader.download(values, progress=False)
-    _, begun = panels(downloader.survey(values))
+    _, begun = mapped(downloader.survey(values))
     coverage = zarr.open_array(str(path / "coverage"), mode="r")[:]
     assert kinds(begun) == [[OF_COVERAGE[state] for state in row] for row in coverage.tolist()]
     assert (told(begun)["stored"], told(begun)["todo"]) == (5, tiles - 5)
     values["limits"] = {}
     downloader.download(values, progress=False)
-    _, done = panels(downloader.survey(values))
+    _, done = mapped(downloader.survey(values))
     assert set(flat(done)) == {"stored", "outside_region"}
 
 
@@ -64,7 +68,7 @@ def test_failed_tiles_are_told_apart(emulator, tmp_path):
     values = job(emulator, tmp_path / "m.zarr", region=window(0, 0, 700, 600), request={"tiles": 1})
     with pytest.raises(downloader.IncompleteError):
         downloader.download(values, progress=False)
-    _, found = panels(downloader.survey(values))
+    _, found = mapped(downloader.survey(values))
     assert kinds(found)[1][1] == "failed"
     assert told(found) == {"stored": 8, "failed": 1}
 
@@ -78,11 +82,11 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
         values["request"] = {"tiles": 1}
         with pytest.raises(downloader.StoppedError):
             downloader.download(values, progress=False)
-    prospect = downloader.survey(values)
+    preview = downloader.survey(values)
     monkeypatch.setattr(plan_map, "_MOST_CELLS", 3)
-    _, exact = panels(prospect)
+    _, exact = mapped(preview)
     monkeypatch.setattr(plan_map_cells, "_EXACT", 0)
-    _, quick = panels(prospect)
+    _, quick = mapped(preview)
     assert exact.note == "A cell stands for 2 × 2 tiles."
     assert kinds(quick) == kinds(exact)
     assert ("part" in flat(exact)) is stored
@@ -90,8 +94,8 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
 
 def test_a_plan_of_a_billion_tiles_is_drawn(emulator, tmp_path):
     values = job(emulator, tmp_path / "m.zarr", region=window(0, 0, 700, 600))
-    prospect = downloader.survey(values)
-    (group,) = prospect.plan.groups
+    preview = downloader.survey(values)
+    (group,) = preview.plan.groups
     side = 256 * 31_623
     large = replace(
         group,
@@ -100,7 +104,7 @@ def test_a_plan_of_a_billion_tiles_is_drawn(emulator, tmp_path):
         tiling=replace(group.tiling, width=side, height=side, shard=8),
         extents=(Window(0, 0, side // 2, side),),
     )
-    *_, found = panels(replace(prospect, plan=replace(prospect.plan, groups=(large,))))
+    *_, found = mapped(replace(preview, plan=replace(preview.plan, groups=(large,))))
     assert found.cells.shape == (124, 124)
     assert kinds(found)[0] == ["todo"] * 62 + ["outside_image"] * 62
 
@@ -110,7 +114,7 @@ def test_samples_lie_by_longitude_and_latitude(emulator, tmp_path):
     source = {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG", "bands": ["B4"]}
     region = {"points": {"file": str(tmp_path / "points.csv"), "chip": 32}}
     values = job(emulator, tmp_path / "m.zarr", source=source, region=region)
-    (new,) = panels(downloader.survey(values))
+    (new,) = mapped(downloader.survey(values))
     assert told(new) == {"todo": 3, "failed": 1}
     rows, columns = np.nonzero(new.cells == KINDS.index("todo"))
     assert len(rows) >= 3
@@ -118,7 +122,7 @@ def test_samples_lie_by_longitude_and_latitude(emulator, tmp_path):
     assert columns[0] <= columns[-1], "north-west to south-east"
     with pytest.raises(downloader.IncompleteError):
         downloader.download(values, progress=False)
-    (done,) = panels(downloader.survey(values))
+    (done,) = mapped(downloader.survey(values))
     assert told(done) == {"stored": 3, "failed": 1}
 
 
@@ -127,7 +131,7 @@ def test_another_crs_has_a_bent_footprint(emulator, tmp_path):
         emulator, tmp_path / "m.zarr", region={"bbox": [-123.3, 36.7, -121.7, 38.2]},
         grid={"crs": "EPSG:4326", "resolution": 0.0005},
     )  # fmt: skip
-    *_, found = panels(downloader.survey(values))
+    *_, found = mapped(downloader.survey(values))
     assert "outside_image" in flat(found)
     (ring,) = found.footprint
     assert len(ring) == 65

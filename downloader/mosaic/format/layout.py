@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from downloader.job import Job
+from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.georeferencing import (
@@ -25,7 +27,7 @@ from downloader.mosaic.format.georeferencing import (
     grid_mapping_attributes,
     mask_attributes,
 )
-from downloader.planning import Group, Tiling
+from downloader.planning import Group, Plan, Tiling
 
 __all__ = [
     "COVERAGE_CHUNK",
@@ -275,3 +277,18 @@ class MosaicSettings:
     """`full` flushes pixels to the disk before the ledger's line; `scratch` trusts the machine to stay up."""
     nodata: Mapping[str, float] = field(default_factory=dict)
     """Band id → the value that says no data; bands that are absent have none declared."""
+
+    @classmethod
+    def of(cls, job: Job, plan: Plan) -> MosaicSettings:
+        """Return how `job` wants the pixels of `plan` stored.
+
+        Raises:
+            JobError: a nodata value for a band that is not there, or that the band's type does not have.
+        """
+        bands = (band for group in plan.groups for band in group.bands)
+        return cls(
+            profile=job.mosaic.profile,
+            compressor=job.mosaic.compressor,
+            durability=job.mosaic.durability,
+            nodata=nodata_values(job.mosaic.nodata, bands),
+        )

@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from downloader.engine.preflight import Prospect
-    from downloader.mosaic.record.state import GroupState
+    from downloader.mosaic.target import TargetState
 
 __all__ = ["WORDS", "Panel", "footprints", "panels", "region_rings", "write_map"]
 
@@ -96,26 +95,24 @@ class Panel:
     """Whether the region is an area to be coloured, and there are no cells."""
 
 
-def panels(prospect: Prospect) -> list[Panel]:
-    """The maps of a plan: where its region lies in the images, then the tiles of each group."""
-    plan = prospect.plan
+def panels(plan: Plan, target: TargetState) -> list[Panel]:
+    """Return the maps of a plan: where its region lies in the images, then the tiles of each group."""
     if plan.samples is not None:
-        return [_points(prospect)]
+        return [_points(plan, target)]
     found = []
     locator = _locator(plan)
     if locator is not None:
         found.append(locator)
-    states = prospect.standing.states
-    found.extend(_tiles(group, prospect, states.get(group.name)) for group in plan.groups)
+    found.extend(_tiles(group, plan, target) for group in plan.groups)
     return found
 
 
-def _tiles(group: Group, prospect: Prospect, state: GroupState | None) -> Panel:
-    tiling = group.tiling
+def _tiles(group: Group, plan: Plan, target: TargetState) -> Panel:
+    tiling, state = group.tiling, target.states.get(group.name)
     side = doubled(max(tiling.tile_rows, tiling.tile_columns), _MOST_CELLS)
     cells = plan_cells(group, state, side)
     wanted = group.count_tiles()
-    stored = prospect.standing.stored.get(group.name, 0)
+    stored = target.stored.get(group.name, 0)
     if stored >= wanted:
         cells[(cells == PART) | (cells == TO_FETCH)] = STORED
     there = set(np.unique(cells).tolist())
@@ -140,7 +137,7 @@ def _tiles(group: Group, prospect: Prospect, state: GroupState | None) -> Panel:
         tiling.height * scale,
         tuple((kind, count) for kind, count in counts.items() if count or kind in there),
         note,
-        tuple(ring * scale for ring in footprints(prospect.plan, group) if _is_seen(ring, tiling)),
+        tuple(ring * scale for ring in footprints(plan, group) if _is_seen(ring, tiling)),
         tuple(ring * scale for ring in region_rings(group, 0.2 / scale)),
     )
 
@@ -186,15 +183,14 @@ def _locator(plan: Plan) -> Panel | None:
     )
 
 
-def _points(prospect: Prospect) -> Panel:
-    """Samples, in longitude and latitude."""
-    plan = prospect.plan
+def _points(plan: Plan, target: TargetState) -> Panel:
+    """Return the samples' places, in longitude and latitude."""
     group = plan.groups[0]
     samples = () if plan.samples is None else plan.samples.samples
     lon = np.array([sample.point.lon for sample in samples])
     lat = np.array([sample.point.lat for sample in samples])
     kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
-    state = prospect.standing.states.get(group.name)
+    state = target.states.get(group.name)
     if state is not None:
         for (first, _, _), block in plan_blocks(group, state):
             column = block[:, 0, 0][: len(kinds) - first]
@@ -306,8 +302,8 @@ def _rings(geometry: Any) -> Iterator[NDArray[np.float64]]:  # noqa: ANN401  # s
             yield np.asarray(part.coords)[:, :2]
 
 
-def write_map(prospect: Prospect, output: str | os.PathLike[str]) -> str:
-    """Write the map of a plan; returns one line on what it shows.
+def write_map(plan: Plan, target: TargetState, output: str | os.PathLike[str]) -> str:
+    """Write the map of a plan, and return one line on what it shows.
 
     Raises:
         JobError: the file's ending is neither `.png` nor `.html`, or it cannot be written.
@@ -315,38 +311,38 @@ def write_map(prospect: Prospect, output: str | os.PathLike[str]) -> str:
     file = Path(output)
     if file.suffix not in {".png", ".html"}:
         raise JobError(f"--map {file}: name a file that ends in .png or .html")
-    shown = panels(prospect)
+    shown = panels(plan, target)
     try:
         if file.suffix == ".html":
-            file.write_text(_page(prospect, shown) + "\n", encoding="utf-8")
+            file.write_text(_page(plan, target, shown) + "\n", encoding="utf-8")
         else:
             from downloader.report.html.raster import drawn
 
-            drawn(headings(prospect), shown).save(file, format="PNG")
+            drawn(headings(plan, target), shown).save(file, format="PNG")
     except OSError as error:
         raise JobError(f"--map {file}: cannot be written: {error.strerror or error}") from error
     return f"{file}: {', '.join(panel.title.lower() for panel in shown)}"
 
 
-def headings(prospect: Prospect) -> list[str]:
-    """What is planned, then what it costs, in a few lines."""
-    estimate, standing = prospect.plan.estimate(), prospect.standing
-    stored = sum(standing.stored.values())
+def headings(plan: Plan, target: TargetState) -> list[str]:
+    """Return what is planned, what it costs and what is stored of it, a line each."""
+    estimate = plan.estimate()
+    stored = sum(target.stored.values())
     there = {
         "new": "nothing is there yet",
         "same": f"{counted(stored, 'tile')} are stored already",
         "extension": f"{counted(stored, 'tile')} are stored already, and this extends it",
-        "refused": f"would be refused: {standing.reason}",
-    }[standing.state]
+        "refused": f"would be refused: {target.reason}",
+    }[target.state]
     cost = (
         f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
         f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
     )
-    return [source_text(prospect.plan), cost, f"{standing.path}: {there}"]
+    return [source_text(plan), cost, f"{target.path}: {there}"]
 
 
-def _page(prospect: Prospect, shown: list[Panel]) -> str:
-    title, *facts = headings(prospect)
+def _page(plan: Plan, target: TargetState, shown: list[Panel]) -> str:
+    title, *facts = headings(plan, target)
     return render("plan.html", title=title, facts=facts, maps=[_map(n, p) for n, p in enumerate(shown)])
 
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from downloader import Job, JobError, job_schema
-from downloader.api import load_job
+from downloader.job.load import load_job
 from downloader.job.template import schema_text
 from downloader.job.yaml import parse
 from tests.harness import ROOT

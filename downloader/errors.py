@@ -52,9 +52,23 @@ class DownloadError(Exception):
 
 
 class JobError(DownloadError, ValueError):
-    """The job cannot mean what it says: unknown key, asset or band, region outside, memory too small."""
+    """The job is invalid: an unknown key, asset or band, a region outside the image, too little memory."""
 
     exit_status = 2
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """What is wrong and what to write instead, without the key."""
+        self.key = key
+        """Dotted key of the job file that is wrong, such as `region.bbox`; None where it is no single key."""
+        self.where = ""
+        """File and line of the key, or the `--set` that gave it, once the job file is known."""
+
+    def __str__(self) -> str:
+        # A `--set` names the key already.
+        key = "" if self.key is None or self.where == f"--set {self.key}" else self.key
+        return ": ".join(part for part in (self.where, key, self.message) if part)
 
 
 class MissingExtraError(JobError):

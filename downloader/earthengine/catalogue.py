@@ -266,27 +266,27 @@ async def computed_image(client: EarthEngine, expression: str, name: str) -> Ima
     document = answer.get("result")
     if not isinstance(document, Mapping) or document.get("type") != "Image":
         kind = document.get("type") if isinstance(document, Mapping) else type(document).__name__
-        raise JobError(f"source.expression: computes {kind}, and only an image has pixels")
+        raise JobError(f"computes {kind}, and only an image has pixels", key="source.expression")
     bands = tuple(_computed_band(entry) for entry in document.get("bands") or ())
     if not bands:
-        raise JobError("source.expression: computes an image without bands")
+        raise JobError("computes an image without bands", key="source.expression")
     return Image(name, name, bands, properties=dict(document.get("properties") or {}))
 
 
 def _computed_band(entry: Mapping[str, Any]) -> Band:
-    where = f"source.expression: band {entry.get('id')}"
+    name = f"band {entry.get('id')}"
     kind: Mapping[str, Any] = entry.get("data_type") or {}
     precision = _PRECISIONS.get(str(kind.get("precision")))
     limits = {name: kind[name] for name in ("min", "max") if isinstance(kind.get(name), int | float)}
     dtype = band_dtype({"precision": precision, "range": limits} if limits else {"precision": precision})
     if dtype is None:
-        raise JobError(f"{where}: has a type that no pixel has, {dict(kind)}")
+        raise JobError(f"{name} has a type that no pixel has, {dict(kind)}", key="source.expression")
     try:
         a, b, c, d, e, f = (float(number) for number in entry["crs_transform"])
         crs = Crs.parse(str(entry["crs"]))
         transform = AffineTransform(a, b, c, d, e, f)
     except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f"{where}: its grid cannot be read ({error})") from None
+        raise JobError(f"the grid of {name} cannot be read ({error})", key="source.expression") from None
     size: list[Any] = list(entry.get("dimensions") or ())
     is_bounded = len(size) == 2 and all(isinstance(n, int | float) and 0 < n < math.inf for n in size)
     width, height = (int(size[0]), int(size[1])) if is_bounded else (1, 1)

@@ -89,13 +89,13 @@ def base_url(endpoint: str) -> str:
         parts = urlsplit(url)
         wrong = parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0
     except ValueError:
-        raise JobError(f"service.endpoint: {_WANTED}") from None
+        raise JobError(_WANTED, key="service.endpoint") from None
     if parts.username is not None or parts.password is not None:
         raise JobError(
-            "service.endpoint: the URL holds a user name or password; credentials belong under auth"
+            "the URL holds a user name or password; credentials belong under auth", key="service.endpoint"
         )
     if wrong or parts.query or parts.fragment:
-        raise JobError(f"service.endpoint: {endpoint[:80]!r}: {_WANTED}")
+        raise JobError(f"{endpoint[:80]!r}: {_WANTED}", key="service.endpoint")
     return url
 
 

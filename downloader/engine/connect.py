@@ -160,7 +160,7 @@ async def _endpoint(job: Job) -> AsyncIterator[tuple[str, str, str | None]]:
         try:
             process = await anyio.to_thread.run_sync(lambda: EmulatorProcess(switches, control=False))
         except LaunchError as error:
-            raise JobError(f"service.emulator: {error}") from error
+            raise JobError(f"{error}", key="service.emulator") from error
         try:
             yield process.url, process.high_volume_url, str(process.key_file)
         finally:

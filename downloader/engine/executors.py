@@ -43,8 +43,9 @@ def memory_for(job: Job, plan: Plan, allowance: Allowance | None = None) -> int:
     if missing > 0:
         total = (job.limits.memory + workers * missing) // 2**20 + 1
         raise JobError(
-            f"limits.memory: {job.limits.memory // 2**20} MiB is too little for {workers} workers that each hold a shard; at"
-            f" least {total} MiB are needed, or fewer workers"
+            f"{job.limits.memory // 2**20} MiB is too little for {workers} workers that each hold a shard; at"
+            f" least {total} MiB are needed, or fewer workers",
+            key="limits.memory",
         )
     return memory // workers
 
@@ -94,12 +95,14 @@ def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
     place = job.mosaic_path
     if isinstance(place, str) and place.startswith("memory://"):
         raise JobError(
-            f"mosaic.path: {place} is in this process's memory, which workers of executor.dask do not see"
+            f"{place} is in this process's memory, which workers of executor.dask do not see",
+            key="mosaic.path",
         )
     if credentials:
         raise JobError(
-            "executor.dask: a credentials object stays in this process; name credentials that workers find for themselves:"
-            " auth.key_file or auth.application_default"
+            "a credentials object stays in this process; name credentials that workers find for themselves:"
+            " auth.key_file or auth.application_default",
+            key="executor.dask",
         )
 
 

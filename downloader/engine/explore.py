@@ -234,20 +234,22 @@ def geojson(region: Region) -> Mapping[str, Any]:
     if isinstance(region, Mapping):
         return region
     if not isinstance(region, str | os.PathLike):
-        raise JobError(f"region: wanted GeoJSON or a file of it, got {type(region).__name__}")
+        raise JobError(f"wanted GeoJSON or a file of it, got {type(region).__name__}", key="region")
     file = Path(region)
     try:
         if file.stat().st_size > _MAX_FILE:
-            raise JobError(f"region: {file} is larger than {_MAX_FILE // 2**20} MiB; simplify the geometry")
+            raise JobError(
+                f"{file} is larger than {_MAX_FILE // 2**20} MiB; simplify the geometry", key="region"
+            )
         document = json.loads(file.read_bytes())
     except OSError as error:
         raise JobError(
-            f"region: {file} cannot be read: {error.strerror or error}; name a GeoJSON file"
+            f"{file} cannot be read: {error.strerror or error}; name a GeoJSON file", key="region"
         ) from error
     except (ValueError, RecursionError):
-        raise JobError(f"region: {file} is no GeoJSON") from None
+        raise JobError(f"{file} is no GeoJSON", key="region") from None
     if not isinstance(document, dict):
-        raise JobError(f"region: {file} is no GeoJSON")
+        raise JobError(f"{file} is no GeoJSON", key="region")
     return document
 
 
@@ -281,4 +283,4 @@ def _numbers(value: float | Sequence[float], what: str) -> tuple[float, ...]:
     try:
         return (float(value),) if isinstance(value, int | float | str) else tuple(map(float, value))
     except (TypeError, ValueError):
-        raise JobError(f"{what}: {value!r} is no number") from None
+        raise JobError(f"{value!r} is no number", key=what) from None

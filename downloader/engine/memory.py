@@ -48,7 +48,8 @@ def pixel_memory(limit: int, plan: Plan) -> int:
     if have < need:
         total = (limit - have + need) // 2**20 + 1
         raise JobError(
-            f"limits.memory: {limit // 2**20} MiB is too little for one shard; at least {total} MiB are needed"
+            f"{limit // 2**20} MiB is too little for one shard; at least {total} MiB are needed",
+            key="limits.memory",
         )
     return have
 

@@ -101,7 +101,8 @@ class Session:
             raise JobError("Session: jobs run inside its block: async with downloader.Session() as session")
         if not settled.executor.is_local:
             raise JobError(
-                "executor.dask: the jobs of a session share one process; run this one by itself, or with executor: local"
+                "the jobs of a session share one process; run this one by itself, or with executor: local",
+                key="executor.dask",
             )
         async with self._turns:
             return await run(

@@ -81,8 +81,9 @@ class Allowance:
         if have < needed_memory(plan):
             total = (self._base + HEADROOM + self.jobs * needed_memory(plan)) // 2**20 + 1
             raise JobError(
-                f"limits.memory: too little for {self.jobs} jobs at once; give this job and the session at least {total} MiB,"
-                " or run fewer at once"
+                f"too little for {self.jobs} jobs at once; give this job and the session at least {total} MiB,"
+                " or run fewer at once",
+                key="limits.memory",
             )
         return have
 

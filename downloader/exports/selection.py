@@ -129,10 +129,8 @@ def part_of(
         try:
             return cover_box(grid, BoundingBox(west, south, east, north, Crs.parse(crs)))
         except JobError as error:
-            # The words are those of a job file.
-            raise JobError(
-                str(error).replace("region.bbox", "--bbox").replace("region.crs", "--crs")
-            ) from error
+            option = "--bbox" if error.key else "--crs"
+            raise JobError(f"{option}: {error.message}") from error
     if window is None:
         return grid.bounds
     if not isinstance(window, Window):

@@ -56,13 +56,14 @@ class Job(Section):
         if self.source.kind == "asset":
             return self
         if self.region.window is not None:
-            raise ValueError(
-                f"region.window: counts in the pixels of one image, and source names {_ARTICLES[self.source.kind]}; give "
-                "region.bbox or region.geometry"
+            raise JobError(
+                f"counts in the pixels of one image, and source names {_ARTICLES[self.source.kind]}; give "
+                "region.bbox or region.geometry",
+                key="region.window",
             )
         if self.region.bbox is None and self.region.points is None and not self.region.is_shaped:
-            raise ValueError(
-                f"region: is needed with source.{self.source.kind}; give region.bbox or region.geometry"
+            raise JobError(
+                f"is needed with source.{self.source.kind}; give region.bbox or region.geometry", key="region"
             )
         return self
 
@@ -72,13 +73,14 @@ class Job(Section):
             return self
         stray = [name for name in _NOT_OF_SAMPLES if name in self.source.model_fields_set]
         if stray:
-            raise ValueError(
-                f"source.{stray[0]}: means nothing with region.points, where each point has one image; leave it out"
+            raise JobError(
+                "means nothing with region.points, where each point has one image; leave it out",
+                key=f"source.{stray[0]}",
             )
         if self.mosaic.overviews:
-            raise ValueError("mosaic.overviews: samples have none; leave it out with region.points")
+            raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
         if self.grid.align == "image":
-            raise ValueError("grid.align: chips lie around their points; leave it out with region.points")
+            raise JobError("chips lie around their points; leave it out with region.points", key="grid.align")
         return self
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -117,7 +119,7 @@ class Job(Section):
         try:
             job = cls.model_validate(values)
         except ValidationError as error:
-            raise JobError(explain(cls, error.errors(include_url=False), document)) from None
+            raise explain(cls, error.errors(include_url=False), document) from None
         job._written = document.values  # noqa: SLF001  # its own class
         job._base = base or Path()  # noqa: SLF001  # its own class
         return job

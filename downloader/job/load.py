@@ -1,13 +1,12 @@
-"""Load a job from any of its forms, and find the line of a mistake that only the catalogue could show."""
+"""A job from a file, a mapping or the arguments of a call, and the place of a mistake in its file."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from downloader.errors import JobError
 from downloader.job.job import Job
@@ -20,7 +19,8 @@ JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
 or an object that serialises itself, such as an `ee.Image`."""
 
-_MAX_FILE = 4 * 2**20
+_MAX_FILE: Final = 4 * 2**20
+"""Bytes of the largest job file."""
 
 
 def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
@@ -54,7 +54,8 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
     if path is not None:
         if not isinstance(job, str | Serializable):
             raise JobError(
-                f"source: with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}"
+                f"with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}",
+                key="source",
             )
         kind = "asset" if isinstance(job, str) else "expression"
         values: dict[str, Any] = {"source": {kind: job}, "mosaic": {"path": os.fspath(path)}}
@@ -68,35 +69,24 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
     if isinstance(job, Job):
         return job
     if isinstance(job, Serializable):
-        raise JobError(f"mosaic.path: an {type(job).__name__} needs the path of the mosaic that it becomes")
+        raise JobError(
+            f"an {type(job).__name__} needs the path of the mosaic that it becomes", key="mosaic.path"
+        )
     return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
-
-
-_KEY = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): ")
 
 
 @contextmanager
 def located(file: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Put file and line, or the `--set`, before the key that a `JobError` raised in the block begins with."""
+    """Add file and line, or the `--set`, to a `JobError` with a key that is raised in the block."""
     try:
         yield
     except JobError as error:
-        if type(error) is not JobError:
-            raise
-        text = _located(str(error), file, overrides)
-        if text == str(error):
-            raise
-        raise JobError(text) from error
-
-
-def _located(message: str, file: Path, overrides: Sequence[str]) -> str:
-    found = _KEY.match(message)
-    if found is None or found[1].split(".")[0] not in Job.model_fields:
-        return message
-    try:
-        document = parse(file.read_bytes(), str(file))
-        for text in overrides:
-            override(document, text)
-    except (OSError, JobError):
-        return message  # the file changed meanwhile
-    return document.name(tuple(found[1].split("."))) + message[len(found[1]) :]
+        if error.key is not None and not error.where:
+            try:
+                document = parse(file.read_bytes(), str(file))
+                for text in overrides:
+                    override(document, text)
+            except (OSError, JobError):
+                raise error from None  # the file changed meanwhile
+            error.where = document.where(tuple(error.key.split(".")))
+        raise

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from downloader.errors import JobError
 from downloader.job.yaml import Document, dotted
 
 __all__ = ["explain"]
@@ -42,35 +43,36 @@ _FIXES: Final = {
 }
 
 
-def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Document) -> str:
-    """A line for each mistake of a job; the first word on each key is the last."""
-    told: dict[tuple[str | int, ...], str] = {}
+def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Document) -> JobError:
+    """Return one error for all mistakes of a job, a line each; of several on one key the first is kept."""
+    found: dict[str | None, JobError] = {}
     for error in errors:
-        path, line = _explain(model, error, document)
-        told.setdefault(path, line)
-    lines = list(told.values())
-    more = [f"… and {len(lines) - _MISTAKES} more like these"] if len(lines) > _MISTAKES else []
-    return "\n".join([*lines[:_MISTAKES], *more])
+        told = _explain(model, error, document)
+        found.setdefault(told.key, told)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    more = [f"… and {len(found) - _MISTAKES} more like these"] if len(found) > _MISTAKES else []
+    return JobError("\n".join([*map(str, found.values())][:_MISTAKES] + more))
 
 
-def _explain(
-    model: type[BaseModel], error: ErrorDetails, document: Document
-) -> tuple[tuple[str | int, ...], str]:
+def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) -> JobError:
     path = tuple(
         part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))
     )
     if error["type"] == "extra_forbidden":
-        return path, f"{document.name(path)}: unknown key; {_known(model, path)}"
+        return document.error(path, f"unknown key; {_known(model, path)}")
     if error["type"] == "missing":
         section = "source: {asset: …} and mosaic: {path: …}" if len(path) == 1 else dotted(path[:-1])
         what = f"every job needs {section}" if len(path) == 1 else f"{section} needs it"
-        return path, f"{document.where(path[:-1])}: {dotted(path)}: is missing; {what}"
+        return document.error(path, f"is missing; {what}")
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, JobError) and cause.key is not None:
+        path = tuple(cause.key.split("."))
+        real, value = _value_at(document.values, path)
+        return document.error(path, (_shown(path, value) if real == path else "") + cause.message)
     # The value as written: what a variable brought in may be a secret.
-    path, value = _value_at(document.values, (*path, *_key_in(error, _section(model, path))))
-    return (
-        path,
-        f"{document.name(path)}:{_shown(path, value)} {_fix(model, error, path, value)}",
-    )
+    path, value = _value_at(document.values, path)
+    return document.error(path, _shown(path, value) + _fix(model, error, path, value))
 
 
 def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...], value: Any) -> str:
@@ -87,21 +89,9 @@ def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...
         return "write text; put it in quotes"
     if error["type"] in _FIXES:
         return _FIXES[error["type"]].format_map(error.get("ctx", {}))
-    message = error["msg"].removeprefix("Value error, ")
-    for name in (dotted(path), str(path[-1])) if path else ():
-        message = message.removeprefix(f"{name}: ")
+    cause = error.get("ctx", {}).get("error")
+    message = str(cause or error["msg"])
     return message[:1].lower() + message[1:] if message[1:2].islower() else message
-
-
-def _key_in(error: ErrorDetails, section: type[BaseModel]) -> tuple[str, ...]:
-    """The key that a section's own check begins its message with, or the job's: `key` or `section.key`."""
-    if error["type"] != "value_error":
-        return ()
-    keys = tuple(error["msg"].removeprefix("Value error, ").partition(": ")[0].split("."))
-    for number, key in enumerate(keys):
-        if key not in _section(section, keys[:number]).model_fields:
-            return ()
-    return keys
 
 
 def _shown(path: tuple[str | int, ...], value: Any) -> str:
@@ -111,7 +101,7 @@ def _shown(path: tuple[str | int, ...], value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     # What a URL may carry beside its address: credentials before it, a signature behind it.
     text = re.sub(r"(://[^?\s]*\?)[^'\"\s]+", r"\1…", re.sub(r"//[^/@\s]*@", "//…@", text))
-    return f" {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}:"
+    return f"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}: "
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:

@@ -148,19 +148,19 @@ def job_text(wishes: Wishes, name: str = "job.yaml", *, modeline: bool = True) -
 
 def _check(wishes: Wishes) -> None:
     if wishes.asset and wishes.collection:
-        raise JobError("source: one image or a collection, not both; leave one out")
+        raise JobError("one image or a collection, not both; leave one out", key="source")
     if wishes.collection is None and (wishes.start or wishes.end):
-        raise JobError("source: start and end go with a collection; name one, or leave them out")
+        raise JobError("start and end go with a collection; name one, or leave them out", key="source")
     if wishes.collection is not None and not (wishes.start and wishes.end):
-        raise JobError("source: a collection needs start and end, such as 2017-04-01 and 2017-05-01")
+        raise JobError("a collection needs start and end, such as 2017-04-01 and 2017-05-01", key="source")
     places = [one for one in (wishes.bbox, wishes.point, wishes.file) if one is not None]
     if len(places) > 1:
-        raise JobError("region: one of bbox, point and file; leave the others out")
+        raise JobError("one of bbox, point and file; leave the others out", key="region")
     if wishes.collection is not None and not places:
-        raise JobError("region: a collection needs a place: a bbox, a point or a file")
+        raise JobError("a collection needs a place: a bbox, a point or a file", key="region")
     if wishes.point is not None and not (abs(wishes.point[1]) < 89 and wishes.km > 0):
         raise JobError(
-            "region: a point is longitude, latitude in degrees, not at a pole, with a positive size"
+            "a point is longitude, latitude in degrees, not at a pole, with a positive size", key="region"
         )
 
 

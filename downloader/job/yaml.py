@@ -65,10 +65,11 @@ class Document:
             path = path[:-1]
         return f"{self.file}, line {self.lines[path]}" if path in self.lines else self.file
 
-    def name(self, path: Path) -> str:
-        """How a message begins: `file, line n: section.key`; of the job as a whole just `file`."""
-        where, key = self.where(path), dotted(path)
-        return where if not key or where == f"--set {key}" else f"{where}: {key}"
+    def error(self, path: Path, message: str) -> JobError:
+        """Return the error of the value at `path`, which says its file, line and key; of the whole job for ()."""
+        error = JobError(message, key=dotted(path) or None)
+        error.where = self.where(path)
+        return error
 
 
 def dotted(path: Path) -> str:
@@ -100,13 +101,11 @@ def plain(node: Any, path: Path, document: Document) -> Any:
     """
     document.budget -= 1
     if document.budget < 0:
-        raise JobError(
-            f"{document.where(path)}: aliases multiply to more than {_MAX_NODES:,} values; write the job out"
-        )
+        raise document.error(path, f"aliases multiply to more than {_MAX_NODES:,} values; write the job out")
     if len(path) > (_MAX_GRAPH if path[:2] == _EXPRESSION else _MAX_DEPTH):
-        raise JobError(f"{document.where(path)}: is nested too deeply, or in itself; write the job out")
+        raise document.error(path[:1], "is nested too deeply, or in itself; write the job out")
     if path == _EXPRESSION and isinstance(node, Serializable):
-        return load_expression(node, document.name(path))
+        return _expression(node, document)
     marks = getattr(getattr(node, "lc", None), "data", None) or {}
     if isinstance(node, Mapping):
         values: dict[str, Any] = {}
@@ -115,9 +114,9 @@ def plain(node: Any, path: Path, document: Document) -> Any:
             if given in marks:
                 document.lines[(*path, key)] = marks[given][0] + 1
             if key in values:
-                raise JobError(f"{document.where((*path, key))}: {key!r} stands there twice; keep one")
+                raise document.error((*path, key), "stands there twice; keep one")
             values[key] = plain(value, (*path, key), document)
-        return load_expression(values, document.name(path)) if path == _EXPRESSION else values
+        return _expression(values, document) if path == _EXPRESSION else values
     if isinstance(node, (list, tuple)):
         for index in range(len(node)):
             if index in marks:
@@ -158,9 +157,8 @@ def expand(value: Any, path: Path, document: Document) -> Any:
 
     def replacement(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise JobError(
-                f"{document.name(path)}: the environment has no variable {match[1]}; "
-                "set it, or write the value"
+            raise document.error(
+                path, f"the environment has no variable {match[1]}; set it, or write the value"
             )
         return os.environ[match[1]]
 
@@ -259,7 +257,7 @@ def _advice(problem: str | None) -> str:
 def _key(key: Any, path: Path, document: Document) -> str:
     if isinstance(key, (str, int, float)):
         return str(key)  # a band named 1 is still a name
-    raise JobError(f"{document.name(path)}: a key must be text; quote it")
+    raise document.error(path, "a key must be text; quote it")
 
 
 def _scalar(node: Any, path: Path, document: Document) -> Any:
@@ -270,7 +268,7 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
     if isinstance(node, str):
         document.budget -= len(node) // _TEXT_OF_A_NODE
         is_graph = path == _EXPRESSION and node.lstrip().startswith("{")
-        return load_expression(str(node), document.name(path)) if is_graph else str(node)
+        return _expression(str(node), document) if is_graph else str(node)
     for kind in (int, float):
         if isinstance(node, kind):
             return kind(node)
@@ -280,4 +278,12 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         return node.item()  # a numpy scalar, from the library
     tag = getattr(getattr(node, "tag", None), "value", None)
     what = f"the tag {tag}" if tag else f"a {type(node).__name__.removeprefix('Commented')}"
-    raise JobError(f"{document.name(path)}: {what} has no place in a job; use text, numbers, true or false")
+    raise document.error(path, f"{what} has no place in a job; use text, numbers, true or false")
+
+
+def _expression(node: object, document: Document) -> str:
+    try:
+        return load_expression(node, dotted(_EXPRESSION))
+    except JobError as error:
+        error.where = document.where(_EXPRESSION)
+        raise

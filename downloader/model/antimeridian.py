@@ -26,7 +26,7 @@ _HALF: Final = 180 + 1e-9
 _POLE: Final = 90 - 1e-9
 
 
-def check_degrees(geometry: BaseGeometry, where: str) -> None:
+def check_degrees(geometry: BaseGeometry, key: str) -> None:
     """Refuse what are no longitudes and latitudes, and edges that could go either way around the globe.
 
     An edge of more than 180 degrees of longitude is ambiguous: someone may mean the short way, across the antimeridian.
@@ -40,8 +40,9 @@ def check_degrees(geometry: BaseGeometry, where: str) -> None:
     west, south, east, north = geometry.bounds
     if south < -90 or north > 90 or west < -360 or east > 360:
         raise JobError(
-            f"{where}: reaches from {west:g}, {south:g} to {east:g}, {north:g}, which are no longitudes and latitudes; "
-            "longitude stands first, and region.crs says what other CRS it is in"
+            f"reaches from {west:g}, {south:g} to {east:g}, {north:g}, which are no longitudes and latitudes; "
+            "longitude stands first; for another CRS set region.crs",
+            key=key,
         )
     for line in _lines(geometry):
         points = shapely.get_coordinates(line)
@@ -50,9 +51,10 @@ def check_degrees(geometry: BaseGeometry, where: str) -> None:
         span = (np.abs(last[:, 0] - first[:, 0]) * off_the_pole).max(initial=0)
         if span > _HALF:
             raise JobError(
-                f"{where}: has an edge that spans {span:g} degrees of longitude; where it crosses the "
+                f"has an edge that spans {span:g} degrees of longitude; where it crosses the "
                 "antimeridian, write the part beyond it with longitudes over 180, or cut it there into two parts of "
-                "a MultiPolygon; around a pole, give the edge a point every 90 degrees or so"
+                "a MultiPolygon; around a pole, give the edge a point every 90 degrees or so",
+                key=key,
             )
 
 
@@ -70,7 +72,7 @@ def _lines(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 
 def brought_to(
-    geometry: BaseGeometry, grid: PixelGrid, reach: Window, where: str, *, free: bool
+    geometry: BaseGeometry, grid: PixelGrid, reach: Window, key: str, *, free: bool
 ) -> BaseGeometry:
     """A geometry on a grid in degrees, each part where it meets the image.
 
@@ -78,7 +80,7 @@ def brought_to(
         geometry: in fractional pixels of `grid`.
         grid: its CRS and transform; others than in degrees have each place once, and nothing is done.
         reach: the pixels of `grid` that there are.
-        where: what messages call the geometry.
+        key: key of the job file that gave the geometry.
         free: whether the region goes beyond `reach`; then a part may meet it at one turn only, since its pixels would
             lie on both ends of the globe, with all that is between.
 
@@ -110,8 +112,9 @@ def brought_to(
         met = [(turn, copy) for turn, copy in copies if copy.intersects(box)]
         if free and len(met) > 1:
             raise JobError(
-                f"{where}: crosses the meridian where the images' grid begins and ends; cut it there into two parts of a "
-                "MultiPolygon"
+                "crosses the meridian where the images' grid begins and ends; cut it there into two parts of a "
+                "MultiPolygon",
+                key=key,
             )
         moved = moved or any(turn for turn, _ in met)
         found += [copy for _, copy in met or copies[:1]]

@@ -48,16 +48,17 @@ class BoundingBox:
     def __post_init__(self) -> None:
         order = "the order is [west, south, east, north]"
         if not all(map(math.isfinite, self.edges)):
-            raise JobError(f"region.bbox: needs four finite numbers, got {list(self.edges)}")
+            raise JobError(f"needs four finite numbers, got {list(self.edges)}", key="region.bbox")
         geographic = self.crs.to_pyproj().is_geographic
         if geographic and (self.south < -90 or self.north > 90):
             raise JobError(
-                f"region.bbox: latitudes {self.south:.10g}…{self.north:.10g} leave -90…90; {order}, longitude first; "
-                "for coordinates in metres say their CRS in region.crs"
+                f"latitudes {self.south:.10g}…{self.north:.10g} leave -90…90; {order}, longitude first; "
+                "for coordinates in metres say which CRS they are in",
+                key="region.bbox",
             )
         if self.south >= self.north:
             raise JobError(
-                f"region.bbox: south {self.south:.10g} must lie below north {self.north:.10g}; {order}"
+                f"south {self.south:.10g} must lie below north {self.north:.10g}; {order}", key="region.bbox"
             )
         if self.west >= self.east:
             hint = (
@@ -66,12 +67,13 @@ class BoundingBox:
                 else order
             )
             raise JobError(
-                f"region.bbox: west {self.west:.10g} must lie left of east {self.east:.10g}; {hint}"
+                f"west {self.west:.10g} must lie left of east {self.east:.10g}; {hint}", key="region.bbox"
             )
         if geographic and self.east - self.west > 360:
             raise JobError(
-                f"region.bbox: from west {self.west:.10g} to east {self.east:.10g} is more than once around; "
-                f"{order}, in degrees"
+                f"from west {self.west:.10g} to east {self.east:.10g} is more than once around; "
+                f"{order}, in degrees",
+                key="region.bbox",
             )
 
     @property
@@ -100,7 +102,7 @@ def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
     """
     hits = sorted(_meetings(grid, box), key=lambda hit: hit.column)
     if not hits:
-        raise JobError(f"region.bbox: {box} lies outside the image{_where_then(grid, box)}")
+        raise JobError(f"{box} lies outside the image{_where_then(grid, box)}", key="region.bbox")
     _check_gaps(hits, box)
     first = hits[0]
     return Window.between(first.column, first.row, max(hit.column_end for hit in hits), first.row_end)
@@ -151,7 +153,7 @@ def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> 
             (window.column, window.row_end),
         )
     ]
-    extremes = _project(grid, tuple(points), other.crs, f"region.window: {window}")
+    extremes = _project(grid, tuple(points), other.crs, f"{window}", "region.window")
     return _around(grid, extremes, 0)
 
 
@@ -164,7 +166,9 @@ def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
 
 def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
     """The extreme points of a box in a grid's CRS."""
-    return box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"region.bbox: {box}")
+    return (
+        box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"{box}", "region.bbox")
+    )
 
 
 def _turns(grid: PixelGrid) -> tuple[int, ...]:
@@ -175,8 +179,9 @@ def _turns(grid: PixelGrid) -> tuple[int, ...]:
 def _check_gaps(hits: list[Window], box: BoundingBox) -> None:
     if any(after.column > before.column_end for before, after in itertools.pairwise(hits)):
         raise JobError(
-            f"region.bbox: {box} crosses the meridian where the image's grid begins and ends; "
-            "make one job for the part on either side"
+            f"{box} crosses the meridian where the image's grid begins and ends; "
+            "make one job for the part on either side",
+            key="region.bbox",
         )
 
 
@@ -206,7 +211,7 @@ def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
     return text
 
 
-def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str) -> _Corners:
+def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str, key: str) -> _Corners:
     """The extreme points, in `grid`'s CRS, of the outline with these corners in `crs`.
 
     Projecting keeps insides inside, so that the outline decides; where it comes apart, nothing is sure.
@@ -219,7 +224,8 @@ def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str) -> _Corner
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
             raise JobError(
                 f"{what} has points that {grid.crs} cannot show; take a smaller region, or give it in the image's "
-                f"own CRS (region.crs: {grid.crs})"
+                f"own CRS, {grid.crs}",
+                key=key,
             )
         return inverse(x, y)
 
@@ -227,7 +233,9 @@ def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str) -> _Corner
     for edge in range(len(corners)):
         s = np.linspace(edge, edge + 1, _SAMPLES)
         values = pixels(s)
-        _check_whole(pixels, s, values, f"{what} comes apart in {grid.crs}, at the antimeridian or a pole")
+        _check_whole(
+            pixels, s, values, f"{what} comes apart in {grid.crs}, at the antimeridian or a pole", key
+        )
         found += [_extreme(pixels, s, values, axis, sign) for axis in (0, 1) for sign in (1, -1)]
     x, y = line(np.array(found))
     return tuple(zip(x.tolist(), y.tolist(), strict=True))
@@ -251,7 +259,11 @@ def _extreme(
 
 
 def _check_whole(
-    pixels: _Line, s: NDArray[np.float64], values: tuple[NDArray[np.float64], NDArray[np.float64]], what: str
+    pixels: _Line,
+    s: NDArray[np.float64],
+    values: tuple[NDArray[np.float64], NDArray[np.float64]],
+    what: str,
+    key: str,
 ) -> None:
     """Refuse an edge with a jump: a steep slope gets shorter when it is halved, a cut does not."""
     gaps = np.hypot(np.diff(values[0]), np.diff(values[1]))
@@ -265,7 +277,7 @@ def _check_whole(
         columns, rows = pixels(three)
         left, right = np.hypot(np.diff(columns), np.diff(rows))
         low, high, gap = (three[0], three[1], left) if left >= right else (three[1], three[2], right)
-    raise JobError(f"{what}: make a job for each part, or give the region in the image's own CRS")
+    raise JobError(f"{what}: make a job for each part, or give the region in the image's own CRS", key=key)
 
 
 def _line(corners: _Corners, source: Crs, target: Crs) -> _Line:

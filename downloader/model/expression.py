@@ -29,8 +29,6 @@ _KINDS: Final = (
     "valueReference",
 )
 
-Node = Mapping[str, Any]
-
 
 @runtime_checkable
 class Serializable(Protocol):
@@ -41,12 +39,12 @@ class Serializable(Protocol):
         ...
 
 
-def load_expression(value: object, where: str) -> str:
+def load_expression(value: object, key: str) -> str:
     """The canonical text of an expression given as JSON text, as a mapping, or as an object that serialises itself.
 
     Args:
         value: the expression.
-        where: what messages call it.
+        key: key of the job file that gave it.
 
     Raises:
         JobError: it is no expression.
@@ -57,13 +55,13 @@ def load_expression(value: object, where: str) -> str:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise JobError(f"{where}: is no JSON: {error}") from None
+            raise JobError(f"is no JSON: {error}", key=key) from None
     if not isinstance(value, Mapping):
-        raise JobError(f"{where}: is no serialised expression; give what ee.Image.serialize() returns")
-    return canonical(value, where)
+        raise JobError("is no serialised expression; give what ee.Image.serialize() returns", key=key)
+    return canonical(value, key)
 
 
-def canonical(document: Mapping[str, Any], where: str = "expression") -> str:
+def canonical(document: Mapping[str, Any], key: str | None = None) -> str:
     """Compact JSON of the same graph: nodes once each, numbered from the leaves, keys in order.
 
     Raises:
@@ -72,10 +70,10 @@ def canonical(document: Mapping[str, Any], where: str = "expression") -> str:
     values = document.get("values")
     result = document.get("result")
     if not isinstance(values, Mapping) or not isinstance(result, str):
-        raise JobError(f'{where}: needs "result" and "values", as ee.Image.serialize() writes them')
-    writer = _Writer(values, where)
-    key = writer.reference(result, 0)
-    return json.dumps({"result": key, "values": writer.written}, sort_keys=True, separators=(",", ":"))
+        raise JobError('needs "result" and "values", as ee.Image.serialize() writes them', key=key)
+    writer = _Writer(values, key)
+    first = writer.reference(result, 0)
+    return json.dumps({"result": first, "values": writer.written}, sort_keys=True, separators=(",", ":"))
 
 
 def call(function: str, **arguments: Any) -> dict[str, Any]:
@@ -89,9 +87,9 @@ def constant(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON
 
 
 class _Writer:
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
+    def __init__(self, values: Mapping[str, Any], key: str | None) -> None:
         self._values = values
-        self._where = where
+        self._key = key
         self._keys: dict[str, str] = {}
         self._known: dict[str, str] = {}
         self._open: set[str] = set()
@@ -100,9 +98,9 @@ class _Writer:
     def reference(self, key: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
         """The new key of the node under an old one."""
         if not isinstance(key, str) or key not in self._values:
-            raise JobError(f"{self._where}: refers to {key!r}, which is not among its values")
+            raise JobError(f"refers to {key!r}, which is not among its values", key=self._key)
         if key in self._open:
-            raise JobError(f"{self._where}: {key!r} refers to itself")
+            raise JobError(f"{key!r} refers to itself", key=self._key)
         if key not in self._known:
             self._open.add(key)
             self._known[key] = self._node(self._values[key], depth)
@@ -111,16 +109,16 @@ class _Writer:
 
     def _node(self, node: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
         if depth > MAX_DEPTH:
-            raise JobError(f"{self._where}: is nested deeper than {MAX_DEPTH}, which the service refuses")
+            raise JobError(f"is nested deeper than {MAX_DEPTH}, which the service refuses", key=self._key)
         if not isinstance(node, Mapping) or len(node) != 1 or next(iter(node)) not in _KINDS:
-            raise JobError(f"{self._where}: {str(node)[:60]!r} is no node of an expression")
+            raise JobError(f"{str(node)[:60]!r} is no node of an expression", key=self._key)
         kind, content = next(iter(node.items()))
         if kind == "valueReference":
             return self.reference(content, depth)
         try:
             written = {kind: self._content(kind, content, depth + 1)}
         except (AttributeError, KeyError, TypeError):
-            raise JobError(f"{self._where}: {str(node)[:60]!r} is no {kind}") from None
+            raise JobError(f"{str(node)[:60]!r} is no {kind}", key=self._key) from None
         text = json.dumps(written, sort_keys=True)
         if text not in self._keys:
             self._keys[text] = str(len(self._keys))

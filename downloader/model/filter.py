@@ -168,7 +168,7 @@ class _Parser:
 
     def whole(self) -> Filter:
         if self._peek().kind == "end":
-            raise JobError("filter: is empty; write a condition such as CLOUDY_PIXEL_PERCENTAGE < 10")
+            raise JobError("the filter is empty; write a condition such as CLOUDY_PIXEL_PERCENTAGE < 10")
         root = self._expression()
         if self._peek().kind != "end":
             self._wrong("AND, OR or the end")
@@ -184,7 +184,7 @@ class _Parser:
             advice = "which nothing closes"
         tail = f" ({advice})" if advice else ""
         raise JobError(
-            f"filter: character {token.at + 1} of {self._text[:200]!r}: {expected} expected, {found}{tail}"
+            f"character {token.at + 1} of the filter {self._text[:200]!r}: {expected} expected, {found}{tail}"
         )
 
     def _peek(self) -> _Token:
@@ -218,7 +218,7 @@ class _Parser:
     def _term(self) -> _Node:
         self._depth += 1
         if self._depth > _DEPTH:
-            raise JobError(f"filter: more than {_DEPTH} parentheses and NOTs within each other")
+            raise JobError(f"the filter has more than {_DEPTH} parentheses and NOTs within each other")
         try:
             if self._taken("name", "NOT"):
                 return _Not(self._term())

@@ -69,8 +69,9 @@ class Image:
             hints = (f"{name!r}{_near(name, by_id)}" for name in unknown[:_SHOWN])
             more = f", … {len(by_id)} in all" if len(by_id) > _SHOWN else ""
             raise JobError(
-                f"source.bands: {self.id} has no band {', '.join(hints)}; "
-                f"its bands are {', '.join(list(by_id)[:_SHOWN])}{more}"
+                f"{self.id} has no band {', '.join(hints)}; "
+                f"its bands are {', '.join(list(by_id)[:_SHOWN])}{more}",
+                key="source.bands",
             )
         return tuple(by_id[name] for name in names)
 

@@ -33,10 +33,13 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
     )
     for name, value in asked.items():
         if name not in by_id:
-            raise JobError(f"mosaic.nodata: the job has no band {name!r}; its bands are {', '.join(by_id)}")
+            raise JobError(
+                f"the job has no band {name!r}; its bands are {', '.join(by_id)}", key="mosaic.nodata"
+            )
         if not holds(by_id[name].dtype, value):
             raise JobError(
-                f"mosaic.nodata: {value!r} is no value of {name}, whose type is {by_id[name].dtype}; choose another"
+                f"{value!r} is no value of {name}, whose type is {by_id[name].dtype}; choose another",
+                key="mosaic.nodata",
             )
     stated = {
         band.id: band.missing[0]

@@ -55,13 +55,13 @@ def extents_of(
     region = job.region
     if region.window is not None:
         return _of_window(job, targets)
-    geometry, crs, where = _geometry(job, given)
+    geometry, crs, key = _geometry(job, given)
     found = []
     for number, target in enumerate(targets):
         free = reaches is not None or target.is_endless
         reach = _reach(target) if reaches is None else reaches[number]
         if geometry is not None:
-            extent = _of_geometry(job, target, geometry, crs, where, reach, free=free)
+            extent = _of_geometry(job, target, geometry, crs, key, reach, free=free)
         elif region.bbox is not None:
             window = (
                 cover_box_anywhere(target.grid, region.box(), reach)
@@ -71,7 +71,7 @@ def extents_of(
             extent = Extent(_aligned(job, window, target, free=free))
         elif not all(band.is_bounded for band in target.bands):
             raise JobError(
-                "region: is needed, since what is computed has no edge of its own; give region.bbox"
+                "is needed, since what is computed has no edge of its own; give region.bbox", key="region"
             )
         else:
             extent = Extent(_aligned(job, _image_window(target), target, free=free))
@@ -96,13 +96,14 @@ def _of_window(job: Job, targets: list[Target]) -> list[Extent]:
     clipped = window.clip(finest.bounds)
     if clipped is None:
         raise JobError(
-            f"region.window: {window} lies outside the image, which has {finest.width} columns and {finest.height} rows"
+            f"{window} lies outside the image, which has {finest.width} columns and {finest.height} rows",
+            key="region.window",
         )
     found = []
     for target in targets:
         part = clipped if target.grid == finest else cover_window(target.grid, clipped, finest)
         if part is None:
-            raise JobError(f"region: covers no pixel of {', '.join(band.id for band in target.bands)}")
+            raise JobError(f"covers no pixel of {', '.join(band.id for band in target.bands)}", key="region")
         found.append(Extent(_aligned(job, part, target, free=False)))
     return found
 
@@ -112,22 +113,22 @@ def _of_geometry(
     target: Target,
     geometry: BaseGeometry,
     crs: Crs,
-    where: str,
+    key: str,
     reach: Window | None,
     *,
     free: bool,
 ) -> Extent:
     import shapely
 
-    placed, window = place(geometry, crs, target.grid, buffer=job.region.buffer, where=where)
+    placed, window = place(geometry, crs, target.grid, buffer=job.region.buffer, key=key)
     if reach is not None:
-        placed = brought_to(placed, target.grid, reach, where, free=free)
+        placed = brought_to(placed, target.grid, reach, key, free=free)
         left, top, right, bottom = placed.bounds
         window = around([left, right], [top, bottom])
     clipped = window if free else window.clip(target.grid.bounds)
     if clipped is None:
         raise JobError(
-            f"{where}: lies outside the image, whose pixels ({target.grid}) it would meet at {window}"
+            f"lies outside the image, whose pixels ({target.grid}) it would meet at {window}", key=key
         )
     clipped = _aligned(job, clipped, target, free=free)
     shifted = shapely.transform(placed, lambda points: points - (clipped.column, clipped.row))
@@ -136,8 +137,8 @@ def _of_geometry(
 
 def _geometry(job: Job, given: Given) -> tuple[BaseGeometry | None, Crs, str]:
     if job.region.geometry is not None:
-        where = "region.geometry"
-        return read_geojson(job.region.geometry, where), Crs.parse(job.region.crs), where
+        key = "region.geometry"
+        return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
     return given.geometry, given.crs or Crs(code="EPSG:4326"), f"region.file {job.region.file}"
 
 
@@ -171,7 +172,9 @@ def _with_image(extent: Extent, target: Target) -> Extent:
         return extent
     covered = _footprint(target.grid, target.bands).clip(extent.window)
     if covered is None:
-        raise JobError(f"region: lies outside the image, of which {target.grid.crs} shows nothing there")
+        raise JobError(
+            f"lies outside the image, of which {target.grid.crs} shows nothing there", key="region"
+        )
     if covered == extent.window:
         return extent
     return Extent(extent.window, extent.shape, covered.offset(-extent.window.column, -extent.window.row))

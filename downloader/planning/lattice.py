@@ -56,8 +56,9 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Give
     crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
     if grid.scale is not None and not crs.is_metric:
         raise JobError(
-            f"grid.scale: counts in metres, but the CRS {crs} in {crs.unit}; write grid.resolution in {crs.unit}"
-            + (f" (the image's own is {finest.transform.pixel_size[0]!r})" if crs == finest.crs else "")
+            f"counts in metres, but the CRS {crs} in {crs.unit}; write grid.resolution in {crs.unit}"
+            + (f" (the image's own is {finest.transform.pixel_size[0]!r})" if crs == finest.crs else ""),
+            key="grid.scale",
         )
     if grid.transform is not None:
         return Target(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
@@ -65,7 +66,8 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Give
         own = {band.id: band.grid for band in bands}
         if given.like is None and grid.like not in own:
             raise JobError(
-                f"grid.like: {grid.like!r} is none of the bands {', '.join(own)}, and no file that is there"
+                f"{grid.like!r} is none of the bands {', '.join(own)}, and no file that is there",
+                key="grid.like",
             )
         return Target(given.like or own[grid.like], bands, is_endless=True)
     size = grid.pixel_size or finest.transform.pixel_size
@@ -90,15 +92,17 @@ def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
     t = grid.transform
     if t.is_sheared:
         raise JobError(
-            "grid.resolution: the image's grid is sheared, so one pixel size says too little; leave grid native"
+            "the image's grid is sheared, so one pixel size says too little; leave grid native",
+            key="grid.resolution",
         )
     scale_x, scale_y = math.copysign(resolution[0], t.scale_x), math.copysign(resolution[1], t.scale_y)
     width = math.ceil(Fraction(t.scale_x) * grid.width / Fraction(scale_x) - EDGE_TOLERANCE)
     height = math.ceil(Fraction(t.scale_y) * grid.height / Fraction(scale_y) - EDGE_TOLERANCE)
     if max(width, height) > _MAX_SIDE:
         raise JobError(
-            f"grid.resolution: pixels of {resolution[0]:g}×{resolution[1]:g} {grid.crs.unit} would make the image "
-            f"more than {_MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}"
+            f"pixels of {resolution[0]:g}×{resolution[1]:g} {grid.crs.unit} would make the image "
+            f"more than {_MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}",
+            key="grid.resolution",
         )
     transform = AffineTransform(scale_x, 0.0, t.translate_x, 0.0, scale_y, t.translate_y)
     return PixelGrid(grid.crs, transform, max(width, 1), max(height, 1))

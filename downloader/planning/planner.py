@@ -49,10 +49,10 @@ def make_plan(
     """
     bands = image.select(job.source.bands)
     if not bands:
-        raise JobError(f"source.asset: {image.id} has no bands")
+        raise JobError(f"{image.id} has no bands", key="source.asset")
     repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
     if repeated:
-        raise JobError(f"source.bands: {', '.join(sorted(repeated))} stands there more than once")
+        raise JobError(f"{', '.join(sorted(repeated))} stands there more than once", key="source.bands")
     model = _model(job)
     lattices = targets(job, bands, given)
     groups = []
@@ -129,8 +129,9 @@ def _shaped(job: Job, group: Group, extent: Extent) -> Group:
     lacking = [band.id for band in group.bands if band.id not in values]
     if lacking:
         raise JobError(
-            f"region.mask: {lacking[0]} has no nodata value to write outside the geometry; give one in mosaic.nodata, "
-            f"such as {{{lacking[0]}: 0}}"
+            f"{lacking[0]} has no nodata value to write outside the geometry; give one in mosaic.nodata, "
+            f"such as {{{lacking[0]}: 0}}",
+            key="region.mask",
         )
     return replace(group, region=extent.shape, outside=tuple(values[band.id] for band in group.bands))
 

@@ -111,12 +111,12 @@ class Shape:
         return centred
 
 
-def read_geojson(document: Mapping[str, Any], where: str) -> BaseGeometry:
+def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
     """The geometry of a GeoJSON object: a geometry, a feature, or the union of several.
 
     Args:
         document: the object.
-        where: what messages call it.
+        key: key of the job file that gave it.
 
     Raises:
         JobError: it is no GeoJSON, or holds nothing.
@@ -137,19 +137,19 @@ def read_geojson(document: Mapping[str, Any], where: str) -> BaseGeometry:
             parts = [shape(document)]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError) as error:
         raise JobError(
-            f"{where}: is no GeoJSON geometry, feature or collection of features ({error})"
+            f"is no GeoJSON geometry, feature or collection of features ({error})", key=key
         ) from None
     # Edges that cross are read by the even-odd rule, as every map shows them.
     geometry = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])
     if geometry.is_empty:
-        raise JobError(f"{where}: holds no geometry")
+        raise JobError("holds no geometry", key=key)
     if not np.isfinite(geometry.bounds).all():
-        raise JobError(f"{where}: has coordinates that are no numbers")
+        raise JobError("has coordinates that are no numbers", key=key)
     return geometry
 
 
 def place(
-    geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, where: str
+    geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, key: str
 ) -> tuple[BaseGeometry, Window]:
     """A geometry in fractional pixels of `grid`, and the pixels around it, not clipped.
 
@@ -158,7 +158,7 @@ def place(
         crs: of the geometry.
         grid: whose pixels; its size does not matter.
         buffer: distance to widen it by, in units of the grid's CRS; negative to narrow it.
-        where: what messages call it.
+        key: key of the job file that gave it.
 
     Raises:
         JobError: it comes apart in the grid's CRS, has points it cannot show, or nothing is left of it.
@@ -166,21 +166,22 @@ def place(
     import shapely
 
     if crs.to_pyproj().is_geographic:
-        check_degrees(geometry, where)
-    bender = _Bender(crs, grid, where)
+        check_degrees(geometry, key)
+    bender = _Bender(crs, grid, key)
     projected = shapely.transform(geometry, bender.bend) if crs == grid.crs else _bent(geometry, bender)
     if buffer:
         size_x, size_y = grid.transform.pixel_size
         if not np.isclose(size_x, size_y, rtol=1e-3) or grid.transform.is_sheared:
             raise JobError(
-                "region.buffer: needs square pixels along the CRS axes; widen the geometry itself instead"
+                "needs square pixels along the CRS axes; widen the geometry itself instead",
+                key="region.buffer",
             )
         projected = projected.buffer(buffer / size_x)
     if not projected.is_valid:
         projected = shapely.make_valid(projected)
     if projected.is_empty:
         raise JobError(
-            f"{where}: nothing is left of it" + (f" after a buffer of {buffer:g}" if buffer else "")
+            "nothing is left of it" + (f" after a buffer of {buffer:g}" if buffer else ""), key=key
         )
     left, top, right, bottom = projected.bounds
     return projected, around([left, right], [top, bottom])
@@ -189,10 +190,10 @@ def place(
 class _Bender:
     """From a geometry's CRS to pixels, point by point."""
 
-    def __init__(self, crs: Crs, grid: PixelGrid, where: str) -> None:
+    def __init__(self, crs: Crs, grid: PixelGrid, key: str) -> None:
         import pyproj
 
-        self._where = where
+        self._key = key
         self._grid = grid
         same = crs == grid.crs
         self._transformer = (
@@ -208,7 +209,7 @@ class _Bender:
             x, y = self._transformer.transform(x, y)
             if not (np.isfinite(x).all() and np.isfinite(y).all()):
                 raise JobError(
-                    f"{self._where}: has points that {self._grid.crs} cannot show; take a smaller region"
+                    f"has points that {self._grid.crs} cannot show; take a smaller region", key=self._key
                 )
         t = self._grid.transform
         determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
@@ -234,8 +235,9 @@ class _Bender:
             if len(points) > _MAX_POINTS:
                 break
         raise JobError(
-            f"{self._where}: comes apart in {self._grid.crs}, at the antimeridian or a pole: make a job for each part, "
-            "or give the region in the image's own CRS"
+            f"comes apart in {self._grid.crs}, at the antimeridian or a pole: make a job for each part, "
+            "or give the region in the image's own CRS",
+            key=self._key,
         )
 
 

@@ -59,7 +59,7 @@ def make_sample_plan(
     """
     spec = job.region.points
     if spec is None:
-        raise JobError("region.points: is not given")
+        raise JobError("is not given", key="region.points")
     images = {image.name: image for image in listed.images}
     first = next((images[sample.image] for sample in samples if sample.image), None)
     if first is None:
@@ -118,8 +118,9 @@ def _check_size(chip: int, bands: tuple[Band, ...]) -> None:
     if not fits(chip, chip, (widest,)):
         most = math.isqrt(MAX_REQUEST_BYTES // (widest.itemsize + 1))
         raise JobError(
-            f"region.points.chip: {chip:,}×{chip:,} pixels of {widest} are more than one request may ask for; take at "
-            f"most {most:,}, or a region.bbox for an area"
+            f"{chip:,}×{chip:,} pixels of {widest} are more than one request may ask for; take at "
+            f"most {most:,}, or a region.bbox for an area",
+            key="region.points.chip",
         )
 
 

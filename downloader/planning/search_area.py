@@ -58,7 +58,7 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
             geometry, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
         )
         if not np.isfinite(geometry.bounds).all():
-            raise JobError(f"region: has points that have no longitude and latitude in {crs}")
+            raise JobError(f"has points that have no longitude and latitude in {crs}", key="region")
         west, south, east, north = geometry.bounds
         if poles:
             geometry = shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)

@@ -71,15 +71,16 @@ def _label(image: Image, by: str) -> str:
     if by in {"day", "solar_day"}:
         time = instant_us(image.start_time)
         if time is None:
-            raise JobError(f"source.group_by: {image.id} has no time; group by image or by a property")
+            raise JobError(f"{image.id} has no time; group by image or by a property", key="source.group_by")
         if by == "solar_day":
             # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
             time += round(_longitude(image) / 15 * 3600e6)
         return datetime.fromtimestamp(time // 1_000_000, UTC).date().isoformat()
     if by not in image.properties:
         raise JobError(
-            f"source.group_by: {image.id} has no property {by!r}; use image, day, solar_day, or a property "
-            "that all of the images have (`downloader inspect` shows them)"
+            f"{image.id} has no property {by!r}; use image, day, solar_day, or a property "
+            "that all of the images have (`downloader inspect` shows them)",
+            key="source.group_by",
         )
     return str(image.properties[by])
 
@@ -91,7 +92,8 @@ def _longitude(image: Image) -> float:
     middle = middle_of(image.bands[0].grid) if image.bands else None
     if middle is None:
         raise JobError(
-            f"source.group_by: {image.id} has no footprint, and its pixels no longitude, so no solar day; group by day (UTC)"
+            f"{image.id} has no footprint, and its pixels no longitude, so no solar day; group by day (UTC)",
+            key="source.group_by",
         )
     return middle
 
@@ -122,7 +124,7 @@ def arrange(
         JobError: no image, a band that one lacks, types or lattices that differ.
     """
     if not named:
-        raise JobError("source: no image matches; widen the period, the region or the filter")
+        raise JobError("no image matches; widen the period, the region or the filter", key="source")
     wanted = bands if bands is not None else tuple(band.id for band in named[0][1][0].bands)
     catalogue = _first_of_each(named, wanted, on_missing_band)
     of = tuple(catalogue[name] for name in wanted)
@@ -172,19 +174,21 @@ def _first_of_each(
                 if band is None:
                     if on_missing_band == "fail":
                         raise JobError(
-                            f"source.bands: {image.id} has no band {name!r}; its bands are {_few(own)}. Leave the "
-                            "band or the image out, or write source.on_missing_band: nodata"
+                            f"{image.id} has no band {name!r}; its bands are {_few(own)}. Leave the "
+                            "band or the image out, or write source.on_missing_band: nodata",
+                            key="source.bands",
                         )
                     continue
                 known = found.setdefault(name, band)
                 if known.dtype != band.dtype:
                     raise JobError(
-                        f"source: {name} is {known.dtype} in {named[0][1][0].id} and {band.dtype} in {image.id}; one "
-                        "array has one type: choose images of one kind with source.filter"
+                        f"{name} is {known.dtype} in {named[0][1][0].id} and {band.dtype} in {image.id}; one "
+                        "array has one type: choose images of one kind with source.filter",
+                        key="source",
                     )
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise JobError(f"source.bands: no image has a band {missing[0]!r}")
+        raise JobError(f"no image has a band {missing[0]!r}", key="source.bands")
     return found
 
 

@@ -125,7 +125,7 @@ async def _found(
         answers = await _ask(catalogue, meant, source.bands, known)
         return list({image.name: image for image, _ in answers if image is not None}.values())
     if source.collection is None:
-        raise JobError("source: is no time series")
+        raise JobError("is no time series", key="source")
     keep = {*properties, *(() if source.group_by in _GROUPINGS else (source.group_by,))}
     listing = catalogue.images(
         source.collection,
@@ -249,8 +249,9 @@ def _target(
     crs = {band.grid.crs for _, members in named for image in members for band in image.bands}
     if len(crs) > 1:
         raise JobError(
-            f"grid.resolution: the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
-            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}"
+            f"the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
+            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}",
+            key="grid.resolution",
         )
     for lattice in existing.lattices if existing is not None else ():
         if (
@@ -282,8 +283,9 @@ def _check_nodata(job: Job, series: Series) -> None:
                 if band.id in absent
             )
             raise JobError(
-                f"source.on_missing_band: {who} has no {band.id}, and {band.id} no nodata value to stand in its place; "
-                f"give one in mosaic.nodata, such as {{{band.id}: 0}}, or leave the band out"
+                f"{who} has no {band.id}, and {band.id} no nodata value to stand in its place; "
+                f"give one in mosaic.nodata, such as {{{band.id}: 0}}, or leave the band out",
+                key="source.on_missing_band",
             )
 
 
@@ -310,15 +312,15 @@ def listed_ids(job: Job) -> list[str]:
     path = job.resolve(images)
     try:
         if path.stat().st_size > _MAX_LIST_FILE:
-            raise JobError(f"source.images: {path} is larger than a list of images ever is")
+            raise JobError(f"{path} is larger than a list of images ever is", key="source.images")
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise JobError(
-            f"source.images: {path} cannot be read ({error}); name a file with one image id a line"
+            f"{path} cannot be read ({error}); name a file with one image id a line", key="source.images"
         ) from None
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
-        raise JobError(f"source.images: {path} names no image; write one id a line")
+        raise JobError(f"{path} names no image; write one id a line", key="source.images")
     return list(dict.fromkeys(found))
 
 

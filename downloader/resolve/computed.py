@@ -47,8 +47,9 @@ async def expression(job: Job, catalogue: EarthEngineCatalogue) -> Computed:
     if job.grid.is_native and not all(band.is_bounded for band in image.bands):
         at = image.bands[0].grid
         raise JobError(
-            "grid: this expression has no pixel grid of its own (the service would use pixels of "
-            f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}"
+            "this expression has no pixel grid of its own (the service would use pixels of "
+            f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}",
+            key="grid",
         )
     return Computed(image, Slice(name, expression=text))
 
@@ -60,12 +61,14 @@ def _expression_text(job: Job) -> str:
         try:
             if path.stat().st_size > _MAX_FILE:
                 raise JobError(
-                    f"source.expression: {path} is larger than the {_MAX_FILE:,} bytes that the service takes"
+                    f"{path} is larger than the {_MAX_FILE:,} bytes that the service takes",
+                    key="source.expression",
                 )
             given = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise JobError(
-                f"source.expression: {path} cannot be read ({error}); name a JSON file, or write the expression itself"
+                f"{path} cannot be read ({error}); name a JSON file, or write the expression itself",
+                key="source.expression",
             ) from None
     return load_expression(given, "source.expression")
 
@@ -83,15 +86,16 @@ async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str,
     """
     spec = job.source.composite
     if spec is None:
-        raise JobError("source.composite: is not given")
+        raise JobError("is not given", key="source.composite")
     listed = catalogue.images(
         spec.collection, start=spec.start, end=spec.end, region=region, filter=spec.filter
     )
     images = [image async for image in listed]
     if not images:
         raise JobError(
-            f"source.composite: no image of {spec.collection} from {spec.start} to {spec.end} meets the region and the "
-            "filter; widen one of them"
+            f"no image of {spec.collection} from {spec.start} to {spec.end} meets the region and the "
+            "filter; widen one of them",
+            key="source.composite",
         )
     text = composite_expression(
         [image.id for image in images],

@@ -51,7 +51,7 @@ async def nearest_images(
         asked = await ask_images(catalogue, listed_ids(job), job.source.bands)
         lacking = next((why for image, why in asked.values() if image is None), None)
         if lacking is not None:
-            raise JobError(f"source.images: {lacking}")
+            raise JobError(f"{lacking}", key="source.images")
         return _choose(job, points, numbers, [image for image, _ in asked.values() if image is not None])
     cells: dict[tuple[int, int], list[int]] = {}
     for number in numbers:

@@ -21,7 +21,7 @@ from downloader.planning.samples import Column, Point, Points
 
 __all__ = ["parse_points", "read_points"]
 
-_WHERE: Final = "region.points.file"
+_KEY: Final = "region.points.file"
 _MAX_BYTES: Final = 256 * 2**20
 _LONLAT: Final = Crs(code="EPSG:4326")
 _X: Final = ("x", "easting")
@@ -59,13 +59,13 @@ def read_points(path: Path, crs: Crs | None) -> Points:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise JobError(
-                f"{_WHERE}: {path} is larger than {_MAX_BYTES // 2**20} MiB; cut it into several jobs"
+                f"{path} is larger than {_MAX_BYTES // 2**20} MiB; cut it into several jobs", key=_KEY
             )
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise JobError(f"{_WHERE}: there is no file {path}; name a CSV or GeoJSON file of points") from None
+        raise JobError(f"there is no file {path}; name a CSV or GeoJSON file of points", key=_KEY) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{_WHERE}: {path} cannot be read ({error}); write it as UTF-8 text") from None
+        raise JobError(f"{path} cannot be read ({error}); write it as UTF-8 text", key=_KEY) from None
     return parse_points(text, path.name, crs, is_json=path.suffix.lower() in {".geojson", ".json"})
 
 
@@ -73,7 +73,7 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
     """The points of a file's text; arguments and errors as those of `read_points`."""
     table = _geojson(text, name, crs) if is_json else _csv(text, name, crs)
     if not table.rows:
-        raise JobError(f"{_WHERE}: {name} holds no point; write one a line below the header")
+        raise JobError(f"{name} holds no point; write one a line below the header", key=_KEY)
     own = {word: _column(table.header, (word,)) for word in ("id", "image", "date")}
     special = {*table.coordinates, *(k for k in own.values() if k is not None)}
     kept = [k for k in range(len(table.header)) if k not in special and table.header[k]]
@@ -90,8 +90,9 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
             math.isfinite(lon[number]) and abs(lat[number]) <= 90 + 1e-9 and abs(lon[number]) <= 180 + 1e-9
         ):
             raise JobError(
-                f"{_WHERE}: {where}: ({at[number][0]:g}, {at[number][1]:g}) is no place on Earth in {table.crs}; are x "
-                "and y (longitude and latitude) exchanged, or is region.crs another one?"
+                f"{where}: ({at[number][0]:g}, {at[number][1]:g}) is no place on Earth in {table.crs}; are x "
+                "and y (longitude and latitude) exchanged, or is region.crs another one?",
+                key=_KEY,
             )
         points.append(
             Point(
@@ -123,19 +124,20 @@ def _csv(text: str, name: str, crs: Crs | None) -> _Table:
                 continue
             if len(stripped) != len(header):
                 raise JobError(
-                    f"{_WHERE}: {name}, line {lines.line_num}: has {len(stripped)} cells, the header {len(header)}; put a "
-                    "cell that holds the delimiter in double quotes"
+                    f"{name}, line {lines.line_num}: has {len(stripped)} cells, the header {len(header)}; put a "
+                    "cell that holds the delimiter in double quotes",
+                    key=_KEY,
                 )
             rows.append((f"line {lines.line_num}", list(stripped)))
     except csv.Error as error:
-        raise JobError(f"{_WHERE}: {name}, line {lines.line_num}: {error}") from None
+        raise JobError(f"{name}, line {lines.line_num}: {error}", key=_KEY) from None
     if header is None:
-        raise JobError(f"{_WHERE}: {name} is empty; its first line names the columns, such as  lon,lat,id")
+        raise JobError(f"{name} is empty; its first line names the columns, such as  lon,lat,id", key=_KEY)
     repeated = sorted(
         {one for one in header if one and [c.casefold() for c in header].count(one.casefold()) > 1}
     )
     if repeated:
-        raise JobError(f"{_WHERE}: {name}, line 1: column {repeated[0]!r} stands there twice; rename one")
+        raise JobError(f"{name}, line 1: column {repeated[0]!r} stands there twice; rename one", key=_KEY)
     plane = _column(header, _X), _column(header, _Y)
     degrees = _column(header, _LON), _column(header, _LAT)
     choices = [(plane, crs or _LONLAT), (degrees, _LONLAT)]
@@ -143,18 +145,18 @@ def _csv(text: str, name: str, crs: Crs | None) -> _Table:
         if x is not None and y is not None:
             return _Table(name, header, rows, (x, y), its)
     wanted = "lon and lat, or x and y" if crs is None else f"x and y (in {crs}), or lon and lat"
-    raise JobError(f"{_WHERE}: {name}, line 1: has the columns {', '.join(header)}, and needs {wanted}")
+    raise JobError(f"{name}, line 1: has the columns {', '.join(header)}, and needs {wanted}", key=_KEY)
 
 
 def _geojson(text: str, name: str, crs: Crs | None) -> _Table:
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise JobError(f"{_WHERE}: {name} is no JSON: {error}") from None
+        raise JobError(f"{name} is no JSON: {error}", key=_KEY) from None
     features = document.get("features") if isinstance(document, dict) else None
     if not isinstance(features, list):
         raise JobError(
-            f"{_WHERE}: {name} is no FeatureCollection; write one feature with a Point for each sample"
+            f"{name} is no FeatureCollection; write one feature with a Point for each sample", key=_KEY
         )
     names: dict[str, None] = {}
     read: list[tuple[str, list[Any], Mapping[str, Any]]] = []
@@ -164,10 +166,10 @@ def _geojson(text: str, name: str, crs: Crs | None) -> _Table:
         point = geometry.get("coordinates") if isinstance(geometry, dict) else None
         if not isinstance(geometry, dict) or geometry.get("type") != "Point" or not isinstance(point, list):
             kind = geometry.get("type") if isinstance(geometry, dict) else None
-            raise JobError(f"{_WHERE}: {name}, {line}: is {kind or 'no geometry'}, and needs to be a Point")
+            raise JobError(f"{name}, {line}: is {kind or 'no geometry'}, and needs to be a Point", key=_KEY)
         properties = feature.get("properties") or {}
         if not isinstance(properties, dict):
-            raise JobError(f"{_WHERE}: {name}, {line}: its properties are no object")
+            raise JobError(f"{name}, {line}: its properties are no object", key=_KEY)
         if feature.get("id") is not None and _column(list(properties), ("id",)) is None:
             properties = {"id": feature["id"], **properties}
         names |= dict.fromkeys(properties)
@@ -198,7 +200,8 @@ def _coordinates(table: _Table, line: str, row: list[Any]) -> tuple[float, float
         if number is None or not math.isfinite(number):
             shown = repr(row[k]) if row[k] not in (None, "") else "nothing"
             raise JobError(
-                f"{_WHERE}: {table.path}, {line}, column {table.header[k]}: {shown} is no number; write one such as 37.422"
+                f"{table.path}, {line}, column {table.header[k]}: {shown} is no number; write one such as 37.422",
+                key=_KEY,
             )
         found.append(number)
     return found[0], found[1]
@@ -218,7 +221,7 @@ def _date(row: list[Any], column: int | None, where: str, table: _Table) -> str:
     try:
         instant_us(text)
     except JobError as error:
-        raise JobError(f"{_WHERE}: {where}, column {table.header[column or 0]}: {error}") from None
+        raise JobError(f"{where}, column {table.header[column or 0]}: {error}", key=_KEY) from None
     return text
 
 

@@ -20,7 +20,7 @@ _WGS84 = Crs(code="EPSG:4326")
 _MAX_GEOJSON = 512 * 2**20
 
 
-def read_geometry(path: Path, where: str) -> tuple[BaseGeometry, Crs]:
+def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
     """The union of a vector file's features, x before y, and their CRS.
 
     GeoJSON is read as it is (RFC 7946: longitude, latitude; an older file's own `crs` counts); every other format by
@@ -31,47 +31,50 @@ def read_geometry(path: Path, where: str) -> tuple[BaseGeometry, Crs]:
         MissingExtraError: pyogrio is not installed.
     """
     if not path.exists():
-        raise JobError(f"{where}: there is no file {path}; name a vector file such as region.geojson")
+        raise JobError(f"there is no file {path}; name a vector file such as region.geojson", key=key)
     if path.suffix.lower() in {".geojson", ".json"}:
-        return _read_geojson_file(path, where)
+        return _read_geojson_file(path, key)
     try:
         import pyogrio
     except ImportError:
-        raise MissingExtraError(f"{where}: reading {path.suffix or 'this'} files", "vector") from None
+        raise MissingExtraError(f"{key}: reading {path.suffix or 'this'} files", "vector") from None
     import shapely
 
     try:
         meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
-        raise JobError(f"{where}: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise JobError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}", key=key) from None
     parts = [part for part in shapely.from_wkb(wkb) if part is not None and not part.is_empty]
     if not parts:
-        raise JobError(f"{where}: {path} holds no geometry")
+        raise JobError(f"{path} holds no geometry", key=key)
     if not meta["crs"]:
-        raise JobError(f"{where}: {path} says no CRS; a shapefile needs its .prj beside it")
+        raise JobError(f"{path} says no CRS; a shapefile needs its .prj beside it", key=key)
     union = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])
     return shapely.force_2d(union), Crs.parse(str(meta["crs"]))
 
 
-def _read_geojson_file(path: Path, where: str) -> tuple[BaseGeometry, Crs]:
+def _read_geojson_file(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
     try:
         if path.stat().st_size > _MAX_GEOJSON:
-            raise JobError(f"{where}: {path} is larger than {_MAX_GEOJSON // 2**20} MiB; simplify it first")
+            raise JobError(f"{path} is larger than {_MAX_GEOJSON // 2**20} MiB; simplify it first", key=key)
         document: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise JobError(f"{where}: {path} cannot be read as GeoJSON: {error}") from None
+        raise JobError(f"{path} cannot be read as GeoJSON: {error}", key=key) from None
     if not isinstance(document, dict):
-        raise JobError(f"{where}: {path} holds no GeoJSON object")
+        raise JobError(f"{path} holds no GeoJSON object", key=key)
     crs = _WGS84
     told = document.get("crs")
     if isinstance(told, dict):
         name = str(told.get("properties", {}).get("name", ""))
         if name and not name.endswith("CRS84"):
             crs = Crs.parse(name.replace("urn:ogc:def:crs:", "").replace("::", ":"))
-    return read_geojson(document, f"{where} {path}"), crs
+    try:
+        return read_geojson(document, key), crs
+    except JobError as error:
+        raise JobError(f"{path} {error.message}", key=key) from None
 
 
-def read_grid(path: Path, where: str) -> PixelGrid:
+def read_grid(path: Path, key: str) -> PixelGrid:
     """The pixel grid of a mosaic of this package, or of a raster by rasterio, the extra `rasters`.
 
     Raises:
@@ -88,15 +91,15 @@ def read_grid(path: Path, where: str) -> PixelGrid:
         import rasterio
         from rasterio.errors import RasterioError
     except ImportError:
-        raise MissingExtraError(f"{where}: reading the grid of {path}", "rasters") from None
+        raise MissingExtraError(f"{key}: reading the grid of {path}", "rasters") from None
     try:
         with rasterio.open(path) as raster:
             crs, t = raster.crs, raster.transform
             width, height = raster.width, raster.height
     except RasterioError as error:
-        raise JobError(f"{where}: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise JobError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}", key=key) from None
     if crs is None or t.is_identity:
-        raise JobError(f"{where}: {path} says no CRS or no transform")
+        raise JobError(f"{path} says no CRS or no transform", key=key)
     code = crs.to_authority()
     return PixelGrid(
         Crs(code=":".join(code)) if code else Crs(wkt=crs.to_wkt()),

@@ -50,7 +50,8 @@ class Sampled:
                 return images[one.image]
         told = self.samples[0].problem
         raise JobError(
-            f"region.points: none of the {len(self.samples):,} points has an image; of the first: {told}"
+            f"none of the {len(self.samples):,} points has an image; of the first: {told}",
+            key="region.points",
         )
 
 
@@ -71,7 +72,7 @@ async def sample(
     """
     points = given.points
     if points is None:
-        raise JobError("region.points: is not given")
+        raise JobError("is not given", key="region.points")
     source = job.source
     if source.expression is not None or source.composite is not None:
         return await _computed(job, catalogue, given, points)
@@ -160,8 +161,9 @@ async def _computed(job: Job, catalogue: EarthEngineCatalogue, given: Given, poi
     stray = next((point for point in points.rows if point.image), None)
     if stray is not None:
         raise JobError(
-            f"region.points.file: {stray.where}, column image: means nothing with source.{job.source.kind}, which is one "
-            "image; leave the column out, or name a collection"
+            f"{stray.where}, column image: means nothing with source.{job.source.kind}, which is one "
+            "image; leave the column out, or name a collection",
+            key="region.points.file",
         )
     made = (
         await expression(job, catalogue)
@@ -190,8 +192,9 @@ def _check_dates(points: Points, kind: str) -> None:
     lacking = next((point for point in points.rows if not point.image and not point.date), None)
     if lacking is not None:
         raise JobError(
-            f"region.points.file: {lacking.where}: names neither image nor date, and source.{kind} has many images; fill "
-            "in column image (an id) or date (the nearest in time is taken), or name one image with source.asset"
+            f"{lacking.where}: names neither image nor date, and source.{kind} has many images; fill "
+            "in column image (an id) or date (the nearest in time is taken), or name one image with source.asset",
+            key="region.points.file",
         )
 
 

@@ -121,7 +121,7 @@ def test_a_region_from_a_file(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["images", COLLECTION, "--filter", "CLOUD < 10 and X = 1"], 2, "filter: character 12 .*write AND"),
+        (["images", COLLECTION, "--filter", "CLOUD < 10 and X = 1"], 2, "character 12 of the filter .*write AND"),
         (["images", COLLECTION, "--start", "April"], 2, "start: 'April' is no time"),
         (["images", COLLECTION, "--start", "2017-05-01", "--end", "2017-04-01"], 2, "must lie before end"),
         (["images", COLLECTION, "--point", "37.422,-122.085"], 2, "seem to be swapped"),

@@ -73,7 +73,7 @@ class AuthSettings:
                 return credentials.given(self.value)
             case "none":
                 return credentials.Found(None, "no credentials")
-        raise JobError(f"auth: no kind of credentials is called {self.kind!r}")
+        raise JobError(f"no kind of credentials is called {self.kind!r}", key="auth")
 
 
 class TokenSource:

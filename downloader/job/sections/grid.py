@@ -82,17 +82,14 @@ class Grid(Section):
     @field_validator("crs")
     @classmethod
     def _crs_known(cls, crs: str | None) -> str | None:
-        try:
-            if crs is not None:
-                Crs.parse(crs)
-        except JobError as error:
-            raise ValueError(str(error)) from None
+        if crs is not None:
+            Crs.parse(crs)
         return crs
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
         if self.resolution is not None and self.scale is not None:
-            raise ValueError("scale: is another name of resolution; keep one")
+            raise JobError("is another name of resolution; keep one", key="grid.scale")
         given = [
             name for name in ("resolution", "scale", "transform", "like") if getattr(self, name) is not None
         ]
@@ -101,14 +98,15 @@ class Grid(Section):
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
         if not given and not self.native:
-            raise ValueError(
-                "native: false needs a resolution, a transform or like; give one, or leave this out"
+            raise JobError(
+                "false needs a resolution, a transform or like; give one, or leave this out",
+                key="grid.native",
             )
         if self.crs is not None and (not given or self.like is not None):
-            raise ValueError("crs: goes with resolution or transform; give one, or leave it out")
+            raise JobError("goes with resolution or transform; give one, or leave it out", key="grid.crs")
         if self.resampling != "nearest" and not given:
-            raise ValueError(
-                "resampling: native pixels are not resampled; give a resolution, or leave this out"
+            raise JobError(
+                "native pixels are not resampled; give a resolution, or leave this out", key="grid.resampling"
             )
         return self
 

@@ -76,10 +76,7 @@ class Region(Section):
     @field_validator("crs")
     @classmethod
     def _crs_known(cls, crs: str) -> str:
-        try:
-            Crs.parse(crs)
-        except JobError as error:
-            raise ValueError(str(error)) from None
+        Crs.parse(crs)
         return crs
 
     @model_validator(mode="after")
@@ -91,19 +88,17 @@ class Region(Section):
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
         located = (self.bbox, self.geometry, self.points)
         if "crs" in self.model_fields_set and all(one is None for one in located):
-            raise ValueError(
-                "crs: says what CRS bbox, geometry or points are in, and there is none; add one, or leave crs out"
+            raise JobError(
+                "says what CRS bbox, geometry or points are in, and there is none; add one, or leave crs out",
+                key="region.crs",
             )
         shaped = [name for name in ("mask", "all_touched", "buffer") if getattr(self, name)]
         if shaped and not self.is_shaped:
-            raise ValueError(f"{shaped[0]}: goes with geometry or file; add one, or leave it out")
+            raise JobError("goes with geometry or file; add one, or leave it out", key=f"region.{shaped[0]}")
         if self.all_touched and not self.mask:
-            raise ValueError("all_touched: goes with mask: true; add it, or leave this out")
+            raise JobError("goes with mask: true; add it, or leave this out", key="region.all_touched")
         if self.bbox is not None:
-            try:
-                self.box()
-            except JobError as error:
-                raise ValueError(str(error).removeprefix("region.")) from None
+            self.box()
         return self
 
     @property
@@ -114,5 +109,5 @@ class Region(Section):
     def box(self) -> BoundingBox:
         """The bounding box. Only where `bbox` is given."""
         if self.bbox is None:
-            raise JobError("region.bbox: is not given")
+            raise JobError("is not given", key="region.bbox")
         return BoundingBox(*self.bbox, crs=Crs.parse(self.crs))

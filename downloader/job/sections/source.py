@@ -34,26 +34,19 @@ def _names(value: Any) -> Any:
 
 
 def _date(value: Any) -> Any:
-    """A time as the service takes it; a bare date is its first moment, UTC."""
+    """Return a time as text; a bare date is its first moment, UTC."""
     if value is None:
         return None
-    text = str(value)
-    try:
-        instant_us(text)
-    except JobError as error:
-        raise ValueError(str(error)) from None
-    return text
+    instant_us(str(value))
+    return str(value)
 
 
 _Time = Annotated[str | None, BeforeValidator(_date)]
 
 
 def _condition(text: str) -> str:
-    """A filter that can be read: what is wrong with one is told before anything is asked."""
-    try:
-        Filter.parse(text)
-    except JobError as error:
-        raise ValueError(str(error).removeprefix("filter: ")) from None
+    """Return a filter as written; raise JobError if it cannot be parsed."""
+    Filter.parse(text)
     return text
 
 
@@ -61,7 +54,7 @@ _Condition = Annotated[_Text, AfterValidator(_condition)]
 
 
 def _graph(value: Any) -> Any:
-    return load_expression(value, "expression") if isinstance(value, Serializable) else value
+    return load_expression(value, "source.expression") if isinstance(value, Serializable) else value
 
 
 class MaskBits(Section):
@@ -175,8 +168,9 @@ class Source(Section):
             strangers += _OF_MANY
         wrong = [name for name in strangers if name in self.model_fields_set]
         if wrong:
-            raise ValueError(
-                f"{wrong[0]}: goes with {'collection' if wrong[0] in _OF_COLLECTION else 'images and collection'}, not with {given[0]}; leave it out"
+            with_what = "collection" if wrong[0] in _OF_COLLECTION else "images and collection"
+            raise JobError(
+                f"goes with {with_what}, not with {given[0]}; leave it out", key=f"source.{wrong[0]}"
             )
         if self.collection is not None:
             if self.start is None or self.end is None:

@@ -147,7 +147,9 @@ def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) ->
         fits = bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
         scalar = dtype.type(int(nodata)) if fits else dtype.type(0)
     if not fits:
-        raise JobError(f"mosaic.nodata: {nodata!r} is no value of band {band}, whose pixels are {dtype.name}")
+        raise JobError(
+            f"{nodata!r} is no value of band {band}, whose pixels are {dtype.name}", key="mosaic.nodata"
+        )
     return scalar
 
 

@@ -85,7 +85,7 @@ async def _left(job: Job, plan: Plan, service: str) -> Estimate:
     from downloader.report.plan_preview import PlanPreview
 
     try:
-        return PlanPreview(plan, await target_state(job, plan, service)).left()
+        return PlanPreview(job, plan, await target_state(job, plan, service)).left()
     except DriftError:
         return plan.estimate()  # refused in a moment, with the differences
 

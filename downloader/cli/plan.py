@@ -36,8 +36,8 @@ Examples:
     "--map",
     "map_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.png|.html",
-    help="Draw there the image's footprint, the region, the tiles to come and those that are stored.",
+    metavar="FILE.html|.geojson",
+    help="Draw the images' footprints, the region, and the tiles to fetch and stored: a page, or GeoJSON for a GIS.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
@@ -57,7 +57,6 @@ def plan_command(
     """
     from downloader import api
     from downloader.job.load import load_job, located
-    from downloader.report.plan_text import plan_document, plan_text
 
     changes = [*overrides, *service_overrides(endpoint, project, key_file)]
     loaded = load_job(job, changes)
@@ -68,6 +67,6 @@ def plan_command(
     if map_file is not None:
         say(found.map(map_file), err=True)
     if as_json:
-        say(json.dumps(plan_document(found.plan, loaded, found), indent=2))
+        say(json.dumps(found.to_json(), indent=2))
     else:
-        say(plan_text(found.plan, loaded, found))
+        say(str(found))

@@ -58,7 +58,7 @@ async def survey(
                 except DriftError as error:
                     target = TargetState(str(job.mosaic_path), "refused", str(error))
             found = await probe(job, plan, connection, tiles, seed) if tiles else None
-    return PlanPreview(plan, target, found)
+    return PlanPreview(job, plan, target, found)
 
 
 async def target_state(job: Job, plan: Plan, service: str) -> TargetState:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from downloader.errors import Action, FetchProblem, TileError
-from downloader.report.plan_preview import Probe
+from downloader.report.probe import Probe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.image import Band
 
-__all__ = ["holds", "masked_pixels", "nodata_values"]
+__all__ = ["BY_MASK", "holds", "masked_pixels", "nodata_values"]
+
+BY_MASK: Final = "masked pixels are those that the stored mask marks"
+"""What `masked_pixels` says of a band whose mask is fetched."""
 
 
 def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Band]) -> dict[str, float]:
@@ -66,7 +70,7 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
 
 
 def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool) -> str:
-    """Whether masked pixels of a band can be told from valid ones, in words.
+    """Return how masked pixels of a band can be recognised, as a phrase.
 
     An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (contract §4.3).
 
@@ -76,13 +80,15 @@ def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask
         has_mask: whether its mask is fetched beside it.
     """
     if has_mask:
-        return "masked pixels are told by the mask"
+        return BY_MASK
     if dtype.kind == "u":
         return (
-            "masked pixels come as 0, the nodata value; a valid 0 looks the same"
+            "masked pixels arrive as 0, the nodata value; a valid 0 looks the same"
             if nodata == 0
-            else "masked pixels come as 0 and cannot be told from a valid 0"
+            else "masked pixels arrive as 0 and look like valid zeros"
         )
     if nodata is None:
-        return "masked pixels come as 0 or as the least value of the type, which the service does not state, and cannot be told apart"
-    return f"masked pixels can be told apart only where the service fills them with the nodata value {nodata:g}, which it does not promise"
+        return "masked pixels arrive as 0 or as the smallest value of the type, and look like valid ones"
+    return (
+        f"masked pixels are nodata only if the service fills them with {nodata:g}, which it does not promise"
+    )

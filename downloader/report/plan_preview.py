@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 from typing import Any
 
+from downloader.errors import JobError
+from downloader.job import Job
 from downloader.mosaic.target import TargetState
 from downloader.planning import Estimate, Plan
+from downloader.report.html.plan_page import plan_page
+from downloader.report.plan_geojson import plan_geojson
+from downloader.report.plan_map import panels
+from downloader.report.plan_text import plan_document, plan_lines, remarks
+from downloader.report.probe import Probe
+from downloader.text import counted, duration, size
 
-__all__ = ["PlanPreview", "Probe"]
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Measurements of a few random tiles, and what follows from them for the whole job."""
-
-    tiles: int
-    """Single tiles that were fetched."""
-    seed: int
-    """Seed of the draw: the same seed draws the same tiles from the same plan."""
-    requests: int
-    """Requests that brought pixels."""
-    wire_bytes: int
-    """Bytes of pixels received."""
-    failed: int
-    """Requests that brought no pixels."""
-    problem: str
-    """Why the first of these failed; empty if none did."""
-    latency: tuple[float, float, float] | None
-    """Seconds that single tiles took: the 10th, 50th and 90th percentile; None if none arrived."""
-    tile_mb: float
-    """Mean size of a single tile, in units of 10⁶ bytes."""
-    base_s: float
-    """Seconds that a request takes, however small."""
-    per_mb_s: float
-    """Further seconds for each 10⁶ bytes."""
-    seconds: float
-    """Duration of the whole job at that pace."""
-    compressor: str
-    """Compressor of the mosaic, which `ratio` was measured with."""
-    ratio: float | None
-    """Bytes on disk ÷ bytes of pixels; None if a group brought no tile."""
-    disk_bytes: int | None
-    """Bytes on disk of the whole mosaic, extrapolated."""
-    disk_error: int
-    """Standard error of `disk_bytes`."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Response headers that may tell what a request cost."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the measurements as plain values."""
-        return asdict(replace(self, headers=dict(self.headers)))
+__all__ = ["PlanPreview"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PlanPreview:
     """The plan of a job and what its mosaic has of it; made by `downloader.plan`, which stores nothing."""
 
+    job: Job
     plan: Plan
     target: TargetState
     """What is at the mosaic's path."""
@@ -97,7 +64,7 @@ class PlanPreview:
         """Draw the images' footprints, the region, the tiles to fetch and those that are stored.
 
         Args:
-            output: file to write: a picture (`.png`) or a page (`.html`).
+            output: file to write: a page (`.html`), or for a GIS GeoJSON in longitude and latitude (`.geojson`).
 
         Returns:
             One line that says what is drawn.
@@ -105,14 +72,22 @@ class PlanPreview:
         Raises:
             JobError: the file has another ending, or cannot be written.
         """
-        from downloader.report.html.plan_map import write_map
-
-        return write_map(self.plan, self.target, output)
+        file = Path(output)
+        makers = {".html": plan_page, ".geojson": plan_geojson}
+        if file.suffix not in makers:
+            raise JobError(f"--map {file}: name a file that ends in .html or .geojson")
+        drawn = panels(self.plan, self.target)
+        try:
+            file.write_text(makers[file.suffix](self.plan, self.target, drawn) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise JobError(f"--map {file}: cannot be written: {error.strerror or error}") from error
+        return f"{file}: {', '.join(panel.title.lower() for panel in drawn)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the mosaic has and what the probe measured, as plain values."""
+        """Return the plan, what the mosaic has of it and what the probe measured, as plain values."""
         target = self.target
         return {
+            **plan_document(self.plan, self.job),
             "mosaic": {
                 "path": target.path,
                 "state": target.state,
@@ -122,3 +97,34 @@ class PlanPreview:
             },
             "probe": self.probe and self.probe.to_json(),
         }
+
+    def __str__(self) -> str:
+        lines = [*plan_lines(self.plan), f"mosaic    {self._target_text()}"]
+        if self.probe is not None:
+            lines += ["", str(self.probe)]
+        return "\n".join([*lines, *remarks(self.plan, self.job)])
+
+    def __repr__(self) -> str:
+        estimate = self.plan.estimate()
+        return (
+            f"<PlanPreview of {self.target.path}: {counted(estimate.tiles, 'tile')} in "
+            f"{counted(estimate.requests, 'request')}, {size(estimate.wire_bytes)}; {self.target.state}>"
+        )
+
+    def _target_text(self) -> str:
+        target, tiles = self.target, self.plan.count_tiles()
+        match target.state:
+            case "new":
+                return f"{target.path}: does not exist yet"
+            case "refused":
+                return f"{target.path}: a run would refuse: {target.reason}"
+        stored = sum(target.stored.values())
+        if stored >= tiles:
+            return f"{target.path}: all {counted(tiles, 'tile')} are stored already"
+        left = self.left()
+        more = "would be extended; " if target.state == "extension" else ""
+        return (
+            f"{target.path}: {more}{stored:,} of {counted(tiles, 'tile')} are stored;\n"
+            f"          left: {counted(left.requests, 'request')}, {size(left.wire_bytes)}, "
+            f"about {duration(left.seconds)}"
+        )

@@ -1,33 +1,32 @@
-"""A plan in words: a table for people, a plain document for programs."""
+"""A plan as text for people, and as a document for programs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from downloader.job import Job
-from downloader.model.nodata import masked_pixels, nodata_values
+from downloader.model.nodata import BY_MASK, masked_pixels, nodata_values
 from downloader.planning import Group, ImageList, Plan, readings
 from downloader.text import counted, duration, few, size, table
 
-if TYPE_CHECKING:
-    from downloader.report.plan_preview import PlanPreview, Probe
-
-__all__ = ["plan_document", "plan_text", "probe_text", "source_text"]
+__all__ = ["plan_document", "plan_lines", "remarks", "source_text"]
 
 _LOST: Final = 5
 """Samples without pixels that the text names."""
 
 
-def plan_text(plan: Plan, job: Job | None = None, preview: PlanPreview | None = None) -> str:
-    """The plan for people, no wider than 80 columns where names allow it."""
-    estimate = plan.estimate()
+def plan_lines(plan: Plan) -> list[str]:
+    """Return the plan in lines no wider than 80 columns, where names allow it."""
+    estimate, model = plan.estimate(), plan.model
     rows = [_row(group) for group in plan.groups]
     if len(rows) > 1:
         sums = (estimate.tiles, estimate.requests)
         rows.append(["all", "", *(f"{number:,}" for number in sums), size(estimate.disk_bytes)])
-    model = plan.model
-    lines = [
+    pace = f"with {counted(model.concurrency, 'request')} at once and {model.starts_per_s:g} per second"
+    return [
         source_text(plan),
         *(f"bands of {group.name or '/'}: {few([band.id for band in group.bands])}" for group in plan.groups),
         "",
@@ -36,14 +35,9 @@ def plan_text(plan: Plan, job: Job | None = None, preview: PlanPreview | None = 
         f"images    {estimate.images:,}",
         f"tiles     {estimate.tiles:,} in {counted(estimate.requests, 'request')}",
         f"on wire   {size(estimate.wire_bytes)}",
-        f"on disk   {size(estimate.disk_bytes)} at most, before compression",
-        f"time      about {duration(estimate.seconds)}, at {model.concurrency:,} requests at once and {model.starts_per_s:g} a second",
+        f"on disk   at most {size(estimate.disk_bytes)}, before compression",
+        f"time      about {duration(estimate.seconds)}, {pace}",
     ]
-    if preview is not None:
-        lines.append(f"mosaic    {_target_text(preview)}")
-        if preview.probe is not None:
-            lines += ["", probe_text(preview.probe)]
-    return "\n".join([*lines, *_remarks(plan, job)])
 
 
 def _row(group: Group) -> list[str]:
@@ -58,112 +52,72 @@ def _row(group: Group) -> list[str]:
     ]
 
 
-def _target_text(preview: PlanPreview) -> str:
-    """What the mosaic has of the plan, in a line."""
-    target, tiles = preview.target, preview.plan.count_tiles()
-    match target.state:
-        case "new":
-            return f"{target.path}: does not exist yet"
-        case "refused":
-            return f"{target.path}: a run would refuse: {target.reason}"
-    stored = sum(target.stored.values())
-    if stored >= tiles:
-        return f"{target.path}: all {tiles:,} tiles are stored already"
-    left = preview.left()
-    more = "extends it; " if target.state == "extension" else ""
-    return (
-        f"{target.path}: {more}{stored:,} of {tiles:,} tiles are stored;\n"
-        f"          to come: {counted(left.requests, 'request')}, {size(left.wire_bytes)}, about {duration(left.seconds)}"
-    )
-
-
-def probe_text(probe: Probe) -> str:
-    """What the probe found, for people."""
-    what = f"probe of {counted(probe.tiles, 'random tile')} (--seed {probe.seed})"
-    found = [f"{what}: {counted(probe.requests, 'request')}, {size(probe.wire_bytes)}; nothing was stored"]
-    if probe.failed:
-        found.append(f"  failed    {probe.failed:,}: {probe.problem}")
-    if probe.latency is not None:
-        low, middle, high = probe.latency
-        found += [
-            f"  latency   {middle:.2f} s in the middle, {low:.2f} to {high:.2f} s, for a tile of {probe.tile_mb:.2f} MB",
-            f"  service   {probe.base_s:.2f} s a request and {probe.per_mb_s:.2f} s a MB",
-            f"  time      about {duration(probe.seconds)} for the whole job, at the same pace",
-        ]
-    if probe.ratio is not None and probe.disk_bytes is not None:
-        found.append(
-            f"  on disk   about {size(probe.disk_bytes)} ± {size(probe.disk_error)} "
-            f"({probe.compressor} makes {100 * probe.ratio:.0f} % of the pixels)"
-        )
-    told = ", ".join(f"{name}: {value}" for name, value in probe.headers.items())
-    found.append(f"  compute   {told or 'the service told nothing of it'}")
-    return "\n".join(found)
-
-
-def _remarks(plan: Plan, job: Job | None) -> list[str]:
-    """What is worth knowing besides: what cannot be fetched, what is not native, what is masked."""
+def remarks(plan: Plan, job: Job) -> list[str]:
+    """Return lines on slices that cannot be fetched, bands that are resampled, and masked pixels."""
     lost = [part for part in plan.slices if part.problem]
     lines = [f"cannot be fetched: {part.id}: {part.problem}" for part in lost[:_LOST]]
     if len(lost) > _LOST:
-        lines.append(f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json has them all)")
-    lines.extend(str(reading) for group in plan.groups for reading in readings(group, _resampling(job)))
-    told = _masked_pixels(plan, job)
-    lines.extend(f"{few(bands)}: {words}" for words, bands in told.items())
-    if any("told apart" in words or "told from" in words for words in told):
-        lines.append("mosaic.mask: per-band, or any, fetches the masks with the pixels")
+        lines.append(
+            f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
+        )
+    lines.extend(str(reading) for group in plan.groups for reading in readings(group, job.grid.resampling))
+    sentences = _masked_pixels(plan, job)
+    lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
+    if set(sentences) - {BY_MASK}:
+        lines.append("Set mosaic.mask: any (or per-band) to store masks too.")
     return ["", *lines] if lines else []
 
 
-def _resampling(job: Job | None) -> str:
-    return "nearest" if job is None else job.grid.resampling
-
-
-def plan_document(plan: Plan, job: Job | None = None, preview: PlanPreview | None = None) -> dict[str, Any]:
-    """The plan as plain values."""
-    told = {band: words for words, bands in _masked_pixels(plan, job).items() for band in bands}
+def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
+    """Return the plan as plain values."""
+    masked = {band: sentence for sentence, bands in _masked_pixels(plan, job).items() for band in bands}
     source = (
-        {"asset": plan.image.name, "updateTime": plan.image.update_time}
+        {"asset": plan.image.name, "update_time": plan.image.update_time}
         if plan.listed is None
         else _series_document(plan, plan.listed)
     )
     return {
         **source,
         "estimate": plan.estimate().to_json(),
-        **({} if preview is None else preview.to_json()),
-        "groups": [
-            {
-                "name": group.name,
-                "bands": [
-                    {"id": band.id, "dtype": str(band.dtype)}
-                    | ({"maskOf": list(band.mask_of)} if band.mask_of else {"maskedPixels": told[band.id]})
-                    for band in group.bands
-                ],
-                "grid": group.grid.to_json(),
-                "window": {
-                    "column": group.window.column,
-                    "row": group.window.row,
-                    "width": group.window.width,
-                    "height": group.window.height,
-                },
-                "tiles": group.tiling.tiles,
-                "shards": group.tiling.shards,
-                "shardSide": group.tiling.shard_side,
-                "requests": group.count_requests(),
-                "tilesPerRequest": group.shape[0] * group.shape[1],
-                "readings": [
-                    {
-                        "bands": list(reading.bands),
-                        "level": reading.level,
-                        "pixelSize": list(reading.pixel_size),
-                        "policy": reading.policy,
-                        "resampling": reading.resampling,
-                    }
-                    for reading in readings(group, _resampling(job))
-                ],
-            }
-            for group in plan.groups
-        ],
+        "groups": [_group_document(group, job, masked) for group in plan.groups],
     }
+
+
+def _group_document(group: Group, job: Job, masked: Mapping[str, str]) -> dict[str, Any]:
+    transform = group.grid.transform
+    return {
+        "name": group.name,
+        "bands": [
+            {"id": band.id, "dtype": str(band.dtype)}
+            | ({"mask_of": list(band.mask_of)} if band.mask_of else {"masked_pixels": masked[band.id]})
+            for band in group.bands
+        ],
+        "grid": {
+            "crs": group.grid.crs.code or group.grid.crs.wkt,
+            "transform": [
+                transform.scale_x, transform.shear_x, transform.translate_x,
+                transform.shear_y, transform.scale_y, transform.translate_y,
+            ],
+            "width": group.grid.width,
+            "height": group.grid.height,
+        },
+        "window": asdict(group.window),
+        "tiles": group.tiling.tiles,
+        "shards": group.tiling.shards,
+        "shard_side": group.tiling.shard_side,
+        "requests": group.count_requests(),
+        "tiles_per_request": group.shape[0] * group.shape[1],
+        "readings": [
+            {
+                "bands": list(reading.bands),
+                "level": reading.level,
+                "pixel_size": list(reading.pixel_size),
+                "policy": reading.policy,
+                "resampling": reading.resampling,
+            }
+            for reading in readings(group, job.grid.resampling)
+        ],
+    }  # fmt: skip
 
 
 def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
@@ -175,7 +129,7 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
             {
                 "id": part.id,
                 "time": _moment(part.time_us),
-                "images": [{"name": name, "updateTime": update} for name, update in part.images],
+                "images": [{"name": name, "update_time": update} for name, update in part.images],
                 **({"problem": part.problem} if part.problem else {}),
             }
             for part in plan.slices
@@ -184,7 +138,7 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
 
 
 def source_text(plan: Plan) -> str:
-    """What is fetched and in which CRS: one image, or how many of which, and when they were taken."""
+    """Return what is fetched, in a line: the image, or how many of which collection and period, and the CRS."""
     return f"{_images_text(plan)}, {', '.join(_systems(plan))}"
 
 
@@ -231,14 +185,14 @@ def _moment(time_us: int | None) -> str | None:
     )
 
 
-def _masked_pixels(plan: Plan, job: Job | None) -> dict[str, list[str]]:
-    """What is said of masked pixels → the bands it is said of; masks are none of them."""
+def _masked_pixels(plan: Plan, job: Job) -> dict[str, list[str]]:
+    """Return sentence on masked pixels → bands that it is true of."""
     bands = [band for group in plan.groups for band in group.bands]
     masked = {name for band in bands for name in band.mask_of}
-    nodata = nodata_values(None if job is None else job.mosaic.nodata, bands)
-    told: dict[str, list[str]] = {}
+    nodata = nodata_values(job.mosaic.nodata, bands)
+    found: dict[str, list[str]] = {}
     for band in bands:
         if not band.mask_of:
-            words = masked_pixels(band.dtype, nodata.get(band.id), has_mask=band.id in masked)
-            told.setdefault(words, []).append(band.id)
-    return told
+            sentence = masked_pixels(band.dtype, nodata.get(band.id), has_mask=band.id in masked)
+            found.setdefault(sentence, []).append(band.id)
+    return found

@@ -182,7 +182,7 @@ def asset_text(document: Mapping[str, Any]) -> str:
             ),
             "",
             *(f"{few(names)}: {words}" for words, names in _fills(bands).items()),
-            "mosaic.mask: per-band, or any, of a job fetches the masks with the pixels",
+            "Set mosaic.mask: any (or per-band) in a job to store masks too.",
         ]
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import downloader
-from downloader.report.plan_preview import Probe
+from downloader.report.probe import Probe
 from tests.harness import ASSET, command, getpixels, job, window, write_job
 from tests.terminal import on_terminal
 
@@ -62,7 +62,7 @@ def test_an_extension_is_told_from_the_same_and_from_another(small, tmp_path, em
     )
     found = downloader.survey(more)
     assert found.target.state == "extension"
-    assert "extends it" in command("plan", more).out
+    assert "would be extended" in command("plan", more).out
     other = write_job(tmp_path, job(emulator, region=window(0, 0, 500, 600)), "other.yaml")
     found = downloader.survey(other)
     assert found.target.state == "refused"
@@ -82,7 +82,7 @@ def test_a_probe_measures_and_stores_nothing(emulator, tmp_path):
     ended = command("plan", scene, "--probe", "6", "--seed", "3")
     assert ended.status == 0, ended
     assert "probe of 6 random tiles (--seed 3)" in ended.out
-    assert "told nothing" in ended.out
+    assert "reported no compute cost" in ended.out
     asked = getpixels(emulator)
     single = [tuple(record["window"]) for record in asked if record["size"] == [256, 256]]
     assert len(single) == len(set(single)) == 6

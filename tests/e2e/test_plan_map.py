@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyproj
 import pytest
+import shapely
 import zarr
-from PIL import Image
 
 import downloader
 from downloader.model.grid import Window
-from downloader.report.html import plan_map, plan_map_cells
-from downloader.report.html.plan_map import panels
-from downloader.report.html.plan_map_cells import KINDS
+from downloader.report import plan_cells, plan_map
+from downloader.report.plan_cells import KINDS
+from downloader.report.plan_map import panels
 from tests.harness import cli, job, window, write_job
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[500000, 4200000], [515000, 4200000], [500000, 4190000], [500000, 4200000]]]}  # fmt: skip
@@ -85,7 +87,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
     preview = downloader.survey(values)
     monkeypatch.setattr(plan_map, "_MOST_CELLS", 3)
     _, exact = mapped(preview)
-    monkeypatch.setattr(plan_map_cells, "_EXACT", 0)
+    monkeypatch.setattr(plan_cells, "_EXACT", 0)
     _, quick = mapped(preview)
     assert exact.note == "A cell stands for 2 × 2 tiles."
     assert kinds(quick) == kinds(exact)
@@ -140,21 +142,59 @@ def test_another_crs_has_a_bent_footprint(emulator, tmp_path):
 
 def test_on_the_command_line(emulator, tmp_path):
     file = write_job(tmp_path, triangle(emulator, tmp_path / "m.zarr"))
-    said = cli("plan", file, "--map", tmp_path / "p.png", "--json")
+    said = cli("plan", file, "--map", tmp_path / "p.html", "--json")
     assert said.status == 0, said
     assert said.document["groups"], "standard output stays one document"
-    assert "p.png: where the region lies, tiles" in said.err
-    with Image.open(tmp_path / "p.png") as picture:
-        colours = {colour for _, colour in picture.convert("RGB").getcolors(100_000)}
-    assert {(0xE3, 0xA1, 0x3B), (0xEE, 0xF1, 0xF4)} <= colours, "tiles to come, and what lies outside"
-    page = cli("plan", file, "--map", tmp_path / "p.html")
-    assert page.status == 0, page
+    assert "p.html: where the region lies, tiles" in said.err
     assert "to be fetched: " in (tmp_path / "p.html").read_text()
     for name, words in (
-        ("p.jpg", ".png or .html"),
-        ("no/p.png", "cannot be written"),
-        ("m.zarr/p.png", "inside"),
+        ("p.png", ".html or .geojson"),
+        ("no/p.html", "cannot be written"),
+        ("m.zarr/p.html", "inside"),
     ):
         wrong = cli("plan", file, "--map", tmp_path / name)
         assert wrong.status == 2, wrong
         assert words in wrong.err
+
+
+def test_geojson_covers_what_is_fetched(emulator, tmp_path):
+    """Read with shapely alone: the tiles to fetch hold the whole region, and nothing lies outside the window."""
+    file = write_job(tmp_path, triangle(emulator, tmp_path / "m.zarr"))
+    assert cli("plan", file, "--map", tmp_path / "p.geojson").status == 0
+    document = json.loads((tmp_path / "p.geojson").read_text())
+    assert document["type"] == "FeatureCollection"
+    by_kind = {}
+    for feature in document["features"]:
+        by_kind.setdefault(feature["properties"]["kind"], []).append(feature)
+    assert set(by_kind) == {"tiles", "region", "image"}
+    tiles = {f["properties"]["state"]: shapely.geometry.shape(f["geometry"]) for f in by_kind["tiles"]}
+    assert set(tiles) == {"todo", "outside_region"}
+    to_utm = pyproj.Transformer.from_crs(4326, 32610, always_xy=True).transform
+    todo = shapely.transform(tiles["todo"], to_utm, interleaved=False)
+    region = shapely.geometry.shape(TRIANGLE)
+    assert todo.buffer(0.1).contains(region)
+    assert todo.area == pytest.approx(downloader.plan(file).count_tiles() * 2560**2, rel=0.1)
+    (image,) = by_kind["image"]
+    footprint = shapely.transform(shapely.geometry.shape(image["geometry"]), to_utm, interleaved=False)
+    assert footprint.symmetric_difference(shapely.box(499980, 4090200, 609780, 4200000)).area < 1e5
+
+
+def test_samples_as_geojson(emulator, tmp_path):
+    (tmp_path / "points.csv").write_text("lon,lat\n-122.8,37.8\n0,0\n")
+    source = {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG", "bands": ["B4"]}
+    region = {"points": {"file": str(tmp_path / "points.csv"), "chip": 32}}
+    preview = downloader.survey(job(emulator, tmp_path / "m.zarr", source=source, region=region))
+    preview.map(tmp_path / "p.geojson")
+    first, second = json.loads((tmp_path / "p.geojson").read_text())["features"]
+    assert first["geometry"] == {"type": "Point", "coordinates": [-122.8, 37.8]}
+    assert (first["properties"]["state"], first["properties"]["problem"]) == ("todo", "")
+    assert second["properties"]["state"] == "failed"
+    assert second["properties"]["problem"]
+
+
+def test_a_preview_shows_itself_as_the_command_does(emulator, tmp_path):
+    values = triangle(emulator, tmp_path / "m.zarr")
+    preview = downloader.survey(values)
+    assert cli("plan", write_job(tmp_path, values)).out == f"{preview}\n"
+    assert len(repr(preview)) < 200
+    assert f"{preview.plan.count_tiles()} tiles in" in repr(preview)

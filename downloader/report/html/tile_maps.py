@@ -16,7 +16,7 @@ from downloader.report.html.tile_states import EMPTY, STATES, StateMap, fold
 if TYPE_CHECKING:
     from downloader.progress.history import LatencyMap
 
-__all__ = ["WORDS", "Entry", "TileMap", "latency_maps", "state_maps"]
+__all__ = ["WORDS", "LegendEntry", "TileMap", "latency_maps", "state_maps"]
 
 WORDS: Final = {
     "stored": "stored",
@@ -41,7 +41,7 @@ _CELL: Final = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LegendEntry:
     """A line of a legend."""
 
     kind: str
@@ -64,7 +64,7 @@ class TileMap:
     height: float
     paths: tuple[tuple[str, str], ...]
     """(class, `d` of a path in cells)."""
-    legend: tuple[Entry, ...]
+    legend: tuple[LegendEntry, ...]
     note: str = ""
     lines: tuple[tuple[str, str], ...] = ()
     """(class, `d`) of outlines over the cells."""
@@ -89,7 +89,7 @@ def state_maps(
         axis: the leading axis; empty where there is none.
     """
     found = dict(zip(STATES, states.counts, strict=True))
-    legend = tuple(Entry(state, text, found[state]) for state, text in WORDS.items() if found[state])
+    legend = tuple(LegendEntry(state, text, found[state]) for state, text in WORDS.items() if found[state])
     counted = ", ".join(f"{entry.count:,} {entry.text}" for entry in legend) or "no tiles"
     maps = []
     if states.cells.size > 1 or not axis:
@@ -158,7 +158,7 @@ def _latency_map(
     ).astype(np.uint8)
     there = [int(value) for value in np.unique(classes) if value != EMPTY]
     legend = tuple(
-        Entry(f"q{value}", f"{_seconds(bounds[value])} to {_seconds(bounds[value + 1])} s")
+        LegendEntry(f"q{value}", f"{_seconds(bounds[value])} to {_seconds(bounds[value + 1])} s")
         for value in there
     )  # fmt: skip
     drawn = outlines(classes)

@@ -119,8 +119,8 @@ def test_outside_of_a_shape_is_masked():
 
 
 def test_what_is_said_of_masked_pixels():
-    assert "told by the mask" in masked_pixels(U2, None, has_mask=True)
+    assert "stored mask marks" in masked_pixels(U2, None, has_mask=True)
     assert "the nodata value" in masked_pixels(U2, 0, has_mask=False)
-    assert "cannot be told from a valid 0" in masked_pixels(U2, 65535, has_mask=False)
-    assert "does not state" in masked_pixels(np.dtype("<f4"), None, has_mask=False)
+    assert "look like valid zeros" in masked_pixels(U2, 65535, has_mask=False)
+    assert "smallest value" in masked_pixels(np.dtype("<f4"), None, has_mask=False)
     assert "does not promise" in masked_pixels(np.dtype("<i2"), -32768, has_mask=False)

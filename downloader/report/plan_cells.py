@@ -1,19 +1,19 @@
-"""What became of a plan's tiles, on a lattice of few cells: by each tile, or of very many by the cells alone."""
+"""The state of a plan's tiles on a lattice of few cells."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.format.coverage import coverage_chunks
+from downloader.mosaic.format.layout import GroupLayout, coverage_chunk
+from downloader.mosaic.record.state import GroupState
 from downloader.planning import Group, Tiling
 from downloader.report.html.tile_states import starts
-
-if TYPE_CHECKING:
-    from downloader.mosaic.record.state import GroupState
 
 __all__ = [
     "FAILED",
@@ -38,41 +38,43 @@ _EXACT: Final = 250_000
 
 
 def plan_cells(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
-    """Numbers of `KINDS`, (rows, columns); a cell stands for `side` × `side` tiles, over all slices.
+    """Return numbers of `KINDS`, (rows, columns), of cells of `side` × `side` tiles over all slices.
+
+    Up to 250,000 tiles, each is asked whether the region touches it; of more, only the cells are.
 
     Args:
-        group: of the plan.
-        state: what the mosaic has of it; None where there is none.
+        group: group of the plan.
+        state: what the mosaic has of it; None if there is no mosaic.
         side: tiles along a cell's side.
     """
-    return (_counted if group.tiling.tiles <= _EXACT else _coarse)(group, state, side)
-
-
-def _counted(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
-    """Cells by the states of each of their tiles."""
     tiling = group.tiling
-    shape = (5, -(-tiling.tile_rows // side), -(-tiling.tile_columns // side))
-    sums = np.zeros(shape, np.int64)
-    for (first, top, left), block in plan_blocks(group, state):
-        part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
-        if part.size:
-            _add(sums, np.stack([(part == kind).sum(axis=0) for kind in range(5)]), top, left, side)
-    missing, stored, no_region, no_image, failed = sums
+    rows, columns = -(-tiling.tile_rows // side), -(-tiling.tile_columns // side)
+    is_exact = tiling.tiles <= _EXACT
+    counts = np.zeros((5, rows, columns), np.int64)
+    if is_exact or (state is not None and state.counts().stored):
+        whole = group if is_exact else replace(group, region=None, extents=())
+        for (first, top, left), block in plan_blocks(whole, state):
+            part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
+            if part.size:
+                _add(counts, np.stack([(part == kind).sum(axis=0) for kind in range(5)]), top, left, side)
+    else:
+        counts[0] = 1
+    missing, stored, no_region, no_image, failed = counts
     wanted = missing + stored + failed
-    cells = np.full(shape[1:], PART, np.uint8)
+    cells = np.full((rows, columns), PART, np.uint8)
     cells[stored == 0] = TO_FETCH
     cells[(stored < wanted) & (missing == 0) & (failed > 0)] = FAILED
     cells[(stored == wanted) & (wanted > 0)] = STORED
     cells[wanted == 0] = OUTSIDE_IMAGE
     cells[(wanted == 0) & (no_region >= no_image)] = OUTSIDE_REGION
+    if not is_exact:
+        _cut(cells, group, side)
     return cells
 
 
-def _coarse(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:
-    """Cells by whether region and images touch them, and by how many of their tiles are stored."""
-    tiling = group.tiling
-    rows, columns = -(-tiling.tile_rows // side), -(-tiling.tile_columns // side)
-    cells = np.full((rows, columns), TO_FETCH, np.uint8)
+def _cut(cells: NDArray[np.uint8], group: Group, side: int) -> None:
+    """Mark the cells that no image and those that no part of the region touches."""
+    tiling, (rows, columns) = group.tiling, cells.shape
     whole = Tiling(tiling.width, tiling.height, tile=tiling.tile * side, shard=max(rows, columns))
     if group.extents:
         covered = np.zeros((rows, columns), np.bool_)
@@ -89,36 +91,19 @@ def _coarse(group: Group, state: GroupState | None, side: int) -> NDArray[np.uin
         bits = np.frombuffer(mask.to_bytes(-(-(whole.shard**2) // 8), "little"), np.uint8)
         touched = np.unpackbits(bits, bitorder="little")[: whole.shard**2].reshape(whole.shard, whole.shard)
         cells[touched[:rows, :columns] == 0] = OUTSIDE_REGION
-    if state is None or not state.counts().stored:
-        return cells
-    sums = np.zeros((1, rows, columns), np.int64)
-    total = np.zeros((1, rows, columns), np.int64)
-    for (first, top, left), block in plan_blocks(replace(group, region=None, extents=()), state):
-        part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
-        if part.size:
-            _add(sums, (part == 1).sum(axis=0)[None], top, left, side)
-            _add(total, np.full((1, *part.shape[1:]), len(part)), top, left, side)
-    wanted = (cells != OUTSIDE_REGION) & (cells != OUTSIDE_IMAGE)
-    cells[wanted & (sums[0] > 0)] = PART
-    cells[wanted & (sums[0] >= total[0])] = STORED
-    return cells
 
 
-def _add(sums: NDArray[np.int64], block: NDArray[np.int64], top: int, left: int, side: int) -> None:
+def _add(counts: NDArray[np.int64], block: NDArray[np.int64], top: int, left: int, side: int) -> None:
     for axis, begin in ((1, top), (2, left)):
         block = np.add.reduceat(block, starts(begin, block.shape[axis], side), axis=axis)
     r, c = top // side, left // side
-    sums[:, r : r + block.shape[1], c : c + block.shape[2]] += block
+    counts[:, r : r + block.shape[1], c : c + block.shape[2]] += block
 
 
 def plan_blocks(
     group: Group, state: GroupState | None
 ) -> Iterator[tuple[tuple[int, int, int], NDArray[np.uint8]]]:
-    """The states of a group's tiles as the ledger has them, in blocks as of the array `coverage`."""
-    from downloader.mosaic.format.coverage import coverage_chunks
-    from downloader.mosaic.format.layout import GroupLayout, coverage_chunk
-    from downloader.mosaic.record.state import GroupState
-
+    """Yield the states of a group's tiles by the ledger, in blocks of the array `coverage`."""
     if state is not None:
         # The mosaic's own bands; without the region where the plan's is without, as 10⁶ shards are dear to ask.
         group = replace(state.group, region=group.region, extents=group.extents)

@@ -1,29 +1,29 @@
-"""What a map of a plan shows: the image's footprint, the region, the tiles to come and those that are there.
+"""Maps of a plan as values: the images' footprints, the region, the tiles to fetch and those that are stored.
 
-Of many tiles a cell stands for a square of them, so that a map of 10⁹ costs what one of 10⁴ costs.
+In a large plan a cell stands for a square of tiles, so that a map of 10⁹ tiles costs what one of 10⁴ costs.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from fractions import Fraction
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Image
+from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan, Tiling
-from downloader.report.html.plan_map_cells import (
+from downloader.planning.polygon import Shape
+from downloader.report.html.tile_states import EMPTY, doubled
+from downloader.report.plan_cells import (
     FAILED,
     GROUND,
-    KINDS,
     OUTSIDE_IMAGE,
     OUTSIDE_REGION,
     PART,
@@ -32,21 +32,9 @@ from downloader.report.html.plan_map_cells import (
     plan_blocks,
     plan_cells,
 )
-from downloader.report.html.render import render
-from downloader.report.html.svg import outlines
-from downloader.report.html.tile_maps import Entry, TileMap
-from downloader.report.html.tile_states import EMPTY, doubled
-from downloader.report.plan_text import source_text
 from downloader.report.text import box
-from downloader.text import counted, duration, size
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from downloader.mosaic.target import TargetState
-
-__all__ = ["WORDS", "Panel", "footprints", "panels", "region_rings", "write_map"]
+__all__ = ["WORDS", "Panel", "footprints", "panels", "region_rings", "sample_kinds"]
 
 WORDS: Final = {
     "todo": "to be fetched",
@@ -93,6 +81,12 @@ class Panel:
     """Outline of the region."""
     fills_region: bool = False
     """Whether the region is an area to be coloured, and there are no cells."""
+
+    @property
+    def lines(self) -> list[tuple[str, tuple[_Ring, ...]]]:
+        """(class, rings) of the outlines over the cells."""
+        found = [("footprint", self.footprint), ("region", () if self.fills_region else self.region)]
+        return [(kind, rings) for kind, rings in found if rings]
 
 
 def panels(plan: Plan, target: TargetState) -> list[Panel]:
@@ -143,7 +137,7 @@ def _tiles(group: Group, plan: Plan, target: TargetState) -> Panel:
 
 
 def _is_seen(ring: _Ring, tiling: Tiling) -> bool:
-    """Whether an outline crosses the group, and not only runs around it."""
+    """Return whether an outline crosses the group and does not only run around it."""
     import shapely
 
     inside = shapely.box(1, 1, tiling.width - 1, tiling.height - 1)
@@ -151,7 +145,7 @@ def _is_seen(ring: _Ring, tiling: Tiling) -> bool:
 
 
 def _locator(plan: Plan) -> Panel | None:
-    """Where the region lies in the images; None where it is all of them."""
+    """Return the map of the region within the images; None if it fills them."""
     group = plan.groups[0]
     window = group.window
     images = footprints(plan, group)
@@ -184,17 +178,11 @@ def _locator(plan: Plan) -> Panel | None:
 
 
 def _points(plan: Plan, target: TargetState) -> Panel:
-    """Return the samples' places, in longitude and latitude."""
-    group = plan.groups[0]
+    """Return the map of the samples, in longitude and latitude."""
     samples = () if plan.samples is None else plan.samples.samples
     lon = np.array([sample.point.lon for sample in samples])
     lat = np.array([sample.point.lat for sample in samples])
-    kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
-    state = target.states.get(group.name)
-    if state is not None:
-        for (first, _, _), block in plan_blocks(group, state):
-            column = block[:, 0, 0][: len(kinds) - first]
-            kinds[first : first + len(column)][column == 1] = STORED
+    kinds = sample_kinds(plan, target)
     squeeze = max(0.05, math.cos(math.radians(float(np.clip(np.mean(lat), -89, 89)))))
     x, y = lon * squeeze, -lat
     span = max(float(np.ptp(x)), float(np.ptp(y)), 1e-6)
@@ -220,6 +208,19 @@ def _points(plan: Plan, target: TargetState) -> Panel:
     )
 
 
+def sample_kinds(plan: Plan, target: TargetState) -> NDArray[np.uint8]:
+    """Return a number of `KINDS` for each sample: to fetch, stored, or failed."""
+    group = plan.groups[0]
+    samples = () if plan.samples is None else plan.samples.samples
+    kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
+    state = target.states.get(group.name)
+    if state is not None:
+        for (first, _, _), block in plan_blocks(group, state):
+            column = block[:, 0, 0][: len(kinds) - first]
+            kinds[first : first + len(column)][column == 1] = STORED
+    return kinds
+
+
 _PER_EDGE: Final = 16
 """Points of an edge that goes to another CRS."""
 
@@ -230,8 +231,8 @@ _MOST_POINTS: Final = 4000
 """Points of a region's outline that are drawn."""
 
 
-def footprints(plan: Plan, group: Group) -> list[NDArray[np.float64]]:
-    """Rings of (column, row) in pixels of the group's grid, one for each image with an outline of its own."""
+def footprints(plan: Plan, group: Group) -> list[_Ring]:
+    """Return the different outlines of the images, each (points, 2): columns and rows in pixels of the group."""
     names = {band.id for band in group.bands}
     images: Iterable[Image] = (plan.image,) if plan.listed is None else plan.listed.images
     grids = dict.fromkeys(
@@ -240,45 +241,37 @@ def footprints(plan: Plan, group: Group) -> list[NDArray[np.float64]]:
         for band in image.bands[:64]
         if band.id in names and band.is_bounded and not band.mask_of
     )
-    rings = []
-    for grid in list(grids)[:_MOST_IMAGES]:
-        ring = _on(group, grid)
-        if np.isfinite(ring).all():
-            rings.append(ring)
-    return rings
+    rings = [_outline(grid, group) for grid in list(grids)[:_MOST_IMAGES]]
+    return [ring for ring in rings if np.isfinite(ring).all()]
 
 
-def _on(group: Group, grid: PixelGrid) -> NDArray[np.float64]:
-    """The edge of a grid, in pixels of the group's."""
-    along = np.linspace(0, 1, _PER_EDGE + 1)[:-1]
-    corners = np.array([(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height), (0, 0)], float)
-    edges = [a + along[:, None] * (b - a) for a, b in itertools.pairwise(corners)]
-    points = np.concatenate([*edges, corners[:1]])
-    t = grid.transform
-    x = t.translate_x + t.scale_x * points[:, 0] + t.shear_x * points[:, 1]
-    y = t.translate_y + t.shear_y * points[:, 0] + t.scale_y * points[:, 1]
+def _outline(grid: PixelGrid, group: Group) -> _Ring:
+    """Return the edge of a grid, in pixels of the group."""
+    corners = [(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height), (0, 0)]
+    points = [
+        (a[0] + Fraction(k, _PER_EDGE) * (b[0] - a[0]), a[1] + Fraction(k, _PER_EDGE) * (b[1] - a[1]))
+        for a, b in itertools.pairwise(corners)
+        for k in range(_PER_EDGE)
+    ]
+    x, y = np.array([grid.transform.exact(*point) for point in [*points, points[0]]], float).T
     if grid.crs != group.lattice.crs:
         import pyproj
 
         own = group.lattice.crs.to_pyproj()
         x, y = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), own, always_xy=True).transform(x, y)
-    u = group.lattice.transform
-    determinant = u.scale_x * u.scale_y - u.shear_x * u.shear_y
-    dx, dy = np.asarray(x) - u.translate_x, np.asarray(y) - u.translate_y
-    columns = (dx * u.scale_y - dy * u.shear_x) / determinant - group.window.column
-    rows = (dy * u.scale_x - dx * u.shear_y) / determinant - group.window.row
-    return np.column_stack([columns, rows])
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return np.full((1, 2), np.nan)
+    pixels = [group.lattice.transform.locate(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
+    return np.array(pixels, float) - (group.window.column, group.window.row)
 
 
 def region_rings(group: Group, tolerance: float) -> list[NDArray[np.float64]]:
-    """Rings of the region in pixels of the group's grid; none where the region is all of it.
+    """Return the outline of the region in pixels of the group, in rings; empty if the region is the whole group.
 
     Args:
-        group: whose region.
+        group: group of the plan.
         tolerance: pixels by which the outline may be simplified.
     """
-    from downloader.planning.polygon import Shape
-
     if not isinstance(group.region, Shape):
         return []
     import shapely
@@ -300,72 +293,3 @@ def _rings(geometry: Any) -> Iterator[NDArray[np.float64]]:  # noqa: ANN401  # s
                 yield np.asarray(ring.coords)[:, :2]
         else:
             yield np.asarray(part.coords)[:, :2]
-
-
-def write_map(plan: Plan, target: TargetState, output: str | os.PathLike[str]) -> str:
-    """Write the map of a plan, and return one line on what it shows.
-
-    Raises:
-        JobError: the file's ending is neither `.png` nor `.html`, or it cannot be written.
-    """
-    file = Path(output)
-    if file.suffix not in {".png", ".html"}:
-        raise JobError(f"--map {file}: name a file that ends in .png or .html")
-    shown = panels(plan, target)
-    try:
-        if file.suffix == ".html":
-            file.write_text(_page(plan, target, shown) + "\n", encoding="utf-8")
-        else:
-            from downloader.report.html.raster import drawn
-
-            drawn(headings(plan, target), shown).save(file, format="PNG")
-    except OSError as error:
-        raise JobError(f"--map {file}: cannot be written: {error.strerror or error}") from error
-    return f"{file}: {', '.join(panel.title.lower() for panel in shown)}"
-
-
-def headings(plan: Plan, target: TargetState) -> list[str]:
-    """Return what is planned, what it costs and what is stored of it, a line each."""
-    estimate = plan.estimate()
-    stored = sum(target.stored.values())
-    there = {
-        "new": "nothing is there yet",
-        "same": f"{counted(stored, 'tile')} are stored already",
-        "extension": f"{counted(stored, 'tile')} are stored already, and this extends it",
-        "refused": f"would be refused: {target.reason}",
-    }[target.state]
-    cost = (
-        f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
-        f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
-    )
-    return [source_text(plan), cost, f"{target.path}: {there}"]
-
-
-def _page(plan: Plan, target: TargetState, shown: list[Panel]) -> str:
-    title, *facts = headings(plan, target)
-    return render("plan.html", title=title, facts=facts, maps=[_map(n, p) for n, p in enumerate(shown)])
-
-
-def _map(number: int, panel: Panel) -> TileMap:
-    paths = [(KINDS[kind], d) for kind, d in outlines(panel.cells).items() if kind < len(KINDS)]
-    if panel.fills_region:
-        paths.append(("ground", "".join(map(_path, panel.region))))
-    lines = [(kind, "".join(map(_path, rings))) for kind, rings in _lines(panel) if rings]
-    legend = [Entry(KINDS[kind], WORDS[KINDS[kind]], count) for kind, count in panel.counts]
-    legend += [Entry(f"line {kind}", WORDS[kind]) for kind, _ in lines]
-    counts = ", ".join(
-        f"{WORDS[KINDS[kind]]}: {count:,}" for kind, count in panel.counts if count is not None
-    )
-    words = f"Map. {counts}. {panel.note}" if counts else f"Map. {panel.note}"
-    return TileMap(
-        f"m{number}", panel.title, words, panel.width, panel.height, tuple(paths), tuple(legend), panel.note,
-        tuple(lines),
-    )  # fmt: skip
-
-
-def _lines(panel: Panel) -> list[tuple[str, tuple[NDArray[np.float64], ...]]]:
-    return [("footprint", panel.footprint), ("region", () if panel.fills_region else panel.region)]
-
-
-def _path(ring: NDArray[np.float64]) -> str:
-    return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring.tolist())

@@ -1,0 +1,64 @@
+"""The page with the maps of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.mosaic.target import TargetState
+from downloader.planning import Plan
+from downloader.report.html.render import render
+from downloader.report.html.svg import outlines
+from downloader.report.html.tile_maps import LegendEntry, TileMap
+from downloader.report.plan_cells import KINDS
+from downloader.report.plan_map import WORDS, Panel
+from downloader.report.plan_text import source_text
+from downloader.text import counted, duration, size
+
+__all__ = ["plan_page"]
+
+
+def plan_page(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
+    """Return the page of a plan's maps as HTML."""
+    title, *facts = _headings(plan, target)
+    return render("plan.html", title=title, facts=facts, maps=[_map(n, p) for n, p in enumerate(shown)])
+
+
+def _headings(plan: Plan, target: TargetState) -> list[str]:
+    """Return what is planned, what it costs and what is stored of it, a line each."""
+    estimate = plan.estimate()
+    stored = sum(target.stored.values())
+    there = {
+        "new": "does not exist yet",
+        "same": f"{counted(stored, 'tile')} are stored already",
+        "extension": f"{counted(stored, 'tile')} are stored already; the job extends it",
+        "refused": f"would be refused: {target.reason}",
+    }[target.state]
+    cost = (
+        f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
+        f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
+    )
+    return [source_text(plan), cost, f"{target.path}: {there}"]
+
+
+def _map(number: int, panel: Panel) -> TileMap:
+    paths = [(KINDS[kind], d) for kind, d in outlines(panel.cells).items() if kind < len(KINDS)]
+    if panel.fills_region:
+        paths.append(("ground", "".join(map(_path, panel.region))))
+    lines = [(kind, "".join(map(_path, rings))) for kind, rings in panel.lines]
+    legend = [LegendEntry(KINDS[kind], WORDS[KINDS[kind]], count) for kind, count in panel.counts]
+    legend += [LegendEntry(f"line {kind}", WORDS[kind]) for kind, _ in lines]
+    counts = ", ".join(
+        f"{WORDS[KINDS[kind]]}: {count:,}" for kind, count in panel.counts if count is not None
+    )
+    words = f"Map. {counts}. {panel.note}" if counts else f"Map. {panel.note}"
+    return TileMap(
+        f"m{number}", panel.title, words, panel.width, panel.height, tuple(paths), tuple(legend), panel.note,
+        tuple(lines),
+    )  # fmt: skip
+
+
+def _path(ring: NDArray[np.float64]) -> str:
+    return "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring.tolist())

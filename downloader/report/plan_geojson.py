@@ -1,0 +1,96 @@
+"""Maps of a plan as GeoJSON in longitude and latitude, for a GIS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.mosaic.target import TargetState
+from downloader.planning import Group, Plan
+from downloader.report.html.svg import rectangles
+from downloader.report.plan_cells import KINDS
+from downloader.report.plan_map import WORDS, Panel, footprints, region_rings, sample_kinds
+
+__all__ = ["plan_geojson"]
+
+_Ring = NDArray[np.float64]
+
+_TOLERANCE: Final = 0.5
+"""Pixels by which the region's outline may be simplified."""
+
+_EDGE: Final = np.array(
+    [(0, 0), (0.25, 0), (0.5, 0), (0.75, 0), (1, 0), (1, 0.25), (1, 0.5), (1, 0.75), (1, 1)], float
+)
+_SQUARE: Final = np.concatenate([_EDGE, 1 - _EDGE[1:]])
+"""Outline of a unit square, with points between its corners, since its sides bend in longitude and latitude."""
+
+
+def plan_geojson(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
+    """Return a feature collection: tiles by state, the region and the images of each group, or the samples.
+
+    Each feature has `kind` (`tiles`, `region`, `image` or `sample`), `group`, and of tiles and samples `state`.
+    """
+    found = _samples(plan, target) if plan.samples is not None else _groups(plan, shown)
+    return json.dumps({"type": "FeatureCollection", "features": list(found)}, separators=(",", ":"))
+
+
+def _groups(plan: Plan, shown: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+    for group, panel in zip(plan.groups, shown[-len(plan.groups) :], strict=True):
+        counts = {KINDS[kind]: count for kind, count in panel.counts}
+        limits = np.array([group.window.width, group.window.height])
+        scale = limits / (panel.width, panel.height)
+        for kind, state in enumerate(KINDS):
+            cells = [
+                [np.minimum((_SQUARE * (columns, rows) + (column, row)) * scale, limits)]
+                for row, column, rows, columns in rectangles(panel.cells, kind)
+            ]
+            if cells:
+                properties = {"state": state, "meaning": WORDS[state], "tiles": counts.get(state)}
+                yield _feature("tiles", group, "MultiPolygon", cells, **properties)
+        if rings := region_rings(group, _TOLERANCE):
+            yield _feature("region", group, "MultiLineString", rings)
+        for ring in footprints(plan, group):
+            yield _feature("image", group, "Polygon", [ring])
+
+
+def _samples(plan: Plan, target: TargetState) -> Iterator[dict[str, Any]]:
+    samples = () if plan.samples is None else plan.samples.samples
+    for sample, kind in zip(samples, sample_kinds(plan, target).tolist(), strict=True):
+        yield {
+            "type": "Feature",
+            "properties": {
+                "kind": "sample",
+                "id": sample.point.id,
+                "state": KINDS[kind],
+                "problem": sample.problem,
+            },
+            "geometry": {"type": "Point", "coordinates": [sample.point.lon, sample.point.lat]},
+        }
+
+
+def _feature(kind: str, group: Group, shape: str, coordinates: Any, **properties: Any) -> dict[str, Any]:  # noqa: ANN401  # nested lists of rings
+    def lonlat(part: Any) -> Any:  # noqa: ANN401  # as above
+        return [lonlat(one) for one in part] if isinstance(part, list) else _lonlat(group, part)
+
+    return {
+        "type": "Feature",
+        "properties": {"kind": kind, "group": group.name, **properties},
+        "geometry": {"type": shape, "coordinates": lonlat(coordinates)},
+    }
+
+
+def _lonlat(group: Group, ring: _Ring) -> list[list[float]]:
+    """Return (columns, rows) of the group as rounded [longitude, latitude]; points without any are left out."""
+    import pyproj
+
+    grid = group.grid
+    x, y = np.array([grid.transform.exact(*map(Fraction, point)) for point in ring.tolist()], float).T
+    move = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
+    points = np.column_stack(move.transform(x, y))
+    found: list[list[float]] = points[np.isfinite(points).all(axis=1)].round(7).tolist()
+    return found

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, doctor, download, plan, pulse, status, survey, verify
+    from downloader.api import adownload, doctor, download, plan, run_status, status, survey, verify
     from downloader.diagnosis import Diagnosis
     from downloader.engine.explore import images, inspect, thumbnail
     from downloader.engine.session import Session
     from downloader.engine.stop import Stop
-    from downloader.engine.stream import Callbacks, Outcomes, outcomes
+    from downloader.engine.stream import Outcomes, outcomes
     from downloader.errors import (
         AuthenticationError,
         DownloadError,
@@ -35,7 +35,18 @@ if TYPE_CHECKING:
         StoppedError,
         exit_status,
     )
-    from downloader.events import Failed, Outcome, Split, Stored
+    from downloader.events import (
+        Ended,
+        Event,
+        Failed,
+        Flow,
+        Notice,
+        Outcome,
+        Retried,
+        Split,
+        Started,
+        Stored,
+    )
     from downloader.exports.export import Exported, export
     from downloader.job import Job
     from downloader.job.schema import job_schema
@@ -43,34 +54,37 @@ if TYPE_CHECKING:
     from downloader.mosaic.overviews.overviews import Overviews, overviews
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
-    from downloader.protocols import Progress
     from downloader.report.plan_preview import PlanPreview
     from downloader.report.report import Report
 
 __all__ = [
     "AuthenticationError",
-    "Callbacks",
     "Diagnosis",
     "DownloadError",
     "DriftError",
+    "Ended",
     "Estimate",
+    "Event",
     "Exported",
     "Failed",
+    "Flow",
     "IncompleteError",
     "InterruptedRunError",
     "Job",
     "JobError",
     "LockedError",
+    "Notice",
     "Outcome",
     "Outcomes",
     "Overviews",
     "Plan",
     "PlanPreview",
-    "Progress",
     "RefusedError",
     "Report",
+    "Retried",
     "Session",
     "Split",
+    "Started",
     "Stop",
     "StoppedError",
     "Stored",
@@ -89,7 +103,7 @@ __all__ = [
     "overviews",
     "plan",
     "preview",
-    "pulse",
+    "run_status",
     "status",
     "survey",
     "thumbnail",
@@ -97,7 +111,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "downloader.api": ("adownload", "doctor", "download", "plan", "pulse", "status", "survey", "verify"),
+    "downloader.api": ("adownload", "doctor", "download", "plan", "run_status", "status", "survey", "verify"),
     "downloader.engine.explore": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
@@ -109,15 +123,16 @@ _ROOMS = {
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
-    "downloader.events": ("Failed", "Outcome", "Split", "Stored"),
+    "downloader.events": (
+        "Ended", "Event", "Failed", "Flow", "Notice", "Outcome", "Retried", "Split", "Started", "Stored",
+    ),
     "downloader.planning": ("Estimate", "Plan"),
     "downloader.previews": ("preview",),
     "downloader.report.plan_preview": ("PlanPreview",),
     "downloader.report.report": ("Report",),
-    "downloader.protocols": ("Progress",),
     "downloader.engine.session": ("Session",),
     "downloader.engine.stop": ("Stop",),
-    "downloader.engine.stream": ("Callbacks", "Outcomes", "outcomes"),
+    "downloader.engine.stream": ("Outcomes", "outcomes"),
 }  # fmt: skip
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}
 

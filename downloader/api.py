@@ -14,16 +14,16 @@ from downloader.engine.sync import in_thread
 from downloader.job import Job
 from downloader.job.load import JobLike, as_job, load_job
 from downloader.planning import Plan
-from downloader.progress import watching
-from downloader.protocols import Progress
+from downloader.progress import HEARTBEAT, listener, read_heartbeat
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
     from downloader.diagnosis import Diagnosis
     from downloader.engine.verify import Checkup
+    from downloader.events import Event
     from downloader.mosaic.status import Status
     from downloader.mosaic.verify.result import Verification
-    from downloader.progress import Pulse
+    from downloader.progress import RunStatus
     from downloader.report.plan_preview import PlanPreview
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "doctor",
     "download",
     "plan",
-    "pulse",
+    "run_status",
     "status",
     "survey",
     "verify",
@@ -43,7 +43,8 @@ def download(
     path: str | os.PathLike[str] | None = None,
     *,
     credentials: Credentials | None = None,
-    progress: Progress | bool = True,
+    progress: bool = True,
+    on_event: Callable[[Event], object] | None = None,
     overwrite: bool = False,
     accept: Collection[str] = (),
     **sections: Any,  # the job file's own values
@@ -54,7 +55,9 @@ def download(
         job: a job, or with `path` the id of one image asset or an `ee.Image`.
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
-        progress: who watches; True shows a bar on a terminal, False nothing.
+        progress: whether standard error shows a bar, or plain lines where it is no terminal.
+        on_event: called with each event (`Started`, `Stored`, `Split`, `Failed`, `Retried`, `Notice`, `Flow`, `Ended`) on the
+            event loop of the run, so it must be quick; what it raises ends the run, with everything saved.
         overwrite: delete the mosaic that is there, if this package made it.
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
             `new-images` that arrived late, which are added.
@@ -73,7 +76,7 @@ def download(
     stop = Stop()
     work = run(
         settled,
-        progress=watching(progress),
+        progress=listener(progress, on_event),
         stop=stop,
         credentials=credentials,
         overwrite=overwrite,
@@ -87,7 +90,8 @@ async def adownload(
     path: str | os.PathLike[str] | None = None,
     *,
     credentials: Credentials | None = None,
-    progress: Progress | bool = False,
+    progress: bool = False,
+    on_event: Callable[[Event], object] | None = None,
     stop: Stop | None = None,
     overwrite: bool = False,
     accept: Collection[str] = (),
@@ -100,7 +104,7 @@ async def adownload(
     settled = as_job(job, path, **sections)
     return await run(
         settled,
-        progress=watching(progress),
+        progress=listener(progress, on_event),
         stop=stop or Stop(),
         credentials=credentials,
         overwrite=overwrite,
@@ -196,17 +200,14 @@ def status(target: str | os.PathLike[str]) -> Status:
     return read(_place(target))
 
 
-def pulse(target: str | os.PathLike[str]) -> Pulse | None:
-    """How the run that writes a mosaic is doing: of a job file, or of the mosaic's folder.
+def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
+    """Return the state of the run that writes a mosaic, of a job file or of the mosaic's folder.
 
-    Costs one small file. None where no run is under way that can be seen: one that ended by itself leaves no pulse, one
-    that was killed leaves a pulse that is not `is_alive`, and a mosaic in a bucket has none.
+    Reads one small file. None where no run is known: one that ended by itself removes the file, and a mosaic in a bucket
+    has none. A run that was killed leaves it, and its state is not `is_alive`.
     """
-    from downloader.engine.run import HEARTBEAT
-    from downloader.progress import read_pulse
-
     place = _place(target)
-    return read_pulse(place / HEARTBEAT) if isinstance(place, Path) else None
+    return read_heartbeat(place / HEARTBEAT) if isinstance(place, Path) else None
 
 
 def _place(target: str | os.PathLike[str]) -> Path | str:
@@ -231,7 +232,8 @@ def verify(
     tolerance: float = 0.0,
     overrides: Sequence[str] = (),
     credentials: Credentials | None = None,
-    progress: Progress | bool = False,
+    progress: bool = False,
+    on_event: Callable[[Event], object] | None = None,
     shown: Callable[[Verification], None] | None = None,
 ) -> Checkup:
     """Read a mosaic through and through; on request fetch what is damaged, or compare it with the service.
@@ -244,7 +246,8 @@ def verify(
         tolerance: absolute difference that the comparison lets pass; 0 compares bit by bit.
         overrides: changes to the job, as `--set` takes them.
         credentials: any google-auth credentials object, in place of the job's `auth`.
-        progress: who watches what is fetched.
+        progress: as in `download`, of what is fetched.
+        on_event: as in `download`.
         shown: told what was found, before anything is done about it.
 
     Returns:
@@ -264,7 +267,7 @@ def verify(
     stop = Stop()
     work = check(
         request,
-        progress=watching(progress),
+        progress=listener(progress, on_event),
         stop=stop,
         credentials=credentials,
         shown=shown or (lambda _: None),

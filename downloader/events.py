@@ -1,76 +1,133 @@
-"""What became of one request: a value, not an exception."""
+"""Events of a run: what became of each request, and what else programs and people are told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from downloader.errors import FetchProblem
+from downloader.planning.plan import Estimate
 from downloader.planning.requests import Request
 
-__all__ = ["Failed", "Level", "Notice", "Outcome", "Split", "Stored"]
+__all__ = [
+    "HALVED_AT_THE_END",
+    "Ended",
+    "Event",
+    "Failed",
+    "Flow",
+    "Level",
+    "Notice",
+    "Outcome",
+    "Retried",
+    "RunState",
+    "Split",
+    "Started",
+    "Stored",
+]
+
+Level = Literal["info", "warning", "error"]
+
+RunState = Literal["complete", "incomplete", "stopped", "interrupted", "failed"]
+
+HALVED_AT_THE_END = "halved at the end"
+"""Cause of a split that the service did not ask for: the last requests of a job run side by side and end sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first request may start now."""
+
+    estimate: Estimate
+    """Of the whole job."""
+    tiles_done: int
+    """Tiles of the estimate that earlier runs stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The pixels are encoded and will be, or are, part of a committed shard."""
+    """The pixels of a request are encoded, and are or will be part of a committed shard."""
 
     request: Request
     wire_bytes: int
     """Bytes of pixels received."""
     seconds: float
-    """From the first start to the last byte, waits for the limiter left out."""
+    """From the first start to the last byte, without the waits for the limiter."""
     attempts: int = 1
     """Calls made, retries included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The service found it too much; its parts were queued."""
+    """A request was replaced by its halves."""
 
     request: Request
     problem: FetchProblem
     parts: tuple[Request, ...]
     attempts: int = 1
+    """Calls made, retries included; 0 where it was split before it was asked for."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the service refused the request, or earlier ones of its size, as too large."""
+        return self.problem.cause != HALVED_AT_THE_END
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """These pixels could not be had; recorded, and tried again by a rerun."""
+    """The pixels of a request could not be fetched; that is recorded, and the next run tries them again."""
 
     request: Request
     problem: FetchProblem
     attempts: int = 1
+    """Calls made, retries included; 0 where it was not asked for."""
 
 
-Outcome = Stored | Split | Failed
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A call brought no pixels and will be made again."""
+
+    request: Request
+    problem: FetchProblem
+    attempt: int
+    """Number of the call that failed, from 1."""
 
 
-Level = Literal["debug", "info", "warning", "error"]
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line that is worth knowing, once."""
 
-
-class Notice(str):
-    """The text itself; with the name of its event, how grave it is, and its figures.
-
-    Wherever a text is taken a notice is as good: displays print it, reports keep it.
-    """
-
-    __slots__ = ("event", "fields", "level")
-
-    event: str
-    """A short stable name, such as `quota` or `split`."""
-    level: Level
-    fields: Mapping[str, Any]
+    text: str
+    name: str = "notice"
+    """A short stable name, such as `quota` or `outage`."""
+    level: Level = "info"
+    fields: Mapping[str, Any] = field(default_factory=dict)
     """Figures and names as plain values; never a secret."""
 
-    def __new__(cls, text: str, event: str = "notice", level: Level = "info", **fields: Any) -> Self:
-        """A notice of `text`; `fields` are plain values."""
-        self = super().__new__(cls, text)
-        self.event, self.level, self.fields = event, level, fields
-        return self
+    def __str__(self) -> str:
+        return self.text
 
-    @classmethod
-    def of(cls, text: str) -> Notice:
-        """`text` as a notice; one that is one already stays it."""
-        return text if isinstance(text, Notice) else cls(text)
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The number of requests under way changed."""
+
+    in_flight: int
+    """Requests under way."""
+    ceiling: int
+    """Requests that may be under way at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is over; no event follows."""
+
+    state: RunState
+    message: str = ""
+    """Why it is not complete; empty where it is."""
+
+
+Outcome: TypeAlias = Stored | Split | Failed
+"""What became of one request."""
+
+Event: TypeAlias = Started | Outcome | Retried | Notice | Flow | Ended

@@ -1,19 +1,19 @@
-"""The seams: each effect behind a Protocol as narrow as its user needs. Parts fill them, tests replace them."""
+"""What the engine asks of its surroundings: each effect behind a protocol, which tests replace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from downloader.errors import FetchProblem
-    from downloader.events import Outcome
+    from downloader.events import Event
     from downloader.model.image import Image
-    from downloader.planning import Estimate, PixelRequest, Request, ShardKey
+    from downloader.planning import PixelRequest, Request, ShardKey
 
 __all__ = [
     "Catalogue",
@@ -22,10 +22,13 @@ __all__ = [
     "Feed",
     "Limiter",
     "Mosaic",
-    "Patient",
     "PixelSource",
     "Progress",
 ]
+
+
+Progress: TypeAlias = "Callable[[Event], object]"
+"""A function that is told of each event, on the run's event loop; what it raises ends the run."""
 
 
 class Clock(Protocol):
@@ -118,62 +121,23 @@ class Mosaic(Protocol):
 
 
 class Feed(Protocol):
-    """Shards that come as somebody hands them out."""
+    """Shards to work through, all known from the start or handed out bit by bit."""
 
     def take(self) -> ShardKey | None:
-        """The next shard; None where none is at hand."""
+        """Return the next shard; None where none is at hand."""
         ...
 
     @property
     def is_ended(self) -> bool:
-        """Whether none will come beyond those at hand."""
+        """Whether no shard will follow those at hand."""
         ...
 
     async def more(self) -> None:
-        """Return when a shard is at hand, or none will come."""
+        """Wait until a shard is at hand, or none will follow."""
         ...
 
     def done(self, key: ShardKey) -> None:
-        """All of a shard that could be had is committed, and what could not is on record."""
-        ...
-
-
-class Progress(Protocol):
-    """Who watches: a bar, plain lines, a test."""
-
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """The run begins; `tiles_done` of the estimate's tiles were stored by earlier runs."""
-        ...
-
-    def outcome(self, outcome: Outcome) -> None:
-        """One request came to an end."""
-        ...
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """One call brought no pixels and will be made again."""
-        ...
-
-    def notice(self, text: str) -> None:
-        """One line worth knowing, once."""
-        ...
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """Requests under way, and how many may be."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-@runtime_checkable
-class Patient(Protocol):
-    """A watcher that a run waits for, lest what it is told pile up."""
-
-    async def room(self) -> None:
-        """Return when it keeps up."""
+        """Accept that a shard is finished: committed, with what failed of it on record."""
         ...
 
 

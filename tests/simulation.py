@@ -172,7 +172,7 @@ async def _simulate(scenario: Scenario) -> Trace:
         clock,
         random.Random(scenario.seed + 1),
         scenario.give_up_after_s,
-        lambda line: trace.notices.append((clock.now(), line)),
+        lambda notice: trace.notices.append((clock.now(), notice.text)),
     )
     service = _Service(scenario, clock, trace, rng)
     service.limiter = limiter

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from downloader.events import Notice
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -47,7 +49,7 @@ def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan
         if not _is_large(left):
             return
         if not somebody_is_there():
-            progress.notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)")
+            progress(Notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)"))
             return
         if not await _agreed(f"{_words(left)} to come. Go on?"):
             raise click.Abort

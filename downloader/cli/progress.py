@@ -1,4 +1,4 @@
-"""Who watches a run: nobody with `-q`; with `-v` and `-vv` also the log, of retries and splits, and of every request."""
+"""What the command line shows of a run: nothing with `-q`; with `-v` also a log of retries and splits, with `-vv` of every request."""
 
 from __future__ import annotations
 
@@ -8,57 +8,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from downloader.cli.output import logs_json
-from downloader.errors import FetchProblem
-from downloader.events import Failed, Outcome, Split, Stored
-from downloader.planning import Request
-from downloader.progress import Fanout, JsonProgress, LineProgress, Silent, terminal_progress
+from downloader.events import Event, Failed, Retried, Split, Stored
+from downloader.progress import JsonLines, Lines, fanout, terminal_progress
 from downloader.protocols import Progress
-from downloader.text import duration, size
 
-__all__ = ["counting", "watcher"]
+__all__ = ["counting", "display"]
 
 _LOG = logging.getLogger("downloader")
 
 
-def watcher(*, quiet: bool, verbose: int) -> Progress:
-    """The watcher that these flags ask for."""
+def display(*, quiet: bool, verbose: int) -> Progress:
+    """Return the display that these flags ask for."""
     if quiet:
-        return Silent()
+        return fanout()
     if logs_json() and sys.stderr is not None:
-        shown = JsonProgress(sys.stderr)
-        return Fanout(shown, _Logged()) if verbose else shown
+        shown = JsonLines(sys.stderr)
+        return fanout(shown, _log) if verbose else shown
     if verbose:
         # A log between the redrawn lines of a bar would be unreadable.
-        return Fanout(LineProgress(sys.stderr), _Logged())
+        return fanout(Lines(sys.stderr), _log)
     return terminal_progress()
 
 
-class _Logged(Silent):
-    """A watcher that writes to the package's log."""
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        match outcome:
-            case Stored():
-                _LOG.debug(
-                    "%s: %s in %s%s",
-                    outcome.request,
-                    size(outcome.wire_bytes),
-                    duration(outcome.seconds),
-                    f", {outcome.attempts} calls" if outcome.attempts > 1 else "",
-                )
-            case Split():
-                _LOG.info(
-                    "%s: split into %d: %s", outcome.request, len(outcome.parts), outcome.problem.message
-                )
-            case Failed():
-                _LOG.info(
-                    "%s: failed (%s): %s", outcome.request, outcome.problem.cause, outcome.problem.message
-                )
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        _LOG.info("%s: call %d (%s): %s", request, attempt, problem.cause, problem.message)
+def _log(event: Event) -> None:
+    """Write what became of requests to the log of the package."""
+    match event:
+        case Stored():
+            calls = f", {event.attempts} calls" if event.attempts > 1 else ""
+            _LOG.debug("%s: %.2f MB in %.2f s%s", event.request, event.wire_bytes / 1e6, event.seconds, calls)
+        case Split():
+            _LOG.info("%s: split into %d: %s", event.request, len(event.parts), event.problem.message)
+        case Failed():
+            _LOG.info("%s: failed (%s): %s", event.request, event.problem.cause, event.problem.message)
+        case Retried():
+            problem = event.problem
+            _LOG.info("%s: call %d (%s): %s", event.request, event.attempt, problem.cause, problem.message)
 
 
 @contextmanager

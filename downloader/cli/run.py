@@ -77,7 +77,7 @@ def run_command(
     verbose: int,
 ) -> int:
     """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
-    from downloader.cli.progress import watcher
+    from downloader.cli.progress import display
     from downloader.errors import DownloadError, IncompleteError, exit_status
     from downloader.job.load import load_job, located
 
@@ -89,7 +89,7 @@ def run_command(
         refuse_inside("--report", file, loaded.mosaic_path)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
-    progress = watcher(quiet=quiet, verbose=verbose)
+    progress = display(quiet=quiet, verbose=verbose)
     try:
         with located(job, changes):
             report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))

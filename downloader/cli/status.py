@@ -13,7 +13,7 @@ import click
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
-    from downloader.progress import Pulse
+    from downloader.progress import RunStatus
 
 __all__ = ["status_command"]
 
@@ -47,22 +47,22 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     Asks no service, takes no lock, and may watch a run from another terminal.
     """
     from downloader import api
-    from downloader.report.text import pulse_text, status_text
+    from downloader.report.text import run_status_text, status_text
 
     watched = watch and _watch(target, as_json=as_json)
-    status, pulse = api.status(target), api.pulse(target)
+    status, run = api.status(target), api.run_status(target)
     if as_json:
-        say(json.dumps(_document(status.to_json(), pulse), indent=None if watch else 2))
+        say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
         return
     say(status_text(status))
-    if pulse is not None:
-        say(pulse_text(pulse))
+    if run is not None:
+        say(run_status_text(run))
     elif watch and not watched:
         say("no run is under way that can be watched")
 
 
-def _document(status: dict[str, Any], pulse: Pulse | None) -> dict[str, Any]:
-    return status | {"run": None if pulse is None else pulse.to_json()}
+def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
+    return status | {"run": None if run is None else run.to_json()}
 
 
 def _watch(target: Path, *, as_json: bool) -> bool:
@@ -75,20 +75,20 @@ def _watch(target: Path, *, as_json: bool) -> bool:
     _await(target)
     seen = False
     with show:
-        while (pulse := api.pulse(target)) is not None and pulse.is_alive:
+        while (run := api.run_status(target)) is not None and run.is_alive:
             seen = True
             if as_json:
-                say(json.dumps({"run": pulse.to_json()}))
+                say(json.dumps({"run": run.to_json()}))
             else:
-                from downloader.report.text import pulse_line
+                from downloader.report.text import run_status_line
 
-                show(pulse_line(pulse))
+                show(run_status_line(run))
             time.sleep(every_s)
     return seen
 
 
 def _await(target: Path) -> None:
-    """Wait for the pulse of a run that was started just now."""
+    """Wait for the heartbeat of a run that was started just now."""
     from downloader import api
     from downloader.errors import RefusedError
 
@@ -97,5 +97,5 @@ def _await(target: Path) -> None:
     except RefusedError:
         patience_s = _WAIT_S  # it is still to be made
     until = time.monotonic() + patience_s
-    while api.pulse(target) is None and time.monotonic() < until:
+    while api.run_status(target) is None and time.monotonic() < until:
         time.sleep(0.1)

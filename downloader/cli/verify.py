@@ -13,7 +13,6 @@ from downloader.cli.output import say
 
 if TYPE_CHECKING:
     from downloader.engine.verify import Checkup
-    from downloader.protocols import Progress
 
 __all__ = ["verify_command"]
 
@@ -71,13 +70,12 @@ def verify_command(
     mosaic's job, which it keeps; after a loss, name the job file in place of the mosaic.
     """
     from downloader import api
-    from downloader.cli.progress import watcher
-    from downloader.progress import Silent
+    from downloader.cli.progress import display
     from downloader.report.text import verification_text
 
     set_up_logging(verbose)
     silent = quiet or as_json
-    progress: Progress = Silent() if silent or not (repair or resample) else watcher(quiet=False, verbose=0)
+    progress = display(quiet=silent or not (repair or resample), verbose=0)
     checkup = api.verify(
         target,
         repair=repair,
@@ -85,7 +83,7 @@ def verify_command(
         seed=seed,
         tolerance=tolerance,
         overrides=[*overrides, *service_overrides(endpoint, project, key_file)],
-        progress=progress,
+        on_event=progress,
         shown=None if silent else lambda found: say(verification_text(found)),
     )
     if as_json:

@@ -14,8 +14,9 @@ from downloader.engine.connect import connect, prepare
 from downloader.engine.local import engine
 from downloader.engine.memory import pixel_memory
 from downloader.engine.stop import Stop
+from downloader.events import Notice
 from downloader.mosaic.format.layout import MosaicSettings
-from downloader.progress import Fanout, Tally
+from downloader.progress import Tally, fanout
 from downloader.report.comparison import PixelDifference, ServiceComparison
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def resample(
         count: tiles, or all where fewer are stored.
         seed: of the draw.
         tolerance: see `ServiceComparison`; for pixels that are computed, which two machines may round differently.
-        progress: who watches.
+        progress: told of each event.
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
 
@@ -63,7 +64,7 @@ async def resample(
         DownloadError: as `run` does.
     """
     from downloader.earthengine.names import asset_id
-    from downloader.engine.worker import work
+    from downloader.engine.worker import Listed, work
     from downloader.mosaic.record.identity import Identity as MosaicIdentity
     from downloader.mosaic.tile_reader import draw_tiles
     from downloader.mosaic.updates import settle, update_times
@@ -84,14 +85,18 @@ async def resample(
         )
         tally = Tally()
         comparing = Comparing(job, plan, identity, drawn, tolerance)
-        watchers = Fanout(tally, progress)
         share, parts = engine(
-            job, plan, pixel_memory(job.limits.memory, plan), comparing, connection, watchers, stop
+            job,
+            plan,
+            pixel_memory(job.limits.memory, plan),
+            comparing,
+            connection,
+            fanout(tally, progress),
+            stop,
         )
-        with watchers:
-            for notice in notices:
-                watchers.notice(notice)
-            await work(share, parts, list(drawn))
+        for notice in notices:
+            parts.progress(Notice(notice))
+        await work(share, parts, Listed(drawn))
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")
     tiles = sum(mask.bit_count() for mask in drawn.values())

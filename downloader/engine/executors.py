@@ -12,9 +12,12 @@ from downloader.engine.memory import needed_memory, pixel_memory
 from downloader.errors import JobError
 
 if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
     from downloader.engine.connect import Connection
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
+    from downloader.events import Outcome
     from downloader.job import Job
     from downloader.mosaic.subset import Selection
     from downloader.mosaic.writer import ZarrMosaic
@@ -57,9 +60,10 @@ def executor_of(
     mosaic: ZarrMosaic,
     chosen: Selection | None,
     connection: Connection,
-    watchers: Progress,
+    progress: Progress,
     stop: Stop,
     allowance: Allowance | None = None,
+    outcomes: MemoryObjectSendStream[Outcome] | None = None,
 ) -> Executor:
     """The executor of a job, for one run.
 
@@ -70,17 +74,18 @@ def executor_of(
         mosaic: where it goes.
         chosen: what of it is fetched; None for all that is missing.
         connection: where it comes from.
-        watchers: told what happens.
+        progress: told what happens.
         stop: who may ask to stop.
         allowance: what jobs of one process share; None for a job alone.
+        outcomes: takes what becomes of each request; waited for by workers in this process.
     """
     # For nothing at all, no worker need be started.
     is_done = all(counts.stored == counts.tiles for counts in mosaic.counts().values())
     if job.executor.dask is None or is_done:
         return LocalExecutor(
-            *engine(job, plan, memory, chosen or mosaic, connection, watchers, stop, allowance)
+            *engine(job, plan, memory, chosen or mosaic, connection, progress, stop, allowance, outcomes)
         )
-    return _workers(job, plan, memory, mosaic, chosen, connection, watchers, stop)
+    return _workers(job, plan, memory, mosaic, chosen, connection, progress, stop, outcomes)
 
 
 def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
@@ -113,8 +118,9 @@ def _workers(
     mosaic: ZarrMosaic,
     chosen: Selection | None,
     connection: Connection,
-    watchers: Progress,
+    progress: Progress,
     stop: Stop,
+    outcomes: MemoryObjectSendStream[Outcome] | None,
 ) -> Executor:
     from downloader._version import __version__
     from downloader.engine.dask.executor import DaskExecutor, Terms
@@ -148,7 +154,7 @@ def _workers(
         limits.max_bytes,
         limits.max_time,
     )
-    return DaskExecutor(settings, terms, mosaic, _Seen(mosaic, chosen), watchers, stop)
+    return DaskExecutor(settings, terms, mosaic, _Seen(mosaic, chosen), progress, stop, outcomes)
 
 
 class _Seen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -14,10 +13,13 @@ from downloader.planning import Plan, ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from anyio.streams.memory import MemoryObjectSendStream
+
     from downloader.engine.connect import Connection
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
     from downloader.engine.worker import Parts, Share
+    from downloader.events import Outcome
     from downloader.flow.retry import RetryPolicy
     from downloader.protocols import Executor, Limiter, Mosaic, Progress
 
@@ -59,9 +61,10 @@ def engine(
     memory: int,
     sink: Mosaic,
     connection: Connection,
-    watchers: Progress,
+    progress: Progress,
     stop: Stop,
     allowance: Allowance | None = None,
+    outcomes: MemoryObjectSendStream[Outcome] | None = None,
 ) -> tuple[Share, Parts]:
     """What a worker of this process needs to fetch tiles of `plan` into `sink`, within the job's limits.
 
@@ -71,9 +74,10 @@ def engine(
         memory: bytes for pixels on their way.
         sink: where they go.
         connection: where they come from.
-        watchers: told what happens.
+        progress: told what happens.
         stop: who may ask to stop.
         allowance: what it shares with other jobs of this process; None for a job alone.
+        outcomes: takes what becomes of each request, and is waited for.
     """
     from downloader.earthengine import RestPixelSource
     from downloader.engine.worker import Parts, Share
@@ -91,10 +95,10 @@ def engine(
             clock=clock,
             rng=rng,
             give_up_after_s=limits.give_up_after,
-            notice=watchers.notice,
+            notice=progress,
         )
         if allowance is None
-        else allowance.limiter(job, connection.client, watchers.notice)
+        else allowance.limiter(job, connection.client, progress)
     )
     connection.client.on_restricted = limiter.restrict
     if connection.client.restricted:
@@ -111,24 +115,21 @@ def engine(
     )
     source = RestPixelSource(connection.client)
     budget = RetryBudget() if allowance is None else allowance.budget
-    return share, Parts(source, sink, limiter, clock, rng, watchers, budget, stop)
+    return share, Parts(source, sink, limiter, clock, rng, progress, budget, stop, outcomes)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalExecutor:
-    """`seams.Executor`: one worker, in this process."""
+    """An `Executor` of one worker, in this process."""
 
     share: Share
     parts: Parts
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        from downloader.engine.worker import work
-        from downloader.flow.shared_limiter import JobLimiter
+        from downloader.engine.worker import Listed, work
 
-        limiter = self.parts.limiter
-        with limiter if isinstance(limiter, JobLimiter) else nullcontext():
-            await work(self.share, self.parts, shards)
+        await work(self.share, self.parts, Listed(shards))
 
     @property
     def peak_memory(self) -> int:

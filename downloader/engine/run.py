@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -18,13 +18,13 @@ from downloader.engine.executors import executor_of, memory_for, refuse_what_can
 from downloader.engine.memory import peak_memory
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError, InterruptedRunError, StoppedError
-from downloader.events import Notice
+from downloader.events import Ended, Notice, Outcome, RunState, Started
 from downloader.job import Job
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.stored_job import freeze, meaning
 from downloader.mosaic.subset import Chosen, Selection
 from downloader.planning import Existing, Plan
-from downloader.progress import Fanout, Heartbeat, Herald, Recorder, Tally
+from downloader.progress import HEARTBEAT, Heartbeat, Highlights, Recorder, Tally, fanout
 from downloader.protocols import Executor, Progress
 from downloader.report.plan_text import source_text
 from downloader.report.report import FailedTile, Report
@@ -32,16 +32,15 @@ from downloader.resolve.recheck import look_again, look_again_at_all
 from downloader.resolve.resolve import gather
 
 if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
     from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Progress
 
-__all__ = ["HEARTBEAT", "add_overviews", "run", "settle"]
-
-HEARTBEAT: Final = ".downloader/heartbeat.json"
-"""Where a mosaic on a disk says how its run is doing."""
+__all__ = ["add_overviews", "run", "settle"]
 
 
 async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -> Plan:
@@ -64,12 +63,13 @@ async def run(
     only: Chosen | None = None,
     approve: Callable[[Plan, str], Awaitable[None]] | None = None,
     allowance: Allowance | None = None,
+    outcomes: MemoryObjectSendStream[Outcome] | None = None,
 ) -> Report:
     """Fetch what the job misses.
 
     Args:
         job: what to fetch, and where to.
-        progress: who watches.
+        progress: told of each event.
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         overwrite: delete the mosaic that is there, if this package made it.
@@ -78,6 +78,7 @@ async def run(
         only: fetch no more than these tiles, as far as they are missing.
         approve: given the plan and whose pixels they are, before anything is written; what it raises ends the run.
         allowance: what the job shares with others of this process; None for a job alone.
+        outcomes: takes what becomes of each request; as long as it is full, no further request starts.
 
     Returns:
         The report of a complete run; with `only`, of one that stored all of these.
@@ -89,10 +90,6 @@ async def run(
 
     refuse_what_cannot_travel(job, credentials=credentials is not None)
     async with connect(job, credentials) as connection:
-        tally, recorder = Tally(), Recorder()
-        heartbeat = Heartbeat()
-        watchers = Fanout(tally, recorder, heartbeat, progress)
-        watchers = Fanout(watchers, Herald(watchers.notice))
         with stop.cancels():
             there = None if overwrite else await _there(job)
             canaries = None if allowance is None else allowance.canaries(job, connection.client)
@@ -116,33 +113,56 @@ async def run(
                     )
                 )
             chosen = None if only is None else Selection(mosaic, only)
-            if isinstance(job.mosaic_path, Path):
-                heartbeat.begin(job.mosaic_path / HEARTBEAT)
-            with watchers:
+            tally, recorder = Tally(), Recorder()
+            tell = fanout(tally, recorder, *_heartbeat(job), progress)
+            tell = fanout(tell, Highlights(tell))
+            ended = Ended("failed", "the run was interrupted by an error or cancelled")
+            try:
                 if credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator":
                     # Found, not given: whoever runs the job should see whose they are.
-                    watchers.notice(
-                        Notice(f"credentials: {connection.client.credentials_in_use}", "credentials")
-                    )
+                    tell(Notice(f"credentials: {connection.client.credentials_in_use}", "credentials"))
                 for notice in (*connection.client.warnings, *notices, *mosaic.notices):
-                    watchers.notice(notice)
+                    tell(Notice(notice))
                 with stop.cancels():
                     executor = await stack.enter_async_context(
-                        executor_of(job, plan, memory, mosaic, chosen, connection, watchers, stop, allowance)
+                        executor_of(
+                            job, plan, memory, mosaic, chosen, connection, tell, stop, allowance, outcomes
+                        )
                     )
-                error = await _work(job, plan, mosaic, chosen, executor, watchers, stop)
+                error = await _work(job, plan, mosaic, chosen, executor, tell, stop)
                 for notice in mosaic.blank_notices():
-                    watchers.notice(notice)
+                    tell(Notice(notice))
                 if tally.requests and (error is None or isinstance(error, IncompleteError)):
-                    changed = await _look_again(job, plan, mosaic, connection, on_update, watchers)
+                    changed = await _look_again(job, plan, mosaic, connection, on_update, tell)
                     error = changed or error
                 if job.mosaic.overviews and chosen is None:
-                    error = await add_overviews(mosaic, watchers, stop, error)
-            report = _report(job, plan, mosaic, executor, tally, recorder, connection, error)
+                    error = await add_overviews(mosaic, tell, stop, error)
+                ended = Ended(_state(plan, mosaic, error), "" if error is None else str(error))
+            finally:
+                tell(ended)
+            report = _report(job, plan, mosaic, executor, tally, recorder, connection, ended)
     if error is not None:
         error.report = report
         raise error
     return report
+
+
+def _heartbeat(job: Job) -> tuple[Progress, ...]:
+    """A listener that writes the state of the run into its mosaic, where that is on a disk."""
+    return (Heartbeat(job.mosaic_path / HEARTBEAT),) if isinstance(job.mosaic_path, Path) else ()
+
+
+def _state(plan: Plan, mosaic: ZarrMosaic, error: DownloadError | None) -> RunState:
+    """How the run ended."""
+    if error is None:
+        is_whole = sum(counts.stored for counts in mosaic.counts().values()) == plan.count_tiles()
+        return "complete" if is_whole else "incomplete"
+    states: dict[type[DownloadError], RunState] = {
+        IncompleteError: "incomplete",
+        InterruptedRunError: "interrupted",
+        StoppedError: "stopped",
+    }
+    return states.get(type(error), "failed")
 
 
 async def _there(job: Job) -> Existing | None:
@@ -158,20 +178,20 @@ async def _work(
     mosaic: ZarrMosaic,
     chosen: Selection | None,
     executor: Executor,
-    watchers: Fanout,
+    progress: Progress,
     stop: Stop,
 ) -> DownloadError | None:
     from downloader.engine.local import order
     from downloader.mosaic.storage.disk_errors import check_room
 
     shards = order(plan, mosaic) if chosen is None else chosen.shards(plan)
-    watchers.start(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values()))
+    progress(Started(plan.estimate(), sum(counts.stored for counts in mosaic.counts().values())))
     error: DownloadError | None = None
     try:
         if warning := check_room(
             mosaic.store, _bytes_to_come(plan, mosaic), compressed=job.mosaic.compressor != "none"
         ):
-            watchers.notice(warning)
+            progress(Notice(warning))
         await executor.run(shards)
     except DownloadError as ended:
         error = ended
@@ -203,14 +223,14 @@ async def _look_again(
     mosaic: ZarrMosaic,
     connection: Connection,
     on_update: OnUpdate,
-    watchers: Fanout,
+    progress: Progress,
 ) -> DownloadError | None:
     """Whether an image changed while it was fetched; what the service computes says nothing of that."""
     if plan.listed is not None:
-        return await look_again_at_all(job, connection.catalogue, plan.listed, mosaic, on_update, watchers)
+        return await look_again_at_all(job, connection.catalogue, plan.listed, mosaic, on_update, progress)
     if plan.slices:
         return None
-    return await look_again(connection.catalogue, plan.image, mosaic, on_update, watchers)
+    return await look_again(connection.catalogue, plan.image, mosaic, on_update, progress)
 
 
 def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:
@@ -235,15 +255,13 @@ def _report(
     tally: Tally,
     recorder: Recorder,
     connection: Connection,
-    error: DownloadError | None,
+    ended: Ended,
 ) -> Report:
-    states = {IncompleteError: "incomplete", InterruptedRunError: "interrupted", StoppedError: "stopped"}
     counts = mosaic.counts().values()
-    ended = "complete" if sum(c.stored for c in counts) == plan.count_tiles() else "incomplete"
     return Report(
         mosaic=str(job.mosaic_path),
-        state=ended if error is None else states.get(type(error), "failed"),  # type: ignore[arg-type]
-        message="" if error is None else str(error),
+        state=ended.state,
+        message=ended.message,
         groups=tuple(group.name for group in plan.groups),
         tiles=plan.count_tiles(),
         tiles_before=tally.tiles_before,
@@ -276,12 +294,12 @@ def _report(
         job=freeze(job),
         began=recorder.began.isoformat(timespec="seconds").replace("+00:00", "Z"),
         versions=versions(),
-        record=recorder.record(),
+        history=recorder.history(),
     )
 
 
 async def add_overviews(
-    mosaic: ZarrMosaic, watchers: Progress, stop: Stop, error: DownloadError | None
+    mosaic: ZarrMosaic, progress: Progress, stop: Stop, error: DownloadError | None
 ) -> DownloadError | None:
     """Make what is missing or out of date of the mosaic's overviews; the error that the run ends with.
 
@@ -289,7 +307,7 @@ async def add_overviews(
 
     Args:
         mosaic: whose pixels are committed.
-        watchers: told what was made.
+        progress: told what was made.
         stop: who may ask to stop; what is made until then is kept.
         error: what the run ends with so far.
     """
@@ -312,5 +330,5 @@ async def add_overviews(
     except DownloadError as failed:
         return error or failed
     if made.made:
-        watchers.notice(str(made))
+        progress(Notice(str(made)))
     return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,12 +15,12 @@ from downloader.engine.stop import Stop
 from downloader.errors import JobError
 from downloader.job.load import JobLike, as_job
 from downloader.job.units import parse_size
-from downloader.progress import watching
-from downloader.protocols import Progress
+from downloader.progress import listener
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
     from downloader.engine.shared_budget import Allowance
+    from downloader.events import Event
 
 __all__ = ["Session"]
 
@@ -85,7 +85,8 @@ class Session:
         path: str | os.PathLike[str] | None = None,
         *,
         credentials: Credentials | None = None,
-        progress: Progress | bool = False,
+        progress: bool = False,
+        on_event: Callable[[Event], object] | None = None,
         stop: Stop | None = None,
         overwrite: bool = False,
         accept: Collection[str] = (),
@@ -107,7 +108,7 @@ class Session:
         async with self._turns:
             return await run(
                 settled,
-                progress=watching(progress),
+                progress=listener(progress, on_event),
                 stop=stop or Stop(),
                 credentials=credentials,
                 overwrite=overwrite,

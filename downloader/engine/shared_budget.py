@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from downloader.earthengine.client import EarthEngine
+    from downloader.events import Notice
     from downloader.job import Job
     from downloader.planning import PixelRequest, Plan
 
@@ -42,11 +43,11 @@ class Allowance:
     budget: RetryBudget = field(default_factory=RetryBudget)
     _base: int = field(default_factory=base_memory)
     """Resident bytes before there was any job."""
-    _limiters: dict[tuple[str, str], tuple[AdaptiveLimiter, set[Callable[[str], None]]]] = field(
+    _limiters: dict[tuple[str, str], tuple[AdaptiveLimiter, set[Callable[[Notice], object]]]] = field(
         default_factory=dict
     )
 
-    def limiter(self, job: Job, client: EarthEngine, notice: Callable[[str], None]) -> JobLimiter:
+    def limiter(self, job: Job, client: EarthEngine, notice: Callable[[Notice], object]) -> JobLimiter:
         """A job's place at the limiter of its project and host; within the job's own limits as well.
 
         Args:
@@ -110,9 +111,9 @@ class _Limited(RestPixelSource):
         return pixels
 
 
-def _telling(listeners: set[Callable[[str], None]]) -> Callable[[str], None]:
-    def tell(text: str) -> None:
+def _telling(listeners: set[Callable[[Notice], object]]) -> Callable[[Notice], object]:
+    def tell(notice: Notice) -> None:
         for listener in tuple(listeners):
-            listener(text)
+            listener(notice)
 
     return tell

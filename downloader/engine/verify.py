@@ -93,7 +93,7 @@ async def check(
 
     Args:
         request: what to do.
-        progress: who watches what is fetched.
+        progress: told of each event of what is fetched.
         stop: who may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         watch: told how far the reading is.

@@ -13,32 +13,36 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import anyio
 import numpy as np
 from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
 from numpy.typing import NDArray
 
 from downloader.engine.stop import GRACE_S, Stop
 from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError, first_of
-from downloader.events import Failed, Outcome, Split, Stored
+from downloader.events import HALVED_AT_THE_END, Failed, Flow, Outcome, Retried, Split, Stored
 from downloader.flow.limiter import CANCELLED
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from downloader.planning import Group, Plan, Request, ShardKey
 from downloader.planning.request_size import Observed, tapered
 from downloader.planning.split import halves, weight
-from downloader.protocols import Clock, Feed, Limiter, Mosaic, Patient, PixelSource, Progress
+from downloader.protocols import Clock, Feed, Limiter, Mosaic, PixelSource, Progress
 
-__all__ = ["Parts", "Share", "work"]
+__all__ = ["Listed", "Parts", "Share", "work"]
 
 T = TypeVar("T")
 
 _CANCELLED = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
 _SPLIT_AHEAD = FetchProblem(Action.SPLIT, "split ahead", "the service refused requests of this size before")
+_HALVED = FetchProblem(
+    Action.SPLIT, HALVED_AT_THE_END, "it is among the last requests, and its halves end sooner side by side"
+)
 
 _PATIENCE_S = 0.1
 """How long an idle pool waits for a shard to finish by itself before it is committed as far as it is. Where durations
@@ -81,6 +85,16 @@ class Parts:
     progress: Progress
     budget: RetryBudget
     stop: Stop
+    outcomes: MemoryObjectSendStream[Outcome] | None = None
+    """Takes what becomes of each request; as long as it is full, its worker starts no further requests."""
+
+
+@dataclass(slots=True)
+class _Spent:
+    """Calls and time that one request has taken so far."""
+
+    calls: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -99,37 +113,39 @@ class _OpenShard:
     """Whether it was committed as far as it is, so that others may open."""
 
 
-async def work(share: Share, parts: Parts, shards: Iterable[ShardKey] | Feed) -> None:
-    """Fetch and store what `shards` miss; returns when all is committed or the run was asked to stop.
+async def work(share: Share, parts: Parts, feed: Feed) -> None:
+    """Fetch and store what the shards of `feed` miss; returns when all is committed or the run was asked to stop.
 
     Args:
         share: what may be used.
         parts: what it is done with.
-        shards: the work, known from the start or handed out bit by bit.
+        feed: the shards.
 
     Raises:
         DownloadError: the job ended before its work did; everything placed so far is committed.
     """
-    await _Worker(share, parts, _Listed(iter(shards)) if isinstance(shards, Iterable) else shards).run()
+    await _Worker(share, parts, feed).run()
 
 
-class _Listed:
-    """Shards known from the start, as a `Feed`."""
+class Listed:
+    """A `Feed` of shards that are known from the start."""
 
-    def __init__(self, shards: Iterator[ShardKey]) -> None:
-        self._shards = shards
+    def __init__(self, shards: Iterable[ShardKey]) -> None:
+        self._shards = iter(shards)
         self.is_ended = False
+        """See `Feed`."""
 
     def take(self) -> ShardKey | None:
+        """See `Feed`."""
         key = next(self._shards, None)
         self.is_ended = key is None
         return key
 
     async def more(self) -> None:
-        pass
+        """See `Feed`; all are at hand."""
 
     def done(self, key: ShardKey) -> None:
-        pass
+        """See `Feed`."""
 
 
 @dataclass(slots=True)
@@ -343,20 +359,31 @@ class _Worker:
                 outcome = await self._attempt(request)
             except _NotStarted:
                 return
-            self.parts.progress.outcome(outcome)
+            self.parts.progress(outcome)
             shard = self.open[request.shard]
             if isinstance(outcome, Split):
-                shard.pending += len(outcome.parts)
-                self.urgent.extend(outcome.parts)
-                self._wake(len(outcome.parts))
+                self._queue_parts(outcome)
             shard.pending -= 1
             if shard.pending == 0 and shard.handed_out:
                 pool.start_soon(self._close, shard)
             if self.exhausted and not self._pending():
                 self._wake_all()
-            if isinstance(self.parts.progress, Patient):
-                with contextlib.suppress(_NotStarted):
-                    await self._unless_draining(self.parts.progress.room)
+            if self.parts.outcomes is not None:
+                with contextlib.suppress(anyio.BrokenResourceError):
+                    await self.parts.outcomes.send(outcome)
+
+    def _queue_parts(self, split: Split) -> None:
+        """Queue the halves of a request before anything new, as far as the limits of the job allow."""
+        if not split.attempts:
+            self.requests -= 1  # it was counted, and not made
+        for part in split.parts:
+            if (limit := self._limit_reached(0)) is not None:
+                self.limit = self.limit or limit
+                return
+            self.requests += 1
+            self.open[part.shard].pending += 1
+            self.urgent.append(part)
+            self._wake(1)
 
     async def _next(self) -> Request | None:
         while True:
@@ -384,24 +411,23 @@ class _Worker:
         reserved = min(nbytes, self.answers.limit)
         self.under_way[request] = None
         await self.answers.reserve(reserved)
+        spent = _Spent()
         try:
-            pixels, seconds, attempts = await self._fetch(request, nbytes)
+            pixels = await self._fetch(request, nbytes, spent)
             await self.parts.mosaic.place(request, pixels)
         except TileError as error:
-            return self._failed(request, error.problem)
+            return self._failed(request, error.problem, spent.calls)
         finally:
             self.under_way.pop(request, None)
             self.answers.release(reserved)
-        return Stored(request, nbytes, seconds, attempts)
+        return Stored(request, nbytes, spent.seconds, spent.calls)
 
-    async def _fetch(self, request: Request, nbytes: int) -> tuple[NDArray[np.void], float, int]:
+    async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
         parts = self.parts
         wanted = self.share.plan.pixel_request(request)
         can_split = bool(halves(self.share.plan.group(request.shard.group), request))
-        seconds = 0.0
 
         async def call() -> NDArray[np.void]:
-            nonlocal seconds
             ticket = await self._unless_draining(parts.limiter.acquire)
             begun = self.under_way[request] = parts.clock.now()
             problem: FetchProblem | None = _CANCELLED
@@ -411,37 +437,43 @@ class _Worker:
                     raise _NotStarted  # the finally below gives the ticket back
                 if (gone := self.gone.get(request.block.slice)) is not None:
                     raise TileError(gone)
-                if can_split and (
-                    (self.learned is not None and nbytes > self.learned) or self._is_last(nbytes)
-                ):
+                if can_split and self.learned is not None and nbytes > self.learned:
                     raise TileError(_SPLIT_AHEAD)
-                parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
+                if can_split and self._is_last(nbytes):
+                    raise TileError(_HALVED)
+                spent.calls += 1
+                parts.progress(Flow(parts.limiter.in_flight, parts.limiter.ceiling))
                 pixels = await parts.source.fetch(wanted)
                 problem = None
                 self.observed.add(nbytes, parts.clock.now() - begun)
             except TileError as error:
-                problem = error.problem if error.problem is not _SPLIT_AHEAD else _CANCELLED
-                self.ended |= self._ends_job(problem)
-                if problem.action is Action.RETRY and parts.limiter.in_doubt and await self._is_answered():
+                if error.problem not in (_SPLIT_AHEAD, _HALVED):
+                    problem = error.problem
+                self.ended |= self._ends_job(error.problem)
+                if (
+                    error.problem.action is Action.RETRY
+                    and parts.limiter.in_doubt
+                    and await self._is_answered()
+                ):
                     problem = None  # to the limiter; the tile's own retries count it
                 raise
             finally:
-                seconds += parts.clock.now() - begun
+                spent.seconds += parts.clock.now() - begun
                 if pixels is None:
                     self.under_way[request] = None
                 else:
                     del self.under_way[request]
                 parts.limiter.release(ticket, problem)
-                parts.progress.flow(parts.limiter.in_flight, parts.limiter.ceiling)
+                parts.progress(Flow(parts.limiter.in_flight, parts.limiter.ceiling))
             return pixels
 
         def retried(problem: FetchProblem, attempt: int) -> None:
-            parts.progress.retried(request, problem, attempt)
+            parts.progress(Retried(request, problem, attempt))
 
-        pixels, attempts = await persist(
+        pixels, _ = await persist(
             call, self.share.policy, parts.budget, _WorkerClock(self), parts.rng, retried, can_split=can_split
         )
-        return pixels, seconds, attempts
+        return pixels
 
     async def _is_answered(self) -> bool:
         """Whether the service answers what it answered before this run's first request: then a tile is to blame.
@@ -464,25 +496,27 @@ class _Worker:
         """Whether slots would idle while this request runs, so that its halves end sooner, side by side."""
         if not self.exhausted or self.queue or self.urgent or self.share.max_requests is not None:
             return False
+        if self.requests == 1:
+            return False  # a job of one request is answered by one
         if any(begun is None for begun in self.under_way.values()):
             return False
         limiter, model = self.parts.limiter, self.observed.model()
         gain_s = model.request_s(nbytes) - model.request_s(nbytes / 2) - 1 / model.starts_per_s
         return limiter.in_flight < limiter.ceiling and gain_s > _WORTH_S
 
-    def _failed(self, request: Request, problem: FetchProblem) -> Outcome:
+    def _failed(self, request: Request, problem: FetchProblem, calls: int) -> Outcome:
         group = self.share.plan.group(request.shard.group)
         if problem.action is Action.FAIL_ASSET:
             self.gone.setdefault(request.block.slice, problem)
         if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})")
         if problem.action is Action.SPLIT and (parts := halves(group, request)):
-            if problem is not _SPLIT_AHEAD:
+            if problem not in (_SPLIT_AHEAD, _HALVED):
                 half = max(weight(group, part) for part in parts)
                 self.learned = half if self.learned is None else min(self.learned, half)
-            return Split(request, problem, parts, attempts=0 if problem is _SPLIT_AHEAD else 1)
+            return Split(request, problem, parts, calls)
         self.parts.mosaic.fail(request, problem)
-        return Failed(request, problem)
+        return Failed(request, problem, calls)
 
     def _ends_job(self, problem: FetchProblem) -> bool:
         """Whether nothing can succeed any more; of many images one may fail as a whole."""

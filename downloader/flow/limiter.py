@@ -46,7 +46,7 @@ class AdaptiveLimiter:
         clock: Clock,
         rng: random.Random,
         give_up_after_s: float,
-        notice: Callable[[str], None],
+        notice: Callable[[Notice], object],
     ) -> None:
         now = clock.now()
         self._clock = clock
@@ -120,7 +120,7 @@ class AdaptiveLimiter:
                     f"going on with {half} requests at a time in place of {self._concurrency}",
                     "restricted",
                     "warning",
-                    concurrency=half,
+                    {"concurrency": half},
                 )
             )
             self._ceiling.set_most(half, self._serial)
@@ -214,4 +214,6 @@ class AdaptiveLimiter:
         elif slow and self._ceiling.refused(ticket, under_way, self._serial, now):
             self._circuit.open(self._serial, now)
         if line:
-            self._notice(Notice(line, "outage", "warning", cause=problem.cause, status=problem.status))
+            self._notice(
+                Notice(line, "outage", "warning", {"cause": problem.cause, "status": problem.status})
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -11,15 +11,14 @@ from downloader.errors import FetchProblem
 from downloader.flow.limiter import AdaptiveLimiter
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
+    from downloader.events import Notice
     from downloader.protocols import Limiter
 
 __all__ = ["JobLimiter"]
 
 
 class JobLimiter:
-    """`seams.Limiter`: passes on to the shared one, and keeps the job's own bound besides.
+    """A `Limiter` that passes on to the shared one, and keeps the job's own bound besides.
 
     Jobs are served in the order in which their requests ask, so that each gets its part.
     """
@@ -28,31 +27,23 @@ class JobLimiter:
         self,
         shared: AdaptiveLimiter,
         concurrency: int,
-        listeners: set[Callable[[str], None]],
-        notice: Callable[[str], None],
+        listeners: set[Callable[[Notice], object]],
+        notice: Callable[[Notice], object],
     ) -> None:
-        """A place, taken by entering it.
+        """Make a place that is not in use yet.
 
         Args:
-            shared: the limiter of all.
+            shared: the limiter of all jobs.
             concurrency: requests of this job in flight, at most.
-            listeners: who hears of the shared limiter.
-            notice: added to them while the place is taken.
+            listeners: functions that are told the notices of the shared limiter.
+            notice: is among them while the job has requests that wait or are under way.
         """
         self._shared = shared
         self._concurrency = concurrency
         self._slots = anyio.Semaphore(concurrency)
         self._listeners = listeners
         self._notice = notice
-
-    def __enter__(self) -> Self:
-        self._listeners.add(self._notice)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listeners.discard(self._notice)
+        self._requests = 0
 
     @property
     def in_doubt(self) -> bool:
@@ -71,17 +62,30 @@ class JobLimiter:
 
     async def acquire(self) -> int:
         """See `Limiter`. A cancelled wait takes nothing."""
-        await self._slots.acquire()
+        self._count(1)
         try:
-            return await self._shared.acquire()
+            await self._slots.acquire()
+            try:
+                return await self._shared.acquire()
+            except BaseException:
+                self._slots.release()
+                raise
         except BaseException:
-            self._slots.release()
+            self._count(-1)
             raise
 
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
         """See `Limiter`."""
         self._slots.release()
         self._shared.release(ticket, problem)
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._requests += change
+        if self._requests:
+            self._listeners.add(self._notice)
+        else:
+            self._listeners.discard(self._notice)
 
     def restrict(self) -> None:
         """See `Limiter`."""

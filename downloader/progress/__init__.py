@@ -1,43 +1,43 @@
-"""Who watches a run: a tally, a bar for terminals, plain lines for everything else, a recorder for the report."""
+"""Listeners to the events of a run: a tally, displays, a file for other processes, a recorder for the report."""
 
-from downloader.progress.heartbeat import Heartbeat, Pulse, read_pulse
-from downloader.progress.highlights import Herald
-from downloader.progress.history import Record
-from downloader.progress.jsonlines import JsonFormatter, JsonProgress, json_line
+from downloader.progress.heartbeat import HEARTBEAT, Heartbeat, RunStatus, read_heartbeat
+from downloader.progress.highlights import Highlights
+from downloader.progress.history import History
+from downloader.progress.jsonlines import JsonFormatter, JsonLines, json_line
 from downloader.progress.recorder import Recorder
-from downloader.progress.tally import Fanout, Silent, Tally, announcement, summary
+from downloader.progress.tally import Tally, announcement, fanout, summary
 from downloader.progress.terminal import (
-    BarProgress,
-    LineProgress,
+    Bar,
+    Lines,
     TerminalLine,
     forgiving,
+    listener,
     open_null,
     terminal_line,
     terminal_progress,
-    watching,
 )
 
 __all__ = [
-    "BarProgress",
-    "Fanout",
+    "HEARTBEAT",
+    "Bar",
     "Heartbeat",
-    "Herald",
+    "Highlights",
+    "History",
     "JsonFormatter",
-    "JsonProgress",
-    "LineProgress",
-    "Pulse",
-    "Record",
+    "JsonLines",
+    "Lines",
     "Recorder",
-    "Silent",
+    "RunStatus",
     "Tally",
     "TerminalLine",
     "announcement",
+    "fanout",
     "forgiving",
     "json_line",
+    "listener",
     "open_null",
-    "read_pulse",
+    "read_heartbeat",
     "summary",
     "terminal_line",
     "terminal_progress",
-    "watching",
 ]

@@ -1,8 +1,7 @@
-"""How a run is doing, told to other processes: a small file beside the ledger, written anew every second or so.
+"""The state of a run for other processes: a small file in the mosaic, written anew about once a second.
 
-It is never needed: a run goes on where it cannot be written, and what is stored stands in the ledger. A reader finds
-it whole or not at all, since it is renamed into place; a run that was killed leaves it, and its reader sees that the
-process is gone.
+A run goes on where the file cannot be written, and the ledger alone says what is stored. The file is renamed into place,
+so that a reader finds it whole or not at all. A run that was killed leaves it; its reader sees that the process is gone.
 """
 
 from __future__ import annotations
@@ -17,13 +16,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
-from downloader.planning import Estimate
-from downloader.progress.tally import Regular
+from downloader.events import Ended, Event, Flow, Notice, Started
+from downloader.progress.tally import Tally, Timer
 
-__all__ = ["Heartbeat", "Pulse", "read_pulse"]
+__all__ = ["HEARTBEAT", "Heartbeat", "RunStatus", "read_heartbeat"]
+
+HEARTBEAT: Final = ".downloader/heartbeat.json"
+"""Key of the file in a mosaic on a disk."""
 
 _EVERY_S: Final = 1.0
 _WINDOW_S: Final = 60.0
@@ -39,8 +40,8 @@ _MAX_BYTES: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """How a run was doing when it was last heard of."""
+class RunStatus:
+    """State of a run when it last wrote its heartbeat."""
 
     pid: int
     host: str
@@ -93,46 +94,48 @@ class Pulse:
         return asdict(self) | {"age_s": round(self.age_s, 3), "alive": self.is_alive}
 
 
-class Heartbeat(Regular):
-    """Watches a run, and writes its pulse into a file once it is told which."""
+class Heartbeat:
+    """A `Progress` that writes the state of its run into a file, and removes the file when the run ends."""
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        super().__init__(_EVERY_S, clock)
-        self._file: Path | None = None
+    def __init__(self, file: Path, clock: Callable[[], float] | None = None) -> None:
+        """Write nothing before the run starts.
+
+        Args:
+            file: where to write; the file's folder exists.
+            clock: seconds that never jump back.
+        """
+        self._file = file
+        self._tally = Tally()
+        self._timer = Timer(_EVERY_S, clock)
         self._started = datetime.now(UTC)
         self._notice = ""
         self._past: deque[tuple[float, int, int]] = deque()
         """(moment, tiles, bytes) of the last minute."""
 
-    def begin(self, file: Path) -> None:
-        """Write there from now on; the file's folder exists."""
-        self._file = file
-        self._last = float("-inf")
+    def __call__(self, event: Event) -> None:
+        """Take up an event."""
+        self._tally(event)
+        match event:
+            case Started():
+                self._started = datetime.now(UTC)
+                self._timer.restart()
+                self._write()
+                return
+            case Ended():
+                with contextlib.suppress(OSError):
+                    self._file.unlink(missing_ok=True)
+                return
+            case Flow():
+                return
+            case Notice():
+                self._notice = event.text[:500]
+        if self._tally.tiles_total and self._timer.is_due():
+            self._write()
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        super().start(estimate, tiles_done)
-        self._started = datetime.now(UTC)
-        self._tell()
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        self._notice = text[:500]
-        self._now_and_then()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.unlink(missing_ok=True)
-
-    def _tell(self) -> None:
-        if self._file is None or not self._tally.tiles_total:
-            return
+    def _write(self) -> None:
         # A name that the store sweeps, should the process end between the two calls.
         staged = self._file.with_name(f"{self._file.name}#0")
-        data = json.dumps(asdict(self._pulse())).encode()
+        data = json.dumps(asdict(self._status())).encode()
         try:
             descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
             with os.fdopen(descriptor, "wb") as out:
@@ -142,8 +145,8 @@ class Heartbeat(Regular):
             with contextlib.suppress(OSError):
                 staged.unlink(missing_ok=True)
 
-    def _pulse(self) -> Pulse:
-        tally, now = self._tally, self._clock()
+    def _status(self) -> RunStatus:
+        tally, now = self._tally, self._timer.clock()
         self._past.append((now, tally.tiles_now, tally.wire_bytes))
         while len(self._past) > 2 and now - self._past[0][0] > _WINDOW_S:
             self._past.popleft()
@@ -151,7 +154,7 @@ class Heartbeat(Regular):
         span = max(now - since, 1e-9) if len(self._past) > 1 else float("inf")
         pace = (tally.tiles_now - tiles) / span
         left = tally.tiles_total - tally.tiles_now
-        return Pulse(
+        return RunStatus(
             pid=os.getpid(),
             host=socket.gethostname(),
             started=self._started.isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -172,17 +175,17 @@ class Heartbeat(Regular):
         )
 
 
-def read_pulse(file: Path) -> Pulse | None:
-    """The pulse in a file; None where there is none that can be read."""
+def read_heartbeat(file: Path) -> RunStatus | None:
+    """Return the state of a run from its file; None where there is none that can be read."""
     try:
         with file.open("rb") as content:
             document = json.loads(content.read(_MAX_BYTES))
-        pulse = Pulse(**{one.name: document[one.name] for one in fields(Pulse)})
+        status = RunStatus(**{one.name: document[one.name] for one in fields(RunStatus)})
         (
-            float(pulse.heard),
-            int(pulse.pid),
-            str(pulse.host) + pulse.notice,
+            float(status.heard),
+            int(status.pid),
+            str(status.host) + status.notice,
         )  # of the kinds that are asked of them
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return pulse
+    return status

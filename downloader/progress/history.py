@@ -1,4 +1,4 @@
-"""What a run was like, hour by hour and place by place: values of bounded size, whatever the job's."""
+"""History of a run over time and over the mosaic: values of bounded size, whatever the size of the job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Course", "Event", "Latencies", "LatencyMap", "Record"]
+__all__ = ["History", "Latencies", "LatencyMap", "Line", "Timeline"]
 
 FIRST_S: Final = 0.001
 """Upper end of the first bucket of `Latencies`, in seconds."""
@@ -20,8 +20,8 @@ PER_DECADE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A line that the run had to say."""
+class Line:
+    """A notice, and when it came."""
 
     seconds: float
     """Since the run's start."""
@@ -29,7 +29,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Timeline:
     """The run over time, in bins of equal length; the last may be cut short by the run's end."""
 
     bin_s: float
@@ -96,36 +96,36 @@ class LatencyMap:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What a run was like."""
+class History:
+    """Timeline, latencies and notices of a run."""
 
-    course: Course
+    timeline: Timeline
     latencies: Latencies = field(default_factory=Latencies)
     maps: Mapping[str, LatencyMap] = field(default_factory=dict)
     """By name of the group."""
-    events: tuple[Event, ...] = ()
-    events_left_out: int = 0
-    """Events between the first and the last of `events` that were not kept."""
+    lines: tuple[Line, ...] = ()
+    lines_left_out: int = 0
+    """Notices between the first and the last of `lines` that were not kept."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the maps stay out, which are pictures."""
-        course = self.course
+        timeline = self.timeline
         shares = {"median": 0.5, "p95": 0.95, "p99": 0.99}
         return {
-            "bin_seconds": course.bin_s,
-            "seconds": round(course.seconds, 3),
-            "megabytes_per_second": _rounded(course.rate(course.wire_bytes), 1e-6),
-            "answers_per_second": _rounded(course.rate(course.answers)),
-            "retries": _rounded(course.retries),
-            "failures": _rounded(course.failures),
-            "in_flight": _rounded(course.in_flight),
-            "ceiling": _rounded(course.ceiling),
+            "bin_seconds": timeline.bin_s,
+            "seconds": round(timeline.seconds, 3),
+            "megabytes_per_second": _rounded(timeline.rate(timeline.wire_bytes), 1e-6),
+            "answers_per_second": _rounded(timeline.rate(timeline.answers)),
+            "retries": _rounded(timeline.retries),
+            "failures": _rounded(timeline.failures),
+            "in_flight": _rounded(timeline.in_flight),
+            "ceiling": _rounded(timeline.ceiling),
             "latency_seconds": {
                 name: round(self.latencies.quantile(share), 4) for name, share in shares.items()
             }
             | {"longest": round(self.latencies.longest_s, 4)},
-            "events": [{"seconds": round(event.seconds, 3), "text": event.text} for event in self.events],
-            "events_left_out": self.events_left_out,
+            "notices": [{"seconds": round(line.seconds, 3), "text": line.text} for line in self.lines],
+            "notices_left_out": self.lines_left_out,
         }
 
 

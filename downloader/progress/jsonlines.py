@@ -1,4 +1,4 @@
-"""A run's progress for programs: one JSON object a line, with time, level, event and its fields."""
+"""Progress of a run for programs: one JSON object a line, with time, level, event and its fields."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from downloader.events import Level, Notice
-from downloader.planning import Estimate
-from downloader.progress.tally import Regular, announcement, summary
+from downloader.events import Event, Failed, Level, Notice, Retried, Split, Started, Stored
+from downloader.progress.tally import Tally, Timer, announcement, summary
 from downloader.progress.terminal import forgiving
 
-__all__ = ["JsonFormatter", "JsonProgress", "json_line"]
+__all__ = ["JsonFormatter", "JsonLines", "json_line"]
 
 
-def json_line(level: Level, event: str, message: str, **fields: Any) -> str:
+def json_line(level: str, event: str, message: str, **fields: Any) -> str:
     """One object, on one line, in ASCII, so that nothing in it steers a terminal."""
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json.dumps(
@@ -23,28 +22,32 @@ def json_line(level: Level, event: str, message: str, **fields: Any) -> str:
     )
 
 
-class JsonProgress(Regular):
-    """Objects on a stream: the start, progress now and then, and each event."""
+class JsonLines:
+    """A `Progress` that writes objects to a stream: the start, how far the run is now and then, and each notice."""
 
     def __init__(self, out: TextIO, every_s: float = 10.0) -> None:
-        super().__init__(every_s)
         self._out = forgiving(out)
+        self._tally = Tally()
+        self._timer = Timer(every_s)
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        super().start(estimate, tiles_done)
-        self._say(
-            "info", "started", announcement(estimate, tiles_done), stored=tiles_done, **estimate.to_json()
-        )
+    def __call__(self, event: Event) -> None:
+        """Write what the event is worth."""
+        self._tally(event)
+        match event:
+            case Started():
+                self._timer.restart()
+                estimate, done = event.estimate, event.tiles_done
+                self._write(
+                    "info", "started", announcement(estimate, done), stored=done, **estimate.to_json()
+                )
+            case Notice():
+                self._write(event.level, event.name, event.text, **event.fields)
+            case Stored() | Split() | Failed() | Retried() if self._timer.is_due():
+                self._write_progress()
 
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        told = Notice.of(text)
-        self._say(told.level, told.event, str(text), **told.fields)
-
-    def _tell(self) -> None:
+    def _write_progress(self) -> None:
         tally = self._tally
-        self._say(
+        self._write(
             "info",
             "progress",
             summary(tally),
@@ -58,7 +61,7 @@ class JsonProgress(Regular):
             retries=dict(tally.retries),
         )
 
-    def _say(self, level: Level, event: str, message: str, **fields: Any) -> None:
+    def _write(self, level: Level, event: str, message: str, **fields: Any) -> None:
         print(json_line(level, event, message, **fields), file=self._out, flush=True)  # this is the display
 
 
@@ -67,9 +70,6 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
-        level: Level = "error"
-        for bound, name in ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning")):
-            if record.levelno <= bound:
-                level = name  # type: ignore[assignment]  # one of them
-                break
+        levels = ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning"))
+        level = next((name for bound, name in levels if record.levelno <= bound), "error")
         return json_line(level, "log", record.getMessage(), logger=record.name)

@@ -12,16 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.errors import FetchProblem
-from downloader.events import Failed, Outcome, Stored
-from downloader.planning import Estimate, Request
-from downloader.progress.history import FIRST_S, PER_DECADE, Course, Event, Latencies, LatencyMap, Record
-from downloader.progress.tally import Silent
+from downloader.events import Event, Failed, Flow, Notice, Outcome, Retried, Split, Started, Stored
+from downloader.planning import Request
+from downloader.progress.history import FIRST_S, PER_DECADE, History, Latencies, LatencyMap, Line, Timeline
 
 __all__ = ["Recorder"]
 
 _BINS: Final = 600
-"""Bins of the run's course at most; even, as they are merged in pairs."""
+"""Bins of the timeline at most; even, as they are merged in pairs."""
 
 _FIRST_BIN_S: Final = 0.125
 """Seconds of a bin at first."""
@@ -32,11 +30,11 @@ _CELLS: Final = 128
 _RUNS: Final = 4096
 """Elements along the leading axis at most; even."""
 
-_EVENTS: Final = 200
-"""Events kept from the run's start, and as many from its end."""
+_LINES: Final = 200
+"""Notices kept from the start of the run, and as many from its end."""
 
 _TEXT: Final = 2000
-"""Characters of an event that are kept."""
+"""Characters of a notice that are kept."""
 
 _BUCKETS: Final = 7 * PER_DECADE + 1
 """Buckets of the histogram: up to 10⁴ s."""
@@ -44,68 +42,72 @@ _BUCKETS: Final = 7 * PER_DECADE + 1
 _WIRE, _ANSWERS, _RETRIES, _FAILURES, _IN_FLIGHT, _CEILING = range(6)
 
 
-class Recorder(Silent):
-    """Watches a run and keeps what its report draws."""
+class Recorder:
+    """A `Progress` that keeps what the report of a run draws."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.began = datetime.now(UTC)
         """When the run began to fetch."""
         self._clock = clock
         self._began = clock()
-        self._course = _Bins()
+        self._timeline = _Bins()
         self._now = (0, 0)
         """Requests under way and allowed, since `_since`."""
         self._since = 0.0
         self._maps: dict[str, _Map] = {}
         self._latencies = [0] * _BUCKETS
         self._longest_s = 0.0
-        self._first: list[Event] = []
-        self._last: deque[Event] = deque(maxlen=_EVENTS)
-        self._events = 0
+        self._first: list[Line] = []
+        self._last: deque[Line] = deque(maxlen=_LINES)
+        self._lines = 0
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:  # noqa: ARG002  # the tally's to count
-        """See `Progress`. What was said before it counts as said at the start."""
-        self.began = datetime.now(UTC)
-        self._began, self._since = self._clock(), 0.0
+    def __call__(self, event: Event) -> None:
+        """Record an event. What was said before the run started counts as said at its start."""
+        match event:
+            case Started():
+                self.began = datetime.now(UTC)
+                self._began, self._since = self._clock(), 0.0
+            case Stored():
+                at = self._answered(event)
+                self._timeline.values[_WIRE, at] += event.wire_bytes
+                self._took(event.request, event.seconds)
+            case Failed():
+                at = self._answered(event)
+                self._timeline.values[_FAILURES, at] += 1
+            case Split():
+                self._answered(event)
+            case Retried():
+                self._timeline.values[_RETRIES, self._timeline.index(self._seconds())] += 1
+            case Notice():
+                self._keep(event.text)
+            case Flow():
+                self._hold(self._seconds())
+                self._now = (event.in_flight, event.ceiling)
 
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        at = self._course.index(self._seconds())
-        self._course.values[_ANSWERS, at] += outcome.attempts > 0  # some are given up before they are asked
-        if isinstance(outcome, Stored):
-            self._course.values[_WIRE, at] += outcome.wire_bytes
-            self._took(outcome.request, outcome.seconds)
-        elif isinstance(outcome, Failed):
-            self._course.values[_FAILURES, at] += 1
+    def _answered(self, outcome: Outcome) -> int:
+        """Count the end of a request, unless it was given up before it was asked; return the bin."""
+        at = self._timeline.index(self._seconds())
+        self._timeline.values[_ANSWERS, at] += outcome.attempts > 0
+        return at
 
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:  # noqa: ARG002
-        """See `Progress`."""
-        self._course.values[_RETRIES, self._course.index(self._seconds())] += 1
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        event = Event(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
-        self._events += 1
-        if len(self._first) < _EVENTS:
-            self._first.append(event)
+    def _keep(self, text: str) -> None:
+        line = Line(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
+        self._lines += 1
+        if len(self._first) < _LINES:
+            self._first.append(line)
         else:
-            self._last.append(event)
+            self._last.append(line)
 
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._hold(self._seconds())
-        self._now = (in_flight, ceiling)
-
-    def record(self) -> Record:
-        """What was seen until now."""
+    def history(self) -> History:
+        """Return what was recorded until now."""
         seconds = self._seconds()
         self._hold(seconds)
-        return Record(
-            self._course.course(seconds),
+        return History(
+            self._timeline.timeline(seconds),
             Latencies(tuple(self._latencies), self._longest_s),
             {name: found.done() for name, found in self._maps.items()},
             (*self._first, *self._last),
-            self._events - len(self._first) - len(self._last),
+            self._lines - len(self._first) - len(self._last),
         )
 
     def _seconds(self) -> float:
@@ -114,8 +116,8 @@ class Recorder(Silent):
     def _hold(self, until: float) -> None:
         """What was under way since the last change counts until now."""
         in_flight, ceiling = self._now
-        self._course.spread(_IN_FLIGHT, in_flight, self._since, until)
-        self._course.spread(_CEILING, ceiling, self._since, until)
+        self._timeline.spread(_IN_FLIGHT, in_flight, self._since, until)
+        self._timeline.spread(_CEILING, ceiling, self._since, until)
         self._since = until
 
     def _took(self, request: Request, seconds: float) -> None:
@@ -159,16 +161,16 @@ class _Bins:
         row[first + 1 : last] += value * self.bin_s
         row[last] += value * (end - last * self.bin_s)
 
-    def course(self, seconds: float) -> Course:
+    def timeline(self, seconds: float) -> Timeline:
         """The bins up to the end."""
         used = self.index(seconds) + 1
         if used > 1 and seconds - (used - 1) * self.bin_s <= 0:
             used -= 1
-        made = Course(self.bin_s, seconds)
+        made = Timeline(self.bin_s, seconds)
         lengths = np.array([made.seconds_of(number) for number in range(used)])
         counted = [tuple(row[:used].tolist()) for row in self.values[:_IN_FLIGHT]]
         held = [tuple((row[:used] / lengths).tolist()) for row in self.values[_IN_FLIGHT:]]
-        return Course(self.bin_s, seconds, *counted, *held)
+        return Timeline(self.bin_s, seconds, *counted, *held)
 
 
 class _Map:

@@ -1,4 +1,4 @@
-"""Counting what happens, and telling several watchers of it."""
+"""Counting what happens in a run, and lines of text about the counts."""
 
 from __future__ import annotations
 
@@ -7,48 +7,28 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-from downloader.errors import FetchProblem
-from downloader.events import Failed, Outcome, Split, Stored
-from downloader.planning import Estimate, Request
-from downloader.protocols import Patient, Progress
+from downloader.events import Event, Failed, Flow, Notice, Retried, Split, Started, Stored
+from downloader.planning import Estimate
+from downloader.protocols import Progress
 from downloader.text import counted, duration, rate, size
 
-__all__ = ["Fanout", "Regular", "Silent", "Tally", "announcement", "summary"]
+__all__ = ["Tally", "Timer", "announcement", "fanout", "summary"]
 
 
-class Silent:
-    """Watches nothing; the base of those that watch something."""
+def fanout(*listeners: Progress) -> Progress:
+    """Return a function that passes each event to all of `listeners`, in their order; with none of them, to nobody."""
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
 
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+    return tell
 
 
 @dataclass(slots=True)
-class Tally(Silent):
-    """Counts what happens: the source of reports and of the displays."""
+class Tally:
+    """Counts of what happened: the source of reports and of the displays. A `Progress`."""
 
     tiles_total: int = 0
     tiles_before: int = 0
@@ -59,6 +39,7 @@ class Tally(Silent):
     requests: int = 0
     """Calls made, retries included."""
     splits: int = 0
+    """Requests that were split because the service refused them or others of their size."""
     wire_bytes: int = 0
     retries: Counter[str] = field(default_factory=Counter)
     """Cause → how many calls were made again for it."""
@@ -67,34 +48,28 @@ class Tally(Silent):
     ceiling: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        self.tiles_total, self.tiles_before = estimate.tiles, tiles_done
-        self.started = time.monotonic()
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self.requests += outcome.attempts
-        match outcome:
+    def __call__(self, event: Event) -> None:
+        """Count one more event."""
+        match event:
+            case Started():
+                self.tiles_total, self.tiles_before = event.estimate.tiles, event.tiles_done
+                self.started = time.monotonic()
             case Stored():
-                self.tiles_stored += outcome.request.tiles_worth
-                self.wire_bytes += outcome.wire_bytes
+                self.requests += event.attempts
+                self.tiles_stored += event.request.tiles_worth
+                self.wire_bytes += event.wire_bytes
             case Failed():
-                self.tiles_failed += outcome.request.tiles_worth
+                self.requests += event.attempts
+                self.tiles_failed += event.request.tiles_worth
             case Split():
-                self.splits += 1
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:  # noqa: ARG002
-        """See `Progress`."""
-        self.retries[problem.cause] += 1
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        self.notices.append(text)
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self.in_flight, self.ceiling = in_flight, ceiling
+                self.requests += event.attempts
+                self.splits += event.is_refused
+            case Retried():
+                self.retries[event.problem.cause] += 1
+            case Notice():
+                self.notices.append(event.text)
+            case Flow():
+                self.in_flight, self.ceiling = event.in_flight, event.ceiling
 
     @property
     def seconds(self) -> float:
@@ -105,55 +80,6 @@ class Tally(Silent):
     def tiles_now(self) -> int:
         """Tiles that need nothing more from this run, failed ones included."""
         return min(round(self.tiles_before + self.tiles_stored + self.tiles_failed), self.tiles_total)
-
-
-class Fanout(Silent):
-    """Tells each of several watchers the same."""
-
-    def __init__(self, *watchers: Progress) -> None:
-        self._watchers = watchers
-
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        for watcher in self._watchers:
-            watcher.start(estimate, tiles_done)
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        for watcher in self._watchers:
-            watcher.outcome(outcome)
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        for watcher in self._watchers:
-            watcher.retried(request, problem, attempt)
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        for watcher in self._watchers:
-            watcher.notice(text)
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        for watcher in self._watchers:
-            watcher.flow(in_flight, ceiling)
-
-    async def room(self) -> None:
-        """See `Patient`: all of them keep up."""
-        for watcher in self._watchers:
-            if isinstance(watcher, Patient):
-                await watcher.room()
-
-    def __enter__(self) -> Self:
-        for watcher in self._watchers:
-            watcher.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for watcher in reversed(self._watchers):
-            watcher.__exit__(kind, error, trace)
 
 
 def announcement(estimate: Estimate, tiles_done: int) -> str:
@@ -184,39 +110,22 @@ def summary(tally: Tally) -> str:
     )
 
 
-class Regular(Silent):
-    """The base of what tells of a run at most once in `every_s` seconds, and only when something happens."""
+class Timer:
+    """Limits how often something is done: at most once in `every_s` seconds."""
 
     def __init__(self, every_s: float, clock: Callable[[], float] | None = None) -> None:
+        self.clock = clock or time.monotonic
         self._every_s = every_s
-        self._clock = clock or time.monotonic
-        self._tally = Tally()
-        self._last = self._clock()
+        self._last = self.clock()
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        self._tally.start(estimate, tiles_done)
-        self._last = self._clock()
+    def restart(self) -> None:
+        """Count from now."""
+        self._last = self.clock()
 
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self._tally.outcome(outcome)
-        self._now_and_then()
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self._tally.retried(request, problem, attempt)
-        self._now_and_then()
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._tally.flow(in_flight, ceiling)
-
-    def _now_and_then(self) -> None:
-        if self._clock() - self._last >= self._every_s:
-            self._last = self._clock()
-            self._tell()
-
-    def _tell(self) -> None:
-        """Say how far it is."""
-        raise AssertionError(f"{type(self).__name__} says nothing")
+    def is_due(self) -> bool:
+        """Return whether the time is over; if it is, it starts anew."""
+        now = self.clock()
+        if now - self._last < self._every_s:
+            return False
+        self._last = now
+        return True

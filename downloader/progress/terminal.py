@@ -1,4 +1,4 @@
-"""Showing a run's progress: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a run for people: a bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -6,30 +6,26 @@ import io
 import os
 import shutil
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
-from downloader.errors import FetchProblem
-from downloader.events import Outcome
-from downloader.planning import Estimate, Request
-from downloader.progress.tally import Regular, Silent, Tally, announcement, summary
+from downloader.events import Ended, Event, Failed, Notice, Retried, Split, Started, Stored
+from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
 from downloader.protocols import Progress
 from downloader.text import counted, rate
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, TaskID
 
 __all__ = [
-    "BarProgress",
-    "LineProgress",
+    "Bar",
+    "Lines",
     "TerminalLine",
     "forgiving",
+    "listener",
     "open_null",
     "terminal_line",
     "terminal_progress",
-    "watching",
 ]
 
 _WIDE = 72
@@ -39,31 +35,36 @@ _NARROW = 44
 """Columns under which only the tiles are counted."""
 
 
-class LineProgress(Regular):
-    """A plain line now and then: for pipes, files and cron."""
+class Lines:
+    """A `Progress` that prints a plain line now and then: for pipes, files and cron."""
 
     def __init__(self, out: TextIO, every_s: float = 10.0) -> None:
-        super().__init__(every_s)
         self._out = forgiving(out)
+        self._tally = Tally()
+        self._timer = Timer(every_s)
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        super().start(estimate, tiles_done)
-        self.notice(announcement(estimate, tiles_done))
+    def __call__(self, event: Event) -> None:
+        """Print what the event is worth."""
+        self._tally(event)
+        match event:
+            case Started():
+                self._timer.restart()
+                self._print(announcement(event.estimate, event.tiles_done))
+            case Notice():
+                self._print(event.text)
+            case Stored() | Split() | Failed() | Retried() if self._timer.is_due():
+                self._print(summary(self._tally))
 
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        print(text, file=self._out, flush=True)  # this is the display
-
-    def _tell(self) -> None:
-        print(summary(self._tally), file=self._out, flush=True)  # this is the display
+    def _print(self, line: str) -> None:
+        print(line, file=self._out, flush=True)  # this is the display
 
 
-class BarProgress(Silent):
-    """A bar that stays on one line: tiles, MB/s, retries, requests in flight, time left."""
+class Bar:
+    """A `Progress` that redraws one line: a bar, tiles, MB/s, retries, requests in flight, time left."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
 
         self._tally = Tally()
         self._console = console
@@ -74,7 +75,7 @@ class BarProgress(Silent):
             columns: tuple[ProgressColumn, ...] = (BarColumn(bar_width=None), tiles, rate, flow, left)
         else:
             columns = (tiles, rate, left) if console.width >= _NARROW else (tiles,)
-        self._bar: Bar = Progress(
+        self._bar = RichProgress(
             *columns,
             console=console,
             refresh_per_second=4,
@@ -82,29 +83,25 @@ class BarProgress(Silent):
         )
         self._task: TaskID | None = None
 
-    def start(self, estimate: Estimate, tiles_done: int) -> None:
-        """See `Progress`."""
-        self._tally.start(estimate, tiles_done)
-        self.notice(announcement(estimate, tiles_done))
-        self._task = self._bar.add_task("", total=estimate.tiles, completed=tiles_done, rate="", flow="")
+    def __call__(self, event: Event) -> None:
+        """Draw what the event changes."""
+        self._tally(event)
+        match event:
+            case Started():
+                self._print(announcement(event.estimate, event.tiles_done))
+                self._task = self._bar.add_task(
+                    "", total=event.estimate.tiles, completed=event.tiles_done, rate="", flow=""
+                )
+                self._bar.start()
+            case Notice():
+                self._print(event.text)
+            case Ended():
+                self._bar.stop()
+            case Stored() | Split() | Failed() | Retried():
+                self._refresh()
 
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self._tally.outcome(outcome)
-        self._refresh()
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self._tally.retried(request, problem, attempt)
-        self._refresh()
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def flow(self, in_flight: int, ceiling: int) -> None:
-        """See `Progress`."""
-        self._tally.flow(in_flight, ceiling)
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _refresh(self) -> None:
         tally = self._tally
@@ -119,35 +116,31 @@ class BarProgress(Silent):
             flow=f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}",
         )
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
 
 def terminal_progress(out: TextIO | None = None) -> Progress:
-    """A bar where `out` (standard error by default) is a terminal that can show one, else plain lines."""
+    """Return a bar where `out` (standard error by default) is a terminal that can show one, else plain lines."""
     stream: TextIO | None = out or sys.stderr
     if stream is None:  # a process without standard error, as some services start them
-        return Silent()
+        return fanout()
     stream = forgiving(stream)
     if not stream.isatty():
-        return LineProgress(stream)
+        return Lines(stream)
     from rich.console import Console
 
     console = Console(file=stream)
-    return LineProgress(stream) if console.is_dumb_terminal else BarProgress(console)
+    return Lines(stream) if console.is_dumb_terminal else Bar(console)
 
 
-def watching(progress: Progress | bool) -> Progress:
-    """Return `progress` itself, a bar or plain lines on standard error for True, and nothing for False."""
-    if isinstance(progress, bool):
-        return terminal_progress() if progress else Silent()
-    return progress
+def listener(progress: bool, on_event: Progress | None) -> Progress:
+    """Return what the library's calls tell of a run: a display on standard error, a function of the caller, both or neither.
+
+    Args:
+        progress: whether there is a display.
+        on_event: told of each event, after the display.
+    """
+    return fanout(
+        *((terminal_progress(),) if progress else ()), *((on_event,) if on_event is not None else ())
+    )
 
 
 class TerminalLine:

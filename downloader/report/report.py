@@ -15,7 +15,8 @@ from downloader.text import counted, duration, memory, rate, size
 if TYPE_CHECKING:
     import xarray
 
-    from downloader.progress import Record
+    from downloader.events import RunState
+    from downloader.progress import History
 
 __all__ = ["KINDS", "FailedTile", "Report"]
 
@@ -47,7 +48,7 @@ class Report:
 
     mosaic: str
     """Path of the mosaic."""
-    state: Literal["complete", "incomplete", "stopped", "interrupted", "failed"]
+    state: RunState
     message: str
     """One line: why it ended, where it did not end complete."""
     groups: tuple[str, ...]
@@ -86,7 +87,7 @@ class Report:
     """When the run began to fetch, RFC 3339, UTC."""
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Python and the libraries that matter → their versions."""
-    record: Record | None = field(default=None, compare=False)
+    history: History | None = field(default=None, compare=False)
     """How the run went over time, place by place."""
 
     @property
@@ -159,7 +160,7 @@ class Report:
         document |= {
             "retries": dict(self.retries),
             "versions": dict(self.versions),
-            "record": self.record and self.record.to_json(),
+            "history": self.history and self.history.to_json(),
             "failed": [asdict(tile) for tile in self.failed],
             "tiles_missing": self.tiles_missing,
         }

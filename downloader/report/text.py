@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from downloader.mosaic.status import Status
     from downloader.mosaic.verify.result import Verification
     from downloader.planning import Group
-    from downloader.progress import Pulse
+    from downloader.progress import RunStatus
     from downloader.report.comparison import ServiceComparison
 
 __all__ = [
     "asset_text",
     "box",
     "place",
-    "pulse_line",
-    "pulse_text",
     "resampling_text",
+    "run_status_line",
+    "run_status_text",
     "status_text",
     "verification_text",
 ]
@@ -64,36 +64,34 @@ def status_text(status: Status) -> str:
     return "\n".join(lines)
 
 
-def pulse_text(pulse: Pulse) -> str:
+def run_status_text(run: RunStatus) -> str:
     """How a run is doing, for people."""
-    if not pulse.is_alive:
-        ago = duration(pulse.age_s)
-        return (
-            f"a run ended without a word (process {pulse.pid} on {pulse.host}), about {ago} ago; run it again"
-        )
-    lines = [f"run: process {pulse.pid} on {pulse.host}, since {pulse.started}", f"  {pulse_line(pulse)}"]
-    if pulse.notice:
-        lines.append(f"  last: {pulse.notice}")
+    if not run.is_alive:
+        ago = duration(run.age_s)
+        return f"a run ended without a word (process {run.pid} on {run.host}), about {ago} ago; run it again"
+    lines = [f"run: process {run.pid} on {run.host}, since {run.started}", f"  {run_status_line(run)}"]
+    if run.notice:
+        lines.append(f"  last: {run.notice}")
     return "\n".join(lines)
 
 
-def pulse_line(pulse: Pulse) -> str:
+def run_status_line(run: RunStatus) -> str:
     """How a run is doing, in a line whose beginning matters most."""
-    share = 100 * pulse.tiles_now / max(1, pulse.tiles)
+    share = 100 * run.tiles_now / max(1, run.tiles)
     parts = [
         f"{share:.1f} %",
-        f"{pulse.tiles_now:,}/{pulse.tiles:,} tiles",
-        rate(pulse.bytes_per_second, 1),
-        f"{pulse.in_flight}/{pulse.ceiling} at once",
+        f"{run.tiles_now:,}/{run.tiles:,} tiles",
+        rate(run.bytes_per_second, 1),
+        f"{run.in_flight}/{run.ceiling} at once",
     ]
-    if pulse.seconds_left is not None:
-        parts.insert(1, f"{duration(pulse.seconds_left)} left")
-    if retries := sum(pulse.retries.values()):
+    if run.seconds_left is not None:
+        parts.insert(1, f"{duration(run.seconds_left)} left")
+    if retries := sum(run.retries.values()):
         parts.append(counted(retries, "retry", "retries"))
-    if pulse.tiles_failed:
-        parts.append(f"{pulse.tiles_failed:,} failed")
-    if pulse.age_s > 10:
-        parts.insert(0, f"no news for {duration(pulse.age_s)}")
+    if run.tiles_failed:
+        parts.append(f"{run.tiles_failed:,} failed")
+    if run.age_s > 10:
+        parts.insert(0, f"no news for {duration(run.age_s)}")
     return ", ".join(parts)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from downloader.errors import DownloadError, DriftError
+from downloader.events import Notice
 from downloader.resolve.resolve import update_times
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def look_again(
         except DownloadError as error:
             why = str(error)
     if now is None:
-        progress.notice(f"{image.id} could not be looked at again after the run: {why}")
+        progress(Notice(f"{image.id} could not be looked at again after the run: {why}"))
         return None
     if now.update_time == image.update_time:
         return None
@@ -78,7 +79,7 @@ async def look_again_at_all(
         except DownloadError as error:
             why = str(error)
     if now is None:
-        progress.notice(f"the images could not be looked at again after the run: {why}")
+        progress(Notice(f"the images could not be looked at again after the run: {why}"))
         return None
     changed = {
         image.name: now[image.name]
@@ -102,7 +103,7 @@ async def _settle(
 ) -> DriftError | None:
     if on_update == "keep":
         await mosaic.accept_updates(times)
-        progress.notice(f"{change}; kept as they are (keep)")
+        progress(Notice(f"{change}; kept as they are (keep)"))
         return None
     what = "it" if len(times) == 1 else "them"
     again = (

@@ -80,7 +80,7 @@ def constant(task: Task) -> Result:
     """
     from downloader.engine.local import order
     from downloader.engine.stop import Stop
-    from downloader.engine.worker import Parts, Share, work
+    from downloader.engine.worker import Listed, Parts, Share, work
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -104,10 +104,9 @@ def constant(task: Task) -> Result:
         share = Share(plan, task.concurrency, 512 * 2**20, RetryPolicy(), checkpoint_s=30.0)
         async with open_for_writing(Path(task.out) / "mosaic.zarr", plan, service="benchmark") as mosaic:
             tally = Tally()
-            tally.start(plan.estimate(), 0)
             parts = Parts(_ConstantSource(), mosaic, limiter, clock, rng, tally, RetryBudget(), Stop())
             with Meter() as meter:
-                await work(share, parts, order(plan, mosaic))
+                await work(share, parts, Listed(order(plan, mosaic)))
                 await mosaic.finish()
             stored = sum(counts.stored for counts in mosaic.counts().values())
         if stored != plan.count_tiles():

@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from downloader import download
-from downloader.progress import Silent
+from downloader.events import Event, Started
 from scripts.benchmarks.contender import Meter, Result, Task, serve
 
 
-class _Watch(Silent):
+class _Start:
     """Starts the meter with the first request."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.meter = Meter()
         self.began = 0.0
 
-    def start(self, estimate: Any, tiles_done: int) -> None:  # noqa: ANN401  # the seam's types
-        super().start(estimate, tiles_done)
-        self.began = time.time()
-        self.meter.__enter__()
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.began = time.time()
+            self.meter.__enter__()
 
 
 def job(task: Task) -> dict[str, Any]:
@@ -51,9 +50,9 @@ def downloader(task: Task) -> Result:
     """The job, from its first request for pixels to its last commit."""
     if rate := task.options.get("disk_mb_per_s"):
         _slow_disk(rate * 1e6)
-    watch = _Watch()
+    watch = _Start()
     begun = time.perf_counter()
-    report = download(job(task), progress=watch)
+    report = download(job(task), progress=False, on_event=watch)
     watch.meter.__exit__()
     more = {
         "requests": report.requests,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 
+import anyio
 import pytest
 
 import downloader
-from downloader import Callbacks, Failed, Outcomes, Split, Stored
+from downloader import Ended, Failed, Flow, Outcomes, Split, Started, Stored
 from tests.harness import compare, getpixels, job, window
 
 SMALL = {"region": window(0, 0, 1024, 1024), "request": {"tiles": 1}}
@@ -58,11 +60,11 @@ async def test_who_iterates_slowly_is_waited_for(emulator, tmp_path):
         first = await anext(run)
         assert isinstance(first, Stored)
         # Three wait, and each of the four tasks of the pool may have had one: no more is asked for.
-        while len(run._feed._waiting) < 3:  # noqa: ASYNC110  # nothing else tells of it
+        while run._receive.statistics().current_buffer_used < 3:  # noqa: ASYNC110  # nothing else tells of it
             await asyncio.sleep(0)
         for _ in range(300):
             await asyncio.sleep(0.001)
-            assert len(run._feed._waiting) <= 3 + 4
+            assert run._receive.statistics().current_buffer_used <= 3
         assert len(getpixels(emulator)) <= 1 + 3 + 4
         rest = [outcome async for outcome in run]
     assert len(rest) == TILES - 1
@@ -129,6 +131,29 @@ async def test_cancelled_it_is_saved_as_far_as_it_is(emulator, tmp_path):
     assert (await downloader.adownload(values(emulator, tmp_path / "m"))).state == "complete"
 
 
+@pytest.mark.parametrize("scope", [anyio.move_on_after, anyio.fail_after])
+async def test_a_scope_of_anyio_ends_the_run_once_it_has_saved(emulator, tmp_path, monkeypatch, scope):
+    """It delivers its cancellation at every wait: passed on each time, it would break off a commit."""
+    from downloader.mosaic.writer import ZarrMosaic
+
+    finish, finished = ZarrMosaic.finish, []
+
+    async def slow(self):
+        await asyncio.sleep(0.3)
+        await finish(self)
+        finished.append(True)
+
+    monkeypatch.setattr(ZarrMosaic, "finish", slow)
+    with contextlib.suppress(TimeoutError), scope(0.5):
+        async with downloader.outcomes(
+            values(emulator, tmp_path / "m", limits={"concurrency": 2}), ahead=1
+        ) as run:
+            async for _ in run:
+                await asyncio.Event().wait()
+    assert finished, "the run was waited for, and its saving not interrupted"
+    assert (await downloader.adownload(values(emulator, tmp_path / "m"))).state == "complete"
+
+
 async def test_errors_of_the_run_end_the_loop(emulator, tmp_path):
     async def consume(stream: Outcomes) -> None:
         async with stream:
@@ -147,33 +172,27 @@ async def test_errors_of_the_run_end_the_loop(emulator, tmp_path):
     assert stream.report.state == "stopped"
 
 
-async def test_functions_watch(emulator, tmp_path):
-    outcomes, notices, starts, flows = [], [], [], []
-    report = await downloader.adownload(
-        values(emulator, tmp_path / "m"),
-        progress=Callbacks(
-            outcomes.append,
-            on_start=lambda estimate, done: starts.append((estimate.tiles, done)),
-            on_notice=notices.append,
-            on_flow=lambda *told: flows.append(told),
-        ),
-    )
-    assert len(outcomes) == TILES == report.requests
-    assert starts == [(TILES, 0)]
-    assert flows
-    assert not [one for one in outcomes if isinstance(one, (Split, Failed))]
+async def test_a_function_is_told_each_event(emulator, tmp_path):
+    events = []
+    report = await downloader.adownload(values(emulator, tmp_path / "m"), on_event=events.append)
+    assert len([one for one in events if isinstance(one, Stored)]) == TILES == report.requests
+    (started,) = [one for one in events if isinstance(one, Started)]
+    assert (started.estimate.tiles, started.tiles_done) == (TILES, 0)
+    assert [one for one in events if isinstance(one, Flow)]
+    assert not [one for one in events if isinstance(one, (Split, Failed))]
+    assert events[-1] == Ended("complete")
 
 
 def test_a_function_that_fails_ends_the_run_with_everything_saved(emulator, tmp_path):
     seen = []
 
-    def fail(outcome):
-        seen.append(outcome)
-        if len(seen) == 3:
+    def fail(event):
+        seen.append(event)
+        if isinstance(event, Stored) and sum(isinstance(one, Stored) for one in seen) == 3:
             raise LookupError("not in the catalogue")
 
     with pytest.raises((LookupError, ExceptionGroup)) as caught:
-        downloader.download(values(emulator, tmp_path / "m"), progress=Callbacks(fail))
+        downloader.download(values(emulator, tmp_path / "m"), progress=False, on_event=fail)
     error = caught.value
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]

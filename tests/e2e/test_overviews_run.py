@@ -11,7 +11,6 @@ import zarr
 
 import downloader
 from downloader.errors import JobError
-from downloader.progress import Silent
 from tests.harness import command, job, write_job
 
 
@@ -118,7 +117,7 @@ async def test_asked_to_stop_meanwhile_all_pixels_are_saved(emulator, tmp_path, 
     monkeypatch.setattr(room, "make_shard", make_shard)
     values = job(emulator, tmp_path / "m", mosaic={"overviews": True})
     with pytest.raises(downloader.StoppedError, match="the overviews are not finished") as caught:
-        await downloader.adownload(values, stop=stop, progress=Silent())
+        await downloader.adownload(values, stop=stop)
     assert caught.value.report.tiles_stored == 64
     monkeypatch.undo()
     report = await downloader.adownload(values)

@@ -52,12 +52,12 @@ def test_another_terminal_sees_how_the_run_is_doing(slow, tmp_path, emulator):
         assert not document["complete"]
         text = command("status", mosaic).out
         assert f"run: process {process.pid}" in text
-        pulse = downloader.pulse(mosaic)
-        assert pulse.is_alive
+        status = downloader.run_status(mosaic)
+        assert status.is_alive
         emulator.control("configure", {"latency_ms": 0})
         ended = end(process)
     assert ended.status == 0
-    assert downloader.pulse(slow) is None
+    assert downloader.run_status(slow) is None
     after = command("status", slow, "--json").document
     assert after["complete"]
     assert after["run"] is None
@@ -74,9 +74,9 @@ def test_watch_goes_on_until_the_run_ends(slow, tmp_path, emulator):
             ended = end(process)
             seen = end(watcher)
     assert ended.status == seen.status == 0
-    *pulses, last = [json.loads(line) for line in (first + seen.out).splitlines()]
-    assert pulses
-    assert all(one["run"]["tiles"] == 9 for one in pulses)
+    *states, last = [json.loads(line) for line in (first + seen.out).splitlines()]
+    assert states
+    assert all(one["run"]["tiles"] == 9 for one in states)
     assert last["complete"]
     assert last["run"] is None
 
@@ -106,13 +106,13 @@ def test_a_killed_run_is_told_and_the_next_takes_its_place(slow, tmp_path, emula
         end(process)
     emulator.control("configure", {"latency_ms": 0})
     assert "ended without a word" in command("status", slow).out
-    assert not downloader.pulse(slow).is_alive
+    assert not downloader.run_status(slow).is_alive
     assert command("run", slow, "-q").status == 0
-    assert downloader.pulse(slow) is None
+    assert downloader.run_status(slow) is None
     assert downloader.verify(mosaic).is_clean
 
 
-def test_readers_are_not_disturbed_by_a_pulse(slow, tmp_path):
+def test_readers_are_not_disturbed_by_a_heartbeat(slow, tmp_path):
     import xarray
 
     mosaic = tmp_path / "mosaic.zarr"

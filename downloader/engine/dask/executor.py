@@ -25,18 +25,16 @@ from downloader.engine.dask.messages import (
     BEAT_S,
     Assignment,
     Done,
-    Ended,
     Grant,
+    Left,
     Mail,
-    Notice,
     Order,
-    Retried,
 )
 from downloader.engine.dask.quota import Division
 from downloader.engine.dask.worker import beat, fetch, start
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
-from downloader.events import Failed, Split, Stored
+from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
 from downloader.mosaic.record.ledger import Entry
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.worker_lock import WORKERS, admit, retire
@@ -45,7 +43,10 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from anyio.streams.memory import MemoryObjectSendStream
+
     from downloader.engine.stop import Stop
+    from downloader.events import Outcome
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Executor, Progress
 
@@ -100,7 +101,7 @@ class _Worker:
     futures: set[Any] = field(default_factory=set)
     mail: Mail | None = None
     began: bool = False
-    left: Ended | None = None
+    left: Left | None = None
     left_at: float = 0.0
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     """Of all that waits for it."""
@@ -117,8 +118,9 @@ class DaskExecutor:
         terms: Terms,
         mosaic: ZarrMosaic,
         seen: Seen,
-        watchers: Progress,
+        progress: Progress,
         stop: Stop,
+        outcomes: MemoryObjectSendStream[Outcome] | None = None,
     ) -> None:
         """Nothing is started before the block is entered.
 
@@ -127,14 +129,16 @@ class DaskExecutor:
             terms: what is to be done, as whom, how fast.
             mosaic: what the run writes.
             seen: the same, or what of it is chosen.
-            watchers: told what happens.
+            progress: told of each event.
             stop: who may ask to stop.
+            outcomes: takes what becomes of each request; without a bound.
         """
         self._settings = settings
         self._terms = terms
         self._mosaic = mosaic
         self._seen = seen
-        self._watchers = watchers
+        self._progress = progress
+        self._outcomes = outcomes
         self._stop = stop
         self._stack = AsyncExitStack()
         self._division = Division(terms.concurrency, terms.requests_per_second)
@@ -168,7 +172,7 @@ class DaskExecutor:
                 raise self._no_workers()
             if not told and self._settings.scheduler is not None:
                 told = True
-                self._watchers.notice(f"waiting for workers of {self._cluster.address}")
+                self._progress(Notice(f"waiting for workers of {self._cluster.address}"))
             await anyio.sleep(BEAT_S)
         for address in present:
             self._join(address)
@@ -239,7 +243,7 @@ class DaskExecutor:
                         group.start_soon(self._serve, self._join(address))
             for worker in list(self._workers.values()):
                 if worker.address not in present and worker.left is None:
-                    worker.left = Ended()
+                    worker.left = Left()
                     worker.scope.cancel()
             await self._reclaim()
             if self._is_over and not self._workers and (not self._leaving or self._stopping):
@@ -252,7 +256,7 @@ class DaskExecutor:
                 ends_at = time.monotonic() + GRACE_S + self._terms.assignment.silence_s
             if time.monotonic() > ends_at:
                 return
-            self._watchers.flow(*self._flow())
+            self._progress(self._flow())
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
 
     @property
@@ -271,9 +275,9 @@ class DaskExecutor:
         busy = any(worker.outstanding for worker in self._workers.values())
         return self._backlog.is_empty and not busy and not any(worker.outstanding for worker in self._leaving)
 
-    def _flow(self) -> tuple[int, int]:
+    def _flow(self) -> Flow:
         mails = [worker.mail for worker in self._workers.values() if worker.mail is not None]
-        return sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails)
+        return Flow(sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails))
 
     async def _present(self) -> list[str] | None:
         """Workers that are there; None where the scheduler is lost."""
@@ -324,7 +328,7 @@ class DaskExecutor:
                 while worker.left is None and not worker.began:
                     await self._begin(worker)
                     if not worker.began and worker.left is None:
-                        worker.left = Ended() if self._is_over else None
+                        worker.left = Left() if self._is_over else None
                         await anyio.sleep(BEAT_S)
                 while worker.left is None:
                     try:
@@ -333,12 +337,12 @@ class DaskExecutor:
                     except (OSError, TimeoutError, KeyError):
                         missed += 1
                         if missed >= _MISSED:
-                            worker.left = Ended()
+                            worker.left = Left()
                     # At the end everybody waits for this.
                     await anyio.sleep(BEAT_S / 5 if self._backlog.is_empty else BEAT_S)
         except DownloadError as error:
             self._fail(error)
-            worker.left = worker.left or Ended()
+            worker.left = worker.left or Left()
         finally:
             self._depart(worker)
         if worker.left is not None and worker.left.blank is not None:
@@ -363,7 +367,7 @@ class DaskExecutor:
         try:
             await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
         except (OSError, TimeoutError, KeyError):
-            worker.left = Ended()
+            worker.left = Left()
         except DownloadError as error:
             raise _at(worker, error) from error
         except Exception as error:
@@ -387,7 +391,7 @@ class DaskExecutor:
         )
         mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
         if mail is None:
-            worker.left = Ended()
+            worker.left = Left()
             return
         worker.mail = mail
         self._division.told(worker.seat, mail.concurrency, mail.in_flight, mail.overspent)
@@ -397,7 +401,7 @@ class DaskExecutor:
     def _depart(self, worker: _Worker) -> None:
         """Take leave of a worker: its share is free once what it has under way has ended."""
         del self._workers[worker.address]
-        left = worker.left or Ended()
+        left = worker.left or Left()
         worker.left_at = time.monotonic()
         clean = left.blank is not None
         # The service may still be busy with requests of a process that was killed.
@@ -408,8 +412,10 @@ class DaskExecutor:
         for name, tiles in (left.blank or {}).items():
             self._mosaic.blank[name] = self._mosaic.blank.get(name, 0) + tiles
         if not clean and worker.outstanding and not self._stopping:
-            self._watchers.notice(
-                f"the worker at {worker.address} is gone; the {len(worker.outstanding)} shards that it had go to others"
+            self._progress(
+                Notice(
+                    f"the worker at {worker.address} is gone; the {len(worker.outstanding)} shards that it had go to others"
+                )
             )
         self._leaving.append(worker)
 
@@ -430,9 +436,11 @@ class DaskExecutor:
                 )
             elif waited_s > self._terms.assignment.silence_s and not worker.is_told:
                 worker.is_told = True
-                self._watchers.notice(
-                    f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"
-                    f" {len(worker.outstanding)} shards wait until its process ends or leaves by itself"
+                self._progress(
+                    Notice(
+                        f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"
+                        f" {len(worker.outstanding)} shards wait until its process ends or leaves by itself"
+                    )
                 )
 
     def _fail(self, error: DownloadError) -> None:
@@ -500,18 +508,18 @@ class DaskExecutor:
             await self._mosaic.record(entries)
         for event in news:
             match event:
-                case Stored():
-                    self._measure(event.seconds / event.attempts)
-                    self._watchers.outcome(event)
-                case Failed() | Split():
-                    self._watchers.outcome(event)
-                case Retried():
-                    self._watchers.retried(event.request, event.problem, event.attempt)
-                case Notice():
-                    self._watchers.notice(event.text)
+                case Stored() | Failed() | Split():
+                    if isinstance(event, Stored):
+                        self._measure(event.seconds / event.attempts)
+                    self._progress(event)
+                    if self._outcomes is not None:
+                        with suppress(anyio.BrokenResourceError):
+                            self._outcomes.send_nowait(event)
+                case Retried() | Notice():
+                    self._progress(event)
                 case Done():
                     worker.done += worker.outstanding.pop(event.key, 0)
-                case Ended():
+                case Left():
                     worker.left = event
                     if event.error is not None:
                         self._fail(event.error)

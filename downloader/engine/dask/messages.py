@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from downloader.errors import DownloadError, FetchProblem
-from downloader.events import Outcome
-from downloader.planning import Plan, Request, ShardKey
-from downloader.progress import Silent
+from downloader.errors import DownloadError
+from downloader.events import Event
+from downloader.planning import Plan, ShardKey
 
 if TYPE_CHECKING:
     from downloader.engine.connect import Access
@@ -20,12 +19,9 @@ if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.record.ledger import Entry
     from downloader.mosaic.record.state import FailedTiles
-    from downloader.protocols import Progress
 
-    Event: TypeAlias = "Entry | Outcome | Retried | Notice | Done | Ended"
-
-    def _conforms(mailbox: Mailbox) -> Progress:
-        return mailbox
+    Message: TypeAlias = "Event | Entry | Done | Left"
+    """What happened at a worker, in its order. The line of a commit comes before the `Done` of its shard."""
 
 
 __all__ = [
@@ -33,15 +29,13 @@ __all__ = [
     "SILENCE_S",
     "Assignment",
     "Done",
-    "Ended",
-    "Event",
     "Grant",
+    "Left",
     "Mail",
     "Mailbox",
-    "Notice",
+    "Message",
     "Order",
     "Portion",
-    "Retried",
     "silence_s",
 ]
 
@@ -125,22 +119,6 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
-    """A call will be made again."""
-
-    request: Request
-    problem: FetchProblem
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """A line worth knowing."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Done:
     """All of a shard that could be had is committed."""
 
@@ -148,18 +126,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Left:
     """The worker left, with nothing in its hands."""
 
     error: DownloadError | None = None
     """Why, where it did not leave because it was told to."""
-    silence: bool = False
-    """Whether it left because it heard nothing of its run."""
     blank: Mapping[str, int] | None = None
     """Group → tiles, band by band, that came with nothing but nodata or zero."""
-
-
-"""What happened at a worker, in its order. A commit's line comes before the `Done` of its shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +141,7 @@ class Mail:
 
     first: int
     """Number of the first event; they count from 1."""
-    events: tuple[Event, ...]
+    events: tuple[Message, ...]
     concurrency: int
     """Requests that it lets itself make at once: never more than it was last granted."""
     in_flight: int
@@ -183,23 +156,23 @@ _AT_ONCE: Final = 2_000
 """Events of one delivery: some hundred kilobytes."""
 
 
-class Mailbox(Silent):
-    """A `Progress` and the ledger of a worker: what it is told waits here. Safe to use from threads.
+class Mailbox:
+    """Messages of a worker that wait for its run; the worker's ledger as well. Safe to use from threads.
 
     Events are numbered and stay until they are known to have arrived, so that an answer which got lost costs nothing.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._events: deque[Event] = deque()
+        self._events: deque[Message] = deque()
         self._first = 1
 
-    def put(self, event: Event) -> None:
+    def put(self, event: Message) -> None:
         """Keep one more."""
         with self._guard:
             self._events.append(event)
 
-    def deliver(self, heard: int) -> tuple[int, tuple[Event, ...]]:
+    def deliver(self, heard: int) -> tuple[int, tuple[Message, ...]]:
         """Forget what has arrived; the number of the first event that has not, and those that come next."""
         with self._guard:
             while self._events and self._first <= heard:
@@ -214,17 +187,3 @@ class Mailbox(Silent):
         """Pass lines on to the run."""
         for entry in entries:
             self.put(entry)
-
-    # As `Progress`.
-
-    def outcome(self, outcome: Outcome) -> None:
-        """See `Progress`."""
-        self.put(outcome)
-
-    def retried(self, request: Request, problem: FetchProblem, attempt: int) -> None:
-        """See `Progress`."""
-        self.put(Retried(request, problem, attempt))
-
-    def notice(self, text: str) -> None:
-        """See `Progress`."""
-        self.put(Notice(text))

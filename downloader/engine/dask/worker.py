@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import anyio
 
 from downloader._version import __version__
-from downloader.engine.dask.messages import Assignment, Done, Ended, Grant, Mail, Mailbox, Order, Portion
+from downloader.engine.dask.messages import Assignment, Done, Grant, Left, Mail, Mailbox, Order, Portion
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
+from downloader.events import Event, Flow
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class Engine:
             self._loop = None
             tasks, self._tasks = set(self._tasks.values()), {}
         blank = dict(self._writer.blank) if hasattr(self, "_writer") else {}
-        self._mailbox.put(Ended(error, self._is_silent, blank))
+        self._mailbox.put(Left(error, blank))
         for task in tasks:
             task.ended.set_exception(SeatLostError(self.assignment.seat))
         if self._is_silent:
@@ -222,18 +223,22 @@ class Engine:
             clock,
             rng,
             assignment.give_up_after_s,
-            self._mailbox.notice,
+            self._mailbox.put,
         )
         client.on_restricted = self._limiter.restrict
         self._budget = RetryBudget(extra=grant.retries)
         limiter: Limiter = self._limiter
         source = RestPixelSource(client)
-        self._parts = Parts(source, self._sink, limiter, clock, rng, self._mailbox, self._budget, self._stop)
+        self._parts = Parts(source, self._sink, limiter, clock, rng, self._tell, self._budget, self._stop)
         self._now: _Feed | None = None
         self._next = _Feed(self._done)
         self._pool = 0
         self._woken = anyio.Event()
         self._loop = asyncio.get_running_loop()
+
+    def _tell(self, event: Event) -> None:
+        if not isinstance(event, Flow):  # the run asks for the numbers itself
+            self._mailbox.put(event)
 
     def _accept(self, portions: tuple[Portion, ...]) -> None:
         # A round whose end was told may have seen it already: what comes later is for the next.

@@ -12,7 +12,7 @@ from downloader.report.html.render import render
 from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
 from downloader.report.html.tile_maps import TileMap, latency_maps, state_maps
 from downloader.report.html.tile_states import coverage_blocks, state_map
-from downloader.report.html.timeline import CourseView, course_view
+from downloader.report.html.timeline import TimelineView, timeline_view
 from downloader.report.text import place
 from downloader.text import counted, duration, memory, rate, size
 
@@ -73,14 +73,14 @@ def report_page(report: Report) -> str:
         figures=_figures(report),
         facts=_facts(report, drawn.place),
         drawn=drawn,
-        course=_course(report),
+        timeline=_timeline(report),
         latencies=_latencies(report),
         retries=sorted(report.retries.items(), key=lambda item: (-item[1], item[0])),
         causes=causes.most_common(),
         failed=report.failed[:_FAILED],
         more_failed=len(report.failed) - _FAILED,
         events=_events(report),
-        events_left_out=report.record.events_left_out if report.record else 0,
+        lines_left_out=report.history.lines_left_out if report.history else 0,
         recipes=recipes(report, drawn.profile, drawn.axis, drawn.array),
     )
 
@@ -131,12 +131,12 @@ def _when(report: Report) -> str:
     return f"{begin:%Y-%m-%d %H:%M:%S} to {last} UTC"
 
 
-def _course(report: Report) -> CourseView | None:
-    return course_view(report.record.course) if report.record else None
+def _timeline(report: Report) -> TimelineView | None:
+    return timeline_view(report.history.timeline) if report.history else None
 
 
 def _latencies(report: Report) -> list[tuple[str, str]]:
-    found = report.record.latencies if report.record else None
+    found = report.history.latencies if report.history else None
     if found is None or not found.total:
         return []
     return [
@@ -149,9 +149,9 @@ def _latencies(report: Report) -> list[tuple[str, str]]:
 
 def _events(report: Report) -> list[tuple[str, str]]:
     """(when, text)."""
-    if report.record is None:
+    if report.history is None:
         return [("", text) for text in report.notices]
-    return [(str(timedelta(seconds=int(event.seconds))), event.text) for event in report.record.events]
+    return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
 def _draw(report: Report) -> _Drawn:
@@ -185,7 +185,7 @@ def _draw_group(report: Report, layout: GroupLayout, drawn: _Drawn, name: str, *
         drawn.maps += state_maps(name, title, states, tiles, group.axis)
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
-    latency: LatencyMap | None = report.record.maps.get(group.name) if report.record else None
+    latency: LatencyMap | None = report.history.maps.get(group.name) if report.history else None
     if latency is not None:
         drawn.maps += latency_maps(name, title, latency, tiles, group.axis)
     if not pictured or (states is not None and not states.counts[1]):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from downloader.report.html.charts import Chart, line_chart, time_unit
 
 if TYPE_CHECKING:
-    from downloader.progress.history import Course
+    from downloader.progress.history import Timeline
 
-__all__ = ["CourseView", "course_view"]
+__all__ = ["TimelineView", "timeline_view"]
 
 _POINTS: Final = 120
 """Points of a chart at most: more would be a carpet."""
@@ -48,7 +48,7 @@ class _Span:
 
 
 @dataclass(frozen=True, slots=True)
-class CourseView:
+class TimelineView:
     """What the page shows of it."""
 
     charts: tuple[Chart, ...]
@@ -56,36 +56,36 @@ class CourseView:
     rows: tuple[tuple[str, ...], ...]
 
 
-def course_view(course: Course) -> CourseView | None:
+def timeline_view(timeline: Timeline) -> TimelineView | None:
     """The charts and the table of a run; None where nothing was asked for."""
-    if not sum(course.answers) and not sum(course.retries):
+    if not sum(timeline.answers) and not sum(timeline.retries):
         return None
-    spans = _spans(course, _POINTS)
+    spans = _spans(timeline, _POINTS)
     times = [span.middle for span in spans]
     rates = [span.megabytes_per_s for span in spans]
     under_way, allowed = [span.in_flight for span in spans], [span.ceiling for span in spans]
-    mean = sum(course.wire_bytes) / 1e6 / max(course.seconds, 1e-9)
+    mean = sum(timeline.wire_bytes) / 1e6 / max(timeline.seconds, 1e-9)
     charts = [
         line_chart(
-            "throughput", "Throughput", "MB/s", times, course.seconds,
+            "throughput", "Throughput", "MB/s", times, timeline.seconds,
             [("pixels received", "one", rates, True)],
             f"Line chart of the megabytes of pixels received a second: {mean:,.1f} on the average, {max(rates):,.1f} at "
             "the highest.",
         ),
         line_chart(
-            "concurrency", "Requests at once", "requests", times, course.seconds,
+            "concurrency", "Requests at once", "requests", times, timeline.seconds,
             [("under way", "one", under_way, True), ("allowed", "two", allowed, False)],
             f"Line chart of the requests under way, {max(under_way):,.0f} at the highest, and of those allowed at once, "
             f"{min(allowed[1:-1] or allowed):,.0f} to {max(allowed):,.0f}.",
         ),
     ]  # fmt: skip
-    if sum(course.retries) or sum(course.failures):
+    if sum(timeline.retries) or sum(timeline.failures):
         ends = [span.begin + span.seconds for span in spans]
         again = list(accumulate(span.retries for span in spans))
         failed = list(accumulate(span.failures for span in spans))
         charts.append(
             line_chart(
-                "trouble", "Trouble so far", "in all", [0.0, *ends], course.seconds,
+                "trouble", "Trouble so far", "in all", [0.0, *ends], timeline.seconds,
                 [
                     ("calls made again", "three", [0.0, *again], True),
                     ("requests failed", "four", [0.0, *failed], False),
@@ -94,27 +94,27 @@ def course_view(course: Course) -> CourseView | None:
                 f"failed for good, {failed[-1]:,.0f} at the end.",
             )
         )  # fmt: skip
-    return CourseView(tuple(charts), *_table(course))
+    return TimelineView(tuple(charts), *_table(timeline))
 
 
-def _spans(course: Course, most: int) -> list[_Span]:
+def _spans(timeline: Timeline, most: int) -> list[_Span]:
     """The bins, joined to no more than so many stretches."""
-    bins = len(course.wire_bytes)
+    bins = len(timeline.wire_bytes)
     join = -(-bins // most)
     spans: list[_Span] = []
     for first in range(0, bins, join):
         part = slice(first, min(first + join, bins))
-        lengths = [course.seconds_of(number) for number in range(part.start, part.stop)]
+        lengths = [timeline.seconds_of(number) for number in range(part.start, part.stop)]
         seconds = sum(lengths)
         held = [
             sum(value * length for value, length in zip(values[part], lengths, strict=True)) / seconds
-            for values in (course.in_flight, course.ceiling)
+            for values in (timeline.in_flight, timeline.ceiling)
         ]
         counts = [
             sum(values[part])
-            for values in (course.wire_bytes, course.answers, course.retries, course.failures)
+            for values in (timeline.wire_bytes, timeline.answers, timeline.retries, timeline.failures)
         ]
-        if spans and seconds < 0.25 * join * course.bin_s:
+        if spans and seconds < 0.25 * join * timeline.bin_s:
             # Too short a rest for a rate of its own.
             last = spans.pop()
             both = last.seconds + seconds
@@ -126,12 +126,12 @@ def _spans(course: Course, most: int) -> list[_Span]:
             ]
             spans.append(_Span(last.begin, both, *counts, *held))
             continue
-        spans.append(_Span(first * course.bin_s, seconds, *counts, *held))
+        spans.append(_Span(first * timeline.bin_s, seconds, *counts, *held))
     return spans
 
 
-def _table(course: Course) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    word, length = time_unit(course.seconds)
+def _table(timeline: Timeline) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    word, length = time_unit(timeline.seconds)
     header = (
         f"from, {word}", f"to, {word}", "MB/s", "answers/s", "under way", "allowed", "made again", "failed",
     )  # fmt: skip
@@ -146,6 +146,6 @@ def _table(course: Course) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]
             f"{span.retries:,.0f}",
             f"{span.failures:,.0f}",
         )
-        for span in _spans(course, _ROWS)
+        for span in _spans(timeline, _ROWS)
     )
     return header, rows

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import assert_type
 
 import downloader
-from downloader import Callbacks, Failed, Outcome, Report, Split, Stored
+from downloader import Ended, Event, Failed, Notice, Report, Split, Stored
 
 
 def season(job: str, path: Path) -> Report:
@@ -16,7 +16,8 @@ def season(job: str, path: Path) -> Report:
         bands=["B4", "B8"],
         region={"window": {"column": 0, "row": 0, "width": 512, "height": 512}},
         service={"endpoint": "emulator"},
-        progress=Callbacks(told, on_notice=print),
+        progress=False,
+        on_event=told,
     )
     assert_type(report, Report)
     assert_type(report.tiles_stored, int)
@@ -28,14 +29,18 @@ def season(job: str, path: Path) -> Report:
     return report
 
 
-def told(outcome: Outcome) -> None:
-    match outcome:
+def told(event: Event) -> None:
+    match event:
         case Stored():
-            assert_type(outcome.wire_bytes, int)
+            assert_type(event.wire_bytes, int)
         case Split():
-            assert_type(len(outcome.parts), int)
+            assert_type(len(event.parts), int)
         case Failed():
-            assert_type(outcome.problem.cause, str)
+            assert_type(event.problem.cause, str)
+        case Notice():
+            assert_type(event.text, str)
+        case Ended():
+            assert_type(event.message, str)
 
 
 async def watched(job: str, stop: downloader.Stop) -> int:

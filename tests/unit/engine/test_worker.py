@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Parts, Share, work
+from downloader.engine.worker import Listed, Parts, Share, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
@@ -45,7 +45,7 @@ class Bench:
         )
 
     async def run(self):
-        await work(self.share, self.parts, self.plan.shards())
+        await work(self.share, self.parts, Listed(self.plan.shards()))
 
     def assert_pixels(self):
         assert self.mosaic.is_complete
@@ -320,14 +320,62 @@ def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_r
     monkeypatch.setattr("downloader.engine.worker._WORTH_S", -1.0)
 
     async def main(most):
-        plan = make_plan_of((4, 4), shard=4, shape=(4, 4))
+        plan = make_plan_of((4, 8), shard=4, shape=(4, 4))
         bench = Bench(plan, concurrency=8, max_requests=most)
         await bench.run()
         bench.assert_pixels()
+        assert bench.tally.requests == len(bench.source.calls)
+        assert bench.tally.splits == 0, "the service refused nothing"
         return len(bench.source.calls)
 
-    assert run_virtual(lambda: main(None)) > 1
-    assert run_virtual(lambda: main(1)) == 1
+    assert run_virtual(lambda: main(None)) > 2
+    assert run_virtual(lambda: main(2)) == 2
+
+
+def test_a_job_of_one_request_is_answered_by_one(monkeypatch):
+    monkeypatch.setattr("downloader.engine.worker._WORTH_S", -1.0)
+
+    async def main():
+        bench = Bench(make_plan_of((4, 4), shard=4, shape=(4, 4)), concurrency=8)
+        await bench.run()
+        bench.assert_pixels()
+        assert len(bench.source.calls) == 1
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("action", [Action.RETRY, Action.SPLIT])
+def test_every_call_counts_whatever_its_request_ends_with(action):
+    async def main():
+        def fault(request, call):
+            bad = request.grid.transform.translate_x == 40 and request.grid.transform.translate_y == 0
+            return problem(action if call % 2 else Action.RETRY, "reset") if bad else None
+
+        bench = Bench(make_plan_of((4, 4), bands=2), fault=fault)
+        await bench.run()
+        assert bench.mosaic.failures
+        assert bench.tally.requests == len(bench.source.calls) > 17
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 8])
+def test_the_halves_of_requests_that_are_too_large_count_against_the_limit(most):
+    async def main():
+        def fault(request, call):
+            return problem(Action.SPLIT, "memory") if request.nbytes > 2 * 16 * 4 else None
+
+        plan = make_plan_of((8, 8), shard=4, shape=(4, 4))
+        bench = Bench(plan, concurrency=4, fault=fault, max_requests=most)
+        await bench.run()
+        assert len(bench.source.calls) == most
+        assert bench.stop.reason == f"limits.max_requests: {most:,} requests are made"
+        assert not bench.mosaic.failures, "what was not asked for is missing, not failed"
+        again = Bench(plan, concurrency=4, fault=fault, mosaic=bench.mosaic)
+        await again.run()
+        again.assert_pixels()
+
+    run_virtual(main)
 
 
 def a_series(slices=3):

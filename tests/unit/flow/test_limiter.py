@@ -26,7 +26,10 @@ def limiter(
     give_up_after_s: float = 900,
     notices: list[str] | None = None,
 ) -> AdaptiveLimiter:
-    notice = [].append if notices is None else notices.append
+    def notice(told):
+        if notices is not None:
+            notices.append(told.text)
+
     return AdaptiveLimiter(concurrency, rate, clock, random.Random(1), give_up_after_s, notice)
 
 

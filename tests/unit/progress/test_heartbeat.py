@@ -15,18 +15,17 @@ import time
 import pytest
 
 from downloader.errors import Action, FetchProblem
-from downloader.events import Failed, Notice, Split, Stored
+from downloader.events import Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.planning import Estimate
 from downloader.progress import (
-    Fanout,
     Heartbeat,
-    Herald,
+    Highlights,
     JsonFormatter,
-    JsonProgress,
+    JsonLines,
     TerminalLine,
-    read_pulse,
+    read_heartbeat,
 )
-from downloader.report.text import pulse_line, pulse_text
+from downloader.report.text import run_status_line, run_status_text
 from tests.fakes import make_plan_of
 
 GROUP = make_plan_of((4, 4)).groups[0]
@@ -48,52 +47,51 @@ class Clock:
 # ---------------------------------------------------------------- notices
 
 
-def test_a_notice_is_its_text_and_travels_between_processes():
-    notice = Notice("quota reached", "quota", "warning", cause="429")
-    assert notice == "quota reached"
-    again = pickle.loads(pickle.dumps(notice))
-    assert (again, again.event, again.level, again.fields) == (notice, "quota", "warning", {"cause": "429"})
-    assert Notice.of(notice) is notice
-    assert Notice.of("plain").event == "notice"
+def test_events_travel_between_processes():
+    notice = Notice("quota reached", "quota", "warning", {"cause": "429"})
+    for event in (notice, Retried(REQUESTS[0], problem(), 1), Split(REQUESTS[0], problem(), (REQUESTS[1],))):
+        assert pickle.loads(pickle.dumps(event)) == event
+    assert str(notice) == "quota reached"
+    assert Notice("plain").name == "notice"
 
 
 def test_the_first_of_a_kind_is_told_and_again_after_a_while():
     said: list[Notice] = []
     clock = Clock()
-    herald = Herald(said.append, clock)
+    highlights = Highlights(said.append, clock)
     slow = problem(Action.SLOW, "429 concurrency", status=429)
     for _ in range(3):
-        herald.retried(REQUESTS[0], slow, 1)
-    herald.retried(REQUESTS[0], problem(Action.SLOW, "429 rate", limit="rate"), 1)
-    herald.retried(REQUESTS[0], problem(), 1)
-    assert [one.event for one in said] == ["quota", "quota"]
-    assert "requests at once" in said[0]
-    assert "requests a minute" in said[1]
+        highlights(Retried(REQUESTS[0], slow, 1))
+    highlights(Retried(REQUESTS[0], problem(Action.SLOW, "429 rate", limit="rate"), 1))
+    highlights(Retried(REQUESTS[0], problem(), 1))
+    assert [one.name for one in said] == ["quota", "quota"]
+    assert "requests at once" in said[0].text
+    assert "requests a minute" in said[1].text
     clock.now = 599.0
-    herald.retried(REQUESTS[0], slow, 1)
+    highlights(Retried(REQUESTS[0], slow, 1))
     assert len(said) == 2
     clock.now = 1300.0
-    herald.retried(REQUESTS[0], slow, 1)
+    highlights(Retried(REQUESTS[0], slow, 1))
     assert len(said) == 3
 
 
 def test_splits_and_failures_are_told_by_cause():
     said: list[Notice] = []
-    herald = Herald(said.append)
+    highlights = Highlights(said.append)
     memory, timed = problem(Action.SPLIT, "400 memory"), problem(Action.SPLIT, "400 timed out")
-    herald.outcome(Split(REQUESTS[0], memory, (REQUESTS[1], REQUESTS[2])))
-    herald.outcome(Split(REQUESTS[1], memory, (REQUESTS[1], REQUESTS[2])))
-    herald.outcome(Split(REQUESTS[1], timed, (REQUESTS[1], REQUESTS[2])))
-    herald.outcome(Split(REQUESTS[1], problem(Action.SPLIT, "ahead"), (REQUESTS[1],), attempts=0))
-    herald.outcome(Failed(REQUESTS[0], problem(Action.FAIL_TILE, "400")))
-    herald.outcome(Failed(REQUESTS[1], problem(Action.FAIL_TILE, "400")))
-    herald.outcome(Stored(REQUESTS[0], 1000, 0.1))
-    assert [(one.event, one.fields["cause"]) for one in said] == [
+    highlights(Split(REQUESTS[0], memory, (REQUESTS[1], REQUESTS[2])))
+    highlights(Split(REQUESTS[1], memory, (REQUESTS[1], REQUESTS[2])))
+    highlights(Split(REQUESTS[1], timed, (REQUESTS[1], REQUESTS[2])))
+    highlights(Split(REQUESTS[1], problem(Action.SPLIT, "ahead"), (REQUESTS[1],), attempts=0))
+    highlights(Failed(REQUESTS[0], problem(Action.FAIL_TILE, "400")))
+    highlights(Failed(REQUESTS[1], problem(Action.FAIL_TILE, "400")))
+    highlights(Stored(REQUESTS[0], 1000, 0.1))
+    assert [(one.name, one.fields["cause"]) for one in said] == [
         ("split", "400 memory"),
         ("split", "400 timed out"),
         ("failed", "400"),
     ]
-    assert str(REQUESTS[0]) in said[2]
+    assert str(REQUESTS[0]) in said[2].text
 
 
 # ---------------------------------------------------------------- JSON lines
@@ -107,13 +105,12 @@ def lines(out: io.StringIO) -> list[dict]:
 
 def test_json_lines_hold_start_progress_and_events():
     out = io.StringIO()
-    watcher = JsonProgress(out, every_s=0.0)
-    with watcher:
-        watcher.start(ESTIMATE, 3)
-        watcher.flow(4, 40)
-        watcher.outcome(Stored(REQUESTS[0], 5_000, 0.1))
-        watcher.notice(Notice("an outage", "outage", "warning", cause="reset"))
-        watcher.notice("a plain line\x1b[31m\n")
+    watcher = JsonLines(out, every_s=0.0)
+    watcher(Started(ESTIMATE, 3))
+    watcher(Flow(4, 40))
+    watcher(Stored(REQUESTS[0], 5_000, 0.1))
+    watcher(Notice("an outage", "outage", "warning", {"cause": "reset"}))
+    watcher(Notice("a plain line\x1b[31m\n"))
     started, progress, outage, plain = lines(out)
     assert (started["event"], started["tiles"], started["stored"]) == ("started", 16, 3)
     assert (progress["event"], progress["tiles"], progress["of"], progress["wire_bytes"]) == (
@@ -131,7 +128,7 @@ def test_the_log_speaks_the_same_form():
     assert (document["level"], document["event"], document["message"]) == ("warning", "log", "so it is")
 
 
-# ---------------------------------------------------------------- the pulse
+# ---------------------------------------------------------------- the file
 
 
 @pytest.fixture
@@ -139,98 +136,89 @@ def file(tmp_path):
     return tmp_path / "heartbeat.json"
 
 
-def test_a_pulse_says_how_the_run_is_doing(file):
+def test_the_file_says_how_the_run_is_doing(file):
     clock = Clock()
-    heartbeat = Heartbeat(clock)
-    with Fanout(heartbeat):
-        heartbeat.begin(file)
-        heartbeat.start(ESTIMATE, 2)
-        first = read_pulse(file)
-        assert (first.tiles, first.tiles_now, first.seconds_left) == (16, 2, None)
-        assert first.is_alive
-        clock.now = 0.5
-        heartbeat.outcome(Stored(REQUESTS[0], 1_000_000, 0.1))
-        assert read_pulse(file) == first, "not more often than once a second"
-        clock.now = 2.0
-        heartbeat.notice(Notice("the quota is reached", "quota"))
-        heartbeat.flow(3, 8)
-        clock.now = 4.0
-        heartbeat.retried(REQUESTS[1], problem(), 1)
-        now = read_pulse(file)
-        assert (now.tiles_now, now.wire_bytes, now.retries) == (3, 1_000_000, {"503": 1})
-        assert now.bytes_per_second == 250_000
-        assert now.seconds_left == 52.0
-        assert now.notice == "the quota is reached"
-        assert (now.pid, now.host) == (os.getpid(), socket.gethostname())
-        assert [path.name for path in file.parent.iterdir()] == [file.name]
-    assert list(file.parent.iterdir()) == [], "a run that ends takes its pulse with it"
+    heartbeat = Heartbeat(file, clock)
+    heartbeat(Started(ESTIMATE, 2))
+    first = read_heartbeat(file)
+    assert (first.tiles, first.tiles_now, first.seconds_left) == (16, 2, None)
+    assert first.is_alive
+    clock.now = 0.5
+    heartbeat(Stored(REQUESTS[0], 1_000_000, 0.1))
+    assert read_heartbeat(file) == first, "not more often than once a second"
+    clock.now = 2.0
+    heartbeat(Notice("the quota is reached", "quota"))
+    heartbeat(Flow(3, 8))
+    clock.now = 4.0
+    heartbeat(Retried(REQUESTS[1], problem(), 1))
+    now = read_heartbeat(file)
+    assert (now.tiles_now, now.wire_bytes, now.retries) == (3, 1_000_000, {"503": 1})
+    assert now.bytes_per_second == 250_000
+    assert now.seconds_left == 52.0
+    assert now.notice == "the quota is reached"
+    assert (now.pid, now.host) == (os.getpid(), socket.gethostname())
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    heartbeat(Ended("complete"))
+    assert list(file.parent.iterdir()) == [], "a run that ends removes its file"
 
 
 def test_rates_are_those_of_the_last_minute(file):
     clock = Clock()
-    heartbeat = Heartbeat(clock)
-    heartbeat.begin(file)
-    heartbeat.start(ESTIMATE, 0)
-    heartbeat.outcome(Stored(REQUESTS[0], 1_000_000, 0.1))
+    heartbeat = Heartbeat(file, clock)
+    heartbeat(Started(ESTIMATE, 0))
+    heartbeat(Stored(REQUESTS[0], 1_000_000, 0.1))
     for moment in range(1, 200):
         clock.now = float(moment)
-        heartbeat.notice("nothing")
-    pulse = read_pulse(file)
-    assert pulse.bytes_per_second == 0
-    assert pulse.seconds_left is None
+        heartbeat(Notice("nothing"))
+    status = read_heartbeat(file)
+    assert status.bytes_per_second == 0
+    assert status.seconds_left is None
     assert len(heartbeat._past) < 70
 
 
-def test_nothing_is_written_before_the_place_is_known_or_where_it_cannot_be(file, tmp_path):
-    heartbeat = Heartbeat()
-    with heartbeat:
-        heartbeat.start(ESTIMATE, 0)
-    assert not file.exists()
-    heartbeat = Heartbeat()
-    with heartbeat:
-        heartbeat.begin(tmp_path / "gone" / "heartbeat.json")
-        heartbeat.start(ESTIMATE, 0)
-        heartbeat.outcome(Stored(REQUESTS[0], 1, 0.1))
+def test_a_file_that_cannot_be_written_ends_nothing(tmp_path):
+    heartbeat = Heartbeat(tmp_path / "gone" / "heartbeat.json")
+    heartbeat(Started(ESTIMATE, 0))
+    heartbeat(Stored(REQUESTS[0], 1, 0.1))
+    heartbeat(Ended("complete"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_run_is_told_from_one_that_goes_on(file):
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
-    heartbeat = Heartbeat()
-    heartbeat.begin(file)
-    heartbeat.start(ESTIMATE, 0)
+    heartbeat = Heartbeat(file)
+    heartbeat(Started(ESTIMATE, 0))
     document = json.loads(file.read_text())
     file.write_text(json.dumps(document | {"pid": gone.pid}))
-    dead = read_pulse(file)
+    dead = read_heartbeat(file)
     assert not dead.is_alive
-    assert "ended without a word" in pulse_text(dead)
+    assert "ended without a word" in run_status_text(dead)
     file.write_text(json.dumps(document | {"heard": time.time() - 3600}))
-    assert not read_pulse(file).is_alive, "another process has its number by now"
+    assert not read_heartbeat(file).is_alive, "another process has its number by now"
     file.write_text(json.dumps(document | {"host": "elsewhere", "pid": gone.pid}))
-    assert read_pulse(file).is_alive
+    assert read_heartbeat(file).is_alive
     file.write_text(json.dumps(document | {"host": "elsewhere", "heard": time.time() - 3600}))
-    assert not read_pulse(file).is_alive
+    assert not read_heartbeat(file).is_alive
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"null", b"{}", b'{"pid": 1}', b"\xff" * 100, b"[" * 70_000]
 )
-def test_a_damaged_pulse_is_none(file, content):
+def test_a_damaged_file_is_none(file, content):
     file.write_bytes(content)
-    assert read_pulse(file) is None
+    assert read_heartbeat(file) is None
 
 
 def test_the_line_begins_with_what_matters_and_fits(file):
     clock = Clock()
-    heartbeat = Heartbeat(clock)
-    heartbeat.begin(file)
-    heartbeat.start(Estimate(1, 1, 10, 1_000_000, 10**6, 10**12, 10**12, 1.0), 0)
-    heartbeat.outcome(Stored(REQUESTS[0], 250_000_000, 0.1))
+    heartbeat = Heartbeat(file, clock)
+    heartbeat(Started(Estimate(1, 1, 10, 1_000_000, 10**6, 10**12, 10**12, 1.0), 0))
+    heartbeat(Stored(REQUESTS[0], 250_000_000, 0.1))
     clock.now = 10.0
-    heartbeat.flow(40, 40)
-    heartbeat.retried(REQUESTS[0], problem(), 1)
-    line = pulse_line(read_pulse(file))
+    heartbeat(Flow(40, 40))
+    heartbeat(Retried(REQUESTS[0], problem(), 1))
+    line = run_status_line(read_heartbeat(file))
     assert line.startswith("0.0 %, 115.7 days left")
     assert "25.0 MB/s" in line
     assert "1 retry" in line

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from downloader.errors import Action, FetchProblem
-from downloader.events import Failed, Split, Stored
+from downloader.events import Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.model.grid import Window
 from downloader.planning import Estimate, Request, ShardKey, TileBlock
 from downloader.progress import Recorder
-from downloader.progress.history import Course, Latencies
-from downloader.protocols import Progress
+from downloader.progress.history import Latencies, Timeline
 
 ESTIMATE = Estimate(1, 1, 64, 1_000, 100, 10**9, 10**9, 60.0)
 PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")
@@ -42,7 +41,7 @@ def clock() -> Clock:
 @pytest.fixture
 def recorder(clock: Clock) -> Recorder:
     recorder = Recorder(clock)
-    recorder.start(ESTIMATE, 0)
+    recorder(Started(ESTIMATE, 0))
     return recorder
 
 
@@ -50,111 +49,105 @@ def at(clock: Clock, seconds: float) -> None:
     clock.now = 1000.0 + seconds
 
 
-def test_it_is_a_watcher(recorder: Recorder) -> None:
-    watcher: Progress = recorder
-    with watcher as entered:
-        assert entered is recorder
-
-
 def test_what_happens_counts_where_it_happens(recorder: Recorder, clock: Clock) -> None:
     at(clock, 0.1)
-    recorder.outcome(Stored(request(), 1_000_000, 0.1))
+    recorder(Stored(request(), 1_000_000, 0.1))
     at(clock, 0.2)
-    recorder.retried(request(), PROBLEM, 1)
-    recorder.outcome(Failed(request(), PROBLEM))
-    recorder.outcome(Split(request(), PROBLEM, ()))
+    recorder(Retried(request(), PROBLEM, 1))
+    recorder(Failed(request(), PROBLEM))
+    recorder(Split(request(), PROBLEM, ()))
     at(clock, 0.3)
-    course = recorder.record().course
-    assert (course.bin_s, course.seconds) == (0.125, pytest.approx(0.3))
-    assert course.wire_bytes == (1_000_000, 0, 0)
-    assert course.answers == (1, 2, 0)
-    assert course.retries == (0, 1, 0)
-    assert course.failures == (0, 1, 0)
-    assert course.rate(course.wire_bytes)[0] == pytest.approx(8_000_000)
+    timeline = recorder.history().timeline
+    assert (timeline.bin_s, timeline.seconds) == (0.125, pytest.approx(0.3))
+    assert timeline.wire_bytes == (1_000_000, 0, 0)
+    assert timeline.answers == (1, 2, 0)
+    assert timeline.retries == (0, 1, 0)
+    assert timeline.failures == (0, 1, 0)
+    assert timeline.rate(timeline.wire_bytes)[0] == pytest.approx(8_000_000)
 
 
 def test_what_was_given_up_before_it_was_asked_is_no_answer(recorder: Recorder) -> None:
     """Tiles of an image that the service refuses as a whole; requests that are split ahead."""
-    recorder.outcome(Failed(request(), PROBLEM, attempts=0))
-    recorder.outcome(Split(request(), PROBLEM, (), attempts=0))
-    course = recorder.record().course
-    assert (course.answers, course.failures) == ((0,), (1,))
+    recorder(Failed(request(), PROBLEM, attempts=0))
+    recorder(Split(request(), PROBLEM, (), attempts=0))
+    timeline = recorder.history().timeline
+    assert (timeline.answers, timeline.failures) == ((0,), (1,))
 
 
 def test_requests_under_way_are_a_mean_over_time(recorder: Recorder, clock: Clock) -> None:
     at(clock, 0.0)
-    recorder.flow(10, 40)
+    recorder(Flow(10, 40))
     at(clock, 0.125 + 0.0625)  # a bin and a half at ten
-    recorder.flow(30, 20)
+    recorder(Flow(30, 20))
     at(clock, 0.3125)  # half a bin at thirty, half of the next one
-    course = recorder.record().course
-    assert course.in_flight == pytest.approx((10, 20, 30))
-    assert course.ceiling == pytest.approx((40, 30, 20)), "the last bin was cut short by the end"
+    timeline = recorder.history().timeline
+    assert timeline.in_flight == pytest.approx((10, 20, 30))
+    assert timeline.ceiling == pytest.approx((40, 30, 20)), "the last bin was cut short by the end"
 
 
 def test_a_long_hold_fills_every_bin_between(recorder: Recorder, clock: Clock) -> None:
-    recorder.flow(7, 40)
+    recorder(Flow(7, 40))
     at(clock, 10.0)
-    course = recorder.record().course
-    assert course.in_flight == pytest.approx([7] * 80)
+    timeline = recorder.history().timeline
+    assert timeline.in_flight == pytest.approx([7] * 80)
 
 
 def test_bins_stay_few_and_lose_nothing(recorder: Recorder, clock: Clock) -> None:
     """Three days, in bins that merge pairwise."""
-    recorder.flow(12, 40)
+    recorder(Flow(12, 40))
     for second in range(0, 3 * 86_400, 60):
         at(clock, second)
-        recorder.outcome(Stored(request(), 100, 0.5))
-    record = recorder.record()
-    course = record.course
-    assert 300 < len(course.wire_bytes) <= 600
-    assert sum(course.wire_bytes) == 100 * 3 * 1440
-    assert math.log2(course.bin_s / 0.125).is_integer()
-    assert course.bin_s * (len(course.wire_bytes) - 1) <= course.seconds
-    assert course.in_flight == pytest.approx([12] * len(course.in_flight))
+        recorder(Stored(request(), 100, 0.5))
+    history = recorder.history()
+    timeline = history.timeline
+    assert 300 < len(timeline.wire_bytes) <= 600
+    assert sum(timeline.wire_bytes) == 100 * 3 * 1440
+    assert math.log2(timeline.bin_s / 0.125).is_integer()
+    assert timeline.bin_s * (len(timeline.wire_bytes) - 1) <= timeline.seconds
+    assert timeline.in_flight == pytest.approx([12] * len(timeline.in_flight))
 
 
 def test_a_run_of_no_time_has_no_rates_beyond_reason(recorder: Recorder) -> None:
-    assert recorder.record().course.wire_bytes == (0,)
-    json.dumps(recorder.record().to_json(), allow_nan=False)
+    assert recorder.history().timeline.wire_bytes == (0,)
+    json.dumps(recorder.history().to_json(), allow_nan=False)
 
 
 def test_what_was_said_before_the_start_counts_as_said_at_the_start(clock: Clock) -> None:
     recorder = Recorder(clock)
     at(clock, 5)
-    recorder.notice("credentials: mine")
+    recorder(Notice("credentials: mine"))
     at(clock, 9)
-    recorder.start(ESTIMATE, 0)
+    recorder(Started(ESTIMATE, 0))
     at(clock, 12)
-    recorder.notice("quota reached")
-    assert [event.text for event in recorder.record().events] == ["credentials: mine", "quota reached"]
-    assert recorder.record().events[1].seconds == 3
+    recorder(Notice("quota reached"))
+    assert [event.text for event in recorder.history().lines] == ["credentials: mine", "quota reached"]
+    assert recorder.history().lines[1].seconds == 3
 
 
 def test_of_many_events_the_first_and_the_last_are_kept(recorder: Recorder) -> None:
     for number in range(1000):
-        recorder.notice(f"{number}")
-    record = recorder.record()
-    assert len(record.events) == 400
-    assert [record.events[0].text, record.events[199].text, record.events[200].text, record.events[-1].text] == [
+        recorder(Notice(f"{number}"))
+    history = recorder.history()
+    assert len(history.lines) == 400
+    assert [history.lines[0].text, history.lines[199].text, history.lines[200].text, history.lines[-1].text] == [
         "0", "199", "800", "999",
     ]  # fmt: skip
-    assert record.events_left_out == 600
+    assert history.lines_left_out == 600
 
 
 def test_a_notice_of_any_length_is_bounded(recorder: Recorder) -> None:
-    recorder.notice("x" * 10_000)
-    assert len(recorder.record().events[0].text) < 2_100
+    recorder(Notice("x" * 10_000))
+    assert len(recorder.history().lines[0].text) < 2_100
 
 
 # Latency -----------------------------------------------------------------------------------------------------
 
 
 def test_latency_is_a_mean_of_what_touched_a_cell(recorder: Recorder) -> None:
-    recorder.outcome(Stored(request(0, 0, 1, 2), 1, 1.0))
-    recorder.outcome(Stored(request(0, 1), 1, 3.0))
-    recorder.outcome(Stored(request(2, 2), 1, 5.0))
-    found = recorder.record().maps[""]
+    recorder(Stored(request(0, 0, 1, 2), 1, 1.0))
+    recorder(Stored(request(0, 1), 1, 3.0))
+    recorder(Stored(request(2, 2), 1, 5.0))
+    found = recorder.history().maps[""]
     assert found.side == 1
     wanted = [[1, 2, np.nan], [np.nan] * 3, [np.nan, np.nan, 5]]
     np.testing.assert_array_equal(found.cells, np.array(wanted, "f4"))
@@ -163,8 +156,8 @@ def test_latency_is_a_mean_of_what_touched_a_cell(recorder: Recorder) -> None:
 def test_maps_grow_coarse_and_not_large(recorder: Recorder) -> None:
     """10⁹ tiles: 31,623 a side."""
     for place in (0, 127, 128, 31_622):
-        recorder.outcome(Stored(request(place, place, slice_=place), 1, 2.0))
-    found = recorder.record().maps[""]
+        recorder(Stored(request(place, place, slice_=place), 1, 2.0))
+    found = recorder.history().maps[""]
     assert found.side == 256
     assert found.cells.shape == (124, 124)
     assert np.isfinite(found.cells).sum() == 2, "two cells of 256 tiles a side"
@@ -174,9 +167,9 @@ def test_maps_grow_coarse_and_not_large(recorder: Recorder) -> None:
 
 
 def test_maps_are_by_group(recorder: Recorder) -> None:
-    recorder.outcome(Stored(request(group="10m"), 1, 1.0))
-    recorder.outcome(Stored(request(group="20m", slice_=3), 1, 2.0))
-    maps = recorder.record().maps
+    recorder(Stored(request(group="10m"), 1, 1.0))
+    recorder(Stored(request(group="20m", slice_=3), 1, 2.0))
+    maps = recorder.history().maps
     assert list(maps) == ["10m", "20m"]
     np.testing.assert_array_equal(maps["20m"].along, np.array([np.nan, np.nan, np.nan, 2.0], "f4"))
 
@@ -186,8 +179,8 @@ def test_maps_are_by_group(recorder: Recorder) -> None:
 )
 def test_quantiles_are_right_to_an_eighth(recorder: Recorder, seconds: float) -> None:
     for _ in range(99):
-        recorder.outcome(Stored(request(), 1, seconds))
-    found = recorder.record().latencies
+        recorder(Stored(request(), 1, seconds))
+    found = recorder.history().latencies
     assert found.total == 99
     assert found.longest_s == seconds
     if 0.001 <= seconds < 10_000:
@@ -207,8 +200,8 @@ def test_quantiles_are_in_order() -> None:
 def test_json_is_plain_and_small(recorder: Recorder, clock: Clock) -> None:
     for second in range(10_000):
         at(clock, second)
-        recorder.outcome(Stored(request(second, second), 1_000_000, 0.5))
-    text = json.dumps(recorder.record().to_json(), allow_nan=False)
+        recorder(Stored(request(second, second), 1_000_000, 0.5))
+    text = json.dumps(recorder.history().to_json(), allow_nan=False)
     assert len(text) < 50_000
     document = json.loads(text)
     assert document["latency_seconds"]["median"] == pytest.approx(0.5, rel=0.13)
@@ -216,5 +209,5 @@ def test_json_is_plain_and_small(recorder: Recorder, clock: Clock) -> None:
 
 
 def test_a_course_knows_its_last_bin_is_short() -> None:
-    course = Course(1.0, 2.5, (2.0, 2.0, 2.0))
-    assert course.rate(course.wire_bytes) == [2.0, 2.0, 4.0]
+    timeline = Timeline(1.0, 2.5, (2.0, 2.0, 2.0))
+    assert timeline.rate(timeline.wire_bytes) == [2.0, 2.0, 4.0]

@@ -13,18 +13,17 @@ import pytest
 from rich.console import Console
 
 from downloader.errors import Action, FetchProblem
-from downloader.events import Failed, Split, Stored
+from downloader.events import HALVED_AT_THE_END, Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band
 from downloader.planning import Estimate, Group, Request, ShardKey, Tiling
 from downloader.progress import (
-    BarProgress,
-    Fanout,
-    LineProgress,
-    Silent,
+    Bar,
+    Lines,
     Tally,
     announcement,
+    fanout,
     forgiving,
     summary,
     terminal_progress,
@@ -63,16 +62,16 @@ class Broken(io.StringIO):
 
 def test_a_tally_counts_everything() -> None:
     tally = Tally()
-    tally.start(ESTIMATE, 100)
+    tally(Started(ESTIMATE, 100))
     one, two, three, four = requests()
-    tally.outcome(Stored(one, 1000, 0.5, attempts=3))
-    tally.retried(one, PROBLEM, 1)
-    tally.retried(one, PROBLEM, 2)
-    tally.outcome(Failed(two, PROBLEM, attempts=2))
-    tally.outcome(Split(three, PROBLEM, (), attempts=1))
-    tally.outcome(Stored(four, 500, 0.5))
-    tally.notice("pausing")
-    tally.flow(7, 40)
+    tally(Stored(one, 1000, 0.5, attempts=3))
+    tally(Retried(one, PROBLEM, 1))
+    tally(Retried(one, PROBLEM, 2))
+    tally(Failed(two, PROBLEM, attempts=2))
+    tally(Split(three, PROBLEM, (), attempts=1))
+    tally(Stored(four, 500, 0.5))
+    tally(Notice("pausing"))
+    tally(Flow(7, 40))
     assert (tally.tiles_total, tally.tiles_before, tally.tiles_stored, tally.tiles_failed) == (
         115_600,
         100,
@@ -85,41 +84,48 @@ def test_a_tally_counts_everything() -> None:
     assert tally.tiles_now == 103
 
 
+def test_halves_of_the_last_requests_are_no_refusals_of_the_service() -> None:
+    tally = Tally()
+    halved = FetchProblem(Action.SPLIT, HALVED_AT_THE_END, "halves end sooner")
+    tally(Split(requests()[0], halved, (), attempts=0))
+    assert (tally.splits, tally.requests) == (0, 0)
+
+
 @pytest.mark.parametrize("bands", [1, 100, 250])
 def test_tiles_whose_bands_come_apart_are_not_counted_twice(bands: int) -> None:
     """100 float64 bands come in two requests a tile: half of the requests are half of the tiles."""
     tally = Tally()
-    tally.start(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0)
+    tally(Started(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0))
     parts = requests(bands)
     assert len(parts) == 4 * -(-bands // 85)
     for request in parts:
-        tally.outcome(Stored(request, 1, 0.1))
+        tally(Stored(request, 1, 0.1))
     assert tally.tiles_stored == pytest.approx(4)
     assert tally.tiles_now == 4
     halfway = Tally()
-    halfway.start(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0)
+    halfway(Started(Estimate(1, 1, 1, 4, 8, 1, 1, 1.0), 0))
     for request in parts[: len(parts) // 2]:
-        halfway.outcome(Stored(request, 1, 0.1))
+        halfway(Stored(request, 1, 0.1))
     assert halfway.tiles_stored == pytest.approx(2)
 
 
 def test_a_tally_never_passes_its_total() -> None:
     tally = Tally()
-    tally.start(Estimate(1, 1, 1, 4, 4, 1, 1, 1.0), 3)
+    tally(Started(Estimate(1, 1, 1, 4, 4, 1, 1, 1.0), 3))
     for request in requests():
-        tally.outcome(Stored(request, 1, 0.1))
+        tally(Stored(request, 1, 0.1))
     assert tally.tiles_now == 4
 
 
 def test_everyone_is_told_everything() -> None:
     first, second = Tally(), Tally()
     request = requests()[0]
-    with Fanout(first, second) as all_of_them:
-        all_of_them.start(ESTIMATE, 5)
-        all_of_them.outcome(Stored(request, 10, 0.1))
-        all_of_them.retried(request, PROBLEM, 1)
-        all_of_them.notice("x")
-        all_of_them.flow(1, 2)
+    all_of_them = fanout(first, second)
+    all_of_them(Started(ESTIMATE, 5))
+    all_of_them(Stored(request, 10, 0.1))
+    all_of_them(Retried(request, PROBLEM, 1))
+    all_of_them(Notice("x"))
+    all_of_them(Flow(1, 2))
     for tally in (first, second):
         assert (
             tally.tiles_before,
@@ -137,10 +143,10 @@ def busy_tally(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Tally:
     now = 1000.0
     monkeypatch.setattr(tally_module.time, "monotonic", lambda: now)
     tally = Tally()
-    tally.start(ESTIMATE, 1_024)
+    tally(Started(ESTIMATE, 1_024))
     tally.tiles_stored, tally.tiles_failed, tally.wire_bytes = 24_000, 3, 12_010_000_000
     tally.retries["429 concurrency"] = 12
-    tally.flow(38, 40)
+    tally(Flow(38, 40))
     monkeypatch.setattr(tally_module.time, "monotonic", lambda: now + seconds)
     return tally
 
@@ -164,7 +170,7 @@ def test_a_summary_is_one_short_line(monkeypatch: pytest.MonkeyPatch, seconds: f
 
 def test_the_summary_of_nothing_yet_has_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally()
-    tally.start(ESTIMATE, 0)
+    tally(Started(ESTIMATE, 0))
     assert summary(tally) == "0/115,600 tiles, 0.0 MB/s, 0/0 at once"
 
 
@@ -181,12 +187,12 @@ def test_lines_come_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(tally_module.time, "monotonic", lambda: now[0])
     out = io.StringIO()
-    with LineProgress(out, every_s=10) as lines:
-        lines.start(ESTIMATE, 0)
-        for _ in range(25):
-            now[0] += 1
-            lines.outcome(Stored(requests()[0], 1_000_000, 0.1))
-        lines.notice("the service asks for a pause")
+    lines = Lines(out, every_s=10)
+    lines(Started(ESTIMATE, 0))
+    for _ in range(25):
+        now[0] += 1
+        lines(Stored(requests()[0], 1_000_000, 0.1))
+    lines(Notice("the service asks for a pause"))
     assert [line.split(" ")[0] for line in out.getvalue().splitlines()] == [
         "115,600",
         "10/115,600",
@@ -202,11 +208,11 @@ def test_lines_come_also_while_everything_fails(monkeypatch: pytest.MonkeyPatch)
     now = [0.0]
     monkeypatch.setattr(tally_module.time, "monotonic", lambda: now[0])
     out = io.StringIO()
-    lines = LineProgress(out, every_s=10)
-    lines.start(ESTIMATE, 0)
+    lines = Lines(out, every_s=10)
+    lines(Started(ESTIMATE, 0))
     for attempt in range(30):
         now[0] += 1
-        lines.retried(requests()[0], PROBLEM, attempt)
+        lines(Retried(requests()[0], PROBLEM, attempt))
     assert len(out.getvalue().splitlines()) == 4
     assert "30 retries" in out.getvalue()
 
@@ -217,14 +223,15 @@ def test_lines_come_also_while_everything_fails(monkeypatch: pytest.MonkeyPatch)
 def bar_text(width: int, monkeypatch: pytest.MonkeyPatch, color: str | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, legacy_windows=False, color_system=color)  # type: ignore[arg-type]
-    with BarProgress(console) as bar:
-        bar.start(ESTIMATE, 100)
-        for _ in range(3):
-            bar.outcome(Stored(requests()[0], 1_000_000, 0.1))
-        bar.retried(requests()[0], PROBLEM, 1)
-        bar.flow(38, 40)
-        bar.notice("a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60)
-        bar._bar.refresh()
+    bar = Bar(console)
+    bar(Started(ESTIMATE, 100))
+    for _ in range(3):
+        bar(Stored(requests()[0], 1_000_000, 0.1))
+    bar(Retried(requests()[0], PROBLEM, 1))
+    bar(Flow(38, 40))
+    bar(Notice("a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60))
+    bar._bar.refresh()
+    bar(Ended("complete"))
     return out.getvalue()
 
 
@@ -264,15 +271,15 @@ class Terminal(io.StringIO):
 
 def test_what_shows_progress_depends_on_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(terminal_progress(Terminal()), BarProgress)
-    assert isinstance(terminal_progress(io.StringIO()), LineProgress)
+    assert isinstance(terminal_progress(Terminal()), Bar)
+    assert isinstance(terminal_progress(io.StringIO()), Lines)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(terminal_progress(Terminal()), LineProgress)
+    assert isinstance(terminal_progress(Terminal()), Lines)
     closed = io.StringIO()
     closed.close()
-    assert isinstance(terminal_progress(closed), LineProgress)
+    assert isinstance(terminal_progress(closed), Lines)
     monkeypatch.setattr(sys, "stderr", None)
-    assert type(terminal_progress()) is Silent
+    terminal_progress()(Notice("nowhere to go"))
 
 
 @pytest.mark.parametrize("tty", [True, False])
@@ -282,12 +289,12 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch,
     out = Broken()
     monkeypatch.setattr(out, "isatty", lambda: tty)
     watcher = terminal_progress(out)
-    with watcher:
-        watcher.start(ESTIMATE, 0)
-        watcher.outcome(Stored(requests()[0], 1, 0.1))
-        watcher.notice("still here")
-        if isinstance(watcher, BarProgress):
-            watcher._bar.refresh()
+    watcher(Started(ESTIMATE, 0))
+    watcher(Stored(requests()[0], 1, 0.1))
+    watcher(Notice("still here"))
+    if isinstance(watcher, Bar):
+        watcher._bar.refresh()
+    watcher(Ended("complete"))
 
 
 def test_a_reader_that_went_away_ends_nothing() -> None:
@@ -295,19 +302,19 @@ def test_a_reader_that_went_away_ends_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as out:
-        lines = LineProgress(out, every_s=0)
-        lines.start(ESTIMATE, 0)
+        lines = Lines(out, every_s=0)
+        lines(Started(ESTIMATE, 0))
         for _ in range(3):
-            lines.notice("x" * 100_000)
+            lines(Notice("x" * 100_000))
         # What is left in the buffer would be written once more when the stream is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def test_a_closed_stream_ends_nothing(tmp_path: Path) -> None:
     out = (tmp_path / "log").open("w")
-    lines = LineProgress(out)
+    lines = Lines(out)
     out.close()
-    lines.notice("x")
+    lines(Notice("x"))
 
 
 def test_letters_the_stream_lacks_are_replaced() -> None:

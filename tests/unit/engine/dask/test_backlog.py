@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from downloader.engine.dask.backlog import Backlog
-from downloader.engine.dask.messages import Mailbox, Notice
+from downloader.engine.dask.messages import Mailbox
+from downloader.events import Notice
 from downloader.planning import ShardKey
 from tests.fakes import make_plan_of
 
@@ -76,6 +77,6 @@ def test_an_answer_that_got_lost_is_given_again():
         mailbox.put(Notice(text))
     assert mailbox.deliver(0) == (1, (Notice("a"), Notice("b"), Notice("c")))
     assert mailbox.deliver(0) == (1, (Notice("a"), Notice("b"), Notice("c")))
-    mailbox.notice("d")
+    mailbox.put(Notice("d"))
     assert mailbox.deliver(2) == (3, (Notice("c"), Notice("d")))
     assert mailbox.deliver(4) == (5, ())

@@ -215,7 +215,7 @@ def _place(target: str | os.PathLike[str]) -> Path | str:
     from downloader.job.location import parse_place
 
     path = Path(target)
-    place = load_job(path).mosaic_path if path.is_file() else target
+    place = load_job(path).mosaic_path if os.path.isfile(path) else target  # noqa: PTH113 - False, never an error
     try:
         url = parse_place(os.fspath(place))
     except ValueError:

@@ -104,9 +104,11 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def start(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.Popen:
-    """A `downloader` process, its output in pipes."""
+    """A `downloader` process, its output in pipes; `FAULTS` in `env` are flags of `tests.chaos.wrapped`."""
+    faults = (env or {}).get("FAULTS", "").split()
+    program = ["tests.chaos.wrapped", *faults, "--"] if faults else ["downloader"]
     return subprocess.Popen(
-        [sys.executable, "-m", "downloader", *map(str, arguments)],
+        [sys.executable, "-m", *program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -67,7 +67,7 @@ async def resample(
     from downloader.engine.worker import Listed, work
     from downloader.mosaic.record.identity import Identity as MosaicIdentity
     from downloader.mosaic.tile_reader import draw_tiles
-    from downloader.mosaic.updates import settle, update_times
+    from downloader.mosaic.updates import plan_update, update_times
 
     drawn = draw_tiles(states, count, seed)
     async with connect(job, credentials) as connection:
@@ -76,7 +76,7 @@ async def resample(
         new = MosaicIdentity.of(
             plan, MosaicSettings.of(job, plan), connection.client.service_identity, identity
         )
-        settle(identity, new, str(job.mosaic_path), "keep")
+        plan_update(identity, new, str(job.mosaic_path), "keep")
         was, now = update_times(identity), update_times(new)
         notices += tuple(
             f"{asset_id(name)} changed since it was stored ({time} → {now[name]}): differences are to be expected"

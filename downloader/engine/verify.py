@@ -104,7 +104,7 @@ async def check(
         JobError: there is something to fetch, and the mosaic's job is not known.
         DownloadError: as a run raises it; what was damaged counts as missing then, so that any run fetches it.
     """
-    from downloader.mosaic.verify.repair import make_honest
+    from downloader.mosaic.verify.repair import repair_mosaic
     from downloader.mosaic.verify.verify import examine, verify
 
     def watching(done: int, total: int) -> None:
@@ -122,7 +122,7 @@ async def check(
     else:
         job, why = _known_job(request)
         text = "" if job is None else freeze(job)
-        honest = await anyio.to_thread.run_sync(lambda: make_honest(path, text, watch=watching))
+        honest = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
         found = honest.verification
         shown(found)
         if honest.chosen:

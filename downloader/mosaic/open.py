@@ -13,25 +13,25 @@ from dataclasses import dataclass, replace
 import anyio.to_thread
 
 from downloader.mosaic.format.coordinates import CoordinateWriter, write_axis
-from downloader.mosaic.format.coverage import write_coverage
-from downloader.mosaic.format.hierarchy import OWN, ROOT, ensure_hierarchy
+from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy
 from downloader.mosaic.format.layout import MosaicSettings
-from downloader.mosaic.record.identity import MARKER, Identity
+from downloader.mosaic.record.coverage import write_coverage
+from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ledger import LedgerWriter
 from downloader.mosaic.record.ownership import (
-    JOB,
     delete_mosaic,
     read_identity,
     read_marker,
     refuse_strangers,
 )
+from downloader.mosaic.record.paths import JOB, MARKER, OWN
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
-from downloader.mosaic.storage.disk_errors import NOT_WRITABLE, trying
-from downloader.mosaic.storage.location import Location, Place, locate
+from downloader.mosaic.storage.disk_errors import is_permanent, trying
+from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store
-from downloader.mosaic.updates import OnUpdate, Settled, forget_pixels, settle
+from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_update
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
 
@@ -43,7 +43,7 @@ _AT_ONCE = 16
 
 @asynccontextmanager
 async def open_for_writing(
-    path: Place,
+    path: MosaicPath,
     plan: Plan,
     settings: MosaicSettings | None = None,
     *,
@@ -105,7 +105,7 @@ async def open_for_writing(
                 await anyio.to_thread.run_sync(handed[0].close)
 
 
-def existing(path: Place) -> Existing | None:
+def existing(path: MosaicPath) -> Existing | None:
     """What the mosaic at `path` has settled, for the planner; None where there is none.
 
     Raises:
@@ -115,7 +115,7 @@ def existing(path: Place) -> Existing | None:
     return None if identity is None else identity.existing
 
 
-def existing_sides(path: Place) -> dict[str, int] | None:
+def existing_sides(path: MosaicPath) -> dict[str, int] | None:
     """Tiles along a shard's side by group of the mosaic at `path`; None where there is none. Raises as `existing`."""
     there = existing(path)
     return None if there is None else dict(there.sides)
@@ -151,14 +151,14 @@ class _Opening:
             return self._open_locked(store, lock)
         except OSError as error:
             lock.release()
-            if error.errno in NOT_WRITABLE or location.has_lease:
+            if is_permanent(error) or location.has_lease:
                 raise location.problem(error) from error
             raise
         except BaseException:
             lock.release()
             raise
 
-    def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, Settled, bool]:
+    def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, UpdatePlan, bool]:
         """What was there, what it becomes, and whether it was deleted for that."""
         path = self.location.name
         known = read_identity(path)
@@ -167,7 +167,7 @@ class _Opening:
             delete_mosaic(store, known, lock.check)
             known = None
         new = Identity.of(self.plan, self.settings, self.service, known, self.job)
-        settled = settle(known, new, path, self.on_update)
+        settled = plan_update(known, new, path, self.on_update)
         if overwritten and self.location.has_lease:
             # A run that lost its lease and wakes may still put an object of the mosaic that was here: what the new
             # ledger does not name is not believed.

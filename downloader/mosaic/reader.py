@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError, MissingExtraError
-from downloader.mosaic.format.layout import Coverage, GroupLayout
+from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import visible_levels
 from downloader.mosaic.status import read_mosaic
-from downloader.mosaic.storage.location import Place, locate
+from downloader.mosaic.storage.location import MosaicPath, locate
 
 if TYPE_CHECKING:
     import xarray
@@ -28,7 +29,7 @@ Missing = Literal["raise", "mask", "ignore"]
 
 
 def open_group(
-    path: Place,
+    path: MosaicPath,
     group: str | None = None,
     *,
     level: int = 1,
@@ -67,7 +68,7 @@ def open_group(
 
 
 def open_tree(
-    path: Place,
+    path: MosaicPath,
     *,
     chunks: Chunks = "shard",
     mask_and_scale: bool = False,
@@ -83,7 +84,7 @@ def open_tree(
     return tree
 
 
-def level_layout(path: Place, layout: GroupLayout, factor: int) -> GroupLayout:
+def level_layout(path: MosaicPath, layout: GroupLayout, factor: int) -> GroupLayout:
     """The layout of an overview of a group, by its factor. Raises JobError where there is none."""
     location = locate(path)
     visible = visible_levels(location.store())
@@ -100,7 +101,7 @@ def level_layout(path: Place, layout: GroupLayout, factor: int) -> GroupLayout:
 
 
 def _open(
-    path: Place, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
+    path: MosaicPath, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
 ) -> xarray.Dataset:
     xr = _xarray()
     dataset: xarray.Dataset = xr.open_dataset(

@@ -21,7 +21,7 @@ from downloader.errors import FetchProblem
 from downloader.mosaic.format.codec import Buffer, ChunkCodec, crc32c
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import Merged, merge
-from downloader.mosaic.record.ledger import Entry, Piece, failures_by_name
+from downloader.mosaic.record.ledger import LedgerEntry, Piece, failures_by_name
 from downloader.mosaic.record.state import FailedTiles, GroupState, combine
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.store import Store, cores
@@ -44,13 +44,13 @@ class Guard(Protocol):
 class Notes(Protocol):
     """Where a commit is noted: the ledger, or whoever keeps it."""
 
-    def append(self, *entries: Entry) -> None:
+    def append(self, *entries: LedgerEntry) -> None:
         """Note them. Raises OSError where that cannot be done."""
         ...
 
 
 @dataclass
-class _OpenShard:
+class _PendingShard:
     """What was placed in a shard and is not committed yet."""
 
     entries: list[dict[int, bytes]]
@@ -91,7 +91,7 @@ class ShardWriter:
         self._lock = guard
         self._guard = threading.Lock()
         self._appending = threading.Lock()
-        self._open: dict[ShardKey, _OpenShard] = {}
+        self._open: dict[ShardKey, _PendingShard] = {}
         self._held = 0
         self.blank: dict[str, int] = {}
         """Group → tiles, band by band, that came with nothing but nodata or zero."""
@@ -229,7 +229,7 @@ class ShardWriter:
                 stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
             left = combine(state.failed.get(index, ()), failed, stored)
             bands = layout.group.bands
-            line = Entry(
+            line = LedgerEntry(
                 key.group,
                 (key.slice, key.row, key.column),
                 {bands[band].id: piece for band, piece in pieces.items()},
@@ -281,7 +281,7 @@ class ShardWriter:
         self.store.replace(key, make)
         return Piece(made[-1].stored, made[-1].nbytes)
 
-    def _append(self, *lines: Entry) -> None:
+    def _append(self, *lines: LedgerEntry) -> None:
         # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
         self._lock.check()
         with self._appending:
@@ -290,7 +290,7 @@ class ShardWriter:
     def _forget(
         self,
         key: ShardKey,
-        shard: _OpenShard,
+        shard: _PendingShard,
         entries: list[dict[int, bytes]],
         failed: tuple[FailedTiles, ...],
     ) -> None:
@@ -304,11 +304,11 @@ class ShardWriter:
         if shard.is_empty:
             del self._open[key]
 
-    def _shard(self, key: ShardKey) -> _OpenShard:
+    def _shard(self, key: ShardKey) -> _PendingShard:
         """The open shard of this key. Under the guard."""
         shard = self._open.get(key)
         if shard is None:
-            shard = self._open[key] = _OpenShard([{} for _ in self._layouts[key.group].group.bands])
+            shard = self._open[key] = _PendingShard([{} for _ in self._layouts[key.group].group.bands])
         return shard
 
 

@@ -9,7 +9,7 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import Counts
-from downloader.mosaic.storage.location import Place, locate, no_mosaic
+from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
 from downloader.planning import TileKey
 
 __all__ = ["Status", "read_mosaic", "status"]
@@ -79,7 +79,7 @@ class Status:
         }
 
 
-def status(path: Place) -> Status:
+def status(path: MosaicPath) -> Status:
     """The state of the mosaic at `path`, also while another process writes it.
 
     Raises:
@@ -87,7 +87,8 @@ def status(path: Place) -> Status:
     """
     location = locate(path)
     identity = read_mosaic(path)
-    found = scan(location.store(), identity.layouts)
+    with errors_of(location):
+        found = scan(location.store(), identity.layouts)
     return Status(
         path=location.name,
         service=identity.service,
@@ -104,7 +105,7 @@ def status(path: Place) -> Status:
     )
 
 
-def read_mosaic(path: Place) -> Identity:
+def read_mosaic(path: MosaicPath) -> Identity:
     """What the mosaic at `path` is. Raises RefusedError where there is none."""
     identity = read_identity(path)
     if identity is None:

@@ -61,7 +61,7 @@ def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str]
     Raises:
         JobError: there is none, it cannot be read any more, or it asks for one of these.
     """
-    from downloader.mosaic.record.ownership import JOB
+    from downloader.mosaic.record.paths import JOB
     from downloader.mosaic.storage.location import locate
 
     location = locate(mosaic)

@@ -15,7 +15,7 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.location import locate
 from downloader.mosaic.stored_job import meaning
-from downloader.mosaic.updates import settle
+from downloader.mosaic.updates import plan_update
 from downloader.planning import Plan
 
 __all__ = ["TargetState", "read_target"]
@@ -59,7 +59,7 @@ def read_target(job: Job, plan: Plan, service: str) -> TargetState:
     if known is None:
         return TargetState(location.name, "new")
     new = Identity.of(plan, MosaicSettings.of(job, plan), service, known, meaning(job))
-    settled = settle(known, new, location.name, job.source.on_update)
+    settled = plan_update(known, new, location.name, job.source.on_update)
     if settled.starts_refetching and settled.slices is None:
         return TargetState(location.name, "same", "; ".join(settled.notices))
     # The layouts that are there, not those to be: the scan ignores what is not in the ledger.

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Comparison, Identity
-from downloader.mosaic.record.ledger import LEDGER, Entry, LedgerWriter, Piece
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
+from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["OnUpdate", "Settled", "accepted", "forget_pixels", "settle", "update_times"]
+__all__ = ["OnUpdate", "UpdatePlan", "accepted", "forget_pixels", "plan_update", "update_times"]
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do with an image whose `updateTime` is not the one that its pixels were stored under."""
@@ -29,7 +30,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class UpdatePlan:
     """What a mosaic is from now on."""
 
     identity: Identity
@@ -42,14 +43,14 @@ class Settled:
     notices: tuple[str, ...] = ()
 
 
-def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdate) -> Settled:
+def plan_update(known: Identity | None, new: Identity, where: str, on_update: OnUpdate) -> UpdatePlan:
     """What the mosaic becomes that is `known` and is opened for a job that means `new`.
 
     Raises:
         DriftError: the job means something else.
     """
     if known is None:
-        return Settled(new, is_extended=True)
+        return UpdatePlan(new, is_extended=True)
     before, now = update_times(known), update_times(new)
     changed = {} if on_update == "refuse" else {k: v for k, v in before.items() if now.get(k, v) != v}
     same_times = with_times(known, {name: now[name] for name in changed})
@@ -62,15 +63,15 @@ def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdat
         job=new.job if extended or not known.job else known.job,
     )
     if not changed:
-        return Settled(identity, extended)
+        return UpdatePlan(identity, extended)
     what = _told(known, changed, now)
     if on_update == "keep":
         notice = f"{what}: what is stored stays, what is missing is fetched as it is now (keep)"
-        return Settled(replace(identity, kept=_kept(known, changed)), extended, notices=(notice,))
+        return UpdatePlan(replace(identity, kept=_kept(known, changed)), extended, notices=(notice,))
     notice = f"{what}: all of {'it' if len(changed) == 1 else 'them'} is fetched again (refetch)"
     if known.listed is None:
         identity = replace(identity, kept=(), refetching=True)
-        return Settled(identity, extended, starts_refetching=True, notices=(notice,))
+        return UpdatePlan(identity, extended, starts_refetching=True, notices=(notice,))
     shown = {_shown_id(known, name) for name in changed}
     kept = tuple(entry for entry in known.kept if entry.rpartition(" ")[0] not in shown)
     slices = (
@@ -83,7 +84,7 @@ def settle(known: Identity | None, new: Identity, where: str, on_update: OnUpdat
         )
     )
     identity = replace(identity, kept=kept, refetching=True)
-    return Settled(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))
+    return UpdatePlan(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))
 
 
 def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:
@@ -158,7 +159,7 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
                 else Piece(had & ~mask)
                 for band, had in enumerate(stored)
             }
-            lines.append(Entry(key.group, (key.slice, key.row, key.column), pieces))
+            lines.append(LedgerEntry(key.group, (key.slice, key.row, key.column), pieces))
         write_coverage(store, layout, state)
     if lines:
         LedgerWriter(store).append(*lines)

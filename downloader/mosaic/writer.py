@@ -11,11 +11,12 @@ from functools import partial
 import anyio.to_thread
 
 from downloader.mosaic.format.coordinates import CoordinateWriter
-from downloader.mosaic.format.coverage import write_coverage
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.record.identity import MARKER, Identity
-from downloader.mosaic.record.ledger import Entry, LedgerWriter
+from downloader.mosaic.record.coverage import write_coverage
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter
+from downloader.mosaic.record.paths import MARKER
 from downloader.mosaic.record.scan import Scan
 from downloader.mosaic.record.state import Counts, FailedTiles
 from downloader.mosaic.shard_writer import ShardWriter
@@ -101,7 +102,7 @@ class ZarrMosaic(ShardWriter):
 
     # What a run does.
 
-    async def record(self, entries: Iterable[Entry]) -> None:
+    async def record(self, entries: Iterable[LedgerEntry]) -> None:
         """Note shards that others committed on behalf of this run, whose objects are durable.
 
         Raises:
@@ -138,7 +139,7 @@ class ZarrMosaic(ShardWriter):
 
     # In worker threads.
 
-    def _record(self, entries: tuple[Entry, ...]) -> None:
+    def _record(self, entries: tuple[LedgerEntry, ...]) -> None:
         self._lock.check()
 
         def append() -> None:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.format.coverage import coverage_chunks
-from downloader.mosaic.format.layout import GroupLayout, coverage_chunk
+from downloader.mosaic.format.coverage import coverage_chunk
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.state import GroupState
 from downloader.planning import Group, Tiling
 from downloader.report.html.tile_states import starts

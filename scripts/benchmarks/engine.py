@@ -85,7 +85,7 @@ def constant(task: Task) -> Result:
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy
     from downloader.mosaic.open import open_for_writing
-    from downloader.mosaic.storage.store import DiskStore
+    from downloader.mosaic.storage.disk import DiskStore
     from downloader.progress import Tally
 
     if not task.options.get("disk"):
@@ -119,8 +119,8 @@ def constant(task: Task) -> Result:
 def resume(task: Task) -> Result:
     """Opening a mosaic of which every tile is stored; its state is generated, its objects are holes on the disk."""
     from downloader.mosaic.open import open_for_writing
-    from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece
-    from downloader.mosaic.storage.store import DiskStore
+    from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
+    from downloader.mosaic.storage.disk import DiskStore
 
     plan, path = plan_of(task.options["tiles"]), Path(task.out) / "mosaic.zarr"
     (group,) = plan.groups
@@ -136,7 +136,7 @@ def resume(task: Task) -> Result:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with file.open("wb") as shard:
                     shard.truncate(100_000)
-                entries.append(Entry("", place, {"B1": Piece(group.full_mask(key), 100_000)}))
+                entries.append(LedgerEntry("", place, {"B1": Piece(group.full_mask(key), 100_000)}))
             LedgerWriter(DiskStore(path)).append(*entries)
         return len(entries)
 

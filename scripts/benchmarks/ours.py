@@ -70,7 +70,7 @@ def downloader(task: Task) -> Result:
 
 def _slow_disk(bytes_per_s: float) -> None:
     """One disk of that speed for all objects: whoever writes waits its turn."""
-    from downloader.mosaic.storage.store import DiskStore
+    from downloader.mosaic.storage.disk import DiskStore
 
     put, turn = DiskStore.put, threading.Lock()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from downloader.mosaic.record.ledger import Entry, Piece
+from downloader.mosaic.record.ledger import LedgerEntry, Piece
 from downloader.planning import Plan
 
 __all__ = ["Books", "books_of"]
@@ -61,4 +61,4 @@ def _line(plan: Plan, name: str) -> int:
     pieces = {
         b.id: Piece(group.tiling.full_mask(*middle), pixels * b.dtype.itemsize // 2) for b in group.bands
     }
-    return len(Entry(name, middle, pieces).to_line())
+    return len(LedgerEntry(name, middle, pieces).to_line())

@@ -19,7 +19,7 @@ SEED = int(os.environ.get("SEED", "1"))
 
 def lease(seconds: float) -> dict[str, str]:
     """A lease that lasts so long."""
-    return {"DOWNLOADER_LEASE_S": str(seconds)}
+    return {"FAULTS": f"--lease {seconds}"}
 
 
 def run(cloud, job_file, *arguments, status=0, **env) -> harness.Ended:

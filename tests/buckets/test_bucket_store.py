@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from downloader.errors import AuthenticationError, LockedError, RefusedError
-from downloader.mosaic.record.ledger import LEDGER
+from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.storage import bucket
 from tests.buckets.server import SECRET
 

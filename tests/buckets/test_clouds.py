@@ -10,7 +10,7 @@ import pytest
 import downloader
 from downloader.errors import AuthenticationError, JobError, MissingExtraError
 from downloader.job.location import parse_place
-from downloader.mosaic.storage.cloud import connect
+from downloader.mosaic.storage.cloud import connect_bucket
 from downloader.mosaic.storage.location import Bucket, Folder, locate
 from tests import harness
 from tests.buckets.google import google
@@ -27,7 +27,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def store(url: str):
-    return connect(parse_place(url), 7, 5)
+    return connect_bucket(parse_place(url), 7, 5)
 
 
 def test_a_place_is_a_folder_or_a_bucket(tmp_path) -> None:

@@ -14,11 +14,13 @@ import zarr
 
 from downloader.errors import DownloadError, LockedError
 from downloader.mosaic import MosaicSettings, open_for_writing
-from downloader.mosaic.record.ledger import LEDGER, Entry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.record.paths import LEDGER
+from downloader.mosaic.storage import location
 from downloader.mosaic.storage.bucket import BucketStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.storage.lease import Lease
 from downloader.mosaic.storage.location import locate
-from downloader.mosaic.storage.store import DiskStore
 from tests.mosaics import band_pixels, one_group, pixels
 
 PLAN = one_group()
@@ -82,7 +84,7 @@ class Pause:
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setenv("DOWNLOADER_LEASE_S", "0.05")
+    monkeypatch.setattr(location, "LASTS_S", 0.05)
 
 
 HEIRS = {
@@ -147,8 +149,8 @@ def store():
     return BucketStore(MemoryStore(), "memory://m")
 
 
-def entry(row: int, stored: int = 1) -> Entry:
-    return Entry("", (0, row, 0), {"B2": Piece(stored, 100)}, time="t")
+def entry(row: int, stored: int = 1) -> LedgerEntry:
+    return LedgerEntry("", (0, row, 0), {"B2": Piece(stored, 100)}, time="t")
 
 
 def read(store) -> list[tuple[int, int]]:

@@ -9,11 +9,12 @@ import time
 import pytest
 
 from downloader.errors import LockedError, RefusedError, StoppedError
+from downloader.mosaic.record.paths import LEASE
 from downloader.mosaic.storage.bucket import BucketStore
-from downloader.mosaic.storage.lease import LEASE, Lease, Terms, is_leased
+from downloader.mosaic.storage.lease import LASTS_S, Lease, is_leased
 
-SHORT = Terms(lasts=0.6)
-LONG = Terms(lasts=600)
+SHORT = 0.6
+LONG = 600
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def store():
     return BucketStore(MemoryStore(), "memory://m")
 
 
-def lease(store, terms=SHORT, last_epoch=0, abandoned=None) -> Lease:
-    return Lease(store, lambda: last_epoch, abandoned, terms)
+def lease(store, lasts_s=SHORT, last_epoch=0, abandoned=None) -> Lease:
+    return Lease(store, lambda: last_epoch, abandoned, lasts_s)
 
 
 def said(store) -> dict:
@@ -85,11 +86,11 @@ def test_what_a_dead_holder_left_is_taken_over_after_no_change(store) -> None:
 
 def test_a_holder_that_slept_finds_out_before_it_commits(store) -> None:
     """Its own clock says that it must ask; the answer is no."""
-    sleeper = lease(store, Terms(lasts=0.01))
+    sleeper = lease(store, 0.01)
     sleeper.acquire()
     sleeper._ended.set()
     sleeper._renewing.join()
-    heir = lease(store, Terms(lasts=0.05))
+    heir = lease(store, 0.05)
     heir.acquire()
     with pytest.raises(LockedError, match="paused or cut off for longer than its lease lasts"):
         sleeper.check()
@@ -104,7 +105,7 @@ def test_a_holder_that_slept_finds_out_before_it_commits(store) -> None:
 def test_a_holder_whose_clock_stood_still_finds_out_when_it_asks(store) -> None:
     sleeper = lease(store, LONG)
     sleeper.acquire()
-    heir = lease(store, Terms(lasts=0.05))
+    heir = lease(store, 0.05)
     heir.acquire()
     sleeper.check()
     with pytest.raises(LockedError, match="took the mosaic over"):
@@ -113,7 +114,7 @@ def test_a_holder_whose_clock_stood_still_finds_out_when_it_asks(store) -> None:
 
 
 def test_a_holder_that_slept_and_lost_nothing_goes_on(store) -> None:
-    one = lease(store, Terms(lasts=0.01))
+    one = lease(store, 0.01)
     one.acquire()
     one._ended.set()
     one._renewing.join()
@@ -137,7 +138,7 @@ def test_of_many_that_start_together_one_works(store) -> None:
     over = threading.Event()
 
     def run() -> None:
-        one = lease(store, Terms(lasts=3))
+        one = lease(store, 3)
         ready.wait()
         try:
             one.acquire()
@@ -164,7 +165,7 @@ def test_of_many_heirs_one_inherits(store) -> None:
     refused: list[str] = []
 
     def run() -> None:
-        one = lease(store, Terms(lasts=1.5))
+        one = lease(store, 1.5)
         try:
             one.acquire()
         except LockedError as error:
@@ -260,9 +261,6 @@ def test_a_bucket_out_of_reach_stops_the_run_and_says_why(cloud) -> None:
     one.release()
 
 
-def test_terms_are_those_of_the_design(monkeypatch) -> None:
-    monkeypatch.delenv("DOWNLOADER_LEASE_S", raising=False)
-    usual = Terms.usual()
-    assert (usual.lasts, usual.renewed) == (120, 20)
-    monkeypatch.setenv("DOWNLOADER_LEASE_S", "3")
-    assert Terms.usual().lasts == 3
+def test_a_lease_lasts_two_minutes_unless_told_otherwise(cloud) -> None:
+    assert LASTS_S == 120
+    assert Lease(cloud.store(), lambda: 0)._lasts_s == LASTS_S

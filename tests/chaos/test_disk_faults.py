@@ -99,7 +99,7 @@ def test_row_34_read_only_target(lab, small_disk):
     place = small_disk(100_000, options=",ro")
     lab.job(path=place / "mosaic.zarr")
     run = lab.run(status=5)
-    assert "cannot be written (Read-only file system)" in run.said
+    assert "cannot be read or written (Read-only file system)" in run.said
     assert harness.getpixels(lab.emulator) == []
 
 
@@ -122,7 +122,7 @@ def test_row_35_one_io_error_is_tried_again(lab):
 def test_row_35_a_broken_disk_stops_resumable(lab):
     run = lab.run(wrapped=["--disk", "eio-from=9"], status=4)
     assert "could not be written" in run.said
-    assert "see to the disk and run again" in run.said
+    assert "check the disk and run again" in run.said
     assert 0 < lab.stored_tiles_are_right() == run.report["tiles_stored"] < TILES
     lab.heal()
 

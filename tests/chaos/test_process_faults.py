@@ -159,7 +159,7 @@ def test_row_43_a_paused_run_wakes_after_its_mosaic_was_taken(lab):
         process.send_signal(signal.SIGCONT)
     woken = lab.end(process)
     assert woken.status == 5, woken
-    assert "moved or deleted while this run was writing" in woken.said
+    assert "moved, deleted or unmounted while this run was writing" in woken.said
     assert harness.snapshot(lab.mosaic) == before
     lab.right(side=1500)
 
@@ -337,7 +337,7 @@ def test_row_62_mosaic_deleted_under_a_running_job(lab):
     process.send_signal(signal.SIGCONT)
     run = lab.end(process)
     assert run.status == 5, run
-    assert "moved or deleted while this run was writing" in run.said
+    assert "moved, deleted or unmounted while this run was writing" in run.said
     assert not (lab.mosaic / "zarr.json").exists()
     lab.heal(1500)
 

@@ -15,6 +15,7 @@ Everything is the downloader's own but for what a flag names; the methods of its
     --block S@T            after T seconds the event loop stands still for S seconds
     --patience S           waits for tokens, metadata and idle connections are about S seconds
     --no-locks             the file system knows no flock
+    --lease S              leases in buckets last S seconds
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage import location
+from downloader.mosaic.storage.disk import DiskStore
 
 
 def is_pixels(key: str) -> bool:
@@ -168,6 +170,11 @@ def patience(seconds: float) -> None:
     client._METADATA = timeouts.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
 
 
+def lease(seconds: float) -> None:
+    """Shortens the lease of mosaics in buckets."""
+    location.LASTS_S = seconds
+
+
 def no_locks() -> None:
     """What NFS without a lock daemon answers."""
 
@@ -186,6 +193,7 @@ def main() -> int:
     parser.add_argument("--clock", type=clock)
     parser.add_argument("--block", type=block)
     parser.add_argument("--patience", type=lambda text: patience(float(text)))
+    parser.add_argument("--lease", type=lambda text: lease(float(text)))
     parser.add_argument("--no-locks", action="store_true")
     if parser.parse_args(sys.argv[1:split]).no_locks:
         no_locks()

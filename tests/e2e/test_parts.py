@@ -19,8 +19,8 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.storage.lock import FileLock, seems_held
 from downloader.mosaic.stored_job import freeze, meaning, thaw
 from downloader.mosaic.subset import Selection
-from downloader.mosaic.updates import accepted, settle
-from downloader.mosaic.verify.repair import make_honest
+from downloader.mosaic.updates import accepted, plan_update
+from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
 from tests.mosaics import fill, one_group
 
@@ -127,25 +127,25 @@ def identity(time: str = "t0", **other: object) -> Identity:
 
 def test_what_a_change_makes_of_a_mosaic() -> None:
     with pytest.raises(DriftError, match="--accept updates"):
-        settle(identity("t0"), identity("t1"), "m", "refuse")
-    kept = settle(identity("t0"), identity("t1"), "m", "keep")
+        plan_update(identity("t0"), identity("t1"), "m", "refuse")
+    kept = plan_update(identity("t0"), identity("t1"), "m", "keep")
     assert (kept.identity.kept, kept.identity.refetching, kept.starts_refetching) == (("t0",), False, False)
-    again = settle(kept.identity, identity("t1"), "m", "refuse")
+    again = plan_update(kept.identity, identity("t1"), "m", "refuse")
     assert (again.identity.kept, again.notices, again.is_extended) == (("t0",), (), False)
-    twice = settle(kept.identity, identity("t2"), "m", "keep")
+    twice = plan_update(kept.identity, identity("t2"), "m", "keep")
     assert twice.identity.kept == ("t0", "t1")
-    anew = settle(twice.identity, identity("t3"), "m", "refetch")
+    anew = plan_update(twice.identity, identity("t3"), "m", "refetch")
     assert (anew.identity.kept, anew.identity.refetching, anew.starts_refetching) == ((), True, True)
-    owed = settle(anew.identity, identity("t3"), "m", "refuse")
+    owed = plan_update(anew.identity, identity("t3"), "m", "refuse")
     assert (owed.identity.refetching, owed.starts_refetching) == (True, False)
-    meanwhile = settle(anew.identity, identity("t4"), "m", "keep")
+    meanwhile = plan_update(anew.identity, identity("t4"), "m", "keep")
     assert (meanwhile.identity.kept, meanwhile.identity.refetching) == (("t3",), True)
 
 
 @pytest.mark.parametrize("on_update", ["keep", "refetch"])
 def test_any_other_difference_is_refused_whatever_is_accepted(on_update) -> None:
     with pytest.raises(DriftError, match="uint16") as caught:
-        settle(identity("t0"), identity("t1", dtype="<i2"), "m", on_update)
+        plan_update(identity("t0"), identity("t1", dtype="<i2"), "m", on_update)
     assert "--accept updates" not in str(caught.value)
 
 
@@ -198,12 +198,12 @@ async def test_a_mosaic_that_a_run_holds_is_not_repaired(tmp_path) -> None:
         await fill(mosaic, plan, most=2, finish=False)
         assert verify(tmp_path / "m").is_being_written
         with pytest.raises(LockedError):
-            make_honest(tmp_path / "m")
+            repair_mosaic(tmp_path / "m")
         assert verify(tmp_path / "m").is_intact
 
 
 def test_no_mosaic_is_refused_and_nothing_is_made(tmp_path) -> None:
-    for call in (verify, make_honest):
+    for call in (verify, repair_mosaic):
         with pytest.raises(RefusedError, match="is no mosaic"):
             call(tmp_path / "m")
         with pytest.raises(RefusedError, match="is no mosaic"):

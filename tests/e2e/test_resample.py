@@ -12,7 +12,7 @@ import zarr
 
 from downloader.engine.compare import differing
 from downloader.mosaic import MosaicSettings, open_for_writing
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.tile_reader import draw_tiles, read_tile
 from tests.harness import cli, getpixels, snapshot
 from tests.mosaics import band_pixels, fill, one_group

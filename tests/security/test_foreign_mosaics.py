@@ -8,8 +8,8 @@ import pytest
 
 from downloader.errors import JobError, RefusedError
 from downloader.mosaic import open_for_writing, read_identity
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.storage.lock import FileLock
-from downloader.mosaic.storage.store import DiskStore
 from downloader.mosaic.stored_job import thaw
 from downloader.planning import Plan
 from tests.harness import cli, job, write_job

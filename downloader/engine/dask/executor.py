@@ -35,9 +35,10 @@ from downloader.engine.dask.worker import beat, fetch, start
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
-from downloader.mosaic.record.ledger import Entry
+from downloader.mosaic.record.ledger import LedgerEntry
+from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.disk_errors import trying
-from downloader.mosaic.storage.worker_lock import WORKERS, admit, retire
+from downloader.mosaic.storage.worker_lock import create_worker_lock, remove_worker_lock
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
@@ -362,7 +363,7 @@ class DaskExecutor:
         assignment = replace(self._terms.assignment, seat=worker.seat, grant=grant)
         store = self._mosaic.store
         await anyio.to_thread.run_sync(
-            lambda: trying(store, "a worker's seat", 4096, lambda: admit(store, worker.seat))
+            lambda: trying(store, "a worker's seat", 4096, lambda: create_worker_lock(store, worker.seat))
         )
         try:
             await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
@@ -450,7 +451,7 @@ class DaskExecutor:
 
     def _retire(self, worker: _Worker) -> bool:
         try:
-            return retire(self._mosaic.store, worker.seat)
+            return remove_worker_lock(self._mosaic.store, worker.seat)
         except OSError:
             return False  # nobody knows: the next turn asks again
 
@@ -502,7 +503,7 @@ class DaskExecutor:
         news = [event for number, event in enumerate(mail.events, mail.first) if number > worker.heard]
         for event in news:
             match event:
-                case Entry():
+                case LedgerEntry():
                     entries.append(event)
         if entries:
             await self._mosaic.record(entries)

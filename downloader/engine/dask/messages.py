@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from downloader.engine.connect import Access
     from downloader.flow.retry import RetryPolicy
     from downloader.mosaic.format.layout import GroupLayout
-    from downloader.mosaic.record.ledger import Entry
+    from downloader.mosaic.record.ledger import LedgerEntry
     from downloader.mosaic.record.state import FailedTiles
 
-    Message: TypeAlias = "Event | Entry | Done | Left"
+    Message: TypeAlias = "Event | LedgerEntry | Done | Left"
     """What happened at a worker, in its order. The line of a commit comes before the `Done` of its shard."""
 
 
@@ -183,7 +183,7 @@ class Mailbox:
 
     # As the ledger: the run writes the line, and a shard counts as stored once it did.
 
-    def append(self, *entries: Entry) -> None:
+    def append(self, *entries: LedgerEntry) -> None:
         """Pass lines on to the run."""
         for entry in entries:
             self.put(entry)

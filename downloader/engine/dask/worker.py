@@ -26,7 +26,7 @@ from downloader.events import Event, Flow
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
-    from downloader.mosaic.storage.worker_lock import Seat
+    from downloader.mosaic.storage.store import WorkerLock
     from downloader.mosaic.subset import Selection
     from downloader.protocols import Feed, Limiter
 
@@ -174,20 +174,20 @@ class Engine:
         finally:
             seat.release()
 
-    def _sit_down(self) -> Seat:
+    def _sit_down(self) -> WorkerLock:
         from downloader.mosaic.storage.location import locate
-        from downloader.mosaic.storage.worker_lock import take
+        from downloader.mosaic.storage.worker_lock import acquire_worker_lock
 
         self._store = locate(self.assignment.mosaic).store(durable=self.assignment.durable)
         try:
-            return take(self._store, self.assignment.seat)
+            return acquire_worker_lock(self._store, self.assignment.seat)
         except OSError as error:
             raise JobError(
                 f"{self.assignment.mosaic}: a worker cannot reach the mosaic ({error.strerror or error}): all workers need"
                 " it under this path, on a file system that they share, or in a bucket"
             ) from error
 
-    async def _prepare(self, seat: Seat) -> None:
+    async def _prepare(self, seat: WorkerLock) -> None:
         from downloader.mosaic.record.state import GroupState
         from downloader.mosaic.shard_writer import ShardWriter
         from downloader.mosaic.subset import Selection

@@ -17,7 +17,7 @@ import numpy as np
 from downloader.mosaic.format.codec import CRC_BYTES, crc32c
 from downloader.planning import Slice
 
-__all__ = ["CHUNK", "AxisArray", "Kept", "Kind", "axis_arrays", "kind_of"]
+__all__ = ["CHUNK", "AxisArray", "AxisProperty", "Kind", "axis_arrays", "kind_of"]
 
 CHUNK: Final = 1024
 """Values in one chunk, however many there are."""
@@ -32,7 +32,7 @@ _Value = int | float | str
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class AxisProperty:
     """A property of the images that is kept along the axis."""
 
     name: str
@@ -103,7 +103,7 @@ class AxisArray:
         return b"".join(parts)
 
 
-def axis_arrays(slices: Sequence[Slice], kept: Iterable[Kept]) -> tuple[AxisArray, ...]:
+def axis_arrays(slices: Sequence[Slice], kept: Iterable[AxisProperty]) -> tuple[AxisArray, ...]:
     """The arrays of a time axis: `time`, `image_id` and the properties."""
     times = tuple(NO_TIME if part.time_us is None else part.time_us for part in slices)
     about: dict[str, Any] = {

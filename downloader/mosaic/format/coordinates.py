@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from downloader.mosaic.format.georeferencing import centres
-from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.layout import GroupLayout, axis_chunk
+from downloader.mosaic.record.paths import COORDINATES, OWN
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["CoordinateWriter", "chunk_length", "coordinate_chunks", "write_axis"]
-
-_CHUNK: Final = 65_536
-_DONE: Final = ".downloader/coordinates"
-
-
-def chunk_length(length: int) -> int:
-    """Values in one chunk of an axis of `length` pixels."""
-    return min(length, _CHUNK)
+__all__ = ["CoordinateWriter", "coordinate_chunks", "write_axis"]
 
 
 def coordinate_chunks(
@@ -44,7 +36,7 @@ def coordinate_chunks(
     for axis, scale, translate, first, length in axes:
         folder = f"{layout.prefix}{axis}/c"
         there = known(folder)
-        step = chunk_length(length)
+        step = axis_chunk(length)
         for number in range(-(-length // step)):
             key = f"{folder}/{number}"
             if key in there:
@@ -81,7 +73,7 @@ class CoordinateWriter:
     def __init__(self, store: Store, layouts: tuple[GroupLayout, ...]) -> None:
         self._store = store
         # Without the marker nobody knows whether the chunks outlived a loss of power: all are written again.
-        self._marked = any(key == _DONE for key, _ in store.list(".downloader"))
+        self._marked = any(key == COORDINATES for key, _ in store.list(OWN))
         self._todo = self._missing(layouts)
         self._batch: list[tuple[str, bytes]] = []
 
@@ -93,7 +85,7 @@ class CoordinateWriter:
         self._store.flush(key for key, _ in self._batch)
         done = len(self._batch) < most
         if done and not self._marked:
-            self._store.put(_DONE, [b"{}"])
+            self._store.put(COORDINATES, [b"{}"])
             self._marked = True
         self._batch = []
         return done

@@ -1,119 +1,31 @@
-"""The array `coverage`: what is stored of each tile, derived from the ledger and rebuilt whenever asked."""
+"""Values of the array `coverage`, which has a cell for each tile, and the shape of its chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
+from downloader.planning import Tiling
 
-from downloader.mosaic.format.layout import Coverage, GroupLayout, coverage_chunk
-from downloader.mosaic.record.state import GroupState, bits
-from downloader.mosaic.storage.store import Store
-from downloader.planning import Group
+__all__ = ["COVERAGE_CHUNK", "Coverage", "coverage_chunk"]
 
-__all__ = ["coverage_chunks", "write_coverage"]
+COVERAGE_CHUNK: Final = 1024
+"""Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
 
 
-def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
-    """Write the group's `coverage` chunk by chunk. Raises OSError."""
-    written = []
-    for key, cells in coverage_chunks(layout, state):
-        store.put(key, [layout.codec.encode(cells)])
-        written.append(key)
-    store.flush(written)
+class Coverage(IntEnum):
+    """State of a tile; the worst over the group's bands."""
+
+    MISSING = 0
+    STORED = 1
+    OUTSIDE_REGION = 2
+    OUTSIDE_IMAGE = 3
+    FAILED = 4
 
 
-def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """(key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
-    tiling = layout.group.tiling
-    depth, height, width = coverage_chunk(tiling)
-    rows, columns, layers = height // tiling.shard, width // tiling.shard, depth // tiling.shard_slices
-    failed: dict[int, list[int]] = {}
-    for index in state.failed:
-        failed.setdefault(tiling.shard_at(index)[0], []).append(index)
-    for first in range(0, tiling.shard_layers, layers):
-        for top in range(0, tiling.shard_rows, rows):
-            for left in range(0, tiling.shard_columns, columns):
-                cells = np.zeros((depth, height, width), np.uint8)
-                for layer in range(first, min(first + layers, tiling.shard_layers)):
-                    begin = (layer - first) * tiling.shard_slices
-                    cells[begin : begin + tiling.shard_slices] = _block(
-                        state, layer, (top, top + rows), (left, left + columns), failed.get(layer, ())
-                    )
-                place = f"{top // rows}/{left // columns}"
-                place = f"{first // layers}/{place}" if layout.leading else place
-                yield f"{layout.prefix}coverage/c/{place}", cells if layout.leading else cells[0]
-
-
-def _block(
-    state: GroupState,
-    layer: int,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    failed: Iterable[int],
-) -> NDArray[np.uint8]:
-    """Cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing.
-
-    `failed` are the numbers of the layer's shards in which tiles failed.
-    """
-    tiling = state.group.tiling
-    height, width = rows[1] - rows[0], columns[1] - columns[0]
-    cells = np.zeros((height, width, tiling.slots), np.uint8)
-    last, last_row = min(columns[1], tiling.shard_columns), min(rows[1], tiling.shard_rows)
-    for row in range(rows[0], last_row):
-        first = tiling.shard_index(layer, row, columns[0])
-        masks = state.masks[first : first + last - columns[0]]
-        together = np.bitwise_and.reduce(masks, axis=1)
-        slots = np.unpackbits(together.view(np.uint8), axis=1, bitorder="little")[:, : tiling.slots]
-        cells[row - rows[0], : slots.shape[0]] = slots * np.uint8(Coverage.STORED)
-        if state.group.absent:
-            # Bands that no image of a slice has are no hole: what is there of it decides.
-            for column in range(columns[0], last):
-                for slot in bits(state.complete(tiling.shard_index(layer, row, column))):
-                    cells[row - rows[0], column - columns[0], slot] = Coverage.STORED
-    for index in failed:
-        _, row, column = tiling.shard_at(index)
-        if rows[0] <= row < rows[1] and columns[0] <= column < columns[1]:
-            for slot in bits(state.failed_mask(index)):
-                cells[row - rows[0], column - columns[0], slot] = Coverage.FAILED
-    side = tiling.shard
-    blocks = cells.reshape(height, width, tiling.shard_slices, side, side).transpose(2, 0, 3, 1, 4)
-    planes = np.ascontiguousarray(blocks.reshape(tiling.shard_slices, height * side, width * side))
-    _mark_unwanted(planes, state.group, layer, (rows[0], last_row), (columns[0], last))
-    return planes
-
-
-def _mark_unwanted(
-    planes: NDArray[np.uint8], group: Group, layer: int, rows: tuple[int, int], columns: tuple[int, int]
-) -> None:
-    """Say of tiles that nobody wants why: outside the region, else outside the images."""
-    tiling, side = group.tiling, group.tiling.shard
-    if group.region is not None:
-        for row in range(*rows):
-            for column in range(*columns):
-                unwanted = tiling.full_mask(layer, row, column) & ~group.region.mask(
-                    tiling, layer, row, column
-                )
-                for slot in bits(unwanted):
-                    depth, r, c = tiling.tile_at((0, row - rows[0], column - columns[0]), slot)
-                    if planes[depth, r, c] == Coverage.MISSING:
-                        planes[depth, r, c] = Coverage.OUTSIDE_REGION
-    if not group.extents:
-        return
-    # Beyond the group's edge cells stay missing: they lie outside the array.
-    height = min(rows[1] * side, tiling.tile_rows) - rows[0] * side
-    width = min(columns[1] * side, tiling.tile_columns) - columns[0] * side
-    for depth, slice_ in enumerate(tiling.slices_of(layer)):
-        outside = np.ones((height, width), np.bool_)
-        extent = group.extents[slice_]
-        if extent is not None:
-            top, left = (
-                extent.row // tiling.tile - rows[0] * side,
-                extent.column // tiling.tile - columns[0] * side,
-            )
-            bottom = -(-extent.row_end // tiling.tile) - rows[0] * side
-            right = -(-extent.column_end // tiling.tile) - columns[0] * side
-            outside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = False
-        plane = planes[depth, :height, :width]
-        plane[outside & (plane == Coverage.MISSING)] = Coverage.OUTSIDE_IMAGE
+def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
+    """Return (slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards, however long the leading axis."""
+    rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
+    columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
+    layers = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
+    return max(1, layers) * tiling.shard_slices, rows, columns

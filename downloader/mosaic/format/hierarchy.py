@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from downloader.mosaic.format.layout import GroupLayout, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS
+from downloader.mosaic.record.paths import OWN
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Plan
 
 __all__ = [
     "EARLIER",
     "OURS",
-    "OWN",
     "ROOT",
     "STATEMENT",
     "ensure_hierarchy",
@@ -27,9 +27,6 @@ __all__ = [
 
 ROOT: Final = "zarr.json"
 """The key of a node's metadata, below the node's path."""
-
-OWN: Final = ".downloader"
-"""The folder for what is not pixels: identity, job, ledger, lock."""
 
 
 def ensure_hierarchy(

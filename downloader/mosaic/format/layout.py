@@ -19,6 +19,7 @@ from downloader.job import Job
 from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
 from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.coverage import Coverage, coverage_chunk
 from downloader.mosaic.format.georeferencing import (
     GRID_MAPPING,
     axis_attributes,
@@ -27,39 +28,22 @@ from downloader.mosaic.format.georeferencing import (
     grid_mapping_attributes,
     mask_attributes,
 )
-from downloader.planning import Group, Plan, Tiling
+from downloader.planning import Group, Plan
 
 __all__ = [
-    "COVERAGE_CHUNK",
-    "Coverage",
     "GroupLayout",
     "MosaicSettings",
     "array_document",
-    "coverage_chunk",
+    "axis_chunk",
     "group_document",
 ]
 
-COVERAGE_CHUNK: Final = 1024
-"""Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
+_AXIS_CHUNK: Final = 65_536
 
 
-def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
-    """(slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards, however long the leading axis gets."""
-    rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
-    columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
-    layers = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
-    return max(1, layers) * tiling.shard_slices, rows, columns
-
-
-class Coverage:
-    """The values of `coverage`, one for each tile."""
-
-    MISSING: Final = 0
-    STORED: Final = 1
-    OUTSIDE_REGION: Final = 2
-    OUTSIDE_IMAGE: Final = 3
-    FAILED: Final = 4
-    MEANINGS: Final = ("missing", "stored", "outside_region", "outside_image", "failed")
+def axis_chunk(length: int) -> int:
+    """Return the number of values in one chunk of an axis of `length` pixels."""
+    return min(length, _AXIS_CHUNK)
 
 
 @dataclass(frozen=True)
@@ -159,10 +143,8 @@ class GroupLayout:
             yield self.arrays[index], self._band_document(index)
 
     def _axis_document(self, axis: str, length: int, attributes: dict[str, Any]) -> dict[str, Any]:
-        from downloader.mosaic.format.coordinates import chunk_length
-
         dtype = np.dtype("<f8")
-        chunk = (chunk_length(length),)
+        chunk = (axis_chunk(length),)
         codecs = self.codec.to_json(dtype)
         return array_document((length,), chunk, dtype, np.float64("nan"), (axis,), codecs, attributes)
 
@@ -173,8 +155,8 @@ class GroupLayout:
         chunk = coverage_chunk(tiling)[0 if self.leading else 1 :]
         attributes = {
             "long_name": "what is stored of each tile, the worst over the group's bands",
-            "flag_values": list(range(len(Coverage.MEANINGS))),
-            "flag_meanings": " ".join(Coverage.MEANINGS),
+            "flag_values": [int(state) for state in Coverage],
+            "flag_meanings": " ".join(state.name.lower() for state in Coverage),
             "tile_pixels": tiling.tile,
         }
         dtype = np.dtype("u1")

@@ -16,7 +16,7 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Image
 from downloader.model.time import instant_us
-from downloader.mosaic.format.axis import NO_TIME, AxisArray, Kept
+from downloader.mosaic.format.axis import NO_TIME, AxisArray, AxisProperty
 from downloader.planning import Group, ImageList
 from downloader.planning.samples import Column, Point, Sample, SampleList
 
@@ -36,7 +36,7 @@ SAMPLE_ARRAYS: Final = frozenset(
 
 
 def sample_arrays(
-    group: Group, samples: SampleList, listed: ImageList, kept: Sequence[Kept]
+    group: Group, samples: SampleList, listed: ImageList, kept: Sequence[AxisProperty]
 ) -> tuple[AxisArray, ...]:
     """What stands along the axis: which sample, of which image and time, and where its pixels lie."""
     images = {image.name: image for image in listed.images}
@@ -105,7 +105,7 @@ def _places(group: Group) -> tuple[AxisArray, ...]:
     )  # fmt: skip
 
 
-def _columns(samples: SampleList, kept: Sequence[Kept]) -> list[AxisArray]:
+def _columns(samples: SampleList, kept: Sequence[AxisProperty]) -> list[AxisArray]:
     index = {column.name: number for number, column in enumerate(samples.columns)}
     return [
         AxisArray(

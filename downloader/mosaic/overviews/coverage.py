@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from downloader.mosaic.format.coverage import coverage_chunks
-from downloader.mosaic.format.layout import Coverage, GroupLayout, coverage_chunk
+from downloader.mosaic.format.coverage import Coverage, coverage_chunk
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.record.coverage import coverage_chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

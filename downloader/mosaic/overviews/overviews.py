@@ -19,7 +19,7 @@ from downloader.mosaic.overviews.stale import Record
 from downloader.mosaic.record.ledger import LedgerWriter
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.status import read_mosaic
-from downloader.mosaic.storage.location import Place, locate, locked
+from downloader.mosaic.storage.location import MosaicPath, locate, locked
 from downloader.mosaic.storage.store import Store
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Overviews:
 
 
 def overviews(
-    path: Place, *, policies: Mapping[str, str] | None = None, watch: Watch | None = None
+    path: MosaicPath, *, policies: Mapping[str, str] | None = None, watch: Watch | None = None
 ) -> Overviews:
     """Make the overviews of the mosaic at `path`, or what of them is missing or out of date; under its lock.
 

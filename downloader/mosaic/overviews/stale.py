@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from downloader.mosaic.record.ledger import LedgerReader
+from downloader.mosaic.record.paths import OVERVIEWS_RECORD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.storage.store import Store
 
-__all__ = ["RECORD", "Kept", "Record", "combined", "versions"]
-
-RECORD: Final = ".downloader/overviews.json"
-"""The file that keeps the numbers."""
+__all__ = ["Kept", "Record", "combined", "versions"]
 
 _FORMAT: Final = 1
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -114,7 +112,7 @@ class Record:
     def read(cls, store: Store) -> Record:
         """The record; an empty one where there is none that can be read."""
         try:
-            document = json.loads(bytes(store.get(RECORD)))
+            document = json.loads(bytes(store.get(OVERVIEWS_RECORD)))
             if document["overviews"] != _FORMAT:
                 return cls()
             policies = {str(band): str(policy) for band, policy in document["policies"].items()}
@@ -144,8 +142,8 @@ class Record:
             for name, one in self.levels.items()
         }
         document = {"overviews": _FORMAT, "told": self.told, "policies": self.policies, "levels": levels}
-        store.put(RECORD, [json.dumps(document).encode()])
-        store.flush([RECORD])
+        store.put(OVERVIEWS_RECORD, [json.dumps(document).encode()])
+        store.flush([OVERVIEWS_RECORD])
 
 
 def _kept(document: Mapping[str, Any], shape: tuple[int, ...]) -> Kept:

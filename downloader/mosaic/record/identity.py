@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from downloader._version import __version__
 from downloader.errors import DriftError, JobError, RefusedError
-from downloader.mosaic.format.axis import AxisArray, Kept, axis_arrays, kind_of
+from downloader.mosaic.format.axis import AxisArray, AxisProperty, axis_arrays, kind_of
 from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT, image_attributes
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
 from downloader.mosaic.format.naming import array_names
@@ -28,17 +28,15 @@ from downloader.mosaic.format.sample_axis import (
 )
 from downloader.mosaic.record import identity_json
 from downloader.mosaic.record.identity_json import checked_name, group_from_document, group_to_document
+from downloader.mosaic.record.paths import MARKER
 from downloader.planning import Existing, Group, ImageList, Plan, Slice, slices_of
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import SampleList, facts_of
 
-__all__ = ["FORMAT", "MARKER", "Comparison", "Identity"]
+__all__ = ["FORMAT", "Comparison", "Identity"]
 
 FORMAT: Final = 1
 """Version of the mosaic's format; a newer one is refused."""
-
-MARKER: Final = ".downloader/mosaic.json"
-"""The file that says a folder is ours."""
 
 _WAYS_OF_UPDATES: Final = (
     "The image changed in the catalogue since its pixels were stored. Keep what is stored with --accept updates"
@@ -80,7 +78,7 @@ class Identity:
     """YAML of the job's sections that say what the mosaic is, as written; for a mosaic that lost its job file."""
     listed: ImageList | None = None
     """The frozen image list of a time series."""
-    properties: tuple[Kept, ...] = ()
+    properties: tuple[AxisProperty, ...] = ()
     """Properties that are kept along the axis; of samples the file's columns."""
     samples: SampleList | None = None
     """The frozen samples; `listed` then holds the images that they are cut from."""
@@ -261,7 +259,7 @@ class Identity:
         try:
             listed = identity_json.from_document(document["images"]) if "images" in document else None
             kept = tuple(
-                Kept(str(name), checked_name(array), kind)
+                AxisProperty(str(name), checked_name(array), kind)
                 for name, array, kind in document.get("properties", ())
             )
             samples = samples_from_text(document["samples"]) if "samples" in document else None
@@ -331,7 +329,7 @@ def _along(
     listed: ImageList | None,
     samples: SampleList | None,
     slices: Sequence[Slice],
-    kept: tuple[Kept, ...],
+    kept: tuple[AxisProperty, ...],
 ) -> tuple[AxisArray, ...]:
     """The arrays along a group's leading axis."""
     if listed is None:
@@ -339,7 +337,9 @@ def _along(
     return axis_arrays(slices, kept) if samples is None else sample_arrays(group, samples, listed, kept)
 
 
-def _kept(plan: Plan, layouts: Iterable[GroupLayout], known: tuple[Kept, ...]) -> tuple[Kept, ...]:
+def _kept(
+    plan: Plan, layouts: Iterable[GroupLayout], known: tuple[AxisProperty, ...]
+) -> tuple[AxisProperty, ...]:
     """Properties along the axis: those that the mosaic has, and those that the plan adds."""
     if plan.listed is None:
         return ()
@@ -356,8 +356,10 @@ def _kept(plan: Plan, layouts: Iterable[GroupLayout], known: tuple[Kept, ...]) -
         known = tuple(
             replace(one, kind=columns.get(one.name, one.kind)) for one in known if one.name in columns
         )
-        return (*known, *(Kept(name, names[name], columns[name]) for name in new))
-    added = (Kept(name, names[name], kind_of(s.properties.get(name) for s in plan.slices)) for name in new)
+        return (*known, *(AxisProperty(name, names[name], columns[name]) for name in new))
+    added = (
+        AxisProperty(name, names[name], kind_of(s.properties.get(name) for s in plan.slices)) for name in new
+    )
     return (*known, *added)
 
 

@@ -20,15 +20,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from downloader.errors import RefusedError
+from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.state import FailedTiles
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Group
 
 __all__ = [
     "FORMAT",
-    "LEDGER",
-    "Entry",
     "Failure",
+    "LedgerEntry",
     "LedgerReader",
     "LedgerWriter",
     "Piece",
@@ -38,9 +38,6 @@ __all__ = [
 
 FORMAT: Final = 1
 """Version of the lines; a newer one is refused, never guessed at."""
-
-LEDGER: Final = ".downloader/ledger"
-"""The folder of the files."""
 
 _EPOCH: Final = re.compile(r"e(\d+)-")
 
@@ -77,7 +74,7 @@ def failures_by_name(group: Group, failed: tuple[FailedTiles, ...]) -> tuple[Fai
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line."""
 
     group: str
@@ -110,7 +107,7 @@ class Entry:
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Entry:
+    def from_document(cls, document: dict[str, Any]) -> LedgerEntry:
         """From a line's JSON object. Raises KeyError, TypeError or ValueError for anything else."""
         layer, row, column = document["shard"]
         chunks = document.get("chunks") or [()] * len(document["bands"])
@@ -154,7 +151,7 @@ class LedgerWriter:
         """Write the header at once: from now on, what holders of earlier epochs add does not count. Raises OSError."""
         self.append()
 
-    def append(self, *entries: Entry) -> None:
+    def append(self, *entries: LedgerEntry) -> None:
         """Write lines and make them durable. Raises OSError."""
         lines = b"".join(entry.to_line() for entry in entries)
         if not self._begun:
@@ -177,7 +174,7 @@ class LedgerReader:
     garbage: int = field(default=0, init=False)
     """Lines that were no line of a ledger; their shards are looked at instead."""
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[LedgerEntry]:
         """Every line of every file, oldest run first; but for what was added after another run had taken over.
 
         Raises:
@@ -210,7 +207,7 @@ class LedgerReader:
                 limits[name] = min(nbytes, limits.get(name, nbytes))
         return limits
 
-    def _entries(self, key: str, data: bytes) -> Iterator[Entry]:
+    def _entries(self, key: str, data: bytes) -> Iterator[LedgerEntry]:
         # A run that was killed may leave a last line without its end; it was never relied on.
         whole, _, torn = data.rpartition(b"\n")
         self.garbage += bool(torn)
@@ -222,7 +219,7 @@ class LedgerReader:
                 if "ledger" in document:
                     self._check(key, document["ledger"])
                     continue
-                entry = Entry.from_document(document)
+                entry = LedgerEntry.from_document(document)
             except (ValueError, KeyError, TypeError, AttributeError):
                 self.garbage += 1
                 continue

@@ -5,25 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.hierarchy import OWN, ROOT
+from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS
-from downloader.mosaic.overviews.stale import RECORD
-from downloader.mosaic.record.identity import MARKER, Identity
-from downloader.mosaic.record.ledger import LEDGER
-from downloader.mosaic.storage.location import Location, Place, locate
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
+from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["JOB", "delete_mosaic", "read_identity", "read_marker", "refuse_strangers"]
-
-JOB: Final = ".downloader/job.yaml"
-"""The job as it was written by whoever created or extended the mosaic."""
+__all__ = ["delete_mosaic", "read_identity", "read_marker", "refuse_strangers"]
 
 
-def read_identity(path: Place) -> Identity | None:
+def read_identity(path: MosaicPath) -> Identity | None:
     """What the mosaic at `path` is, from its marker, or where that was lost from its attributes; None for no mosaic.
 
     Raises:
@@ -44,7 +39,7 @@ def read_identity(path: Place) -> Identity | None:
     return stated
 
 
-def read_marker(path: Place) -> Identity | None:
+def read_marker(path: MosaicPath) -> Identity | None:
     """What the marker says; None where there is none, or none that is JSON.
 
     Raises:
@@ -102,8 +97,8 @@ def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -
         if layout.group.name:
             store.delete_empty(layout.group.name)
     check()
-    if any(key == RECORD for key, _ in store.list(OWN)):
+    if any(key == OVERVIEWS_RECORD for key, _ in store.list(OWN)):
         store.delete_folder(OVERVIEWS)
     check()
     store.delete_folder(LEDGER)
-    store.delete([f"{OWN}/zarr.json", f"{OWN}/coordinates", RECORD, JOB, MARKER])
+    store.delete([f"{OWN}/zarr.json", COORDINATES, OVERVIEWS_RECORD, JOB, MARKER])

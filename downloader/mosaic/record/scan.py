@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
-from downloader.mosaic.record.ledger import Entry, LedgerReader, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece, failures_by_name
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import Store
 
@@ -120,7 +120,7 @@ class Claims:
         self.known = False
         """Whether anything is known of the group, from the ledger or the listing."""
 
-    def believe(self, entry: Entry) -> None:
+    def believe(self, entry: LedgerEntry) -> None:
         """Take one line; what lies outside the group is no line of this mosaic."""
         self.known = True
         layer, row, column = entry.shard
@@ -172,12 +172,12 @@ class Claims:
                     self._look_at_shard(store, (index, band), size, result, changes, adopt)
         return changes
 
-    def entry(self, index: int, pieces: dict[int, Piece]) -> Entry:
+    def entry(self, index: int, pieces: dict[int, Piece]) -> LedgerEntry:
         """The line that says what was found of a shard."""
         bands = self.layout.group.bands
         failures = failures_by_name(self.layout.group, self.state.failed.get(index, ()))
         named = {bands[band].id: piece for band, piece in sorted(pieces.items())}
-        return Entry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
+        return LedgerEntry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
 
     def listed(self, store: Store) -> NDArray[np.uint32]:
         """Bytes of the objects that are there, shaped as `lengths`."""

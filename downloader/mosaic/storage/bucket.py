@@ -1,24 +1,27 @@
-"""Objects in a bucket: whatever obstore reaches, under the same calls as a disk.
+"""Objects in a bucket, through obstore: S3, Google Cloud Storage, Azure.
 
-**A run never writes over what it does not know.** Every put says what must be there: nothing, or the very object that
-was read. Where something else is, somebody else wrote; then the run asks its lease whether the mosaic is still its own
-(`contested`), looks again, and only then writes. So a process that was paused for hours, and wakes between its last
-look at the lease and its next put, replaces nothing of the run that came after it. A put whose acknowledgement was lost
-finds its own bytes there, and is done.
+**A run never writes over an object that it does not know.** Every put states what must be there: nothing, or the very
+object that was read. Where something else is, another process wrote; then the run asks its lease whether the mosaic is
+still its own (`contested`), looks again, and only then writes. So a process that was paused for hours, and wakes between
+its last look at the lease and its next put, replaces nothing of the run that came after it. A put whose acknowledgement
+was lost finds its own bytes there, and is done.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.codec import Buffer
-from downloader.mosaic.storage.bucket_errors import ambiguous, translated
+from downloader.mosaic.storage.bucket_errors import ambiguous, is_conflict, store_error
+from downloader.mosaic.storage.worker_lock import BucketWorkerLock
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -26,27 +29,33 @@ if TYPE_CHECKING:
 __all__ = ["BucketStore", "Tag"]
 
 Tag = dict[str, str]
-"""What a store knows a version of an object by: entity tag, and a version where it has such."""
+"""A version of an object as the store names it: entity tag, and a version where it has such."""
 
 _WRITERS: Final = 8
-"""Puts at once: each is one round trip, most of it waiting."""
+"""Concurrent puts: each is one round trip, most of it waiting."""
 
 _PIECE: Final = 128 * 1024
-"""Bytes after which a log goes on in its next object."""
+"""Bytes after which a log continues in its next object."""
 
 _SMALL: Final = 4 << 20
-"""Bytes that a few seconds carry on any line."""
+"""Bytes that any line carries within seconds."""
 
 _LARGE: Final = 96 << 20
-"""Bytes from which an object goes up in parts; no shard is so large (DESIGN §2), so no shard needs it."""
+"""Bytes from which an object is uploaded in parts; every shard is smaller."""
 
 _PART: Final = 16 << 20
 _CONTESTS: Final = 4
 
+_CONFLICTS: Final = 6
+"""Tries of a put that the store refuses because another request for the object is under way (S3's 409)."""
+
+_CONFLICT_PAUSE_S: Final = 0.2
+"""The first pause between them; each next one is twice as long."""
+
 _ABSENT: Final[Tag] = {}
 
 
-def _nobody() -> None:
+def _nothing() -> None:
     pass
 
 
@@ -54,19 +63,18 @@ class BucketStore:
     """A Store over any store of obstore: S3, Google Cloud Storage, Azure, memory."""
 
     def __init__(self, objects: ObjectStore, name: str, patient: ObjectStore | None = None) -> None:
-        """Over `objects`.
+        """Nothing is asked of the store yet.
 
         Args:
-            objects: of obstore; a folder in a bucket.
+            objects: a store of obstore: a folder in a bucket.
             name: URL of the mosaic, for messages.
-            patient: the same with more time for one request; for large objects.
+            patient: the same with a longer time limit for one request; for large objects.
         """
         self._objects = objects
         self._patient = patient or objects
         self._name = name
         self._tails: dict[str, tuple[int, bytes]] = {}
-        self.contested: Callable[[], None] = _nobody
-        """Called where an object is not as this run knew it; raises LockedError where the mosaic is another run's."""
+        self.contested: Callable[[], None] = _nothing
 
     @property
     def name(self) -> str:
@@ -75,7 +83,7 @@ class BucketStore:
 
     @property
     def objects(self) -> ObjectStore:
-        """The store of obstore, for readers."""
+        """The store of obstore."""
         return self._patient
 
     # Reading.
@@ -95,7 +103,7 @@ class BucketStore:
             return memoryview(obstore.get_range(self._objects, key, start=start, end=end))
 
     def tagged(self, key: str) -> tuple[Buffer, Tag] | None:
-        """The object and its tag; None where there is none."""
+        """Return the object and its tag; None where there is none."""
         import obstore
 
         try:
@@ -115,7 +123,7 @@ class BucketStore:
                     yield meta["path"], meta["size"]
 
     def entries(self, folder: str = "") -> frozenset[str]:
-        """Names of the objects and folders directly in `folder`."""
+        """Return the names of the objects and folders directly in `folder`."""
         import obstore
 
         with self._errors(folder):
@@ -134,9 +142,11 @@ class BucketStore:
         self._exchange(key, make, self.tagged(key), again=True)
 
     def swap(self, key: str, data: bytes, tag: Tag | None) -> Tag | None:
-        """Put the object over the version `tag`, None for where none is; its new tag, None where another one is there.
+        """Put the object over the version `tag`; None stands for no object.
 
-        Bytes that no other writer would write make a lost acknowledgement no loss: they are found to be there.
+        Returns:
+            The new tag; None where another version is there. `data` must be bytes that no other writer would write, so
+            that they are recognised after a lost acknowledgement.
         """
         for is_last in (False, True):
             problem: OSError | None = None
@@ -158,7 +168,7 @@ class BucketStore:
     def append(self, key: str, data: bytes) -> None:
         """See `Store`. Buckets cannot append: a log is a folder of numbered objects, and the last one is put anew.
 
-        Only one writer has a log of this name, so its objects need no conditions and may be put twice.
+        A log has one writer, so its objects need no conditions and may be put twice.
         """
         number, tail = self._tails.get(key) or (sum(1 for _ in self.list(key)), b"")
         if tail and len(tail) + len(data) > _PIECE:
@@ -175,7 +185,7 @@ class BucketStore:
             with self._errors(keys[0] if keys else ""):
                 obstore.delete(self._objects, keys)
         except FileNotFoundError:
-            # Some stores say so of one that is not there, and leave the others.
+            # Some stores report one that is missing, and leave the others.
             for key in keys:
                 with contextlib.suppress(FileNotFoundError), self._errors(key):
                     obstore.delete(self._objects, key)
@@ -193,7 +203,9 @@ class BucketStore:
             for action in actions:
                 action()
             return
-        for future in [self._pool.submit(action) for action in actions]:
+        futures = [self._pool.submit(action) for action in actions]
+        wait(futures)
+        for future in futures:
             future.result()
 
     @property
@@ -212,6 +224,22 @@ class BucketStore:
         """See `Store`."""
         return None
 
+    def free_files(self) -> int | None:
+        """See `Store`."""
+        return None
+
+    def lock_worker(self, key: str) -> BucketWorkerLock:
+        """See `Store`."""
+        lock = BucketWorkerLock(self, key)
+        lock.confirm()
+        self.contested = lock.confirm
+        return lock
+
+    def remove_worker_lock(self, key: str) -> bool:
+        """See `Store`. Deleting is all that can be done: puts of its worker are contested from then on."""
+        self.delete([key])
+        return True
+
     # Beneath.
 
     @cached_property
@@ -226,7 +254,7 @@ class BucketStore:
         *,
         again: bool = False,
     ) -> None:
-        """Put what `make` makes over what is `there`; where that is no more, make it `again` from what is."""
+        """Put what `make` returns over what is `there`; if that changed meanwhile, make it `again` from what is."""
         old, tag = there or (None, _ABSENT)
         for attempt in range(1, _CONTESTS + 1):
             pieces = make(old)
@@ -236,7 +264,7 @@ class BucketStore:
             except _ContestedError:
                 self.contested()
             except OSError as error:
-                # Perhaps it is there, and only the acknowledgement was lost: the next put will tell.
+                # Perhaps only the acknowledgement was lost: the next put will tell.
                 if not ambiguous(error) or attempt == _CONTESTS:
                     raise
                 continue
@@ -248,7 +276,20 @@ class BucketStore:
         raise OSError(errno.EBUSY, "another process keeps writing this object", key)
 
     def _send(self, key: str, pieces: Sequence[Buffer], tag: Tag | None) -> Tag:
-        """One put; `tag` is what must be there, None for whatever is."""
+        """Put an object where `tag` is what is there; None for whatever is.
+
+        Raises _ContestedError where something else is there. A 409 says nothing of what is there: the put is repeated.
+        """
+        for attempt in range(_CONFLICTS):
+            try:
+                return self._send_once(key, pieces, tag)
+            except _ConflictError as error:
+                if attempt == _CONFLICTS - 1:
+                    raise OSError(errno.EAGAIN, str(error), key) from None
+            time.sleep(_CONFLICT_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        raise AssertionError("unreachable")
+
+    def _send_once(self, key: str, pieces: Sequence[Buffer], tag: Tag | None) -> Tag:
         import obstore
         from obstore.exceptions import AlreadyExistsError, NotModifiedError, PreconditionError
 
@@ -262,12 +303,16 @@ class BucketStore:
                 if size > _LARGE:
                     return self._send_in_parts(key, data, tag)
                 made = obstore.put(objects, key, data, mode=mode, use_multipart=False)
-            except (AlreadyExistsError, PreconditionError, NotModifiedError):
+            except (AlreadyExistsError, PreconditionError, NotModifiedError) as error:
+                if tag is None or is_conflict(error):
+                    raise _ConflictError(
+                        "the store keeps answering 409: another request for this object is under way"
+                    ) from None
                 raise _ContestedError from None
         return self._tag(made)
 
     def _send_in_parts(self, key: str, data: Any, tag: Tag | None) -> Tag:  # noqa: ANN401  # obstore's own
-        """Parts go up at once, and each is tried again by itself; the condition is looked at before, not with them."""
+        """Upload concurrent parts, each retried by itself; the condition is checked before, not with them."""
         import obstore
 
         if tag is not None:
@@ -281,8 +326,7 @@ class BucketStore:
         tag = {name: told[name] for name in ("e_tag", "version") if told[name]}
         if not tag:
             raise RefusedError(
-                f"{self._name}: the store tells no version of its objects, so two runs could not be kept apart;"
-                " choose another one"
+                f"{self._name}: the store has no entity tags, so two runs could not be kept apart; choose another store"
             )
         return tag
 
@@ -294,11 +338,15 @@ class BucketStore:
             yield
         except (BaseError, FileNotFoundError) as error:
             # Not `from error`: its text may hold signed addresses.
-            raise translated(error, self._name, key) from None
+            raise store_error(error, self._name, key) from None
 
 
 class _ContestedError(Exception):
-    """Something else is there than was said to be."""
+    """Something else is there than was stated."""
+
+
+class _ConflictError(Exception):
+    """The store refused a put because another request for the object is under way."""
 
 
 def _same(there: Buffer, pieces: Sequence[Buffer]) -> bool:

@@ -1,4 +1,4 @@
-"""What a bucket's errors mean: who asks, whether there is such a bucket, or just a bad moment."""
+"""Errors of object stores as errors of this package: credentials, permissions, a missing bucket, or a passing fault."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Final
 
 from downloader.errors import AuthenticationError, DownloadError, RefusedError
 
-__all__ = ["ambiguous", "translated"]
+__all__ = ["ambiguous", "is_conflict", "store_error"]
 
-_OS_ERROR: Final = re.compile(r"os error (\d+)")
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _WORDS: Final = re.compile(r"<Message>\s*([^<]*?)\s*</Message>", re.DOTALL)
 _STATUS: Final = re.compile(r"status code: (\d{3}[^:\n]*)")
@@ -24,7 +23,7 @@ _NOT_KNOWN: Final = {
     "InvalidSecurity", "InvalidToken", "MissingSecurityHeader", "NoAuthenticationInformation", "RequestTimeTooSkewed",
     "SignatureDoesNotMatch", "TokenRefreshRequired",
 }  # fmt: skip
-"""Codes of S3, Google Cloud Storage and Azure for credentials that are missing, wrong or over."""
+"""Codes of S3, Google Cloud Storage and Azure for credentials that are missing, wrong or expired."""
 
 # Where obstore looks for credentials when no variable names any.
 _SOURCES: Final = (
@@ -40,26 +39,19 @@ _HOW: Final = {
 }
 
 
-def translated(error: BaseException, where: str, key: str) -> OSError | DownloadError:
-    """An error of obstore as what a run or a reader can act on.
+def store_error(error: BaseException, where: str, key: str) -> OSError | DownloadError:
+    """Return the error to raise for an error of obstore.
 
-    FileNotFoundError for an object that is not there, AuthenticationError, RefusedError for a bucket that is not there or
-    not open to who asks, else an OSError with the errno that the text quotes, or EIO. Never a secret: addresses lose
-    their queries, where signatures stand.
+    FileNotFoundError for an object that is missing, AuthenticationError, RefusedError for a bucket that is missing or
+    not permitted, else an OSError with EIO. No secret is quoted: addresses lose their queries, which hold signatures.
     """
     text = str(error)
     code = _CODE.search(text)
     name = code.group(1) if code else ""
     scheme = where.partition("://")[0] if "://" in where else ""
-    if not scheme:
-        found = _OS_ERROR.search(text)
-        number = int(found.group(1)) if found else errno.EIO
-        if isinstance(error, FileNotFoundError):
-            number = errno.ENOENT
-        return OSError(number, _readable(text), key)
     if name in _NO_BUCKET or (name == "" and "bucket does not exist" in text):
         return RefusedError(
-            f"{where}: there is no such bucket ({_readable(text)}); make it first, or choose another"
+            f"{where}: there is no such bucket ({_readable(text)}); create it first, or choose another"
         )
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "no such object", key)
@@ -73,7 +65,7 @@ def translated(error: BaseException, where: str, key: str) -> OSError | Download
         or any(source in text for source in _SOURCES)
     ):
         return AuthenticationError(
-            f"{where}: the store does not accept who asks, or nobody is named ({_readable(text)}); {_HOW.get(scheme, '')}"
+            f"{where}: the store refused the credentials, or found none ({_readable(text)}); {_HOW.get(scheme, '')}"
         )
     if kind == "PermissionDeniedError" or status == "403":
         return RefusedError(
@@ -82,19 +74,24 @@ def translated(error: BaseException, where: str, key: str) -> OSError | Download
         )
     if kind == "NotSupportedError":
         return RefusedError(
-            f"{where}: the store cannot put an object on a condition ({_readable(text)}), so two runs could not be kept apart;"
+            f"{where}: the store has no conditional puts ({_readable(text)}), so two runs could not be kept apart;"
             " choose another one"
         )
     return OSError(errno.EIO, _readable(text), f"{where}/{key}" if key else where)
 
 
 def ambiguous(error: OSError) -> bool:
-    """Whether a request may have been carried out although it failed."""
+    """Return whether a request may have been carried out although it failed."""
     return error.errno == errno.EIO
 
 
+def is_conflict(error: BaseException) -> bool:
+    """Return whether a put failed because another request for the object was under way, and may simply be repeated."""
+    return "ConditionalRequestConflict" in str(error) or "OperationAborted" in str(error)
+
+
 def _readable(text: str) -> str:
-    """One line: status, the store's own code and words; else obstore's own first line without its addresses' queries."""
+    """Return one line: status and the store's own code and words; else obstore's first line without queries."""
     status, code, words = _STATUS.search(text), _CODE.search(text), _WORDS.search(text)
     tries = _TRIES.search(text)
     if status or code:

@@ -1,7 +1,7 @@
-"""From a bucket's URL to obstore: who asks, which server, how patiently.
+"""Connections to buckets: from a URL and the environment to a store of obstore.
 
-Credentials come from where each cloud's own tools look for them; nothing of them is kept here. Variables for compatible
-servers are the usual ones (`docs/object-stores.md`).
+Credentials come from where each cloud's own tools look for them; none is kept here. Variables for compatible servers are
+the usual ones (`docs/object-stores.md`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import AuthenticationError, MissingExtraError
 from downloader.job.location import BucketUrl
-from downloader.mosaic.storage.bucket_errors import translated
+from downloader.mosaic.storage.bucket_errors import store_error
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
-__all__ = ["connect"]
+__all__ = ["connect_bucket"]
 
 _CLIENT: Final = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
@@ -31,8 +31,18 @@ _MEMORY: dict[str, ObjectStore] = {}
 """URL → objects that live as long as the process."""
 
 
-def connect(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
-    """The store of obstore below a URL. Raises AuthenticationError where nobody is named, MissingExtraError."""
+def connect_bucket(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
+    """Return the store of obstore below a URL.
+
+    Args:
+        url: the folder.
+        timeout_s: seconds for one request.
+        retry_s: seconds during which a failed request is repeated.
+
+    Raises:
+        AuthenticationError: no credentials were found.
+        MissingExtraError: a library that the credentials need is not installed.
+    """
     from obstore.exceptions import BaseError
     from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
@@ -53,7 +63,7 @@ def connect(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
             url.bucket, prefix=url.prefix, retry_config=retry, client_options=client, **settings
         )
     except BaseError as error:
-        problem = translated(error, str(url), "")
+        problem = store_error(error, str(url), "")
         if isinstance(problem, OSError):
             raise AuthenticationError(f"{url}: {problem.strerror}") from None
         raise problem from None
@@ -61,20 +71,20 @@ def connect(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
 
 
 def _variables(prefix: str) -> dict[str, str]:
-    """What the environment says of the HTTP client; obstore reads it too, but not beside options that are given."""
+    """Return options of the HTTP client from the environment, which obstore ignores once other options are given."""
     found = ((name, os.environ.get(f"{prefix}_{name.upper()}")) for name in _CLIENT)
     return {name: value for name, value in found if value}
 
 
 def _plain_http(*variables: str) -> dict[str, str]:
-    """Whoever writes http:// into the variable that names an endpoint means it."""
+    """Allow plain HTTP where a variable that names the endpoint begins with http://."""
     if any(os.environ.get(name, "").startswith("http://") for name in variables):
         return {"allow_http": "true"}
     return {}
 
 
 def _s3() -> dict[str, Any]:
-    """What obstore does not read from the environment by itself: profiles, through boto3."""
+    """Return settings that obstore does not read from the environment itself: profiles, through boto3."""
     settings: dict[str, Any] = {
         "config": {},
         "client_options": _plain_http("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -113,7 +123,7 @@ def _s3() -> dict[str, Any]:
 
 
 def _gs() -> dict[str, Any]:
-    """The variable of Google's own client libraries for an emulator."""
+    """Return settings for an emulator, from the variable of Google's own client libraries."""
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if not emulator:
         return {"client_options": _plain_http("GOOGLE_BASE_URL")}
@@ -126,7 +136,7 @@ def _gs() -> dict[str, Any]:
 
 
 def _az() -> dict[str, Any]:
-    """The connection string that Azure's own tools read."""
+    """Return settings from the connection string that Azure's own tools read."""
     client = _plain_http("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
     text = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
     parts = dict(re.findall(r"(\w+)=([^;]+)", text))

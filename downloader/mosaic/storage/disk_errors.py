@@ -1,4 +1,4 @@
-"""What a disk's or a bucket's errors mean for a run."""
+"""Errors of a disk or a bucket as errors of this package, and the second try of a write."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import errno
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from downloader.errors import RefusedError, StoppedError
+from downloader.errors import DownloadError, RefusedError, StoppedError
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["NOT_WRITABLE", "check_room", "refused", "trying"]
+__all__ = ["check_room", "disk_error", "is_permanent", "trying"]
 
-NOT_WRITABLE: Final = {
+_PERMANENT: Final = {
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
     errno.ENOTDIR,
     errno.EISDIR,
     errno.ENAMETOOLONG,
+    errno.ELOOP,
 }
-"""Errors that say a path cannot be written, whatever is tried."""
+"""Errors that say a path cannot be read or written, whatever is tried."""
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _ATTEMPTS: Final = 2
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 
 def trying(store: Store, what: str, needed: int, action: Callable[[], T]) -> T:
-    """What `action` returns; once more if it fails for another reason than a full disk.
+    """Return what `action` returns; it is called a second time if it fails for another reason than a full disk.
 
     Args:
         store: the mosaic's objects, for the message.
@@ -37,7 +38,7 @@ def trying(store: Store, what: str, needed: int, action: Callable[[], T]) -> T:
         action: writes and flushes; safe to repeat from its start.
 
     Raises:
-        StoppedError: it did not work; what the ledger names is safe.
+        StoppedError: it failed; what the ledger names is safe.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -48,21 +49,21 @@ def trying(store: Store, what: str, needed: int, action: Callable[[], T]) -> T:
             if attempt == _ATTEMPTS:
                 raise StoppedError(
                     f"{store.name}: {what} could not be written ({error.strerror or error}), twice;"
-                    " everything committed before is saved: see to the disk and run again"
+                    " everything committed before is saved: check the disk and run again"
                 ) from error
     raise AssertionError("unreachable")
 
 
 def check_room(store: Store, needed: int, *, compressed: bool) -> str | None:
-    """A line for the user where the disk may turn out too small for what is to come; None where it has room.
+    """Return a warning where the disk may be too small for what is to come; None where there is room.
 
     Args:
         store: the mosaic's objects.
         needed: bytes of pixels before compression.
-        compressed: whether they may take less on the disk, nobody knows by how much.
+        compressed: whether they may take less on the disk, by an unknown share.
 
     Raises:
-        StoppedError: there is too little room for certain.
+        StoppedError: there is certainly too little room.
     """
     try:
         free = store.free_bytes()
@@ -78,20 +79,41 @@ def check_room(store: Store, needed: int, *, compressed: bool) -> str | None:
     raise StoppedError(_full(store, "the pixels to come", needed))
 
 
-def refused(where: str, error: OSError) -> RefusedError:
-    """The refusal of a path that cannot be written."""
+def is_permanent(error: OSError) -> bool:
+    """Return whether the error says that a path cannot be read or written, whatever is tried."""
+    return error.errno in _PERMANENT
+
+
+def disk_error(where: str, error: OSError) -> DownloadError:
+    """Return the error to raise where a folder cannot be read or written: a refusal, or a stop for a passing fault."""
+    told = error.strerror or str(error)
+    if error.errno in _FULL:
+        return StoppedError(f"{where}: no space left on the disk ({told}); make room and run again")
+    if error.errno == errno.EIO:
+        return StoppedError(f"{where}: cannot be read or written ({told}); check the disk and run again")
     return RefusedError(
-        f"{where}: cannot be written ({error.strerror or error}); choose another mosaic.path or change its permissions"
+        f"{where}: cannot be read or written ({told}); choose another mosaic.path or change its permissions"
     )
 
 
 def _full(store: Store, what: str, needed: int) -> str:
     try:
-        free = store.free_bytes()
+        free, files = store.free_bytes(), store.free_files()
     except OSError:
-        free = None
+        free = files = None
+    saved = "everything committed before is saved"
+    if files == 0:
+        return (
+            f"{store.name}: the disk holds no further file for {what}: its file system has no inodes left; {saved}:"
+            " delete files, or choose another disk, and run again"
+        )
+    if free is not None and free >= needed:
+        return (
+            f"{store.name}: the disk refused {what}: {needed:,} bytes are needed, and {free:,} are free: a quota, or"
+            f" blocks kept for the administrator; {saved}: make room and run again"
+        )
     room = "" if free is None else f", {free:,} are free"
     return (
-        f"{store.name}: no space left on the disk for {what}: {needed:,} bytes are needed{room};"
-        " everything committed before is saved: make room and run again"
+        f"{store.name}: no space left on the disk for {what}: {needed:,} bytes are needed{room}; {saved}:"
+        " make room and run again"
     )

@@ -1,13 +1,13 @@
-"""One run per mosaic in a bucket, where no kernel releases a lock: a lease, kept by writing it anew.
+"""The lease that keeps two runs from writing one mosaic in a bucket, where no kernel releases a lock.
 
-The lease is an object that only changes by conditional puts: it is made where none is, or put over the very version
-that was read. Its holder puts it anew every 20 s. Whoever finds it held watches it: if it changes, its holder lives, and
-the watcher is refused; after 120 s without a change, by the watcher's own clock, it is taken over. No clock is ever
-compared with another's.
+The lease is an object that only changes by conditional puts: it is created where none is, or put over the very version
+that was read. Its holder renews it every 20 s. A run that finds it held watches it: if it changes, its holder lives, and
+the new run is refused; after 120 s without a change, by the watcher's own clock, it is taken over. No clock is ever
+compared with another machine's.
 
 Each holder has an epoch, one more than the last. It stands in the names of the ledger's files, and a new holder's file
 says how much of the earlier ones it found: what an earlier holder adds later does not count (`ledger`). Together with
-puts that say what must be there (`bucket`), a holder that was paused and wakes changes nothing, wherever it was paused.
+puts that state what must be there (`bucket`), a holder that was paused and wakes changes nothing, wherever it was paused.
 """
 
 from __future__ import annotations
@@ -25,60 +25,31 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import DownloadError, LockedError, RefusedError, StoppedError
-from downloader.mosaic.storage.worker_lock import WORKERS
+from downloader.mosaic.record.paths import LEASE, WORKERS
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.bucket import BucketStore, Tag
 
-__all__ = ["LEASE", "Lease", "Terms", "is_leased"]
+__all__ = ["LASTS_S", "Lease", "is_leased"]
 
-LEASE: Final = ".downloader/lease"
-"""The object. It stays when the lease is given back: its epoch must not be used twice."""
+LASTS_S: Final = 120.0
+"""Seconds without a renewal after which another run takes a lease over; the same for all runs of a mosaic."""
 
 _FORMAT: Final = 1
-_HIDDEN: Final = "DOWNLOADER_LEASE_S"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """How long a lease lasts; all in seconds."""
-
-    lasts: float = 120.0
-    """Without a change, until somebody else takes it over."""
-
-    @property
-    def renewed(self) -> float:
-        """Between two puts of the holder."""
-        return self.lasts / 6
-
-    @property
-    def looked_at(self) -> float:
-        """Between two looks of who waits."""
-        return self.lasts / 24
-
-    @property
-    def trusted(self) -> float:
-        """After a put was begun, during which the holder need not ask: half of what others wait."""
-        return self.lasts / 2
-
-    @classmethod
-    def usual(cls) -> Terms:
-        """Those of DESIGN; shorter where tests say so, for all runs of a mosaic alike."""
-        return cls(float(os.environ[_HIDDEN])) if _HIDDEN in os.environ else cls()
-
-
-@dataclass(frozen=True, slots=True)
 class _Document:
-    """What the object says."""
+    """Content of the object."""
 
     epoch: int
     token: str
-    """Of one holder; nobody else writes it."""
+    """A random word that one holder writes and no other."""
     renewals: int
     holder: str
-    """For messages; empty once the lease was given back."""
+    """Its process, for messages; empty once the lease was given back."""
 
     def to_bytes(self) -> bytes:
         return json.dumps(
@@ -93,7 +64,7 @@ class _Document:
 
     @classmethod
     def read(cls, data: bytes, where: str) -> _Document | None:
-        """None for what is damaged. Raises RefusedError for a newer version's."""
+        """Return the content; None where it is damaged. Raises RefusedError for a newer version's."""
         try:
             document: dict[str, Any] = json.loads(data)
             version = document["lease"]
@@ -117,20 +88,20 @@ class Lease:
         store: BucketStore,
         last_epoch: Callable[[], int],
         abandoned: threading.Event | None = None,
-        terms: Terms | None = None,
+        lasts_s: float = LASTS_S,
     ) -> None:
-        """Not taken yet.
+        """Nothing is acquired yet.
 
         Args:
-            store: the mosaic's objects, with little patience for one request.
-            last_epoch: the highest that the ledger knows; asked where the lease's own record is gone.
-            abandoned: set by who no longer wants to wait.
-            terms: how long it lasts; the usual ones for None.
+            store: the mosaic's objects, with a short time limit for one request.
+            last_epoch: returns the highest epoch in the ledger; called where the lease's own object is gone.
+            abandoned: set by a caller that no longer wants to wait.
+            lasts_s: seconds without a renewal after which others take it over.
         """
         self._store = store
         self._last_epoch = last_epoch
         self._abandoned = abandoned or threading.Event()
-        self._terms = terms or Terms.usual()
+        self._lasts_s = lasts_s
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._mine: _Document | None = None
@@ -139,15 +110,15 @@ class Lease:
         self._lost = ""
         self._renewing: threading.Thread | None = None
         self.took_over = False
-        """Whether its last holder may still be about."""
+        """Whether the last holder did not give it back, and may still be running."""
 
     @property
     def epoch(self) -> int | None:
-        """This holder's number."""
+        """See `Lock`."""
         return None if self._mine is None else self._mine.epoch
 
     def acquire(self) -> None:
-        """See `Lock`. Waits where somebody holds it, until that one is known to live, or not to."""
+        """See `Lock`. Where another run holds it, waits until that run is known to live, or not to."""
         seen: Tag | None = None
         since = _clock()
         while True:
@@ -166,22 +137,22 @@ class Lease:
             if seen is None:
                 seen, since = tag, _clock()
                 _log.warning(
-                    "%s: held by another run (%s); looking for up to %.0f s whether it lives",
+                    "%s: held by another run (%s); waiting up to %.0f s to see whether it lives",
                     self._store.name,
                     holder,
-                    self._terms.lasts,
+                    self._lasts_s,
                 )
             elif tag != seen:
                 raise LockedError(
                     f"{self._store.name}: another run is writing it ({holder}); wait for its end, or stop it and run again"
                 )
-            elif _clock() - since >= self._terms.lasts:
+            elif _clock() - since >= self._lasts_s:
                 epoch = 1 + (document.epoch if document is not None else self._last_epoch())
                 if self._take(epoch, tag):
                     self.took_over = True
                     return
                 continue
-            if self._abandoned.wait(self._terms.looked_at):
+            if self._abandoned.wait(self._lasts_s / 24):
                 raise LockedError(
                     f"{self._store.name}: another run holds it ({holder}); this one was stopped while it waited"
                 )
@@ -191,25 +162,26 @@ class Lease:
 
         Raises:
             LockedError: it was taken over.
-            StoppedError: the bucket cannot be reached, so nobody knows.
+            StoppedError: the bucket cannot be reached, so it is not known.
         """
         if self._mine is None or self._lost:
             raise LockedError(self._lost or f"{self._store.name}: the lease is not held")
-        if _clock() - self._confirmed > self._terms.trusted:
+        # Others wait for twice as long before they take it over.
+        if _clock() - self._confirmed > self._lasts_s / 2:
             self.confirm()
 
     def confirm(self) -> None:
-        """`check`, asking the bucket whatever the clock says: clocks stand still in a paused machine."""
+        """See `Lock`. Asks the bucket whatever the clock says, which stands still in a paused machine."""
         try:
             self._renew()
         except OSError as error:
             raise StoppedError(
-                f"{self._store.name}: the lease cannot be renewed ({error.strerror or error}), so another run may begin;"
+                f"{self._store.name}: the lease cannot be renewed ({error.strerror or error}), so another run may take over;"
                 " everything committed before is saved: run the same command again to continue"
             ) from error
 
     def release(self) -> None:
-        """See `Lock`. The next run then need not wait."""
+        """See `Lock`. The next run then does not wait."""
         self._ended.set()
         if self._renewing is not None:
             self._renewing.join()
@@ -226,7 +198,7 @@ class Lease:
             self._mine = None
 
     def _take(self, epoch: int, tag: Tag | None) -> bool:
-        """Take it over the version `tag`; False where another one was faster."""
+        """Put this process's lease over the version `tag`; False where another process was faster."""
         holder = (
             f"process {os.getpid()} on {socket.gethostname()},"
             f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
@@ -237,23 +209,23 @@ class Lease:
         if taken is None:
             return False
         self._mine, self._tag, self._confirmed = mine, taken, began
-        self._prove()
+        self._prove_conditions()
         self._renewing = threading.Thread(target=self._renew_on, name="lease", daemon=True)
         self._renewing.start()
         self._store.delete_folder(WORKERS)
         return True
 
-    def _prove(self) -> None:
-        """Raise RefusedError where the store takes conditions and does not mind them, as some do."""
+    def _prove_conditions(self) -> None:
+        """Raise RefusedError where the store accepts conditions of a put and ignores them, as some do."""
         ignored = b'{"lease": 1, "note": "this store ignores the conditions of a put"}'
-        if self._store.swap(LEASE, ignored, None) or self._store.swap(LEASE, ignored, _STRANGE):
+        if self._store.swap(LEASE, ignored, None) or self._store.swap(LEASE, ignored, _NO_TAG):
             raise RefusedError(
                 f"{self._store.name}: the store ignores conditions on a put (If-None-Match, If-Match), so two runs could"
-                " not be kept apart; choose another one, or a newer version of it"
+                " not be kept apart; choose another store, or a newer version of it"
             )
 
     def _renew_on(self) -> None:
-        while not self._ended.wait(self._terms.renewed):
+        while not self._ended.wait(self._lasts_s / 6):
             try:
                 self._renew()
             except LockedError:
@@ -272,25 +244,25 @@ class Lease:
             if tag is None:
                 self._lost = (
                     f"{self._store.name}: this run was paused or cut off for longer than its lease lasts"
-                    f" ({self._terms.lasts:g} s), and another one took the mosaic over; nothing more was written."
-                    " Run the same command again once that one has ended"
+                    f" ({self._lasts_s:g} s), and another run took the mosaic over; nothing more was written."
+                    " Run the same command again once that run has ended"
                 )
                 raise LockedError(self._lost)
             self._mine, self._tag, self._confirmed = renewed, tag, began
 
 
-_STRANGE: Final[Tag] = {"e_tag": '"0000"', "version": "1"}
-"""A version that no object of ours has."""
+_NO_TAG: Final[Tag] = {"e_tag": '"0000"', "version": "1"}
+"""A version that no object has."""
 
 
 def is_leased(store: BucketStore) -> bool:
-    """Whether somebody holds the lease, or died with it; for messages, not for safety."""
+    """Return whether a run holds the lease, or died holding it; for messages, not for safety."""
     there = store.tagged(LEASE)
     document = None if there is None else _Document.read(bytes(there[0]), store.name)
     return document is not None and bool(document.holder)
 
 
 def _clock() -> float:
-    """Seconds, those of a suspended machine included where the system counts them."""
+    """Return seconds on a clock that also runs while the machine is suspended, where the system has one."""
     # Python's own clock stands still while a laptop sleeps, on Linux and on macOS.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,6 +1,6 @@
-"""From the text of a place to what a mosaic needs there: its objects, its lock, what Zarr readers open.
+"""Where a mosaic lies, a folder or a bucket: its objects, its lock, and what Zarr readers open.
 
-Nothing is looked at before it is asked for, so that naming a place costs nothing.
+Nothing is opened before it is needed, so that naming a location costs nothing.
 """
 
 from __future__ import annotations
@@ -16,34 +16,35 @@ from typing import Any, Final, Protocol
 
 from downloader.errors import DownloadError, JobError, RefusedError, StoppedError
 from downloader.job.location import BucketUrl, parse_place
-from downloader.mosaic.format.hierarchy import OWN
 from downloader.mosaic.record.ledger import last_epoch
+from downloader.mosaic.record.paths import LOCK, OWN
 from downloader.mosaic.storage.bucket import BucketStore
-from downloader.mosaic.storage.cloud import connect
-from downloader.mosaic.storage.disk_errors import NOT_WRITABLE, refused
-from downloader.mosaic.storage.lease import Lease, is_leased
+from downloader.mosaic.storage.cloud import connect_bucket
+from downloader.mosaic.storage.disk import DiskStore, read_file
+from downloader.mosaic.storage.disk_errors import disk_error, is_permanent
+from downloader.mosaic.storage.lease import LASTS_S, Lease, is_leased
 from downloader.mosaic.storage.lock import FileLock, Lock, seems_held
-from downloader.mosaic.storage.store import DiskStore, Store
+from downloader.mosaic.storage.store import Store
 
-__all__ = ["Location", "Place", "locate", "locked", "no_mosaic"]
+__all__ = ["Location", "MosaicPath", "errors_of", "locate", "locked", "no_mosaic"]
 
-Place = str | os.PathLike[str]
-"""A folder's path, or a bucket's URL; one that went through `pathlib` is known again."""
+MosaicPath = str | os.PathLike[str]
+"""A folder's path, or a bucket's URL, also one that went through `pathlib`."""
 
 _SMALL_S: Final = 30
 _LARGE_S: Final = 300
 """Seconds for one request, small and large; a slow line needs them for an object of 64 MiB."""
 
-_HASTY_S: Final = 10
-"""The same for the lease, and for the first look."""
+_QUICK_S: Final = 10
+"""Seconds for one request of the lease, or for a first look."""
 
 _RETRY_S: Final = 60
-_HASTY_RETRY_S: Final = 20
-"""Seconds in which a request that fails for a bad moment is sent again, with growing pauses."""
+_QUICK_RETRY_S: Final = 20
+"""Seconds during which a failed request is repeated, with growing pauses."""
 
 
 class Location(Protocol):
-    """Where a mosaic lies."""
+    """A folder or a bucket that holds a mosaic, or may come to hold one."""
 
     @property
     def name(self) -> str:
@@ -52,86 +53,102 @@ class Location(Protocol):
 
     @property
     def has_lease(self) -> bool:
-        """Whether runs are kept apart by a lease, which a paused one may lose, and not by a lock."""
+        """Whether runs are kept apart by a lease, which a paused run may lose, and not by a lock."""
         ...
 
     def read(self, key: str) -> bytes | None:
-        """A small object; None where there is none. Raises OSError or DownloadError where nobody knows."""
+        """Return a small object; None where it does not exist.
+
+        Raises:
+            DownloadError: it cannot be read.
+        """
         ...
 
     def entries(self, folder: str = "") -> frozenset[str]:
-        """Names directly in a folder; none where it is not there. Raises RefusedError where it cannot be a folder."""
+        """Return the names directly in a folder; none where it does not exist.
+
+        Raises:
+            DownloadError: it is no folder, or cannot be read.
+        """
         ...
 
     def prepare(self) -> None:
-        """Make the folder that holds what is not pixels. Raises OSError."""
+        """Create the mosaic's folder, the folders above it, and the one for what is not pixels. Raises OSError."""
         ...
 
     def store(self, *, durable: bool = True) -> Store:
-        """Its objects."""
+        """Return its objects; nothing is opened yet."""
         ...
 
     def lock(self, store: Store, abandoned: threading.Event | None = None) -> Lock:
-        """What keeps other runs away; `abandoned` is set by who no longer wants to wait for it."""
+        """Return the lock, not acquired yet; a caller that no longer wants to wait for it sets `abandoned`."""
         ...
 
     def seems_held(self) -> bool:
-        """Whether a run seems to write it; for messages, not for safety."""
+        """Return whether a run seems to write the mosaic; for messages, not for safety."""
         ...
 
     def problem(self, error: OSError) -> DownloadError:
-        """What an error at the start of a run means."""
+        """Return the error to raise for one of the disk's or the bucket's."""
         ...
 
     def readable(self) -> Any:  # noqa: ANN401  # what zarr and xarray open
-        """What zarr and xarray open."""
+        """Return what zarr and xarray open."""
         ...
 
 
-def no_mosaic(path: Place) -> RefusedError:
-    """What is said of a place where there is no mosaic of this package."""
+def no_mosaic(path: MosaicPath) -> RefusedError:
+    """Return the error to raise where there is no mosaic of this package."""
     return RefusedError(
         f"{locate(path).name}: is no mosaic of this downloader; name the folder or URL of one"
     )
 
 
-def locate(place: Place) -> Location:
-    """The place that a path or URL names; nothing is looked at yet.
+def locate(path: MosaicPath) -> Location:
+    """Return the location that a path or URL names; nothing is opened yet.
 
     Raises:
-        JobError: it is a URL, and none of a folder in a bucket.
+        JobError: it is a URL, but not of a folder in a bucket.
     """
-    text = os.fspath(place)
+    text = os.fspath(path)
     try:
         url = parse_place(text)
     except ValueError as error:
-        # Without its text, which may hold what does not belong there.
+        # Without the text, which may hold a secret.
         raise JobError(f"the mosaic's path: {error}") from None
     return Folder(Path(text)) if url is None else Bucket(url)
 
 
 @contextmanager
 def locked(location: Location, store: Store) -> Iterator[Lock]:
-    """A block in which no other run writes the mosaic.
+    """Hold the lock of an existing mosaic for the block.
 
     Raises:
         RefusedError: it cannot be written, or another run writes it (LockedError).
+        StoppedError: the disk is full, or the bucket cannot be reached.
     """
     lock = location.lock(store)
-    try:
+    with errors_of(location):
         location.prepare()
         lock.acquire()
-    except OSError as error:
-        raise location.problem(error) from error
     try:
         yield lock
     finally:
         lock.release()
 
 
+@contextmanager
+def errors_of(location: Location) -> Iterator[None]:
+    """Raise `location.problem(error)` for an OSError of the block."""
+    try:
+        yield
+    except OSError as error:
+        raise location.problem(error) from error
+
+
 @dataclass(frozen=True)
 class Folder:
-    """On a disk."""
+    """A folder on a disk."""
 
     path: Path
 
@@ -147,21 +164,26 @@ class Folder:
 
     def read(self, key: str) -> bytes | None:
         """See `Location`."""
-        try:
-            return (self.path / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+        with errors_of(self):
+            try:
+                return read_file(self.path / key)
+            except (FileNotFoundError, IsADirectoryError):
+                return None
 
     def entries(self, folder: str = "") -> frozenset[str]:
         """See `Location`."""
         path = self.path / folder
-        if not path.exists():
-            if path.is_symlink():
-                raise RefusedError(f"{path}: is a link to nowhere; choose another mosaic.path")
-            return frozenset()
-        if not path.is_dir():
-            raise RefusedError(f"{path}: exists and is no folder; choose another mosaic.path")
-        return frozenset(entry.name for entry in path.iterdir())
+        with errors_of(self):
+            try:
+                return frozenset(os.listdir(path))  # noqa: PTH208 - names alone
+            except FileNotFoundError:
+                if path.is_symlink():
+                    raise RefusedError(f"{path}: is a link to nowhere; choose another mosaic.path") from None
+                return frozenset()
+            except NotADirectoryError:
+                if not os.path.lexists(path):
+                    raise  # something above it is no folder
+                raise RefusedError(f"{path}: exists and is no folder; choose another mosaic.path") from None
 
     def prepare(self) -> None:
         """See `Location`."""
@@ -173,15 +195,15 @@ class Folder:
 
     def lock(self, store: Store, abandoned: threading.Event | None = None) -> FileLock:  # noqa: ARG002  # a bucket's
         """See `Location`."""
-        return FileLock(self.path.absolute() / OWN / "lock", self.name)
+        return FileLock(self.path.absolute() / LOCK, self.name)
 
     def seems_held(self) -> bool:
         """See `Location`."""
-        return seems_held(self.path / OWN / "lock")
+        return seems_held(self.path / LOCK)
 
     def problem(self, error: OSError) -> DownloadError:
         """See `Location`."""
-        return refused(self.name, error)
+        return disk_error(self.name, error)
 
     def readable(self) -> Path:
         """See `Location`."""
@@ -190,7 +212,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Bucket:
-    """In a bucket."""
+    """A folder in a bucket."""
 
     url: BucketUrl
 
@@ -206,12 +228,14 @@ class Bucket:
 
     def read(self, key: str) -> bytes | None:
         """See `Location`."""
-        there = self._hasty.tagged(key)
+        with errors_of(self):
+            there = self._quick.tagged(key)
         return None if there is None else bytes(there[0])
 
     def entries(self, folder: str = "") -> frozenset[str]:
         """See `Location`."""
-        return self._hasty.entries(folder)
+        with errors_of(self):
+            return self._quick.entries(folder)
 
     def prepare(self) -> None:
         """See `Location`. Buckets have no folders."""
@@ -219,35 +243,36 @@ class Bucket:
     def store(self, *, durable: bool = True) -> BucketStore:  # noqa: ARG002  # a bucket always is
         """See `Location`."""
         return BucketStore(
-            connect(self.url, _SMALL_S, _RETRY_S), self.name, connect(self.url, _LARGE_S, _RETRY_S)
+            connect_bucket(self.url, _SMALL_S, _RETRY_S),
+            self.name,
+            connect_bucket(self.url, _LARGE_S, _RETRY_S),
         )
 
     def lock(self, store: Store, abandoned: threading.Event | None = None) -> Lease:
         """See `Location`."""
-        lease = Lease(self._hasty, lambda: last_epoch(store), abandoned)
-        if isinstance(store, BucketStore):
-            store.contested = lease.confirm
+        lease = Lease(self._quick, lambda: last_epoch(store), abandoned, LASTS_S)
+        store.contested = lease.confirm
         return lease
 
     def seems_held(self) -> bool:
         """See `Location`."""
-        return is_leased(self._hasty)
+        return is_leased(self._quick)
 
     def problem(self, error: OSError) -> DownloadError:
         """See `Location`."""
-        if error.errno in NOT_WRITABLE:
-            return refused(self.name, error)
+        if is_permanent(error):
+            return disk_error(self.name, error)
         return StoppedError(
-            f"{self.name}: the store cannot be reached ({error.strerror or error}); look at the network and at the variables"
-            " that name the endpoint, and run the same command again"
+            f"{self.name}: the store cannot be reached ({error.strerror or error}); check the network and the variables that"
+            " name the endpoint, and run the same command again"
         )
 
-    def readable(self) -> Any:  # noqa: ANN401  # see `Location`
+    def readable(self) -> Any:  # noqa: ANN401  # as `Location`
         """See `Location`."""
         from zarr.storage import ObjectStore as ZarrObjectStore
 
-        return ZarrObjectStore(connect(self.url, _LARGE_S, _RETRY_S), read_only=True)
+        return ZarrObjectStore(connect_bucket(self.url, _LARGE_S, _RETRY_S), read_only=True)
 
     @cached_property
-    def _hasty(self) -> BucketStore:
-        return BucketStore(connect(self.url, _HASTY_S, _HASTY_RETRY_S), self.name)
+    def _quick(self) -> BucketStore:
+        return BucketStore(connect_bucket(self.url, _QUICK_S, _QUICK_RETRY_S), self.name)

@@ -1,4 +1,4 @@
-"""One run per mosaic."""
+"""The lock that keeps two runs from writing one mosaic on a disk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import fcntl
 import json
 import os
 import socket
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from downloader.errors import LockedError, RefusedError
-from downloader.mosaic.storage.worker_lock import WORKERS, dismiss
+from downloader.mosaic.record.paths import WORKERS
+from downloader.mosaic.storage.worker_lock import await_workers
 
 __all__ = ["FileLock", "Lock", "seems_held"]
 
@@ -20,28 +22,33 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 
 
 class Lock(Protocol):
-    """The right to write one mosaic."""
+    """The right of one run to write a mosaic."""
 
     @property
     def epoch(self) -> int | None:
-        """Number of this holder; None where a holder cannot lose it without its process ending."""
+        """Number of this holder; None where a holder cannot lose the right while its process lives."""
         ...
 
     @property
     def took_over(self) -> bool:
-        """Whether the last holder did not give it back, and may still be about."""
+        """Whether the last holder did not give the right back, and may still be running."""
         ...
 
     def acquire(self) -> None:
-        """Take it. Raises LockedError naming who has it, RefusedError where it cannot be had at all."""
+        """Acquire it.
+
+        Raises:
+            LockedError: another run holds it; the message names that run.
+            RefusedError: this place has no locks that can be relied on.
+        """
         ...
 
     def check(self) -> None:
-        """Called before every commit. Raises LockedError when the lock was lost."""
+        """Raise LockedError when the lock was lost; called before every commit."""
         ...
 
     def confirm(self) -> None:
-        """`check`, however sure it is by itself: somebody else seems to write."""
+        """Check again without relying on earlier answers: another process seems to write."""
         ...
 
     def release(self) -> None:
@@ -50,7 +57,7 @@ class Lock(Protocol):
 
 
 class FileLock:
-    """A lock that the kernel releases with its process, however that ends."""
+    """A `Lock` by the kernel, which releases it when the process ends, however that ends."""
 
     epoch = None
     took_over = False
@@ -58,6 +65,7 @@ class FileLock:
     def __init__(self, path: Path, mosaic: str) -> None:
         self._path = path
         self._mosaic = mosaic
+        self._guard = threading.Lock()
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -79,32 +87,33 @@ class FileLock:
                 ) from error
             raise
         self._descriptor = descriptor
-        note = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        self.check()
         try:
-            dismiss(self._path.parent / Path(WORKERS).name, self._mosaic)
+            note = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
+            self.check()
+            await_workers(self._path.parent / Path(WORKERS).name, self._mosaic)
         except BaseException:
             self.release()
             raise
 
     def check(self) -> None:
-        """See `Lock`. Somebody may have deleted or moved the mosaic under a running process."""
+        """See `Lock`. Lost once the mosaic was moved, deleted or unmounted under this process."""
         if self._descriptor is None:
             raise LockedError(f"{self._mosaic}: the lock is not held")
         try:
             there = self._path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             there = None
         mine = os.fstat(self._descriptor)
         if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
             raise LockedError(
-                f"{self._mosaic}: its lock file was moved or deleted while this run was writing; run again"
+                f"{self._mosaic}: the mosaic was moved, deleted or unmounted while this run was writing it; what was"
+                " committed is in the mosaic, wherever it is now: put it back, or name its new place, and run again"
             )
 
     def confirm(self) -> None:
@@ -113,16 +122,17 @@ class FileLock:
 
     def release(self) -> None:
         """See `Lock`. The file stays: deleting it would let two processes lock two files of one name."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        with self._guard:
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def seems_held(path: Path) -> bool:
-    """Whether a process holds the lock, as far as that can be known without trying it; for messages, not for safety.
+    """Return whether a process seems to hold the lock; for messages, not for safety.
 
-    Trying it, even for a moment, could refuse a run that starts in that moment. Linux lists its locks by inode; other
-    systems do not, nor does Linux list those of other containers.
+    Trying the lock, even for a moment, could refuse a run that starts in that moment. Linux lists its locks by inode;
+    other systems do not, nor does Linux list those of other containers: there the answer is False.
     """
     try:
         inode = str(path.stat().st_ino)

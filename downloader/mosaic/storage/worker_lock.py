@@ -1,13 +1,13 @@
-"""Seats: the right of one worker of a run to write shards of the run's mosaic.
+"""Locks of the workers of a distributed run: each may write shards of the run's mosaic while it holds its own.
 
 Only the run itself holds the mosaic's lock or lease, and only it writes the ledger; workers elsewhere put objects of
-shards. A worker that is cut off, paused or orphaned must not put any more once its shards are somebody else's. So each
-has a seat, a small object that its run makes before the worker begins:
+shards. A worker that is cut off, paused or orphaned must not put any more once its shards were given to another. So the
+run creates a small object for each worker before the worker begins:
 
-* **On a disk** the worker holds the kernel's lock on it, which ends with its process. Whoever wants its shards, the run or
-  a later one, first takes that lock, and thereby knows that the worker is gone, whatever kept it; then removes the seat.
-* **In a bucket** nobody can know that. The seat is deleted, and puts say what must be there (`bucket`): a worker that
-  wakes and finds another object than it knew looks for its seat before it writes.
+* **On a disk** the worker holds the kernel's lock on that file, which ends with its process. Whoever wants its shards,
+  the run or a later one, first takes that lock, which proves that the worker is gone, and then removes the file.
+* **In a bucket** nothing can prove that. The object is deleted, and puts state what must be there (`bucket`): a worker
+  that wakes and finds another object than it knew looks for its lock before it writes.
 """
 
 from __future__ import annotations
@@ -18,83 +18,64 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from downloader.errors import LockedError
+from downloader.mosaic.record.paths import WORKERS
 
 if TYPE_CHECKING:
-    from downloader.mosaic.storage.store import Store
+    from downloader.mosaic.storage.store import Store, WorkerLock
 
-__all__ = ["WORKERS", "BucketSeat", "FileSeat", "Seat", "admit", "dismiss", "retire", "take"]
+__all__ = [
+    "BucketWorkerLock",
+    "FileWorkerLock",
+    "acquire_worker_lock",
+    "await_workers",
+    "create_worker_lock",
+    "remove_unlocked",
+    "remove_worker_lock",
+]
 
-WORKERS: Final = ".downloader/workers"
-"""The folder of the seats."""
-
-_PATIENCE_S: Final = 30.0
-"""How long a new run waits for workers of a dead one, which leave by themselves once nobody talks to them."""
+PATIENCE_S: Final = 30.0
+"""Seconds that a new run waits for workers of a dead one, which leave by themselves once nobody talks to them."""
 
 _log = logging.getLogger(__name__)
 
 
-class Seat(Protocol):
-    """A worker's right to write, while it has it."""
-
-    def check(self) -> None:
-        """Called before every commit. Raises LockedError when the seat was taken away."""
-        ...
-
-    def release(self) -> None:
-        """Leave; a no-op for one who left."""
-        ...
-
-
-def admit(store: Store, name: str) -> None:
-    """Make a seat, for a worker that is about to begin. Raises OSError."""
+def create_worker_lock(store: Store, name: str) -> None:
+    """Create the lock of a worker that is about to begin. Raises OSError."""
     store.put(f"{WORKERS}/{name}", [b"{}"])
 
 
-def retire(store: Store, name: str) -> bool:
-    """Take a seat away; False where its worker still holds it, so that its shards must not be given to others yet."""
-    from downloader.mosaic.storage.store import DiskStore
-
-    if isinstance(store, DiskStore):
-        return _removed(store.path / WORKERS / name)
-    store.delete([f"{WORKERS}/{name}"])
-    return True
+def remove_worker_lock(store: Store, name: str) -> bool:
+    """Remove a worker's lock; False where the worker still holds it, so that its shards must not be reassigned yet."""
+    return store.remove_worker_lock(f"{WORKERS}/{name}")
 
 
-def take(store: Store, name: str) -> Seat:
-    """Sit down, in the worker's own process.
+def acquire_worker_lock(store: Store, name: str) -> WorkerLock:
+    """Acquire a worker's lock. Must be called in the worker's process.
 
     Raises:
-        LockedError: there is no such seat: its run is over, or this process sees another folder than the run does.
+        LockedError: there is none: its run is over, or this process sees another folder than the run does.
     """
-    from downloader.mosaic.storage.store import DiskStore
-
-    if isinstance(store, DiskStore):
-        return FileSeat(store.path / WORKERS / name, store.name)
-    seat = BucketSeat(store, f"{WORKERS}/{name}")
-    seat.confirm()
-    store.contested = seat.confirm  # type: ignore[attr-defined]  # of a BucketStore
-    return seat
+    return store.lock_worker(f"{WORKERS}/{name}")
 
 
-def dismiss(folder: Path, mosaic: str, patience_s: float = _PATIENCE_S) -> None:
-    """Take away all seats on a disk, under the mosaic's lock: those of workers that outlived their run.
+def await_workers(folder: Path, mosaic: str) -> None:
+    """Remove all worker locks on a disk, under the mosaic's lock; wait for workers that outlived their run.
 
     Args:
-        folder: that of the seats; need not be there.
+        folder: that of the locks; need not exist.
         mosaic: its name, for messages.
-        patience_s: how long workers that still write are waited for.
 
     Raises:
-        LockedError: one does not leave.
+        LockedError: a worker still writes after half a minute.
     """
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + PATIENCE_S
     told = False
     while True:
         try:
-            held = [path for path in folder.iterdir() if not _removed(path)]
+            held = [path for path in folder.iterdir() if not remove_unlocked(path)]
         except (FileNotFoundError, NotADirectoryError):
             return
         if not held:
@@ -103,21 +84,21 @@ def dismiss(folder: Path, mosaic: str, patience_s: float = _PATIENCE_S) -> None:
             return
         if time.monotonic() >= until:
             raise LockedError(
-                f"{mosaic}: {len(held)} workers of an earlier run still write it; end them, or wait, and run again"
+                f"{mosaic}: {len(held)} workers of an earlier run still write it; stop them, or wait, and run again"
             )
         if not told:
             told = True
             _log.warning(
-                "%s: waiting for %d workers of an earlier run to leave, up to %.0f s",
+                "%s: waiting up to %.0f s for %d workers of an earlier run to end",
                 mosaic,
+                PATIENCE_S,
                 len(held),
-                patience_s,
             )
         time.sleep(0.1)
 
 
-def _removed(path: Path) -> bool:
-    """Remove a seat that nobody holds; whether it is gone."""
+def remove_unlocked(path: Path) -> bool:
+    """Remove a lock file that no process holds; return whether it is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -132,29 +113,29 @@ def _removed(path: Path) -> bool:
     return True
 
 
-class FileSeat:
-    """A seat on a disk: the kernel's lock on a file that the run made."""
+class FileWorkerLock:
+    """A worker's lock on a disk: the kernel's lock on a file that the run created."""
 
     def __init__(self, path: Path, mosaic: str) -> None:
         self._path = path
-        self._gone = f"{mosaic}: this worker's place in the run is not there ({path.name}): the run is over, or took its shards away"
+        self._lost = f"{mosaic}: the lock of this worker is gone ({path.name}): the run is over, or reassigned its shards"
         self._descriptor: int | None = None
         try:
-            # Never made here: what is made after its run removed it would let an orphan sit down.
+            # Never created here: a file created after its run removed it would let an orphan write.
             self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (FileNotFoundError, NotADirectoryError, BlockingIOError):
             self.release()
-            raise LockedError(self._gone) from None
+            raise LockedError(self._lost) from None
         except OSError:
             self.release()
             raise
         self.check()
 
     def check(self) -> None:
-        """See `Seat`."""
+        """See `WorkerLock`."""
         if self._descriptor is None:
-            raise LockedError(self._gone)
+            raise LockedError(self._lost)
         try:
             there = self._path.stat()
         except FileNotFoundError:
@@ -162,39 +143,39 @@ class FileSeat:
         mine = os.fstat(self._descriptor)
         if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
             self.release()
-            raise LockedError(self._gone)
+            raise LockedError(self._lost)
 
     def release(self) -> None:
-        """See `Seat`. The file is the run's to remove."""
+        """See `WorkerLock`. The file is the run's to remove."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
 
 
-class BucketSeat:
-    """A seat in a bucket: an object that is there as long as the right is."""
+class BucketWorkerLock:
+    """A worker's lock in a bucket: an object that exists as long as the right does."""
 
     def __init__(self, store: Store, key: str) -> None:
         self._store = store
         self._key = key
-        self._left = False
+        self._released = False
 
     def check(self) -> None:
-        """See `Seat`. Costs nothing: a put that meets what it does not know asks (`confirm`)."""
-        if self._left:
+        """See `WorkerLock`. Costs nothing: a put that meets an unknown object calls `confirm`."""
+        if self._released:
             raise LockedError(f"{self._store.name}: this worker left its run")
 
     def confirm(self) -> None:
-        """Look whether the seat is there. Raises LockedError where it is not."""
+        """Look for the object. Raises LockedError where it is gone."""
         self.check()
         try:
             self._store.get(self._key)
         except FileNotFoundError:
-            self._left = True
+            self._released = True
             raise LockedError(
-                f"{self._store.name}: this worker's place in the run is not there: the run is over, or took its shards away"
+                f"{self._store.name}: the lock of this worker is gone: the run is over, or reassigned its shards"
             ) from None
 
     def release(self) -> None:
-        """See `Seat`."""
-        self._left = True
+        """See `WorkerLock`."""
+        self._released = True

@@ -9,11 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.coordinates import chunk_length, coordinate_chunks, write_axis
-from downloader.mosaic.format.hierarchy import OWN, ROOT, ensure_hierarchy, members_of, read_document
-from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.record.identity import MARKER, Identity
-from downloader.mosaic.record.ownership import JOB
+from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
+from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy, members_of, read_document
+from downloader.mosaic.format.layout import GroupLayout, axis_chunk
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.paths import JOB, MARKER, OWN
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.result import Lost
 
@@ -137,7 +137,7 @@ def _difference(found: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
 def _coordinates(store: Store, layout: GroupLayout) -> Iterator[Lost]:
     for key, values in coordinate_chunks(layout):
         try:
-            found = layout.codec.decode(store.get(key), values.dtype, (chunk_length(len(values)),))
+            found = layout.codec.decode(store.get(key), values.dtype, (axis_chunk(len(values)),))
         except FileNotFoundError:
             yield Lost(key, "is missing")
         except ValueError as error:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from downloader.mosaic.format.coverage import write_coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import merge
-from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece, failures_by_name
-from downloader.mosaic.record.ownership import JOB, read_identity
+from downloader.mosaic.record.coverage import write_coverage
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.record.paths import JOB
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.storage.disk_errors import trying
-from downloader.mosaic.storage.location import Place, locate, locked, no_mosaic
+from downloader.mosaic.storage.location import MosaicPath, locate, locked, no_mosaic
 from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.metadata import restore_metadata
@@ -24,11 +25,11 @@ from downloader.mosaic.verify.result import Damage, Verification
 from downloader.mosaic.verify.verify import Examination, Watch, examine
 from downloader.planning import ShardKey
 
-__all__ = ["Honest", "make_honest"]
+__all__ = ["RepairResult", "repair_mosaic"]
 
 
 @dataclass(frozen=True, slots=True)
-class Honest:
+class RepairResult:
     """What was found, and what is left to fetch."""
 
     verification: Verification
@@ -37,7 +38,7 @@ class Honest:
     """Shard → band index → bits of the tiles that were damaged, and are missing now."""
 
 
-def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) -> Honest:
+def repair_mosaic(path: MosaicPath, job_text: str = "", *, watch: Watch | None = None) -> RepairResult:
     """Verify the mosaic at `path` under its lock, drop what is damaged, write anew what is lost beside pixels.
 
     Args:
@@ -60,7 +61,7 @@ def make_honest(path: Place, job_text: str = "", *, watch: Watch | None = None) 
         return trying(store, "the repair", 1 << 20, lambda: _repaired(store, lock, examination, job_text))
 
 
-def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str) -> Honest:
+def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str) -> RepairResult:
     identity, found = examination.identity, examination.verification
     layouts = {layout.group.name: layout for layout in identity.layouts}
     if found.damaged or found.coverage or found.lost:
@@ -88,7 +89,7 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
         ledger.append(*(_line(examination, layouts[shard.group], shard, of) for shard, of in lines.items()))
     if found.unledgered or lines:
         scan(store, identity.layouts, ledger, adopt=not identity.refetching)
-    return Honest(found, chosen)
+    return RepairResult(found, chosen)
 
 
 def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
@@ -116,7 +117,9 @@ def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:
     store.delete(damage.key for damage in damaged if not damage.tiles)
 
 
-def _line(examination: Examination, layout: GroupLayout, shard: ShardKey, pieces: dict[str, Piece]) -> Entry:
+def _line(
+    examination: Examination, layout: GroupLayout, shard: ShardKey, pieces: dict[str, Piece]
+) -> LedgerEntry:
     state = examination.states[shard.group]
     failures = failures_by_name(layout.group, state.failed.get(state.index(shard), ()))
-    return Entry(shard.group, (shard.slice, shard.row, shard.column), pieces, failures)
+    return LedgerEntry(shard.group, (shard.slice, shard.row, shard.column), pieces, failures)

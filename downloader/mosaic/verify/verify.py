@@ -16,15 +16,16 @@ from typing import Final
 import numpy as np
 
 from downloader.mosaic.format.codec import crc32c
-from downloader.mosaic.format.coverage import coverage_chunks
-from downloader.mosaic.format.layout import Coverage, GroupLayout
+from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.ledger import LEDGER
 from downloader.mosaic.record.ownership import read_identity, read_marker
+from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import Claims, read_claims
 from downloader.mosaic.record.state import GroupState, bits
-from downloader.mosaic.storage.location import Place, locate, no_mosaic
+from downloader.mosaic.storage.location import MosaicPath, locate, no_mosaic
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.metadata import lost_metadata
 from downloader.mosaic.verify.result import Damage, Lost, Verification
@@ -51,7 +52,7 @@ class Examination:
     """By group: what is whole, by the objects themselves; failures by the ledger."""
 
 
-def verify(path: Place, *, watch: Watch | None = None) -> Verification:
+def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
     """What is damaged, lost, missing or told wrongly in the mosaic at `path`.
 
     Raises:
@@ -60,7 +61,7 @@ def verify(path: Place, *, watch: Watch | None = None) -> Verification:
     return examine(path, watch=watch).verification
 
 
-def examine(path: Place, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
+def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
     """`verify`, with what a repair needs; `exclusive` where the caller holds the lock.
 
     Raises:

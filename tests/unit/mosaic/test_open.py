@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import zarr
 
-from downloader.errors import DriftError, JobError, LockedError, RefusedError
+from downloader.errors import DriftError, JobError, LockedError, RefusedError, StoppedError
 from downloader.model.grid import Window
 from downloader.mosaic import MosaicSettings, existing_sides, open_for_writing, read_identity
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan
 from tests.mosaics import UTM, band_pixels, fill, image_of, one_group
 
@@ -284,7 +284,7 @@ def test_a_reader_sees_all_or_nothing_of_a_creation(tmp_path) -> None:
     code = """
 import asyncio, sys
 from downloader.mosaic import open_for_writing
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from tests.mosaics import one_group
 put = DiskStore.put
 def told(self, key, buffers):
@@ -307,7 +307,7 @@ asyncio.run(main())
 
 async def test_a_path_that_cannot_be_written_is_refused(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RefusedError, match="cannot be written"):
+    with pytest.raises(RefusedError, match="cannot be read or written"):
         await create(tmp_path / "file/m")
 
     def mkdir(*_: object, **__: object) -> None:
@@ -354,3 +354,18 @@ async def test_sigkill_loses_nothing_that_was_committed(tmp_path) -> None:
             assert mosaic.counts()[""].stored == expected
     root = zarr.open_group(tmp_path / "m", mode="r")
     assert (root["B2"][:] == band_pixels(plan.groups[0], 0)).all()
+
+
+async def test_a_disk_that_is_full_when_the_lock_is_noted_stops_the_run_and_holds_no_lock(
+    tmp_path, monkeypatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StoppedError, match="no space left on the disk"):
+            async with open_for_writing(tmp_path / "m", one_group(), service="earth-engine"):
+                pass
+    async with open_for_writing(tmp_path / "m", one_group(), service="earth-engine"):
+        pass

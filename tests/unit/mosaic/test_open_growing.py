@@ -13,7 +13,7 @@ import xarray as xr
 from downloader.errors import DriftError, IncompleteError
 from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, read_identity, status
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Plan
 from tests.mosaics import UTM, WINDOW, band_pixels, day, fill, series

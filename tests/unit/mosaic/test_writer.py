@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from downloader.errors import LockedError, StoppedError
 from downloader.model.grid import Window
 from downloader.mosaic import Counts, MosaicSettings, ZarrMosaic, open_for_writing
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan, ShardKey
 from downloader.protocols import Mosaic
 from tests.mosaics import PROBLEM, band_pixels, fill, one_group, pixels

@@ -12,7 +12,7 @@ import zarr.codecs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.mosaic.format.axis import CHUNK, AxisArray, Kept, axis_arrays, kind_of
+from downloader.mosaic.format.axis import CHUNK, AxisArray, AxisProperty, axis_arrays, kind_of
 from downloader.planning import Slice
 
 ARRAYS = {
@@ -85,9 +85,9 @@ def test_time_id_and_properties() -> None:
         Slice("a", time_us=None, properties={"CLOUDY": None, "MODE": None, "FLAGS": True}),
     ]
     kept = (
-        Kept("CLOUDY", "CLOUDY", "float64"),
-        Kept("MODE", "MODE", "string"),
-        Kept("FLAGS", "FLAGS_", "string"),
+        AxisProperty("CLOUDY", "CLOUDY", "float64"),
+        AxisProperty("MODE", "MODE", "string"),
+        AxisProperty("FLAGS", "FLAGS_", "string"),
     )
     time, image_id, cloudy, mode, flags = axis_arrays(slices, kept)
     assert time.values == (5, -(2**63))

@@ -13,7 +13,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.mosaic.format.coordinates import CoordinateWriter
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from tests.mosaics import one_group
 
 WIDTH = 300_000

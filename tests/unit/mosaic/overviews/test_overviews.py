@@ -19,13 +19,14 @@ from downloader.errors import JobError, LockedError, RefusedError, StoppedError
 from downloader.model.grid import Window
 from downloader.model.image import Band
 from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree, read_identity
-from downloader.mosaic.format.layout import Coverage
+from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.overviews.coverage import _worst
 from downloader.mosaic.overviews.downsample import POLICIES, halve
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.overviews import overviews
-from downloader.mosaic.overviews.stale import RECORD, combined
-from downloader.mosaic.verify.repair import make_honest
+from downloader.mosaic.overviews.stale import combined
+from downloader.mosaic.record.paths import OVERVIEWS_RECORD
+from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Group, Plan, Tiling
 from tests.mosaics import PROBLEM, UTM, band_pixels, day, fill, image_of, one_group, series
@@ -248,7 +249,7 @@ async def test_what_is_lost_or_repaired_is_made_again_and_no_more(tmp_path, prof
     # Damage below: the tile is dropped, and what was made of it is a hole too until it is fetched again.
     damaged = tmp_path / "m/B2/c/0/0"
     damaged.write_bytes(damaged.read_bytes()[:-40] + b"x" * 40)
-    make_honest(tmp_path / "m", "source: …\n")
+    repair_mosaic(tmp_path / "m", "source: …\n")
     assert overviews(tmp_path / "m").made == 2
     assert open_group(tmp_path / "m", level=2, missing="ignore").coverage.values[0, 0] == Coverage.MISSING
     await make(tmp_path / "m", plan, profile=profile)
@@ -343,7 +344,7 @@ async def test_another_run_keeps_it_away_and_overwriting_takes_it_along(tmp_path
             overviews(tmp_path / "m")
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE, overwrite=True):
         assert not (tmp_path / "m/overviews").exists()
-        assert not (tmp_path / "m" / RECORD).exists()
+        assert not (tmp_path / "m" / OVERVIEWS_RECORD).exists()
     with pytest.raises(RefusedError, match="is no mosaic"):
         overviews(tmp_path / "nothing")
 
@@ -351,12 +352,12 @@ async def test_another_run_keeps_it_away_and_overwriting_takes_it_along(tmp_path
 async def test_a_lost_record_or_ledger_makes_all_anew(tmp_path) -> None:
     await make(tmp_path / "m", one_group(["B2"], window=LARGE))
     whole = overviews(tmp_path / "m").shards
-    for lose in (RECORD, ".downloader/ledger"):
+    for lose in (OVERVIEWS_RECORD, ".downloader/ledger"):
         path = tmp_path / "m" / lose
         for file in [path] if path.is_file() else list(path.iterdir()):
             file.unlink()
         assert overviews(tmp_path / "m").made == whole
-    (tmp_path / "m" / RECORD).write_text('{"overviews": 1, "levels": {"overviews/2": 3}}')
+    (tmp_path / "m" / OVERVIEWS_RECORD).write_text('{"overviews": 1, "levels": {"overviews/2": 3}}')
     assert overviews(tmp_path / "m").made == whole
 
 
@@ -365,10 +366,10 @@ async def test_a_record_of_a_stranger_costs_nothing(tmp_path) -> None:
     await make(tmp_path / "m", one_group(["B2"], window=LARGE))
     whole = overviews(tmp_path / "m").shards
     bomb = base64.b64encode(zlib.compress(bytes(50_000_000))).decode()
-    record = json.loads((tmp_path / "m" / RECORD).read_text())
+    record = json.loads((tmp_path / "m" / OVERVIEWS_RECORD).read_text())
     for shape in ([1, 2, 2], [1, 10**9, 10**9], [-1, 2, 2], ["x"], 3):
         record["levels"]["overviews/2"] = {"shape": shape, "made_of": bomb, "objects": bomb}
-        (tmp_path / "m" / RECORD).write_text(json.dumps(record))
+        (tmp_path / "m" / OVERVIEWS_RECORD).write_text(json.dumps(record))
         tracemalloc.start()
         made = overviews(tmp_path / "m").made
         peak = tracemalloc.get_traced_memory()[1]
@@ -388,12 +389,12 @@ async def test_lost_metadata_is_not_lost_further(tmp_path) -> None:
     with pytest.raises(RefusedError, match="verify --repair"):
         overviews(tmp_path / "m")
     assert json.loads((tmp_path / "m/zarr.json").read_text()) == root
-    make_honest(tmp_path / "m", "source: …\n")
+    repair_mosaic(tmp_path / "m", "source: …\n")
     overviews(tmp_path / "m")
     assert values(tmp_path / "m", 2, "B3").shape == (556, 650)
     # And a repair keeps the overviews.
     (tmp_path / "m/B2/zarr.json").unlink()
-    make_honest(tmp_path / "m", "source: …\n")
+    repair_mosaic(tmp_path / "m", "source: …\n")
     assert values(tmp_path / "m", 2, "B3").shape == (556, 650)
 
 

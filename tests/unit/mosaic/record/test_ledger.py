@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import RefusedError
-from downloader.mosaic.record.ledger import LEDGER, Entry, Failure, LedgerReader, LedgerWriter, Piece
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.record.ledger import Failure, LedgerEntry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.record.paths import LEDGER
+from downloader.mosaic.storage.disk import DiskStore
 
 masks = st.integers(0, 2**64 - 1)
 pieces = st.builds(
@@ -18,7 +19,7 @@ pieces = st.builds(
     st.lists(st.tuples(st.integers(0, 63), masks, masks), max_size=3).map(tuple),
 )
 entries = st.builds(
-    Entry,
+    LedgerEntry,
     st.sampled_from(["", "10m"]),
     st.tuples(*[st.integers(0, 10**6)] * 3),
     st.dictionaries(st.text(max_size=5), pieces, max_size=3),
@@ -37,11 +38,11 @@ def test_a_line_comes_back_as_it_was(entry) -> None:
     line = entry.to_line()
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert Entry.from_document(json.loads(line)) == entry
+    assert LedgerEntry.from_document(json.loads(line)) == entry
 
 
-def entry(row: int, stored: int = 1) -> Entry:
-    return Entry("", (0, row, 0), {"B2": Piece(stored, 100)}, time="t")
+def entry(row: int, stored: int = 1) -> LedgerEntry:
+    return LedgerEntry("", (0, row, 0), {"B2": Piece(stored, 100)}, time="t")
 
 
 def test_every_run_has_a_file_of_its_own_and_they_are_read_in_order(tmp_path) -> None:

@@ -12,9 +12,9 @@ import zarr
 from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic import MosaicSettings, open_for_writing, status
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.record.ledger import Entry, LedgerWriter, Piece
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.scan import scan
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import ShardKey
 from tests.mosaics import PROBLEM, UTM, band_pixels, fill, one_group
 
@@ -117,7 +117,7 @@ async def test_lines_of_other_groups_bands_and_places_are_passed_over(tmp_path, 
         ("", (0, 0, -1), "B2"),
         ("", (0, 0, 1), "B9"),
     ):
-        writer.append(Entry(group, shard, {band: Piece(1, 5, ((0, 5, 5),))}))
+        writer.append(LedgerEntry(group, shard, {band: Piece(1, 5, ((0, 5, 5),))}))
     await reopened(tmp_path / "m", profile, 4, lost=0, adopted=0)
 
 
@@ -168,7 +168,7 @@ def test_a_million_tiles_are_scanned_by_lists_and_lines(tmp_path) -> None:
         for column in range(125):
             with (folder / str(column)).open("wb") as file:
                 file.truncate(5_000_000 + column)
-            lines.append(Entry("", (0, row, column), {"B2": Piece(2**64 - 1, 5_000_000 + column)}))
+            lines.append(LedgerEntry("", (0, row, column), {"B2": Piece(2**64 - 1, 5_000_000 + column)}))
     writer.append(*lines)
     found = scan(store, [layout])
     assert found.states[""].counts().stored == 1_000_000

@@ -8,6 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -56,10 +59,10 @@ def test_a_lock_whose_file_went_away_is_lost(tmp_path) -> None:
     lock = FileLock(tmp_path / "lock", "m")
     lock.acquire()
     (tmp_path / "lock").unlink()
-    with pytest.raises(LockedError, match="moved or deleted"):
+    with pytest.raises(LockedError, match="moved, deleted or unmounted"):
         lock.check()
     (tmp_path / "lock").write_text("another's")
-    with pytest.raises(LockedError, match="moved or deleted"):
+    with pytest.raises(LockedError, match="moved, deleted or unmounted"):
         lock.check()
     lock.release()
     with pytest.raises(LockedError, match="not held"):
@@ -83,3 +86,38 @@ def test_an_unreadable_note_still_locks(tmp_path) -> None:
     with pytest.raises(LockedError, match="name is not known"):
         FileLock(tmp_path / "lock", "m").acquire()
     first.release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_lock_whose_note_cannot_be_written_is_not_held(tmp_path, monkeypatch, number) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            FileLock(tmp_path / "lock", "m").acquire()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    lock = FileLock(tmp_path / "lock", "m")
+    lock.acquire()
+    lock.release()
+
+
+def test_a_lock_is_closed_once_however_many_threads_release_it(tmp_path, monkeypatch) -> None:
+    lock = FileLock(tmp_path / "lock", "m")
+    lock.acquire()
+    closed, close = [], os.close
+
+    def slowly(descriptor: int) -> None:
+        time.sleep(0.02)
+        closed.append(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", slowly)
+    threads = [threading.Thread(target=lock.release) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(closed) == 1

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from downloader.mosaic.storage.store import BucketStore, DiskStore
+from downloader.mosaic.storage.bucket import BucketStore
+from downloader.mosaic.storage.disk import DiskStore, read_file
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -178,10 +182,87 @@ def test_the_systems_own_full_disk_has_its_errno(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
         os,
         "open",
-        lambda path, flags, mode=0o777: (
-            opened("/dev/full", os.O_WRONLY) if "#" in path else opened(path, flags, mode)
+        lambda path, flags, mode=0o777, **where: (
+            opened("/dev/full", os.O_WRONLY) if "#" in str(path) else opened(path, flags, mode, **where)
         ),
     )
     with pytest.raises(OSError, match="No space") as caught:
         DiskStore(tmp_path).put("a", [b"new"])
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_an_error_is_raised_when_all_others_have_ended(store) -> None:
+    ended = []
+
+    def slow() -> None:
+        time.sleep(0.2)
+        ended.append(1)
+
+    def broken() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        store.at_once([slow, broken])
+    assert ended == [1]
+
+
+def test_a_folder_that_was_moved_gets_nothing_built_in_its_place(tmp_path) -> None:
+    (tmp_path / "old").mkdir()
+    store = DiskStore(tmp_path / "old")
+    store.put("B2/c/0/0", [b"one"])
+    (tmp_path / "old").rename(tmp_path / "new")
+    store.put("B2/c/0/1", [b"two"])
+    store.append(".downloader/ledger/x", b"line\n")
+    store.flush(["B2/c/0/1"])
+    assert dict(store.list("B2")) == {"B2/c/0/0": 3, "B2/c/0/1": 3}
+    assert not (tmp_path / "old").exists()
+    assert (tmp_path / "new/B2/c/0/1").read_bytes() == b"two"
+
+
+def test_a_folder_that_was_deleted_is_not_made_again(tmp_path) -> None:
+    (tmp_path / "m").mkdir()
+    store = DiskStore(tmp_path / "m")
+    store.put("a", [b"x"])
+    shutil.rmtree(tmp_path / "m")
+    with pytest.raises(FileNotFoundError):
+        store.put("B2/c/0/0", [b"x"])
+    with pytest.raises(FileNotFoundError):
+        store.append("log", b"x")
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_in_place_of_an_object_gives_way(tmp_path) -> None:
+    store = DiskStore(tmp_path)
+    for key in ("put", "replaced", "deleted"):
+        (tmp_path / key / "inner").mkdir(parents=True)
+        (tmp_path / key / "inner" / "file").write_bytes(b"?")
+    with pytest.raises(IsADirectoryError):
+        store.get("put")
+    store.put("put", [b"new"])
+    store.replace("replaced", lambda old: [b"none" if old is None else b"?"])
+    store.delete(["deleted"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "put": b"new",
+        "replaced": b"none",
+    }
+
+
+def test_a_pipe_is_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    store = DiskStore(tmp_path)
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        store.get("pipe")
+    with pytest.raises(OSError, match="a pipe, a socket or a device"):
+        read_file(tmp_path / "pipe")
+
+
+def test_a_closed_store_leaves_no_descriptor(tmp_path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    store = DiskStore(tmp_path)
+    store.put("a/b/c", [b"x"])
+    assert list(store.list(""))
+    assert store.sweep() == 0
+    store.delete_folder("a")
+    del store
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

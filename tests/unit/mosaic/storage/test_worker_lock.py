@@ -1,4 +1,4 @@
-"""Seats: a worker writes while it has one, and nobody gets its shards before it is gone for certain."""
+"""Locks of workers: a worker writes while it holds one, and its shards go to nobody before it is gone for certain."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import sys
 import pytest
 
 from downloader.errors import LockedError
+from downloader.mosaic.record.paths import WORKERS
+from downloader.mosaic.storage import worker_lock
 from downloader.mosaic.storage.bucket import BucketStore
-from downloader.mosaic.storage.store import DiskStore
-from downloader.mosaic.storage.worker_lock import WORKERS, admit, dismiss, retire, take
+from downloader.mosaic.storage.disk import DiskStore
+from downloader.mosaic.storage.worker_lock import (
+    acquire_worker_lock,
+    await_workers,
+    create_worker_lock,
+    remove_worker_lock,
+)
 
 
 def memory() -> BucketStore:
@@ -24,60 +31,62 @@ def store(request, tmp_path):
     return DiskStore(tmp_path) if request.param == "disk" else memory()
 
 
-def test_without_a_seat_nobody_writes(store):
-    with pytest.raises(LockedError, match="place in the run"):
-        take(store, "nobody")
+def test_without_a_lock_no_worker_writes(store):
+    with pytest.raises(LockedError, match="lock of this worker"):
+        acquire_worker_lock(store, "nobody")
 
 
-def test_a_seat_that_was_left_can_be_taken_away(store):
-    admit(store, "one")
-    seat = take(store, "one")
-    seat.check()
-    seat.release()
+def test_a_lock_that_was_released_can_be_removed(store):
+    create_worker_lock(store, "one")
+    lock = acquire_worker_lock(store, "one")
+    lock.check()
+    lock.release()
     with pytest.raises(LockedError):
-        seat.check()
-    assert retire(store, "one")
-    assert retire(store, "one"), "twice is once"
+        lock.check()
+    assert remove_worker_lock(store, "one")
+    assert remove_worker_lock(store, "one"), "twice is once"
     assert list(store.list(WORKERS)) == []
     with pytest.raises(LockedError):
-        take(store, "one")
+        acquire_worker_lock(store, "one")
 
 
-def test_on_a_disk_a_seat_is_kept_as_long_as_its_process_lives(tmp_path):
+def test_on_a_disk_a_lock_is_held_as_long_as_its_process_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker_lock, "PATIENCE_S", 0.0)
     store = DiskStore(tmp_path)
-    admit(store, "one")
+    create_worker_lock(store, "one")
     code = (
-        "import sys; from downloader.mosaic.storage.store import DiskStore; from downloader.mosaic.storage.worker_lock import take\n"
-        "seat = take(DiskStore(sys.argv[1]), 'one'); print('sits', flush=True); sys.stdin.read()"
+        "import sys; from downloader.mosaic.storage.disk import DiskStore\n"
+        "from downloader.mosaic.storage.worker_lock import acquire_worker_lock\n"
+        "lock = acquire_worker_lock(DiskStore(sys.argv[1]), 'one'); print('held', flush=True); sys.stdin.read()"
     )
     words = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "sits\n"
-        assert not retire(store, "one")
+        assert process.stdout.readline() == "held\n"
+        assert not remove_worker_lock(store, "one")
         with pytest.raises(LockedError, match="1 workers of an earlier run"):
-            dismiss(tmp_path / WORKERS, "m", patience_s=0)
+            await_workers(tmp_path / WORKERS, "m")
         process.kill()
         process.wait()
-    dismiss(tmp_path / WORKERS, "m", patience_s=0)
+    await_workers(tmp_path / WORKERS, "m")
     assert not (tmp_path / WORKERS).exists()
 
 
-def test_a_seat_that_was_taken_away_is_missed_before_the_next_commit(tmp_path):
+def test_a_lock_that_was_removed_is_missed_before_the_next_commit(tmp_path):
     store = DiskStore(tmp_path)
-    admit(store, "one")
-    seat = take(store, "one")
+    create_worker_lock(store, "one")
+    lock = acquire_worker_lock(store, "one")
     (tmp_path / WORKERS / "one").unlink()
     with pytest.raises(LockedError):
-        seat.check()
+        lock.check()
 
 
 def test_in_a_bucket_an_orphan_does_not_put_over_what_another_put():
-    """It wakes after its seat is gone, and its shard was put by the one who has it now."""
+    """It wakes after its lock is gone, and its shard was put by the one who has it now."""
     orphans, others = memory(), None
-    admit(orphans, "one")
-    take(orphans, "one")
+    create_worker_lock(orphans, "one")
+    acquire_worker_lock(orphans, "one")
     others = BucketStore(orphans.objects, "memory://m")
-    retire(others, "one")
+    remove_worker_lock(others, "one")
     others.put("B2/c/0/0", [b"whole"])
     with pytest.raises(LockedError):
         orphans.put("B2/c/0/0", [b"part"])

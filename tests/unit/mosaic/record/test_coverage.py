@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.model.grid import PixelGrid, Window
-from downloader.mosaic.format.coverage import write_coverage
+from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
-from downloader.mosaic.format.layout import Coverage, GroupLayout, MosaicSettings
+from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
+from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.state import FailedTiles, GroupState
-from downloader.mosaic.storage.store import DiskStore
+from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan, Tiling
 from tests.mosaics import UTM, one_group
 

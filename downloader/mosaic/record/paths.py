@@ -1,0 +1,48 @@
+"""Keys of everything below `.downloader`, the folder in which a mosaic keeps what is not pixels."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "COORDINATES",
+    "IMAGES",
+    "JOB",
+    "LEASE",
+    "LEDGER",
+    "LOCK",
+    "MARKER",
+    "OVERVIEWS_RECORD",
+    "OWN",
+    "WORKERS",
+]
+
+OWN: Final = ".downloader"
+"""The folder. Every other key here lies in it."""
+
+MARKER: Final = f"{OWN}/mosaic.json"
+"""The identity of the mosaic; its presence says that a folder was made by this downloader."""
+
+IMAGES: Final = f"{OWN}/images.json"
+"""The frozen list of images of a time series, or of the samples' images."""
+
+JOB: Final = f"{OWN}/job.yaml"
+"""The job file as its author wrote it, of the run that created or last extended the mosaic."""
+
+LEDGER: Final = f"{OWN}/ledger"
+"""Folder of the ledger's files."""
+
+COORDINATES: Final = f"{OWN}/coordinates"
+"""Present once all of `x` and `y` is written and durable."""
+
+OVERVIEWS_RECORD: Final = f"{OWN}/overviews.json"
+"""How overviews are made where somebody chose another way than the bands' own."""
+
+LOCK: Final = f"{OWN}/lock"
+"""File that a run locks, on a disk."""
+
+LEASE: Final = f"{OWN}/lease"
+"""Object that a run keeps renewing, in a bucket. It stays when the lease is given back: an epoch is used once."""
+
+WORKERS: Final = f"{OWN}/workers"
+"""Folder of the locks of a distributed run's workers."""

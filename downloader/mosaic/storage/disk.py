@@ -1,0 +1,326 @@
+"""Objects as files below a folder of a local disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import re
+import shutil
+import stat
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from downloader.mosaic.format.codec import Buffer
+from downloader.mosaic.storage.store import cores
+from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
+
+__all__ = ["DiskStore", "read_file"]
+
+_STAGED: Final = re.compile(r"#\d+$")
+_STAGE: Final = itertools.count(1)
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+_AT_ONCE: Final = 512
+"""Buffers of one `writev`; systems allow 1,024."""
+
+
+class DiskStore:
+    """A `Store` in a folder of a local disk.
+
+    Everything is opened relative to a descriptor of that folder, which must exist. A folder that was moved, renamed or
+    unmounted since is written where it is now, or not at all, and nothing is built at its old path; the lock then ends
+    the run.
+    """
+
+    def __init__(self, path: str | Path, *, durable: bool = True) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: the mosaic's folder.
+            durable: whether `flush` and `append` wait for the disk.
+        """
+        self.path = Path(path).absolute()
+        self.contested: Callable[[], None] = _nothing
+        self._name = str(path)
+        self._durable = durable
+        self._guard = threading.Lock()
+        self._descriptor: int | None = None
+        self._synced: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """See `Store`."""
+        return self._name
+
+    # Reading.
+
+    def get(self, key: str) -> Buffer:
+        """See `Store`. Raises OSError for what is no regular file, too."""
+        with os.fdopen(_open_regular(key, self._root), "rb", buffering=0) as file:
+            return file.readall()
+
+    def get_range(self, key: str, start: int, end: int) -> Buffer:
+        """See `Store`."""
+        with os.fdopen(_open_regular(key, self._root), "rb", buffering=0) as file:
+            return os.pread(file.fileno(), end - start, start)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Store`."""
+        for key, entry in self._files(prefix):
+            if not _STAGED.search(key):
+                with contextlib.suppress(FileNotFoundError):
+                    yield key, entry.stat().st_size
+
+    # Writing.
+
+    def put(self, key: str, buffers: Sequence[Buffer]) -> None:
+        """See `Store`. A folder in the object's place, left by another tool, is removed."""
+        staged = f"{key}#{next(_STAGE)}"
+        descriptor = self._create(staged, os.O_TRUNC)
+        try:
+            try:
+                _write(descriptor, buffers)
+            finally:
+                os.close(descriptor)
+            try:
+                os.rename(staged, key, src_dir_fd=self._root, dst_dir_fd=self._root)
+            except IsADirectoryError:
+                shutil.rmtree(key, dir_fd=self._root)
+                os.rename(staged, key, src_dir_fd=self._root, dst_dir_fd=self._root)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(staged, dir_fd=self._root)
+            raise
+
+    def replace(self, key: str, make: Callable[[Buffer | None], Sequence[Buffer]]) -> None:
+        """See `Store`."""
+        try:
+            old: Buffer | None = self.get(key)
+        except (FileNotFoundError, IsADirectoryError):
+            old = None
+        self.put(key, make(old))
+
+    def append(self, key: str, data: bytes) -> None:
+        """See `Store`. A line that does not fit on the disk is removed again, so that the next one stands alone."""
+        is_new = False
+        try:
+            descriptor = os.open(key, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, dir_fd=self._root)
+        except FileNotFoundError:
+            descriptor, is_new = self._create(key, os.O_APPEND), True
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                if self._durable:
+                    _sync(descriptor)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+        if is_new and self._durable:
+            self._flush_folders({_folder(key)})
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """See `Store`. A folder in an object's place is removed with all that is in it."""
+        for key in keys:
+            try:
+                os.unlink(key, dir_fd=self._root)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except (IsADirectoryError, PermissionError):  # macOS says EPERM of a folder
+                if not stat.S_ISDIR(os.stat(key, dir_fd=self._root, follow_symlinks=False).st_mode):
+                    raise
+                shutil.rmtree(key, dir_fd=self._root)
+
+    def delete_folder(self, prefix: str) -> None:
+        """See `Store`. Of a link the link is deleted, and nothing is deleted behind one."""
+        above = [str(folder) for folder in PurePosixPath(prefix).parents][:-1]
+        if any(map(self._is_link, above)):
+            return
+        with contextlib.suppress(FileNotFoundError):
+            if self._is_link(prefix):
+                os.unlink(prefix, dir_fd=self._root)
+            else:
+                shutil.rmtree(prefix, dir_fd=self._root)
+
+    def delete_empty(self, folder: str) -> None:
+        """See `Store`."""
+        with contextlib.suppress(OSError):
+            os.rmdir(folder, dir_fd=self._root)
+
+    def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
+        """See `Store`. One after the other: there is one disk."""
+        for action in actions:
+            action()
+
+    @property
+    def writers(self) -> int:
+        """See `Store`."""
+        return cores() + 2
+
+    def flush(self, keys: Iterable[str]) -> None:
+        """See `Store`. Each file, then the folders that name it: a rename is durable only with its folder."""
+        if not self._durable:
+            return
+        folders = set()
+        for key in keys:
+            descriptor = os.open(key, os.O_RDONLY, dir_fd=self._root)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
+            folders.add(_folder(key))
+        self._flush_folders(folders)
+
+    def sweep(self) -> int:
+        """See `Store`. An object is written as `name#1` beside it, then renamed."""
+        staged = [key for key, _ in self._files("") if _STAGED.search(key)]
+        for key in staged:
+            os.unlink(key, dir_fd=self._root)
+        return len(staged)
+
+    def free_bytes(self) -> int | None:
+        """See `Store`."""
+        found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def free_files(self) -> int | None:
+        """See `Store`."""
+        found = os.statvfs(self._root)
+        return found.f_favail if found.f_files else None
+
+    # Workers' locks.
+
+    def lock_worker(self, key: str) -> FileWorkerLock:
+        """See `Store`."""
+        return FileWorkerLock(self.path / key, self.name)
+
+    def remove_worker_lock(self, key: str) -> bool:
+        """See `Store`."""
+        return remove_unlocked(self.path / key)
+
+    # Beneath.
+
+    @property
+    def _root(self) -> int:
+        """Descriptor of the folder. Raises OSError where it cannot be opened."""
+        with self._guard:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                weakref.finalize(self, os.close, self._descriptor)
+            return self._descriptor
+
+    def _create(self, key: str, flags: int) -> int:
+        """Open a file for writing, and create the folders between it and the mosaic's folder."""
+        try:
+            return os.open(key, _CREATE | flags, 0o644, dir_fd=self._root)
+        except FileNotFoundError:
+            for folder in reversed(PurePosixPath(key).parents[:-1]):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, dir_fd=self._root)
+            return os.open(key, _CREATE | flags, 0o644, dir_fd=self._root)
+
+    def _files(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Yield (key, entry) of whatever is no folder below `prefix`."""
+        folders = [prefix]
+        while folders:
+            folder = folders.pop()
+            try:
+                descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._root)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            try:
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        key = f"{folder}/{entry.name}" if folder else entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(key)
+                        else:
+                            yield key, entry
+            finally:
+                os.close(descriptor)
+
+    def _is_link(self, key: str) -> bool:
+        try:
+            return stat.S_ISLNK(os.stat(key, dir_fd=self._root, follow_symlinks=False).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _flush_folders(self, folders: set[str]) -> None:
+        for folder in folders:
+            self._sync_folder(folder)
+            above = folder
+            while above and above not in self._synced:
+                self._synced.add(above)
+                above = _folder(above)
+                self._sync_folder(above)
+
+    def _sync_folder(self, folder: str) -> None:
+        descriptor = os.open(folder or ".", os.O_RDONLY, dir_fd=self._root)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's content. Raises OSError, also for pipes, sockets and devices, whose reading may never end."""
+    with os.fdopen(_open_regular(path, None), "rb", buffering=0) as file:
+        return file.readall()
+
+
+def _open_regular(path: str | Path, dir_fd: int | None) -> int:
+    """Open a regular file for reading, without waiting for the other end of what is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=dir_fd)
+    except NotADirectoryError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file", str(path))
+
+
+def _folder(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _nothing() -> None:
+    pass
+
+
+def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:
+    for begin in range(0, len(buffers), _AT_ONCE):
+        part: Any = buffers[begin : begin + _AT_ONCE]
+        written = os.writev(descriptor, part)
+        if written == sum(len(buffer) for buffer in part):
+            continue
+        # A disk that is nearly full, or a signal: the rest piece by piece, until it fits or fails.
+        for buffer in part:
+            rest = memoryview(buffer)
+            skipped = min(written, len(rest))
+            written -= skipped
+            rest = rest[skipped:]
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+
+def _sync(descriptor: int) -> None:
+    # macOS's fsync leaves the drive's own cache alone; this one does not (fcntl(2) there).
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        fcntl.fcntl(descriptor, full)
+    else:
+        os.fsync(descriptor)

@@ -7,10 +7,8 @@ from typing import Final
 
 __all__ = ["counted", "duration", "few", "memory", "rate", "size", "table"]
 
-_UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e5, "MB", 1), (1e3, "kB", 0), (1, "bytes", 0))
-"""(smallest size shown in it, unit, digits behind the point)."""
-
-_BYTES: Final = {"TB": 1e12, "GB": 1e9, "MB": 1e6, "kB": 1e3, "bytes": 1.0}
+_UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0), (1.0, "bytes", 0))
+"""(bytes, unit, digits behind the point)."""
 
 
 def counted(number: float, noun: str, plural: str | None = None) -> str:
@@ -25,9 +23,9 @@ def counted(number: float, noun: str, plural: str | None = None) -> str:
 
 
 def size(nbytes: float) -> str:
-    """Return a number of bytes in decimal units: `512 bytes`, `12 kB`, `0.5 MB`, `3.00 TB`."""
-    unit, digits = next(((name, d) for least, name, d in _UNITS if nbytes >= least), ("bytes", 0))
-    return f"{nbytes / _BYTES[unit]:,.{digits}f} {unit}"
+    """Return a number of bytes in decimal units: `512 bytes`, `12 kB`, `33.6 MB`, `3.00 TB`."""
+    unit, name, digits = next((one for one in _UNITS if nbytes >= one[0]), _UNITS[-1])
+    return f"{nbytes / unit:,.{digits}f} {name}"
 
 
 def rate(nbytes: float, seconds: float) -> str:

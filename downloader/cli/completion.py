@@ -1,4 +1,4 @@
-"""`downloader completion`: what a shell needs to complete commands, options, choices, files and keys of the job file."""
+"""`downloader completion`: completion of commands, options, choices, files and keys of the job file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from downloader.cli.output import say
 
-__all__ = ["completion_command", "endpoints", "keys"]
+__all__ = ["completion_command", "endpoints", "keys", "keys_beginning"]
 
 _EPILOG = """\b
 Examples:
@@ -22,32 +22,37 @@ Examples:
 @click.command("completion", epilog=_EPILOG)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    """Print what makes SHELL complete this command: its commands, options, choices, files, and keys after --set."""
+    """Print the script with which SHELL completes commands, options, choices, files and keys after --set."""
     from click.shell_completion import get_completion_class
 
     from downloader.cli.main import downloader
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"no completion is known for {shell}")
+        raise click.UsageError(f"there is no completion for {shell}")
     completion = kind(downloader, {}, "downloader", "_DOWNLOADER_COMPLETE")
-    # Not `source()`: for bash it starts one to ask its version, and says nothing that helps.
+    # Not `source()`, which starts bash to ask its version.
     say(completion.source_template % completion.source_vars())
 
 
 def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The names that an endpoint may have."""
+    """Complete the name of an endpoint."""
     names = {
         "auto": "high-volume for pixels, standard for metadata",
         "standard": "earthengine.googleapis.com",
         "high-volume": "earthengine-highvolume.googleapis.com",
-        "emulator": "made-up pixels on this machine",
+        "emulator": "synthetic pixels on this machine",
     }
     return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
 
 
 def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Keys of the job file, for `--set`; behind the `=` the choices that a key has."""
+    """Complete a key of the job file for `--set`; after the `=`, one of its choices."""
+    return keys_beginning(incomplete)
+
+
+def keys_beginning(incomplete: str) -> list[CompletionItem]:
+    """Return the keys of the job file that begin so, or the choices of the one that ends with `=`."""
     from downloader.job.schema import job_schema
 
     found: list[CompletionItem] = []

@@ -1,4 +1,4 @@
-"""`downloader doctor`: is everything as a run needs it?"""
+"""`downloader doctor`: check that everything a run needs is in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.options import job_options, service_overrides
+from downloader.cli.options import job_options
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
@@ -51,29 +51,25 @@ _BARE = "source: {asset: any}\nmosaic: {path: mosaic.zarr}\n"
 @click.option(
     "--live",
     is_flag=True,
-    help="Ask the service also what its contract leaves open, with at most 15 small requests in all, and print the "
-    "answers without project or account.",
+    help="Also ask the service what its documentation leaves open, with at most 15 small requests, and print the answers "
+    "without project or account.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor_command(
     job: Path | None,
-    overrides: tuple[str, ...],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
+    overrides: list[str],
     live: bool,
     as_json: bool,
 ) -> int:
-    """Look whether everything is as a run needs it, and say what to do where it is not.
+    """Check that everything a run needs is in place, and how to fix what is not.
 
-    Checks versions, disk room and locks, the way to the service, the clock, credentials, project, permissions and what
-    can be seen of the quota: of JOB, or without one of the defaults and the current folder.
+    Checks versions, disk space, locks, the connection to the service, the clock, credentials, project, permissions and
+    what can be seen of the quota, for JOB or else for the defaults and the current folder.
     """
     from downloader import api
     from downloader.job.load import load_job
 
-    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    found = api.doctor(_bare(changes) if job is None else load_job(job, changes), live=live)
+    found = api.doctor(_bare(overrides) if job is None else load_job(job, overrides), live=live)
     if as_json:
         say(json.dumps(found.to_json(), indent=2))
     else:
@@ -86,8 +82,8 @@ def doctor_command(
     return next((_STATUSES.get(one.name, 1) for one in found.findings if one.level == "fail"), 0)
 
 
-def _bare(changes: list[str]) -> Job:
+def _bare(overrides: list[str]) -> Job:
     """A job of which only service and credentials matter."""
     from downloader.job import Job
 
-    return Job.parse(_BARE, file="the defaults", base=Path.cwd(), overrides=changes)
+    return Job.parse(_BARE, file="the defaults", base=Path.cwd(), overrides=overrides)

@@ -1,4 +1,4 @@
-"""`downloader emulate`: the embedded emulator, served for other clients."""
+"""`downloader emulate`: the emulator, served for other clients."""
 
 from __future__ import annotations
 
@@ -7,19 +7,39 @@ import click
 __all__ = ["emulate_command"]
 
 
+class _EmulatorCommand(click.Command):
+    """A command whose options are those of the emulator's own parser, shown as other commands show theirs."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the emulator."""
+        from earthengine_emulator.server.options import option_help
+
+        with formatter.section("Options"):
+            formatter.write_dl([*option_help(), *(self._own(ctx))])
+
+    def _own(self, ctx: click.Context) -> list[tuple[str, str]]:
+        return [
+            record
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx))
+        ]
+
+
 @click.command(
     "emulate",
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
-    add_help_option=False,
+    cls=_EmulatorCommand,
+    options_metavar="[OPTIONS]",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    epilog="""\b
+Examples:
+  downloader emulate --port 8080 --write-key key.json
+  downloader emulate --raster projects/my-project/assets/dem=dem.tif
+  downloader emulate --quota-concurrency 10 --latency-ms 250 --fault html-503
+""",
 )
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="")
 def emulate_command(arguments: tuple[str, ...]) -> int:
-    """Serve an Earth Engine of made-up pixels on this machine; prints its URL first. --help tells its options."""
-    from earthengine_emulator.server import options
-
-    prog = "downloader emulate"
-    if {"-h", "--help"} & set(arguments):
-        options.parse(["--help"], prog)  # ends the process, before anything heavy is imported
+    """Serve an Earth Engine of synthetic pixels on this machine. Prints its URL, then serves until it is stopped."""
     from earthengine_emulator.__main__ import main
 
-    return main(list(arguments), prog)
+    return main(list(arguments), "downloader emulate")

@@ -1,9 +1,10 @@
-"""The `downloader` command: its group, and what all commands share."""
+"""The `downloader` command: its group, suggestions, and how errors become exit statuses."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
@@ -13,66 +14,91 @@ __all__ = ["main"]
 
 _EXAMPLES = """\b
 Examples, in the order of a first day:
-  downloader doctor                              is everything as it should be?
-  downloader init job.yaml                       a commented job file that runs
-  downloader plan job.yaml                       what it will cost
-  downloader run job.yaml                        fetch; the same again continues
-  downloader status job.yaml --watch             how far it is, from another terminal
-  downloader preview out/job.zarr -o look.png    a quick look
-  downloader verify out/job.zarr --repair        read everything, fetch what is damaged
+  downloader doctor                              check that everything is in place
+  downloader init job.yaml                       write a commented job file
+  downloader plan job.yaml                       show what it will cost
+  downloader run job.yaml                        download; run again to resume
+  downloader status job.yaml --watch             follow the run from another terminal
+  downloader preview out/job.zarr -o look.png    save a picture of the mosaic
+  downloader verify out/job.zarr --repair        check everything, download what is damaged
 \b
   downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
   downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
-  downloader emulate --port 8080                 an Earth Engine on your desk
+  downloader emulate --port 8080                 an Earth Engine on this machine
 \b
 Every command has examples: downloader COMMAND --help.  Completion: downloader completion --help.
 """
 
 
 _COMMANDS = {
-    "init": ("downloader.cli.init", "A commented job file to start from."),
-    "run": ("downloader.cli.run", "Fetch what a job misses; again: continue."),
-    "plan": ("downloader.cli.plan", "What a job will cost, and what is stored of it already."),
-    "status": ("downloader.cli.status", "How far a mosaic is, and how its run is doing."),
-    "verify": ("downloader.cli.verify", "Is everything there, and as it was stored? --repair mends it."),
-    "inspect": ("downloader.cli.catalogue", "What the catalogue says of an asset."),
-    "images": ("downloader.cli.catalogue", "The images of a collection, by time, place and properties."),
-    "thumbnail": ("downloader.cli.catalogue", "A stretched PNG of an image, made by the service."),
-    "preview": ("downloader.cli.preview", "A quick look of a mosaic as a PNG."),
-    "doctor": ("downloader.cli.doctor", "Is everything as a run needs it? Each check with its remedy."),
-    "schema": ("downloader.cli.init", "The JSON Schema of the job file, for editors."),
-    "overviews": ("downloader.cli.export", "Coarser levels of a mosaic, so that a viewer opens it at once."),
-    "export": ("downloader.cli.export", "A mosaic, or a window of it, as Cloud-Optimised GeoTIFF."),
-    "completion": ("downloader.cli.completion", "Completion for bash, zsh and fish."),
-    "emulate": ("downloader.cli.emulate", "Serve an Earth Engine of made-up pixels on this machine."),
+    "init": "Write a commented job file to start from.",
+    "run": "Download what is missing; run again to resume.",
+    "plan": "Show what a job will cost, and what is stored already.",
+    "status": "Show how far a mosaic is, and how its run is doing.",
+    "verify": "Check that everything is stored and intact; --repair fixes it.",
+    "inspect": "Show what the catalogue knows of an asset.",
+    "images": "List the images of a collection, by time, place and properties.",
+    "thumbnail": "Save a picture of an image, made by the service.",
+    "preview": "Save a picture of a mosaic.",
+    "doctor": "Check that everything a run needs is in place.",
+    "schema": "Print the JSON Schema of the job file, for editors.",
+    "overviews": "Make coarser levels of a mosaic, for viewers.",
+    "export": "Write a mosaic, or a window of it, as Cloud-Optimised GeoTIFF.",
+    "completion": "Print the completion script for bash, zsh or fish.",
+    "emulate": "Serve an Earth Engine of synthetic pixels on this machine.",
 }
-"""Command → its module, and its line of help: modules are imported when their command runs."""
+"""Command → its line of help; its module has its name, and is imported when it runs."""
 
 
 _ALIASES = {
     "download": "run",
     "fetch": "run",
+    "get": "run",
+    "start": "run",
     "resume": "run",
     "continue": "run",
+    "dry-run": "plan",
     "estimate": "plan",
     "progress": "status",
     "check": "verify",
     "repair": "verify --repair",
     "list": "images",
+    "ls": "images",
     "show": "inspect",
     "info": "inspect",
+    "view": "preview",
+    "convert": "export",
     "new": "init",
     "create": "init",
+    "login": "doctor",
+    "auth": "doctor",
     "version": "--version",
     "help": "--help",
     "serve": "emulate",
     "emulator": "emulate",
 }
-"""What other tools call it → what it is called here; only suggested, never done."""
+"""Words of other tools → the command here; only suggested, never run."""
+
+_FOREIGN = {
+    "--force": "a mosaic that exists is continued; --yes answers the questions",
+    "--dry-run": "`downloader plan JOB` shows what a run would download",
+    "--resume": "every run resumes",
+    "--continue": "every run resumes",
+    "--workers": "--set limits.concurrency=N",
+    "--threads": "--set limits.concurrency=N",
+    "--jobs": "--set limits.concurrency=N",
+    "--output": "--set mosaic.path=PATH",
+    "--out": "--set mosaic.path=PATH",
+    "--json": "--log-format json, or --report FILE.json",
+    "--debug": "-vv",
+}
+"""Options of other tools → what to write for commands that take a job."""
+
+_DESTRUCTIVE = {"--overwrite"}
 
 
 class _Commands(click.Group):
-    """Knows its commands without importing them: help must be quick."""
+    """A group that imports a command when it runs: help must be quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(_COMMANDS)
@@ -80,14 +106,12 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
         if cmd_name not in _COMMANDS:
             return None
-        from importlib import import_module
-
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), f"{cmd_name}_command")
+        command: click.Command = getattr(import_module(f"downloader.cli.{cmd_name}"), f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_line) for name, (_, help_line) in _COMMANDS.items()])
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -105,6 +129,36 @@ class _Commands(click.Group):
                 raise
             meant = _ALIASES.get(near[0], near[0])
             raise click.UsageError(f"{error.message} Did you mean {meant}?", ctx) from None
+
+
+def _advised(error: click.NoSuchOption) -> click.UsageError:
+    """Return the error with what other tools' options and keys of the job file are called here, and without options that delete."""
+    name = error.option_name
+    close = [
+        option
+        for option in error.possibilities or ()
+        if option not in _DESTRUCTIVE or difflib.SequenceMatcher(None, name, option).ratio() > 0.9
+    ]
+    takes_job = error.ctx is not None and any(
+        option.name == "assignments" for option in error.ctx.command.params
+    )
+    advice = ""
+    if takes_job:
+        advice = _FOREIGN.get(name, "") or ", or ".join(
+            f"--set {key}=…" for key in _job_keys() if key.rpartition(".")[2] == name[2:].replace("-", "_")
+        )
+    if advice:
+        close = []
+        advice = f" Did you mean {advice}?" if advice.startswith("-") else f" ({advice[0]}{advice[1:]})"
+    if advice or close != list(error.possibilities or ()):
+        return click.NoSuchOption(name, f"No such option '{name}'.{advice}", close, error.ctx)
+    return error
+
+
+def _job_keys() -> list[str]:
+    from downloader.cli.completion import keys_beginning
+
+    return [item.value.rstrip("=") for item in keys_beginning("")]
 
 
 def _show_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # click's
@@ -134,7 +188,7 @@ def _show_versions(context: click.Context, _option: click.Parameter, wanted: boo
     help="Show the versions that matter, and exit.",
 )
 def downloader() -> None:
-    """Any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
+    """Download any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,6 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except click.NoSuchOption as error:
+        _advised(error).show()
+        return 2
     except click.ClickException as error:
         error.show()
         return 2

@@ -1,64 +1,110 @@
-"""Options that several commands take, with the meaning of the job file."""
+"""Options that several commands share; they mean what the keys of the job file mean."""
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from downloader.cli.completion import endpoints, keys
 from downloader.cli.output import logs_json, set_log_format
+from downloader.cli.parameters import JOB_FILE
 
-__all__ = ["job_argument", "job_options", "service_options", "verbosity"]
+__all__ = [
+    "job_argument",
+    "job_options",
+    "raw_service_options",
+    "service_options",
+    "set_up_logging",
+    "verbosity",
+]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def job_argument(function: _Command) -> _Command:
-    """The job file."""
-    return click.argument("job", type=click.Path(path_type=Path))(function)
+    """Add the argument JOB."""
+    return click.argument("job", type=JOB_FILE)(function)
 
 
 def service_options(function: _Command) -> _Command:
-    """Which service, who asks, who pays."""
-    for option in (
-        click.option(
-            "--key-file", envvar="DOWNLOADER_KEY_FILE", metavar="FILE", help="Service-account key file."
-        ),
-        click.option(
-            "--project", envvar="DOWNLOADER_PROJECT", metavar="ID", help="Cloud project that is billed."
-        ),
-        click.option(
-            "--endpoint",
-            envvar="DOWNLOADER_ENDPOINT",
-            metavar="NAME|URL",
-            shell_complete=endpoints,
-            help="auto, standard, high-volume, emulator, or a URL.",
-        ),
-    ):
+    """Add `--endpoint`, `--project` and `--key-file`, which the command gets as one list of `overrides`."""
+    return _collected(function, with_set=False)
+
+
+def job_options(function: _Command) -> _Command:
+    """Add `--set` and the options of `service_options`, which the command gets as one list of `overrides`."""
+    return _collected(function, with_set=True)
+
+
+def _collected(function: _Command, *, with_set: bool) -> _Command:
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,  # whatever the command takes
+        endpoint: str | None,
+        project: str | None,
+        key_file: str | None,
+        assignments: tuple[str, ...] = (),
+        **options: Any,  # as above
+    ) -> Any:  # noqa: ANN401  # as above
+        texts = list(assignments)
+        if endpoint is not None:
+            texts.append(f"service.endpoint={json.dumps(endpoint)}")
+        if project is not None:
+            texts.append(f"service.project={json.dumps(project)}")
+        if key_file is not None:
+            # Paths of the command line start from the current folder, those of a job file from its own.
+            texts.append(f"auth={json.dumps({'key_file': str(Path(key_file).expanduser().resolve())})}")
+        return function(*arguments, overrides=texts, **options)
+
+    found = raw_service_options(cast("_Command", command))
+    return _SET(found) if with_set else found
+
+
+def raw_service_options(function: _Command) -> _Command:
+    """Add `--endpoint`, `--project` and `--key-file` as they are."""
+    for option in reversed(_SERVICE):
         function = option(function)
     return function
 
 
-def job_options(function: _Command) -> _Command:
-    """Changes to the job that a command line makes."""
-    set_option = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        shell_complete=keys,
-        help="Override one key, such as limits.concurrency=20; the value is read as YAML.",
-    )
-    return set_option(service_options(function))
+_SERVICE = (
+    click.option(
+        "--endpoint",
+        envvar="DOWNLOADER_ENDPOINT",
+        metavar="NAME|URL",
+        shell_complete=endpoints,
+        help="Service to ask: auto, standard, high-volume, emulator, or a URL.",
+    ),
+    click.option(
+        "--project",
+        envvar="DOWNLOADER_PROJECT",
+        metavar="ID",
+        help="Cloud project that pays for the requests.",
+    ),
+    click.option(
+        "--key-file", envvar="DOWNLOADER_KEY_FILE", metavar="FILE", help="Key file of a service account."
+    ),
+)
+
+_SET = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=keys,
+    help="Override one key of the job, such as limits.concurrency=20; the value is read as YAML.",
+)
 
 
 def verbosity(function: _Command) -> _Command:
-    """How much is said on standard error, and in which form."""
+    """Add `--quiet`, `--verbose` and `--log-format`."""
     for option in (
         click.option(
             "--log-format",
@@ -68,32 +114,18 @@ def verbosity(function: _Command) -> _Command:
             show_default=True,
             expose_value=False,
             callback=lambda _context, _option, kind: set_log_format(kind),
-            help="Of what is said on standard error; json: one object a line, with time, level, event and message.",
+            help="Format of messages on standard error; json writes one object per line, with time, level, event and "
+            "message.",
         ),
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
-        click.option("-v", "--verbose", count=True, help="Say more; twice, every request."),
+        click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+        click.option("-v", "--verbose", count=True, help="Log retries and splits; twice, every request."),
     ):
         function = option(function)
     return function
 
 
-def service_overrides(endpoint: str | None, project: str | None, key_file: str | None) -> list[str]:
-    """The same as `--set` texts."""
-    import json
-
-    texts = []
-    if endpoint is not None:
-        texts.append(f"service.endpoint={json.dumps(endpoint)}")
-    if project is not None:
-        texts.append(f"service.project={json.dumps(project)}")
-    if key_file is not None:
-        # The command line's paths start from the current folder, the job file's from the job file's.
-        texts.append(f"auth={json.dumps({'key_file': str(Path(key_file).expanduser().resolve())})}")
-    return texts
-
-
 def set_up_logging(verbose: int) -> None:
-    """Logs go to standard error; only this package's, and only when asked for."""
+    """Write the log of this package to standard error, at the level that `-v` asks for."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     if logs_json():

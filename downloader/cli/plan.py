@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_argument, job_options, service_overrides
+from downloader.cli.options import job_argument, job_options
 from downloader.cli.output import refuse_inside, say
 
 __all__ = ["plan_command"]
@@ -31,7 +31,7 @@ Examples:
     metavar="N",
     help="Fetch N random tiles, store nothing, and extrapolate time and bytes on disk.",
 )
-@click.option("--seed", type=int, help="Of the draw of --probe; without it, another one each time.")
+@click.option("--seed", type=int, help="Random seed for --probe; omit for a new sample each time.")
 @click.option(
     "--map",
     "map_file",
@@ -42,27 +42,23 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
     job: Path,
-    overrides: tuple[str, ...],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
+    overrides: list[str],
     tiles: int | None,
     seed: int | None,
     map_file: Path | None,
     as_json: bool,
 ) -> None:
-    """What JOB will cost: images, groups, tiles, requests, bytes, time at the quota, and what is stored already.
+    """Show what JOB will cost: images, tiles, requests, bytes and time, and what is stored already.
 
-    Fetches metadata only, with --probe also a few tiles. Stores nothing.
+    Asks for metadata only, with --probe also for a few tiles. Stores nothing.
     """
     from downloader import api
     from downloader.job.load import load_job, located
 
-    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    loaded = load_job(job, changes)
+    loaded = load_job(job, overrides)
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
-    with located(job, changes):
+    with located(job, overrides):
         found = api.survey(loaded, tiles=tiles or 0, seed=seed)
     if map_file is not None:
         say(found.map(map_file), err=True)

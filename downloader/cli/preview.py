@@ -1,16 +1,16 @@
-"""`downloader preview`: a quick look of a mosaic."""
+"""`downloader preview`: a picture of a mosaic."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
+from typing import Any
 
 import click
 
 from downloader.cli.output import refuse_inside, say
+from downloader.cli.parameters import WORDS, Numbers
 
 __all__ = ["preview_command"]
-
 
 _EPILOG = """\b
 Examples:
@@ -19,6 +19,8 @@ Examples:
   downloader preview m.zarr -o nir.png --bands B8 --palette viridis
   downloader preview series.zarr -o april.png --time 2017-04-20 --stretch 1,99
 """
+
+_LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
 
 
 @click.command("preview", epilog=_EPILOG)
@@ -32,7 +34,7 @@ Examples:
 )
 @click.option(
     "--bands",
-    metavar="A,B,C",
+    type=WORDS,
     help="One or three bands; by default red, green and blue, else the first three, else the first.",
 )
 @click.option("--group", help="Group of a mosaic with several; by default the finest that has the bands.")
@@ -41,79 +43,37 @@ Examples:
     default=1024,
     show_default=True,
     type=click.IntRange(16, 8192),
-    help="Pixels along the longer side, at most.",
+    help="Maximum number of pixels along the longer side.",
 )
 @click.option(
     "--time",
     default="latest",
     metavar="INDEX|TIME|latest",
     show_default=True,
-    help="Of a time series: a number in the order of time, or the beginning of a time, such as 2017-04-20.",
+    help="Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20.",
 )
 @click.option(
-    "--slice",
-    "slice_",
-    type=int,
-    metavar="N",
-    help="Of a time series or of samples: the N-th as the mosaic has them, from 0.",
+    "--slice", type=int, metavar="N", help="Instead of --time, the N-th slice or sample as stored, from 0."
 )
 @click.option(
     "--stretch",
+    "percentiles",
+    type=Numbers("LOW,HIGH", "2,98", 2),
     default="2,98",
     show_default=True,
-    metavar="LOW,HIGH",
     help="Percentiles of what is shown that become dark and bright, band by band.",
 )
-@click.option("--min", "low", metavar="X[,X,X]", help="Value shown darkest, of all bands or of each.")
-@click.option("--max", "high", metavar="X[,X,X]", help="Value shown brightest.")
+@click.option("--min", type=_LIMIT, help="Value shown darkest, of all bands or of each.")
+@click.option("--max", type=_LIMIT, help="Value shown brightest, of all bands or of each.")
 @click.option(
     "--palette",
     metavar="NAME|A,B,…",
-    help="Colours for one band: viridis, magma, inferno, cividis, greens, red-blue, grey (with -r behind it: the other "
-    "way round), or a list such as white,1a9850.",
+    help="Colours of one band: viridis, magma, inferno, cividis, greens, red-blue or grey (with -r: reversed), or a "
+    "list such as white,1a9850.",
 )
-def preview_command(
-    mosaic: Path,
-    output: Path,
-    bands: str | None,
-    group: str | None,
-    size: int,
-    time: str,
-    slice_: int | None,
-    stretch: str,
-    low: str | None,
-    high: str | None,
-    palette: str | None,
-) -> None:
-    """A stretched quick look of MOSAIC as a PNG; what is missing or has no data stays transparent."""
+def preview_command(mosaic: Path, output: Path, **options: Any) -> None:  # passed on as they are
+    """Write a stretched PNG of MOSAIC; what is missing or has no data is transparent."""
     from downloader.previews import preview
 
     refuse_inside("-o", output, mosaic)
-    names = tuple(name.strip() for name in bands.split(",")) if bands else None
-    percentiles = _numbers("--stretch", stretch)
-    if len(percentiles) != 2:
-        raise click.UsageError(f"--stretch {stretch}: takes two percentiles, such as 2,98")
-    shown = preview(
-        mosaic,
-        output,
-        bands=names,
-        group=group,
-        size=size,
-        low=None if low is None else _numbers("--min", low),
-        high=None if high is None else _numbers("--max", high),
-        percentiles=(percentiles[0], percentiles[1]),
-        palette=palette,
-        time=time,
-        slice_=slice_,
-    )
-    say(f"{output}: {shown}")
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if not found or not all(math.isfinite(number) for number in found):
-        raise click.UsageError(f"{option} {text}: takes numbers, with commas between them")
-    return found
+    say(f"{output}: {preview(mosaic, output, **options)}")

@@ -1,4 +1,4 @@
-"""`downloader run`: fetch what the job misses."""
+"""`downloader run`: download what is missing of a job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.options import job_argument, job_options, service_overrides, set_up_logging, verbosity
+from downloader.cli.options import job_argument, job_options, set_up_logging, verbosity
 from downloader.cli.output import complain, logs_json, refuse_inside, say
 
 if TYPE_CHECKING:
@@ -40,34 +40,30 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html|.json|.txt",
-    help="Write the report there: a page, a document or text, by the file's ending. May be given several times.",
+    help="Write a report: a page, a JSON document or text, by the file's ending. May be given several times.",
 )
-@click.option("--allow-failed", is_flag=True, help="Exit 0 although some tiles failed.")
+@click.option("--allow-failed", is_flag=True, help="Exit with 0 even if some tiles failed.")
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Delete the mosaic that is there, if this program made it, and start again.",
+    help="Delete the mosaic first, if this program made it.",
 )
 @click.option(
     "--accept",
     multiple=True,
     type=click.Choice(["updates", "new-images"]),
-    help="Go on although this differs from the mosaic: updates of images in the catalogue (stored pixels stay); "
-    "new-images that arrived late in the period that it covers (they are added).",
+    help="Continue although the catalogue changed: updates keeps stored pixels of images that were updated; new-images "
+    "adds images that arrived late in the period.",
 )
 @click.option(
     "--yes",
     is_flag=True,
-    help="Ask nothing. Else a terminal is asked before what is there is deleted, and before a run of more than "
-    "50 GB or 100,000 requests.",
+    help="Do not ask before --overwrite deletes a mosaic, nor before a run of more than 50 GB or 100,000 requests.",
 )
 @verbosity
 def run_command(
     job: Path,
-    overrides: tuple[str, ...],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
+    overrides: list[str],
     report_files: tuple[Path, ...],
     allow_failed: bool,
     overwrite: bool,
@@ -76,22 +72,21 @@ def run_command(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Fetch what JOB misses; the same command again continues after a crash, a kill or a stop."""
+    """Download what is missing of JOB; run again to resume after a crash, a kill or a stop."""
     from downloader.cli.progress import display
     from downloader.errors import DownloadError, IncompleteError, exit_status
     from downloader.job.load import load_job, located
 
     set_up_logging(verbose)
     _check_reports(report_files)
-    changes = [*overrides, *service_overrides(endpoint, project, key_file)]
-    loaded = load_job(job, changes)
+    loaded = load_job(job, overrides)
     for file in report_files:
         refuse_inside("--report", file, loaded.mosaic_path)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress = display(quiet=quiet, verbose=verbose)
     try:
-        with located(job, changes):
+        with located(job, overrides):
             report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))
     except DownloadError as error:
         if error.report is not None:
@@ -137,7 +132,7 @@ def _check_reports(files: tuple[Path, ...]) -> None:
 
 
 def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
-    """Print and write the report. That it cannot be changes nothing of what the run did, nor of its exit status."""
+    """Print and write the report. That it cannot be overrides nothing of what the run did, nor of its exit status."""
     if logs_json() and not (quiet and report.state == "complete"):
         _log_end(report)
     if not quiet:

@@ -1,14 +1,14 @@
-"""`downloader verify`: is everything there, and as it was stored?"""
+"""`downloader verify`: check that everything is stored and intact."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from downloader.cli.options import job_options, service_overrides, set_up_logging, verbosity
+from downloader.cli.options import job_options, set_up_logging, verbosity
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ Examples:
   downloader verify out/mosaic.zarr --repair
   downloader verify out/mosaic.zarr --resample 100 --seed 1
 
-Exit status: 0 everything is there and intact (after --repair: again), 3 tiles are damaged, missing or failed, something
-else is lost, or a tile came otherwise than it is stored; else as `downloader run`.
+Exit status: 0 everything is stored and intact (or was repaired), 3 tiles are damaged, missing or failed, something else
+is lost, or the service returns other pixels than are stored; else as `downloader run`.
 """
 
 
 @click.command("verify", epilog=_EPILOG)
 @click.argument("target", metavar="MOSAIC|JOB", type=click.Path(path_type=Path))
 @click.option(
-    "--repair", is_flag=True, help="Write lost metadata anew, and fetch what is damaged and nothing else."
+    "--repair", is_flag=True, help="Rebuild lost metadata, and download only the damaged tiles again."
 )
 @click.option(
     "--resample",
@@ -39,35 +39,28 @@ else is lost, or a tile came otherwise than it is stored; else as `downloader ru
     metavar="N",
     help="Fetch N random stored tiles again and compare them bit by bit.",
 )
-@click.option("--seed", type=int, help="Of the draw of --resample; without it, another one each time.")
+@click.option("--seed", type=int, help="Random seed for --resample; omit for a new sample each time.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="X",
-    help="Absolute difference that --resample lets pass; for pixels that are computed.",
+    help="Absolute difference that --resample accepts, for computed pixels.",
 )
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @verbosity
 def verify_command(
     target: Path,
-    repair: bool,
-    resample: int,
-    seed: int | None,
-    tolerance: float,
-    overrides: tuple[str, ...],
-    endpoint: str | None,
-    project: str | None,
-    key_file: str | None,
     as_json: bool,
     quiet: bool,
     verbose: int,
+    **options: Any,  # passed on as they are
 ) -> int:
-    """Read a mosaic through and through: every object, checksum and chunk, `coverage` and metadata.
+    """Read a whole mosaic: every object, checksum and chunk, `coverage` and metadata.
 
-    Asks no service and takes no lock but for --repair and --resample, so it may watch a run. These two need the
-    mosaic's job, which it keeps; after a loss, name the job file in place of the mosaic.
+    Asks no service and takes no lock, except for --repair and --resample, so it can run beside `downloader run`. These
+    two need the job, which the mosaic keeps; if that is lost, name the job file instead of the mosaic.
     """
     from downloader import api
     from downloader.cli.progress import display
@@ -75,16 +68,12 @@ def verify_command(
 
     set_up_logging(verbose)
     silent = quiet or as_json
-    progress = display(quiet=silent or not (repair or resample), verbose=0)
+    fetches = options["repair"] or options["resample"]
     checkup = api.verify(
         target,
-        repair=repair,
-        resample=resample,
-        seed=seed,
-        tolerance=tolerance,
-        overrides=[*overrides, *service_overrides(endpoint, project, key_file)],
-        on_event=progress,
+        on_event=display(quiet=silent or not fetches, verbose=0),
         shown=None if silent else lambda found: say(verification_text(found)),
+        **options,
     )
     if as_json:
         say(json.dumps(checkup.to_json(), indent=2))

@@ -17,7 +17,7 @@ from downloader.model.grid import PixelGrid, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "COMPRESSORS", "Compress", "Picture", "blocks_of", "rasterio_or_raise", "write_cog"]
+__all__ = ["BLOCK", "COMPRESSORS", "Compress", "Raster", "blocks_of", "rasterio_or_raise", "write_cog"]
 
 BLOCK: Final = 2048
 """Pixels along the side of what is in memory at once; a multiple of the file's own tiles."""
@@ -36,7 +36,7 @@ _RESAMPLING: Final = {"MEAN": "average", "MODE": "mode", "MEDIAN": "med", "SAMPL
 
 
 @dataclass(frozen=True)
-class Picture:
+class Raster:
     """What a file is to hold."""
 
     grid: PixelGrid
@@ -56,7 +56,7 @@ class Picture:
 
 
 def write_cog(
-    file: Path, picture: Picture, compress: Compress, watch: Callable[[int, int], None] | None = None
+    file: Path, picture: Raster, compress: Compress, watch: Callable[[int, int], None] | None = None
 ) -> None:
     """Write a file, by way of a plain one beside it.
 
@@ -114,7 +114,7 @@ def rasterio_or_raise() -> Any:  # noqa: ANN401  # the module
     return rasterio
 
 
-def _profile(picture: Picture) -> dict[str, Any]:
+def _profile(picture: Raster) -> dict[str, Any]:
     import rasterio
 
     grid = picture.grid
@@ -135,7 +135,7 @@ def _profile(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _options(picture: Picture, compress: Compress) -> dict[str, Any]:
+def _options(picture: Raster, compress: Compress) -> dict[str, Any]:
     policy = next(iter(picture.policies)) if len(picture.policies) == 1 else "SAMPLE"
     options: dict[str, Any] = {
         "COMPRESS": compress.upper(),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError
-from downloader.exports.cog import COMPRESSORS, Compress, Picture, rasterio_or_raise, write_cog
+from downloader.exports.cog import COMPRESSORS, Compress, Raster, rasterio_or_raise, write_cog
 from downloader.exports.selection import STORED, Excerpt, part_of
 from downloader.model.grid import Window
 from downloader.text import size
@@ -106,7 +106,7 @@ def export(
     template = _template(mosaic, out)
     sources: dict[str, Excerpt] = {}
     # All of them are looked at before the first is written.
-    files: dict[Path, tuple[str, Picture, int]] = {}
+    files: dict[Path, tuple[str, Raster, int]] = {}
     for name, chosen in _files(mosaic, template, group, bands):
         source = sources.get(name) or Excerpt.open(mosaic, name, level, time, slice)
         sources[name] = source
@@ -196,7 +196,7 @@ def _files(
         yield from ((name, (band,)) for band in names) if apart else [(name, names)]
 
 
-def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str) -> tuple[Picture, int]:
+def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str) -> tuple[Raster, int]:
     """What a file is to hold, and how many tiles of it are holes."""
     members = [source.layout.group.bands[source.index(band)] for band in bands]
     nodata = {band: source.layout.nodata[source.index(band)] for band in bands}
@@ -225,7 +225,7 @@ def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str
         return seen
 
     policies = frozenset(band.pyramiding if not band.mask_of else "MAX" for band in members)
-    picture = Picture(
+    picture = Raster(
         source.grid.window(part),
         members[0].dtype,
         bands,

@@ -1,4 +1,4 @@
-"""Drawing a quick look: thinned planes, stretched, joined to a picture whose holes are transparent."""
+"""Draw a preview: decimated planes, stretched, joined to a picture whose holes are transparent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +29,14 @@ from downloader.previews.stretch import Limits, limits_of, per_band, stretch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Picture", "draw", "preview"]
+__all__ = ["Look", "Preview", "draw", "preview"]
 
 _Thin = Callable[[Any], NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A quick look, and what it shows."""
+class Preview:
+    """A picture of a mosaic, and what it shows."""
 
     image: Image
     """RGBA, or LA of one band in grey; transparent where nothing is stored or valid."""
@@ -60,6 +61,23 @@ class Picture:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a picture shows of a mosaic, and how: the arguments of `preview`."""
+
+    bands: tuple[str, ...] | None = None
+    group: str | None = None
+    size: int = 1024
+    min: float | Sequence[float] | None = None
+    max: float | Sequence[float] | None = None
+    percentiles: tuple[float, float] = (2, 98)
+    palette: str | Sequence[str] | None = None
+    time: str = "latest"
+    slice: int | None = None
+    most_tiles: int | None = None
+    """Maximum number of tiles to read, over all bands: a larger mosaic is shown coarser. None for no limit."""
+
+
 def preview(
     mosaic: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -67,14 +85,14 @@ def preview(
     bands: tuple[str, ...] | None = None,
     group: str | None = None,
     size: int = 1024,
-    low: float | Sequence[float] | None = None,
-    high: float | Sequence[float] | None = None,
+    min: float | Sequence[float] | None = None,  # noqa: A002  # as the command's option
+    max: float | Sequence[float] | None = None,  # noqa: A002  # as above
     percentiles: tuple[float, float] = (2, 98),
     palette: str | Sequence[str] | None = None,
     time: str = "latest",
-    slice_: int | None = None,
+    slice: int | None = None,  # noqa: A002  # as above
 ) -> str:
-    """Write a PNG of `mosaic`; returns one line on what it shows.
+    """Write a PNG of `mosaic` and return one line on what it shows.
 
     Args:
         mosaic: path of the mosaic.
@@ -82,24 +100,27 @@ def preview(
         bands: one or three band names; by default red, green and blue where bands are named so (of Sentinel-2 B4, B3,
             B2), else the first three, else the first.
         group: name of the group; by default the finest that has the bands.
-        size: pixels along the longer side, at most.
-        low: value shown darkest, one for all bands or one for each; by default the lower percentile of what is shown.
-        high: value shown brightest; by default the upper percentile.
-        percentiles: of what is shown, where `low` or `high` are not given.
-        palette: colours for one band: `viridis`, `magma`, `inferno`, `cividis`, `greens`, `red-blue`, `grey`, with `-r`
-            behind it the other way round, or colours at equal distances such as `white,1a9850`.
-        time: of a time series: `latest`, its number in the order of time (from 0; -1 is the last), or the beginning
+        size: maximum number of pixels along the longer side.
+        min: value shown darkest, one for all bands or one for each; by default the lower percentile of what is shown.
+        max: value shown brightest; by default the upper percentile.
+        percentiles: percentiles of what is shown, used where `min` or `max` are not given.
+        palette: colours of one band: `viridis`, `magma`, `inferno`, `cividis`, `greens`, `red-blue`, `grey`, with `-r`
+            behind it reversed, or colours at equal distances such as `white,1a9850`.
+        time: slice of a time series: `latest`, its number in order of time (from 0; -1 is the last), or the beginning
             of its time, such as 2017-04-20.
-        slice_: index along the time or sample axis in the mosaic's own order; of samples, that one alone.
+        slice: index along the time or sample axis as stored; of samples, that one alone.
 
     Raises:
-        JobError: no such mosaic, group, band, slice or palette, another number of bands than one or three, or limits
-            that are not in order.
+        JobError: there is no such mosaic, group, band, slice or palette, the number of bands is neither one nor three,
+            the limits are not in order, or the file cannot be written.
     """
-    picture = draw(
-        mosaic, bands=bands, group=group, size=size, low=low, high=high, percentiles=percentiles, palette=palette,
-        time=time, slice_=slice_,
+    if Path(output).suffix.lower() != ".png":
+        raise JobError(f"-o {output}: a preview is a PNG file; name one that ends in .png")
+    look = Look(
+        bands=bands, group=group, size=size, min=min, max=max, percentiles=percentiles, palette=palette, time=time,
+        slice=slice,
     )  # fmt: skip
+    picture = draw(mosaic, look)
     try:
         picture.image.save(output, format="PNG")
     except OSError as error:
@@ -107,59 +128,44 @@ def preview(
     return str(picture)
 
 
-def draw(
-    mosaic: str | os.PathLike[str],
-    *,
-    bands: tuple[str, ...] | None = None,
-    group: str | None = None,
-    size: int = 1024,
-    low: float | Sequence[float] | None = None,
-    high: float | Sequence[float] | None = None,
-    percentiles: tuple[float, float] = (2, 98),
-    palette: str | Sequence[str] | None = None,
-    time: str = "latest",
-    slice_: int | None = None,
-    most_tiles: int | None = None,
-) -> Picture:
-    """The picture that `preview` writes; arguments and errors are those of `preview`.
-
-    `most_tiles`: read no more tiles than that, over all bands, though the picture becomes coarser; None for no bound.
-    """
+def draw(mosaic: str | os.PathLike[str], look: Look | None = None) -> Preview:
+    """Return the picture that `preview` writes; errors are those of `preview`."""
     import zarr
 
     from downloader.mosaic.storage.location import locate
 
+    look = look or Look()
     location = locate(mosaic)
     try:
         root = zarr.open_group(location.readable(), mode="r")
     except (FileNotFoundError, ValueError) as error:
-        raise JobError(f"{location.name}: is no Zarr mosaic; run a job that makes one first") from error
-    name, node = choose_group(root, group, bands)
+        raise JobError(f"{location.name}: is not a Zarr mosaic; run a job that makes one first") from error
+    name, node = choose_group(root, look.group, look.bands)
     arrays = bands_of(node)
-    names = choose_bands(arrays, bands)
-    if palette is not None and len(names) != 1:
+    names = choose_bands(arrays, look.bands)
+    if look.palette is not None and len(names) != 1:
         raise JobError(f"--palette: colours one band, got {len(names)}; name one with --bands")
     first = arrays[names[0]]
     thin: _Thin
-    if is_of_samples(first) and slice_ is None and time == "latest":
-        sheet = Sheet.of(first, size)
+    if is_of_samples(first) and look.slice is None and look.time == "latest":
+        sheet = Sheet.of(first, look.size)
         what = f"the first {sheet.count:,} of {first.shape[0]:,} samples, "
         thin, seen = sheet.lay, sheet.stored(node)
     else:
-        number, what = choose_slice(node, first, time, slice_)
-        source = _source(root, name, node, names, size, number, most_tiles)
+        number, what = choose_slice(node, first, look.time, look.slice)
+        source = _source(root, name, node, names, number, look)
         thin, seen = source.plane, source.stored(first)
     planes = [thin(arrays[band]) for band in names]
     for valid in _valid(arrays, names, planes, thin):
         seen &= valid
-    lows, highs = per_band(low, "--min", len(names)), per_band(high, "--max", len(names))
+    lows, highs = per_band(look.min, "--min", len(names)), per_band(look.max, "--max", len(names))
     limits = tuple(
-        limits_of(plane, seen, percentiles, bottom, top)
+        limits_of(plane, seen, look.percentiles, bottom, top)
         for plane, bottom, top in zip(planes, lows, highs, strict=True)
     )
     levels = [stretch(plane, ends) for plane, ends in zip(planes, limits, strict=True)]
-    return Picture(
-        _joined(levels, seen, palette), first.shape[-1], first.shape[-2], name, names, limits, what
+    return Preview(
+        _joined(levels, seen, look.palette), first.shape[-1], first.shape[-2], name, names, limits, what
     )
 
 
@@ -168,19 +174,18 @@ def _source(
     name: str,
     node: Any,  # noqa: ANN401  # as above
     bands: Sequence[str],
-    size: int,
     number: int,
-    most_tiles: int | None,
+    look: Look,
 ) -> Thinning | Layered:
-    """What the picture is read from: an overview where one is fine enough, else the pixels themselves."""
+    """Return what the picture is read from: an overview if one is fine enough, else the pixels themselves."""
     first = bands_of(node)[bands[0]]
-    factor, level = coarser(root, name, node, max(1, max(first.shape[-2:]) // size))
+    factor, level = coarser(root, name, node, max(1, max(first.shape[-2:]) // look.size))
     if factor == 1:
-        budget = None if most_tiles is None else max(1, most_tiles // len(bands))
-        return Thinning.of(node, first, size, number, budget)
+        budget = None if look.most_tiles is None else max(1, look.most_tiles // len(bands))
+        return Thinning.of(node, first, look.size, number, budget)
     arrays = bands_of(level)
     coarse = arrays[bands[0]]
-    overview = Thinning.of(level, coarse, size, number)
+    overview = Thinning.of(level, coarse, look.size, number)
     base = Thinning(node, factor * overview.step, number)
     return Layered.of(base, first, overview, arrays, coarse)
 
@@ -191,7 +196,7 @@ def _joined(
     from PIL import Image as Images
 
     alpha = np.where(seen, 255, 0).astype("u1")[..., None]
-    # Where nothing is shown nothing is said either: a viewer that ignores alpha shows black.
+    # Transparent pixels are black, for viewers that ignore alpha.
     if palette is not None:
         colours = np.where(seen[..., None], lookup(palette)[levels[0]], 0).astype("u1")
         return Images.fromarray(np.concatenate([colours, alpha], axis=-1), "RGBA")
@@ -202,7 +207,7 @@ def _joined(
 def _valid(
     arrays: Mapping[str, Any], names: Sequence[str], planes: Sequence[NDArray[np.generic]], thin: _Thin
 ) -> Iterator[NDArray[np.bool_]]:
-    """Where bands have pixels: by the mosaic's masks, by nodata, by being numbers."""
+    """Yield where bands have pixels: by stored masks, by nodata, by being finite."""
     for mask in arrays.values():
         if set(mask.attrs.get("mask_of") or ()) & set(names):
             yield thin(mask) == 1

@@ -74,8 +74,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         help="serve a folder of GeoTIFFs as an image collection",
     )
     add("--config", type=Path, metavar="FILE", help="switches, rasters and tokens from a JSON file")
-    add("--latency-ms", type=float, metavar="N")
-    add("--latency-ms-per-mb", type=float, metavar="N")
+    add("--latency-ms", type=float, metavar="N", help="milliseconds that each answer waits")
+    add("--latency-ms-per-mb", type=float, metavar="N", help="further milliseconds per MB of pixels")
     add(
         "--quota-concurrency",
         type=int,
@@ -117,6 +117,20 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     add("--exit-with-stdin", action="store_true", help="stop when standard input ends")
     return parser
+
+
+def option_help() -> list[tuple[str, str]]:
+    """Return (option, help) of each option, for a command line that shows them in its own way."""
+    found = []
+    for action in _parser(PROG)._actions:  # noqa: SLF001  # argparse has no public list of them
+        if not isinstance(action, argparse._HelpAction):  # noqa: SLF001  # as above
+            value = action.metavar or "|".join(action.choices or ()) or action.dest.upper()
+            names = "/".join(action.option_strings)
+            text = action.help or ""
+            found.append(
+                (names if action.nargs == 0 else f"{names} {value}", f"{text[:1].upper()}{text[1:]}.")
+            )
+    return found
 
 
 SWITCHES: Final = (

@@ -125,12 +125,12 @@ def test_a_region_from_a_file(run, tmp_path):
         (["images", COLLECTION, "--start", "April"], 2, "start: 'April' is no time"),
         (["images", COLLECTION, "--start", "2017-05-01", "--end", "2017-04-01"], 2, "must lie before end"),
         (["images", COLLECTION, "--point", "37.422,-122.085"], 2, "seem to be swapped"),
-        (["images", COLLECTION, "--point", "here"], 2, "--point here: wants LON,LAT"),
+        (["images", COLLECTION, "--point", "here"], 2, "'here': write LON,LAT, such as"),
         (["images", COLLECTION, "--region", "nowhere.geojson"], 2, "region: nowhere.geojson cannot be read"),
         (["images", COLLECTION, "--region", "pyproject.toml"], 2, "region: pyproject.toml is no GeoJSON"),
         (["images", COLLECTION, *HERE, "--region", "x"], 2, "--point and --region exclude each other"),
         (["images", COLLECTION, "--ids", "--json"], 2, "--json and --ids exclude each other"),
-        (["thumbnail", ASSET, "--bands", "B4", "--max", "much", "-o", "x.png"], 2, "--max much: wants a number"),
+        (["thumbnail", ASSET, "--bands", "B4", "--max", "much", "-o", "x.png"], 2, r"'much': write N\[,N,N\]"),
         (["thumbnail", ASSET, "--bands", "B4", "--max", "9", "-o", "no/x.png"], 5, "no/x.png: the folder .* does not exist"),
     ],
 )  # fmt: skip
@@ -207,7 +207,7 @@ def test_the_quickstarts_thumbnail(run, tmp_path):
     assert done.status == 0, done
     with Image.open(tmp_path / "look.png") as picture:
         assert (picture.size, picture.format) == ((256, 256), "PNG")
-    assert done.out == f"look.png: 256 × 256 pixels, {(tmp_path / 'look.png').stat().st_size:,} bytes\n"
+    assert done.out == f"look.png: 256 × 256 pixels, {(tmp_path / 'look.png').stat().st_size / 1e3:.0f} kB\n"
 
 
 def test_a_palette_and_a_value_for_each_band(run, tmp_path):

@@ -13,7 +13,7 @@ from tests.harness import cli, command, environment
 
 @pytest.mark.parametrize("name", _COMMANDS)
 def test_help_has_examples_of_the_command_that_parse(name):
-    text = cli("emulate", "--help").out if name == "emulate" else command(name, "--help").out
+    text = command(name, "--help").out
     assert "Examples:" in text
     examples = re.findall(rf"^\s*(?:\S*\()?downloader {name}\b.*$", text, re.MULTILINE)
     assert examples, text
@@ -50,6 +50,7 @@ def test_versions_that_matter_stand_in_one_block():
         (["satus"], "status"),
         (["download"], "run"),
         (["estimate"], "plan"),
+        (["start"], "run"),
         (["job.yaml"], "downloader run job.yaml"),
         (["run", "x.yaml", "--overwrit"], "--overwrite"),
         (["plan", "x.yaml", "--jsn"], "--json"),
@@ -60,6 +61,48 @@ def test_slips_are_answered_with_what_was_meant(arguments, meant):
     ended = command(*arguments)
     assert ended.status == 2
     assert re.search(rf"Did you mean (one of: )?'?{re.escape(meant)}", ended.err), ended
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--retries=3", "--set limits.retries=…"),
+        ("--concurrency=3", "--set limits.concurrency=…"),
+        ("--bands=B4", "--set source.bands=…"),
+        ("--workers=4", "--set limits.concurrency=N"),
+        ("--threads=4", "--set limits.concurrency=N"),
+        ("--output=x.zarr", "--set mosaic.path=PATH"),
+        ("--dry-run", "downloader plan JOB"),
+        ("--force", "--yes"),
+        ("--resume", "every run resumes"),
+    ],
+)
+def test_options_of_other_tools_are_answered_with_ours(option, meant):
+    ended = command("run", "x.yaml", option)
+    assert ended.status == 2
+    assert meant in ended.err, ended
+    assert "--overwrite" not in ended.err, "what deletes is never suggested"
+
+
+def test_a_job_file_with_the_other_ending_is_found(tmp_path):
+    (tmp_path / "quickstart.yaml").write_text("")
+    ended = command("run", tmp_path / "quickstart.yml")
+    assert ended.status == 2
+    assert f"Did you mean {tmp_path / 'quickstart.yaml'}?" in ended.err
+    assert "mean" not in command("run", tmp_path / "elsewhere.yaml").err
+
+
+@pytest.mark.parametrize("command_line", [["preview", "m.zarr"], ["thumbnail", "A/B", "--max", "1"]])
+def test_a_picture_is_a_png_and_is_named_so(command_line):
+    ended = command(*command_line, "-o", "x.jpg")
+    assert ended.status == 2
+    assert "ends in .png" in ended.err
+
+
+def test_help_of_the_emulator_looks_like_the_others():
+    text = cli("emulate", "--help").out
+    assert text.startswith("Usage: downloader emulate [OPTIONS]\n\n  ")
+    assert "\nOptions:\n  --host" in text
 
 
 def test_what_is_like_nothing_is_not_guessed():

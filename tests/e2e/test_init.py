@@ -129,11 +129,11 @@ def test_a_person_is_asked(tmp_path):
     status, shown = on_terminal(
         "init",
         answers=[
-            ("Made-up", "emulator"),
+            ("Synthetic", "emulator"),
             ("One image", "collection"),
             ("Collection", "COPERNICUS/S2"),
             ("From (UTC)", "2017-04-10"),
-            ("To, not included", ""),
+            ("To (exclusive)", ""),
             ("Bands", "B8,B4"),
             ("Where", "nowhere"),
             ("Where", "-122.085,37.422"),

@@ -62,10 +62,10 @@ def test_one_band_in_colours(look, palette):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--stretch", "2"], "takes two percentiles"),
+        (["--stretch", "2"], "write LOW,HIGH, such as 2,98"),
         (["--stretch", "98,2"], "no two percentiles in order"),
-        (["--min", "a"], "--min a: takes numbers"),
-        (["--min", "nan"], "takes numbers"),
+        (["--min", "a"], "'a': write N[,N,N]"),
+        (["--min", "nan"], "write N[,N,N]"),
         (["--min", "1,2"], "one for each of the 3 bands; got 2"),
         (["--min", "9", "--max", "3"], "--min 9 is not below --max 3"),
         (["--palette", "jet", "--bands", "B8"], "viridis"),

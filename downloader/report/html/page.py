@@ -191,14 +191,16 @@ def _draw_group(report: Report, layout: GroupLayout, drawn: _Drawn, name: str, *
     if not pictured or (states is not None and not states.counts[1]):
         return
     try:
-        from downloader.previews import draw
+        from downloader.previews import Look, draw
 
         chosen: dict[str, Any] = {}
         if group.axis == "time" and states is not None and states.run == 1:
             # The last of those of which most is there.
             best = int(states.stored.max())
-            chosen["slice_"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
-        picture = draw(report.mosaic, group=group.name or None, size=SIZE, most_tiles=MOST_TILES, **chosen)
+            chosen["slice"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
+        picture = draw(
+            report.mosaic, Look(group=group.name or None, size=SIZE, most_tiles=MOST_TILES, **chosen)
+        )
         drawn.pictures.append(figure(picture))
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: a quick look could not be drawn: {error}")

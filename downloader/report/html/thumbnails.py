@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from downloader.previews import Picture
+    from downloader.previews import Preview
 
 __all__ = ["Figure", "data_uri", "figure"]
 
@@ -49,7 +49,7 @@ def data_uri(image: Image) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def figure(picture: Picture) -> Figure:
+def figure(picture: Preview) -> Figure:
     """A quick look as the page shows it."""
     image = picture.image
     scale = max(1, _SHOWN // max(image.width, image.height))

@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from downloader.errors import JobError
-from downloader.previews import PALETTES, draw, preview
+from downloader.previews import PALETTES, Look, draw, preview
 from downloader.previews.colormaps import lookup
 from downloader.previews.contact_sheet import Sheet
 from downloader.previews.stretch import limits_of, per_band, stretch
@@ -138,7 +138,7 @@ def test_of_a_huge_mosaic_little_is_read(tmp_path, monkeypatch) -> None:
         return await original(store, key, *rest, **more)
 
     monkeypatch.setattr(zarr.storage.LocalStore, "get", get)
-    picture = draw(tmp_path / "m.zarr", size=1024, most_tiles=2500)
+    picture = draw(tmp_path / "m.zarr", Look(size=1024, most_tiles=2500))
     assert max(picture.image.size) <= 50
     assert picture.image.getpixel((0, 0)) == (0, 255)
     assert picture.image.getpixel((1, 1)) == (0, 0), "not stored"
@@ -149,9 +149,9 @@ def test_a_small_mosaic_is_read_whole_whatever_the_budget(tmp_path) -> None:
     array, coverage = mosaic(tmp_path / "m.zarr", (600, 500), 256)
     array[:] = np.arange(300_000).reshape(600, 500) % 60_000
     coverage[:] = 1
-    picture = draw(tmp_path / "m.zarr", most_tiles=6)
+    picture = draw(tmp_path / "m.zarr", Look(most_tiles=6))
     assert picture.image.size == (500, 600)
-    coarse = draw(tmp_path / "m.zarr", most_tiles=2)
+    coarse = draw(tmp_path / "m.zarr", Look(most_tiles=2))
     assert coarse.image.size == (1, 2)
 
 
@@ -159,7 +159,7 @@ def test_nodata_is_transparent(tmp_path) -> None:
     array, coverage = mosaic(tmp_path / "m.zarr", (16, 16), 16, _FillValue=0)
     array[4:] = 9
     coverage[:] = 1
-    image = np.asarray(draw(tmp_path / "m.zarr", palette="viridis").image)
+    image = np.asarray(draw(tmp_path / "m.zarr", Look(palette="viridis")).image)
     assert (image[:4] == 0).all()
     assert (image[4:, :, 3] == 255).all()
 
@@ -178,7 +178,7 @@ def test_overviews_are_read_where_they_are_fine_enough(tmp_path, size, level, pi
         made.attrs["band"] = "B1"
         made[:] = factor
         node.create_array("coverage", shape=(-(-side // 64),) * 2, dtype="u1")[:] = 1
-    picture = draw(tmp_path / "m.zarr", size=size, low=0, high=255)
+    picture = draw(tmp_path / "m.zarr", Look(size=size, min=0, max=255))
     assert picture.image.size == (pixels, pixels)
     assert picture.image.getpixel((5, 5)) == (level, 255)
     assert (picture.width, picture.height) == (600, 600)
@@ -194,7 +194,7 @@ def test_where_overviews_have_holes_the_pixels_are_read(tmp_path) -> None:
     made.attrs["band"] = "B1"
     made[:64], made[64:, :64] = 2, 2
     node.create_array("coverage", shape=(2, 2), dtype="u1")[:] = [[1, 1], [1, 4]]
-    image = np.asarray(draw(tmp_path / "m.zarr", size=128, low=0, high=255).image)
+    image = np.asarray(draw(tmp_path / "m.zarr", Look(size=128, min=0, max=255)).image)
     wanted = np.full((128, 128), 2)
     wanted[64:, 64:] = 9
     wanted[96:, 96:] = 0
@@ -211,23 +211,23 @@ def test_red_green_and_blue_are_shown_where_bands_are_named_so(tmp_path) -> None
     root.attrs["bands"] = ["B2", "B3", "B4", "B8"]
     assert draw(path).bands == ("B4", "B3", "B2")
     root.attrs["bands"] = ["B8"]
-    assert draw(path, bands=("B8",)).bands == ("B8",)
+    assert draw(path, Look(bands=("B8",))).bands == ("B8",)
 
 
 def test_slices(tmp_path) -> None:
     array, coverage = mosaic(tmp_path / "m.zarr", (5, 8, 8), 8, dims=("sample", "y", "x"))
     array[:], coverage[:] = np.arange(5)[:, None, None], 1
-    ends = {"low": 0, "high": 255, "output": tmp_path / "x.png"}
+    ends = {"min": 0, "max": 255, "output": tmp_path / "x.png"}
     assert "the first 5 of 5 samples" in preview(tmp_path / "m.zarr", **ends)
     assert "8×8 of 8×8 pixels, sample 3, bands B1, stretched from 0 to 255" in preview(
-        tmp_path / "m.zarr", slice_=3, **ends
+        tmp_path / "m.zarr", slice=3, **ends
     )
-    assert draw(tmp_path / "m.zarr", slice_=-1, low=0, high=255).image.getpixel((0, 0)) == (4, 255)
+    assert draw(tmp_path / "m.zarr", Look(slice=-1, min=0, max=255)).image.getpixel((0, 0)) == (4, 255)
     for wrong, words in (
-        ({"slice_": 5}, "--slice 5: the mosaic has 5 slices, 0 to 4"),
+        ({"slice": 5}, "--slice 5: the mosaic has 5 slices, 0 to 4"),
         ({"time": "2020"}, "--time 2020: the mosaic holds samples"),
-        ({"time": "0", "slice_": 0}, "take one of them"),
+        ({"time": "0", "slice": 0}, "take one of them"),
         ({"bands": ("B1", "B1", "B1"), "palette": "viridis"}, "--palette: colours one band, got 3"),
     ):
         with pytest.raises(JobError, match=words):
-            draw(tmp_path / "m.zarr", **wrong)
+            draw(tmp_path / "m.zarr", Look(**wrong))

@@ -1,0 +1,122 @@
+"""`downloader images`: list the images of a collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from downloader.cli.options import service_options
+from downloader.cli.output import say
+from downloader.cli.parameters import Numbers
+from downloader.text import table
+
+__all__ = ["images_command"]
+
+_CLOUDS = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER", "CLOUDY_PIXEL_OVER_LAND_PERCENTAGE", "CLOUD_COVERAGE")
+"""Names of the cloud property in several collections; shown if no filter names a property."""
+
+_EPILOG = """\b
+Examples:
+  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
+  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --region park.geojson \\
+      --filter 'CLOUDY_PIXEL_PERCENTAGE < 10' --ids > images.txt
+"""
+
+
+@click.command("images", epilog=_EPILOG)
+@click.argument("collection")
+@click.option(
+    "--start", metavar="DATE", help="Start of the period, UTC, such as 2017-04-01 or 2017-04-01T12:00:00Z."
+)
+@click.option("--end", metavar="DATE", help="End of the period, exclusive.")
+@click.option(
+    "--point",
+    type=Numbers("LON,LAT", "-122.085,37.422", 2),
+    help="Degrees; only images whose footprint contains it.",
+)
+@click.option(
+    "--region",
+    metavar="FILE.geojson",
+    type=click.Path(path_type=Path),
+    help="Only images whose footprint intersects it.",
+)
+@click.option(
+    "--filter",
+    metavar="EXPR",
+    help="Condition on properties: = != < <= > >=, AND, OR, NOT, (); texts in double quotes.",
+)
+@click.option(
+    "--order-by", metavar="NAME", help="Sort by a property instead of by time; -NAME sorts descending."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Maximum number of images.")
+@service_options
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document with the service's own, unchanged."
+)
+@click.option("--ids", is_flag=True, help="Print ids only, one per line.")
+def images_command(
+    collection: str,
+    point: tuple[float, float] | None,
+    region: Path | None,
+    as_json: bool,
+    ids: bool,
+    **conditions: Any,  # passed on as they are
+) -> None:
+    """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
+    from downloader.engine import explore
+
+    if as_json and ids:
+        raise click.UsageError("--json and --ids exclude each other")
+    if point is not None and region is not None:
+        raise click.UsageError("--point and --region exclude each other")
+    columns = _columns(conditions["filter"], conditions["order_by"])
+    found = explore.list_documents(
+        collection,
+        dict if as_json else _row_reader(columns or _CLOUDS),
+        region=region if point is None else {"type": "Point", "coordinates": list(point)},
+        **conditions,
+    )
+    if as_json:
+        say(json.dumps({"images": found}, indent=2))
+    elif ids:
+        if found:
+            say("\n".join(row["id"] for row in found))
+    elif found:
+        say(_table(found, columns))
+    else:
+        say(f"no image of {collection} matches")
+
+
+def _columns(condition: str | None, order_by: str | None) -> list[str]:
+    """Return the properties that the user named."""
+    from downloader.model.filter import Filter
+
+    names = list(Filter.parse(condition).names) if condition is not None else []
+    if order_by is not None:
+        names.append(order_by.removeprefix("-").removeprefix("properties."))
+    return list(dict.fromkeys(names))
+
+
+def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that keeps of a document only what the table shows: whole documents would fill the memory."""
+    from downloader.earthengine.names import asset_id
+
+    def read(document: Mapping[str, Any]) -> dict[str, Any]:
+        properties = document.get("properties") or {}
+        return {
+            "id": str(document.get("id") or asset_id(str(document.get("name")))),
+            "time": str(document.get("startTime") or "-"),
+            **{name: properties[name] for name in names if name in properties},
+        }
+
+    return read
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    shown = list(columns) or [name for name in _CLOUDS if any(name in row for row in rows)][:1]
+    cells = [[row["id"], row["time"], *(str(row.get(name, "-")) for name in shown)] for row in rows]
+    return table(cells, ("image", "time", *shown))

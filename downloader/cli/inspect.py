@@ -1,0 +1,38 @@
+"""`downloader inspect`: print what the catalogue knows of an asset."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from downloader.cli.options import service_options
+from downloader.cli.output import say
+from downloader.text import counted
+
+__all__ = ["inspect_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader inspect LANDSAT
+  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
+"""
+
+
+@click.command("inspect", epilog=_EPILOG)
+@click.argument("asset")
+@service_options
+@click.option("--json", "as_json", is_flag=True, help="Print the service's document unchanged.")
+def inspect_command(asset: str, overrides: list[str], as_json: bool) -> None:
+    """Print bands, types and grids of an image, or of a folder or collection how many assets it holds."""
+    from downloader.engine import explore
+    from downloader.report.text import asset_text
+
+    if as_json:
+        say(json.dumps(explore.inspect(asset, overrides), indent=2))
+        return
+    document, count = explore.inspect_with_count(asset, overrides)
+    say(asset_text(document))
+    if count is not None:
+        number, more = count
+        say(f"holds: {counted(number, 'asset')}{' or more' if more else ''}")

@@ -1,0 +1,50 @@
+"""`downloader overviews`: coarser levels of a mosaic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from downloader.cli.output import say
+from downloader.cli.progress import counting
+
+__all__ = ["overviews_command"]
+
+_EPILOG = """\b
+Examples:
+  downloader overviews out/scene.zarr
+  downloader overviews out/scene.zarr --policy SCL=mode
+
+Run it again after the mosaic grew or was repaired: only what is missing or out of date is made.
+"""
+
+
+@click.command("overviews", epilog=_EPILOG)
+@click.argument("mosaic", type=click.Path(path_type=Path))
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="BAND=POLICY",
+    help="mean, sample, min, max, mode or median instead of the band's own pyramiding policy; kept for the next time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, quiet: bool) -> None:
+    """Make the overviews of MOSAIC, so that a viewer opens it at once. No run may be writing it."""
+    from downloader.mosaic.overviews.overviews import overviews
+
+    by_band = {}
+    for text in policies:
+        band, sign, policy = text.rpartition("=")
+        if not sign:
+            raise click.UsageError(f"--policy {text}: write BAND=POLICY, such as SCL=mode")
+        by_band[band] = policy
+    with counting("overviews", quiet=quiet or as_json) as watch:
+        made = overviews(mosaic, policies=by_band, watch=watch)
+    if as_json:
+        say(json.dumps(made.to_json(), indent=2))
+    elif not quiet:
+        say(f"{made.path}: {made}")

@@ -16,7 +16,7 @@ __all__ = ["Emulator", "EmulatorProcess", "LaunchError", "arguments"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has that name
-    """The names above, imported when they are first used: the pytest plugin is loaded by every pytest."""
+    """Return the names above, imported when they are first used: the pytest plugin is loaded by every pytest."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(".launch", __name__), name)

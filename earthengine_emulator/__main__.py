@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from threading import Thread
 
 from earthengine_emulator.catalogue import catalogue
-from earthengine_emulator.data import rasters, stores
+from earthengine_emulator.data import built_in, rasters, stores
 from earthengine_emulator.server import keys, options
 from earthengine_emulator.server.auth import Authority
 from earthengine_emulator.server.control import Control
@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None, prog: str = options.PROG) -> int:
 
 
 def build(chosen: options.Options) -> Server:
-    """The emulator's parts as the options want them, not yet listening."""
-    assets = catalogue.built_in()
+    """Return the emulator's parts as the options want them, not yet listening."""
+    assets = built_in.catalogue()
     for id_, path in chosen.rasters:
         module = stores if stores.is_store(path) else rasters
         module.add(assets, catalogue.asset_name(id_), path)

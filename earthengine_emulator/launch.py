@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 _FLAGS: Final = ("host", "port", "control_port", "write_key", "config")
-"""What is said of an emulator by flags alone; all else is a switch."""
+"""Arguments that are flags of the command line; all others are switches."""
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -70,7 +70,7 @@ class EmulatorProcess:
     url: str
     """Base URL without a trailing slash; here the emulator plays the standard endpoint."""
     high_volume_url: str
-    """The same emulator as the high-volume endpoint: another concurrency counter (contract §5.2)."""
+    """The same emulator as the high-volume endpoint: another concurrency counter (docs/contract.md §5.2)."""
     control_url: str | None
     """Base URL of the control API."""
     key_file: Path
@@ -111,7 +111,7 @@ class EmulatorProcess:
         self.high_volume_url = self.url.replace("//127.0.0.1:", "//localhost:")
 
     def _line(self) -> str:
-        """The next line that the process prints."""
+        """Return the next line that the process prints."""
         stdout: IO[bytes] | None = self._process.stdout
         watchdog = Timer(START_TIMEOUT_S, self._process.kill)
         watchdog.daemon = True
@@ -170,12 +170,12 @@ class EmulatorProcess:
         self.control("configure", switches)
 
     def requests(self, method: str | None = None) -> list[dict[str, Any]]:
-        """Records of the requests since the last reset, of one method such as `assets.getPixels` or of all."""
+        """Return records of the requests since the last reset, of one method such as `assets.getPixels` or of all."""
         records: list[dict[str, Any]] = self.control("requests")["requests"]
         return [record for record in records if method in (None, record["method"])]
 
     def statistics(self) -> dict[str, Any]:
-        """Counts since the last reset."""
+        """Return counts since the last reset."""
         return self.control("state")
 
     def reset(self) -> None:

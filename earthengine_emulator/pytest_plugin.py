@@ -29,7 +29,7 @@ def earthengine_emulator_arguments() -> list[str]:
 
 @pytest.fixture(scope="session")
 def earthengine_emulator_process(earthengine_emulator_arguments: list[str]) -> Iterator[EmulatorProcess]:
-    """An emulator in a process of its own for all tests of the session (of each worker, with xdist)."""
+    """Yield an emulator in a process of its own for all tests of the session (of each worker, with xdist)."""
     from earthengine_emulator import EmulatorProcess
 
     with EmulatorProcess(earthengine_emulator_arguments) as emulator:
@@ -38,6 +38,6 @@ def earthengine_emulator_process(earthengine_emulator_arguments: list[str]) -> I
 
 @pytest.fixture
 def earthengine_emulator(earthengine_emulator_process: EmulatorProcess) -> EmulatorProcess:
-    """The session's emulator with nothing recorded, no faults, and all switches as at its start."""
+    """Return the session's emulator with nothing recorded, no faults, and all switches as at its start."""
     earthengine_emulator_process.reset()
     return earthengine_emulator_process

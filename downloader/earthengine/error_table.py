@@ -110,7 +110,7 @@ _TABLE: Final = (
     _Row((404, 405, 501), _FAIL, "no such method", advice="Is service.endpoint the address of Earth Engine, or of an emulator of it?", ends_with=_JOB),
     # 429: E24–E26
     _Row((429,), _FAIL, "429 monthly quota", ("PerMonth", "per month"), advice="{month}"),
-    _Row((429,), _FAIL, "429 daily quota", ("EECU-time", "PerDay", "per day"), advice="{day}"),
+    _Row((429,), _FAIL, "429 daily quota", ("EECU-time", "eecu_usage_time", "PerDay", "per day"), advice="{day}"),
     _Row((429,), _SLOW, "429 concurrency", ("concurrency limit",)),
     _Row((429,), _SLOW, "429 rate", ("per minute", "PerMinute"), ("RATE_LIMIT_EXCEEDED",), limit="rate"),
     _Row((429,), _SLOW, "429 concurrency"),

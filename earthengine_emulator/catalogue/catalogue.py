@@ -10,20 +10,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from earthengine_emulator.catalogue.model import LEGACY, PUBLIC, Asset, Container
-from earthengine_emulator.data import collections, sentinel2, synthetic
+from earthengine_emulator.api import errors
+from earthengine_emulator.catalogue.model import LEGACY, PUBLIC, Asset
 
 FORMULA: Final = "land"
 FORMULA_VERSION: Final = 1
 """Raised whenever a pixel or an updateTime of the built-in assets changes."""
 
+PRIVATE: Final = "projects/p-private-1/assets/"
+"""Prefix of assets that no caller may read."""
 _PROJECT: Final = r"(?:[a-z0-9.-]+\.[a-z0-9-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 _NAME: Final = re.compile(rf"^projects/{_PROJECT}/assets/(.*)$")
 _ROOT: Final = re.compile(rf"^projects/{_PROJECT}/assets$")
 
 
 def asset_name(text: str) -> str:
-    """The name of an id as users write it (contract §1.3)."""
+    """Return the name of an id as users write it (docs/contract.md §1.3)."""
     if _NAME.match(text):
         return text
     if _ROOT.match(text):
@@ -34,8 +36,18 @@ def asset_name(text: str) -> str:
 
 
 def well_formed_project(project: str) -> bool:
-    """Whether a project id has the form that Google's have."""
+    """Return whether a project id is well-formed."""
     return re.fullmatch(_PROJECT, project) is not None
+
+
+def check_readable(name: str) -> None:
+    """Refuse assets that the caller may not read.
+
+    Raises:
+        ApiError: E17.
+    """
+    if name.startswith(PRIVATE):
+        raise errors.permission_denied("earthengine.assets.get", name)
 
 
 class Catalogue:
@@ -59,11 +71,11 @@ class Catalogue:
             self._digests.append(f"{asset.name}={digest}")
 
     def get(self, name: str) -> Asset | None:
-        """The asset of that name."""
+        """Return the asset of that name."""
         return self._assets.get(name)
 
     def children(self, parent: str) -> Sequence[str]:
-        """Names directly under a container or root (`projects/P/assets`), ascending."""
+        """Return names directly under a container or root (`projects/P/assets`), ascending."""
         return self._children.get(parent.rstrip("/"), ())
 
     def touch(self, name: str, update_time: str) -> None:
@@ -88,7 +100,7 @@ class Catalogue:
 
     @property
     def data_set(self) -> str:
-        """What all pixels depend on: formula, its version, and the contents of added rasters.
+        """The identity of all pixels: the formula, its version, and the contents of added rasters.
 
         Two emulators with the same data set give the same pixels; clients may use it as an identity.
         """
@@ -96,12 +108,3 @@ class Catalogue:
         if self._digests:
             text += "-" + hashlib.sha256("\n".join(sorted(self._digests)).encode()).hexdigest()[:16]
         return text
-
-
-def built_in() -> Catalogue:
-    """The emulator's own catalogue."""
-    catalogue = Catalogue([Container(f"{PUBLIC}LANDSAT", "FOLDER")])
-    for module in (sentinel2, synthetic, collections):
-        for asset in module.assets():
-            catalogue.add(asset)
-    return catalogue

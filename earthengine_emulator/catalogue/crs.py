@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from earthengine_emulator.server.errors import invalid_argument
+from earthengine_emulator.api.errors import invalid_argument
 
 if TYPE_CHECKING:
     from pyproj import CRS, Transformer
@@ -27,7 +27,7 @@ _LOCK: Final = Lock()
 
 @lru_cache(maxsize=256)
 def parse(text: str) -> CRS:
-    """The CRS of a code (`EPSG:32610`, `SR-ORG:6974`) or of WKT; a 400 when it is neither."""
+    """Return the CRS of a code (`EPSG:32610`, `SR-ORG:6974`) or of WKT; a 400 when it is neither."""
     from pyproj import CRS
     from pyproj.exceptions import CRSError
 
@@ -43,7 +43,7 @@ def parse(text: str) -> CRS:
 
 @lru_cache(maxsize=256)
 def same(one: str, other: str) -> bool:
-    """Whether two CRS texts name the same system."""
+    """Return whether two CRS texts name the same system."""
     if one == other or (one.upper() == other.upper() and "[" not in one):
         return True
     return bool(parse(one).equals(parse(other), ignore_axis_order=True))

@@ -1,4 +1,4 @@
-"""The filter language of listings: the part of AIP-160 that Earth Engine documents (contract §3.6).
+"""The filter language of listings: the part of AIP-160 that Earth Engine documents (docs/contract.md §3.6).
 
 expression = factor {AND factor}
 factor     = term {OR term}              OR binds tighter than AND
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from earthengine_emulator.api.errors import ApiError, invalid_argument
 from earthengine_emulator.catalogue import geometry
 from earthengine_emulator.catalogue.model import Image
-from earthengine_emulator.server.errors import ApiError, invalid_argument
 
 Test = Callable[[Image], bool]
 
@@ -53,7 +53,7 @@ Token = tuple[str, str]
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time, with any offset and any number of fractional digits; a bare date is its midnight in UTC.
+    """Return an RFC 3339 time, with any offset and any number of fractional digits; a bare date is its midnight in UTC.
 
     Raises:
         ApiError: 400 when it is none.
@@ -67,15 +67,15 @@ def parse_time(text: str) -> datetime:
 
 
 def parse(text: str) -> Test:
-    """The test that a filter makes of an image.
+    """Return the test that a filter makes of an image.
 
     Raises:
         ApiError: 400 for whatever is not of the language.
     """
-    return _Parser(text).whole()
+    return _FilterParser(text).whole()
 
 
-class _Parser:
+class _FilterParser:
     """One pass over one filter."""
 
     def __init__(self, text: str) -> None:
@@ -106,7 +106,7 @@ class _Parser:
         return token
 
     def _taken(self, text: str) -> bool:
-        """Whether the next token is this one; if so it is used up."""
+        """Consume the next token if it is this one; return whether it was."""
         if self._peek()[0] in ("word", "bracket") and self._peek()[1] == text:
             self._next += 1
             return True
@@ -173,7 +173,7 @@ def _literal(kind: str, text: str) -> float | str:
 
 
 def _unquoted(text: str) -> str:
-    """A string's content; other literals as they are."""
+    """Return a string's content; other literals as they are."""
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else text
 
 

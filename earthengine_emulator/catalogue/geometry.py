@@ -1,6 +1,6 @@
 """Shapes in longitude and latitude, as far as listings need them: reading, and whether two meet.
 
-Edges are straight in longitude and latitude, as the filter's own test is (contract §3.6).
+Edges are straight in longitude and latitude, as the filter's own test is (docs/contract.md §3.6).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue import crs
 from earthengine_emulator.catalogue.model import Image
-from earthengine_emulator.server.errors import invalid_argument
 
 DEGREES: Final = "EPSG:4326"
 Point = tuple[float, float]
@@ -35,7 +35,7 @@ class Shape:
         """Each area's rings, the outer one first."""
 
     def vertices(self) -> Iterator[Point]:
-        """A point on every part, all of which lie on the shape."""
+        """Yield a point on every part, all of which lie on the shape."""
         yield from self.points
         for line in self.lines:
             yield from line
@@ -44,12 +44,12 @@ class Shape:
                 yield from ring
 
     def edges(self) -> Iterator[tuple[Point, Point]]:
-        """The segments of lines and rings."""
+        """Yield the segments of lines and rings."""
         for line in [*self.lines, *(ring for area in self.areas for ring in area)]:
             yield from pairwise(line)
 
     def covers(self, point: Point) -> bool:
-        """Whether a point lies in one of the areas, or on its border."""
+        """Return whether a point lies in one of the areas, or on its border."""
         return any(
             _in_ring(point, area[0]) and not any(_in_ring(point, hole, border=False) for hole in area[1:])
             for area in self.areas
@@ -57,7 +57,7 @@ class Shape:
 
 
 def intersects(one: Shape, other: Shape | None) -> bool:
-    """Whether two shapes share a point; nothing meets what has no shape."""
+    """Return whether two shapes share a point; nothing meets what has no shape."""
     if other is None:
         return False
     one, other = in_degrees(one), in_degrees(other)
@@ -71,13 +71,13 @@ def intersects(one: Shape, other: Shape | None) -> bool:
 
 
 def moved(shape: Shape, system: str, affine: tuple[float, ...]) -> Shape:
-    """A shape whose coordinates are pixels of a projection, as one in the units of its CRS."""
+    """Return a shape whose coordinates are pixels of a projection, as one in the units of its CRS."""
     a, b, c, d, e, f = affine
     return _mapped(shape, system, lambda x, y: (c + a * x + b * y, f + d * x + e * y))
 
 
 def in_degrees(shape: Shape) -> Shape:
-    """A shape in longitude and latitude, its edges followed by more points."""
+    """Return a shape in longitude and latitude, its edges followed by more points."""
     if shape.system == DEGREES:
         return shape
     dense = Shape(shape.system)
@@ -112,7 +112,7 @@ def _side(a: Point, b: Point, p: Point) -> float:
 
 
 def _on(a: Point, b: Point, p: Point) -> bool:
-    """Whether p lies on the segment."""
+    """Return whether p lies on the segment."""
     within = min(a[0], b[0]) <= p[0] <= max(a[0], b[0]) and min(a[1], b[1]) <= p[1] <= max(a[1], b[1])
     return within and _side(a, b, p) == 0
 
@@ -139,7 +139,7 @@ def _in_ring(point: Point, ring: Line, *, border: bool = True) -> bool:
 
 
 def parse(text: str) -> Shape:
-    """A shape from GeoJSON, from its single-quoted form, or from WKT.
+    """Return a shape from GeoJSON, from its single-quoted form, or from WKT.
 
     Raises:
         ApiError: 400 when it is none of them.
@@ -155,7 +155,7 @@ def parse(text: str) -> Shape:
 
 
 def from_geojson(document: Mapping[str, Any]) -> Shape:
-    """A shape from a GeoJSON geometry, feature or collection of either."""
+    """Return a shape from a GeoJSON geometry, feature or collection of either."""
     shape = Shape()
     _add(shape, document)
     if not any(True for _ in shape.vertices()):
@@ -221,7 +221,7 @@ def _wkt(text: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _outline(lattice_crs: str, width: int, height: int, affine: tuple[float, ...]) -> Shape | None:
-    """A lattice's border in longitude and latitude, with points along its edges."""
+    """Return a lattice's border in longitude and latitude, with points along its edges."""
     a, b, c, d, e, f = affine
     t = np.linspace(0, 1, 9)[:-1]
     zero, one = np.zeros_like(t), np.ones_like(t)
@@ -236,7 +236,7 @@ def _outline(lattice_crs: str, width: int, height: int, affine: tuple[float, ...
 
 
 def footprint(image: Image) -> Shape | None:
-    """What an image covers: its geometry, or else the outline of its first band."""
+    """Return an image's footprint: its geometry, or else the outline of its first band."""
     if image.geometry is not None:
         return from_geojson(image.geometry)
     if not image.bands:

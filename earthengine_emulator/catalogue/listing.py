@@ -1,4 +1,4 @@
-"""listAssets and listImages: filter, order, pages (contract §3.4, §3.5)."""
+"""listAssets and listImages: filter, order, pages (docs/contract.md §3.4, §3.5)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from earthengine_emulator.api import errors
+from earthengine_emulator.api.replies import Page, Reply, document
+from earthengine_emulator.api.settings import Settings
 from earthengine_emulator.catalogue import filters, geometry
-from earthengine_emulator.catalogue.catalogue import Catalogue
+from earthengine_emulator.catalogue.catalogue import Catalogue, check_readable
 from earthengine_emulator.catalogue.model import Asset, Container, Image
-from earthengine_emulator.server import errors, projects
-from earthengine_emulator.server.replies import Page, Reply, document
-from earthengine_emulator.server.settings import Settings
 
 VIEWS: Final = ("FULL", "BASIC")
 _SAME: Final = ("filter", "view", "startTime", "endTime", "region")
@@ -34,14 +34,14 @@ class Listing:
     """Signs page tokens, so that a forged one is known."""
 
     def assets(self, parent: str, query: Mapping[str, str]) -> Reply:
-        """The answer of listAssets; filters matter for image collections only."""
+        """Return the answer of listAssets; filters matter for image collections only."""
         entries = self._entries(parent)
         if self._is_collection(parent):
             entries = _filtered(entries, query.get("filter"))
         return self._page(parent, "assets", entries, query)
 
     def images(self, parent: str, query: Mapping[str, str]) -> Reply:
-        """The answer of listImages: listAssets with times and a region of their own."""
+        """Return the answer of listImages: listAssets with times and a region of their own."""
         entries = [entry for entry in self._entries(parent) if isinstance(entry, Image)]
         entries = _filtered(entries, query.get("filter"))
         if query.get("startTime"):
@@ -62,13 +62,13 @@ class Listing:
         return asset is not None and asset.type == "IMAGE_COLLECTION"
 
     def _entries(self, parent: str) -> list[Any]:
-        """What lies directly under a container or root, images by time and then by name."""
+        """Return the assets directly under a container or root, images by time and then by name."""
         parts = parent.rstrip("/").split("/")
         if len(parts) <= 3:
             root = f"projects/{parts[1]}/assets"
-            projects.check_asset(f"{root}/")
+            check_readable(f"{root}/")
             return [self.catalogue.get(name) for name in self.catalogue.children(root)]
-        projects.check_asset(parent)
+        check_readable(parent)
         asset = self.catalogue.get(parent)
         if asset is None:
             raise errors.asset_not_found(parent)
@@ -81,7 +81,7 @@ class Listing:
         return found
 
     def _page(self, parent: str, key: str, entries: Sequence[Asset], query: Mapping[str, str]) -> Reply:
-        """One page of the entries."""
+        """Return one page of the entries."""
         view = query.get("view") or "FULL"
         if view not in VIEWS:
             raise errors.invalid_value("view", "google.earthengine.v1.EarthEngineAssetView", f'"{view}"')
@@ -105,7 +105,7 @@ class Listing:
         return reply
 
     def _size(self, asked: str | None, view: str) -> int:
-        """How many entries a page may hold."""
+        """Return the number of entries that a page may hold."""
         cap = self.settings.limit_page_full if view == "FULL" else self.settings.limit_page_basic
         try:
             size = int(asked) if asked else 0
@@ -123,7 +123,7 @@ class Listing:
         return base64.urlsafe_b64encode(sign + body).decode()
 
     def _offset(self, token: str, identity: str) -> int:
-        """Where a page token says to go on; a 400 for one of another list, or of nobody."""
+        """Return the position that a page token stands for; 400 for a token of another listing, or a forged one."""
         try:
             raw = base64.urlsafe_b64decode(token)
         except (binascii.Error, ValueError):
@@ -138,7 +138,7 @@ class Listing:
 
 
 def _filtered(entries: Sequence[Any], text: str | None) -> list[Any]:
-    """The entries that a filter keeps; what is no image is never one of them."""
+    """Return the images that a filter keeps; other entries are dropped."""
     if not text or not text.strip():
         return list(entries)
     test = filters.parse(text)

@@ -1,9 +1,10 @@
-"""The catalogue's value types: lattices, bands, assets, and their JSON (contract §3.1, §3.2)."""
+"""The catalogue's value types: lattices, bands, assets, and their JSON (docs/contract.md §3.1, §3.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -31,11 +32,11 @@ class Lattice:
 
     @property
     def crs_is_code(self) -> bool:
-        """Whether `crs` goes into `crsCode` rather than `crsWkt`."""
+        """True: `crs` belongs in `crsCode` rather than `crsWkt`."""
         return "[" not in self.crs
 
     def document(self) -> dict[str, Any]:
-        """The `grid` of an ImageBand; zero members are omitted, as proto3 JSON does."""
+        """Return the `grid` of an ImageBand; zero members are omitted, as proto3 JSON does."""
         names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
         return {
             "crsCode" if self.crs_is_code else "crsWkt": self.crs,
@@ -46,7 +47,7 @@ class Lattice:
 
 @dataclass(frozen=True, slots=True)
 class PixelType:
-    """What a band's values are: the type metadata speaks of and the one that is delivered."""
+    """A band's type, in the metadata and as delivered."""
 
     precision: str
     """INT, FLOAT or DOUBLE."""
@@ -56,7 +57,7 @@ class PixelType:
     """Least and greatest value in the metadata; None leaves `range` out."""
 
     def document(self) -> dict[str, Any]:
-        """The `dataType` of an ImageBand."""
+        """Return the `dataType` of an ImageBand."""
         document: dict[str, Any] = {"precision": self.precision}
         if self.range is not None:
             low, high = self.range
@@ -75,7 +76,7 @@ PIXEL_TYPES: Final[Mapping[str, PixelType]] = {
     "f4": PixelType("FLOAT", np.dtype("<f4"), None),
     "f8": PixelType("DOUBLE", np.dtype("<f8"), None),
 }
-"""The table of contract §3.2; `i8` is delivered as float64."""
+"""The table of docs/contract.md §3.2; `i8` is delivered as float64."""
 
 
 def plain(value: float) -> float | int:
@@ -97,7 +98,7 @@ class Band:
     transform: tuple[float, float, float, float, float, float] | None = None
     """The transform of the band's projection, where the band does not begin at its origin; computed bands only."""
     unbounded: bool = False
-    """Whether the lattice has no edges of its own; computed bands only."""
+    """True: the lattice has no edges of its own; computed bands only."""
 
     @property
     def projection(self) -> tuple[float, float, float, float, float, float]:
@@ -112,7 +113,7 @@ class Band:
         return round((e * x - b * y) / det), round((a * y - d * x) / det)
 
     def document(self) -> dict[str, Any]:
-        """The ImageBand."""
+        """Return the ImageBand."""
         document: dict[str, Any] = {
             "id": self.id,
             "dataType": self.type.document(),
@@ -125,10 +126,10 @@ class Band:
 
 
 class PixelSource(Protocol):
-    """Where an image's native pixels come from; safe to call from several threads."""
+    """A source of an image's native pixels; safe to call from several threads."""
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of a window inside the band, in its delivered dtype, and where they are valid.
+        """Return pixels (height, width) of a window inside the band, in its delivered dtype, and where they are valid.
 
         `band` counts from 0 in asset order. The mask is True where valid; None means everywhere.
         """
@@ -139,11 +140,11 @@ class InterleavedSource(PixelSource, Protocol):
     """A source that can write several bands of one lattice and dtype at once, pixel by pixel."""
 
     def interleaves(self, bands: tuple[int, ...]) -> bool:
-        """Whether `write` can serve these bands."""
+        """Return whether `write` can serve these bands."""
         ...
 
     def prepare(self, bands: tuple[int, ...], column: int, row: int, width: int, height: int) -> RowWriter:
-        """A writer of the rows of a window inside the bands' lattice."""
+        """Return a writer of the rows of a window inside the bands' lattice."""
         ...
 
 
@@ -173,7 +174,7 @@ class Image:
     type = "IMAGE"
 
     def document(self) -> dict[str, Any]:
-        """The EarthEngineAsset, default-valued fields omitted."""
+        """Return the EarthEngineAsset, default-valued fields omitted."""
         document: dict[str, Any] = {
             "type": "IMAGE",
             "name": self.name,
@@ -204,7 +205,7 @@ class Container:
     properties: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """The EarthEngineAsset; a folder has nothing but type, name and id (contract §3.3)."""
+        """Return the EarthEngineAsset; a folder has nothing but type, name and id (docs/contract.md §3.3)."""
         document: dict[str, Any] = {"type": self.type, "name": self.name, "id": display_id(self.name)}
         if self.update_time is not None:
             document["updateTime"] = self.update_time
@@ -217,8 +218,15 @@ Asset = Image | Container
 
 
 def display_id(name: str) -> str:
-    """The `id` of a response: short for public and legacy assets, the full name otherwise (contract §1.3)."""
+    """Return the `id` of a response: short for public and legacy assets, the full name otherwise (docs/contract.md §1.3)."""
     for prefix in (PUBLIC, LEGACY):
         if name.startswith(prefix):
             return name.removeprefix(prefix)
     return name
+
+
+def version_of(asset: Asset) -> int:
+    """Return an asset's version: its update time in microseconds since 1970 (docs/contract.md §4.2); -1 without one."""
+    if not asset.update_time:
+        return -1
+    return round(datetime.fromisoformat(asset.update_time).timestamp() * 1_000_000)

@@ -1,4 +1,4 @@
-"""The list of algorithms: the signatures from which clients build their functions (contract §8, §4.7).
+"""The list of algorithms: the signatures from which clients build their functions (docs/contract.md §8, §4.7).
 
 `signatures.txt` holds one line for each function that the emulator evaluates:
 `Name(argument: Type, argument: Type = default, …) -> Type`; an argument with a default is optional.
@@ -17,7 +17,7 @@ _LINE: Final = re.compile(r"^([\w.]+)\((.*)\) -> (\w+)$")
 
 @cache
 def document() -> dict[str, Any]:
-    """The answer of algorithms.list."""
+    """Return the answer of algorithms.list."""
     text = Path(__file__).with_name("signatures.txt").read_text(encoding="ascii")
     return {"algorithms": [_entry(line) for line in text.splitlines()]}
 

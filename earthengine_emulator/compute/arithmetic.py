@@ -1,4 +1,4 @@
-"""Arithmetic of images: functions of two, functions of one, casts (contract §4.7)."""
+"""Arithmetic of images: functions of two, functions of one, casts (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Image
 from earthengine_emulator.compute import computed
-from earthengine_emulator.compute.computed import Part, both
+from earthengine_emulator.compute.computed import both
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.operand import (
     anonymous,
@@ -21,6 +21,7 @@ from earthengine_emulator.compute.operand import (
     result_kind,
     retyped,
 )
+from earthengine_emulator.pixels.sampling import Part
 
 FLOATS: Final = ("f4", "f8", "i8")
 

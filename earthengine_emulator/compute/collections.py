@@ -1,5 +1,5 @@
 # ruff: noqa: A002, A006, N803 - parameters are named as the API's arguments are
-"""Image collections: filters, maps, order (contract §4.7)."""
+"""Image collections: filters, maps, order (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.filters import parse_time
 from earthengine_emulator.catalogue.geometry import Shape, footprint, intersects
 from earthengine_emulator.catalogue.model import Image
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.operand import as_shape, image
 from earthengine_emulator.compute.reducers import Collection
-from earthengine_emulator.server.errors import invalid_argument
 
 Filter = Callable[[Any], bool]
 
@@ -38,7 +38,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 
 def milliseconds(value: object) -> float:
-    """Milliseconds since 1970 of a number, a text, or a time."""
+    """Return milliseconds since 1970 of a number, a text, or a time."""
     if isinstance(value, datetime):
         return value.timestamp() * 1000
     if isinstance(value, str):
@@ -55,7 +55,7 @@ class Feature:
 
 
 def property_of(one: Any, name: str) -> object:  # noqa: ANN401 - an image, a feature, a collection
-    """A property as filters see it."""
+    """Return a property as filters see it."""
     own: Mapping[str, Any] = one.properties or {}
     if isinstance(one, Image) and name not in own:
         when = {"system:time_start": one.start_time, "system:time_end": one.end_time}.get(name)
@@ -154,7 +154,7 @@ def _meets(
 
 
 def date_range(start: object, end: object = None, timeZone: str | None = None) -> tuple[float, float]:
-    """Milliseconds from start to before end; without an end, the one millisecond."""
+    """Return milliseconds from start to before end; without an end, the one millisecond."""
     del timeZone
     low = milliseconds(start)
     return low, low + 1 if end is None else milliseconds(end)

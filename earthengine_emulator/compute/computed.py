@@ -5,33 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue import crs
 from earthengine_emulator.catalogue.geometry import Line, Shape
-from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, Lattice, Pixels, PixelType, Valid
+from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, Lattice, PixelType, Valid
 from earthengine_emulator.pixels.pyramid import Pyramids
-from earthengine_emulator.pixels.sampling import Sampler
-from earthengine_emulator.server.errors import invalid_argument
+from earthengine_emulator.pixels.sampling import Part, Reader, Sampler
 
-Part = tuple[Pixels, Valid | None]
 DEGREE: Final = Lattice("EPSG:4326", 360, 180, (1, 0, -180, 0, -1, 90))
-"""The grid of what has none, such as constants and composites: one degree per pixel (contract §4.2)."""
-
-
-class Reader(Protocol):
-    """Rows of one plane through one output grid."""
-
-    def rows(self, first: int, count: int) -> Part:
-        """Pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
-        ...
-
-    def inside(self, first: int, count: int) -> Valid | None:
-        """Where those rows lie within the plane's footprint; None is everywhere."""
-        ...
+"""The grid of what has none, such as constants and composites: one degree per pixel (docs/contract.md §4.2)."""
 
 
 Plane = Callable[[Pyramids, Lattice], Reader]
@@ -47,7 +34,7 @@ class Computation:
     """The output grid that the computation itself fixes, if it does."""
 
     def reader(self, pyramids: Pyramids, band: int, grid: Lattice) -> Reader:
-        """One band through a grid."""
+        """Return one band through a grid."""
         return self.planes[band](pyramids, grid)
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> Part:
@@ -61,15 +48,8 @@ class Computation:
         )
 
 
-def reader(pyramids: Pyramids, image: Image, band: int, grid: Lattice) -> Reader:
-    """One band of any image through a grid."""
-    if isinstance(image.source, Computation):
-        return image.source.reader(pyramids, band, grid)
-    return Sampler(pyramids, image, band, grid)
-
-
 def plane_of(image: Image, band: int) -> Plane:
-    """A band of any image as a plane."""
+    """Return a band of any image as a plane."""
     if isinstance(image.source, Computation):
         return image.source.planes[band]
     return AssetPlane(image, band)
@@ -83,12 +63,12 @@ class AssetPlane:
     band: int
 
     def __call__(self, pyramids: Pyramids, grid: Lattice) -> Reader:
-        """The band through a grid."""
+        """Return the band through a grid."""
         return Sampler(pyramids, self.image, self.band, grid)
 
 
 def image_of(bands: Sequence[Band], planes: Sequence[Plane], like: Image | None = None) -> Image:
-    """A computed image; with the properties of another, if there is one."""
+    """Return a computed image; with the properties of another, if there is one."""
     if like is None:
         return Image("", tuple(bands), Computation(tuple(planes)), "")
     fixed = like.source.grid if isinstance(like.source, Computation) else None
@@ -96,7 +76,7 @@ def image_of(bands: Sequence[Band], planes: Sequence[Plane], like: Image | None 
 
 
 def kind_of(kind: PixelType) -> str:
-    """The key of PIXEL_TYPES."""
+    """Return the key of PIXEL_TYPES."""
     return next(key for key, known in PIXEL_TYPES.items() if known == kind)
 
 
@@ -131,7 +111,7 @@ def combine(
     kind: str,
     cover: str = "all",
 ) -> Plane:
-    """The plane whose pixels are a function of those of other planes.
+    """Return the plane whose pixels are a function of those of other planes.
 
     Its footprint is where `all` of them are, `any` of them is, or the `first` is.
     """
@@ -167,18 +147,18 @@ class _Filled:
 
 
 def fill(target: Plane, filling: Plane, *, within: bool) -> Plane:
-    """The plane whose masked pixels are taken from another; `within` keeps what is outside its footprint masked."""
+    """Return the plane whose masked pixels are taken from another; `within` keeps what is outside its footprint masked."""
     return lambda pyramids, grid: _Filled(target(pyramids, grid), filling(pyramids, grid), within)
 
 
 def both(*valid: Valid | None) -> Valid | None:
-    """Where all are valid; None is everywhere."""
+    """Return where all are valid; None is everywhere."""
     masks = [mask for mask in valid if mask is not None]
     return reduce(np.logical_and, masks) if masks else None
 
 
 def everywhere(part: Part) -> Valid:
-    """The validity of a part as an array."""
+    """Return the validity of a part as an array."""
     values, valid = part
     return np.ones(values.shape, np.bool_) if valid is None else valid
 
@@ -201,7 +181,7 @@ class _Constant:
 
 
 def constant(value: float) -> tuple[str, Plane]:
-    """A plane of one value and its type: the smallest integer type that holds it, or float64."""
+    """Return a plane of one value and its type: the smallest integer type that holds it, or float64."""
     kind = "f8"
     if isinstance(value, int):
         for candidate in ("u1", "i1", "u2", "i2", "u4", "i4"):
@@ -249,7 +229,7 @@ def _in_ring(x: crs.Points, y: crs.Points, ring: Line) -> npt.NDArray[np.bool_]:
 
 
 def inside(shape: Shape) -> Plane:
-    """The plane that is 1 within a shape's areas."""
+    """Return the plane that is 1 within a shape's areas."""
     if not shape.areas:
         raise invalid_argument("Image.clip needs an area.")
     return lambda _, grid: _Inside(shape, grid)

@@ -1,4 +1,4 @@
-"""Expression graphs: from JSON to a value (contract §4.7)."""
+"""Expression graphs: from JSON to a value (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from earthengine_emulator.server.errors import ApiError, invalid_argument
+from earthengine_emulator.api.errors import ApiError, invalid_argument
 
 MAX_DEPTH: Final = 100
 Function = Callable[..., object]
@@ -53,7 +53,7 @@ class Expression:
         self._open: set[tuple[int, str]] = set()
 
     def value(self) -> object:
-        """What the graph comes to.
+        """Evaluate the graph.
 
         Raises:
             ApiError: 400 for graphs that are malformed, too deep, or use what is not supported.
@@ -61,7 +61,7 @@ class Expression:
         return self._refer(self._result, _Scope(), 0)
 
     def _refer(self, key: object, scope: _Scope, depth: int) -> object:
-        """The value of a key, worked out once per scope."""
+        """Return the value of a key, worked out once per scope."""
         if not isinstance(key, str) or key not in self._values:
             raise invalid_argument(f"Expression has no value '{key}'.")
         if key in scope.known:
@@ -77,7 +77,7 @@ class Expression:
         return scope.known[key]
 
     def _node(self, node: object, scope: _Scope, depth: int) -> object:
-        """The value of one ValueNode."""
+        """Return the value of one ValueNode."""
         if depth > self._max_depth:
             raise invalid_argument(f"Expression is nested more than {self._max_depth} deep.")
         present = [kind for kind in _KINDS if isinstance(node, Mapping) and kind in node]
@@ -107,7 +107,7 @@ class Expression:
             raise invalid_argument(f"Malformed expression node '{kind}': {error}") from error
 
     def _define(self, content: Mapping[str, Any], scope: _Scope, depth: int) -> Function:
-        """A function of the graph's own."""
+        """Return a function of the graph's own."""
         names = content["argumentNames"]
 
         def call(*values: object, **named: object) -> object:
@@ -118,7 +118,7 @@ class Expression:
         return call
 
     def _invoke(self, content: Mapping[str, Any], scope: _Scope, depth: int) -> object:
-        """The value of a call."""
+        """Return the value of a call."""
         given = content.get("arguments", {})
         if "functionReference" in content:
             function: object = self._refer(content["functionReference"], scope, depth)

@@ -1,5 +1,5 @@
 # ruff: noqa: A002 - parameters are named as the API's arguments are
-"""The functions of expressions that the emulator knows (contract §4.7)."""
+"""The functions of expressions that the emulator knows (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from earthengine_emulator.catalogue.catalogue import Catalogue, asset_name
+from earthengine_emulator.api import errors
+from earthengine_emulator.catalogue.catalogue import Catalogue, asset_name, check_readable
 from earthengine_emulator.catalogue.geometry import DEGREES, Shape, from_geojson, moved
-from earthengine_emulator.catalogue.model import Container, Image, display_id
+from earthengine_emulator.catalogue.model import Container, Image, display_id, version_of
 from earthengine_emulator.compute import (
     arithmetic,
     collections,
@@ -23,12 +24,10 @@ from earthengine_emulator.compute import (
 )
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.reducers import Collection
-from earthengine_emulator.server import errors
-from earthengine_emulator.server.projects import check_asset
 
 
 def _shape(kind: str, coordinates: object, system: object = None) -> Shape:
-    """A geometry, in longitude and latitude or in the units of a projection."""
+    """Return a geometry, in longitude and latitude or in the units of a projection."""
     shape = from_geojson({"type": kind, "coordinates": coordinates})
     if system is None or system == DEGREES:
         return shape
@@ -58,26 +57,23 @@ def _of_kind(kind: str) -> Function:
 
 
 def library(catalogue: Catalogue) -> Library:
-    """All functions, over one catalogue."""
+    """Return all functions, over one catalogue."""
 
-    def load(id: str, version: int = -1) -> Image:
-        del version
+    def load(id: str, version: int | None = -1) -> Image:
         found = catalogue.get(_visible(asset_name(id)))
         if not isinstance(found, Image):
-            raise errors.invalid_argument(
-                f"Image.load: Image asset '{id}' not found (does not exist or caller does not have access)."
-            )
+            raise errors.image_not_found(id)
+        if version not in (None, -1, version_of(found)):
+            raise errors.version_not_found("Image.load", "Image", id, version)
         return found
 
-    def load_collection(id: str, version: int = -1) -> Collection:
-        del version
+    def load_collection(id: str, version: int | None = -1) -> Collection:
         name = _visible(asset_name(id))
         found = catalogue.get(name)
         if not isinstance(found, Container) or found.type != "IMAGE_COLLECTION":
-            raise errors.invalid_argument(
-                f"ImageCollection.load: ImageCollection asset '{id}' not found "
-                "(does not exist or caller does not have access)."
-            )
+            raise errors.collection_not_found(id)
+        if version not in (None, -1, version_of(found)):
+            raise errors.version_not_found("ImageCollection.load", "ImageCollection", id, version)
         entries = [catalogue.get(child) for child in catalogue.children(name)]
         images = [entry for entry in entries if isinstance(entry, Image)]
         images.sort(key=lambda one: (one.start_time or "", one.name))
@@ -98,9 +94,9 @@ def library(catalogue: Catalogue) -> Library:
 
 
 def _visible(name: str) -> str:
-    """A name, or one that no asset has, when the caller may not see the asset."""
+    """Return a name, or one that no asset has, when the caller may not see the asset."""
     try:
-        check_asset(name)
+        check_readable(name)
     except errors.ApiError:
         return ""
     return name

@@ -1,5 +1,5 @@
 # ruff: noqa: A002, N803, PLW0108 - parameters are named as the API's arguments are
-"""Bands, masks, clipping and colours of images (contract §4.7)."""
+"""Bands, masks, clipping and colours of images (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image
 from earthengine_emulator.compute import computed
-from earthengine_emulator.compute.computed import Part, both, everywhere
+from earthengine_emulator.compute.computed import both, everywhere
 from earthengine_emulator.compute.expression import Library
 from earthengine_emulator.compute.operand import (
     as_double,
@@ -26,7 +27,7 @@ from earthengine_emulator.compute.operand import (
 )
 from earthengine_emulator.compute.projections import Projection, at_scale
 from earthengine_emulator.pixels import grids, visualize
-from earthengine_emulator.server import errors
+from earthengine_emulator.pixels.sampling import Part
 
 _as_image = image
 
@@ -187,7 +188,7 @@ def slice_bands(image: object, start: int, end: int | None = None) -> Image:
 
 
 def _listed(value: object) -> list[Any]:
-    """A list, which clients may also write as text with commas, or as its only element."""
+    """Return a list, which clients may also write as text with commas, or as its only element."""
     if isinstance(value, list):
         return value
     if isinstance(value, str):

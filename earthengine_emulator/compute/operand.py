@@ -1,4 +1,4 @@
-"""What the functions of expressions take: arguments as images and shapes, pairs of bands, types of results."""
+"""Arguments of expression functions as images and shapes, pairs of bands, and types of results."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.geometry import Shape, from_geojson
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image
 from earthengine_emulator.compute import computed
-from earthengine_emulator.compute.computed import Part, both
-from earthengine_emulator.server import errors
+from earthengine_emulator.compute.computed import both
+from earthengine_emulator.pixels.sampling import Part
 
 
 def result_kind(rule: str, kinds: Sequence[str]) -> str:
-    """The type that a rule gives to a result: as wide as needed, never narrower than its operands."""
+    """Return the type that a rule gives to a result: as wide as needed, never narrower than its operands."""
     if rule == "truth":
         return "u1"
     dtype = np.result_type(*(PIXEL_TYPES[kind].dtype for kind in kinds))
@@ -28,17 +29,17 @@ def result_kind(rule: str, kinds: Sequence[str]) -> str:
 
 
 def as_double(part: Part) -> npt.NDArray[np.float64]:
-    """Pixels as float64."""
+    """Return pixels as float64."""
     return part[0].astype(np.float64)
 
 
 def retyped(band: Band, kind: str, name: str | None = None) -> Band:
-    """A band with another type, and perhaps another name."""
+    """Return a band with another type, and perhaps another name."""
     return replace(band, type=PIXEL_TYPES[kind], id=name or band.id, missing=None)
 
 
 def image(value: object) -> Image:
-    """An argument as an image; numbers and lists of numbers are constants."""
+    """Return an argument as an image; numbers and lists of numbers are constants."""
     if isinstance(value, Image):
         return value
     numbers = value if isinstance(value, list) else [value]
@@ -55,7 +56,7 @@ def image(value: object) -> Image:
 
 
 def pairs_of(one: Image, other: Image) -> list[tuple[int, int]]:
-    """Which bands go together: one with all, each with its namesake, or else in order."""
+    """Pair the bands of two images: one with all, each with its namesake, or else in order."""
     n, m = len(one.bands), len(other.bands)
     if m == 1:
         return [(i, 0) for i in range(n)]
@@ -70,17 +71,17 @@ def pairs_of(one: Image, other: Image) -> list[tuple[int, int]]:
 
 
 def described(one: Image, other: Image) -> Image:
-    """Which of two images gives a result its properties: the first, unless it has none."""
+    """Return the image whose properties a result takes: the first, unless it has none."""
     return one if one.properties or not other.properties else other
 
 
 def anonymous(result: Image) -> Image:
-    """An image that is no longer the asset it was made from: it keeps the properties, but not the id."""
+    """Return an image that is no longer the asset it was made from: it keeps the properties, but not the id."""
     return replace(result, name="")
 
 
 def each_band(target: Image, kind_of: Callable[[Band], str], apply: Callable[[Part], Part]) -> Image:
-    """A function of each band by itself."""
+    """Return a function of each band by itself."""
     bands, planes = [], []
     for i, band in enumerate(target.bands):
         kind = kind_of(band)
@@ -90,7 +91,7 @@ def each_band(target: Image, kind_of: Callable[[Band], str], apply: Callable[[Pa
 
 
 def masked_by(target: Image, mask: Image, cover: str = "first") -> Image:
-    """An image masked also where another is 0 or masked; its footprint remains, or with `all` shrinks to both."""
+    """Return an image masked also where another is 0 or masked; its footprint remains, or with `all` shrinks to both."""
 
     def apply(parts: Sequence[Part]) -> Part:
         values, valid = parts[1]
@@ -108,7 +109,7 @@ def masked_by(target: Image, mask: Image, cover: str = "first") -> Image:
 
 
 def as_shape(value: object) -> Shape:
-    """An argument as a shape."""
+    """Return an argument as a shape."""
     if isinstance(value, Shape):
         return value
     if isinstance(value, Mapping):

@@ -1,5 +1,5 @@
 # ruff: noqa: A002, N803 - parameters are named as the API's arguments are
-"""Image.parseExpression: arithmetic of bands written as text (contract §4.7).
+"""Image.parseExpression: arithmetic of bands written as text (docs/contract.md §4.7).
 
 | | |
 | --- | --- |
@@ -23,14 +23,15 @@ from typing import Final
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.model import Image
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.arithmetic import LIBRARY as ARITHMETIC
-from earthengine_emulator.compute.computed import Part, both
+from earthengine_emulator.compute.computed import both
 from earthengine_emulator.compute.images import select
 from earthengine_emulator.compute.operand import anonymous, described, pairs_of, result_kind, retyped
 from earthengine_emulator.compute.operand import image as as_image
-from earthengine_emulator.server.errors import invalid_argument
+from earthengine_emulator.pixels.sampling import Part
 
 Evaluator = Callable[[Mapping[str, Image]], Image]
 
@@ -93,18 +94,18 @@ def choose(condition: Image, one: Image, other: Image) -> Image:
 
 
 @dataclass(slots=True)
-class _Parser:
+class _ExpressionParser:
     """A recursive descent; every method returns what works the part out, given the images."""
 
     tokens: list[tuple[str, str]]
     default: str
     known: frozenset[str]
     free: bool
-    """Whether other names are bands of the default image."""
+    """True: other names are bands of the default image."""
     at: int = 0
 
     def whole(self) -> Evaluator:
-        """An expression to its end, with or without a name for its result."""
+        """Return an expression to its end, with or without a name for its result."""
         name = None
         if [kind for kind, _ in self.tokens[:1]] == ["name"] and self.tokens[1:2] == [("sign", "=")]:
             name, self.at = self.tokens[0][1], 2
@@ -249,7 +250,7 @@ def parse(
     vars: list[str] | None = None,
     mapFreeVarsToDefaultImageBands: bool = False,
 ) -> Callable[..., Image]:
-    """A function of images, called by their names, from the text of an expression."""
+    """Return a function of images, called by their names, from the text of an expression."""
     tokens: list[tuple[str, str]] = []
     at, text = 0, expression.rstrip()
     while at < len(text):
@@ -259,7 +260,7 @@ def parse(
         tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
         at = match.end()
     names = [argName, *(name for name in vars or [] if name != argName)]
-    body = _Parser(tokens, argName, frozenset(names), mapFreeVarsToDefaultImageBands).whole()
+    body = _ExpressionParser(tokens, argName, frozenset(names), mapFreeVarsToDefaultImageBands).whole()
 
     def call(*values: object, **named: object) -> Image:
         given = {**dict(zip(names, values, strict=False)), **named}

@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - parameters are named as the API's arguments are
-"""Projections, and images seen through them: `Projection`, `Image.reproject`, `Image.resample` (contract §4.7)."""
+"""Projections, and images seen through them: `Projection`, `Image.reproject`, `Image.resample` (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
+from earthengine_emulator.api import errors
+from earthengine_emulator.api.errors import ApiError, invalid_argument
 from earthengine_emulator.catalogue import crs
 from earthengine_emulator.catalogue.model import Image, Lattice
 from earthengine_emulator.compute import computed, resampling
@@ -15,8 +17,6 @@ from earthengine_emulator.compute.expression import Library
 from earthengine_emulator.compute.operand import image as as_image
 from earthengine_emulator.pixels import grids
 from earthengine_emulator.pixels.grids import Affine
-from earthengine_emulator.server import errors
-from earthengine_emulator.server.errors import ApiError, invalid_argument
 
 METRES_PER_DEGREE: Final = 111_319.49079327358
 """Of longitude on the equator of WGS 84: how a scale in metres is turned into degrees."""
@@ -31,13 +31,13 @@ class Projection:
     affine: Affine = _UNIT
 
     def nominal_scale(self) -> float:
-        """Metres per pixel, by the pixel's area; of degrees at the equator."""
+        """Return metres per pixel, by the pixel's area; of degrees at the equator."""
         a, b, _, d, e, _ = self.affine
         return math.sqrt(abs(a * e - b * d)) * metres_per_unit(self.crs)
 
 
 def metres_per_unit(system: str) -> float:
-    """Metres in a unit of a CRS, of degrees on the equator."""
+    """Return metres in a unit of a CRS, of degrees on the equator."""
     axis = crs.parse(system).axis_info
     return METRES_PER_DEGREE if axis and axis[0].unit_name == "degree" else _factor(system)
 
@@ -119,7 +119,7 @@ def reproject(
 
 
 def _covering(native: Lattice, projection: Projection) -> Lattice:
-    """The projection's pixels that cover a lattice; one pixel at its origin where it cannot be covered."""
+    """Return the projection's pixels that cover a lattice; one pixel at its origin where it cannot be covered."""
     try:
         return grids.snapped(projection.crs, grids.bounds(native, projection.crs), projection.affine)
     except (ApiError, OverflowError):
@@ -155,7 +155,7 @@ def set_default_projection(
 
 
 def _transform_of(projection: Projection) -> str:
-    """A transform as the text that Projection.transform gives."""
+    """Return a transform as the text that Projection.transform gives."""
     a, b, c, d, e, f = projection.affine
     numbers = zip(
         ("elt_0_0", "elt_0_1", "elt_0_2", "elt_1_0", "elt_1_1", "elt_1_2"), (a, b, c, d, e, f), strict=True

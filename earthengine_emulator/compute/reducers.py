@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - parameters are named as the API's arguments are
-"""Composites and reductions: many images, or many bands, into one (contract §4.7).
+"""Composites and reductions: many images, or many bands, into one (docs/contract.md §4.7).
 
 Masked pixels do not count; a pixel that no image has is masked. `median` of an even number is the mean of the middle
 two, `mode` the commonest value, the least on a tie, `count` how many there are, and 0 is a count.
@@ -14,13 +14,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import Band, Image
 from earthengine_emulator.compute import computed
-from earthengine_emulator.compute.computed import Part, everywhere
+from earthengine_emulator.compute.computed import everywhere
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.operand import as_double, result_kind, retyped
 from earthengine_emulator.compute.operand import image as as_image
-from earthengine_emulator.server import errors
+from earthengine_emulator.pixels.sampling import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,11 @@ class Reducer:
 
     name: str
     repeated: int = 0
-    """How often it stands beside itself, if it does."""
+    """Number of copies that `Reducer.repeat` made; 0 for a plain reducer."""
 
 
 def _mode(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    """The commonest value, the least on a tie; NaN does not count."""
+    """Return the commonest value, the least on a tie; NaN does not count."""
     ordered = np.sort(stack, axis=axis)  # NaN goes last
     best, most = ordered[0], np.zeros(ordered.shape[1:], np.int64)
     run = np.zeros_like(most)
@@ -88,9 +89,9 @@ COMPOSITES: Final = ("median", "mean", "min", "max", "sum", "product", "mode", "
 
 
 def _stack(collection: Collection) -> list[tuple[Band, list[Any]]]:
-    """Each band of a collection's first image, with the planes of that name in all images."""
+    """Return each band of a collection's first image, with the planes of that name in all images."""
     if not collection.images:
-        raise errors.invalid_argument("ImageCollection: the collection is empty.")
+        return []  # a composite of nothing has no bands
     result = []
     for band in collection.images[0].bands:
         planes = [
@@ -119,7 +120,7 @@ def mosaic(collection: Collection) -> Image:
 
 
 def _reduced(name: str, kinds: Sequence[str]) -> tuple[str, Callable[[Sequence[Part]], Part]]:
-    """The type of a reduction of so many planes, and how it is worked out."""
+    """Return the type of a reduction of so many planes, and how it is worked out."""
     operation, rule = _REDUCTIONS[name]
     kind = "i4" if rule == "count" else result_kind(rule, kinds)
 

@@ -1,4 +1,4 @@
-"""Pixels of one lattice seen through another: nearest, bilinear and bicubic (contract §4.7, `Image.resample`).
+"""Pixels of one lattice seen through another: nearest, bilinear and bicubic (docs/contract.md §4.7, `Image.resample`).
 
 Positions are those of pixel centres: the centre of pixel k is at k + ½, so that a point at u + ½ lies between the
 centres of floor(u) and floor(u) + 1, at the fraction t = u - floor(u).
@@ -16,11 +16,12 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import Image, Lattice, Pixels, Valid
 from earthengine_emulator.compute import computed
-from earthengine_emulator.compute.computed import Part, Plane
+from earthengine_emulator.compute.computed import Plane
 from earthengine_emulator.pixels import pyramid, sampling
-from earthengine_emulator.server.errors import invalid_argument
+from earthengine_emulator.pixels.sampling import Part
 
 MODES: Final = ("nearest", "bilinear", "bicubic")
 MOST_PIXELS: Final = 64 * 2**20
@@ -36,11 +37,11 @@ class Window(Protocol):
     """The pixels of one level of a lattice, by window."""
 
     def read(self, column: int, row: int, width: int, height: int) -> Part:
-        """Pixels (height, width), masked beyond the edges."""
+        """Return pixels (height, width), masked beyond the edges."""
         ...
 
     def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
-        """Where the window lies within the footprint."""
+        """Return where the window lies within the footprint."""
         ...
 
 
@@ -56,7 +57,7 @@ class AssetWindow:
         self._dtype = image.bands[band].type.dtype
 
     def read(self, column: int, row: int, width: int, height: int) -> Part:
-        """Pixels (height, width), masked beyond the edges."""
+        """Return pixels (height, width), masked beyond the edges."""
         wide, tall = self._size
         c0, c1, r0, r1 = max(column, 0), min(column + width, wide), max(row, 0), min(row + height, tall)
         if (c0, c1, r0, r1) == (column, column + width, row, row + height):
@@ -72,7 +73,7 @@ class AssetWindow:
         return self._pyramids.read(self._image, self._band, self._level, column, row, width, height)
 
     def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
-        """Where the window lies within the band."""
+        """Return where the window lies within the band."""
         wide, tall = self._size
         c, r = np.arange(column, column + width), np.arange(row, row + height)
         return np.logical_and.outer((r >= 0) & (r < tall), (c >= 0) & (c < wide))
@@ -87,17 +88,17 @@ class PlaneWindow:
         self._native = native
         self._step = 1 << level
 
-    def _reader(self, column: int, row: int, width: int, height: int) -> computed.Reader:
+    def _reader(self, column: int, row: int, width: int, height: int) -> sampling.Reader:
         a, b, c, d, e, f = (v * self._step if i % 3 != 2 else v for i, v in enumerate(self._native.affine))
         affine = (a, b, c + a * column + b * row, d, e, f + d * column + e * row)
         return self._plane(self._pyramids, Lattice(self._native.crs, width, height, affine))
 
     def read(self, column: int, row: int, width: int, height: int) -> Part:
-        """Pixels (height, width); masked where the plane is."""
+        """Return pixels (height, width); masked where the plane is."""
         return self._reader(column, row, width, height).rows(0, height)
 
     def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
-        """Where the window lies within the plane's footprint."""
+        """Return where the window lies within the plane's footprint."""
         return self._reader(column, row, width, height).inside(0, height)
 
 
@@ -112,11 +113,11 @@ class Resampled:
         self._points = sampling.mapping(native, grid)
 
     def rows(self, first: int, count: int) -> Part:
-        """Pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
+        """Return pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
         return self._blocks(first, count, self._nearest if self._mode == "nearest" else self._interpolated)
 
     def inside(self, first: int, count: int) -> Valid | None:
-        """Where output rows lie within the footprint."""
+        """Return where output rows lie within the footprint."""
         values, _ = self._blocks(first, count, self._footprint)
         return values.astype(np.bool_)
 
@@ -149,11 +150,11 @@ class Resampled:
     def _around(
         self, i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], reach: int
     ) -> tuple[int, int, int, int]:
-        """The window of pixels that hold the points, and of so many around them."""
+        """Return the window of pixels that hold the points, and of so many around them."""
         c, r = int(i.min()) - reach, int(j.min()) - reach
         width, height = int(i.max()) + reach + 1 - c, int(j.max()) + reach + 1 - r
         if width * height > MOST_PIXELS:
-            raise invalid_argument(f"Reprojection output too large ({width}x{height} pixels).")
+            raise errors.reprojection_too_large(width, height)
         return c, r, width, height
 
     def _nearest(self, x: Floats, y: Floats) -> Part:
@@ -194,7 +195,7 @@ class Resampled:
 
 
 def _fractions(x: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The pixel whose centre lies before each point, and how far the point is on the way to the next centre."""
+    """Return the pixel whose centre lies before each point, and how far the point is on the way to the next centre."""
     u = x - 0.5
     nearest = np.rint(u)
     u = np.where(np.abs(u - nearest) < _SNAP, nearest, u)
@@ -220,7 +221,7 @@ def _weights(mode: str) -> Callable[[Floats], list[Floats]]:
 
 
 def _as_type(values: Floats, dtype: np.dtype[np.generic]) -> Pixels:
-    """Interpolated values in the band's own type."""
+    """Return interpolated values in the band's own type."""
     if dtype.kind == "f":
         return values.astype(dtype)
     limits = np.iinfo(dtype.str)
@@ -228,7 +229,7 @@ def _as_type(values: Floats, dtype: np.dtype[np.generic]) -> Pixels:
 
 
 def interpolated(image: Image, band: int, mode: str) -> Plane:
-    """A band seen through any grid by interpolation from its own lattice, or from its pyramid where that is coarser."""
+    """Return a band seen through any grid by interpolation from its own lattice, or from its pyramid where that is coarser."""
     native = image.bands[band].lattice
     plane = computed.plane_of(image, band)
 
@@ -244,7 +245,7 @@ def interpolated(image: Image, band: int, mode: str) -> Plane:
 
 
 def fixed(plane: Plane, lattice: Lattice) -> Plane:
-    """A plane worked out on one lattice, whatever the grid through which it is seen."""
+    """Return a plane worked out on one lattice, whatever the grid through which it is seen."""
     return lambda pyramids, grid: Resampled(
         PlaneWindow(pyramids, plane, lattice, 0), lattice, 0, grid, "nearest"
     )

@@ -1,4 +1,4 @@
-"""What value.compute answers: any value of an expression as JSON (contract §4.8)."""
+"""The answer of value.compute: any value of an expression as JSON (docs/contract.md §4.8)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.geometry import Shape, in_degrees
-from earthengine_emulator.catalogue.model import Band, Image, PixelType, display_id, plain
+from earthengine_emulator.catalogue.model import Band, Image, PixelType, display_id, plain, version_of
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.collections import Feature, property_of
 from earthengine_emulator.compute.projections import Projection
 from earthengine_emulator.compute.reducers import Collection
-from earthengine_emulator.server.errors import invalid_argument
 
 MOST_ELEMENTS: Final = 5_000
 """Of a collection no more elements are written out."""
 
 
 def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - any JSON value
-    """A value as JSON.
+    """Return a value as JSON.
 
     Raises:
         ApiError: 400 for what has no JSON form, such as a function.
@@ -51,7 +51,7 @@ def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - a
 
 
 def _collection(collection: Collection) -> dict[str, Any]:
-    """A collection of images, or of features."""
+    """Return a collection of images, or of features."""
     images = all(isinstance(one, Image) for one in collection.images)
     described: dict[str, Any] = (
         {"type": "ImageCollection", "bands": []} if images else {"type": "FeatureCollection"}
@@ -69,18 +69,18 @@ def _collection(collection: Collection) -> dict[str, Any]:
 
 
 def _feature(feature: Feature) -> dict[str, Any]:
-    """A feature."""
+    """Return a feature."""
     properties = {name: value(one) for name, one in feature.properties.items()}
     geometry = None if feature.geometry is None else _shape(feature.geometry)
     return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def image(one: Image) -> dict[str, Any]:
-    """An image's legacy description."""
+    """Return an image's legacy description."""
     described: dict[str, Any] = {"type": "Image", "bands": [_band(band) for band in one.bands]}
     if one.name:
         described["id"] = display_id(one.name)
-        described["version"] = int(datetime.fromisoformat(one.update_time).timestamp() * 1e6)
+        described["version"] = version_of(one)
     properties = dict(one.properties)
     for name in ("system:time_start", "system:time_end"):
         if (when := property_of(one, name)) is not None:
@@ -92,7 +92,7 @@ def image(one: Image) -> dict[str, Any]:
 
 
 def pixel_type(of: PixelType) -> dict[str, Any]:
-    """A type's legacy description."""
+    """Return a type's legacy description."""
     precision = {"INT": "int", "FLOAT": "float", "DOUBLE": "double"}[of.precision]
     kind: dict[str, Any] = {"type": "PixelType", "precision": precision}
     if of.range is not None:
@@ -116,7 +116,7 @@ def _band(band: Band) -> dict[str, Any]:
 
 
 def _shape(shape: Shape) -> dict[str, Any]:
-    """A shape as GeoJSON."""
+    """Return a shape as GeoJSON."""
     shape = in_degrees(shape)
     parts: list[dict[str, Any]] = [{"type": "Point", "coordinates": list(p)} for p in shape.points]
     parts += [{"type": "LineString", "coordinates": [list(p) for p in line]} for line in shape.lines]

@@ -1,5 +1,5 @@
 # ruff: noqa: A002, A006, N803, PLW0108 - parameters are named as the API's arguments are
-"""Properties of images, features and collections; lists, dictionaries, numbers, strings and dates (contract §4.7)."""
+"""Properties of images, features and collections; lists, dictionaries, numbers, strings and dates (docs/contract.md §4.7)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.geometry import Shape, footprint, from_geojson
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, display_id
 from earthengine_emulator.compute import computed
@@ -21,8 +22,8 @@ from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.operand import as_shape
 from earthengine_emulator.compute.operand import image as as_image
 from earthengine_emulator.compute.reducers import Collection, Reducer
+from earthengine_emulator.compute.to_json import pixel_type
 from earthengine_emulator.pixels import grids
-from earthengine_emulator.server.errors import invalid_argument
 
 Element = Image | Feature | Collection
 
@@ -36,7 +37,7 @@ def feature(
 
 
 def properties_of(one: object) -> dict[str, Any]:
-    """The properties of an element, those included that only functions see."""
+    """Return the properties of an element, those included that only functions see."""
     if isinstance(one, Image):
         own = dict(one.properties)
         for name in ("system:time_start", "system:time_end"):
@@ -97,8 +98,6 @@ def to_image(dictionary: Mapping[str, Any], names: Sequence[str] | None = None) 
 
 
 def _band_types(image: object) -> dict[str, Any]:
-    from earthengine_emulator.compute.to_json import pixel_type
-
     return {band.id: pixel_type(band.type) for band in as_image(image).bands}
 
 

@@ -28,7 +28,7 @@ _OUTLINE: Final = {
     "type": "Polygon",
     "coordinates": [[[-122.4, 37.62], [-122.04, 37.62], [-122.04, 37.78], [-122.4, 37.78], [-122.4, 37.62]]],
 }
-"""Where all of them lie, in longitude and latitude."""
+"""Outline of all of them, in longitude and latitude."""
 
 _ZONES: Final = (
     ("2020-03-01T18:30:00Z", "EPSG:32610", 740010),

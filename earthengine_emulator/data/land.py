@@ -1,6 +1,6 @@
 """Pixels as a pure function of image, band, column and row: the emulator's land (formula in `docs/emulator.md`).
 
-Between the nodes of `landform.py` a pixel is
+Between the nodes of `noise.py` a pixel is
 
     value = (4·(32 + h + field + slope·(row mod 32)) + texture(column)) xor texture(row)
 
@@ -50,7 +50,7 @@ ENCODINGS: Final[Mapping[str, Callable[[Words], Pixels]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Swath:
-    """Which pixels of a band are valid: low ≤ a·column + b·row < high."""
+    """The valid pixels of a band: low ≤ a·column + b·row < high."""
 
     a: int
     b: int
@@ -58,7 +58,7 @@ class Swath:
     high: int
 
     def valid(self, column: int, row: int, width: int, height: int) -> Valid | None:
-        """Validity (height, width) of a window; None where all of it is valid."""
+        """Return validity (height, width) of a window; None where all of it is valid."""
         columns = np.arange(column, column + width, dtype=np.int64)
         rows = np.arange(row, row + height, dtype=np.int64)
         place = self.a * columns[None, :] + self.b * rows[:, None]
@@ -85,7 +85,7 @@ class Land:
     """Band index → valid part, for bands that have masked pixels."""
 
     def interleaves(self, bands: tuple[int, ...]) -> bool:
-        """Whether the bands share lattice and encoding and have no mask, so that one pass can write them all."""
+        """Return whether the bands share lattice and encoding and have no mask, so that one pass can write them all."""
         first = bands[0]
         return all(
             self.bands[b].lattice is self.bands[first].lattice and self.kinds[b] == self.kinds[first]
@@ -93,11 +93,11 @@ class Land:
         ) and not (self.swaths and any(b in self.swaths for b in bands))
 
     def prepare(self, bands: tuple[int, ...], column: int, row: int, width: int, height: int) -> Rows:
-        """A writer for the rows of a window; `bands` must satisfy `interleaves` (swaths apart)."""
+        """Return a writer for the rows of a window; `bands` must satisfy `interleaves` (swaths apart)."""
         return Rows(self, bands, column, row, width, height)
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of one band's window and their validity."""
+        """Return pixels (height, width) of one band's window and their validity."""
         out = np.empty((height, width), self.bands[band].type.dtype)
         self.prepare((band,), column, row, width, height).write(0, out)
         swath = (self.swaths or {}).get(band)
@@ -122,7 +122,7 @@ class Rows:
         weight = np.repeat(np.tile(np.arange(CELL, dtype=np.int32), i1 - i0), count)[inside]
 
         def spread(per_cell: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-            """Each cell's value for all of its columns, bands innermost."""
+            """Return each cell's value for all of its columns, bands innermost."""
             return np.repeat(per_cell, CELL, axis=1).reshape(len(per_cell), -1)[:, inside]
 
         across = spread(node[:, 1:] - node[:, :-1]) * weight
@@ -167,7 +167,7 @@ _OFFSETS: Final[Words] = np.arange(CELL, dtype=np.uint16)[:, None]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is kept of one band: nodes, fields, and the texture of its columns."""
+    """One band's nodes, fields, and texture of its columns."""
 
     nodes: npt.NDArray[np.int32]
     fields: npt.NDArray[np.int32]
@@ -194,7 +194,7 @@ def _kept(
 
 
 def _row_texture(image: int, row: int, height: int) -> Words:
-    """Texture (height, 1) of the rows from `row` on, shared by all bands of an image."""
+    """Return texture (height, 1) of the rows from `row` on, shared by all bands of an image."""
     rows = np.arange(row, row + height, dtype=np.int64)
     texture = (hash_array(image, rows, ROW_SALT) >> np.uint32(27)).astype(np.uint16) * np.uint16(4)
     texture += ((rows & 1) << 1).astype(np.uint16)
@@ -204,10 +204,10 @@ def _row_texture(image: int, row: int, height: int) -> Words:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The `grid` image of contract §10: value(b, r, c) = (31·r + 17·c + 1009·b) mod 65521, b counted from 0."""
+    """The `grid` image of docs/contract.md §10: value(b, r, c) = (31·r + 17·c + 1009·b) mod 65521, b counted from 0."""
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of one band's window; all valid."""
+        """Return pixels (height, width) of one band's window; all valid."""
         columns = 17 * np.arange(column, column + width, dtype=np.int64)
         rows = 31 * np.arange(row, row + height, dtype=np.int64) + 1009 * band
         return ((rows[:, None] + columns[None, :]) % 65521).astype(np.uint16), None

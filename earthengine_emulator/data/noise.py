@@ -1,8 +1,8 @@
-"""The lie of the land: integer value noise, spectra along the elevation, and the coarse nodes that pixels hang on.
+"""Integer value noise, spectra along the elevation, and the nodes between which pixels are interpolated.
 
 `docs/emulator.md` writes the formula down; this is its fast form. Everything is integer arithmetic, so the pixels are
 the same on every machine. The slow, nonlinear part (octaves, spectra, shade, fields) is evaluated only at nodes 32
-pixels apart and kept per band; `formula.py` hangs the pixels between the nodes.
+pixels apart and kept per band; `land.py` hangs the pixels between the nodes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MASK: Final = 0xFFFFFFFF
 
 
 def mix(x: int) -> int:
-    """A 32-bit hash of a 32-bit integer (two multiplications, three shifts)."""
+    """Return a 32-bit hash of a 32-bit integer (two multiplications, three shifts)."""
     x &= MASK
     x ^= x >> 16
     x = x * 0x7FEB352D & MASK
@@ -78,12 +78,12 @@ def hash_array(seed: int, a: npt.NDArray[Any], b: npt.NDArray[Any] | int) -> npt
 
 
 def text_seed(text: str) -> int:
-    """The 32-bit seed of a name: its CRC-32."""
+    """Return the 32-bit seed of a name: its CRC-32."""
     return zlib.crc32(text.encode())
 
 
 def _smooth(x: Ints, p: int) -> Ints:
-    """Weight 0…256 of the far corner, from the position within a noise cell of 2**p units."""
+    """Return weight 0…256 of the far corner, from the position within a noise cell of 2**p units."""
     t = ((x & ((1 << p) - 1)) << 8) >> p
     weight: Ints = (t * t * (768 - 2 * t)) >> 16
     return weight
@@ -103,7 +103,7 @@ def _octave(seed: int, x: Ints, y: Ints, p: int) -> Ints:
 
 
 def elevation(place: int, x: Ints, y: Ints) -> Ints:
-    """Elevation 0…65535 at ascending landform columns x and rows y, shape (rows, columns)."""
+    """Return elevation 0…65535 at ascending landform columns x and rows y, shape (rows, columns)."""
     total = np.zeros((len(y), len(x)), np.int64)
     for p, weight in OCTAVES:
         total += weight * _octave(mix(place + p), x, y, p)
@@ -112,7 +112,7 @@ def elevation(place: int, x: Ints, y: Ints) -> Ints:
 
 @lru_cache(maxsize=64)
 def _relief(place: int, origin: tuple[int, int], step: int, size: tuple[int, int]) -> tuple[Ints, Ints]:
-    """Elevation at the nodes of a lattice, and how much higher each is than the land to its south-east."""
+    """Return elevation at the nodes of a lattice, and how much higher each is than the land to its south-east."""
     x = origin[0] + step * CELL * np.arange(size[0], dtype=np.int64)
     y = origin[1] + step * CELL * np.arange(size[1], dtype=np.int64)
     here = elevation(place, x, y)
@@ -122,7 +122,7 @@ def _relief(place: int, origin: tuple[int, int], step: int, size: tuple[int, int
 def nodes(
     place: int, origin: tuple[int, int], step: int, width: int, height: int, band: str, image: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Node values and field offsets of one band, both in quarter values.
+    """Return node values and field offsets of one band, both in quarter values.
 
     Args:
         place: seed of the landform.

@@ -58,7 +58,7 @@ class File:
         self._lock = Lock()
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of a window and where they are valid; `band` counts from 0."""
+        """Return pixels (height, width) of a window and where they are valid; `band` counts from 0."""
         window = ((row, row + height), (column, column + width))
         with self._lock:
             values = self._dataset.read(band + 1, window=window)
@@ -112,12 +112,12 @@ def add_folders(catalogue: Catalogue, name: str) -> None:
 
 
 def _index(path: Path) -> str:
-    """A file's name as a segment of an asset name."""
+    """Return a file's name as a segment of an asset name."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)
 
 
 def image(name: str, path: Path, common: sidecars.Sidecar) -> tuple[Image, str]:
-    """The image of a file, and the hash of all it was made of.
+    """Return the image of a file, and the hash of all it was made of.
 
     Times, properties and policies come from FILE.json beside it, else from its tags and its name; policies else from
     `common`. Its updateTime is a function of the contents, so that it changes when they do.
@@ -168,7 +168,7 @@ def image(name: str, path: Path, common: sidecars.Sidecar) -> tuple[Image, str]:
 
 
 def update_time(digest: str) -> str:
-    """A time that is a function of a hash."""
+    """Return a time that is a function of a hash."""
     seconds = int(digest[:12], 16) % _UPDATED_WITHIN_S
     micros = int(digest[12:20], 16) % 1_000_000
     updated = _UPDATED_AFTER + timedelta(seconds=seconds, microseconds=micros)
@@ -176,13 +176,13 @@ def update_time(digest: str) -> str:
 
 
 def _band_id(label: str, index: int, before: list[Band]) -> str:
-    """The file's own name for a band where it can be an id and is not yet taken, else B1, B2 and so on."""
+    """Return the file's own name for a band where it can be an id and is not yet taken, else B1, B2 and so on."""
     usable = label.replace("_", "").replace("-", "").isalnum() and label not in [b.id for b in before]
     return label if usable else f"B{index + 1}"
 
 
 def _has_colours(dataset: DatasetReader, band: int) -> bool:
-    """Whether a band's values are classes with a colour table."""
+    """Return whether a band's values are classes with a colour table."""
     try:
         dataset.colormap(band)
     except ValueError:
@@ -203,7 +203,7 @@ def _lattice(path: Path, dataset: DatasetReader) -> Lattice:
 
 
 def outline(lattice: Lattice) -> dict[str, Any]:
-    """The image's corners in longitude and latitude."""
+    """Return the image's corners in longitude and latitude."""
     a, b, c, d, e, f = lattice.affine
     column = np.array([0, 0, 1, 1, 0]) * lattice.width
     row = np.array([0, 1, 1, 0, 0]) * lattice.height

@@ -1,4 +1,4 @@
-"""Sentinel-2: the quickstart's two images as contract §3.3 has them, and a year of three neighbouring tiles."""
+"""Sentinel-2: the quickstart's two images as docs/contract.md §3.3 has them, and a year of three neighbouring tiles."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _image(
     cloudy: float,
     built: tuple[tuple[Band, ...], tuple[str, ...], tuple[int, ...]],
 ) -> Image:
-    """One granule; images of all tiles show one continuous land, since the landform is placed by map coordinates."""
+    """Return one granule; images of all tiles show one continuous land, since the landform is placed by map coordinates."""
     bands, kinds, steps = built
     x, y, _ = TILES[tile]
     name = f"{PUBLIC}{collection}/{index}"
@@ -91,7 +91,7 @@ def _image(
 
 
 def assets() -> Iterator[Asset]:
-    """The folder, both collections and their images."""
+    """Yield the folder, both collections and their images."""
     yield Container(f"{PUBLIC}COPERNICUS", "FOLDER")
     yield Container(
         f"{PUBLIC}COPERNICUS/S2", "IMAGE_COLLECTION", UPDATE_TIME, {"title": "Sentinel-2 top of atmosphere"}

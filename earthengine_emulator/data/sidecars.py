@@ -1,4 +1,4 @@
-"""What is told about a raster beside its pixels: a JSON file next to it, tags in it, its name."""
+"""Metadata of a raster file: from a JSON file next to it, its tags, and its name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sidecar:
     """The file as it is, for the identity of the data."""
 
     def policy_of(self, band: str, otherwise: str) -> str:
-        """The policy of one band."""
+        """Return the policy of one band."""
         return self.policies.get(band) or self.policy or otherwise
 
     def over(self, below: Sidecar) -> Sidecar:
@@ -52,7 +52,7 @@ class Sidecar:
 
 
 def read(path: Path) -> Sidecar:
-    """The sidecar of that name; an empty one where there is none.
+    """Return the sidecar of that name; an empty one where there is none.
 
     Raises:
         SidecarError: it is not JSON, has unknown keys, or a policy or time that is none.
@@ -91,13 +91,13 @@ def _time(given: object) -> str:
 
 
 def written(when: datetime) -> str:
-    """A time as the API writes it."""
+    """Return a time as the API writes it."""
     text = when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
     return text.removesuffix("000000").rstrip(".") + "Z"
 
 
 def told_by_file(name: str, tags: Mapping[str, str]) -> Sidecar:
-    """What a raster's tags, and else its name, say: properties are numbers where they look like numbers.
+    """Return the metadata in a raster's tags, or else in its name; properties that look like numbers are numbers.
 
     The start is the tag `startTime`, `system:time_start` or TIFFTAG_DATETIME, or the first date in the name
     (`20170430`, `2017-04-30`, `20170430T190351`).

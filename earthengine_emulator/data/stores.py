@@ -48,7 +48,7 @@ class Arrays:
         self._index = index
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of a window and where they are valid."""
+        """Return pixels (height, width) of a window and where they are valid."""
         window = (slice(row, row + height), slice(column, column + width))
         stored = self._arrays[band][window if self._index is None else (self._index, *window)]
         values = np.asarray(stored)
@@ -61,7 +61,7 @@ class Arrays:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder is a Zarr store."""
+    """Return whether a folder is a Zarr store."""
     return path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
@@ -158,7 +158,7 @@ def _missing(given: object, dtype: np.dtype[Any]) -> float | None:
 
 
 def _times(path: Path, group: zarr.Group, array: zarr.Array[Any]) -> list[float]:
-    """Milliseconds since 1970 of each place along the first axis."""
+    """Return milliseconds since 1970 of each place along the first axis."""
     dimensions: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get(
         "_ARRAY_DIMENSIONS", ["time"]
     )

@@ -40,7 +40,7 @@ def _image(
     place: str = "EMULATOR",
     origin: tuple[int, int] = (0, 0),
 ) -> Image:
-    """An image of the land on one lattice."""
+    """Return an image of the land on one lattice."""
     bands = tuple(
         Band(id_, PIXEL_TYPES[kind], lattice, policies[i] if policies else "MEAN", (missing or {}).get(id_))
         for i, (id_, kind) in enumerate(specs)
@@ -60,7 +60,7 @@ def _image(
 
 
 def _projections() -> Iterator[Image]:
-    """One image per kind of CRS, and per kind of affine."""
+    """Yield one image per kind of CRS, and per kind of affine."""
     degrees = Lattice(
         "EPSG:4326", 3001, 2003, (_DEGREES_PIXEL, 0, -106.2000456321, 0, -_DEGREES_PIXEL, 40.7000123457)
     )
@@ -94,7 +94,7 @@ def _projections() -> Iterator[Image]:
 
 
 def _two_systems() -> Image:
-    """An image whose bands have different CRSs."""
+    """Return an image whose bands have different CRSs."""
     name = f"{FOLDER}/TWO_SYSTEMS"
     utm = Lattice("EPSG:32610", 1000, 800, (30.0, 0, 500010, 0, -30.0, 4200000))
     degrees = Lattice("EPSG:4326", 700, 600, (0.0005, 0, -123.0, 0, -0.0005, 37.95))
@@ -103,7 +103,7 @@ def _two_systems() -> Image:
 
 
 def _types() -> Iterator[Image]:
-    """All pixel types, whole and with masked borders, and all pyramiding policies."""
+    """Yield all pixel types, whole and with masked borders, and all pyramiding policies."""
     lattice = Lattice("EPSG:32632", 1300, 1111, (20.0, 0, 600000, 0, -20.0, 5200020))
     specs = tuple((kind, kind) for kind in _ALL_KINDS)
     yield _image(f"{FOLDER}/TYPES", lattice, specs, step=2)
@@ -132,7 +132,7 @@ def _many_bands() -> Iterator[Image]:
 
 
 def _grids() -> Iterator[Image]:
-    """The arithmetic image of contract §10, public and under the test project."""
+    """Yield the arithmetic image of docs/contract.md §10, public and under the test project."""
     lattice = Lattice("EPSG:32610", 3000, 2000, (10.0, 0, 499980, 0, -10.0, 4200000))
     bands = tuple(Band(f"b{i}", PIXEL_TYPES["u2"], lattice, "SAMPLE") for i in range(3))
     for name in (f"{FOLDER}/GRID", "projects/p-test-1/assets/grid"):
@@ -140,7 +140,7 @@ def _grids() -> Iterator[Image]:
 
 
 def _series() -> Iterator[Asset]:
-    """A collection of 1,500 small daily images of one place."""
+    """Yield a collection of 1,500 small daily images of one place."""
     name = f"{FOLDER}/SERIES"
     yield Container(name, "IMAGE_COLLECTION", UPDATE_TIME, {"title": "A daily series of small images"})
     lattice = Lattice("EPSG:32610", 300, 260, (30.0, 0, 550020, 0, -30.0, 4180020))
@@ -168,7 +168,7 @@ def _series() -> Iterator[Asset]:
 
 
 def assets() -> Iterator[Asset]:
-    """The folder and all that is in it, the test project's image, and one asset that nobody may read."""
+    """Yield the folder and all that is in it, the test project's image, and one asset that nobody may read."""
     yield Container(FOLDER, "FOLDER")
     yield from _projections()
     yield _two_systems()

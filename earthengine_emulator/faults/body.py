@@ -1,4 +1,4 @@
-"""Damage to the contents of a good answer: bodies that are not what was asked for (faults.md, payload rows)."""
+"""Damage to the contents of a good answer: bodies that are not what was asked for (docs/faults.md, payload rows)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from earthengine_emulator.server.replies import Page, Reply
+from earthengine_emulator.api.replies import Page, Reply
 
 Parameters = Mapping[str, Any]
 Damage = Callable[[Reply, Parameters], Reply]
@@ -21,7 +21,7 @@ Change = Callable[[dict[str, Any], Page, Parameters], dict[str, Any]]
 
 
 def _pages(change: Change) -> Damage:
-    """A damage to pages of listings, made of a change to their document."""
+    """Return a damage to pages of listings, made of a change to their document."""
 
     def damage(reply: Reply, parameters: Parameters) -> Reply:
         if reply.page is None or not isinstance(reply.body, bytes):
@@ -66,7 +66,7 @@ PAGE_DAMAGES: Final[Mapping[str, Damage]] = {
 
 
 def whole(reply: Reply) -> bytes:
-    """The body of a reply in one piece."""
+    """Return the body of a reply in one piece."""
     return (
         reply.body if isinstance(reply.body, bytes) else b"".join(bytes(slab) for slab in reply.body.slabs())
     )
@@ -85,14 +85,14 @@ def _array(reply: Reply) -> np.ndarray[Any, Any]:
 
 
 def _npy(reply: Reply, array: np.ndarray[Any, Any], version: tuple[int, int] = (1, 0)) -> Reply:
-    """A reply that holds another array, written by numpy's own writer."""
+    """Return a reply that holds another array, written by numpy's own writer."""
     file = io.BytesIO()
     np.lib.format.write_array(file, array, version=version, allow_pickle=True)
     return _with(reply, file.getvalue())
 
 
 def _start(body: bytes) -> int:
-    """Where the pixels begin."""
+    """Return the offset of the first pixel in an NPY body."""
     return 10 + int.from_bytes(body[8:10], "little")
 
 
@@ -145,7 +145,7 @@ def _transposed(reply: Reply, parameters: Parameters) -> Reply:
 
 
 def _structured(array: np.ndarray[Any, Any], columns: list[tuple[str, str, str]]) -> np.ndarray[Any, Any]:
-    """An array of (new name, dtype, old name) columns."""
+    """Return an array of (new name, dtype, old name) columns."""
     result = np.empty(array.shape, [(name, dtype) for name, dtype, _ in columns])
     for name, _, old in columns:
         result[name] = array[old]
@@ -218,7 +218,7 @@ def _plain(reply: Reply, parameters: Parameters) -> Reply:
 
 
 class _Marker:
-    """Unpickled, it makes a folder: proof that somebody did."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -228,7 +228,7 @@ class _Marker:
 
 
 def _object(reply: Reply, parameters: Parameters) -> Reply:
-    """An object array of the right shape, whose first element is a marker if a path is given."""
+    """Return an object array of the right shape, whose first element is a marker if a path is given."""
     shape = _array(reply).shape
     array = np.zeros(shape, object)
     if parameters["path"] is not None:
@@ -242,7 +242,7 @@ def _gzip(reply: Reply, parameters: Parameters) -> Reply:
 
 
 def _gzip_bomb(reply: Reply, parameters: Parameters) -> Reply:
-    """The good body's start, then zeros that compress a thousandfold."""
+    """Return the good body's start, then zeros that compress a thousandfold."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     parts = [packer.compress(whole(reply))]
     zeros = bytes(1 << 20)

@@ -9,24 +9,31 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, Final
 
+from earthengine_emulator.api import errors
+from earthengine_emulator.api import faults as faultspec
+from earthengine_emulator.api.errors import ApiError
+from earthengine_emulator.api.faults import Spec
+from earthengine_emulator.api.record import Record
+from earthengine_emulator.api.replies import Reply, document, failure
+from earthengine_emulator.api.settings import Settings
 from earthengine_emulator.faults import body
-from earthengine_emulator.faults import spec as faultspec
-from earthengine_emulator.faults.spec import Spec
-from earthengine_emulator.server import errors
-from earthengine_emulator.server.errors import ApiError
-from earthengine_emulator.server.replies import Reply, document, failure
-from earthengine_emulator.server.settings import Settings
-from earthengine_emulator.server.statistics import Record
 
 HTML: Final = "text/html; charset=UTF-8"
 ON_THE_WIRE: Final = frozenset(
     (
         *("refuse", "reset-before-headers", "reset-in-headers", "reset-after-headers", "reset-in-body"),
-        *("short-body", "cut-chunked", "stall-before-headers", "stall-after-headers", "stall-in-body"),
+        *(
+            "short-body",
+            "cut-chunked",
+            "hang",
+            "stall-before-headers",
+            "stall-after-headers",
+            "stall-in-body",
+        ),
         *("drip", "close-after", "chunked"),
     )
 )
-"""Faults of how an answer is sent, not of what it is; `wire.py` does them."""
+"""Faults of how an answer is sent, not of what it is; `transport.py` does them."""
 HARMLESS: Final = frozenset(
     (
         *("restricted", "gzip", "chunked", "close-after", "drip"),
@@ -37,7 +44,7 @@ HARMLESS: Final = frozenset(
 
 
 def page(status: int, phrase: str) -> Reply:
-    """The kind of page that front ends answer with."""
+    """Return the kind of page that front ends answer with."""
     text = (
         f"<!DOCTYPE html>\n<html lang=en>\n<title>Error {status} ({phrase})!!1</title>\n<style>*{{margin:0}}</style>\n"
         f"<p><b>{status}.</b> <ins>That is an error.</ins>\n<p>The server encountered a temporary error and could not "
@@ -48,7 +55,7 @@ def page(status: int, phrase: str) -> Reply:
 
 @dataclass(slots=True)
 class Strike:
-    """One fault about to befall one request."""
+    """A fault that strikes one request."""
 
     spec: Spec
 
@@ -59,16 +66,16 @@ class Strike:
 
     @property
     def on_the_wire(self) -> bool:
-        """Whether the fault lies in how the answer is sent."""
+        """True: the fault lies in how the answer is sent."""
         return self.name in ON_THE_WIRE
 
     @property
     def leaves_whole(self) -> bool:
-        """Whether the good answer arrives in spite of it."""
+        """True: the good answer arrives in spite of it."""
         return self.name in HARMLESS
 
     def parameter(self, name: str) -> float:
-        """A numeric parameter."""
+        """Return a numeric parameter."""
         return float(self.spec.parameters[name])
 
 
@@ -82,7 +89,7 @@ class _Active:
     struck: int = 0
 
     def strikes(self, record: Record) -> bool:
-        """Whether it strikes this request; counts it when it is one it may strike."""
+        """Return whether the fault strikes this request, and count a request that it may strike."""
         spec = self.spec
         if not spec.matches(record.method, record.resource, record.bands, record.size, record.window):
             return False
@@ -107,7 +114,7 @@ class Faults:
     _active: list[_Active] = field(default_factory=list)
 
     def pick(self, record: Record) -> Strike | None:
-        """The fault that strikes a request, noted in its record."""
+        """Return the fault that strikes a request, noted in its record."""
         if self.settings.faults is not self._given:
             self.restart()
         for active in self._active:
@@ -117,7 +124,7 @@ class Faults:
         return None
 
     def restart(self) -> None:
-        """Begin anew with the faults of the settings: counts at nought, dice at the seed."""
+        """Start again with the faults of the settings: counts at zero, random numbers from the seed."""
         self._given = self.settings.faults
         self._active = [
             _Active(faultspec.parse(given), random.Random(f"{self.settings.seed}:{i}:{given['fault']}"))  # noqa: S311
@@ -125,7 +132,7 @@ class Faults:
         ]
 
     def answer(self, strike: Strike, record: Record, project: str) -> Reply | None:
-        """What is answered in place of the service's answer; None where that is kept, changed or sent otherwise."""
+        """Return the reply that replaces the service's; None where that is kept, changed or sent otherwise."""
         name, parameters = strike.name, strike.spec.parameters
         if name == "expire-tokens":
             self.expire_tokens()
@@ -143,14 +150,16 @@ class Faults:
         elif name in _OTHER_REPLIES:
             return _OTHER_REPLIES[name]()
         elif (error := _error(name, parameters, record, project)) is not None:
-            error.message = parameters.get("message") or error.message
+            error.message = parameters["message"] or error.message
+            if parameters["status"] is not None:
+                error = ApiError(int(parameters["status"]), error.message, error.details)
             reply = failure(error)
         else:
             return None
         return _retry_after(reply, parameters)
 
     def change(self, strike: Strike, reply: Reply) -> Reply:
-        """A good answer as a fault of its contents leaves it."""
+        """Return a good answer as a fault of its contents leaves it."""
         if strike.name == "restricted":
             reply.headers["x-earth-engine-quota-status"] = "parallelism_restricted=true"
             return reply
@@ -186,7 +195,6 @@ _OTHER_REPLIES: Final[Mapping[str, Callable[[], Reply]]] = {
 }
 
 _SIMPLE: Final[Mapping[str, tuple[int, str]]] = {
-    "internal-500": (500, "An internal error has occurred."),
     "unavailable-503": (503, "The service is currently unavailable."),
     "deadline-504": (504, "Deadline exceeded."),
     "memory-400": (400, "User memory limit exceeded."),
@@ -196,17 +204,31 @@ _SIMPLE: Final[Mapping[str, tuple[int, str]]] = {
 
 
 def _error(name: str, parameters: Mapping[str, Any], record: Record, project: str) -> ApiError | None:
-    """The error of contract §6.2 that a fault answers with."""
+    """Return the error of docs/contract.md §6.2 that a fault answers with; None for other faults."""
     if name in _SIMPLE:
         return ApiError(*_SIMPLE[name])
+    (width, height), bands = record.size or (1, 1), len(record.bands or ("",))
     if name == "too-large-400":
-        width, height = record.size or (1, 1)
-        counted = width * height * 3 * len(record.bands or ("",))
-        return errors.request_too_large(counted, int(parameters["limit"]))
+        return errors.request_too_large(3 * width * height * bands, int(parameters["limit"]))
+    pixels = width * height
     makers: dict[str, Callable[[], ApiError]] = {
         "concurrency-429": errors.too_many_requests,
         "rate-429": lambda: errors.rate_exceeded(project, 6_000),
-        "daily-429": lambda: errors.daily_compute_exceeded(project, 3_600),
+        "daily-429": lambda: errors.compute_quota_exceeded("daily"),
+        "monthly-429": lambda: errors.compute_quota_exceeded("monthly"),
+        "aggregations-429": errors.too_many_aggregations,
+        "internal-500": errors.internal_error,
+        "memory-capacity-503": errors.memory_capacity_exceeded,
+        "output-too-large-400": lambda: errors.computation_too_large(
+            bands, pixels, 8 * bands * pixels, 8 * pixels
+        ),
+        "reprojection-too-large-400": lambda: errors.reprojection_too_large(10_017, 10_017),
+        "reproject-exceeds-400": errors.reproject_exceeds,
+        "no-bands-400": lambda: errors.unknown_band((record.bands or ("B2",))[0], ()),
+        "load-not-found-400": lambda: errors.image_not_found_old(record.resource),
+        "sdk-project-403": lambda: errors.service_disabled("522309567947"),
+        "quota-project-403": errors.quota_project_missing,
+        "not-signed-up-403": errors.not_signed_up,
         "unauthenticated-401": lambda: errors.invalid_credentials("ACCESS_TOKEN_EXPIRED"),
         "service-disabled-403": lambda: errors.service_disabled(project),
         "user-project-denied-403": lambda: errors.user_project_denied(project),
@@ -218,7 +240,7 @@ def _error(name: str, parameters: Mapping[str, Any], record: Record, project: st
 
 
 def _retry_after(reply: Reply, parameters: Mapping[str, Any]) -> Reply:
-    """A reply with the Retry-After header that the parameters ask for, in seconds or as a date."""
+    """Return a reply with the Retry-After header that the parameters ask for, in seconds or as a date."""
     if parameters.get("retry_after") is not None:
         reply.headers["Retry-After"] = str(parameters["retry_after"])
     if parameters.get("retry_after_date") is not None:

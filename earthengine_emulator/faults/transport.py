@@ -1,4 +1,4 @@
-"""Faults of transport: how a good answer is cut, stalled, dripped, or not sent at all (faults.md, rows 20 to 24)."""
+"""Faults of transport: how a good answer is cut, stalled, dripped, or not sent at all (docs/faults.md, rows 20 to 24)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
+from earthengine_emulator.api import errors
+from earthengine_emulator.api.replies import Reply, failure
 from earthengine_emulator.faults.body import whole
 from earthengine_emulator.faults.engine import Strike
-from earthengine_emulator.server.replies import Reply
 
 Outage = Callable[[float], None]
 """Refuses connections for so many seconds."""
@@ -64,7 +65,7 @@ class Wire:
         self._outage = outage
 
     async def send(self) -> None:
-        """Do it; afterwards the connection is closed, unless the answer was whole."""
+        """Send the reply; afterwards the connection is closed, unless the answer was whole."""
         methods: dict[str, Callable[[], Awaitable[None]]] = {
             "refuse": self._refuse,
             "reset-before-headers": self._reset_before,
@@ -73,6 +74,7 @@ class Wire:
             "reset-in-body": self._reset_in_body,
             "short-body": self._short,
             "cut-chunked": self._cut_chunked,
+            "hang": self._hang,
             "stall-before-headers": self._stall_before,
             "stall-after-headers": self._stall_after,
             "stall-in-body": self._stall_in_body,
@@ -94,7 +96,7 @@ class Wire:
         return _head(self._reply, self._headers, length)
 
     def _part(self, body: bytes) -> int:
-        """Bytes of the body before the fault."""
+        """Return bytes of the body before the fault."""
         return int(len(body) * self._strike.parameter("fraction"))
 
     async def _refuse(self) -> None:
@@ -130,6 +132,11 @@ class Wire:
         part = body[: self._part(body)]
         self._write(self._head(None) + _chunks(part))
         self._close()
+
+    async def _hang(self) -> None:
+        self._reply = failure(errors.internal_error())
+        self._headers = {**self._headers, "Content-Type": self._reply.content_type}
+        await self._stall_before()
 
     async def _stall_before(self) -> None:
         await asyncio.sleep(self._strike.parameter("seconds"))
@@ -176,6 +183,6 @@ CHUNK: Final = 16_384
 
 
 def _chunks(body: bytes) -> bytes:
-    """A body in the chunked coding, without the last chunk."""
+    """Return a body in the chunked coding, without the last chunk."""
     parts = (body[i : i + CHUNK] for i in range(0, len(body), CHUNK))
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)

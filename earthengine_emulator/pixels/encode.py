@@ -1,4 +1,4 @@
-"""Pixels in the formats other than NPY: PNG, JPEG, GeoTIFF (contract §4.4, §4.5)."""
+"""Pixels in the formats other than NPY: PNG, JPEG, GeoTIFF (docs/contract.md §4.4, §4.5)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, cast
 
 import numpy as np
 
+from earthengine_emulator.api.errors import ApiError, invalid_argument
+from earthengine_emulator.api.replies import Reply
 from earthengine_emulator.catalogue.crs import parse
 from earthengine_emulator.catalogue.model import Pixels, Valid
-from earthengine_emulator.compute.computed import reader
 from earthengine_emulator.pixels import visualize
 from earthengine_emulator.pixels.pixels import PixelRequest
 from earthengine_emulator.pixels.pyramid import Pyramids
-from earthengine_emulator.server.errors import ApiError, invalid_argument
-from earthengine_emulator.server.replies import Reply
+from earthengine_emulator.pixels.sampling import reader
 
 Plane = tuple[Pixels, Valid | None]
 
 
 def planes(request: PixelRequest, pyramids: Pyramids) -> list[Plane]:
-    """Each requested band's pixels (height, width) and validity."""
+    """Return each requested band's pixels (height, width) and validity."""
     grid = request.grid
     return [reader(pyramids, request.image, band, grid).rows(0, grid.height) for band in request.bands]
 
@@ -65,7 +65,7 @@ def picture(request: PixelRequest, pyramids: Pyramids) -> Reply:
 
 
 def geotiff(request: PixelRequest, pyramids: Pyramids, *, mixed: bool = True) -> Reply:
-    """One GeoTIFF of all bands, georeferenced with the request's grid.
+    """Return one GeoTIFF of all bands, georeferenced with the request's grid.
 
     Bands of different types are promoted to the smallest common one; the nodata tag, and masked pixels, hold 0 for
     unsigned types, the least value for signed ones, -inf for floats.
@@ -119,7 +119,7 @@ def _nodata(dtype: np.dtype[Any]) -> float:
 
 
 def zipped(request: PixelRequest, pyramids: Pyramids, *, per_band: bool, mixed: bool = True) -> Reply:
-    """GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, contract §4.5)."""
+    """GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, docs/contract.md §4.5)."""
     parts = [(band,) for band in request.bands] if per_band else [request.bands]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

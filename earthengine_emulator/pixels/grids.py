@@ -1,4 +1,4 @@
-"""Which grid a request means: the six combinations of contract §4.1, and the box of a region."""
+"""The grid of a request, from any combination of its parts, and the box of a region (docs/contract.md §4.1)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue import crs
 from earthengine_emulator.catalogue.geometry import Shape
 from earthengine_emulator.catalogue.model import Lattice
-from earthengine_emulator.server.errors import invalid_argument
 
 Affine = tuple[float, float, float, float, float, float]
 Box = tuple[float, float, float, float]
@@ -23,7 +23,7 @@ _EDGE_POINTS = 21
 
 
 def resolve(grid: Mapping[str, Any], region: Mapping[str, Any] | None, native: Lattice) -> Lattice:
-    """The full grid of a request.
+    """Return the full grid of a request.
 
     Args:
         grid: `grid` of the body, checked; may be empty.
@@ -68,7 +68,7 @@ def _dimensions(given: Mapping[str, int]) -> tuple[int, int]:
 
 
 def stretched(system: str, box: Box, size: tuple[int, int]) -> Lattice:
-    """A north-up grid that covers the box with exactly `size` pixels."""
+    """Return a north-up grid that covers the box with exactly `size` pixels."""
     x0, y0, x1, y1 = box
     width, height = size
     if not (x1 > x0 and y1 > y0):
@@ -77,7 +77,7 @@ def stretched(system: str, box: Box, size: tuple[int, int]) -> Lattice:
 
 
 def snapped(system: str, box: Box, affine: Affine) -> Lattice:
-    """The lattice of `affine`, cut to the pixels that cover the box."""
+    """Return the lattice of `affine`, cut to the pixels that cover the box."""
     a, b, c, d, e, f = affine
     det = a * e - b * d
     columns, rows = [], []
@@ -95,7 +95,7 @@ def snapped(system: str, box: Box, affine: Affine) -> Lattice:
 
 
 def _native_affine(native: Lattice, system: str) -> Affine:
-    """The native scale, as an affine in `system`: the native one itself, or a north-up one of equal pixel size."""
+    """Return the native scale, as an affine in `system`: the native one itself, or a north-up one of equal pixel size."""
     if crs.same(system, native.crs):
         return native.affine
     x0, y0, x1, y1 = bounds(native, system)
@@ -141,7 +141,7 @@ def _box(x: crs.Points, y: crs.Points) -> Box:
 
 
 def _lines(geometry: Mapping[str, Any]) -> Iterator[list[list[float]]]:
-    """The coordinate sequences of a geometry, whatever its type."""
+    """Yield the coordinate sequences of a geometry, whatever its type."""
     if geometry.get("type") == "Feature":
         geometry = geometry.get("geometry") or {}
     if geometry.get("type") in ("GeometryCollection", "FeatureCollection"):
@@ -176,7 +176,7 @@ def _point(given: object) -> list[float]:
 
 
 def _densified(line: list[list[float]]) -> Iterator[list[float]]:
-    """The line's points, with more between them, so that the box in another CRS is that of the edges."""
+    """Yield the line's points, with more between them, so that the box in another CRS is that of the edges."""
     for (x0, y0), (x1, y1) in pairwise(line):
         for k in range(_EDGE_POINTS - 1):
             t = k / (_EDGE_POINTS - 1)

@@ -1,4 +1,4 @@
-"""The NPY container, byte for byte as contract §4.3 has it."""
+"""The NPY container, byte for byte as docs/contract.md §4.3 has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROWTH_DIGITS: Final = 21
 
 
 def structure(bands: Sequence[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
-    """The packed element type: one field per band, in the order asked."""
+    """Return the packed element type: one field per band, in the order asked."""
     return np.dtype([(name, dtype) for name, dtype in bands])
 
 

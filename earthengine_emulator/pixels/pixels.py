@@ -1,4 +1,4 @@
-"""assets.getPixels: a checked body becomes a stream of pixels (contract §4.1, §4.3)."""
+"""assets.getPixels: a checked body becomes a stream of pixels (docs/contract.md §4.1, §4.3)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from earthengine_emulator.api import errors
+from earthengine_emulator.api.limits import check_pixels
+from earthengine_emulator.api.settings import Settings
 from earthengine_emulator.catalogue.model import Image, InterleavedSource, Lattice, Pixels, RowWriter
-from earthengine_emulator.compute import computed
 from earthengine_emulator.pixels import grids, npy, pyramid
-from earthengine_emulator.pixels.sampling import place
-from earthengine_emulator.server import errors
-from earthengine_emulator.server.limits import check_pixels
-from earthengine_emulator.server.settings import Settings
+from earthengine_emulator.pixels.sampling import place, reader
 
 SLAB_BYTES: Final = 512 * 1024
 """Pixels made and sent at a time: large enough to cost few calls, small enough to stay in the processor's cache."""
@@ -22,7 +21,7 @@ SLAB_BYTES: Final = 512 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PixelRequest:
-    """What a request for pixels asks for, complete."""
+    """A request for pixels with everything resolved."""
 
     image: Image
     bands: tuple[int, ...]
@@ -33,7 +32,7 @@ class PixelRequest:
 
 
 def resolve(image: Image, body: Mapping[str, Any], settings: Settings) -> PixelRequest:
-    """The request a checked body makes of an image, within the limits.
+    """Return the request a checked body makes of an image, within the limits.
 
     Raises:
         ApiError: 400 for unknown bands, impossible grids, and everything above a limit.
@@ -41,6 +40,8 @@ def resolve(image: Image, body: Mapping[str, Any], settings: Settings) -> PixelR
     names = [band.id for band in image.bands]
     asked = body.get("bandIds") or names
     index = {name: i for i, name in enumerate(names)}
+    if not names and not asked:
+        raise errors.invalid_argument("The image has no bands.")
     for name in asked:
         if name not in index:
             raise errors.unknown_band(name, names)
@@ -77,7 +78,7 @@ def _check_grid(grid: Mapping[str, Any], region: object) -> None:
 
 
 def fill_value(dtype: np.dtype[Any], missing: float | None, fill: str) -> float:
-    """What a masked pixel of a type holds in NPY; unsigned bands always hold 0 (contract §4.3)."""
+    """Return the value of masked pixels in NPY; unsigned bands always hold 0 (docs/contract.md §4.3)."""
     if dtype.kind == "u" or fill == "zero":
         return 0
     if fill == "missing":
@@ -94,7 +95,7 @@ class NpyStream:
         image, grid = request.image, request.grid
         self._request = request
         self._fields = [(image.bands[b].id, image.bands[b].type.dtype) for b in request.bands]
-        self._readers = [computed.reader(pyramids, image, b, grid) for b in request.bands]
+        self._readers = [reader(pyramids, image, b, grid) for b in request.bands]
         self.placed = place(image, request.bands[0], grid).offset
         """Native column and row of the first pixel on the first band's lattice, if the grid lies on it."""
         self._fills = [
@@ -108,7 +109,7 @@ class NpyStream:
         self.blocking = self._source is None
 
     def _interleaved(self) -> InterleavedSource | None:
-        """The image's source, if one pass over it can write all bands of the request."""
+        """Return the image's source, if one pass over it can write all bands of the request."""
         request = self._request
         source = request.image.source
         if not hasattr(source, "interleaves") or not cast("InterleavedSource", source).interleaves(
@@ -123,7 +124,7 @@ class NpyStream:
         return cast("InterleavedSource", source)
 
     def slabs(self) -> Iterator[memoryview]:
-        """The body: the header together with the first rows, then further rows."""
+        """Yield the body: the header together with the first rows, then further rows."""
         grid = self._request.grid
         rows = max(1, SLAB_BYTES // self._row_bytes)
         if rows + 1 >= grid.height:
@@ -151,8 +152,8 @@ class NpyStream:
             writer.write(first, data.view(self._fields[0][1]).reshape(count, width * len(self._fields)))
             return
         records = data.view(npy.structure(self._fields)).reshape(count, width)
-        for (name, _), reader, fill in zip(self._fields, self._readers, self._fills, strict=True):
-            values, valid = reader.rows(first, count)
+        for (name, _), rows, fill in zip(self._fields, self._readers, self._fills, strict=True):
+            values, valid = rows.rows(first, count)
             if valid is not None and fill != 0:
                 values = np.where(valid, values, np.asarray(fill, values.dtype))
             elif valid is not None:

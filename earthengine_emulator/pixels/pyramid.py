@@ -1,4 +1,4 @@
-"""Image pyramids: each level halves the one below by the band's policy (contract §4.1)."""
+"""Image pyramids: each level halves the one below by the band's policy (docs/contract.md §4.1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT_BYTES: Final = 96 * 2**20
 
 
 def levels(band: Band) -> int:
-    """The coarsest level: the first at which the image fits one 256×256 tile."""
+    """Return the coarsest level: the first at which the image fits one 256×256 tile."""
     level, longest = 0, max(band.lattice.width, band.lattice.height)
     while longest > BLOCK:
         longest, level = (longest + 1) // 2, level + 1
@@ -57,7 +57,7 @@ def reduce(values: Pixels, valid: Valid | None, policy: str) -> tuple[Pixels, Va
 
 
 def _reduce_whole(corners: list[Pixels], policy: str) -> Pixels:
-    """The four children of every pixel, all valid, to one."""
+    """Return the four children of every pixel, all valid, to one."""
     if policy == "MEAN":
         dtype = corners[0].dtype
         total = corners[0].astype(_wide(dtype))
@@ -68,7 +68,7 @@ def _reduce_whole(corners: list[Pixels], policy: str) -> Pixels:
 
 
 def _wide(dtype: npt.DTypeLike) -> type[np.generic]:
-    """The type in which four values are summed."""
+    """Return the type in which four values are summed."""
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return np.float64
@@ -116,7 +116,7 @@ class Pyramids:
     def read(
         self, image: Image, band: int, level: int, column: int, row: int, width: int, height: int
     ) -> tuple[Pixels, Valid | None]:
-        """Pixels (height, width) of a window inside `level`, and their validity (None: all valid)."""
+        """Return pixels (height, width) of a window inside `level`, and their validity (None: all valid)."""
         if level == 0:
             return image.source.read(band, column, row, width, height)
         out = np.empty((height, width), image.bands[band].type.dtype)

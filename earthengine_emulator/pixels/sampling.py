@@ -1,4 +1,4 @@
-"""Nearest neighbour by pixel centre: where each output pixel finds its source pixel (contract §4.1).
+"""Nearest neighbour by pixel centre: where each output pixel finds its source pixel (docs/contract.md §4.1).
 
 A request on the band's own lattice is a plain window; one that is parallel to it takes whole columns and rows; any
 other goes through a map of points, in blocks, so that the source window stays small.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +22,44 @@ Ints = npt.NDArray[np.int64]
 Composite = tuple[float, float, float, float, float, float]
 """Output (column, row) to native (column, row), as an affine in the order of `Lattice.affine`."""
 
+Part = tuple[Pixels, Valid | None]
+"""Pixels, and where they are valid; None is everywhere."""
+
 _BLOCK = 256
 _PARALLEL = 1e-9
 """Relative slack when two affines are compared: far below a pixel over the longest side, above float64 rounding."""
 
 
+class Reader(Protocol):
+    """Rows of one plane through one output grid."""
+
+    def rows(self, first: int, count: int) -> Part:
+        """Return pixels (count, grid width) of the output rows from `first` on, and where they are valid."""
+        ...
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        """Return where those rows lie within the plane's footprint; None is everywhere."""
+        ...
+
+
+class Rendered(Protocol):
+    """A source of pixels that reads itself through any grid, since it has no lattice of its own."""
+
+    def reader(self, pyramids: pyramid.Pyramids, band: int, grid: Lattice) -> Reader:
+        """Return one band through a grid."""
+        ...
+
+
+def reader(pyramids: pyramid.Pyramids, image: Image, band: int, grid: Lattice) -> Reader:
+    """Return one band of any image through a grid."""
+    if hasattr(image.source, "reader"):
+        return cast("Rendered", image.source).reader(pyramids, band, grid)
+    return Sampler(pyramids, image, band, grid)
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How an output grid lies on one band: the same lattice shifted by whole pixels, or anything else."""
+    """An output grid's position on one band: the same lattice shifted by whole pixels, or anything else."""
 
     composite: Composite | None
     """None when the CRSs differ."""
@@ -54,7 +85,7 @@ def _compose(native: Lattice, grid: Lattice) -> Composite:
 
 
 def place(image: Image, band: int, grid: Lattice) -> Placement:
-    """How `grid` lies on a band, and which pyramid level serves it."""
+    """Return the position of `grid` on a band, and the pyramid level to read."""
     native = image.bands[band].lattice
     if not crs.same(grid.crs, native.crs):
         return Placement(None, level_of(image, band, grid), None)
@@ -68,7 +99,7 @@ def place(image: Image, band: int, grid: Lattice) -> Placement:
 
 
 def level_of(image: Image, band: int, grid: Lattice) -> int:
-    """The pyramid level that serves a grid."""
+    """Return the pyramid level that serves a grid."""
     native = image.bands[band].lattice
     if not crs.same(grid.crs, native.crs):
         return _level(_local_scale(native, grid), image, band)
@@ -94,7 +125,7 @@ def _level(scale: float, image: Image, band: int) -> int:
 
 
 def _local_scale(native: Lattice, grid: Lattice) -> float:
-    """Native pixels per output pixel at the grid's centre, along the finer axis; infinite where undefined."""
+    """Return native pixels per output pixel at the grid's centre, along the finer axis; infinite where undefined."""
     middle = np.array([grid.width / 2, grid.width / 2 + 1, grid.width / 2])
     down = np.array([grid.height / 2, grid.height / 2, grid.height / 2 + 1])
     columns, rows = _native_points(native, grid, middle, down)
@@ -107,7 +138,7 @@ def _local_scale(native: Lattice, grid: Lattice) -> float:
 def _native_points(
     native: Lattice, grid: Lattice, column: crs.Points, row: crs.Points
 ) -> tuple[crs.Points, crs.Points]:
-    """Native column and row of points of the output grid."""
+    """Return native column and row of points of the output grid."""
     ga, gb, gc, gd, ge, gf = grid.affine
     x, y = crs.convert(grid.crs, native.crs, gc + ga * column + gb * row, gf + gd * column + ge * row)
     a, b, c, d, e, f = native.affine
@@ -142,7 +173,7 @@ class Sampler:
         return self._scattered(first, count)
 
     def inside(self, first: int, count: int) -> Valid:
-        """Where output rows lie within the band's extent, whether it is masked there or not."""
+        """Return where output rows lie within the band's extent, masked or not."""
         native = self._image.bands[self._band].lattice
         row, column = np.mgrid[first : first + count, : self._grid.width]
         x, y = mapping(native, self._grid)(column + 0.5, row + 0.5)
@@ -159,7 +190,7 @@ class Sampler:
         return np.zeros((height, width), dtype), np.zeros((height, width), np.bool_)
 
     def _window(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """A window of native pixels that may reach over the image's edge."""
+        """Return a window of native pixels that may reach over the image's edge."""
         wide, tall = self._size
         c0, c1 = max(column, 0), min(column + width, wide)
         r0, r1 = max(row, 0), min(row + height, tall)
@@ -210,7 +241,7 @@ class Sampler:
         return out, None if valid.all() else valid
 
     def _gather(self, i: Ints, j: Ints) -> tuple[Pixels, Valid | bool]:
-        """The level's pixels at points (column i, row j), through their bounding window."""
+        """Return the level's pixels at points (column i, row j), through their bounding window."""
         c0, r0 = int(i.min()), int(j.min())
         values, mask = self._read(c0, r0, int(i.max()) - c0 + 1, int(j.max()) - r0 + 1)
         there = (j - r0, i - c0)

@@ -1,4 +1,4 @@
-"""visualizationOptions: from data to 8-bit colour (contract §4.6)."""
+"""visualizationOptions: from data to 8-bit colour (docs/contract.md §4.6)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.model import Pixels, Valid
-from earthengine_emulator.server.errors import invalid_argument
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ def _to_bytes(unit: npt.NDArray[np.float64]) -> Bytes:
 
 
 def _ranges(given: Sequence[Mapping[str, float]], count: int) -> list[tuple[float, float]]:
-    """One range per band; one for all is repeated, an omitted minimum is 0."""
+    """Return one range per band; one for all is repeated, an omitted minimum is 0."""
     if len(given) not in (1, count):
         raise invalid_argument(f"Visualization takes 1 range or one per band ({count}), not {len(given)}.")
     pairs = [(one.get("min", 0.0), one.get("max")) for one in given]

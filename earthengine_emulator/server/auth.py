@@ -1,4 +1,4 @@
-"""Bearer tokens and the token endpoint (contract §2.3): real RS256 verification, opaque tokens that expire."""
+"""Bearer tokens and the token endpoint (docs/contract.md §2.3): real RS256 verification, opaque tokens that expire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from earthengine_emulator.server import errors
+from earthengine_emulator.api import errors
 from earthengine_emulator.server.keys import PROJECT, ServiceAccount
 
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
@@ -29,7 +29,7 @@ READ_SCOPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token's meaning."""
+    """A project and scopes that an access token stands for."""
 
     project: str
     """Project of the credentials, billed when a request names none."""
@@ -47,7 +47,7 @@ class GrantError(Exception):
 
 
 class Authority:
-    """Gives tokens and knows which are good."""
+    """Issues tokens and checks them."""
 
     def __init__(self, account: ServiceAccount, life_s: float) -> None:
         self.account = account
@@ -61,14 +61,14 @@ class Authority:
         text: str | None = None,
         scopes: frozenset[str] = READ_SCOPES,
     ) -> str:
-        """A new token, or the given text made one."""
+        """Return a new token, or the given text made one."""
         token = text or f"ya29.emulator-{secrets.token_urlsafe(48)}"
         life = self.life_s if life_s is None else life_s
         self._tokens[token] = Token(project, time.monotonic() + life, scopes)
         return token
 
     def expire_all(self) -> None:
-        """Let every token given so far be too old, save those that never expire."""
+        """Expire every token issued so far, except those that never expire."""
         now = time.monotonic()
         self._tokens = {
             text: replace(token, expires=min(token.expires, now)) if math.isfinite(token.expires) else token
@@ -76,7 +76,7 @@ class Authority:
         }
 
     def check(self, header: str | None, *, required: bool) -> Token:
-        """The token of an Authorization header.
+        """Return the token of an Authorization header.
 
         Args:
             header: the header's value, None when absent.
@@ -100,7 +100,7 @@ class Authority:
         return token
 
     def grant(self, form: Mapping[str, str], own_url: str) -> dict[str, Any]:
-        """The token endpoint's success answer to a form.
+        """Return the token endpoint's success answer to a form.
 
         Args:
             form: fields of the request's body.
@@ -123,7 +123,7 @@ class Authority:
         return {"access_token": token, "expires_in": int(self.life_s), "token_type": "Bearer"}
 
     def _verify(self, assertion: str, own_url: str) -> dict[str, Any]:
-        """The claims of a signed assertion of the account."""
+        """Return the claims of a signed assertion of the account."""
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -159,5 +159,5 @@ class Authority:
 
 
 def _unpadded(text: str) -> bytes:
-    """Bytes of base64url without padding."""
+    """Return bytes of base64url without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

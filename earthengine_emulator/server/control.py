@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from earthengine_emulator.api.settings import Settings, SettingsError
 from earthengine_emulator.server.server import Server
-from earthengine_emulator.server.settings import Settings, SettingsError
 from earthengine_emulator.server.statistics import Statistics
 
 

@@ -31,7 +31,7 @@ class ServiceAccount:
     project: str = PROJECT
 
     def document(self, token_uri: str) -> dict[str, Any]:
-        """The key file's JSON, in the form Google's key files have."""
+        """Return the key file's JSON, in the form Google's key files have."""
         from cryptography.hazmat.primitives import serialization
 
         pem = self.private_key.private_bytes(
@@ -50,14 +50,14 @@ class ServiceAccount:
 
 
 def create() -> ServiceAccount:
-    """A service account with a new key."""
+    """Return a service account with a new key."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     return ServiceAccount(rsa.generate_private_key(65537, KEY_BITS), os.urandom(20).hex())
 
 
 def load(path: Path) -> ServiceAccount:
-    """The account of a key file that an emulator wrote.
+    """Return the account of a key file that an emulator wrote.
 
     Raises:
         KeyFileError: the file is something else, which must not be overwritten.

@@ -19,7 +19,7 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Listener:
-    """One handler on one port.
+    """A handler on a port.
 
     On 127.0.0.1 the same port of ::1 is served too where it can be, since `localhost` may mean either.
     """
@@ -97,7 +97,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a Host header, with or without a port, is a name that no stranger can own."""
+    """Return whether a Host header is a name that only this machine or Google can own."""
     name = urlsplit(f"//{host}").hostname if _HOST.fullmatch(host) else None
     if name is None:
         return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from earthengine_emulator.server.settings import FILLS, STRICT, Settings, SettingsError
+from earthengine_emulator.api.settings import FILLS, STRICT, Settings, SettingsError
 
 STRICT_VARIABLE: Final = "EARTHENGINE_EMULATOR_STRICT"
 PROG: Final = "python -m earthengine_emulator"
@@ -19,7 +19,7 @@ PROG: Final = "python -m earthengine_emulator"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to start."""
+    """The command line and configuration file of an emulator, parsed."""
 
     host: str
     allow_remote: bool
@@ -146,7 +146,7 @@ SWITCHES: Final = (
 
 
 def parse(arguments: Sequence[str] | None = None, prog: str = PROG) -> Options:
-    """Options from command-line arguments.
+    """Return options from command-line arguments.
 
     Raises:
         UsageError: for values that cannot be followed. Unknown flags end the process, as argparse does.
@@ -209,7 +209,7 @@ def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _fault(text: str) -> dict[str, Any]:
-    """A fault by its name alone, or as the JSON object of the control API."""
+    """Return a fault by its name alone, or as the JSON object of the control API."""
     value = _value(text)
     return value if isinstance(value, dict) else {"fault": str(value)}
 

@@ -1,4 +1,4 @@
-"""Adjustable quotas (contract §5.2): concurrency per host role and project, a sliding minute, a daily allowance."""
+"""Adjustable quotas (docs/contract.md §5.2): concurrency per host role and project, a sliding minute, a daily allowance."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from earthengine_emulator.server import errors
-from earthengine_emulator.server.settings import Settings
+from earthengine_emulator.api import errors
+from earthengine_emulator.api.settings import Settings
 
 
 class Quotas:
-    """What is in flight and what has been started lately."""
+    """Counts of requests in flight and of recent starts, by project."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,13 +22,13 @@ class Quotas:
         self._compute_s: defaultdict[str, float] = defaultdict(float)
 
     def reset(self) -> None:
-        """Forget past starts and compute time; what is in flight stays counted."""
+        """Forget past starts and compute time; requests in flight stay counted."""
         self._starts.clear()
         self._compute_s.clear()
 
     @contextmanager
     def slot(self, role: str, project: str) -> Iterator[None]:
-        """Hold a place for one request, freed however the request ends; a refused one takes none.
+        """Hold a slot for one request until it ends; a refused request takes none.
 
         Raises:
             ApiError: 429 with the text of E24, E25 or E26.
@@ -37,7 +37,7 @@ class Quotas:
         allowed = settings.for_project(project)
         daily = settings.compute_s_per_day
         if daily is not None and self._compute_s[project] >= daily:
-            raise errors.daily_compute_exceeded(project, daily)
+            raise errors.compute_quota_exceeded("daily", settings.compute_quota_status)
         now = self._clock()
         starts = self._starts[project]
         while starts and starts[0] <= now - settings.quota_window_s:

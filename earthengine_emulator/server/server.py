@@ -11,17 +11,19 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from earthengine_emulator.api import errors, routing
+from earthengine_emulator.api.record import KEPT_BODY, Record
+from earthengine_emulator.api.replies import Reply, Stream, document, failure
+from earthengine_emulator.api.routing import Route
+from earthengine_emulator.api.settings import Settings
 from earthengine_emulator.catalogue.catalogue import Catalogue
 from earthengine_emulator.faults.engine import Faults, Strike
 from earthengine_emulator.faults.transport import Outage, Wire
-from earthengine_emulator.server import errors, projects, routing
+from earthengine_emulator.server import projects
 from earthengine_emulator.server.auth import Authority, GrantError
 from earthengine_emulator.server.quotas import Quotas
-from earthengine_emulator.server.replies import Reply, Stream, document, failure
-from earthengine_emulator.server.routing import Route
 from earthengine_emulator.server.service import Service
-from earthengine_emulator.server.settings import Settings
-from earthengine_emulator.server.statistics import KEPT_BODY, Record, Statistics
+from earthengine_emulator.server.statistics import Statistics
 
 EMULATOR_HEADER: Final = "x-earth-engine-emulator"
 RESTRICTED_HEADER: Final = "x-earth-engine-quota-status"
@@ -34,7 +36,7 @@ _SECRET: Final = ("access_token", "oauth_token", "key")
 
 
 def host_role(host: str) -> str:
-    """Which of the service's two hosts a Host header means (contract §1.1).
+    """Return the service's host that a Host header stands for (docs/contract.md §1.1).
 
     `localhost`, and names with `highvolume` in them, are the high-volume endpoint; all else is the standard one.
     """
@@ -95,7 +97,7 @@ class Server:
         *,
         overridden: bool,
     ) -> tuple[Reply, Strike | None]:
-        """The reply of a request, and the fault that is still to befall it; takes a slot for it into `held`."""
+        """Return the reply of a request and the fault still to be applied; enter the request's slot into `held`."""
         body = await self._body(request)
         if body and record.method != "token":
             record.body = body[:KEPT_BODY].decode(errors="replace")
@@ -122,7 +124,7 @@ class Server:
         return await asyncio.to_thread(self.faults.change, strike, reply), strike
 
     async def _call(self, route: Route, query: dict[str, str], body: bytes, record: Record) -> Reply:
-        """The service's answer; what may take long, which is pixels and lists, is worked out in a thread.
+        """Return the service's answer; what may take long, which is pixels and lists, is worked out in a thread.
 
         NPY is not among it: its call only prepares a stream.
         """
@@ -136,7 +138,8 @@ class Server:
         token = self.authority.check(request.headers.get("Authorization"), required=required)
         project = projects.payer(token, request.headers.get("X-Goog-User-Project"), route.project)
         for named in {project, route.project or project} - {projects.LEGACY}:
-            projects.check(named, self.settings.deleted_project_status)
+            registered = route.method != "projects.getConfig"
+            projects.check(named, self.settings.deleted_project_status, registered=registered)
         if route.method in ("image.computePixels", "value.compute", "thumbnails.create"):
             projects.check_computations(project)
         held.enter_context(self.quotas.slot(host, project))
@@ -144,7 +147,7 @@ class Server:
         return project
 
     async def _body(self, request: web.BaseRequest) -> bytes:
-        """The request's body, refused above the limit (E9)."""
+        """Return the request's body, refused above the limit (E9)."""
         if not request.body_exists:
             return b""
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
@@ -162,7 +165,7 @@ class Server:
         return b"".join(chunks)
 
     def _token(self, request: web.BaseRequest, body: bytes) -> Reply:
-        """The token endpoint."""
+        """Return the token endpoint."""
         try:
             form = dict(parse_qsl(body.decode("latin-1")))
             return document(self.authority.grant(form, f"http://{request.host}/token"))
@@ -192,7 +195,7 @@ class Server:
     async def _send(
         self, request: web.BaseRequest, reply: Reply, record: Record, strike: Strike | None
     ) -> web.StreamResponse:
-        """Put a reply on the wire."""
+        """Send a reply."""
         headers = {
             "Content-Type": reply.content_type,
             EMULATOR_HEADER: self.catalogue.data_set,
@@ -248,5 +251,5 @@ class Server:
 
 
 def _no_outage(seconds: float) -> None:
-    """Before the emulator listens there is nothing to refuse."""
+    """Do nothing: the emulator does not listen yet."""
     del seconds

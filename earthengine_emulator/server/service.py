@@ -8,19 +8,20 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from earthengine_emulator.catalogue.catalogue import Catalogue
+from earthengine_emulator.api import discovery, errors, limits, schema
+from earthengine_emulator.api.record import Record
+from earthengine_emulator.api.replies import Reply, document
+from earthengine_emulator.api.routing import Route
+from earthengine_emulator.api.settings import Settings
+from earthengine_emulator.catalogue.catalogue import Catalogue, check_readable
 from earthengine_emulator.catalogue.listing import Listing
 from earthengine_emulator.catalogue.model import Asset, Image
 from earthengine_emulator.compute import algorithms, functions, to_json
 from earthengine_emulator.compute.computed import Computation
 from earthengine_emulator.compute.expression import Expression
 from earthengine_emulator.pixels import encode, pixels, pyramid, sampling
-from earthengine_emulator.server import discovery, errors, projects, schema
+from earthengine_emulator.server import projects
 from earthengine_emulator.server.auth import Authority
-from earthengine_emulator.server.replies import Reply, document
-from earthengine_emulator.server.routing import Route
-from earthengine_emulator.server.settings import Settings
-from earthengine_emulator.server.statistics import Record
 
 PIXEL_FORMATS_REFUSED: Final = (
     "TF_RECORD_IMAGE",
@@ -33,7 +34,7 @@ THUMBNAILS_KEPT: Final = 10_000
 
 
 class Service:
-    """What answers, once a request is known to be allowed."""
+    """The methods of the API, for requests that are already admitted."""
 
     def __init__(self, catalogue: Catalogue, settings: Settings, authority: Authority) -> None:
         self.catalogue = catalogue
@@ -45,11 +46,11 @@ class Service:
         self.listing = Listing(catalogue, settings)
 
     def call(self, route: Route, query: Mapping[str, str], body: bytes, record: Record) -> Reply:
-        """The answer of a method.
+        """Return the answer of a method.
 
         Args:
             route: method and resource.
-            query: query parameters; of the common ones of contract §1.2 none matters.
+            query: query parameters; of the common ones of docs/contract.md §1.2 none matters.
             body: request body as it came.
             record: where what is asked for is noted.
 
@@ -62,6 +63,9 @@ class Service:
             return self.get_pixels(route.resource, body, record)
         if route.method == "discovery":
             return document(discovery.document(query.get("version") or "v1"))
+        if route.method == "projects.getConfig":
+            state = projects.registration_state(route.project or "")
+            return document({"name": route.resource, "registrationState": state})
         if route.method == "algorithms.list":
             return document(algorithms.document())
         if route.method == "assets.listAssets":
@@ -86,8 +90,8 @@ class Service:
         raise errors.method_not_found(route.resource)
 
     def asset(self, name: str) -> Asset:
-        """The asset of that name, if it may be seen (E17, E21)."""
-        projects.check_asset(name)
+        """Return the asset of that name, if it may be seen (E17, E21)."""
+        check_readable(name)
         asset = self.catalogue.get(name)
         if asset is None:
             raise errors.asset_not_found(name)
@@ -105,7 +109,7 @@ class Service:
         return self.encode(request, record)
 
     def evaluate(self, expression: object) -> object:
-        """What an expression comes to."""
+        """Evaluate an expression."""
         return Expression(expression, self._library, self.settings.limit_depth).value()
 
     def compute_pixels(self, body: bytes, record: Record) -> Reply:
@@ -114,7 +118,7 @@ class Service:
         return self._pixels_of(asked, record)
 
     def _pixels_of(self, asked: Mapping[str, Any], record: Record) -> Reply:
-        """The pixels of the expression in a checked body."""
+        """Return the pixels of the expression in a checked body."""
         image = self.evaluate(asked.get("expression"))
         if not isinstance(image, Image):
             raise errors.invalid_argument("Expression must evaluate to an image.")
@@ -127,6 +131,8 @@ class Service:
         request = pixels.resolve(image, asked, self.settings)
         record.bands = tuple(image.bands[b].id for b in request.bands)
         record.size = (request.grid.width, request.grid.height)
+        if record.method == "image.computePixels":
+            limits.check_computed(self.settings, *record.size, len(request.bands))
         return self.encode(request, record)
 
     def create_thumbnail(self, project: str, body: bytes) -> Reply:
@@ -148,11 +154,11 @@ class Service:
 
     @property
     def _mixed(self) -> bool:
-        """Whether a GeoTIFF may hold bands of several types."""
+        """True: a GeoTIFF may hold bands of several types."""
         return self.settings.mixed_geotiff == "promote"
 
     def encode(self, request: pixels.PixelRequest, record: Record) -> Reply:
-        """The pixels of a request in the format it asks for (contract §4.5)."""
+        """Return the pixels of a request in the format it asks for (docs/contract.md §4.5)."""
         offset = sampling.place(request.image, request.bands[0], request.grid).offset
         if offset is not None:
             record.window = (*offset, request.grid.width, request.grid.height)
@@ -170,7 +176,7 @@ class Service:
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """A request body as a JSON object, whatever its content type says (contract §2.1)."""
+    """Return a request body as a JSON object, whatever its content type says (docs/contract.md §2.1)."""
     try:
         parsed = json.loads(body or b"{}")
     except ValueError as error:

@@ -1,55 +1,18 @@
-"""What an emulator has seen: requests by kind, concurrency, starts per second, pixels served twice."""
+"""Counts of an emulator's requests: by kind, concurrency, starts per second, pixels served twice."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from earthengine_emulator.api.record import Record
 
 KEPT_REQUESTS: Final = 50_000
 """Requests remembered one by one; older ones stay only in the counts."""
-KEPT_BODY: Final = 4_096
 _UNKEPT_HEADERS: Final = ("authorization", "host", "content-length")
-
-
-@dataclass(slots=True)
-class Record:
-    """One request."""
-
-    number: int
-    """Counting from 1 since the last reset."""
-    at_s: float
-    """Arrival, in seconds since the last reset."""
-    method: str
-    resource: str
-    host: str
-    """`standard` or `high-volume`."""
-    project: str | None = None
-    status: int | None = None
-    """None while under way, and when the connection ended without an answer."""
-    complete: bool = False
-    """Whether the whole, undamaged answer was handed to the socket."""
-    fault: str | None = None
-    """Name of the fault that struck it."""
-    bands: tuple[str, ...] | None = None
-    window: tuple[int, int, int, int] | None = None
-    """Column, row, width, height in native pixels of the first band, when the grid lies on its lattice."""
-    size: tuple[int, int] | None = None
-    """Width and height of the grid asked."""
-    bytes: int = 0
-    """Body bytes sent."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """Request headers in lower case, without Authorization, Host and Content-Length."""
-    query: dict[str, str] = field(default_factory=dict)
-    """Query parameters, those left out that are credentials."""
-    body: str | None = None
-    """Request body, as far as `KEPT_BODY` characters; None without one, and of the token endpoint always."""
-
-    def document(self) -> dict[str, Any]:
-        """The record as JSON."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass
@@ -76,7 +39,7 @@ class Statistics:
     _headers: dict[tuple[tuple[str, str], ...], dict[str, str]] = field(default_factory=dict)
 
     def begin(self, method: str, resource: str, host: str, headers: Mapping[str, str]) -> Record:
-        """Note the arrival of a request."""
+        """Record the arrival of a request."""
         now = time.monotonic()
         self.last += 1
         record = Record(self.last, now - self.started, method, resource, host, headers=self._kept(headers))
@@ -91,14 +54,14 @@ class Statistics:
         return record
 
     def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers worth keeping; a client's requests share one dict, since they hardly differ."""
+        """Return the headers worth keeping; a client's requests share one dict, since they hardly differ."""
         items = tuple((k.lower(), v) for k, v in headers.items() if k.lower() not in _UNKEPT_HEADERS)
         if len(self._headers) > 1_000:
             self._headers.clear()
         return self._headers.setdefault(items, dict(items))
 
     def end(self, record: Record) -> None:
-        """Note the end of a request, whether it was answered or not."""
+        """Record the end of a request, answered or not."""
         self.in_flight -= 1
         if record.status is not None:
             self.statuses[record.status] += 1
@@ -112,12 +75,12 @@ class Statistics:
                 self.served[hash((record.resource, record.bands, record.window))] += 1
 
     def note_in_flight(self, host: str, project: str, count: int) -> None:
-        """Note how many requests of a project are in flight on a host."""
+        """Record the number of a project's requests in flight on a host."""
         key = f"{host} {project}"
         self.max_in_flight[key] = max(self.max_in_flight[key], count)
 
     def document(self) -> dict[str, Any]:
-        """The counts as JSON."""
+        """Return the counts as JSON."""
         elapsed = time.monotonic() - self.started
         served = self.served.values()
         return {

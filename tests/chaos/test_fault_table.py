@@ -42,7 +42,7 @@ def test_each_test_of_a_row_is_named():
 
 
 def test_the_faults_it_names_are_the_emulators():
-    from earthengine_emulator.faults.spec import FAULTS
+    from earthengine_emulator.api.faults import FAULTS
 
     for line in re.findall(r"^\| (?:[1-9]|[12]\d|3[0-2]) \|.*", TABLE, re.MULTILINE):
         cells = line.split("|")

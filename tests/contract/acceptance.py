@@ -1,4 +1,7 @@
-"""Which tests hold which rows of the contract's acceptance table: `python -m tests.contract.acceptance` writes the page."""
+"""The acceptance page's column of tests: `python -m tests.contract.acceptance` writes it anew.
+
+The rows themselves, a request and the answer it must get, are written on the page by hand.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "emulator-acceptance.md"
 ROWS = 100
-SECTIONS = {
-    1: "Auth and projects",
-    12: "Bootstrap",
-    17: "Asset get",
-    27: "Listings",
-    47: "Pixels",
-    79: "Limits",
-    87: "Quotas and faults",
-}
-"""First row of each section."""
 _NAME = re.compile(r"^test_rows?((?:_\d{3})+)_")
-HEAD = """# The acceptance table
-
-An emulator is only as good as what holds it to the service. The project's contract of the API (what is known about its
-HTTP interface, from its documentation and its official clients) ends in a table of a hundred rows, each a request and
-the answer it must get. Every row is a test over a socket, with a plain HTTP client; where a row names the downloader,
-GDAL or the official Python client, also with that one. The tests lie in `tests/contract`.
-
-This page is made by `python -m tests.contract.acceptance`, and a test holds that it is up to date.
-"""
+_ROW = re.compile(r"^\| (\d+) \| (.*) \| (.*) \| .*\|$", re.MULTILINE)
+"""A row of the page: number, request, answer, tests."""
 
 
 def tests_by_row() -> dict[int, list[tuple[str, str]]]:
-    """Row → file and name of its tests."""
+    """Return the file and name of each row's tests."""
     found: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -46,21 +32,20 @@ def tests_by_row() -> dict[int, list[tuple[str, str]]]:
     return found
 
 
+def rows() -> list[int]:
+    """Return the numbers of the page's rows, in the page's order."""
+    return [int(match[1]) for match in _ROW.finditer(PAGE.read_text(encoding="utf-8"))]
+
+
 def page() -> str:
-    """The page's text."""
-    lines, rows = [HEAD], tests_by_row()
-    for number in range(1, ROWS + 1):
-        if number in SECTIONS:
-            lines += [
-                "" if number > 1 else None,
-                f"## {SECTIONS[number]}",
-                "",
-                "| row | tests |",
-                "| --- | --- |",
-            ]
-        tests = "<br>".join(f"`{file}` {_said(name)}" for file, name in rows[number])
-        lines.append(f"| {number} | {tests} |")
-    return "\n".join(line for line in lines if line is not None) + "\n"
+    """Return the page with its column of tests up to date."""
+    by_row = tests_by_row()
+
+    def line(match: re.Match[str]) -> str:
+        tests = "<br>".join(f"`{file}` {_said(name)}" for file, name in by_row[int(match[1])])
+        return f"| {match[1]} | {match[2]} | {match[3]} | {tests} |"
+
+    return _ROW.sub(line, PAGE.read_text(encoding="utf-8"))
 
 
 def _said(name: str) -> str:

@@ -86,7 +86,7 @@ class Api:
 
 
 def error_of(answer, code, status):
-    """The error of an answer, after its shape has been checked (contract §6.1)."""
+    """The error of an answer, after its shape has been checked (docs/contract.md §6.1)."""
     assert answer.status_code == code, answer.text
     assert answer.headers["content-type"].startswith("application/json")
     error = answer.json()["error"]

@@ -1,4 +1,4 @@
-"""Contract §10, rows 17 to 26: assets.get."""
+"""Rows 17 to 26 of docs/emulator-acceptance.md: assets.get."""
 
 from __future__ import annotations
 

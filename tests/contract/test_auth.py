@@ -1,4 +1,4 @@
-"""Contract §10, rows 1 to 11: credentials and projects."""
+"""Rows 1 to 11 of docs/emulator-acceptance.md: credentials and projects."""
 
 from __future__ import annotations
 
@@ -126,13 +126,14 @@ def test_row_005_a_token_without_a_read_scope_opens_nothing(api, emulator):
 def test_row_006_service_disabled(api):
     error = error_of(api.get(ASSET, X_Goog_User_Project="p-disabled"), 403, "PERMISSION_DENIED")
     info = detail(error)
-    number = info["metadata"]["consumer"].removeprefix("projects/")
     assert info["reason"] == "SERVICE_DISABLED"
+    assert info["metadata"]["consumer"] == "projects/p-disabled"
+    assert [one["@type"].rpartition(".")[2] for one in error["details"]] == ["ErrorInfo", "Help"]
     assert info["metadata"]["service"] == "earthengine.googleapis.com"
     assert error["message"].startswith(
-        f"Google Earth Engine API has not been used in project {number} before or it is disabled. Enable it by "
+        "Google Earth Engine API has not been used in project p-disabled before or it is disabled. Enable it by "
         "visiting https://console.developers.google.com/apis/api/earthengine.googleapis.com/overview"
-        f"?project={number} then retry."
+        "?project=p-disabled then retry."
     )
 
 
@@ -156,6 +157,48 @@ def test_row_008_unregistered_project(api):
         "earth-engine/configuration?project=p-unregistered to register your project. See "
         "https://developers.google.com/earth-engine/guides/access for more details."
     )
+
+
+def test_projects_of_googles_own(api, emulator):
+    """A caller without a project is charged to the client's own, which has not enabled the API (E41)."""
+    token = emulator.control("tokens", {"project": "764086051850"})["access_token"]
+    answer = api.get(ASSET, Authorization=f"Bearer {token}", X_Goog_User_Project=None)
+    message = error_of(answer, 403, "PERMISSION_DENIED")["message"]
+    assert message.startswith("Google Earth Engine API has not been used in project 764086051850 before")
+    denied = error_of(api.get(ASSET, X_Goog_User_Project="517222506229"), 403, "PERMISSION_DENIED")
+    assert denied["message"].startswith(
+        "Caller does not have required permission to use project 517222506229."
+    )
+    good = api.get(ASSET, Authorization=f"Bearer {token}")
+    assert good.status_code == 200
+
+
+def test_who_is_not_signed_up(api):
+    answer = api.get(ASSET, X_Goog_User_Project="p-not-signed-up")
+    assert error_of(answer, 403, "PERMISSION_DENIED")["message"] == (
+        "Not signed up for Earth Engine or project is not registered. "
+        "Visit https://developers.google.com/earth-engine/guides/access"
+    )
+
+
+@pytest.mark.parametrize(
+    ("project", "state"),
+    [
+        ("p-test-1", "REGISTERED_NOT_COMMERCIALLY"),
+        ("p-unregistered", "NOT_REGISTERED"),
+        ("p-not-signed-up", "NOT_REGISTERED"),
+    ],
+)
+def test_a_projects_configuration(api, project, state):
+    answer = api.get(f"/v1/projects/{project}/config", X_Goog_User_Project=None)
+    assert answer.status_code == 200
+    assert answer.json() == {"name": f"projects/{project}/config", "registrationState": state}
+
+
+def test_a_configuration_needs_a_token_and_an_enabled_project(api):
+    path = "/v1/projects/p-disabled/config"
+    error_of(api.get(path, X_Goog_User_Project=None), 403, "PERMISSION_DENIED")
+    error_of(api.get(path, Authorization=None), 401, "UNAUTHENTICATED")
 
 
 def test_row_009_without_a_project_the_tokens_own_pays(api, emulator):

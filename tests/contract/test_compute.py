@@ -1,4 +1,4 @@
-"""Contract §10, rows 72 to 78: computePixels, value.compute, thumbnails."""
+"""Rows 72 to 78 of docs/emulator-acceptance.md: computePixels, value.compute, thumbnails."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 
 from tests.contract.conftest import error_of, grid, load
-from tests.contract.graphs import ID, PATH, array, call, compute, graph, image, series, truth, value
-from tests.oracle import PUBLIC, QUICKSTART_B, oracle_valid
+from tests.contract.graphs import ID, PATH, UTM, array, call, compute, graph, image, series, truth, value
+from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_valid
 
 NDVI = {
     "result": "0",
@@ -334,3 +334,58 @@ def test_limits_hold_for_computed_images(api):
 def test_a_project_that_may_not_compute(api):
     answer = api.post(PATH.replace("p-test-1", "p-readonly"), {"expression": NDVI}, X_Goog_User_Project=None)
     assert "earthengine.computations.create" in error_of(answer, 403, "PERMISSION_DENIED")["message"]
+
+
+UPDATED = 1_577_836_800_123_456
+"""The quickstart image's update time, 2020-01-01T00:00:00.123456Z, in microseconds."""
+
+
+@pytest.mark.parametrize("version", [-1, UPDATED])
+def test_a_version_pins_an_input(api, version):
+    loaded = call("Image.load", id=ID, version=version)
+    pixels = array(api, call("Image.select", input=loaded, bandSelectors=["B4"]))
+    np.testing.assert_array_equal(pixels["B4"], truth("B4"))
+
+
+@pytest.mark.parametrize("version", [UPDATED - 1, UPDATED * 1000, 1])
+def test_another_version_is_not_found(api, version):
+    error = error_of(compute(api, graph(call("Image.load", id=ID, version=version))), 400, "INVALID_ARGUMENT")
+    assert error["message"].endswith(f"not found at version {version}.")
+    collection = call("ImageCollection.load", id="COPERNICUS/S2", version=version)
+    answer = compute(api, graph(call("ImageCollection.mosaic", collection=collection)))
+    assert error_of(answer, 400, "INVALID_ARGUMENT")["message"].endswith(f"not found at version {version}.")
+
+
+def test_the_version_follows_the_update_time(api, emulator):
+    emulator.control("configure", {"assets": {QUICKSTART: {"updateTime": "2026-02-03T04:05:06Z"}}})
+    assert value(api, image())["version"] == 1_770_091_506_000_000
+    error_of(compute(api, graph(call("Image.load", id=ID, version=UPDATED))), 400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    "composite", ["ImageCollection.mosaic", "reduce.median", "reduce.mean", "reduce.count"]
+)
+def test_a_composite_of_nothing_has_no_bands(api, composite):
+    none = series(call("Filter.lessThan", leftField="CLOUDY_PIXEL_PERCENTAGE", rightValue=-1))
+    expression = graph(call("Image.select", input=call(composite, collection=none), bandSelectors=["B2"]))
+    assert error_of(compute(api, expression), 400, "INVALID_ARGUMENT")["message"] == (
+        "Image.select: Band pattern 'B2' was applied to an Image with no bands."
+    )
+    error_of(compute(api, graph(call(composite, collection=none))), 400, "INVALID_ARGUMENT")
+
+
+def test_computed_values_are_limited_to_80_mib(api, emulator):
+    """Eight bytes a value, whatever the type: 20 bands for 851,968 pixels are too much, as the service said."""
+    emulator.control("configure", {"limit_pixel_bytes": 2**30})
+    bands = call("Image.constant", value=list(range(20)))
+    where = {**UTM, "dimensions": {"width": 1024, "height": 832}}
+    error = error_of(compute(api, graph(bands), where), 400, "INVALID_ARGUMENT")
+    assert error["message"] == (
+        "Output of image computation is too large (20 bands for 851968 pixels = 130.0 MiB > 80.0 MiB).\n"
+        "If this is a reduction, try specifying a larger 'tileScale' parameter."
+    )
+    emulator.control("configure", {"limit_computed_bytes": 8 * 64 * 64})
+    small = {**UTM, "dimensions": {"width": 64, "height": 64}}
+    assert compute(api, graph(image(ID, "B4")), small).status_code == 200
+    more = {**UTM, "dimensions": {"width": 64, "height": 65}}
+    error_of(compute(api, graph(image(ID, "B4")), more), 400, "INVALID_ARGUMENT")

@@ -1,4 +1,4 @@
-"""Every pixel function of contract §4.7 and its neighbours, against numpy on the oracle's pixels."""
+"""Every pixel function of docs/contract.md §4.7 and its neighbours, against numpy on the oracle's pixels."""
 
 from __future__ import annotations
 

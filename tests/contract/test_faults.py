@@ -1,4 +1,4 @@
-"""Every fault that can be switched on, seen from a plain socket (contract §10, rows 92 to 98; faults.md)."""
+"""Every fault that can be switched on, seen from a plain socket (docs/emulator-acceptance.md, rows 92 to 98; docs/faults.md)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from tests.contract.conftest import detail, error_of, grid, load
+from tests.contract.graphs import compute, graph, image
 from tests.oracle import PUBLIC, QUICKSTART
 
 PATH = f"/v1/{QUICKSTART}:getPixels"
 TILE = {"fileFormat": "NPY", "bandIds": ["B2", "B3"], "grid": grid(3, 4, 32, 24)}
 GOOD = 32 * 24 * 4 + 128
+CUSTOM_QUOTA = "Your usage exceeded the custom quota for 'earthengine.googleapis.com"
 
 
 @pytest.fixture
@@ -52,18 +54,64 @@ def good(emulator):
             "daily-429",
             429,
             "RESOURCE_EXHAUSTED",
-            "Quota exceeded for quota metric 'Earth Engine compute time",
+            f"{CUSTOM_QUOTA}/daily_eecu_usage_time', which is adjustable",
         ),
+        ("monthly-429", 429, "RESOURCE_EXHAUSTED", f"{CUSTOM_QUOTA}/monthly_eecu_usage_time', which"),
+        ("aggregations-429", 429, "RESOURCE_EXHAUSTED", "Too many concurrent aggregations."),
         ("rate-403", 403, "PERMISSION_DENIED", "Rate Limit Exceeded"),
-        ("internal-500", 500, "INTERNAL", "An internal error has occurred."),
+        ("internal-500", 500, "INTERNAL", "An internal error has occurred (request: "),
         ("unavailable-503", 503, "UNAVAILABLE", "The service is currently unavailable."),
         ("deadline-504", 504, "DEADLINE_EXCEEDED", "Deadline exceeded."),
         ("too-large-400", 400, "INVALID_ARGUMENT", "Total request size ("),
         ("memory-400", 400, "INVALID_ARGUMENT", "User memory limit exceeded."),
         ("timeout-400", 400, "INVALID_ARGUMENT", "Computation timed out."),
+        (
+            "output-too-large-400",
+            400,
+            "INVALID_ARGUMENT",
+            "Output of image computation is too large (2 bands for 768 pixels = 0.0 MiB > 0.0 MiB).\nIf this is a reduction",
+        ),
+        (
+            "reprojection-too-large-400",
+            400,
+            "INVALID_ARGUMENT",
+            "Reprojection output too large (10017x10017 pixels).",
+        ),
+        (
+            "reproject-exceeds-400",
+            400,
+            "INVALID_ARGUMENT",
+            "Number of pixels requested from Image.reproject exceeds the maximum allowed (2^31).",
+        ),
+        ("memory-capacity-503", 503, "UNAVAILABLE", "Earth Engine memory capacity exceeded."),
+        (
+            "no-bands-400",
+            400,
+            "INVALID_ARGUMENT",
+            "Image.select: Band pattern 'B2' was applied to an Image with no bands.",
+        ),
+        ("load-not-found-400", 400, "INVALID_ARGUMENT", f"Image.load: Image asset '{QUICKSTART}' not found."),
         ("bad-request-400", 400, "INVALID_ARGUMENT", ""),
         ("unauthenticated-401", 401, "UNAUTHENTICATED", "Request had invalid authentication credentials."),
         ("service-disabled-403", 403, "PERMISSION_DENIED", "Google Earth Engine API has not been used"),
+        (
+            "sdk-project-403",
+            403,
+            "PERMISSION_DENIED",
+            "Google Earth Engine API has not been used in project 522309567947 ",
+        ),
+        (
+            "quota-project-403",
+            403,
+            "PERMISSION_DENIED",
+            "Your application is authenticating by using local Application",
+        ),
+        (
+            "not-signed-up-403",
+            403,
+            "PERMISSION_DENIED",
+            "Not signed up for Earth Engine or project is not registered.",
+        ),
         ("user-project-denied-403", 403, "PERMISSION_DENIED", "Caller does not have required permission"),
         ("unregistered-403", 403, "PERMISSION_DENIED", "Project p-test-1 is not registered"),
         ("permission-403", 403, "PERMISSION_DENIED", "Permission 'earthengine.assets.get' denied"),
@@ -74,6 +122,22 @@ def test_errors_in_json(api, strike, fault, code, status, message):
     strike({"fault": fault, "times": 1})
     assert error_of(ask(api), code, status)["message"].startswith(message)
     assert ask(api).status_code == 200
+
+
+def test_a_fault_may_have_another_status(api, strike):
+    strike({"fault": "memory-capacity-503", "status": 400})
+    error = error_of(ask(api), 400, "INVALID_ARGUMENT")
+    assert error["message"] == "Earth Engine memory capacity exceeded."
+
+
+def test_a_computed_request_hangs(api, strike):
+    """No first byte for a while, and then a 500; requests of stored pixels are left alone."""
+    strike({"fault": "hang", "seconds": 0.4})
+    assert ask(api).status_code == 200
+    started = time.monotonic()
+    answer = compute(api, graph(image()))
+    assert time.monotonic() - started >= 0.4
+    assert error_of(answer, 500, "INTERNAL")["message"].startswith("An internal error has occurred")
 
 
 def test_old_style_rate_error_has_its_reason(api, strike):

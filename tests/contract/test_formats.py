@@ -1,4 +1,4 @@
-"""Contract §10, rows 62 to 66: GeoTIFF, PNG and JPEG."""
+"""Rows 62 to 66 of docs/emulator-acceptance.md: GeoTIFF, PNG and JPEG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contract §10, rows 79 to 86: what one request may ask for."""
+"""Rows 79 to 86 of docs/emulator-acceptance.md: what one request may ask for."""
 
 from __future__ import annotations
 

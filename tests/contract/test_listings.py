@@ -1,4 +1,4 @@
-"""Contract §10, rows 27 to 45: listAssets and listImages."""
+"""Rows 27 to 45 of docs/emulator-acceptance.md: listAssets and listImages."""
 
 from __future__ import annotations
 

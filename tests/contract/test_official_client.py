@@ -1,4 +1,4 @@
-"""Contract §10, rows 15, 92 and 98: the official Python client, unmodified, in a process of its own."""
+"""Rows 15, 92 and 98 of docs/emulator-acceptance.md: the official Python client, unmodified, in a process of its own."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_row_015_thumbnails_and_downloads(found):
 
 
 def test_row_092_the_official_client_tries_six_times(found):
-    """And takes the reason phrase of an HTML page for the message (contract §6.1)."""
+    """And takes the reason phrase of an HTML page for the message (docs/contract.md §6.1)."""
     raised, tries = found["for_ever"]
     assert raised
     assert tries == [["assets.getPixels", 503]] * 6

@@ -1,4 +1,4 @@
-"""Contract §10, rows 87 to 91 and 99: quotas, their signals, and slots that come free."""
+"""Rows 87 to 91 and 99 of docs/emulator-acceptance.md: quotas, their signals, and slots that come free."""
 
 from __future__ import annotations
 
@@ -91,10 +91,12 @@ def test_row_090_daily_compute_cap(api, emulator):
     emulator.control("configure", {"compute_s_per_day": 2, "compute_s_per_request": 1})
     assert [api.post(PATH, TILE).status_code for _ in range(2)] == [200, 200]
     error = error_of(api.post(PATH, TILE), 429, "RESOURCE_EXHAUSTED")
-    assert error["message"].startswith(
-        "Quota exceeded for quota metric 'Earth Engine compute time (EECU-time) per day in seconds'"
+    assert error["message"] == (
+        "Your usage exceeded the custom quota for 'earthengine.googleapis.com/daily_eecu_usage_time', which is adjustable "
+        "by your administrator in the Google Cloud console: https://console.cloud.google.com/quotas/?project=_."
     )
-    assert "PerDay" in detail(error)["metadata"]["quota_limit"]
+    emulator.control("configure", {"compute_quota_status": 403})
+    error_of(api.post(PATH, TILE), 403, "PERMISSION_DENIED")
 
 
 def test_row_091_restricted_project(api):

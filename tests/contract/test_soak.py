@@ -1,4 +1,4 @@
-"""Contract §10, row 100: forty workers, five thousand tiles, the default limits."""
+"""Row 100 of docs/emulator-acceptance.md: forty workers, five thousand tiles, the default limits."""
 
 from __future__ import annotations
 

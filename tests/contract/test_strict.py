@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from earthengine_emulator import EmulatorProcess, arguments
-from earthengine_emulator.server.errors import ApiError
+from earthengine_emulator.api.errors import ApiError
+from earthengine_emulator.api.settings import STRICT, Settings
 from earthengine_emulator.server.quotas import Quotas
-from earthengine_emulator.server.settings import STRICT, Settings
 from tests.contract.conftest import Api, error_of, grid
 from tests.oracle import PUBLIC, QUICKSTART
 

@@ -14,7 +14,7 @@ import pytest
 import downloader
 from downloader.diagnosis.live.live import redacted
 from downloader.diagnosis.live.tags import read_tags
-from earthengine_emulator.server.settings import STRICT, Settings
+from earthengine_emulator.api.settings import STRICT, Settings
 from tests.harness import command, job, secrets, write_job
 
 SERVICE = ("credentials", "project", "pixels", "computing", "quota")

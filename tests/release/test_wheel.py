@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert inside == tracked("downloader") | tracked("earthengine_emulator")
     assert "downloader/py.typed" in inside
     assert {
-        "earthengine_emulator/server/discovery.json",
+        "earthengine_emulator/api/discovery.json",
         "earthengine_emulator/compute/signatures.txt",
     } <= inside
     assert [name for name in inside if name.endswith((".html", ".css"))], "templates of the report"

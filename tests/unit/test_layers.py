@@ -86,6 +86,25 @@ def test_the_emulator_and_the_client_share_no_code() -> None:
     assert known == {"downloader.cli.emulate", "downloader.engine.connect"}, "they start it, and only they"
 
 
+def test_the_emulators_folders_import_downward() -> None:
+    """The table of earthengine_emulator/README.md is the order of its folders."""
+    emulator = architecture().Package(ROOT / "earthengine_emulator")
+    page = (ROOT / "earthengine_emulator" / "README.md").read_text(encoding="utf-8")
+    order = re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)
+
+    def rank(module: str) -> int:
+        name = [*module.split("."), ""][1]
+        return order.index(name) if name in order else len(order)
+
+    assert set(order) == {path.parent.name for path in (ROOT / "earthengine_emulator").glob("*/__init__.py")}
+    upward = [
+        f"{i.source}:{i.line} → {i.target}" for i in emulator.imports if rank(i.target) > rank(i.source)
+    ]
+    assert not upward
+    assert not emulator.circles()
+    assert not emulator.classes()
+
+
 def test_pure_layers_do_no_io() -> None:
     impure = {
         (name, target)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from earthengine_emulator.catalogue import catalogue
+from earthengine_emulator.api.errors import ApiError
 from earthengine_emulator.compute import algorithms, functions
 from earthengine_emulator.compute.collections import Feature
 from earthengine_emulator.compute.reducers import Collection, Reducer
-from earthengine_emulator.server.errors import ApiError
+from earthengine_emulator.data import built_in
 
-LIBRARY = functions.library(catalogue.built_in())
+LIBRARY = functions.library(built_in.catalogue())
 LISTED = {entry["name"].removeprefix("algorithms/"): entry for entry in algorithms.document()["algorithms"]}
 S2 = LIBRARY["ImageCollection.load"]("COPERNICUS/S2")
 DAY = datetime(2017, 4, 30, 19, 3, 51, tzinfo=UTC)

@@ -11,20 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earthengine_emulator.api import faults as spec
+from earthengine_emulator.api import routing, schema
+from earthengine_emulator.api.errors import ApiError
+from earthengine_emulator.api.settings import Settings, SettingsError
 from earthengine_emulator.catalogue import catalogue, filters, geometry
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, Lattice, plain
+from earthengine_emulator.data import built_in
 from earthengine_emulator.data.land import Land
 from earthengine_emulator.data.noise import mix
-from earthengine_emulator.faults import spec
 from earthengine_emulator.pixels import grids, npy, pyramid, sampling
 from earthengine_emulator.pixels.pyramid import Pyramids
-from earthengine_emulator.server import routing, schema
-from earthengine_emulator.server.errors import ApiError
-from earthengine_emulator.server.settings import Settings, SettingsError
 from tests import oracle
 
 ROOT = Path(__file__).parents[4]
-BUILT_IN = catalogue.built_in()
+BUILT_IN = built_in.catalogue()
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Which method of the API a request means: the table of contract §1.2 and its rule of the last colon."""
+"""From HTTP method and path to a method of the API, by the table of docs/contract.md §1.2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Route:
 
 
 def find(verb: str, raw_path: str) -> Route | None:
-    """The route of an HTTP method and an undecoded path without query; None when there is none."""
+    """Return the route of an HTTP method and an undecoded path without query; None when there is none."""
     path = unquote(raw_path)
     if path == "/token":
         return Route("token") if verb == "POST" else None
@@ -43,7 +43,7 @@ def find(verb: str, raw_path: str) -> Route | None:
 
 
 def _get(resource: str, action: str, version: str) -> Route | None:
-    """Routes of GET."""
+    """Return routes of GET."""
     asset, project = _ASSET.match(resource), _PROJECT.match(resource)
     if action == "" and asset and asset[2]:
         return Route("assets.get", resource, None, version)
@@ -53,15 +53,15 @@ def _get(resource: str, action: str, version: str) -> Route | None:
         return Route("assets.listImages", resource, None, version)
     if action == "getPixels" and _THUMBNAIL.match(resource):
         return Route("thumbnails.getPixels", resource, None, version)
-    if action == "" and resource.endswith("/algorithms"):
-        owner = _PROJECT.match(resource.removesuffix("/algorithms"))
-        if owner:
-            return Route("algorithms.list", resource, owner[1], version)
+    for suffix, method in (("/algorithms", "algorithms.list"), ("/config", "projects.getConfig")):
+        owner = _PROJECT.match(resource.removesuffix(suffix)) if resource.endswith(suffix) else None
+        if owner and action == "":
+            return Route(method, resource, owner[1], version)
     return None
 
 
 def _post(resource: str, action: str, version: str, verb: str) -> Route | None:
-    """Routes of POST."""
+    """Return routes of POST."""
     if verb != "POST":
         return None
     asset = _ASSET.match(resource)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, cast
 
-from earthengine_emulator.faults import spec
+from earthengine_emulator.api import faults as known_faults
 
 FILLS: Final = ("zero", "min", "missing", "-inf", "nan")
 
@@ -46,12 +46,14 @@ class Settings:
     compute_s_per_day: float | None = None
     """Daily compute allowance of every project, in EECU-seconds; None is unlimited."""
     compute_s_per_request: float = 0
-    """What each request takes of it."""
+    """EECU-seconds that each request uses."""
+    compute_quota_status: int = 429
+    """The status of E26: 400, 403 or 429."""
     restricted: bool = False
     """Send `parallelism_restricted=true` to every project, not only to `p-restricted`."""
     token_life_s: float = 3_599
     fill: str = "zero"
-    """What masked pixels of signed and float bands hold in NPY: `zero`; `min`, the least finite value of the type;
+    """Value of masked pixels of signed and float bands in NPY: `zero`; `min`, the least finite value of the type;
     `missing`, the band's own missing value or 0; `-inf`, which is the least value for integers; `nan`, 0 for them."""
     header_padding: int = 64
     """NPY headers end at a multiple of this: 64, or 16 as older writers do."""
@@ -72,13 +74,15 @@ class Settings:
     deleted_project_status: int = 404
     """The status of E22: 400, 403 or 404."""
     count_refused: bool = False
-    """Whether requests that a quota refuses count against the quota per minute."""
+    """True: requests that a quota refuses count against the quota per minute."""
     retry_after_s: float | None = None
     """Seconds named in a Retry-After header of every 429; None sends none."""
     headers: dict[str, str] = field(default_factory=dict)
     """More headers of every answer."""
     limit_pixel_bytes: int = 48 * 2**20
     """Width × height × sum over bands of (bytes of the type + 1 mask byte)."""
+    limit_computed_bytes: int = 80 * 2**20
+    """Width × height × bands × 8 bytes of a computePixels request."""
     limit_side: int = 32_768
     """Columns, and rows, of a request."""
     limit_bands: int = 1_024
@@ -94,12 +98,12 @@ class Settings:
     limit_depth: int = 100
     """Nesting of an expression."""
     faults: list[dict[str, Any]] = field(default_factory=list)
-    """Active faults; see `faultspec.py`."""
+    """Active faults; see `api/faults.py`."""
     seed: int = 0
     """Of faults that strike at random."""
 
     def for_project(self, project: str) -> ProjectQuota:
-        """The quotas that hold for one project."""
+        """Return the quotas that hold for one project."""
         own = self.quota_projects.get(project)
         if own is None:
             return ProjectQuota(self.quota_concurrency, self.quota_per_minute)
@@ -108,7 +112,7 @@ class Settings:
         )
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """A copy with some switches changed.
+        """Return a copy with some switches changed.
 
         Raises:
             SettingsError: naming the switch, and what it takes.
@@ -121,7 +125,7 @@ class Settings:
         return replace(self, **changes)
 
     def assign(self, other: Settings) -> None:
-        """Take over all switches of another, in place: the parts of a running emulator share one object."""
+        """Copy all switches of another in place: the parts of a running emulator share one object."""
         for f in fields(self):
             setattr(self, f.name, getattr(other, f.name))
 
@@ -137,6 +141,7 @@ STRICT: Final[Mapping[str, Any]] = {
     "partial_grid": "refuse",
     "mixed_geotiff": "refuse",
     "deleted_project_status": 403,
+    "compute_quota_status": 400,
     "count_refused": True,
     "pixel_content_type": "application/octet-stream; charset=binary",
 }
@@ -152,6 +157,7 @@ _CHOICES: Final[Mapping[str, Sequence[Any]]] = {
     "partial_grid": ("fill", "refuse"),
     "mixed_geotiff": ("promote", "refuse"),
     "deleted_project_status": (400, 403, 404),
+    "compute_quota_status": (400, 403, 429),
 }
 
 
@@ -161,7 +167,7 @@ _REAL: Final = ("latency_ms", "latency_ms_per_mb", "quota_window_s", "compute_s_
 
 
 def _check(name: str, value: object, default: object) -> None:
-    """Whether a switch may have a value, judged by its choices or by the type of its default."""
+    """Refuse a value that a switch cannot have, by its choices or by the type of its default."""
     if name in _CHOICES:
         good, takes = value in _CHOICES[name], f"one of {', '.join(map(str, _CHOICES[name]))}"
     elif name in _NUMBER_OR_NONE:
@@ -190,6 +196,6 @@ def _is_number(value: object) -> bool:
 def _check_faults(given: Sequence[Mapping[str, Any]]) -> None:
     for fault in given:
         try:
-            spec.parse(fault)
+            known_faults.parse(fault)
         except (ValueError, TypeError, AttributeError) as error:
             raise SettingsError(f"faults: {error}") from error

@@ -1,4 +1,4 @@
-"""What a fault is: its name, whom it strikes, how often, and with which parameters."""
+"""The faults that can be switched on: names, requests they strike, how often, and parameters."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "asset": ("assets.get",),
     "list": ("assets.listAssets", "assets.listImages"),
     "value": ("value.compute",),
+    "computed": ("image.computePixels", "value.compute", "thumbnails.getPixels"),
     "token": ("token",),
 }
 """Words for `on` besides method names and `any`."""
@@ -19,42 +20,53 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A fault that there is."""
+    """Description of a fault."""
 
     about: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters it takes, with their defaults."""
+    """Parameters with their defaults."""
     on: str = "pixels"
-    """Whom it strikes if nothing is said."""
+    """Requests it strikes by default."""
 
 
-_HTTP: Final = {"message": None, "retry_after": None, "retry_after_date": None}
+_HTTP: Final = {"status": None, "message": None, "retry_after": None, "retry_after_date": None}
 _FRACTION: Final = {"fraction": 0.5}
 
 FAULTS: Final[Mapping[str, Known]] = {
-    # Answers of the service, by the table of contract §6.2.
-    "concurrency-429": Known("E24", _HTTP),
-    "rate-429": Known("E25", _HTTP),
-    "daily-429": Known("E26", _HTTP),
-    "rate-403": Known("E19: 403 with the reason rateLimitExceeded in the old errors array", _HTTP),
-    "internal-500": Known("E27, JSON", _HTTP),
-    "unavailable-503": Known("E28, JSON", _HTTP),
-    "html-502": Known("a front end's HTML page", _HTTP),
-    "html-503": Known("a front end's HTML page", _HTTP),
-    "deadline-504": Known("E29, JSON", _HTTP),
-    "html-504": Known("a front end's HTML page", _HTTP),
-    "too-large-400": Known("E1, as if the limit were lower", {**_HTTP, "limit": 1_000_000}),
-    "memory-400": Known("E3", _HTTP),
-    "timeout-400": Known("E4", _HTTP),
-    "bad-request-400": Known("E11 with any message", _HTTP),
-    "unauthenticated-401": Known("E12 for a token that is good", _HTTP),
-    "expire-tokens": Known("every token given so far is too old from this request on"),
-    "service-disabled-403": Known("E14", _HTTP),
-    "user-project-denied-403": Known("E15", _HTTP),
-    "unregistered-403": Known("E16", _HTTP),
-    "html-403": Known("E20: an HTML page of an abuse front end", _HTTP),
-    "permission-403": Known("E17 for the asset", _HTTP),
-    "not-found-404": Known("E21 for the asset", _HTTP),
+    # Errors of docs/contract.md §6.2.
+    "concurrency-429": Known("too many requests at once (E24)", _HTTP),
+    "rate-429": Known("too many requests in a minute (E25)", _HTTP),
+    "daily-429": Known("the custom quota of compute time a day is used up (E26)", _HTTP),
+    "monthly-429": Known("the custom quota of compute time a month is used up (E26)", _HTTP),
+    "aggregations-429": Known("too many aggregations at once (E36)", _HTTP),
+    "rate-403": Known("403 with the reason rateLimitExceeded in the old errors array (E19)", _HTTP),
+    "internal-500": Known("an internal error, JSON (E27)", _HTTP),
+    "unavailable-503": Known("currently unavailable, JSON (E28)", _HTTP),
+    "memory-capacity-503": Known("memory capacity exceeded (E35)", _HTTP),
+    "html-502": Known("a front end's HTML page (E28)", _HTTP),
+    "html-503": Known("a front end's HTML page (E28)", _HTTP),
+    "deadline-504": Known("deadline exceeded, JSON (E29)", _HTTP),
+    "html-504": Known("a front end's HTML page (E29)", _HTTP),
+    "too-large-400": Known("the request is too large, by a lower limit (E1)", {**_HTTP, "limit": 1_000_000}),
+    "memory-400": Known("user memory limit exceeded (E3)", _HTTP),
+    "timeout-400": Known("computation timed out (E4)", _HTTP),
+    "output-too-large-400": Known("the computed values take too much memory (E32)", _HTTP),
+    "reprojection-too-large-400": Known("a reprojection needs too many pixels (E33)", _HTTP),
+    "reproject-exceeds-400": Known("Image.reproject asks for more than 2^31 pixels (E34)", _HTTP),
+    "no-bands-400": Known("a band is selected of an image without bands (E37)", _HTTP),
+    "load-not-found-400": Known("Image.load does not find the image, in the older words (E38)", _HTTP),
+    "bad-request-400": Known("any other 400 (E11)", _HTTP),
+    "unauthenticated-401": Known("a good token is refused (E12)", _HTTP),
+    "expire-tokens": Known("all tokens given so far expire with this request"),
+    "service-disabled-403": Known("the API is not enabled in the project (E14)", _HTTP),
+    "sdk-project-403": Known("the API is not enabled in a project of Google's own (E41)", _HTTP),
+    "quota-project-403": Known("a person's credentials need a quota project (E40)", _HTTP),
+    "user-project-denied-403": Known("the caller may not use the project (E15)", _HTTP),
+    "unregistered-403": Known("the project is not registered (E16)", _HTTP),
+    "not-signed-up-403": Known("neither caller nor project is registered (E39)", _HTTP),
+    "html-403": Known("an HTML page of the front end that blocks abuse (E20)", _HTTP),
+    "permission-403": Known("the asset may not be read (E17)", _HTTP),
+    "not-found-404": Known("the asset does not exist (E21)", _HTTP),
     "restricted": Known("a good answer with parallelism_restricted=true"),
     "redirect": Known("302 to another place", {"location": "http://127.0.0.2:9/elsewhere"}),
     # The token endpoint.
@@ -75,6 +87,9 @@ FAULTS: Final[Mapping[str, Known]] = {
     "reset-in-body": Known("… in the middle of the body", _FRACTION),
     "short-body": Known("the connection is closed before Content-Length is reached", _FRACTION),
     "cut-chunked": Known("a chunked body ends without its last chunk", _FRACTION),
+    "hang": Known(
+        "silence, then a 500, as wrong versions of an input cause", {"seconds": 3600.0}, on="computed"
+    ),
     "stall-before-headers": Known("silence, then the answer", {"seconds": 3600.0}),
     "stall-after-headers": Known("headers, silence, then the body", {"seconds": 3600.0}),
     "stall-in-body": Known("half of the body, silence, then the rest", {"seconds": 3600.0, **_FRACTION}),
@@ -122,17 +137,17 @@ class Spec:
     on: str = ""
     """`any`, a key of KINDS, or a method; empty: what the fault itself strikes."""
     times: int | None = None
-    """Strikes at most so often; None is no bound."""
+    """Number of requests it strikes at most; None for no limit."""
     skip: int = 0
-    """Leaves the first so many matching requests alone."""
+    """Number of matching requests that are left alone first."""
     every: int = 1
-    """Then strikes each so-manieth of them."""
+    """Strike every n-th matching request after those."""
     probability: float = 1.0
-    """And of those each with this probability, by the seed."""
+    """Probability of striking each of those, by the seed."""
     above_pixels: int | None = None
-    """Only requests for more than so many pixels (width × height)."""
+    """Only requests for more pixels (width × height) than this."""
     above_bands: int | None = None
-    """Only requests for more than so many bands."""
+    """Only requests for more bands than this."""
     asset: str = "*"
     """Only resources of this name; `*` and `?` stand for any characters."""
     band: str | None = None
@@ -149,7 +164,7 @@ class Spec:
         size: tuple[int, int] | None,
         window: tuple[int, int, int, int] | None,
     ) -> bool:
-        """Whether a request is one that this fault may strike."""
+        """Return whether a request is one that this fault may strike."""
         on = self.on or FAULTS[self.fault].on
         if on != "any" and method != on and method not in KINDS.get(on, ()):
             return False
@@ -172,7 +187,7 @@ def _holds(window: tuple[int, int, int, int] | None, pixel: tuple[int, int]) -> 
 
 
 def parse(given: Mapping[str, Any]) -> Spec:
-    """A fault from its JSON: the fields of `Spec`, and the fault's own parameters beside them.
+    """Return a fault from its JSON: the fields of `Spec`, and the fault's own parameters beside them.
 
     Raises:
         FaultError: naming what is unknown or missing.

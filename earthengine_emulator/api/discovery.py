@@ -1,4 +1,4 @@
-"""The discovery document, from which clients build themselves (contract §8)."""
+"""The discovery document, from which clients build themselves (docs/contract.md §8)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from earthengine_emulator.server.errors import ApiError
-from earthengine_emulator.server.routing import VERSIONS
+from earthengine_emulator.api.errors import ApiError
+from earthengine_emulator.api.routing import VERSIONS
 
 
 @cache
 def document(version: str) -> dict[str, Any]:
-    """The document of a version: that of v1 with the prefix of its paths replaced.
+    """Return the document of a version: that of v1 with the prefix of its paths replaced.
 
     Raises:
         ApiError: 404 for a version that there is not.

@@ -1,4 +1,6 @@
-"""Request bodies against proto3 JSON: unknown fields and wrong types are refused in the service's words (§3.1, E7, E8).
+"""Checks of request bodies against proto3 JSON (docs/contract.md §3.1).
+
+Unknown fields and wrong types are refused in the service's words (E7, E8).
 
 A message is a table from lowerCamelCase field names to kinds. `null` counts as absent, snake_case names are accepted,
 doubles may be written as integers or as the strings NaN, Infinity, -Infinity, int32 as strings of digits.
@@ -10,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from earthengine_emulator.server import errors
+from earthengine_emulator.api import errors
 
 Kind = str | tuple[str, Any]
 Message = Mapping[str, Kind]
@@ -61,17 +63,17 @@ _INT: Final = re.compile(r"^-?[0-9]+$")
 
 
 def camel(name: str) -> str:
-    """The lowerCamelCase form of a snake_case name."""
+    """Return the lowerCamelCase form of a snake_case name."""
     return _SNAKE.sub(lambda match: match[1].upper(), name)
 
 
 def snake(name: str) -> str:
-    """The snake_case form of a lowerCamelCase name: how the service's messages call a field."""
+    """Return the snake_case form of a lowerCamelCase name: how the service's messages call a field."""
     return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name)
 
 
 def check(body: Mapping[str, Any], message: Message, at: str = "") -> dict[str, Any]:
-    """The fields of `body` under their camel-case names, absent ones left out, values converted.
+    """Return the fields of `body` under their camel-case names, absent ones left out, values converted.
 
     Raises:
         ApiError: 400 for the first unknown field or value of a wrong type.
@@ -87,7 +89,7 @@ def check(body: Mapping[str, Any], message: Message, at: str = "") -> dict[str, 
 
 
 def _value(value: object, kind: Kind, at: str) -> object:
-    """One value as its kind."""
+    """Return one value as its kind."""
     if isinstance(kind, tuple):
         outer, inner = kind
         if outer == "list":
@@ -137,7 +139,7 @@ def _double(value: object, at: str) -> float:
 
 
 def _shown(value: object) -> str:
-    """A value as the messages print it: strings in double quotes, the rest bare."""
+    """Return a value as the messages print it: strings in double quotes, the rest bare."""
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, bool):

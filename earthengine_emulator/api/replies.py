@@ -1,4 +1,4 @@
-"""What a method answers with, before it becomes bytes on a socket."""
+"""Replies of methods, before they become bytes on a socket."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from earthengine_emulator.server.errors import ApiError
+from earthengine_emulator.api.errors import ApiError
 
 JSON = "application/json; charset=UTF-8"
 
@@ -18,16 +18,16 @@ class Stream(Protocol):
     length: int
     """Bytes in all."""
     blocking: bool
-    """Whether making a slab takes long enough to be done in a thread."""
+    """True: making a slab takes long enough to be done in a thread."""
 
     def slabs(self) -> Iterator[bytes | memoryview]:
-        """The body's parts, in order."""
+        """Return the body's parts, in order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a page of a listing stands, for the faults of listings."""
+    """A page's place in its listing, for the faults of listings."""
 
     key: str
     """Field of the entries."""
@@ -56,10 +56,10 @@ class Reply:
 
 
 def document(body: Mapping[str, Any] | list[Any], status: int = 200) -> Reply:
-    """A JSON answer, in the service's two-space layout."""
+    """Return a JSON answer, in the service's two-space layout."""
     return Reply(status, json.dumps(body, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def failure(error: ApiError) -> Reply:
-    """The answer an error makes."""
+    """Return the answer an error makes."""
     return document(error.document(), error.code)

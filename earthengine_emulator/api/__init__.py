@@ -1,0 +1,1 @@
+"""The REST interface as values: routes, bodies, errors, replies, limits, switches."""

@@ -53,7 +53,7 @@ def bench(emulator_process, tmp_path):
 
 def test_row_090_a_daily_cap_stops_the_job(bench):
     ended = bench.run({"fault": "daily-429", "skip": 4}, status=4)
-    assert "day" in ended.out
+    assert "midnight Pacific time" in ended.out
     assert 200 in bench.statuses
 
 

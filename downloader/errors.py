@@ -34,6 +34,7 @@ __all__ = [
     "RefusedError",
     "StoppedError",
     "TileError",
+    "asset_is_gone",
     "exit_status",
     "first_of",
 ]
@@ -191,3 +192,9 @@ def first_of(error: BaseException) -> BaseException:
         ours = error.subgroup(DownloadError)
         error = (ours or error).exceptions[0]
     return error
+
+
+def asset_is_gone(error: DownloadError) -> bool:
+    """Return whether the service said that the asset does not exist, or that these credentials may not read it."""
+    cause = error.__cause__
+    return isinstance(cause, TileError) and cause.problem.action is Action.FAIL_ASSET

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from downloader.errors import FetchProblem
     from downloader.events import Event
     from downloader.model.image import Image
+    from downloader.model.image_query import ImageQuery
     from downloader.planning import PixelRequest, Request, ShardKey
 
 __all__ = [
@@ -58,10 +59,55 @@ class PixelSource(Protocol):
 
 
 class Catalogue(Protocol):
-    """What there is to fetch."""
+    """What the service says of images; no pixels."""
 
-    async def image(self, asset: str) -> Image:
-        """The image of this id or name. Raises JobError where it is none, AuthenticationError where it may not be read."""
+    async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
+        """Return the image of an id or full name.
+
+        Args:
+            asset: id or full name.
+            bands: bands that must be usable; others that are not are left out. None wants all.
+
+        Raises:
+            JobError: it is no image, or one of the bands cannot be used.
+            AuthenticationError: it may not be read.
+            StoppedError: the service did not answer for too long.
+        """
+        ...
+
+    def images(
+        self,
+        query: ImageQuery,
+        *,
+        bands: Iterable[str] | None = None,
+        keep: Collection[str] | None = None,
+        footprints: bool = False,
+    ) -> AsyncIterator[Image]:
+        """Iterate over the images that meet a query: by time, then by id, unless it names an order.
+
+        Args:
+            query: collection and conditions.
+            bands: as for `image`.
+            keep: properties to keep in the images; None keeps all.
+            footprints: whether to keep the images' outlines.
+
+        Raises:
+            JobError: there is no such collection, a condition is wrong, or far too many images meet them.
+            AuthenticationError, StoppedError: as for `image`.
+        """
+        ...
+
+    async def computed(self, expression: str, name: str) -> Image:
+        """Return the bands, types and grids that the service reports for an expression.
+
+        Args:
+            expression: serialised, canonical JSON.
+            name: name that the image gets.
+
+        Raises:
+            JobError: it computes no image, or the service refuses it.
+            AuthenticationError, StoppedError: as for `image`.
+        """
         ...
 
 

@@ -3,14 +3,14 @@
     messages ─ token_http ─ issuers ─ credentials ─ auth ─┐
     pace ─ transport (http) ─ answers ────────────────────┼─ client ─┬─ catalogue ─┬─ listing
     names ────────────────────────────────────────────────┘          │             └─ thumbnail
-    shapes ─ query                                                   └─ pixels ─ canary
+    shapes ─ query                                                   └─ pixels ─ band_types
 
 Only `http` and `token_http` know an HTTP library, only `issuers` and `credentials` Google's; they are imported with the
 first call, so importing this package is cheap.
 """
 
 from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
-from downloader.earthengine.band_types import Settled, settle
+from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import EarthEngine
 from downloader.earthengine.names import asset_id, asset_name
@@ -21,9 +21,8 @@ __all__ = [
     "EarthEngine",
     "EarthEngineCatalogue",
     "RestPixelSource",
-    "Settled",
     "TokenSource",
+    "answered_types",
     "asset_id",
     "asset_name",
-    "settle",
 ]

@@ -1,113 +1,59 @@
-"""Canaries: one pixel of every group, fetched before arrays are made, settles what the catalogue only expects.
+"""Band types as the service answers them: one pixel of every lattice, fetched before anything is planned.
 
-Of a series one slice speaks for all. Where its image is gone another does: an image that fails ends no job of many.
+The catalogue's types are an expectation: what is stored has the types of the answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import anyio
-
-from downloader.errors import Action, DownloadError, JobError, TileError
-from downloader.planning.limits import MAX_REQUEST_BANDS
+from downloader.errors import DownloadError, JobError, asset_is_gone
+from downloader.flow.concurrent import for_each
 
 if TYPE_CHECKING:
     import numpy as np
 
     from downloader.earthengine.pixels import RestPixelSource
-    from downloader.model.image import Band, Image
-    from downloader.planning import Group, PixelRequest, Plan
+    from downloader.planning import PixelRequest
 
-__all__ = ["Settled", "settle"]
-
-_ALTERNATIVES: Final = 8
-"""Slices that are asked where those before are gone."""
+__all__ = ["answered_types"]
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What the service really answers."""
+async def answered_types(
+    source: RestPixelSource, questions: Sequence[Sequence[tuple[str, PixelRequest]]]
+) -> dict[str, np.dtype[np.generic]]:
+    """Return band id → type, from the answers to one request of each question.
 
-    image: Image
-    """The plan's image, with the types as answered; the very same object where the catalogue was right."""
-    notices: tuple[str, ...] = ()
-    """A line for each difference. With any, the plan must be made again from `image`."""
-
-
-async def settle(source: RestPixelSource, plan: Plan) -> Settled:
-    """Ask one pixel of every group, all at once: names, types and CRS as the service has them.
+    Args:
+        source: asks the service.
+        questions: requests that tell the same, each with its image's name; one is asked if the images of those before it
+            are gone.
 
     Raises:
         JobError: the service answers other bands than those asked for, or refuses the CRS, grid or bands.
         AuthenticationError: these credentials may not read the image.
         StoppedError: the service did not answer for too long.
     """
-    canaries = [canary for group in plan.groups for canary in _canaries(plan, group)]
     types: dict[str, np.dtype[np.generic]] = {}
-    errors: list[DownloadError] = []
 
-    async def ask(canary: _Canary) -> None:
-        for number, (name, request) in enumerate(canary):
+    async def ask(question: Sequence[tuple[str, PixelRequest]]) -> None:
+        for number, (name, request) in enumerate(question):
             try:
-                types.update(await _answered(source, request, name))
-            except DownloadError as error:  # kept: a task group would wrap it
-                if _is_gone(error) and number + 1 < len(canary):
+                types.update(await _answer(source, request, name))
+            except DownloadError as error:
+                if asset_is_gone(error) and number + 1 < len(question):
                     continue
-                errors.append(error)
-                group.cancel_scope.cancel()
+                raise
             return
 
-    async with anyio.create_task_group() as group:
-        for canary in canaries:
-            group.start_soon(ask, canary)
-    if errors:
-        raise errors[0]
-    return _corrected(plan.image, types)
+    await for_each(questions, ask)
+    return types
 
 
-_Canary = list[tuple[str, "PixelRequest"]]
-"""One question and its alternatives: whom it is asked of, and how."""
-
-
-def _canaries(plan: Plan, group: Group) -> list[_Canary]:
-    """Questions that together settle every band of the group."""
-    open_ = set(range(len(group.bands)))
-    found: list[_Canary] = []
-    for number in range(group.tiling.slices):
-        bands = open_ & group.present(number)
-        if not bands:
-            continue
-        later = range(number + 1, group.tiling.slices)
-        others = islice((k for k in later if bands <= group.present(k)), _ALTERNATIVES)
-        slices = [number, *others]
-        ordered = sorted(bands)
-        found += [
-            [_question(plan, group, k, ordered[first : first + MAX_REQUEST_BANDS]) for k in slices]
-            for first in range(0, len(ordered), MAX_REQUEST_BANDS)
-        ]
-        open_ -= bands
-        if not open_:
-            break
-    return found
-
-
-def _question(plan: Plan, group: Group, number: int, bands: list[int]) -> tuple[str, PixelRequest]:
-    part = plan.slices[number] if plan.slices else None
-    return (part.asset or part.id) if part else plan.image.name, plan.first_pixel(group, number, bands)
-
-
-def _is_gone(error: DownloadError) -> bool:
-    """Whether the service refuses this image, not the job."""
-    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET
-
-
-async def _answered(
+async def _answer(
     source: RestPixelSource, request: PixelRequest, name: str
 ) -> dict[str, np.dtype[np.generic]]:
-    """Band id → type, of one canary."""
     pixels = await source.client.persist(
         lambda: source.fetch_as_answered(request), f"{name}, first pixel ({request.grid.crs})"
     )
@@ -117,17 +63,3 @@ async def _answered(
             f"{name}: asked for the bands {', '.join(wanted[:8])}, the service answers {', '.join(names[:8])}"
         )
     return {name: pixels.dtype[name] for name in names}
-
-
-def _corrected(image: Image, types: dict[str, np.dtype[np.generic]]) -> Settled:
-    notices: list[str] = []
-    bands: list[Band] = []
-    for band in image.bands:
-        answered = types.get(band.id, band.dtype)
-        if answered != band.dtype:
-            notices.append(
-                f"band {band.id} comes as {answered.name}, not as {band.dtype.name} as the catalogue says; stored as it comes"
-            )
-            band = replace(band, dtype=answered)  # noqa: PLW2901
-        bands.append(band)
-    return Settled(replace(image, bands=tuple(bands)) if notices else image, tuple(notices))

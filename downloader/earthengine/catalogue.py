@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from downloader.earthengine.geojson import middle_longitude
+from downloader.earthengine.listing import Listing
 from downloader.earthengine.names import NO_PROJECT, asset_id, asset_name
+from downloader.earthengine.query import Query
 from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
@@ -19,10 +21,9 @@ from downloader.model.image import Band, Image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-    from datetime import date
 
     from downloader.earthengine.client import EarthEngine
-    from downloader.model.image import Band, Image
+    from downloader.model.image_query import ImageQuery
     from downloader.protocols import Catalogue
 
     def _conforms(catalogue: EarthEngineCatalogue) -> Catalogue:
@@ -78,44 +79,19 @@ class EarthEngineCatalogue:
 
     async def images(
         self,
-        collection: str,
+        query: ImageQuery,
         *,
-        start: str | date | None = None,
-        end: str | date | None = None,
-        region: Mapping[str, Any] | None = None,
-        filter: str | None = None,  # noqa: A002  # the job file's word
-        limit: int | None = None,
-        order_by: str | None = None,
         bands: Iterable[str] | None = None,
         keep: Collection[str] | None = None,
         footprints: bool = False,
     ) -> AsyncIterator[Image]:
-        """The images of a collection with start ≤ time < end that meet the other conditions, by time, then by id.
-
-        Args:
-            collection: id or name.
-            start: first moment, UTC: a date (its midnight) or time.
-            end: behind the last moment.
-            region: GeoJSON that the footprint must meet.
-            filter: condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`.
-            limit: no more than so many: the first by `order_by`, without it the first that the service lists.
-            order_by: the order, in place of time: a property, `-NAME` for the greatest first.
-            bands: those that must be usable, as for `image`.
-            keep: properties to keep in the images; None keeps all.
-            footprints: whether to keep the images' outlines.
-
-        Raises:
-            JobError: there is no such collection, a condition is wrong, or far too many images meet them.
-            AuthenticationError: it may not be read.
-            StoppedError: the service did not answer for too long, or its pages make no sense.
-        """
-        from downloader.earthengine.listing import Listing
-        from downloader.earthengine.query import Query
-
-        query = Query.of(start=start, end=end, region=region, filter=filter)
+        """See `Catalogue.images`."""
         reader = ImageReader(bands, keep, footprints=footprints)
-        listing = Listing(self._client)
-        for image in await listing.select(collection, query, reader.read, limit=limit, order_by=order_by):
+        conditions = Query.of(start=query.start, end=query.end, region=query.region, filter=query.filter)
+        found = await Listing(self._client).select(
+            query.collection, conditions, reader.read, limit=query.limit, order_by=query.order_by
+        )
+        for image in found:
             yield image
 
     async def computed(self, expression: str, name: str) -> Image:

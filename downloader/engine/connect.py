@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
+from downloader.earthengine.band_types import answered_types
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.planning import Existing, Plan
-from downloader.resolve.resolve import gather
+from downloader.resolve.resolve import resolve
 
 if TYPE_CHECKING:
     from downloader.earthengine.auth.tokens import AuthSettings
     from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.earthengine.client import EarthEngine
-    from downloader.earthengine.pixels import RestPixelSource
 
 __all__ = ["Access", "Connection", "Credentials", "connect", "prepare", "reach"]
 
@@ -120,25 +121,19 @@ async def prepare(
     accept: Collection[str] = (),
     source: RestPixelSource | None = None,
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of a job, settled by canaries, and what there is to say.
+    """Return the plan of a job with the bands' types as the service answers them, and what there is to say.
 
     Args:
         job: what is fetched.
         connection: where from.
         there: what the mosaic that is there has settled.
-        accept: what may differ from it, as `gather` takes it.
-        source: asked by canaries; None for the connection's own.
+        accept: what may differ from it, as `resolve` takes it.
+        source: asked for the types; None for the connection's own.
     """
-    from downloader.earthengine import RestPixelSource
-    from downloader.earthengine import settle as ask_canaries
-
-    gathered = await gather(job, connection.catalogue, there, accept)
-    sides = there.sides if there else None
-    plan = gathered.plan(job, sides)
-    settled = await ask_canaries(source or RestPixelSource(connection.client), plan)
-    if settled.image is not plan.image:
-        plan = gathered.as_answered(settled.image).plan(job, sides)
-    return plan, (*gathered.notices, *settled.notices)
+    resolved = await resolve(job, connection.catalogue, there, accept)
+    types = await answered_types(source or RestPixelSource(connection.client), resolved.type_questions(job))
+    resolved = resolved.with_types(types)
+    return resolved.plan(job, there.sides if there else None), resolved.notices
 
 
 @asynccontextmanager

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from downloader.engine.connect import connect, prepare
+from downloader.engine.connect import connect
 from downloader.engine.probe import probe
 from downloader.errors import DriftError, RefusedError
 from downloader.mosaic.open import existing
 from downloader.mosaic.target import TargetState, read_target
 from downloader.report.plan_preview import PlanPreview
-from downloader.resolve.resolve import gather
+from downloader.resolve.resolve import resolve
 
 if TYPE_CHECKING:
     from downloader.engine.connect import Credentials
@@ -44,19 +44,15 @@ async def survey(
                 there = await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
             except RefusedError:
                 there = None  # `read_target` says so
-            gathered = await gather(job, connection.catalogue, there)
-            plan = gathered.plan(job, there.sides if there else None)
-            service = connection.client.service_identity
-
-            try:
-                target = await target_state(job, plan, service)
-            except DriftError:
+            resolved = await resolve(job, connection.catalogue, there)
+            if there is not None:
                 # The catalogue's types are an expectation; what is stored has those that were answered.
-                plan, _ = await prepare(job, connection, there)
-                try:
-                    target = await target_state(job, plan, service)
-                except DriftError as error:
-                    target = TargetState(str(job.mosaic_path), "refused", str(error))
+                resolved = resolved.with_types(there.types)
+            plan = resolved.plan(job, there.sides if there else None)
+            try:
+                target = await target_state(job, plan, connection.client.service_identity)
+            except DriftError as error:
+                target = TargetState(str(job.mosaic_path), "refused", str(error))
             found = await probe(job, plan, connection, tiles, seed) if tiles else None
     return PlanPreview(job, plan, target, found)
 

@@ -28,15 +28,14 @@ from downloader.progress import HEARTBEAT, Heartbeat, Highlights, Recorder, Tall
 from downloader.protocols import Executor, Progress
 from downloader.report.plan_text import source_text
 from downloader.report.report import FailedTile, Report
-from downloader.resolve.recheck import look_again, look_again_at_all
-from downloader.resolve.resolve import gather
+from downloader.resolve.recheck import recheck
+from downloader.resolve.resolve import resolve
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
-    from downloader.mosaic.updates import OnUpdate
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Progress
 
@@ -48,8 +47,8 @@ async def settle(job: Job, stop: Stop, credentials: Credentials | None = None) -
     async with connect(job, credentials) as connection:
         with stop.cancels():
             there = await _there(job)
-            gathered = await gather(job, connection.catalogue, there)
-        return gathered.plan(job, there.sides if there else None)
+            resolved = await resolve(job, connection.catalogue, there)
+        return resolved.plan(job, there.sides if there else None)
 
 
 async def run(
@@ -92,8 +91,8 @@ async def run(
     async with connect(job, credentials) as connection:
         with stop.cancels():
             there = None if overwrite else await _there(job)
-            canaries = None if allowance is None else allowance.canaries(job, connection.client)
-            plan, notices = await prepare(job, connection, there, accept, canaries)
+            source = None if allowance is None else allowance.canaries(job, connection.client)
+            plan, notices = await prepare(job, connection, there, accept, source)
             if approve is not None:
                 await approve(plan, connection.client.service_identity)
         memory = memory_for(job, plan, allowance)
@@ -133,7 +132,7 @@ async def run(
                 for notice in mosaic.blank_notices():
                     tell(Notice(notice))
                 if tally.requests and (error is None or isinstance(error, IncompleteError)):
-                    changed = await _look_again(job, plan, mosaic, connection, on_update, tell)
+                    changed = await recheck(job, plan, connection.catalogue, mosaic, on_update, tell)
                     error = changed or error
                 if job.mosaic.overviews and chosen is None:
                     error = await add_overviews(mosaic, tell, stop, error)
@@ -215,22 +214,6 @@ def _bytes_to_come(plan: Plan, mosaic: ZarrMosaic) -> int:
     stored = sum(counts.stored for counts in mosaic.counts().values())
     tiles = max(1, plan.count_tiles())
     return plan.estimate().disk_bytes * max(0, tiles - stored) // tiles
-
-
-async def _look_again(
-    job: Job,
-    plan: Plan,
-    mosaic: ZarrMosaic,
-    connection: Connection,
-    on_update: OnUpdate,
-    progress: Progress,
-) -> DownloadError | None:
-    """Whether an image changed while it was fetched; what the service computes says nothing of that."""
-    if plan.listed is not None:
-        return await look_again_at_all(job, connection.catalogue, plan.listed, mosaic, on_update, progress)
-    if plan.slices:
-        return None
-    return await look_again(connection.catalogue, plan.image, mosaic, on_update, progress)
 
 
 def _ending(plan: Plan, mosaic: ZarrMosaic, stop: Stop) -> DownloadError | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from downloader.model.grid import PixelGrid, Window
-from downloader.model.image import Image
+from downloader.model.image import Band, Image
 from downloader.planning.expressions import masked_expression
 from downloader.planning.group import Group
 from downloader.planning.request_size import ServiceModel
@@ -15,7 +15,7 @@ from downloader.planning.requests import BandType, PixelRequest, Request, ShardK
 from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, ImageList, Slice
 
-__all__ = ["Estimate", "Plan"]
+__all__ = ["Estimate", "Plan", "pixel_request"]
 
 _HEADER_BYTES = 256
 """About what an NPY header and the HTTP headers add to an answer."""
@@ -101,15 +101,9 @@ class Plan:
             grid: CRS, full affine and size.
             bands: indices into the group's bands.
         """
-        asked = [group.bands[band] for band in bands]
-        types = tuple(BandType(band.id, band.dtype) for band in asked)
         part = self.slices[slice_] if self.slices else None
         asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
-        if any(band.mask_of for band in asked):
-            pixels = tuple(band.id for band in asked if not band.mask_of)
-            masks = tuple((band.id, band.mask_of) for band in asked if band.mask_of)
-            asset, expression = "", masked_expression(asset, expression, pixels, masks)
-        return PixelRequest(asset, grid, types, expression)
+        return pixel_request([group.bands[band] for band in bands], grid, asset, expression)
 
     @property
     def images(self) -> int:
@@ -139,3 +133,19 @@ class Plan:
             disk_bytes=math.ceil(pixels),
             seconds=max(work / self.model.concurrency, requests / self.model.starts_per_s),
         )
+
+
+def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression: str = "") -> PixelRequest:
+    """Return the call that brings bands of one image; masks come by an expression together with the pixels.
+
+    Args:
+        bands: bands and masks, in the order of the answer.
+        grid: CRS, full affine and size.
+        asset: full name of the image; empty where `expression` computes it.
+        expression: serialised; empty where the asset is read.
+    """
+    if any(band.mask_of for band in bands):
+        pixels = tuple(band.id for band in bands if not band.mask_of)
+        masks = tuple((band.id, band.mask_of) for band in bands if band.mask_of)
+        asset, expression = "", masked_expression(asset, expression, pixels, masks)
+    return PixelRequest(asset, grid, tuple(BandType(band.id, band.dtype) for band in bands), expression)

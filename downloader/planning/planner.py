@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ def make_series_plan(
     for name, lattice, extent in zip(
         group_names(lattice.grid for lattice in lattices),
         lattices,
-        extents_of(job, found, given, [_hull(lattice.extents) for lattice in lattices]),
+        extents_of(job, found, given, [lattice.hull for lattice in lattices]),
         strict=True,
     ):
         window = extent.window
@@ -134,19 +134,6 @@ def _shaped(job: Job, group: Group, extent: Extent) -> Group:
             key="region.mask",
         )
     return replace(group, region=extent.shape, outside=tuple(values[band.id] for band in group.bands))
-
-
-def _hull(extents: Sequence[Window | None]) -> Window | None:
-    """The window around several; None where there is none."""
-    windows = [extent for extent in extents if extent is not None]
-    if not windows:
-        return None
-    return Window.between(
-        min(w.column for w in windows),
-        min(w.row for w in windows),
-        max(w.column_end for w in windows),
-        max(w.row_end for w in windows),
-    )
 
 
 def _inside(extent: Window | None, window: Window) -> Window | None:

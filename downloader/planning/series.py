@@ -37,6 +37,11 @@ class Lattice:
     extents: tuple[Window | None, ...]
     """By slice, the pixels that its images cover, in pixels of `grid`; None where they cover none."""
 
+    @property
+    def hull(self) -> Window | None:
+        """The window around all pixels that images cover; None if they cover none."""
+        return _around([extent for extent in self.extents if extent is not None])
+
 
 @dataclass(frozen=True, slots=True)
 class Series:

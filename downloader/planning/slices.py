@@ -92,3 +92,5 @@ class Existing:
     """The frozen image list; None for one image."""
     samples: SampleList | None = None
     """The frozen samples; None where there are none."""
+    types: Mapping[str, np.dtype[np.generic]] = field(default_factory=dict)
+    """Band id → type, as the service answered it."""

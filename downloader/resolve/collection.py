@@ -8,14 +8,13 @@ its tiles fail when they are asked for, and the others go on.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import anyio
-
-from downloader.errors import Action, DownloadError, JobError, TileError
+from downloader.errors import JobError, asset_is_gone
 from downloader.job import Job
 from downloader.model.image import Band, Image
+from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
@@ -23,39 +22,29 @@ from downloader.planning.inputs import Given
 from downloader.planning.lattice import targets
 from downloader.planning.search_area import region_geojson
 from downloader.planning.series import Series, arrange, group_images
+from downloader.protocols import Catalogue
+from downloader.resolve.lookup import look_up, source_facts
+from downloader.resolve.resolved import ResolvedSource
 
 if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
     from downloader.model.grid import PixelGrid
 
-__all__ = ["Collected", "collect", "find_again", "listed_ids"]
+__all__ = ["collect", "find_again", "listed_ids"]
 
 _MAX_LIST_FILE: Final = 16 * 2**20
-_AT_ONCE: Final = 16
 _NAMED: Final = 3
 """Images that a notice names."""
 
 _GROUPINGS: Final = ("image", "day", "solar_day")
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """A time series, arranged."""
-
-    image: Image
-    """The first image, with all of the series' bands."""
-    series: Series
-    listed: ImageList
-    notices: tuple[str, ...] = ()
-
-
 async def collect(
     job: Job,
-    catalogue: EarthEngineCatalogue,
+    catalogue: Catalogue,
     given: Given,
     existing: Existing | None = None,
     accept: Collection[str] = (),
-) -> Collected:
+) -> ResolvedSource:
     """Ask the catalogue for the images of a series.
 
     Args:
@@ -92,13 +81,14 @@ async def collect(
     )
     _check_nodata(job, series)
     bands = tuple(band for lattice in series.lattices for band in lattice.bands)
-    listed = ImageList(tuple(named), _period(job), _facts(job), properties)
-    return Collected(replace(named[0][1][0], bands=bands), series, listed, tuple(notices))
+    listed = ImageList(
+        tuple(named), _period(job), source_facts(job) | {"group_by": source.group_by}, properties
+    )
+    first = replace(named[0][1][0], bands=bands)
+    return ResolvedSource(first, given, series=series, listed=listed, notices=tuple(notices))
 
 
-async def find_again(
-    job: Job, catalogue: EarthEngineCatalogue, given: Given, listed: ImageList
-) -> dict[str, str]:
+async def find_again(job: Job, catalogue: Catalogue, given: Given, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
     meant = None if job.source.images is None else listed_ids(job)
     found = await _found(job, catalogue, given, meant, listed, ())
@@ -108,7 +98,7 @@ async def find_again(
 
 async def _found(
     job: Job,
-    catalogue: EarthEngineCatalogue,
+    catalogue: Catalogue,
     given: Given,
     meant: list[str] | None,
     frozen: ImageList | None,
@@ -122,29 +112,29 @@ async def _found(
             if frozen
             else frozenset()
         )
-        answers = await _ask(catalogue, meant, source.bands, known)
-        return list({image.name: image for image, _ in answers if image is not None}.values())
+        answers = await look_up(
+            catalogue, meant, source.bands, lambda asset, error: asset in known and asset_is_gone(error)
+        )
+        return list({image.name: image for image in answers.values() if isinstance(image, Image)}.values())
     if source.collection is None:
         raise JobError("is no time series", key="source")
     keep = {*properties, *(() if source.group_by in _GROUPINGS else (source.group_by,))}
-    listing = catalogue.images(
+    query = ImageQuery(
         source.collection,
-        start=source.start,
-        end=source.end,
-        region=region_geojson(job, given),
-        filter=source.filter,
+        source.start,
+        source.end,
+        region_geojson(job, given),
+        source.filter,
         # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
         limit=source.limit if frozen is None else None,
         order_by=source.order_by,
-        bands=source.bands,
-        keep=keep,
     )
-    return [image async for image in listing]
+    return [image async for image in catalogue.images(query, bands=source.bands, keep=keep)]
 
 
 async def _with_unlisted(
     job: Job,
-    catalogue: EarthEngineCatalogue,
+    catalogue: Catalogue,
     found: list[Image],
     meant: list[str] | None,
     frozen: ImageList | None,
@@ -158,45 +148,13 @@ async def _with_unlisted(
         # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
         ids = frozenset(meant)
         missing = [image for image in missing if image.name in ids or image.id in ids]
-    every = frozenset(image.name for image in missing)
-    answers = await _ask(catalogue, [image.name for image in missing], job.source.bands, every)
-    gone = [(image, why) for image, (now, why) in zip(missing, answers, strict=True) if now is None]
-    return [*found, *(now for now, _ in answers if now is not None)], gone
-
-
-async def _ask(
-    catalogue: EarthEngineCatalogue,
-    assets: Sequence[str],
-    bands: tuple[str, ...] | None,
-    known: frozenset[str],
-) -> list[tuple[Image | None, str]]:
-    """Each image of these ids or names, a few asked for at a time; for one of `known` that is gone, why."""
-    answers: dict[int, tuple[Image | None, str]] = {}
-    errors: list[DownloadError] = []
-    slots = anyio.CapacityLimiter(_AT_ONCE)
-
-    async def ask(number: int, asset: str) -> None:
-        async with slots:
-            try:
-                answers[number] = (await catalogue.image(asset, bands), "")
-            except DownloadError as error:  # kept: a task group would wrap it
-                if asset in known and _is_gone(error):
-                    answers[number] = (None, str(error))
-                    return
-                errors.append(error)
-                tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for number, asset in enumerate(assets):
-            tasks.start_soon(ask, number, asset)
-    if errors:
-        raise errors[0]
-    return [answers[number] for number in range(len(assets))]
-
-
-def _is_gone(error: DownloadError) -> bool:
-    """Whether the service says of the asset itself that it is not there, or not for these credentials."""
-    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET
+    answers = await look_up(
+        catalogue, [image.name for image in missing], job.source.bands, lambda _, error: asset_is_gone(error)
+    )
+    gone = [
+        (image, str(answers[image.name])) for image in missing if not isinstance(answers[image.name], Image)
+    ]
+    return [*found, *(now for now in answers.values() if isinstance(now, Image))], gone
 
 
 def _merged(
@@ -294,14 +252,6 @@ def _period(job: Job) -> tuple[int, int] | None:
     if source.collection is None:
         return None
     return instant_us(source.start or "") or 0, instant_us(source.end or "") or 0
-
-
-def _facts(job: Job) -> dict[str, str]:
-    source = job.source
-    facts = {"images": "named one by one"} if source.collection is None else {"collection": source.collection}
-    if source.filter is not None:
-        facts["filter"] = " ".join(source.filter.split())
-    return {**facts, "group_by": source.group_by}
 
 
 def listed_ids(job: Job) -> list[str]:

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.model.expression import load_expression
-from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
+from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
 from downloader.planning.expressions import composite_expression, resample_expression
-from downloader.planning.series import Lattice, arrange, group_images
+from downloader.planning.inputs import Given
+from downloader.planning.search_area import region_geojson
+from downloader.planning.series import arrange, group_images
 from downloader.planning.slices import Slice
+from downloader.protocols import Catalogue
+from downloader.resolve.resolved import ResolvedSource
 
-if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
+__all__ = ["compute", "resampled"]
 
-__all__ = ["Computed", "composite", "expression", "resampled"]
-
-_MAX_FILE = 10_485_760
-"""The service takes no larger request (contract §5.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """An image that the service computes, and how."""
-
-    image: Image
-    part: Slice
-    """What `computePixels` is asked for."""
+_MAX_EXPRESSION = 10_485_760
+"""Bytes of the largest request that the service takes (docs/contract.md §5.1)."""
 
 
-async def expression(job: Job, catalogue: EarthEngineCatalogue) -> Computed:
+async def compute(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
+    """Resolve a source that the service computes. Raises as `_expression` and `_composite`."""
+    if job.source.composite is None:
+        return await _expression(job, catalogue, given)
+    return await _composite(job, catalogue, given)
+
+
+async def _expression(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
     """The job's own expression.
 
     Raises:
@@ -51,7 +49,7 @@ async def expression(job: Job, catalogue: EarthEngineCatalogue) -> Computed:
             f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}",
             key="grid",
         )
-    return Computed(image, Slice(name, expression=text))
+    return ResolvedSource(image, given, Slice(name, expression=text))
 
 
 def _expression_text(job: Job) -> str:
@@ -59,9 +57,9 @@ def _expression_text(job: Job) -> str:
     if isinstance(given, str) and not given.lstrip().startswith("{"):
         path: Path = job.resolve(given)
         try:
-            if path.stat().st_size > _MAX_FILE:
+            if path.stat().st_size > _MAX_EXPRESSION:
                 raise JobError(
-                    f"{path} is larger than the {_MAX_FILE:,} bytes that the service takes",
+                    f"{path} is larger than the {_MAX_EXPRESSION:,} bytes that the service takes",
                     key="source.expression",
                 )
             given = path.read_text("utf-8")
@@ -73,7 +71,7 @@ def _expression_text(job: Job) -> str:
     return load_expression(given, "source.expression")
 
 
-async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str, object]) -> Computed:
+async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
     """The composite of the job: its images are listed, its expression built, its types asked for.
 
     On native grids each band keeps the lattice that all images share; images that share none are refused, as a time
@@ -82,15 +80,13 @@ async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str,
     Args:
         job: whose source is a composite.
         catalogue: the service.
-        region: GeoJSON in longitude and latitude that footprints must meet.
+        given: contents of the files that the job names.
     """
     spec = job.source.composite
     if spec is None:
         raise JobError("is not given", key="source.composite")
-    listed = catalogue.images(
-        spec.collection, start=spec.start, end=spec.end, region=region, filter=spec.filter
-    )
-    images = [image async for image in listed]
+    query = ImageQuery(spec.collection, spec.start, spec.end, region_geojson(job, given), spec.filter)
+    images = [image async for image in catalogue.images(query)]
     if not images:
         raise JobError(
             f"no image of {spec.collection} from {spec.start} to {spec.end} meets the region and the "
@@ -104,6 +100,12 @@ async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str,
         mask=None if spec.mask is None else (spec.mask.band, spec.mask.bits),
         index=spec.index,
     )
+    if len(text) > _MAX_EXPRESSION:
+        raise JobError(
+            f"{len(images):,} images make an expression of {len(text):,} bytes, and the service takes no request above "
+            f"{_MAX_EXPRESSION:,}; choose fewer with source.composite.start, end or filter",
+            key="source.composite",
+        )
     name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     answered = await catalogue.computed(text, name)
     image = replace(
@@ -121,7 +123,7 @@ async def composite(job: Job, catalogue: EarthEngineCatalogue, region: dict[str,
         time_us=instant_us(images[0].start_time),
         images=tuple((one.name, one.update_time) for one in images),
     )
-    return Computed(image, part)
+    return ResolvedSource(image, given, part)
 
 
 def _native(
@@ -135,23 +137,15 @@ def _native(
     asked = [band.id for band in bands if wanted is None or band.id in wanted]
     names = tuple(dict.fromkeys(sources[name] for name in asked))
     series = arrange(group_images(images, "image"), names)
-    grids = {band.id: _union(lattice) for lattice in series.lattices for band in lattice.bands}
+    grids = {
+        band.id: lattice.grid.window(lattice.hull)
+        for lattice in series.lattices
+        if lattice.hull is not None
+        for band in lattice.bands
+    }
     return tuple(
         replace(band, grid=grids[sources[band.id]], is_bounded=True) if sources[band.id] in grids else band
         for band in bands
-    )
-
-
-def _union(lattice: Lattice) -> PixelGrid:
-    """The grid of all pixels that the images of a lattice cover."""
-    windows = [extent for extent in lattice.extents if extent is not None]
-    return lattice.grid.window(
-        Window.between(
-            min(w.column for w in windows),
-            min(w.row for w in windows),
-            max(w.column_end for w in windows),
-            max(w.row_end for w in windows),
-        )
     )
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import anyio
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.errors import Action, DownloadError, JobError, TileError
+from downloader.errors import DownloadError, JobError
+from downloader.flow.concurrent import for_each
 from downloader.job import Job
 from downloader.model.image import Image
+from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
 from downloader.planning.lattice import pixel_area
 from downloader.planning.samples import Point, Points, pixels_of, project
+from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
+from downloader.resolve.lookup import is_of_one_image, look_up
 
-if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
+__all__ = ["nearest_images", "uncovered"]
 
-__all__ = ["ask_images", "nearest_images", "uncovered"]
-
-_AT_ONCE: Final = 16
 _CELL: Final = 1.0
 """Degrees of longitude and latitude within which points share one listing."""
 
@@ -33,7 +32,7 @@ _MARGIN: Final = 1e-3
 
 
 async def nearest_images(
-    job: Job, catalogue: EarthEngineCatalogue, points: Points, numbers: list[int]
+    job: Job, catalogue: Catalogue, points: Points, numbers: list[int]
 ) -> dict[int, Image]:
     """Number → the image nearest in time that covers the point; of equally near ones the first by id.
 
@@ -48,42 +47,33 @@ async def nearest_images(
         AuthenticationError: it may not be read.
     """
     if job.source.collection is None:
-        asked = await ask_images(catalogue, listed_ids(job), job.source.bands)
-        lacking = next((why for image, why in asked.values() if image is None), None)
-        if lacking is not None:
-            raise JobError(f"{lacking}", key="source.images")
-        return _choose(job, points, numbers, [image for image, _ in asked.values() if image is not None])
+        listed = await look_up(catalogue, listed_ids(job), job.source.bands, is_of_one_image)
+        images = []
+        for image in listed.values():
+            if isinstance(image, DownloadError):
+                raise JobError(str(image), key="source.images") from image
+            images.append(image)
+        return _choose(job, points, numbers, images)
     cells: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         point = points.rows[number]
         cells.setdefault((int(point.lon // _CELL), int(point.lat // _CELL)), []).append(number)
     found: dict[int, Image] = {}
-    errors: list[DownloadError] = []
-    slots = anyio.CapacityLimiter(_AT_ONCE)
 
     async def look(members: list[int]) -> None:
-        async with slots:
-            try:
-                listing = catalogue.images(
-                    job.source.collection or "",
-                    start=job.source.start,
-                    end=job.source.end,
-                    region=_around([points.rows[k] for k in members]),
-                    filter=job.source.filter,
-                    bands=job.source.bands,
-                    keep=(),
-                    footprints=True,
-                )
-                found.update(_choose(job, points, members, [image async for image in listing]))
-            except DownloadError as error:  # kept: a task group would wrap it
-                errors.append(error)
-                tasks.cancel_scope.cancel()
+        query = ImageQuery(
+            job.source.collection or "",
+            job.source.start,
+            job.source.end,
+            _around([points.rows[k] for k in members]),
+            job.source.filter,
+        )
+        images = [
+            image async for image in catalogue.images(query, bands=job.source.bands, keep=(), footprints=True)
+        ]
+        found.update(_choose(job, points, members, images))
 
-    async with anyio.create_task_group() as tasks:
-        for members in cells.values():
-            tasks.start_soon(look, members)
-    if errors:
-        raise errors[0]
+    await for_each(cells.values(), look)
     return found
 
 
@@ -156,35 +146,3 @@ def uncovered(job: Job, point: Point) -> str:
     )
     more = "" if source.filter is None else f" with {source.filter}"
     return f"{point.where}: no image of {which}{more} covers the point ({point.lon:g}, {point.lat:g})"
-
-
-async def ask_images(
-    catalogue: EarthEngineCatalogue, assets: Sequence[str], bands: tuple[str, ...] | None
-) -> dict[str, tuple[Image | None, str]]:
-    """Each image of these ids or names, or why it cannot be had; a few are asked for at a time."""
-    answers: dict[str, tuple[Image | None, str]] = {}
-    errors: list[DownloadError] = []
-    slots = anyio.CapacityLimiter(_AT_ONCE)
-
-    async def ask(asset: str) -> None:
-        async with slots:
-            try:
-                answers[asset] = (await catalogue.image(asset, bands), "")
-            except DownloadError as error:  # kept: a task group would wrap it
-                if isinstance(error, JobError) or _is_gone(error):
-                    answers[asset] = (None, str(error))
-                    return
-                errors.append(error)
-                tasks.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as tasks:
-        for asset in assets:
-            tasks.start_soon(ask, asset)
-    if errors:
-        raise errors[0]
-    return answers
-
-
-def _is_gone(error: DownloadError) -> bool:
-    """Whether the service says of the asset itself that it is not there, or not for these credentials."""
-    return isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.FAIL_ASSET

@@ -2,97 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
-import anyio
 import anyio.to_thread
 
 from downloader.job import Job
 from downloader.model.crs import Crs
-from downloader.model.image import Band, Image
-from downloader.planning import Existing, ImageList, Plan, make_plan, make_series_plan
+from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import Given
-from downloader.planning.sample_planner import make_sample_plan
-from downloader.planning.search_area import region_geojson
-from downloader.planning.series import Series
-from downloader.planning.slices import Slice
+from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect, find_again
-from downloader.resolve.computed import composite, expression, resampled
+from downloader.resolve.computed import compute, resampled
 from downloader.resolve.points_file import read_points
 from downloader.resolve.region_file import read_geometry, read_grid
-from downloader.resolve.samples import Sampled, find_images_again, sample
+from downloader.resolve.resolved import ResolvedSource
+from downloader.resolve.samples import find_images_again, sample
 
-if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
-
-__all__ = ["Gathered", "gather", "update_times"]
+__all__ = ["resolve", "update_times"]
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What a job's source turned out to be."""
-
-    image: Image
-    """The one image, or the first of many, whose bands and types the others share."""
-    series: Series | None = None
-    """The time series; None for one image."""
-    given: Given = field(default_factory=Given)
-    """Contents of the files that the job names."""
-    part: Slice | None = None
-    """What `computePixels` is asked for; None where pixels are read from assets."""
-    listed: ImageList | None = None
-    """The image list of a time series."""
-    sampled: Sampled | None = None
-    """The samples; None where there are none."""
-    notices: tuple[str, ...] = ()
-    """Lines worth a user's knowing."""
-
-    def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
-        """The plan; `sides` are the shards' sides of the mosaic that exists."""
-        if self.sampled is not None and self.given.points is not None:
-            found = self.sampled
-            return make_sample_plan(
-                job, self.given.points, found.samples, found.listed, sides, self.given, found.expressions
-            )
-        if self.series is None:
-            plan = make_plan(job, self.image, sides, self.given)
-            return plan if self.part is None else replace(plan, slices=(self.part,))
-        plan = make_series_plan(job, self.series, self.image, sides, self.given)
-        return replace(plan, listed=self.listed)
-
-    def as_answered(self, image: Image) -> Gathered:
-        """The same with the bands' types of `image`, which the service's own answers have settled."""
-        types = {band.id: band.dtype for band in image.bands}
-
-        def typed(band: Band) -> Band:
-            return replace(band, dtype=types.get(band.id, band.dtype))
-
-        if self.sampled is not None:
-            listed = self.sampled.listed
-            named = tuple(
-                (label, tuple(replace(one, bands=tuple(map(typed, one.bands))) for one in members))
-                for label, members in listed.named
-            )
-            return replace(
-                self, image=image, sampled=replace(self.sampled, listed=replace(listed, named=named))
-            )
-        if self.series is None:
-            return replace(self, image=image)
-        lattices = tuple(
-            replace(lattice, bands=tuple(typed(band) for band in lattice.bands))
-            for lattice in self.series.lattices
-        )
-        return replace(self, image=image, series=replace(self.series, lattices=lattices))
-
-
-async def gather(
+async def resolve(
     job: Job,
-    catalogue: EarthEngineCatalogue,
+    catalogue: Catalogue,
     existing: Existing | None = None,
     accept: Collection[str] = (),
-) -> Gathered:
+) -> ResolvedSource:
     """Ask the catalogue for what the job names.
 
     Args:
@@ -108,25 +42,18 @@ async def gather(
     given = await anyio.to_thread.run_sync(_given, job)
     source = job.source
     if given.points is not None:
-        sampled = await sample(job, catalogue, given, existing)
-        return Gathered(sampled.first, given=given, sampled=sampled, notices=sampled.notices)
+        return await sample(job, catalogue, given, existing)
     if source.asset is not None:
         image = await catalogue.image(source.asset, source.bands)
-        part = None if job.grid.resampling == "nearest" else resampled(image, job.grid.resampling)
-        return Gathered(image, given=given, part=part)
+        mode = job.grid.resampling
+        return ResolvedSource(image, given, None if mode == "nearest" else resampled(image, mode))
     if source.expression is not None or source.composite is not None:
-        made = (
-            await expression(job, catalogue)
-            if source.composite is None
-            else await composite(job, catalogue, region_geojson(job, given))
-        )
-        return Gathered(made.image, given=given, part=made.part)
-    found = await collect(job, catalogue, given, existing, accept)
-    return Gathered(found.image, found.series, given, listed=found.listed, notices=found.notices)
+        return await compute(job, catalogue, given)
+    return await collect(job, catalogue, given, existing, accept)
 
 
-async def update_times(job: Job, catalogue: EarthEngineCatalogue, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `gather`."""
+async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
+    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `resolve`."""
     if job.region.points is not None:
         return await find_images_again(catalogue, listed)
     return await find_again(job, catalogue, await anyio.to_thread.run_sync(_given, job), listed)

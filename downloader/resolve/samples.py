@@ -7,57 +7,26 @@ ends no job; it is a sample that failed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from downloader.errors import JobError
+from downloader.errors import DownloadError, JobError
 from downloader.job import Job
 from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import Given
 from downloader.planning.samples import Point, Points, Sample
-from downloader.planning.search_area import region_geojson
-from downloader.resolve.computed import composite, expression, resampled
-from downloader.resolve.nearest import ask_images, nearest_images, uncovered
+from downloader.protocols import Catalogue
+from downloader.resolve.computed import compute, resampled
+from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
+from downloader.resolve.nearest import nearest_images, uncovered
+from downloader.resolve.resolved import ResolvedSource
 
-if TYPE_CHECKING:
-    from downloader.earthengine.catalogue import EarthEngineCatalogue
-
-__all__ = ["Sampled", "find_images_again", "sample"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """Points and their images."""
-
-    samples: tuple[Sample, ...]
-    listed: ImageList
-    """Each image once, those of the mosaic that is there first."""
-    expressions: Mapping[str, str] = field(default_factory=dict)
-    """By image, what computes its pixels, where they are not read."""
-    notices: tuple[str, ...] = ()
-
-    @property
-    def first(self) -> Image:
-        """The image of the first sample that has one, whose bands and types the others share.
-
-        Raises:
-            JobError: there is none.
-        """
-        images = {image.name: image for image in self.listed.images}
-        for one in self.samples:
-            if one.image:
-                return images[one.image]
-        told = self.samples[0].problem
-        raise JobError(
-            f"none of the {len(self.samples):,} points has an image; of the first: {told}",
-            key="region.points",
-        )
+__all__ = ["find_images_again", "sample"]
 
 
 async def sample(
-    job: Job, catalogue: EarthEngineCatalogue, given: Given, existing: Existing | None = None
-) -> Sampled:
+    job: Job, catalogue: Catalogue, given: Given, existing: Existing | None = None
+) -> ResolvedSource:
     """Find the image of each point.
 
     Args:
@@ -76,7 +45,7 @@ async def sample(
     source = job.source
     if source.expression is not None or source.composite is not None:
         return await _computed(job, catalogue, given, points)
-    facts = _facts(job)
+    facts = source_facts(job)
     default: Image | None = None
     if source.asset is not None:
         default = await catalogue.image(source.asset, source.bands)
@@ -111,7 +80,29 @@ async def sample(
         f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
         for name, why in named.gone.items()
     )
-    return Sampled(samples, _image_list(images.values(), facts), expressions, notices)
+    return ResolvedSource(
+        _first_image(samples, images),
+        given,
+        samples=samples,
+        listed=_image_list(images.values(), facts),
+        expressions=expressions,
+        notices=notices,
+    )
+
+
+def _first_image(samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Image:
+    """Return the image of the first sample that has one, whose bands and types the others share.
+
+    Raises:
+        JobError: no sample has an image.
+    """
+    for one in samples:
+        if one.image:
+            return images[one.image]
+    raise JobError(
+        f"none of the {len(samples):,} points has an image; of the first: {samples[0].problem}",
+        key="region.points",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,7 @@ class _Named:
 
 async def _named(
     job: Job,
-    catalogue: EarthEngineCatalogue,
+    catalogue: Catalogue,
     points: Points,
     existing: Existing | None,
     default: Image | None,
@@ -136,28 +127,28 @@ async def _named(
     wanted |= _frozen(points, existing)
     if default is not None:
         wanted = {number: asset for number, asset in wanted.items() if asset != default.name}
-    answers = await ask_images(catalogue, list(dict.fromkeys(wanted.values())), job.source.bands)
+    answers = await look_up(catalogue, wanted.values(), job.source.bands, is_of_one_image)
     named = _Named({}, {}, {})
     for number, asset in wanted.items():
-        image, why = answers[asset]
-        if image is None and asset in known:
+        image = answers[asset]
+        if isinstance(image, DownloadError) and asset in known:
+            named.gone[known[asset].id] = str(image)
             image = known[asset]
-            named.gone[image.id] = why
-        if image is None:
-            named.problems[number] = f"{points.rows[number].where}: {why}"
+        if isinstance(image, DownloadError):
+            named.problems[number] = f"{points.rows[number].where}: {image}"
         else:
             named.chosen[number] = image
     return named
 
 
-async def find_images_again(catalogue: EarthEngineCatalogue, listed: ImageList) -> dict[str, str]:
+async def find_images_again(catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there; computed ones are left out."""
     names = [image.name for image in listed.images if not image.name.startswith("expression:")]
-    answers = await ask_images(catalogue, names, None)
-    return {name: image.update_time for name, (image, _) in answers.items() if image is not None}
+    answers = await look_up(catalogue, names, None, is_of_one_image)
+    return {name: image.update_time for name, image in answers.items() if isinstance(image, Image)}
 
 
-async def _computed(job: Job, catalogue: EarthEngineCatalogue, given: Given, points: Points) -> Sampled:
+async def _computed(job: Job, catalogue: Catalogue, given: Given, points: Points) -> ResolvedSource:
     stray = next((point for point in points.rows if point.image), None)
     if stray is not None:
         raise JobError(
@@ -165,27 +156,21 @@ async def _computed(job: Job, catalogue: EarthEngineCatalogue, given: Given, poi
             "image; leave the column out, or name a collection",
             key="region.points.file",
         )
-    made = (
-        await expression(job, catalogue)
-        if job.source.composite is None
-        else await composite(job, catalogue, region_geojson(job, given))
-    )
+    made = await compute(job, catalogue, given)
+    assert made.computed is not None  # noqa: S101  # what is computed has an expression
     # The composite's name says what it is made of; an image of the catalogue is none.
-    image = replace(made.image, name=made.part.id)
-    samples = tuple(Sample(point, image.name) for point in points.rows)
-    return Sampled(samples, _image_list([image], {"asset": image.name}), {image.name: made.part.expression})
+    image = replace(made.image, name=made.computed.id)
+    return ResolvedSource(
+        image,
+        given,
+        samples=tuple(Sample(point, image.name) for point in points.rows),
+        listed=_image_list([image], {"asset": image.name}),
+        expressions={image.name: made.computed.expression},
+    )
 
 
 def _image_list(images: Iterable[Image], facts: Mapping[str, str]) -> ImageList:
     return ImageList(tuple((image.id, (image,)) for image in images), None, facts)
-
-
-def _facts(job: Job) -> dict[str, str]:
-    source = job.source
-    if source.collection is None:
-        return {"images": "named one by one"}
-    facts = {"collection": source.collection}
-    return facts if source.filter is None else {**facts, "filter": " ".join(source.filter.split())}
 
 
 def _check_dates(points: Points, kind: str) -> None:

@@ -289,7 +289,7 @@ def test_an_image_that_cannot_be_looked_at_again_spoils_no_run(emulator, tmp_pat
     ended = cli("run", write_job(tmp_path, values), "--report", tmp_path / "report.json")
     assert ended.status == 0, ended
     (notice,) = report(tmp_path / "m")["notices"]
-    assert "could not be looked at again" in notice
+    assert "could not check whether source images changed" in notice
 
 
 def test_blank_tiles_are_stored_counted_and_told(versions, tmp_path) -> None:

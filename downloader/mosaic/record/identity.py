@@ -124,6 +124,7 @@ class Identity:
             tuple(group.lattice for group in groups),
             self.listed,
             self.samples,
+            {band.id: band.dtype for group in groups for band in group.bands if not band.mask_of},
         )
 
     def compare(self, new: Identity, where: str) -> Comparison:

@@ -5,7 +5,13 @@ import asyncio
 import numpy as np
 import pytest
 
-from downloader.earthengine import AuthSettings, EarthEngine, EarthEngineCatalogue, RestPixelSource, settle
+from downloader.earthengine import (
+    AuthSettings,
+    EarthEngine,
+    EarthEngineCatalogue,
+    RestPixelSource,
+    answered_types,
+)
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, AuthenticationError, JobError, StoppedError, TileError
 from downloader.model.grid import Window
@@ -210,68 +216,64 @@ async def test_the_document_is_the_services_own(emulator, client):
 
 
 async def test_every_image_of_the_catalogue_settles_as_its_metadata_says(client):
-    catalogue, source = EarthEngineCatalogue(client), RestPixelSource(client)
+    catalogue = EarthEngineCatalogue(client)
     document = await client.call("GET", "projects/earthengine-public/assets/EMULATOR:listAssets")
     images = [asset["id"] for asset in document["assets"] if asset["type"] == "IMAGE"]
     assert len(images) >= 5
     for name in [*images, S2]:
         image = await catalogue.image(name)
-        settled = await settle(source, whole(image))
-        assert (settled.image is image, settled.notices) == (True, ()), name
+        found = await with_types(client, image)
+        assert (found.image is image, found.notices) == (True, ()), name
 
 
-def whole(image):
-    """A plan of the whole image, group by group."""
-    from downloader.planning import Group, Plan, ServiceModel, Tiling
+def resolved(image):
+    """The image as a job's source, and the job: all of it."""
+    from downloader.job import Job
+    from downloader.resolve.resolved import ResolvedSource
 
-    grids = dict.fromkeys(band.grid for band in image.bands)
-    groups = [
-        Group(
-            str(n),
-            g,
-            g.bounds,
-            tuple(b for b in image.bands if b.grid == g),
-            Tiling(g.width, g.height),
-            (1, 1),
-        )
-        for n, g in enumerate(grids)
-    ]
-    return Plan(image, tuple(groups), ServiceModel())
+    return ResolvedSource(image), Job.from_dict({"source": {"asset": image.id}, "mosaic": {"path": "m"}})
 
 
-async def test_a_crs_that_the_service_refuses_ends_at_the_canary(client):
+async def with_types(client, image):
+    """The source with the types that the service answers."""
+    source, job = resolved(image)
+    return source.with_types(await answered_types(RestPixelSource(client), source.type_questions(job)))
+
+
+async def test_a_crs_that_the_service_refuses_ends_before_a_plan(client):
     from dataclasses import replace
 
     from downloader.model.crs import Crs
 
     image = await EarthEngineCatalogue(client).image(S2)
-    plan = whole(image)
-    odd = replace(plan.groups[0].lattice, crs=Crs(code="EPSG:999999"))
+    source, job = resolved(image)
+    ((name, request), *_), *_ = source.type_questions(job)
+    odd = replace(request, grid=replace(request.grid, crs=Crs(code="EPSG:999999")))
     with pytest.raises(JobError, match="EPSG:999999"):
-        await settle(RestPixelSource(client), replace(plan, groups=(replace(plan.groups[0], lattice=odd),)))
+        await answered_types(RestPixelSource(client), [[(name, odd)]])
 
 
-async def test_other_types_at_the_canary_win_over_the_catalogue(emulator, client):
+async def test_other_types_than_expected_win_over_the_catalogue(emulator, client):
     image = await EarthEngineCatalogue(client).image(S2)
     emulator.control("configure", {"faults": [{"fault": "npy-dtype"}]})
-    settled = await settle(RestPixelSource(client), whole(image))
-    assert len(settled.notices) == 16
-    assert {band.dtype.str for band in settled.image.bands} == {"<u4", "<f8"}
+    found = await with_types(client, image)
+    assert len(found.notices) == 16
+    assert {band.dtype.str for band in found.image.bands} == {"<u4", "<f8"}
 
 
 @pytest.mark.parametrize("fault", ["npy-fields-missing", "npy-fields-extra"])
-async def test_other_bands_at_the_canary_end_the_job(emulator, client, fault):
+async def test_other_bands_than_asked_for_end_the_job(emulator, client, fault):
     image = await EarthEngineCatalogue(client).image(S2)
     emulator.control("configure", {"faults": [{"fault": fault}]})
     with pytest.raises(JobError, match="the service answers"):
-        await settle(RestPixelSource(client), whole(image))
+        await with_types(client, image)
 
 
-async def test_a_canary_is_asked_again_when_that_may_help(emulator, client):
+async def test_types_are_asked_again_when_that_may_help(emulator, client):
     image = await EarthEngineCatalogue(client).image(S2)
     faults = [{"fault": name, "times": 1} for name in ("html-502", "npy-truncated", "concurrency-429")]
     emulator.control("configure", {"faults": faults})
-    assert (await settle(RestPixelSource(client), whole(image))).image is image
+    assert (await with_types(client, image)).image is image
 
 
 R, SLOW, SPLIT, TILE, JOB, ASSET = (

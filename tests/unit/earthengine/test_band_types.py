@@ -1,38 +1,30 @@
-"""Canaries, and the body of a pixel request; the service is a function."""
+"""Types as they are answered, and the body of a pixel request; the service is a function."""
 
 import json
 
 import numpy as np
 import pytest
 
-from downloader.earthengine.band_types import settle
+from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.pixels import request_body
 from downloader.errors import Action, FetchProblem, JobError, StoppedError, TileError
 from downloader.model.crs import Crs
-from downloader.model.grid import AffineTransform, PixelGrid, Window
-from downloader.model.image import Band, Image
-from downloader.planning import BandType, Group, PixelRequest, Plan, ServiceModel, Tiling
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.planning import BandType, PixelRequest
 
 
-def group(name, scale, *bands, size=1000):
-    lattice = PixelGrid(
-        Crs(code="EPSG:32610"), AffineTransform(scale, 0, 499980, 0, -scale, 4200000), size, size
-    )
-    window = Window(256, 512, 300, 300)
-    made = tuple(Band(band, np.dtype(code), lattice) for band, code in bands)
-    return Group(name, lattice, window, made, Tiling(300, 300), (1, 1))
-
-
-def plan_of(*groups):
-    bands = tuple(band for g in groups for band in g.bands)
-    return Plan(Image("projects/p/assets/a", "a", bands), groups, ServiceModel())
+def question(*bands, images=("a",)):
+    pixel = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 499980, 0, -10, 4200000), 1, 1)
+    types = tuple(BandType(band, np.dtype("<u2")) for band in bands)
+    return [(name, PixelRequest(name, pixel, types)) for name in images]
 
 
 class Service:
-    """Answers canaries with the types of `answers`; its client passes everything through once."""
+    """Answers with the types of `answers`; its client passes everything through once."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, gone=()):
         self.answers = answers
+        self.gone = gone
         self.seen = []
         self.client = self
 
@@ -40,10 +32,13 @@ class Service:
         try:
             return await attempt()
         except TileError as error:
-            raise StoppedError(f"{subject}: {error}") from error
+            kind = JobError if error.problem.action is Action.FAIL_ASSET else StoppedError
+            raise kind(f"{subject}: {error}") from error
 
     async def fetch_as_answered(self, request):
         self.seen.append(request)
+        if request.asset in self.gone:
+            raise TileError(FetchProblem(Action.FAIL_ASSET, "404 asset", "no such image"))
         fields = [
             (name, self.answers[name]) for name in (b.id for b in request.bands) if name in self.answers
         ]
@@ -52,49 +47,34 @@ class Service:
         return np.zeros(request.grid.shape, dtype=fields)
 
 
-TWO = plan_of(group("10m", 10, ("B2", "<u2"), ("B3", "<u2")), group("20m", 20, ("B5", "<u2")))
+TWO = [question("B2", "B3"), question("B5")]
 
 
-async def test_a_catalogue_that_is_right_changes_nothing():
-    service = Service({"B2": "<u2", "B3": "<u2", "B5": "<u2"})
-    settled = await settle(service, TWO)
-    assert settled.image is TWO.image
-    assert settled.notices == ()
-
-
-async def test_one_pixel_of_each_group_is_asked_at_the_regions_corner():
-    service = Service({"B2": "<u2", "B3": "<u2", "B5": "<u2"})
-    await settle(service, TWO)
-    assert [[b.id for b in r.bands] for r in service.seen] == [["B2", "B3"], ["B5"]]
-    assert [r.grid.shape for r in service.seen] == [(1, 1), (1, 1)]
-    corner = service.seen[0].grid.transform
-    assert (corner.translate_x, corner.translate_y) == (499980 + 2560, 4200000 - 5120)
-
-
-async def test_the_answered_type_wins_and_is_said():
+async def test_the_answered_types_are_told_by_band():
     service = Service({"B2": "<u2", "B3": "<f4", "B5": "<f8"})
-    settled = await settle(service, TWO)
-    assert [band.dtype.str for band in settled.image.bands] == ["<u2", "<f4", "<f8"]
-    assert len(settled.notices) == 2
-    assert "B3 comes as float32, not as uint16" in settled.notices[0]
+    types = await answered_types(service, TWO)
+    assert {name: dtype.str for name, dtype in types.items()} == {"B2": "<u2", "B3": "<f4", "B5": "<f8"}
+    assert [[b.id for b in r.bands] for r in service.seen] == [["B2", "B3"], ["B5"]]
 
 
 async def test_other_names_end_the_job():
     service = Service({"B2": "<u2", "B5": "<u2"})
     with pytest.raises(JobError, match="asked for the bands B2, B3, the service answers B2"):
-        await settle(service, TWO)
+        await answered_types(service, TWO)
 
 
 async def test_a_failure_comes_out_as_itself():
     with pytest.raises(StoppedError, match=r"EPSG:32610.*gone"):
-        await settle(Service({}), TWO)
+        await answered_types(Service({}), TWO)
 
 
-async def test_more_bands_than_one_request_takes_are_asked_in_runs():
-    many = plan_of(group("", 10, *((f"B{k}", "u1") for k in range(1500))))
-    service = Service({f"B{k}": "u1" for k in range(1500)})
-    assert (await settle(service, many)).image is many.image
-    assert [len(r.bands) for r in service.seen] == [1024, 476]
+async def test_another_image_answers_where_the_first_are_gone():
+    service = Service({"B2": "<u2"}, gone={"a", "b"})
+    types = await answered_types(service, [question("B2", images=("a", "b", "c", "d"))])
+    assert set(types) == {"B2"}
+    assert [request.asset for request in service.seen] == ["a", "b", "c"]
+    with pytest.raises(JobError, match="no such image"):
+        await answered_types(service, [question("B2", images=("a", "b"))])
 
 
 def test_the_body_is_the_quickstarts_plus_crs_and_the_whole_affine():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -52,16 +52,16 @@ class FakeCatalogue:
         problem = FetchProblem(action, self.broken, f"{asset} not found", 404)
         raise JobError(problem.message) from TileError(problem)
 
-    async def images(self, collection, *, start, end, limit, order_by, **query) -> AsyncIterator[Image]:
-        self.listed.append({"collection": collection, "limit": limit, **query})
-        first, behind = instant_us(start) or 0, instant_us(end) or 0
+    async def images(self, query, **options) -> AsyncIterator[Image]:
+        self.listed.append({**asdict(query), **options})
+        first, behind = instant_us(query.start) or 0, instant_us(query.end) or 0
         found = [
             one
             for one in self.there.values()
             if first <= (instant_us(one.start_time) or 0) < behind and one.name not in self.hidden
         ]
-        found.sort(key=lambda one: one.properties["CLOUDY"] if order_by else one.start_time)
-        for one in found[:limit]:
+        found.sort(key=lambda one: one.properties["CLOUDY"] if query.order_by else one.start_time)
+        for one in found[: query.limit]:
             yield one
 
 

@@ -1,0 +1,30 @@
+"""Conditions that select images of a collection, as a job or a caller writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+__all__ = ["ImageQuery"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuery:
+    """A collection and the conditions that its images must meet, all of them."""
+
+    collection: str
+    """Id or full name."""
+    start: str | date | None = None
+    """First moment, UTC: a date (its midnight) or a time."""
+    end: str | date | None = None
+    """First moment that is not taken."""
+    region: Mapping[str, Any] | None = None
+    """GeoJSON in longitude and latitude that the footprint must meet."""
+    filter: str | None = None
+    """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
+    limit: int | None = None
+    """No more images than that: the first by `order_by`; without it the first that the service lists."""
+    order_by: str | None = None
+    """A property to order by in place of time; `-NAME` for the greatest first."""

@@ -1,0 +1,58 @@
+"""Look images up in the catalogue, one by one, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from downloader.errors import DownloadError, JobError, asset_is_gone
+from downloader.flow.concurrent import for_each
+from downloader.job import Job
+from downloader.model.image import Image
+from downloader.protocols import Catalogue
+
+__all__ = ["is_of_one_image", "look_up", "source_facts"]
+
+
+async def look_up(
+    catalogue: Catalogue,
+    assets: Iterable[str],
+    bands: Iterable[str] | None,
+    is_expected: Callable[[str, DownloadError], bool],
+) -> dict[str, Image | DownloadError]:
+    """Return each image, or the error that stands in its place.
+
+    Args:
+        catalogue: the service's.
+        assets: ids or full names.
+        bands: bands that must be usable; None for all.
+        is_expected: whether an error of an asset is an answer like any other.
+
+    Raises:
+        DownloadError: the first error that was not expected.
+    """
+    answers: dict[str, Image | DownloadError] = {}
+
+    async def ask(asset: str) -> None:
+        try:
+            answers[asset] = await catalogue.image(asset, bands)
+        except DownloadError as error:
+            if not is_expected(asset, error):
+                raise
+            answers[asset] = error
+
+    await for_each(dict.fromkeys(assets), ask)
+    return answers
+
+
+def is_of_one_image(_asset: str, error: DownloadError) -> bool:
+    """Return whether an error is about one image and not about the service: it is gone, or cannot be used."""
+    return isinstance(error, JobError) or asset_is_gone(error)
+
+
+def source_facts(job: Job) -> dict[str, str]:
+    """Return what says which images a source selects, by key of the job file: `collection` or `images`, and `filter`."""
+    source = job.source
+    facts = {"images": "named one by one"} if source.collection is None else {"collection": source.collection}
+    if source.collection is not None and source.filter is not None:
+        facts["filter"] = " ".join(source.filter.split())
+    return facts

@@ -1,0 +1,200 @@
+"""The images that a job's source names, in the form that planning takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.planning import ImageList, Plan, make_plan, make_series_plan
+from downloader.planning.expressions import with_masks
+from downloader.planning.extent import Extent, extents_of
+from downloader.planning.inputs import Given
+from downloader.planning.lattice import Target, pixel_area, targets
+from downloader.planning.limits import MAX_REQUEST_BANDS
+from downloader.planning.plan import pixel_request
+from downloader.planning.requests import PixelRequest
+from downloader.planning.sample_planner import make_sample_plan
+from downloader.planning.samples import Sample, pixels_of, project
+from downloader.planning.series import Series
+from downloader.planning.slices import Slice
+
+__all__ = ["ResolvedSource", "TypeQuestion"]
+
+_ALTERNATIVES: Final = 8
+"""Further slices that may answer for a group if the images of the first are gone."""
+
+_Types = Mapping[str, np.dtype[np.generic]]
+
+TypeQuestion = list[tuple[str, PixelRequest]]
+"""One pixel that tells the types of some bands: whose it is, and the request. The later ones are for where the images of
+those before are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSource:
+    """What the catalogue says of a job's source."""
+
+    image: Image
+    """The one image, or the first of many, whose bands and types the others share."""
+    given: Given = field(default_factory=Given)
+    """Contents of the files that the job names."""
+    computed: Slice | None = None
+    """What `computePixels` is asked for, of one image; None if pixels are read from assets."""
+    series: Series | None = None
+    """The time series; None for one image and for samples."""
+    samples: tuple[Sample, ...] = ()
+    """The samples; empty if there are none."""
+    listed: ImageList | None = None
+    """The images of a time series or of samples."""
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    """Of samples: image → expression that computes its pixels; empty if they are read."""
+    notices: tuple[str, ...] = ()
+    """Lines that are worth a user's knowing."""
+
+    def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
+        """Return the plan; `sides` are the shards' sides of the mosaic that exists."""
+        if self.samples and self.given.points is not None and self.listed is not None:
+            return make_sample_plan(
+                job, self.given.points, self.samples, self.listed, sides, self.given, self.expressions
+            )
+        if self.series is None:
+            plan = make_plan(job, self.image, sides, self.given)
+            return plan if self.computed is None else replace(plan, slices=(self.computed,))
+        plan = make_series_plan(job, self.series, self.image, sides, self.given)
+        return replace(plan, listed=self.listed)
+
+    def type_questions(self, job: Job) -> list[TypeQuestion]:
+        """Return the pixels that together tell the type of every band asked for, one or more for each lattice.
+
+        Raises:
+            JobError: a band that does not exist, a grid that cannot be made, or a region outside the image.
+        """
+        if self.samples:
+            return list(self._of_samples(job))
+        if self.series is not None:
+            return list(self._of_series(job, self.series))
+        name, asset, expression = self.image.name, self.image.name, ""
+        if self.computed is not None:
+            name, asset, expression = self.computed.id, self.computed.asset, self.computed.expression
+        lattices = targets(job, self.image.select(job.source.bands), self.given)
+        return [
+            [(name, pixel_request(run, _first_pixel(target.grid, extent), asset, expression))]
+            for target, extent in zip(lattices, extents_of(job, lattices, self.given), strict=True)
+            for run in _runs(job, target.bands)
+        ]
+
+    def _of_series(self, job: Job, series: Series) -> Iterator[TypeQuestion]:
+        """Yield questions of slices that meet the region, in their order, until every band is asked for."""
+        lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
+        found = [Target(lattice.grid, lattice.bands) for lattice in lattices]
+        extents = extents_of(job, found, self.given, [lattice.hull for lattice in lattices])
+        for lattice, extent in zip(lattices, extents, strict=True):
+            covered = [window and window.clip(extent.window) for window in lattice.extents]
+            left = {band.id for band in lattice.bands}
+            for number, window in enumerate(covered):
+                names = left - series.absent[number]
+                if window is None or not names:
+                    continue
+                later = range(number + 1, len(covered))
+                others = islice(
+                    (k for k in later if covered[k] and not names & series.absent[k]), _ALTERNATIVES
+                )
+                asked = [number, *others]
+                for run in _runs(job, tuple(band for band in lattice.bands if band.id in names)):
+                    yield [
+                        (part.asset or part.id, pixel_request(run, pixel, part.asset, part.expression))
+                        for part, at in ((series.slices[k], covered[k]) for k in asked)
+                        if at is not None
+                        for pixel in [_corner(lattice.grid, at)]
+                    ]
+                left -= names
+                if not left:
+                    break
+
+    def _of_samples(self, job: Job) -> Iterator[TypeQuestion]:
+        """Yield questions of pixels at samples' points, each of another image."""
+        points, images = (
+            self.given.points,
+            {image.name: image for image in self.listed.images} if self.listed else {},
+        )
+        if points is None:
+            return
+        firsts = list({sample.image: sample for sample in reversed(self.samples) if sample.image}.values())[
+            ::-1
+        ]
+        wanted = job.source.bands or tuple(band.id for band in self.image.bands)
+        for number, target in enumerate(targets(job, self.image.select(wanted), self.given)):
+            for run in _runs(job, target.bands):
+                question = []
+                for sample in firsts[: 1 + _ALTERNATIVES]:
+                    try:
+                        lattices = targets(job, images[sample.image].select(wanted), self.given)
+                    except JobError:
+                        continue  # an image that does not fit, which its samples are told of
+                    if number >= len(lattices):
+                        continue
+                    grid = lattices[number].grid
+                    columns, rows, _ = pixels_of(
+                        grid, *project(replace(points, rows=(sample.point,)), grid.crs)
+                    )
+                    expression = self.expressions.get(sample.image, "")
+                    asset = "" if expression else sample.image
+                    pixel = grid.window(Window(int(columns[0]), int(rows[0]), 1, 1))
+                    question.append((sample.image, pixel_request(run, pixel, asset, expression)))
+                yield question
+
+    def with_types(self, types: _Types) -> ResolvedSource:
+        """Return the same source whose bands have the types that the service answered, with a notice for each change."""
+        changes = tuple(
+            f"band {band.id} comes as {types[band.id].name}, not as {band.dtype.name} as the catalogue says; stored as it comes"
+            for band in self.image.bands
+            if band.id in types and types[band.id] != band.dtype
+        )
+        if not changes:
+            return self
+
+        def typed(bands: tuple[Band, ...]) -> tuple[Band, ...]:
+            return tuple(replace(band, dtype=types.get(band.id, band.dtype)) for band in bands)
+
+        changed = replace(
+            self,
+            image=replace(self.image, bands=typed(self.image.bands)),
+            notices=(*self.notices, *changes),
+        )
+        if self.series is not None:
+            lattices = tuple(replace(one, bands=typed(one.bands)) for one in self.series.lattices)
+            return replace(changed, series=replace(self.series, lattices=lattices))
+        if self.samples and self.listed is not None:
+            named = tuple(
+                (label, tuple(replace(image, bands=typed(image.bands)) for image in members))
+                for label, members in self.listed.named
+            )
+            return replace(changed, listed=replace(self.listed, named=named))
+        return changed
+
+
+def _first_pixel(lattice: PixelGrid, extent: Extent) -> PixelGrid:
+    """Return the first pixel that the image has in the region."""
+    window = extent.window
+    inside = extent.covered or Window(0, 0, 1, 1)
+    return _corner(lattice, inside.offset(window.column, window.row))
+
+
+def _corner(lattice: PixelGrid, window: Window) -> PixelGrid:
+    """Return the first pixel of a window."""
+    return lattice.window(Window(window.column, window.row, 1, 1))
+
+
+def _runs(job: Job, bands: tuple[Band, ...]) -> Iterator[tuple[Band, ...]]:
+    """Yield the bands and their masks in runs that one request takes."""
+    asked = with_masks(bands, job.mosaic.mask)
+    for first in range(0, len(asked), MAX_REQUEST_BANDS):
+        yield asked[first : first + MAX_REQUEST_BANDS]

@@ -106,15 +106,15 @@ def test_categories_are_not_averaged(emulator, tmp_path):
 async def test_asked_to_stop_meanwhile_all_pixels_are_saved(emulator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stop = downloader.Stop()
-    from downloader.mosaic.overviews.overviews import build as room
+    from downloader.mosaic.overviews import build
 
-    made_shard = room.make_shard
+    made_shard = build.make_shard
 
     def make_shard(*arguments, **options):
         stop.ask("enough")
         return made_shard(*arguments, **options)
 
-    monkeypatch.setattr(room, "make_shard", make_shard)
+    monkeypatch.setattr(build, "make_shard", make_shard)
     values = job(emulator, tmp_path / "m", mosaic={"overviews": True})
     with pytest.raises(downloader.StoppedError, match="the overviews are not finished") as caught:
         await downloader.adownload(values, stop=stop)

@@ -114,6 +114,29 @@ class GroupLayout:
         """The key of a band's object of one tile, where the profile is `plain`."""
         return self.shard_object(band, *self.group.tiling.tile_at(shard, slot))
 
+    def parse_key(self, key: str, band: int) -> tuple[tuple[int, int, int], int] | None:
+        """Return the shard (layer, row, column) and the slot of an object below a band's folder.
+
+        The slot is that of the tile where the profile is `plain`, else 0. None for a key that the writer does not make:
+        only the exact spelling counts.
+        """
+        t = self.group.tiling
+        rest = key[len(self.folder(band)) + 1 :]
+        parts = rest.split("/")
+        if len(parts) != 2 + len(self.leading) or not all(p.isascii() and p.isdecimal() for p in parts):
+            return None
+        numbers = [int(part) for part in parts]
+        if "/".join(map(str, numbers)) != rest:
+            return None
+        layer, row, column = numbers if self.leading else (0, *numbers)
+        if self.profile != "plain":
+            is_inside = layer < t.shard_layers and row < t.shard_rows and column < t.shard_columns
+            return ((layer, row, column), 0) if is_inside else None
+        if layer >= t.slices or row >= t.tile_rows or column >= t.tile_columns:
+            return None
+        shard = (layer // t.shard_slices, row // t.shard, column // t.shard)
+        return shard, t.slot(layer, row, column)
+
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """(key, bytes) of every chunk of the arrays along the leading axis."""
         for array in self.along:

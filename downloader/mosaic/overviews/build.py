@@ -1,9 +1,8 @@
-"""One making of all levels of all groups of a mosaic: what is to do, doing it, telling readers."""
+"""Build all levels of all groups of a mosaic: find the stale shards, make them, update what readers see."""
 
 from __future__ import annotations
 
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.build_shard import make_shard
 from downloader.mosaic.overviews.coverage import level_chunks, level_coverage, with_stale
 from downloader.mosaic.overviews.levels import Level, levels_of, policies_of
-from downloader.mosaic.overviews.multiscales import show, visible_levels
-from downloader.mosaic.overviews.stale import Record, combined, versions
+from downloader.mosaic.overviews.multiscales import show_levels, visible_levels
+from downloader.mosaic.overviews.stale import read_lines, recipe_of, stale_shards
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.store import Store, cores
 
@@ -29,20 +28,17 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.lock import Lock
 
-__all__ = ["Making", "Watch"]
+__all__ = ["OverviewBuilder", "Watch"]
 
 Watch = Callable[[int, int], None]
 """Called with (shards made, shards to make); may raise to stop, which loses nothing that was made."""
 
 _SAVE_S: Final = 20.0
-"""Seconds after which the record is written while shards are made: what a kill costs."""
-
-_MADE: Final = 2
-"""Version of how pixels are made; another one makes all of them anew."""
+"""Seconds after which lines are written while shards are made: what a kill costs."""
 
 
-class Making:
-    """One making of all levels of all groups."""
+class OverviewBuilder:
+    """Builds what is missing or stale of a mosaic's overviews, once."""
 
     def __init__(
         self,
@@ -50,95 +46,83 @@ class Making:
         identity: Identity,
         states: Mapping[str, GroupState],
         lock: Lock,
-        record: Record,
-        asked: dict[str, str],
+        policies: Mapping[str, str],
         watch: Watch,
     ) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            store: the mosaic's objects.
+            identity: what the mosaic is.
+            states: by group, what is stored.
+            lock: held by the caller.
+            policies: band id → how its levels are made, where that is not the band's own way.
+            watch: told how far the work is.
+        """
         self._store = store
         self._identity = identity
         self._states = states
         self._lock = lock
         self._watch = watch
-        self._asked = asked
-        self._chains = {
-            layout.group.name: levels_of(layout, policies_of(layout) | asked) for layout in identity.layouts
-        }
-        self._record = record
-        self._there: dict[str, NDArray[np.uint32]] = {}
+        self._ledger = LedgerWriter(store, lock.epoch)
+        self._lines: list[LedgerEntry] = []
         self._saved = time.monotonic()
         self._done = 0
-
-    @property
-    def chains(self) -> Mapping[str, tuple[Level, ...]]:
+        self.chains: Mapping[str, tuple[Level, ...]] = {
+            layout.group.name: levels_of(layout, {**policies_of(layout), **policies})
+            for layout in identity.layouts
+        }
         """Group → its levels, the finest first."""
-        return self._chains
 
     def run(self) -> tuple[int, int]:
-        """Make what is missing or out of date; (shards that hold something, shards made)."""
-        wanted = self._wanted()
-        levels = {level.layout.group.name: level for chain in self._chains.values() for level in chain}
-        todo = {name: self._stale(level, wanted[name]) for name, level in levels.items()}
-        total = sum(int(stale.sum()) for stale in todo.values())
-        shown = visible_levels(self._store)
+        """Build; return how many shards have something stored below them, and how many were made.
+
+        Raises:
+            StoppedError: the disk is full or does not work, or a tile below is damaged.
+            LockedError: the mosaic was taken away from this process.
+            OSError: the store cannot be read.
+        """
+        levels = {level.layout.group.name: level for chain in self.chains.values() for level in chain}
+        there = {name: _listed(self._store, level.layout) for name, level in levels.items()}
+        lines = read_lines(
+            self._store, [*self._identity.layouts, *(level.layout for level in levels.values())]
+        )
+        found = {
+            name: shards
+            for chain in self.chains.values()
+            for name, shards in stale_shards(chain, lines, there).items()
+        }
+        total = sum(int(stale.sum()) for stale, _ in found.values())
         covers = {
             name: cells
-            for group, chain in self._chains.items()
+            for group, chain in self.chains.items()
             for name, cells in level_coverage(chain, self._states[group])
         }
-        told = _number(covers)
         if total:
-            self._record.told = 0
-            self._save()
-            for name in shown & levels.keys():
-                self._write_coverage(levels[name], with_stale(levels[name], covers[name], todo[name]))
-            for name, level in levels.items():
-                self._make(level, wanted[name], todo[name], total)
-        if self._record.told != told or shown != levels.keys() or self._record.policies != self._asked:
-            self._show(levels, covers)
-            self._record.told, self._record.policies = told, self._asked
-            self._save()
-        return sum(int(np.count_nonzero(numbers)) for numbers in wanted.values()), total
+            for name in visible_levels(self._store) & levels.keys():
+                stale, _ = found[name]
+                self._write_coverage(levels[name], with_stale(levels[name], covers[name], stale))
+            for chain in self.chains.values():
+                for level in chain:
+                    name = level.layout.group.name
+                    self._make(level, found[name][0], there[name], recipe_of(chain), total)
+        self._lock.confirm()
+        for name, level in levels.items():
+            self._write_coverage(level, covers[name])
+        attributes = self._identity.root_attributes()
+        show = partial(show_levels, self._store, self.chains, attributes)
+        trying(self._store, "the metadata of overviews", 1 << 20, show)
+        return sum(int(used.sum()) for _, used in found.values()), total
 
-    # What there is to do.
-
-    def _wanted(self) -> dict[str, NDArray[np.uint64]]:
-        """Level → the numbers that its shards are to be made under."""
-        salts = {name: self._salt(chain) for name, chain in self._chains.items()}
-        base = versions(self._store, self._identity.layouts, salts)
-        wanted = {}
-        for name, chain in self._chains.items():
-            numbers = base[name]
-            for level in chain:
-                numbers = wanted[level.layout.group.name] = combined(numbers)
-        return wanted
-
-    def _salt(self, chain: tuple[Level, ...]) -> int:
-        """A number for how the pixels of a group's levels are made."""
-        facts: list[object] = [_MADE]
-        for level in chain[:1]:
-            facts += [
-                (band.id, band.pyramiding, band.dtype.str, repr(nodata), band.mask_of)
-                for band, nodata in zip(level.layout.group.bands, level.layout.nodata, strict=True)
-            ]
-        return zlib.crc32(repr(facts).encode()) or 1
-
-    def _stale(self, level: Level, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which shards of a level are not there as they should be."""
-        name = level.layout.group.name
-        kept = self._record.level(name, numbers.shape)
-        there = self._there[name] = _objects(self._store, level.layout)
-        return np.asarray((kept.numbers != numbers) | (kept.objects != there))
-
-    # Making.
-
-    def _make(self, level: Level, wanted: NDArray[np.uint64], todo: NDArray[np.bool_], total: int) -> None:
-        kept = self._record.levels[level.layout.group.name]
-        waiting: deque[tuple[tuple[int, int, int], Future[int]]] = deque()
+    def _make(
+        self, level: Level, stale: NDArray[np.bool_], there: NDArray[np.uint64], recipe: int, total: int
+    ) -> None:
+        group = level.layout.group.name
+        waiting: deque[tuple[tuple[int, int, int], Future[dict[str, Piece]]]] = deque()
 
         def end() -> None:
-            place, future = waiting.popleft()
-            kept.objects[place] = future.result()
-            kept.numbers[place] = wanted[place]
+            shard, future = waiting.popleft()
+            self._lines.append(LedgerEntry(group, shard, future.result(), recipe=recipe))
             self._done += 1
             if time.monotonic() - self._saved >= _SAVE_S:
                 self._save()
@@ -146,81 +130,55 @@ class Making:
 
         pool = ThreadPoolExecutor(max(cores(), self._store.writers // 2), thread_name_prefix="overviews")
         try:
-            for layer, row, column in np.argwhere(todo).tolist():
-                place = (layer, row, column)
+            for layer, row, column in np.argwhere(stale).tolist():
+                shard = (layer, row, column)
                 self._lock.check()
-                replaces = bool(self._there[level.layout.group.name][place])
-                work = partial(make_shard, self._store, level, place, self._states, replaces=replaces)
-                waiting.append((place, pool.submit(work)))
+                replaces = bool(there[shard])
+                work = partial(make_shard, self._store, level, shard, self._states, replaces=replaces)
+                waiting.append((shard, pool.submit(work)))
                 if len(waiting) > 2 * cores():
                     end()
             while waiting:
                 end()
-        except BaseException:
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
             self._save()
-            raise
-        pool.shutdown()
 
-    # Telling readers.
+    def _save(self) -> None:
+        """Write the lines of the shards that were made."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._lock.check()
+            append = partial(self._ledger.append, *lines)
+            trying(self._store, "the ledger's lines", 4096 * len(lines), append)
+        self._saved = time.monotonic()
 
     def _write_coverage(self, level: Level, cells: NDArray[np.uint8]) -> None:
+        """Write the chunks of a level's `coverage` that are not there as they should be."""
+
         def write() -> None:
             written = []
             for key, chunk in level_chunks(level.layout, cells):
-                self._store.put(key, [level.layout.codec.encode(chunk)])
-                written.append(key)
+                data = level.layout.codec.encode(chunk)
+                try:
+                    there = bytes(self._store.get(key))
+                except FileNotFoundError:
+                    there = b""
+                if there != data:
+                    self._store.put(key, [data])
+                    written.append(key)
             self._store.flush(written)
 
         trying(self._store, "coverage of overviews", cells.size, write)
 
-    def _show(self, levels: Mapping[str, Level], covers: Mapping[str, NDArray[np.uint8]]) -> None:
-        self._lock.confirm()
-        for name, level in levels.items():
-            self._write_coverage(level, covers[name])
 
-        def write() -> None:
-            written = []
-            for level in levels.values():
-                for key, values in coordinate_chunks(level.layout):
-                    self._store.put(key, [level.layout.codec.encode(values)])
-                    written.append(key)
-            self._store.flush(written)
-            write_axis(self._store, tuple(level.layout for level in levels.values()))
-            show(self._store, self._chains, self._identity.root_attributes())
-
-        trying(self._store, "the metadata of overviews", 1 << 20, write)
-
-    def _save(self) -> None:
-        trying(self._store, "the record of overviews", 1 << 20, partial(self._record.write, self._store))
-        self._saved = time.monotonic()
-
-
-def _number(covers: Mapping[str, NDArray[np.uint8]]) -> int:
-    """A number for what the levels tell of themselves."""
-    number = 1
-    for name, cells in sorted(covers.items()):
-        number = zlib.crc32(cells.tobytes(), zlib.crc32(f"{name} {cells.shape}".encode(), number))
-    return number or 1
-
-
-def _objects(store: Store, layout: GroupLayout) -> NDArray[np.uint32]:
-    """(layer, row, column) of a level's shards: how many objects each has."""
+def _listed(store: Store, layout: GroupLayout) -> NDArray[np.uint64]:
+    """Return the length of the objects of each shard of a level as they are listed; (layer, row, column)."""
     t = layout.group.tiling
-    counts = np.zeros((t.shard_layers, t.shard_rows, t.shard_columns), np.uint32)
+    found = np.zeros((t.shard_layers, t.shard_rows, t.shard_columns), np.uint64)
     for band in range(len(layout.arrays)):
-        folder = layout.folder(band)
-        for key, size in store.list(folder):
-            parts = key[len(folder) + 1 :].split("/")
-            if (
-                not size
-                or not all(part.isdecimal() for part in parts)
-                or len(parts) != 2 + len(layout.leading)
-            ):
-                continue
-            place = tuple(map(int, parts)) if layout.leading else (0, int(parts[0]), int(parts[1]))
-            if layout.profile == "plain":
-                place = (place[0] // t.shard_slices, place[1] // t.shard, place[2] // t.shard)
-            if all(index < length for index, length in zip(place, counts.shape, strict=True)):
-                counts[place] += 1
-    return counts
+        for key, size in store.list(layout.folder(band)):
+            place = layout.parse_key(key, band)
+            if place is not None:
+                found[place[0]] += np.uint64(size)
+    return found

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from downloader.errors import StoppedError
+from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.shard import join
 from downloader.mosaic.overviews.downsample import halve
+from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.tile_reader import BandTiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
@@ -31,8 +34,8 @@ def make_shard(
     states: Mapping[str, GroupState],
     *,
     replaces: bool,
-) -> int:
-    """Make all bands of one shard; how many objects it has.
+) -> dict[str, Piece]:
+    """Make all bands of one shard; return what the ledger is to say of them, by band id.
 
     Args:
         store: the mosaic's objects.
@@ -44,7 +47,7 @@ def make_shard(
     Raises:
         StoppedError: the disk is full or does not work, or a tile below is damaged.
     """
-    layout, objects = level.layout, 0
+    layout, pieces = level.layout, {}
     slots = layout.group.tiling.slots
     for band in range(len(layout.arrays)):
         entries = _entries(store, level, band, place, states)
@@ -58,8 +61,15 @@ def make_shard(
             gone = [] if entries else [key]
         needed = sum(len(data) for data in entries.values())
         trying(store, "overviews", needed, partial(_write, store, puts, gone if replaces else []))
-        objects += len(puts)
-    return objects
+        pieces[layout.group.bands[band].id] = _piece(layout, entries, puts)
+    return pieces
+
+
+def _piece(layout: GroupLayout, entries: Mapping[int, bytes], puts: list[tuple[str, list[Any]]]) -> Piece:
+    stored = sum(1 << slot for slot in entries)
+    if layout.profile == "plain":
+        return Piece(stored, 0, tuple((slot, len(data), crc32c(data)) for slot, data in entries.items()))
+    return Piece(stored, sum(len(buffer) for _, buffers in puts for buffer in buffers))
 
 
 def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> None:

@@ -7,17 +7,19 @@ the form that viewers open: they want each level to be a group.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from downloader.errors import RefusedError
+from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
 from downloader.mosaic.format.georeferencing import CONVENTIONS
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, nodes_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["RESAMPLING", "attributes_of", "show", "visible_levels"]
+__all__ = ["RESAMPLING", "attributes_of", "show_levels", "visible_levels"]
 
 RESAMPLING: Final = {
     "MEAN": "average",
@@ -38,13 +40,17 @@ _CONVENTION: Final = {
 }
 
 
-def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mapping[str, Any]) -> None:
-    """Make the levels visible; the root's metadata, which names them all, is replaced last. Raises OSError.
+def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mapping[str, Any]) -> None:
+    """Make the levels visible, unless they are; the root's metadata, which names them all, is replaced last.
 
     Args:
         store: the mosaic's objects.
         groups: the group's name → its levels, whose objects are all there.
         attributes: of the mosaic's root, which the levels share.
+
+    Raises:
+        RefusedError: the root's metadata is damaged.
+        OSError: the store cannot be read or written.
     """
     root = read_document(store, ROOT)
     arrays = members_of(root)
@@ -55,32 +61,26 @@ def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mappin
         raise RefusedError(
             f"{store.name}: {ROOT} is missing or damaged; mend it with `downloader verify --repair`"
         )
-    written: list[str] = []
-
-    def put(key: str, document: dict[str, Any]) -> None:
-        store.put(key, [dump(document)])
-        written.append(key)
-
+    documents: dict[str, dict[str, Any]] = {}
     nodes: dict[str, dict[str, Any]] = {}
     shared = {name: value for name, value in attributes.items() if name != STATEMENT}
     levels = [level for chain in groups.values() for level in chain]
     for level in levels:
         name = level.layout.group.name
-        documents = dict(level.layout.documents())
-        for array, document in documents.items():
-            put(f"{name}/{array}/{ROOT}", document)
-            nodes[f"{name}/{array}"] = document
+        own = dict(level.layout.documents())
+        for array, document in own.items():
+            documents[f"{name}/{array}/{ROOT}"] = nodes[f"{name}/{array}"] = document
         about = {**shared, "coordinates": level.layout.coordinates}
-        put(f"{name}/{ROOT}", group_document(about, documents))
+        documents[f"{name}/{ROOT}"] = group_document(about, own)
         nodes[name] = group_document(about, {})
     for above, about in _above(groups):
-        put(
-            f"{above}/{ROOT}",
-            group_document(about, {path.removeprefix(f"{above}/"): document for path, document in nodes.items()
-                                   if path.startswith(f"{above}/")}),
-        )  # fmt: skip
+        below = {
+            path.removeprefix(f"{above}/"): document
+            for path, document in nodes.items()
+            if path.startswith(f"{above}/")
+        }
+        documents[f"{above}/{ROOT}"] = group_document(about, below)
         nodes[above] = group_document(about, {})
-    store.flush(written)
     members = {path: node for path, node in nodes_of(root).items() if not _is_ours(path)} | dict(
         sorted(nodes.items())
     )
@@ -90,12 +90,23 @@ def show(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mappin
         stated |= attributes_of(
             stated, [entry for chain in groups.values() for entry in _band_by_band(chain)]
         )
-    store.put(ROOT, [dump(group_document(stated, members))])
+    data = dump(group_document(stated, members))
+    if json.loads(data) == root:
+        return
+    pieces = {key: dump(document) for key, document in documents.items()}
+    for level in levels:
+        for key, values in coordinate_chunks(level.layout):
+            pieces[key] = level.layout.codec.encode(values)
+    for key, piece in pieces.items():
+        store.put(key, [piece])
+    store.flush(pieces)
+    write_axis(store, tuple(level.layout for level in levels))
+    store.put(ROOT, [data])
     store.flush([ROOT])
 
 
 def visible_levels(store: Store) -> frozenset[str]:
-    """Names of the groups of levels that readers see."""
+    """Return the names of the groups of levels that readers see."""
     return frozenset(
         path.rpartition("/")[0] for path in members_of(read_document(store, ROOT)) if _is_ours(path)
     )

@@ -1,22 +1,23 @@
-"""Making a mosaic's overviews: level by level, shard by shard, each from four of the level below.
+"""Make a mosaic's overviews: level by level, shard by shard, each from four of the level below.
 
-Only what is missing or out of date is made (`freshness`), and memory holds a shard of one band for each thread. While a
-level is made anew its `coverage` calls missing what is not up to date, so what it calls stored always is what the pixels
-below are. A first time nothing is visible until everything is there: the root's metadata is replaced last.
+Only what is missing or stale is made (`stale`), and memory holds a shard of one band for each thread. While a level is
+made anew its `coverage` calls stale tiles missing, so what it calls stored always is what the pixels below are. The first
+time nothing is visible until everything is there: the root's metadata is replaced last.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError, RefusedError, StoppedError
-from downloader.mosaic.overviews.build import Making, Watch
+from downloader.mosaic.overviews.build import OverviewBuilder, Watch
 from downloader.mosaic.overviews.downsample import POLICIES
 from downloader.mosaic.overviews.levels import OVERVIEWS, policies_of
-from downloader.mosaic.overviews.stale import Record
 from downloader.mosaic.record.ledger import LedgerWriter
+from downloader.mosaic.record.paths import OVERVIEWS_RECORD
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate, locked
@@ -29,23 +30,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Overviews", "Watch", "build_overviews", "overviews"]
 
+_FORMAT: Final = 2
+"""Version of the record of policies; one of another version is ignored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Overviews:
-    """What overviews a mosaic has."""
+    """The overviews of a mosaic, and what a call made of them."""
 
     path: str
     """The mosaic."""
     levels: Mapping[str, tuple[int, ...]]
-    """By group, how many pixels lie along the side of one of each level: 2, 4, 8, …; none where the group is small."""
+    """By group, the factors of its levels: 2, 4, 8, … pixels along the side of one; none where the group is small."""
     policies: Mapping[str, Mapping[str, str]]
     """By group, band id → how its levels are made."""
     shards: int
     """Shards of all levels that hold something."""
     made: int
-    """Of these, made or made anew by this call."""
+    """Of these, those made by this call."""
     missing: Mapping[str, int]
-    """By group, tiles of the mosaic that are not stored, and so are missing in its overviews too."""
+    """By group, tiles of the mosaic that are not stored, and are missing in its overviews too."""
 
     def to_json(self) -> dict[str, object]:
         """Plain values, for `--json`."""
@@ -79,14 +83,14 @@ class Overviews:
 def overviews(
     path: MosaicPath, *, policies: Mapping[str, str] | None = None, watch: Watch | None = None
 ) -> Overviews:
-    """Make the overviews of the mosaic at `path`, or what of them is missing or out of date; under its lock.
+    """Make what is missing or stale of the overviews of the mosaic at `path`, under its lock.
 
     `open(level=4)` of a report, or `downloader.mosaic.open_group(path, level=4)`, reads them.
 
     Args:
         path: the mosaic.
-        policies: band id → `mean`, `sample`, `min`, `max`, `mode` or `median`, where it shall not be the band's own;
-            kept for the next time.
+        policies: band id → `mean`, `sample`, `min`, `max`, `mode` or `median`, in place of the band's own; remembered
+            for later calls.
         watch: told how far the work is.
 
     Raises:
@@ -115,13 +119,16 @@ def build_overviews(
     policies: Mapping[str, str] | None = None,
     watch: Watch | None = None,
 ) -> Overviews:
-    """`overviews` for who holds the lock, and knows by group what is stored."""
+    """Like `overviews`, for callers that hold the lock and know what is stored, by group."""
     asked = _checked(identity, policies or {})
     try:
-        record = Record.read(store)
-        asked = {band: one for band, one in record.policies.items() if one in POLICIES} | asked
-        making = Making(store, identity, states, lock, record, asked, watch or (lambda _done, _todo: None))
-        shards, made = making.run()
+        known = _read_policies(store)
+        asked = {**(known or {}), **asked}
+        if asked != known:
+            store.put(OVERVIEWS_RECORD, [json.dumps({"overviews": _FORMAT, "policies": asked}).encode()])
+            store.flush([OVERVIEWS_RECORD])
+        builder = OverviewBuilder(store, identity, states, lock, asked, watch or (lambda _done, _todo: None))
+        shards, made = builder.run()
     except OSError as error:
         raise StoppedError(
             f"{store.name}: cannot be read or written ({error.strerror or error}); see to the disk, and make the"
@@ -134,12 +141,24 @@ def build_overviews(
         policies_now[layout.group.name] = own | {band: asked[band] for band in own if band in asked}
     return Overviews(
         store.name,
-        {name: tuple(level.factor for level in chain) for name, chain in making.chains.items()},
+        {name: tuple(level.factor for level in chain) for name, chain in builder.chains.items()},
         policies_now,
         shards,
         made,
         {name: one.tiles - one.stored for name, one in counts.items() if one.tiles > one.stored},
     )
+
+
+def _read_policies(store: Store) -> dict[str, str] | None:
+    """Return what was asked for at earlier times, band id → policy; None where there is no record that can be read."""
+    try:
+        document = json.loads(bytes(store.get(OVERVIEWS_RECORD)))
+        if document["overviews"] != _FORMAT:
+            return None
+        policies = document["policies"].items()
+        return {str(band): str(policy) for band, policy in policies if policy in POLICIES}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from downloader.errors import RefusedError
@@ -40,6 +40,7 @@ FORMAT: Final = 1
 """Version of the lines; a newer one is refused, never guessed at."""
 
 _EPOCH: Final = re.compile(r"e(\d+)-")
+_STAMP: Final = "%Y%m%dT%H%M%S.%f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Piece:
     """Bytes of the band's object; 0 for `plain`, whose tiles are objects of their own."""
     chunks: tuple[tuple[int, int, int], ...] = ()
     """`plain`: (slot, length in bytes, crc32c) of each tile's object; length 0 for one that was lost."""
+
+    @property
+    def nbytes(self) -> int:
+        """Length of all objects that the line names."""
+        return self.length + sum(length for _, length, _ in self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class LedgerEntry:
     """All that failed in the shard and is not stored."""
     time: str = ""
     """RFC 3339, UTC."""
+    recipe: int = 0
+    """How a shard of an overview was made; 0 for the mosaic's own pixels."""
 
     def to_line(self) -> bytes:
         """The line, its end included."""
@@ -99,6 +107,8 @@ class LedgerEntry:
         }
         if any(piece.chunks for piece in self.pieces.values()):
             document["chunks"] = [piece.chunks for piece in self.pieces.values()]
+        if self.recipe:
+            document["recipe"] = self.recipe
         if self.failures:
             document["failed"] = [
                 {"tiles": f"{f.tiles:x}", "bands": f.bands, "cause": f.cause, "message": f.message}
@@ -123,8 +133,14 @@ class LedgerEntry:
             Failure(int(f["tiles"], 16), tuple(f["bands"]), str(f["cause"]), str(f["message"]))
             for f in document.get("failed", ())
         )
-        shard = (int(layer), int(row), int(column))
-        return cls(str(document["group"]), shard, pieces, failures, str(document.get("time", "")))
+        return cls(
+            str(document["group"]),
+            (int(layer), int(row), int(column)),
+            pieces,
+            failures,
+            str(document.get("time", "")),
+            int(document.get("recipe", 0)),
+        )
 
 
 class LedgerWriter:
@@ -142,9 +158,17 @@ class LedgerWriter:
         runs = _runs(store)
         self._before = {name: sum(size for _, size in pieces) for name, pieces in runs.items()}
         epoch = max(map(_epoch, runs), default=0) if epoch is None else epoch
-        # Names sort by epoch and then by time, so that reading them in order lets later runs have the last word.
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{secrets.token_hex(4)}.jsonl"
-        self.key = f"{LEDGER}/{f'e{epoch:06d}-' if epoch else ''}{name}"
+        # Names sort by epoch and then by time, so that reading them in order lets later runs have the last word. A
+        # clock that was set back must not put this file before another.
+        before = f"e{epoch:06d}-" if epoch else ""
+        stamp = f"{datetime.now(UTC):{_STAMP}}"
+        last = max(
+            (run[len(before) :].partition("-")[0] for run in runs if run.startswith(before)), default=""
+        )
+        if last >= stamp and re.fullmatch(r"\d{8}T\d{6}\.\d{6}", last):
+            later = datetime.strptime(last, _STAMP).replace(tzinfo=UTC) + timedelta(microseconds=1)
+            stamp = f"{later:{_STAMP}}"
+        self.key = f"{LEDGER}/{before}{stamp}-{secrets.token_hex(4)}.jsonl"
         self._begun = False
 
     def begin(self) -> None:

@@ -184,24 +184,15 @@ class Claims:
         # Not zeros_like: that would touch every page of what may be a gigabyte.
         sizes = np.zeros(self.lengths.shape, np.uint32)
         t = self._tiling
-        limits = (
-            (t.slices, t.tile_rows, t.tile_columns)
-            if self._plain
-            else (t.shard_layers, t.shard_rows, t.shard_columns)
-        )
         for band in range(len(self._band)):
-            folder = self.layout.folder(band)
-            for key, size in store.list(folder):
-                place = _place(key[len(folder) + 1 :], limits, leading=bool(self.layout.leading))
-                if place is None:
+            for key, size in store.list(self.layout.folder(band)):
+                found = self.layout.parse_key(key, band)
+                if found is None:
                     continue
                 self.known = True
-                layer, row, column = place
-                if self._plain:
-                    shard = t.shard_index(layer // t.shard_slices, row // t.shard, column // t.shard)
-                    sizes[shard, band, t.slot(layer, row, column)] = size
-                else:
-                    sizes[t.shard_index(layer, row, column), band] = size
+                shard, slot = found
+                index = t.shard_index(*shard)
+                sizes[(index, band, slot) if self._plain else (index, band)] = size
         return sizes
 
     def _look_at_shard(
@@ -255,18 +246,3 @@ class Claims:
         piece = changes.setdefault(index, {}).get(band, Piece(0))
         chunks = (*piece.chunks, (slot, length, checksum))
         changes[index][band] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)
-
-
-def _place(rest: str, limits: tuple[int, int, int], *, leading: bool) -> tuple[int, int, int] | None:
-    """(layer, row, column) of `row/column` or `layer/row/column`, strictly as the writer spells it; else None."""
-    parts = rest.split("/")
-    if len(parts) != (3 if leading else 2):
-        return None
-    numbers = [int(part) if part.isascii() and part.isdecimal() else -1 for part in parts]
-    if not leading:
-        numbers.insert(0, 0)
-    if any(not 0 <= n < limit for n, limit in zip(numbers, limits, strict=True)):
-        return None
-    if "/".join(map(str, numbers if leading else numbers[1:])) != rest:
-        return None
-    return numbers[0], numbers[1], numbers[2]

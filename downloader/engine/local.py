@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
     from downloader.engine.connect import Connection
+    from downloader.engine.resources import Parts, Share
     from downloader.engine.shared_budget import Allowance
     from downloader.engine.stop import Stop
-    from downloader.engine.worker import Parts, Share
     from downloader.events import Outcome
     from downloader.flow.retry import RetryPolicy
     from downloader.protocols import Executor, Limiter, Mosaic, Progress
@@ -80,7 +80,7 @@ def engine(
         outcomes: takes what becomes of each request, and is waited for.
     """
     from downloader.earthengine import RestPixelSource
-    from downloader.engine.worker import Parts, Share
+    from downloader.engine.resources import Parts, Share
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget

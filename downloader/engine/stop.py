@@ -1,23 +1,36 @@
-"""Asking a run to stop: first to drain, then at once. One object that doors set and the engine reads."""
+"""Asking a run to stop: first to drain, then at once. One object that callers set and the engine reads."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import anyio
 
 from downloader.errors import DownloadError, InterruptedRunError, StoppedError
 
-__all__ = ["GRACE_S", "Stop", "stop_on_signals"]
+__all__ = ["GRACE_S", "NotStarted", "Stop", "end_process", "stop_on_signals"]
+
+_Result = TypeVar("_Result")
 
 GRACE_S = 20.0
-"""Seconds that requests under way may still take once a run drains (DESIGN §4, promise 8)."""
+"""Seconds that requests under way may still take once a run drains."""
+
+
+class NotStarted(Exception):  # noqa: N818  # no error: what was not started stays undone
+    """The run drains, and this was not started before."""
 
 
 class Stop:
-    """A request to stop, from whoever has the right to ask. To be used on the run's event loop."""
+    """A request to stop a run. To be used on the event loop of the run."""
 
     def __init__(self) -> None:
         self.drain = anyio.Event()
@@ -31,7 +44,12 @@ class Stop:
         self._scopes: set[anyio.CancelScope] = set()
 
     def ask(self, reason: str, signal_number: int | None = None) -> None:
-        """Ask once more."""
+        """Ask to drain, or where that was asked already, to end at once.
+
+        Args:
+            reason: one readable line; that of the first time counts.
+            signal_number: the signal that asked, if one did.
+        """
         if self.drain.is_set():
             self.now.set()
             return
@@ -58,8 +76,23 @@ class Stop:
         if scope.cancelled_caught:
             raise self.error("nothing was fetched yet")
 
+    async def cuts_short(self, wait: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Return the result of a wait that asking to stop ends at once.
+
+        Raises:
+            NotStarted: it was asked, before or meanwhile.
+        """
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                if not self.drain.is_set():
+                    return await wait()
+            finally:
+                self._scopes.discard(scope)
+        raise NotStarted
+
     def error(self, state: str) -> DownloadError:
-        """How a run ends that was asked to stop; `state` says what became of its work."""
+        """Return the error with which a run ends that was asked to stop; `state` says what became of its work."""
         message = f"{self.reason}: {state}; run the same command again to continue"
         if self.signal_number is not None:
             return InterruptedRunError(message, self.signal_number)
@@ -72,16 +105,38 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 
     A SIGHUP that is ignored, as under nohup, stays so.
     """
-    import asyncio
-
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
+
+    def ask(number: signal.Signals) -> None:
+        if not stop.drain.is_set():
+            end_process(128 + number)
+        stop.ask(f"{number.name} received", int(number))
+
     for number in numbers:
-        loop.add_signal_handler(number, stop.ask, f"{number.name} received", int(number))
+        loop.add_signal_handler(number, ask, number)
     try:
         yield
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def end_process(status: int) -> None:
+    """End the process 20 s after its main thread, should other threads be left that cannot end, as on a disk that hangs.
+
+    Args:
+        status: the exit status of the process then.
+    """
+
+    def wait() -> None:
+        threading.main_thread().join()
+        time.sleep(GRACE_S)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(status)
+
+    threading.Thread(target=wait, name="downloader exit", daemon=True).start()

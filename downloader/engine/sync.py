@@ -1,4 +1,4 @@
-"""Coroutines for those who cannot await: on an event loop of their own, beside whatever loop may be running."""
+"""Coroutines for callers that cannot await: on an event loop in a thread, whatever loop runs in the caller's own."""
 
 from __future__ import annotations
 
@@ -6,35 +6,54 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 import anyio
 
-from downloader.engine.stop import Stop
+from downloader.engine.stop import GRACE_S, Stop, end_process
 
 __all__ = ["in_thread"]
 
 _Result = TypeVar("_Result")
 
+_PATIENCE_S: Final = GRACE_S
+"""How long work may take to end after it was interrupted twice."""
+
 
 def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
-    """Run a coroutine on an event loop of its own in a thread, so that a running loop does not matter."""
+    """Return the result of a coroutine that runs on an event loop of its own, in a thread.
+
+    An interrupt (Ctrl-C) asks `stop`, as often as it comes.
+
+    Raises:
+        KeyboardInterrupt: the work did not end within 20 s of the second interrupt. Its thread does not keep the process.
+    """
     outcome: list[_Result] = []
     errors: list[BaseException] = []
     loops: list[asyncio.AbstractEventLoop] = []
-    interrupts: list[KeyboardInterrupt] = []
-    heard = 0
+    interrupts: list[float] = []
+    ended = threading.Event()
+    asked = 0
 
-    def catch_up() -> None:
-        nonlocal heard
-        while heard < len(interrupts):
-            heard += 1
+    def ask() -> None:
+        nonlocal asked
+        while asked < len(interrupts):
+            asked += 1
             stop.ask("interrupted", int(signal.SIGINT))
+
+    def interrupt() -> None:
+        interrupts.append(time.monotonic())
+        # The loop is closed where the work ended in this very moment.
+        with contextlib.suppress(RuntimeError):
+            for loop in loops:
+                loop.call_soon_threadsafe(ask)
 
     async def main() -> None:
         loops.append(asyncio.get_running_loop())
-        catch_up()
+        ask()
         outcome.append(await work)
 
     def body() -> None:
@@ -45,20 +64,33 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
         finally:
             ended.set()
 
-    # Not `Thread.join`: interrupted before Python 3.13, it takes the thread for ended.
-    ended = threading.Event()
-    thread = threading.Thread(target=body, name="downloader")
-    thread.start()
-    while not ended.is_set():
-        try:
-            ended.wait(0.2)
-        except KeyboardInterrupt as interrupt:
-            interrupts.append(interrupt)
-            # The loop is closed where the work ended in this very moment.
-            with contextlib.suppress(RuntimeError):
-                for loop in loops:
-                    loop.call_soon_threadsafe(catch_up)
-    thread.join()
+    with _on_interrupt(interrupt):
+        threading.Thread(target=body, name="downloader", daemon=True).start()
+        while not ended.is_set():
+            try:
+                ended.wait(0.2)
+            except KeyboardInterrupt:  # of a handler that is not Python's own
+                interrupt()
+            if len(interrupts) > 1 and time.monotonic() - interrupts[1] > _PATIENCE_S:
+                end_process(128 + signal.SIGINT)
+                raise KeyboardInterrupt
     if errors:
         raise errors[0]
     return outcome[0]
+
+
+@contextmanager
+def _on_interrupt(function: Callable[[], None]) -> Iterator[None]:
+    """Call a function in place of raising KeyboardInterrupt, which could be raised anywhere, also where one is handled.
+
+    Off the main thread, and where a handler of the program's own is installed, nothing is changed.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: function())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

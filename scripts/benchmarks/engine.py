@@ -79,8 +79,9 @@ def constant(task: Task) -> Result:
     With the option `disk` it keeps them.
     """
     from downloader.engine.local import order
+    from downloader.engine.resources import Parts, Share
     from downloader.engine.stop import Stop
-    from downloader.engine.worker import Listed, Parts, Share, work
+    from downloader.engine.worker import Listed, work
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy

@@ -12,8 +12,9 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, Parts, Share, work
+from downloader.engine.worker import Listed, work
 from downloader.errors import Action, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy

@@ -144,11 +144,12 @@ async def test_a_scope_of_anyio_ends_the_run_once_it_has_saved(emulator, tmp_pat
         finished.append(True)
 
     monkeypatch.setattr(ZarrMosaic, "finish", slow)
-    with contextlib.suppress(TimeoutError), scope(0.5):
+    with contextlib.suppress(TimeoutError), scope(60) as block:
         async with downloader.outcomes(
             values(emulator, tmp_path / "m", limits={"concurrency": 2}), ahead=1
         ) as run:
             async for _ in run:
+                block.deadline = anyio.current_time() + 0.05
                 await asyncio.Event().wait()
     assert finished, "the run was waited for, and its saving not interrupted"
     assert (await downloader.adownload(values(emulator, tmp_path / "m"))).state == "complete"

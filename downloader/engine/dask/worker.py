@@ -202,7 +202,7 @@ class Engine:
         from downloader.earthengine import RestPixelSource
         from downloader.earthengine.client import EarthEngine
         from downloader.engine.memory import pixel_memory
-        from downloader.engine.worker import Parts
+        from downloader.engine.resources import Parts
         from downloader.flow.clock import MonotonicClock
         from downloader.flow.limiter import AdaptiveLimiter
         from downloader.flow.retry import RetryBudget
@@ -280,7 +280,8 @@ class Engine:
 
     async def _rounds(self) -> None:
         """Work, each time that there is something to do, until it is time to leave."""
-        from downloader.engine.worker import Share, work
+        from downloader.engine.resources import Share
+        from downloader.engine.worker import work
 
         assignment = self.assignment
         while not self._order.leave and not self._stop.drain.is_set():

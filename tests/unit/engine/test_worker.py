@@ -9,8 +9,9 @@ import anyio
 import numpy as np
 import pytest
 
+from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, Parts, Share, work
+from downloader.engine.worker import Listed, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
@@ -317,7 +318,7 @@ def test_random_faults_never_lose_or_repeat_a_tile(seed):
 
 
 def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_requests(monkeypatch):
-    monkeypatch.setattr("downloader.engine.worker._WORTH_S", -1.0)
+    monkeypatch.setattr("downloader.engine.endgame._WORTH_S", -1.0)
 
     async def main(most):
         plan = make_plan_of((4, 8), shard=4, shape=(4, 4))
@@ -333,7 +334,7 @@ def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_r
 
 
 def test_a_job_of_one_request_is_answered_by_one(monkeypatch):
-    monkeypatch.setattr("downloader.engine.worker._WORTH_S", -1.0)
+    monkeypatch.setattr("downloader.engine.endgame._WORTH_S", -1.0)
 
     async def main():
         bench = Bench(make_plan_of((4, 4), shard=4, shape=(4, 4)), concurrency=8)

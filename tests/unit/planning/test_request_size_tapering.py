@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, Parts, Share, work
+from downloader.engine.worker import Listed, work
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning.request_size import Observed, ServiceModel, smaller_shapes, tapered

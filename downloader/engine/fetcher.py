@@ -1,0 +1,212 @@
+"""Single requests: fetched with retries and placed, split where they are too large, or recorded as failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.engine.endgame import Endgame
+from downloader.engine.resources import Parts, Share
+from downloader.engine.stop import NotStarted, Stop
+from downloader.errors import Action, FetchProblem, TileError
+from downloader.events import HALVED_AT_THE_END, Failed, Flow, Outcome, Retried, Split, Stored
+from downloader.flow.limiter import CANCELLED
+from downloader.flow.memory import MemoryBudget
+from downloader.flow.retry import persist
+from downloader.planning import PixelRequest, Request
+from downloader.planning.split import halves, weight
+from downloader.protocols import Clock
+
+__all__ = ["Fetcher"]
+
+_CANCELLED: Final = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
+_SPLIT_AHEAD: Final = FetchProblem(
+    Action.SPLIT, "split ahead", "the service refused requests of this size before"
+)
+_HALVED: Final = FetchProblem(
+    Action.SPLIT, HALVED_AT_THE_END, "it is among the last requests, and its halves end sooner side by side"
+)
+
+
+@dataclass(slots=True)
+class _Spent:
+    """Calls and time that one request has taken so far."""
+
+    calls: int = 0
+    seconds: float = 0.0
+
+
+class Fetcher:
+    """Fetches requests for a worker, and remembers what the service refused."""
+
+    def __init__(
+        self, share: Share, parts: Parts, memory: int, endgame: Endgame, is_last: Callable[[], bool]
+    ) -> None:
+        """Start with nothing learned.
+
+        Args:
+            share: limits of the worker.
+            parts: what it works with.
+            memory: bytes of answers at a time.
+            endgame: told of each call; decides which of the last requests are halved.
+            is_last: whether no request waits behind those that are under way.
+        """
+        self._share = share
+        self._parts = parts
+        self._endgame = endgame
+        self._is_last = is_last
+        self._clock = _StoppableClock(parts.clock, parts.stop)
+        self.answers = MemoryBudget(memory)
+        self._ended = False
+        """Whether an answer said that nothing can succeed any more."""
+        self._gone: dict[int, FetchProblem] = {
+            number: FetchProblem(Action.FAIL_TILE, "no image", part.problem)
+            for number, part in enumerate(share.plan.slices)
+            if part.problem
+        }
+        """Slices whose image the service refuses as a whole, and why: nothing more of them is asked for."""
+        self._answerable: int | None = None
+        """Bytes of pixels that the service is expected to answer at once, where larger requests failed."""
+
+    async def attempt(self, request: Request) -> Outcome:
+        """Fetch one request: its pixels are placed, or its parts are to be queued, or its failure is recorded.
+
+        Raises:
+            NotStarted: the run drains, and the request had not started; it stays undone.
+            DownloadError: nothing can succeed any more.
+        """
+        if (gone := self._gone.get(request.block.slice)) is not None:
+            self._parts.mosaic.fail(request, gone)
+            return Failed(request, gone, attempts=0)
+        nbytes = weight(self._share.plan.group(request.shard.group), request)
+        reserved = min(nbytes, self.answers.limit)
+        self._endgame.waits(request)
+        await self.answers.reserve(reserved)
+        spent = _Spent()
+        try:
+            pixels = await self._fetch(request, nbytes, spent)
+            await self._parts.mosaic.place(request, pixels)
+        except TileError as error:
+            return self._failed(request, error.problem, spent.calls)
+        finally:
+            self._endgame.ended(request)
+            self.answers.release(reserved)
+        return Stored(request, nbytes, spent.seconds, spent.calls)
+
+    async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
+        parts = self._parts
+        wanted = self._share.plan.pixel_request(request)
+        can_split = bool(halves(self._share.plan.group(request.shard.group), request))
+
+        async def call() -> NDArray[np.void]:
+            return await self._call(request, wanted, nbytes, spent, can_split=can_split)
+
+        def retried(problem: FetchProblem, attempt: int) -> None:
+            parts.progress(Retried(request, problem, attempt))
+
+        pixels, _ = await persist(
+            call,
+            self._share.policy,
+            parts.budget,
+            self._clock,
+            parts.rng,
+            retried,
+            can_split=can_split,
+        )
+        return pixels
+
+    async def _call(
+        self, request: Request, wanted: PixelRequest, nbytes: int, spent: _Spent, *, can_split: bool
+    ) -> NDArray[np.void]:
+        """One call, once the limiter lets it start."""
+        parts, limiter = self._parts, self._parts.limiter
+        ticket = await parts.stop.cuts_short(limiter.acquire)
+        begun = self._endgame.begins(request)
+        problem: FetchProblem | None = _CANCELLED
+        pixels = None
+        try:
+            self._refuse(request, nbytes, can_split=can_split)
+            spent.calls += 1
+            parts.progress(Flow(limiter.in_flight, limiter.ceiling))
+            pixels = await parts.source.fetch(wanted)
+            problem = None
+            self._endgame.answered(request, nbytes, parts.clock.now() - begun)
+        except TileError as error:
+            if error.problem not in (_SPLIT_AHEAD, _HALVED):
+                problem = error.problem
+            self._ended |= self._ends_job(error.problem)
+            if error.problem.action is Action.RETRY and limiter.in_doubt and await self._is_answered():
+                problem = None  # to the limiter; the tile's own retries count it
+            raise
+        finally:
+            spent.seconds += parts.clock.now() - begun
+            if pixels is None:
+                self._endgame.waits(request)
+            limiter.release(ticket, problem)
+            parts.progress(Flow(limiter.in_flight, limiter.ceiling))
+        return pixels
+
+    def _refuse(self, request: Request, nbytes: int, *, can_split: bool) -> None:
+        """Raise where a request whose turn it is is better not made."""
+        if self._ended:
+            raise NotStarted
+        if (gone := self._gone.get(request.block.slice)) is not None:
+            raise TileError(gone)
+        if can_split and self._answerable is not None and nbytes > self._answerable:
+            raise TileError(_SPLIT_AHEAD)
+        if can_split and self._is_last() and self._endgame.is_worth_halving(nbytes):
+            raise TileError(_HALVED)
+
+    async def _is_answered(self) -> bool:
+        """Whether the service answers what it answered before this run's first request: then a tile is to blame.
+
+        Without it the last tiles of a job, where they fail for ever, would look like an outage.
+        """
+        plan = self._share.plan
+        for group in plan.groups:
+            for number in range(group.tiling.slices):
+                if number not in self._gone and (bands := group.present(number)):
+                    self._parts.budget.call()
+                    try:
+                        await self._parts.source.fetch(plan.first_pixel(group, number, [min(bands)]))
+                    except TileError:
+                        return False
+                    return True
+        return False
+
+    def _failed(self, request: Request, problem: FetchProblem, calls: int) -> Outcome:
+        group = self._share.plan.group(request.shard.group)
+        if problem.action is Action.FAIL_ASSET:
+            self._gone.setdefault(request.block.slice, problem)
+        if self._ends_job(problem):
+            raise problem.ends_with(f"{problem.message} (at {request})")
+        if problem.action is Action.SPLIT and (parts := halves(group, request)):
+            if problem not in (_SPLIT_AHEAD, _HALVED):
+                half = max(weight(group, part) for part in parts)
+                self._answerable = half if self._answerable is None else min(self._answerable, half)
+            return Split(request, problem, parts, calls)
+        self._parts.mosaic.fail(request, problem)
+        return Failed(request, problem, calls)
+
+    def _ends_job(self, problem: FetchProblem) -> bool:
+        """Whether nothing can succeed any more; of many images one may fail as a whole."""
+        alone = not self._share.plan.axis
+        return problem.action is Action.FAIL_JOB or (problem.action is Action.FAIL_ASSET and alone)
+
+
+class _StoppableClock:
+    """The clock of retries, whose sleep ends when the run drains."""
+
+    def __init__(self, clock: Clock, stop: Stop) -> None:
+        self._clock = clock
+        self._stop = stop
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._stop.cuts_short(lambda: self._clock.sleep(seconds))

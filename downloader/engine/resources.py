@@ -1,0 +1,52 @@
+"""What one worker may use: its share of the job's limits, and the objects through which it reaches the outside."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from anyio.streams.memory import MemoryObjectSendStream
+
+from downloader.engine.stop import Stop
+from downloader.events import Outcome
+from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.planning import Plan
+from downloader.protocols import Clock, Limiter, Mosaic, PixelSource, Progress
+
+__all__ = ["Parts", "Share"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Limits of one worker: plain values, so that they can be sent to another process."""
+
+    plan: Plan
+    concurrency: int
+    """Requests in flight at most."""
+    memory: int
+    """Bytes for pixels on their way: answers, and shards that are open."""
+    policy: RetryPolicy
+    checkpoint_s: float
+    """Open shards are committed as far as they are at least so often."""
+    max_requests: int | None = None
+    """Stop, resumable, after so many requests."""
+    max_bytes: int | None = None
+    """Stop, resumable, before more bytes of pixels are asked for."""
+    max_time_s: float | None = None
+    """Stop, resumable, after so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Source, destination and surroundings of one worker."""
+
+    source: PixelSource
+    mosaic: Mosaic
+    limiter: Limiter
+    clock: Clock
+    rng: random.Random
+    progress: Progress
+    budget: RetryBudget
+    stop: Stop
+    outcomes: MemoryObjectSendStream[Outcome] | None = None
+    """Takes what becomes of each request; as long as it is full, its worker starts no further requests."""

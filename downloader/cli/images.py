@@ -103,7 +103,7 @@ def _columns(condition: str | None, order_by: str | None) -> list[str]:
 
 def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """Return a function that keeps of a document only what the table shows: whole documents would fill the memory."""
-    from downloader.earthengine.names import asset_id
+    from downloader.model.image import asset_id
 
     def read(document: Mapping[str, Any]) -> dict[str, Any]:
         properties = document.get("properties") or {}

@@ -13,7 +13,7 @@ from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
 from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import EarthEngine
-from downloader.earthengine.names import asset_id, asset_name
+from downloader.earthengine.names import asset_name
 from downloader.earthengine.pixels import RestPixelSource
 
 __all__ = [
@@ -23,6 +23,5 @@ __all__ = [
     "RestPixelSource",
     "TokenSource",
     "answered_types",
-    "asset_id",
     "asset_name",
 ]

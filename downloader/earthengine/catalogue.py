@@ -12,12 +12,12 @@ import numpy as np
 
 from downloader.earthengine.geojson import middle_longitude
 from downloader.earthengine.listing import Listing
-from downloader.earthengine.names import NO_PROJECT, asset_id, asset_name
+from downloader.earthengine.names import NO_PROJECT, asset_name
 from downloader.earthengine.query import Query
 from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
-from downloader.model.image import Band, Image
+from downloader.model.image import Band, Image, asset_id
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping

@@ -13,8 +13,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
-from downloader.earthengine.names import asset_id, asset_name
+from downloader.earthengine.names import asset_name
 from downloader.errors import JobError, StoppedError, TileError
+from downloader.model.image import asset_id
 from downloader.model.time import instant_us
 
 if TYPE_CHECKING:

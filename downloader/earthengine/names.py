@@ -8,12 +8,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from downloader.errors import JobError
+from downloader.model.image import LEGACY, PUBLIC
 
 __all__ = [
     "HIGH_VOLUME",
     "NO_PROJECT",
     "STANDARD",
-    "asset_id",
     "asset_name",
     "base_url",
     "is_this_machine",
@@ -32,8 +32,6 @@ _PROJECT: Final = r"projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 """A Cloud project: an optional `domain.tld:`, then 6–30 characters (contract §1.3, rule 1)."""
 
 _NAME: Final = re.compile(rf"({_PROJECT}/assets/)(.+)", re.DOTALL)
-_PUBLIC: Final = "projects/earthengine-public/assets/"
-_LEGACY: Final = "projects/earthengine-legacy/assets/"
 _MAX_CHARACTERS: Final = 1024
 
 
@@ -50,15 +48,7 @@ def asset_name(asset: str) -> str:
     if match:
         return asset
     first = path.split("/", 1)[0]
-    return (_LEGACY if first in {"users", "projects"} else _PUBLIC) + path
-
-
-def asset_id(name: str) -> str:
-    """The id for display: short for public and legacy assets, the full name for those of a Cloud project."""
-    for prefix in (_PUBLIC, _LEGACY):
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name
+    return (LEGACY if first in {"users", "projects"} else PUBLIC) + path
 
 
 def _check(asset: str, path: str) -> None:

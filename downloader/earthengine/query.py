@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from downloader.earthengine.geojson import plain_geometry
 from downloader.errors import JobError
-from downloader.model.filter import Filter, quoted, timestamp
-from downloader.model.time import instant_us
+from downloader.model.filter import Filter, quoted
+from downloader.model.time import instant_us, timestamp
 
 __all__ = ["Query"]
 

@@ -63,8 +63,8 @@ async def resample(
         DriftError: the job means something else than the mosaic is, apart from the image's `updateTime`.
         DownloadError: as `run` does.
     """
-    from downloader.earthengine.names import asset_id
     from downloader.engine.worker import Listed, work
+    from downloader.model.image import asset_id
     from downloader.mosaic.record.identity import Identity as MosaicIdentity
     from downloader.mosaic.tile_reader import draw_tiles
     from downloader.mosaic.updates import plan_update, update_times

@@ -20,6 +20,7 @@ from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError, InterruptedRunError, StoppedError
 from downloader.events import Ended, Notice, Outcome, RunState, Started
 from downloader.job import Job
+from downloader.model.time import rfc3339
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.stored_job import freeze, meaning
 from downloader.mosaic.subset import Chosen, Selection
@@ -275,7 +276,7 @@ def _report(
         notices=tuple(tally.notices),
         source=source_text(plan),
         job=freeze(job),
-        began=recorder.began.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        began=rfc3339(recorder.began, "seconds"),
         versions=versions(),
         history=recorder.history(),
     )

@@ -13,9 +13,9 @@ from downloader.errors import JobError
 from downloader.job.location import parse_place
 from downloader.job.messages import explain
 from downloader.job.sections.base import Section
-from downloader.job.sections.executor import Executor
+from downloader.job.sections.executor import ExecutorSection
 from downloader.job.sections.grid import Grid
-from downloader.job.sections.mosaic import Mosaic
+from downloader.job.sections.mosaic import MosaicSection
 from downloader.job.sections.region import Region
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
 from downloader.job.sections.source import Source
@@ -44,12 +44,12 @@ class Job(Section):
     source: Source
     region: Region = Region()
     grid: Grid = Grid()
-    mosaic: Mosaic
+    mosaic: MosaicSection
     service: Service = Service()
     auth: Auth = Auth()
     request: RequestSettings = RequestSettings()
     limits: Limits = Limits()
-    executor: Executor = Executor()
+    executor: ExecutorSection = ExecutorSection()
 
     @model_validator(mode="after")
     def _a_region_for_many(self) -> Self:
@@ -79,8 +79,6 @@ class Job(Section):
             )
         if self.mosaic.overviews:
             raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
-        if self.grid.align == "image":
-            raise JobError("chips lie around their points; leave it out with region.points", key="grid.align")
         return self
 
     _written: dict[str, Any] = PrivateAttr(default_factory=dict)

@@ -7,18 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from downloader.errors import JobError
-from downloader.model.crs import Crs
+from downloader.model.crs import Crs, transformer
 from downloader.model.grid import PixelGrid, Window, around
-
-if TYPE_CHECKING:
-    import pyproj
 
 __all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window", "cover_window_anywhere"]
 
@@ -217,7 +213,6 @@ def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str, key: str) 
     Projecting keeps insides inside, so that the outline decides; where it comes apart, nothing is sure.
     """
     line = _line(corners, crs, grid.crs)
-    inverse = _inverse(grid)
 
     def pixels(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         x, y = line(s)
@@ -227,7 +222,7 @@ def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str, key: str) 
                 f"own CRS, {grid.crs}",
                 key=key,
             )
-        return inverse(x, y)
+        return grid.transform.to_pixels(x, y)
 
     found: list[float] = []
     for edge in range(len(corners)):
@@ -282,38 +277,15 @@ def _check_whole(
 
 def _line(corners: _Corners, source: Crs, target: Crs) -> _Line:
     """The outline as a function: s from 0 to the number of corners, once around, to (x, y) in `target`."""
-    transformer = _transformer(source, target)
+    project = transformer(source, target).transform
     xs, ys = (np.array([corner[axis] for corner in (*corners, corners[0])]) for axis in (0, 1))
     numbers = np.arange(len(corners) + 1)
 
     def line(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        x, y = transformer.transform(np.interp(s, numbers, xs), np.interp(s, numbers, ys))
+        x, y = project(np.interp(s, numbers, xs), np.interp(s, numbers, ys))
         return np.asarray(x), np.asarray(y)
 
     return line
-
-
-def _inverse(grid: PixelGrid) -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """CRS units to pixels in floats: good enough to search with; what is found is located exactly."""
-    t = grid.transform
-    determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
-
-    def inverse(
-        x: NDArray[np.float64], y: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        dx, dy = x - t.translate_x, y - t.translate_y
-        return (dx * t.scale_y - dy * t.shear_x) / determinant, (
-            dy * t.scale_x - dx * t.shear_y
-        ) / determinant
-
-    return inverse
-
-
-@lru_cache(maxsize=64)
-def _transformer(source: Crs, target: Crs) -> pyproj.Transformer:
-    import pyproj
-
-    return pyproj.Transformer.from_crs(source.to_pyproj(), target.to_pyproj(), always_xy=True)
 
 
 def _edges_text(edges: tuple[float, ...], digits: int = 10) -> str:

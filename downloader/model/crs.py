@@ -12,7 +12,7 @@ from downloader.errors import JobError
 if TYPE_CHECKING:
     import pyproj
 
-__all__ = ["Crs"]
+__all__ = ["LONLAT", "Crs", "transformer"]
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+")
 
@@ -79,6 +79,18 @@ class Crs:
 
     def __str__(self) -> str:
         return self.code or self.to_pyproj().name
+
+
+LONLAT = Crs(code="EPSG:4326")
+"""Longitude and latitude in degrees, x first as everywhere in this package."""
+
+
+@lru_cache(maxsize=256)
+def transformer(source: Crs, target: Crs) -> pyproj.Transformer:
+    """Return the transformer of coordinates, x before y in either CRS; pyproj's are safe to share between threads."""
+    import pyproj
+
+    return pyproj.Transformer.from_crs(source.to_pyproj(), target.to_pyproj(), always_xy=True)
 
 
 @lru_cache(maxsize=256)

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from downloader.errors import JobError
-from downloader.model.time import instant_us
+from downloader.model.time import instant_us, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Filter", "quoted", "timestamp"]
+__all__ = ["Filter", "quoted"]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
@@ -129,15 +129,6 @@ class Filter:
 def quoted(text: str) -> str:
     """A text as a literal of the language."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def timestamp(time_us: int) -> str:
-    """Microseconds since 1970 as RFC 3339 in UTC, with as many digits as they need but at least three."""
-    from datetime import UTC, datetime, timedelta
-
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
-    digits = f"{moment.microsecond:06d}"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{digits if digits[3:] != '000' else digits[:3]}Z".rjust(24, "0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,13 @@ touch in pixels touch exactly on the ground and no error accumulates, however ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from downloader.errors import JobError
 from downloader.model.crs import Crs
@@ -71,6 +74,15 @@ class Window:
     def between(cls, column: int, row: int, column_end: int, row_end: int) -> Window:
         """The window from its first to behind its last column and row."""
         return cls(column, row, column_end - column, row_end - row)
+
+    @classmethod
+    def hull(cls, windows: Iterable[Window]) -> Window | None:
+        """Return the smallest window around several; None for none."""
+        corners = [(w.column, w.row, w.column_end, w.row_end) for w in windows]
+        if not corners:
+            return None
+        left, top, right, bottom = zip(*corners, strict=True)
+        return cls.between(min(left), min(top), max(right), max(bottom))
 
     def clip(self, other: Window) -> Window | None:
         """The part that lies in `other` too; None where they do not overlap."""
@@ -174,6 +186,15 @@ class AffineTransform:
         dx, dy = Fraction(x) - Fraction(self.translate_x), Fraction(y) - Fraction(self.translate_y)
         determinant = a * e - b * d
         return (dx * e - dy * b) / determinant, (dy * a - dx * d) / determinant
+
+    def to_pixels(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (columns, rows) in fractional pixels of points in CRS units, in floats; `locate` is the exact form."""
+        determinant = self.scale_x * self.scale_y - self.shear_x * self.shear_y
+        dx, dy = x - self.translate_x, y - self.translate_y
+        columns = (dx * self.scale_y - dy * self.shear_x) / determinant
+        return columns, (dy * self.scale_x - dx * self.shear_y) / determinant
 
     @property
     def is_sheared(self) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
 
-__all__ = ["Band", "Image"]
+__all__ = ["LEGACY", "PUBLIC", "Band", "Image", "asset_id"]
 
-_SHOWN = 30
+PUBLIC: Final = "projects/earthengine-public/assets/"
+LEGACY: Final = "projects/earthengine-legacy/assets/"
+
+_SHOWN: Final = 30
 """Bands that a message names; an image may have a thousand."""
 
 
@@ -76,9 +81,12 @@ class Image:
         return tuple(by_id[name] for name in names)
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    import difflib
+def asset_id(name: str) -> str:
+    """Return the id of an asset: short for public and legacy assets, the full name for those of a Cloud project."""
+    return name.removeprefix(PUBLIC).removeprefix(LEGACY)
 
+
+def _near(name: str, known: Iterable[str]) -> str:
     by_folded = {other.casefold(): other for other in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     return f" (did you mean {by_folded[near[0]]}?)" if near else ""

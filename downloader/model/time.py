@@ -1,16 +1,19 @@
-"""Times as the service writes them, and as the mosaic keeps them: microseconds since 1970, UTC."""
+"""Times: RFC 3339 text as the service and documents write it, and microseconds since 1970, UTC, as mosaics keep it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from downloader.errors import JobError
 
-__all__ = ["instant_us"]
+__all__ = ["from_us", "instant_us", "now", "rfc3339", "timestamp"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant_us(text: str) -> int | None:
-    """Microseconds since 1970 of an RFC 3339 time; None for an empty text.
+    """Return the microseconds since 1970 of an RFC 3339 time; None for an empty text.
 
     Raises:
         JobError: the text is no time.
@@ -25,6 +28,28 @@ def instant_us(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(cut)
     except ValueError:
-        raise JobError(f"{text!r} is no time; write one such as 2017-04-01 or 2017-04-01T12:00:00Z") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        raise JobError(
+            f"{text[:200]!r} is no time; write one such as 2017-04-01 or 2017-04-01T12:00:00Z"
+        ) from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(time_us: int) -> datetime:
+    """Return the time in UTC of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+def rfc3339(moment: datetime, timespec: str = "auto") -> str:
+    """Return a time in UTC as text that ends in Z; `timespec` as of `datetime.isoformat`."""
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def now(timespec: str = "seconds") -> str:
+    """Return the present time in UTC as text that ends in Z."""
+    return rfc3339(datetime.now(UTC), timespec)
+
+
+def timestamp(time_us: int) -> str:
+    """Return microseconds since 1970 as the service writes times: with as many digits as needed, but at least three."""
+    moment = from_us(time_us)
+    return rfc3339(moment, "microseconds" if moment.microsecond % 1000 else "milliseconds")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from downloader.model.expression import call, canonical, constant
-from downloader.model.image import Band, Image
+from downloader.model.image import Band, Image, asset_id
 
 __all__ = [
     "composite_expression",
@@ -28,7 +28,6 @@ def composite_expression(
     images: Sequence[str],
     *,
     reduce: str,
-    bands: Sequence[str] | None,
     mask: tuple[str, Sequence[int]] | None,
     index: tuple[str, str] | None,
 ) -> str:
@@ -39,9 +38,8 @@ def composite_expression(
     Args:
         images: ids, in the order of time; of a mosaic the latest valid pixel is on top, as the service has it.
         reduce: `median`, `mean` or `mosaic`.
-        bands: to keep; None keeps all.
         mask: a quality band and the bits that leave a pixel out; None keeps all pixels.
-        index: two bands whose normalised difference is added as `nd`; alone where `bands` is empty.
+        index: two bands whose normalised difference is added as band `nd`; None adds none.
     """
     loads = [call("Image.load", id=constant(image)) for image in images]
     values: dict[str, Any] = {}
@@ -51,18 +49,12 @@ def composite_expression(
         function = {"functionDefinitionValue": {"argumentNames": [_ARGUMENT], "body": "masked"}}
         collection = call("Collection.map", collection=collection, baseAlgorithm=function)
     values["composite"] = call(_REDUCERS[reduce], collection=collection)
-    composite: Mapping[str, Any] = {"valueReference": "composite"}
-    result = (
-        composite
-        if bands is None
-        else call("Image.select", input=composite, bandSelectors=constant(list(bands)))
-    )
+    composite: dict[str, Any] = {"valueReference": "composite"}
+    result = composite
     if index is not None:
         difference = call("Image.normalizedDifference", input=composite, bandNames=constant(list(index)))
         named = call("Image.select", input=difference, bandSelectors=constant([0]), newNames=constant(["nd"]))
-        result = (
-            named if bands is not None and not bands else call("Image.addBands", dstImg=result, srcImg=named)
-        )
+        result = call("Image.addBands", dstImg=composite, srcImg=named)
     values["result"] = result
     return canonical({"result": "result", "values": values})
 
@@ -118,10 +110,6 @@ def _load(image: str, resampling: str) -> dict[str, Any]:
     return load if resampling == "nearest" else call("Image.resample", image=load, mode=constant(resampling))
 
 
-_PUBLIC: Final = ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/")
-"""What an expression leaves out before the names of these assets (contract §1.3)."""
-
-
 def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
     """The bands of one grid, and behind them those of their masks: uint8, 1 valid, 0 masked.
 
@@ -163,7 +151,7 @@ def masked_expression(
         values = dict(document["values"])  # numbered, so that no name below is among them
         image: dict[str, Any] = {"valueReference": document["result"]}
     else:
-        values["image"] = call("Image.load", id=constant(_load_id(asset)))
+        values["image"] = call("Image.load", id=constant(asset_id(asset)))
         image = {"valueReference": "image"}
     parts = [_select(image, bands)] if bands else []
     single = [(name, of[0]) for name, of in masks if len(of) == 1]
@@ -201,10 +189,3 @@ def _select(
 ) -> dict[str, Any]:
     renamed = {} if names is None else {"newNames": constant(list(names))}
     return call("Image.select", input=image, bandSelectors=constant(list(bands)), **renamed)
-
-
-def _load_id(name: str) -> str:
-    for prefix in _PUBLIC:
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name

@@ -1,21 +1,19 @@
-"""The region on a lattice: which pixels it takes, which tiles of them it touches, and where the image ends."""
+"""The job's region on a lattice: which pixels it takes, which tiles it touches, and what of it images cover."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
 from downloader.model.antimeridian import brought_to
 from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
-from downloader.model.crs import Crs
+from downloader.model.crs import LONLAT, Crs
 from downloader.model.grid import PixelGrid, Window, around
-from downloader.model.image import Band
 from downloader.planning.inputs import Given
-from downloader.planning.lattice import Target
+from downloader.planning.lattice import Lattice
 from downloader.planning.polygon import Shape, place, read_geojson
-from downloader.planning.tiling import TILE
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -32,67 +30,61 @@ class Extent:
     window: Window
     """In pixels of the lattice."""
     shape: Shape | None = None
-    """In pixels of the window; None where the region is the window."""
-    covered: Window | None = None
-    """The pixels of the window that the image covers; None where it covers all of them."""
+    """In pixels of the window; None if the region is the whole window."""
+    covered: tuple[Window | None, ...] = ()
+    """By slice, the pixels of the window that its images cover, None if none; empty if images cover all of it."""
+    chips: tuple[PixelGrid | None, ...] = ()
+    """By slice, the grid of a sample's chip, None for a sample without pixels; empty unless the slices are samples."""
 
 
-def extents_of(
-    job: Job, targets: list[Target], given: Given, reaches: Sequence[Window | None] | None = None
-) -> list[Extent]:
-    """The job's region on each lattice.
+def extents_of(job: Job, lattices: Sequence[Lattice], given: Given) -> list[Extent]:
+    """Return the job's region on each lattice.
 
     Args:
         job: whose region.
-        targets: lattices, finest first.
+        lattices: finest first. The edges of a time series' images cut nothing off: its region stays what it is.
         given: contents of files.
-        reaches: of a collection, by target, the pixels that its images cover, None where they cover none. Their edges cut
-            nothing off: a collection's region stays what it is.
 
     Raises:
-        JobError: the region lies outside, or cannot be shown in the lattice's CRS.
+        JobError: the region lies outside the image, or cannot be shown in the lattice's CRS.
     """
-    region = job.region
-    if region.window is not None:
-        return _of_window(job, targets)
-    geometry, crs, key = _geometry(job, given)
+    if job.region.window is not None:
+        return _of_window(job, lattices)
+    region = _geometry(job, given)
     found = []
-    for number, target in enumerate(targets):
-        free = reaches is not None or target.is_endless
-        reach = _reach(target) if reaches is None else reaches[number]
-        if geometry is not None:
-            extent = _of_geometry(job, target, geometry, crs, key, reach, free=free)
-        elif region.bbox is not None:
-            window = (
-                cover_box_anywhere(target.grid, region.box(), reach)
-                if free
-                else cover_box(target.grid, region.box())
-            )
-            extent = Extent(_aligned(job, window, target, free=free))
-        elif not all(band.is_bounded for band in target.bands):
-            raise JobError(
-                "is needed, since what is computed has no edge of its own; give region.bbox", key="region"
-            )
-        else:
-            extent = Extent(_aligned(job, _image_window(target), target, free=free))
-        found.append(extent if reaches is not None else _with_image(extent, target))
+    for lattice in lattices:
+        extent = _of_box(job, lattice) if region is None else _of_geometry(job, lattice, *region)
+        found.append(_covered(extent, lattice))
     return found
 
 
-def _reach(target: Target) -> Window | None:
-    """The pixels of one image; None where what is computed has no edge."""
-    if not target.is_endless:
-        return target.grid.bounds
-    return _footprint(target.grid, target.bands) if all(band.is_bounded for band in target.bands) else None
+def _is_free(lattice: Lattice) -> bool:
+    """Whether the region may reach beyond what images cover."""
+    return lattice.is_endless or bool(lattice.extents)
 
 
-def _of_window(job: Job, targets: list[Target]) -> list[Extent]:
-    asked, finest = job.region.window, targets[0].grid
+def _reach(lattice: Lattice) -> Window | None:
+    """The pixels that images cover; None for a computed image without an edge, or if images cover none."""
+    if lattice.extents:
+        return lattice.hull
+    if not lattice.is_endless:
+        return lattice.grid.bounds
+    return _footprint(lattice) if lattice.is_bounded else None
+
+
+def _footprint(lattice: Lattice) -> Window | None:
+    """The pixels of a lattice that its bands' own grids touch."""
+    grids = {band.grid for band in lattice.bands}
+    return Window.hull(cover_window_anywhere(lattice.grid, grid.bounds, grid) for grid in grids)
+
+
+def _of_window(job: Job, lattices: Sequence[Lattice]) -> list[Extent]:
+    asked, finest = job.region.window, lattices[0].grid
     if asked is None:
         return []
     window = Window(asked.column, asked.row, asked.width, asked.height)
-    if targets[0].is_endless:
-        return [_with_image(Extent(_aligned(job, window, targets[0], free=True)), targets[0])]
+    if lattices[0].is_endless:
+        return [_covered(Extent(window), lattices[0])]
     clipped = window.clip(finest.bounds)
     if clipped is None:
         raise JobError(
@@ -100,81 +92,73 @@ def _of_window(job: Job, targets: list[Target]) -> list[Extent]:
             key="region.window",
         )
     found = []
-    for target in targets:
-        part = clipped if target.grid == finest else cover_window(target.grid, clipped, finest)
+    for lattice in lattices:
+        part = clipped if lattice.grid == finest else cover_window(lattice.grid, clipped, finest)
         if part is None:
-            raise JobError(f"covers no pixel of {', '.join(band.id for band in target.bands)}", key="region")
-        found.append(Extent(_aligned(job, part, target, free=False)))
+            raise JobError(f"covers no pixel of {', '.join(band.id for band in lattice.bands)}", key="region")
+        found.append(Extent(part))
     return found
 
 
-def _of_geometry(
-    job: Job,
-    target: Target,
-    geometry: BaseGeometry,
-    crs: Crs,
-    key: str,
-    reach: Window | None,
-    *,
-    free: bool,
-) -> Extent:
+def _of_box(job: Job, lattice: Lattice) -> Extent:
+    """The region of `region.bbox`; without one all of the image."""
+    if job.region.bbox is None:
+        reach = _reach(lattice) if lattice.is_bounded else None
+        if reach is None:
+            raise JobError(
+                "is needed, since what is computed has no edge of its own; give region.bbox", key="region"
+            )
+        return Extent(reach)
+    if _is_free(lattice):
+        return Extent(cover_box_anywhere(lattice.grid, job.region.box(), _reach(lattice)))
+    return Extent(cover_box(lattice.grid, job.region.box()))
+
+
+def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, key: str) -> Extent:
     import shapely
 
-    placed, window = place(geometry, crs, target.grid, buffer=job.region.buffer, key=key)
+    free, reach = _is_free(lattice), _reach(lattice)
+    placed, window = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
     if reach is not None:
-        placed = brought_to(placed, target.grid, reach, key, free=free)
+        placed = brought_to(placed, lattice.grid, reach, key, free=free)
         left, top, right, bottom = placed.bounds
         window = around([left, right], [top, bottom])
-    clipped = window if free else window.clip(target.grid.bounds)
+    clipped = window if free else window.clip(lattice.grid.bounds)
     if clipped is None:
         raise JobError(
-            f"lies outside the image, whose pixels ({target.grid}) it would meet at {window}", key=key
+            f"lies outside the image, whose pixels ({lattice.grid}) it would meet at {window}", key=key
         )
-    clipped = _aligned(job, clipped, target, free=free)
     shifted = shapely.transform(placed, lambda points: points - (clipped.column, clipped.row))
     return Extent(clipped, Shape(shapely.to_wkb(shifted), job.region.all_touched))
 
 
-def _geometry(job: Job, given: Given) -> tuple[BaseGeometry | None, Crs, str]:
+def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs, str] | None:
+    """The region's geometry, its CRS and the key that gave it; None for a box or a whole image."""
     if job.region.geometry is not None:
         key = "region.geometry"
         return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
-    return given.geometry, given.crs or Crs(code="EPSG:4326"), f"region.file {job.region.file}"
+    return None if given.geometry is None else (given.geometry, given.crs or LONLAT, "region.file")
 
 
-def _image_window(target: Target) -> Window:
-    if not target.is_endless:
-        return target.grid.bounds
-    return _footprint(target.grid, target.bands)
-
-
-def _footprint(lattice: PixelGrid, bands: tuple[Band, ...]) -> Window:
-    """The pixels of an endless lattice that the bands' own grids touch."""
-    windows = [cover_window_anywhere(lattice, grid.bounds, grid) for grid in {band.grid for band in bands}]
-    return Window.between(
-        min(w.column for w in windows),
-        min(w.row for w in windows),
-        max(w.column_end for w in windows),
-        max(w.row_end for w in windows),
-    )
-
-
-def _aligned(job: Job, window: Window, target: Target, *, free: bool) -> Window:
-    if job.grid.align != "image":
-        return window
-    aligned = window.aligned(TILE)
-    return aligned if free else aligned.clip(target.grid.bounds) or window
-
-
-def _with_image(extent: Extent, target: Target) -> Extent:
-    """The extent with the image's own edge, where the lattice has none of its own."""
-    if not target.is_endless or not all(band.is_bounded for band in target.bands):
+def _covered(extent: Extent, lattice: Lattice) -> Extent:
+    """The extent with what images cover of it, if they end somewhere inside."""
+    window = extent.window
+    if lattice.extents:
+        return Extent(window, extent.shape, tuple(_inside(lattice.extents, window)))
+    if not lattice.is_endless or not lattice.is_bounded:
         return extent
-    covered = _footprint(target.grid, target.bands).clip(extent.window)
+    footprint = _footprint(lattice)
+    (covered,) = _inside([footprint], window)
     if covered is None:
         raise JobError(
-            f"lies outside the image, of which {target.grid.crs} shows nothing there", key="region"
+            f"lies outside the image, of which {lattice.grid.crs} shows nothing there", key="region"
         )
-    if covered == extent.window:
-        return extent
-    return Extent(extent.window, extent.shape, covered.offset(-extent.window.column, -extent.window.row))
+    whole = Window(0, 0, window.width, window.height)
+    return extent if covered == whole else Extent(window, extent.shape, (covered,))
+
+
+def _inside(extents: Iterable[Window | None], window: Window) -> Iterable[Window | None]:
+    """Each extent in pixels of `window`, clipped to it."""
+    for extent in extents:
+        clipped = extent and extent.clip(window)
+        yield clipped and clipped.offset(-window.column, -window.row)

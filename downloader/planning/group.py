@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from downloader.model.grid import PixelGrid, Window
@@ -12,7 +12,7 @@ from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
 from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
 
-__all__ = ["Group"]
+__all__ = ["Group", "band_runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +154,7 @@ class Group:
     def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:
         """`bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
         rows, columns = self.shape
-        width, height = columns * self.tiling.tile, rows * self.tiling.tile
-        runs: list[list[int]] = []
-        counted = 0
-        for band in bands:
-            more = counted_bytes(width, height, (self.bands[band].dtype,))
-            if not runs or len(runs[-1]) == MAX_REQUEST_BANDS or counted + more > MAX_REQUEST_BYTES:
-                runs.append([])
-                counted = 0
-            runs[-1].append(band)
-            counted += more
-        return [tuple(run) for run in runs]
+        return band_runs(self.bands, columns * self.tiling.tile, rows * self.tiling.tile, bands)
 
     def count_requests(self) -> int:
         """How many requests a run that starts from nothing makes; closed form."""
@@ -177,3 +167,26 @@ class Group:
 
         per_slice = pieces(t.tile_rows, rows) * pieces(t.tile_columns, columns)
         return per_slice * t.slices * len(self.band_runs(tuple(range(len(self.bands)))))
+
+
+def band_runs(
+    bands: Sequence[Band], width: int, height: int, chosen: Sequence[int] | None = None
+) -> list[tuple[int, ...]]:
+    """Return indices of bands in runs, each of which one request of width × height pixels may ask for.
+
+    Args:
+        bands: of a group.
+        width: columns of the request.
+        height: rows of the request.
+        chosen: indices of the bands asked for; None for all.
+    """
+    runs: list[list[int]] = []
+    counted = 0
+    for band in range(len(bands)) if chosen is None else chosen:
+        more = counted_bytes(width, height, (bands[band].dtype,))
+        if not runs or len(runs[-1]) == MAX_REQUEST_BANDS or counted + more > MAX_REQUEST_BYTES:
+            runs.append([])
+            counted = 0
+        runs[-1].append(band)
+        counted += more
+    return [tuple(run) for run in runs]

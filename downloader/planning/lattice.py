@@ -13,31 +13,44 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
 from downloader.model.crs import Crs
-from downloader.model.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid
+from downloader.model.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning.inputs import Given
 
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["Target", "check_lattices", "group_names", "offset_on", "pixel_area", "targets"]
+__all__ = ["Lattice", "check_lattices", "group_names", "offset_on", "pixel_area", "targets"]
 
 _MAX_SIDE = 2**31
 """Pixels along a side of an image at another resolution: more is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """One lattice, and the bands that lie on it."""
+class Lattice:
+    """An infinite pixel grid (CRS, origin, pixel size), and the bands whose pixels lie on it."""
 
     grid: PixelGrid
+    """Its pixel (0, 0) is the lattice's origin; of a time series the first image's grid, or the existing mosaic's."""
     bands: tuple[Band, ...]
     is_endless: bool = False
-    """Whether the lattice has no edge of its own; the size of `grid` then means nothing."""
+    """Whether no image of its own bounds the lattice; the size of `grid` then means nothing."""
+    extents: tuple[Window | None, ...] = ()
+    """By slice of a time series, the pixels of `grid` that its images cover, None if none; empty for one image."""
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether each band has an edge of its own."""
+        return all(band.is_bounded for band in self.bands)
+
+    @property
+    def hull(self) -> Window | None:
+        """The window around all pixels that images cover; None if they cover none."""
+        return Window.hull(extent for extent in self.extents if extent is not None)
 
 
-def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Target]:
-    """Lattices, finest first, each with its bands.
+def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Lattice]:
+    """Return the lattices that the job asks for, finest first, each with its bands.
 
     Raises:
         JobError: a grid that cannot be made for these bands.
@@ -46,12 +59,12 @@ def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Target]:
         native: dict[PixelGrid, list[Band]] = {}
         for band in bands:
             native.setdefault(band.grid, []).append(band)
-        return [Target(grid, tuple(native[grid])) for grid in sorted(native, key=pixel_area)]
+        return [Lattice(grid, tuple(native[grid])) for grid in sorted(native, key=pixel_area)]
     finest = min((band.grid for band in bands), key=pixel_area)
     return [_asked_for(job, tuple(bands), finest, given)]
 
 
-def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Given) -> Target:
+def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Given) -> Lattice:
     grid = job.grid
     crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
     if grid.scale is not None and not crs.is_metric:
@@ -61,7 +74,7 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Give
             key="grid.scale",
         )
     if grid.transform is not None:
-        return Target(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
+        return Lattice(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
     if grid.like is not None:
         own = {band.id: band.grid for band in bands}
         if given.like is None and grid.like not in own:
@@ -69,14 +82,14 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Give
                 f"{grid.like!r} is none of the bands {', '.join(own)}, and no file that is there",
                 key="grid.like",
             )
-        return Target(given.like or own[grid.like], bands, is_endless=True)
+        return Lattice(given.like or own[grid.like], bands, is_endless=True)
     size = grid.pixel_size or finest.transform.pixel_size
     if grid.crs is not None:
         # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.
-        return Target(
+        return Lattice(
             PixelGrid(crs, AffineTransform(size[0], 0, 0, 0, -size[1], 0), 1, 1), bands, is_endless=True
         )
-    return Target(_resampled(finest, size), bands)
+    return Lattice(_resampled(finest, size), bands)
 
 
 def pixel_area(grid: PixelGrid) -> float:

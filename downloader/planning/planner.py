@@ -1,46 +1,54 @@
-"""Job + catalogue metadata → Plan. Pure: no clock, file or socket; equal arguments give equal plans."""
+"""Job + catalogue metadata → Plan. Pure: no clock, file or socket; equal arguments give equal plans.
+
+One image, a time series and samples differ in their leading axis: in what lies along it, and in what each slice has of
+each lattice (`Extent`). From there on groups are made in one way.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
-from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.model.nodata import nodata_values
+from downloader.model.time import instant_us
+from downloader.planning.chips import Placement
 from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
-from downloader.planning.group import Group
+from downloader.planning.group import Group, band_runs
 from downloader.planning.inputs import Given
-from downloader.planning.lattice import Target, group_names, pixel_area, targets
-from downloader.planning.limits import counted_bytes
+from downloader.planning.lattice import Lattice, group_names, pixel_area, targets
+from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
 from downloader.planning.plan import Plan
 from downloader.planning.request_size import ServiceModel, pack
+from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
-from downloader.planning.tiling import Tiling, shard_tiles
+from downloader.planning.slices import Axis, ImageList, Slice
+from downloader.planning.tiling import Tiling, shard_samples, shard_tiles
 
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["make_plan", "make_series_plan"]
+__all__ = ["make_plan", "make_sample_plan", "make_series_plan"]
 
-_REQUEST_SHARE = 0.4
+_REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
 
-_NOTHING = Given()
+_NO_FILES: Final = Given()
 
 
 def make_plan(
-    job: Job, image: Image, sides: Mapping[str, int] | None = None, given: Given = _NOTHING
+    job: Job, image: Image, sides: Mapping[str, int] | None = None, given: Given = _NO_FILES
 ) -> Plan:
-    """The plan of `job` for `image`.
+    """Return the plan of `job` for one image.
 
     Args:
         job: what the user asks for.
-        image: what the catalogue says, or what the canaries corrected it to.
+        image: what the catalogue says, or what the service's first answers corrected it to.
         sides: tiles along a shard's side by group, as an existing mosaic has them.
         given: contents of the files that the job names.
 
@@ -53,20 +61,9 @@ def make_plan(
     repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
     if repeated:
         raise JobError(f"{', '.join(sorted(repeated))} stands there more than once", key="source.bands")
-    model = _model(job)
     lattices = targets(job, bands, given)
-    groups = []
-    for name, target, extent in zip(
-        group_names(target.grid for target in lattices),
-        lattices,
-        extents_of(job, lattices, given),
-        strict=True,
-    ):
-        bands = with_masks(target.bands, job.mosaic.mask)
-        group = _group(job, name, target.grid, extent.window, bands, model, sides)
-        covered = () if extent.covered is None else (extent.covered,)
-        groups.append(_shaped(job, replace(group, extents=covered), extent))
-    return Plan(image, tuple(groups), model)
+    groups = _Groups(job, sides).of(lattices, extents_of(job, lattices, given))
+    return Plan(image, groups, _model(job))
 
 
 def make_series_plan(
@@ -74,9 +71,9 @@ def make_series_plan(
     series: Series,
     image: Image,
     sides: Mapping[str, int] | None = None,
-    given: Given = _NOTHING,
+    given: Given = _NO_FILES,
 ) -> Plan:
-    """The plan of a time series: every slice on the lattices that its images share.
+    """Return the plan of a time series: every slice on the lattices that its images share.
 
     Args:
         job: what the user asks for; its region is a bounding box or a geometry.
@@ -88,76 +85,159 @@ def make_series_plan(
     Raises:
         JobError: a region that cannot be.
     """
-    model = _model(job)
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-    found = [Target(lattice.grid, lattice.bands) for lattice in lattices]
-    groups = []
-    for name, lattice, extent in zip(
-        group_names(lattice.grid for lattice in lattices),
-        lattices,
-        extents_of(job, found, given, [lattice.hull for lattice in lattices]),
-        strict=True,
-    ):
-        window = extent.window
-        bands = with_masks(lattice.bands, job.mosaic.mask)
-        group = _group(job, name, lattice.grid, window, bands, model, sides, len(series.slices))
-        # A mask lacks where a band does that it tells of: its fill says masked.
-        absent = tuple(
-            frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
-            for missing in series.absent
-        )
-        group = replace(
-            group,
-            axis="time",
-            extents=tuple(_inside(covered, window) for covered in lattice.extents),
-            absent=absent if any(absent) else (),
-        )
-        groups.append(_shaped(job, group, extent))
-    return Plan(image, tuple(groups), model, "time", series.slices)
+    maker = _Groups(job, sides, "time", len(series.slices), series.absent)
+    groups = maker.of(lattices, extents_of(job, lattices, given))
+    return Plan(image, groups, _model(job), "time", series.slices)
+
+
+def make_sample_plan(
+    job: Job,
+    points: Points,
+    samples: tuple[Sample, ...],
+    listed: ImageList,
+    sides: Mapping[str, int] | None = None,
+    given: Given = _NO_FILES,
+    expressions: Mapping[str, str] | None = None,
+) -> Plan:
+    """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
+
+    Args:
+        job: what the user asks for; its region are points.
+        points: the file.
+        samples: the points and the images found for them, in order.
+        listed: those images, as the catalogue has them.
+        sides: samples in a shard by group, as an existing mosaic has them.
+        given: contents of the files that the job names.
+        expressions: by image, what computes its pixels; empty where they are read.
+
+    Raises:
+        JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
+    """
+    spec = job.region.points
+    if spec is None:
+        raise JobError("is not given", key="region.points")
+    images = {image.name: image for image in listed.images}
+    first = next((images[sample.image] for sample in samples if sample.image), None)
+    if first is None:
+        raise _hopeless(samples)
+    placement = Placement(job, points, first, given)
+    extents, samples = placement.extents(samples, images, spec.chip)
+    if not any(extents[0].chips):
+        raise _hopeless(samples)
+    groups = _Groups(job, sides, "sample", len(samples)).of(placement.lattices, extents)
+    slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
+    kept = SampleList(points.crs, points.columns, samples)
+    return Plan(first, groups, _model(job), "sample", slices, listed, kept)
 
 
 def _model(job: Job) -> ServiceModel:
     return ServiceModel(concurrency=job.limits.concurrency, starts_per_s=job.limits.requests_per_second)
 
 
-def _shaped(job: Job, group: Group, extent: Extent) -> Group:
-    """The group with its region's shape, and what pixels outside it become where the job masks them."""
-    if extent.shape is None or not job.region.mask:
-        return replace(group, region=extent.shape)
-    values = nodata_values(job.mosaic.nodata, group.bands)
-    values |= {band.id: 0.0 for band in group.bands if band.mask_of}
-    lacking = [band.id for band in group.bands if band.id not in values]
-    if lacking:
-        raise JobError(
-            f"{lacking[0]} has no nodata value to write outside the geometry; give one in mosaic.nodata, "
-            f"such as {{{lacking[0]}: 0}}",
-            key="region.mask",
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """How the groups of a plan are made."""
+
+    job: Job
+    sides: Mapping[str, int] | None
+    """By group, tiles along a shard's side, or samples in a shard, as an existing mosaic has them."""
+    axis: Axis = ""
+    slices: int = 1
+    """Length of the leading axis; 1 where there is none."""
+    absent: Sequence[frozenset[str]] = ()
+    """By slice, the bands that none of its images has."""
+
+    def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
+        """Return one group for each lattice."""
+        names = group_names(lattice.grid for lattice in lattices)
+        return tuple(map(self._group, names, lattices, extents))
+
+    def _group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
+        bands = with_masks(lattice.bands, self.job.mosaic.mask)
+        tiling = self._tiling(name, bands, extent)
+        # A mask lacks where a band does that it tells of: its fill says masked.
+        absent = tuple(
+            frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
+            for missing in self.absent
         )
-    return replace(group, region=extent.shape, outside=tuple(values[band.id] for band in group.bands))
+        return Group(
+            name,
+            next((grid for grid in extent.chips if grid is not None), lattice.grid),
+            extent.window,
+            bands,
+            tiling,
+            (1, 1) if extent.chips else self._request_shape(tiling, bands),
+            region=extent.shape,
+            outside=self._outside(bands) if extent.shape is not None and self.job.region.mask else (),
+            extents=extent.covered,
+            lattices=extent.chips,
+            axis=self.axis,
+            absent=absent if any(absent) else (),
+        )
+
+    def _tiling(self, name: str, bands: tuple[Band, ...], extent: Extent) -> Tiling:
+        width, height = extent.window.width, extent.window.height
+        itemsize = sum(band.dtype.itemsize for band in bands)
+        known = (self.sides or {}).get(name)
+        if extent.chips:
+            _check_chip(width, bands)
+            run = known or shard_samples(self.slices, width, itemsize)
+            return Tiling(width, height, self.slices, tile=width, shard_slices=run)
+        return Tiling(width, height, self.slices, shard=known or shard_tiles(width, height, itemsize))
+
+    def _request_shape(self, tiling: Tiling, bands: tuple[Band, ...]) -> tuple[int, int]:
+        """(rows, columns) of tiles in one request."""
+        model = _model(self.job)
+        runs = ([bands[b].dtype for b in run] for run in band_runs(bands, tiling.tile, tiling.tile))
+        heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
+        max_bytes = int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
+        return pack(tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes)
+
+    def _outside(self, bands: tuple[Band, ...]) -> tuple[float, ...]:
+        """By band, what pixels outside the region's geometry become."""
+        values = nodata_values(self.job.mosaic.nodata, bands)
+        values |= {band.id: 0.0 for band in bands if band.mask_of}
+        lacking = [band.id for band in bands if band.id not in values]
+        if lacking:
+            raise JobError(
+                f"{lacking[0]} has no nodata value to write outside the geometry; give one in mosaic.nodata, "
+                f"such as {{{lacking[0]}: 0}}",
+                key="region.mask",
+            )
+        return tuple(values[band.id] for band in bands)
 
 
-def _inside(extent: Window | None, window: Window) -> Window | None:
-    """`extent` in pixels of the group whose region is `window`, clipped to it."""
-    clipped = extent and extent.clip(window)
-    return clipped and clipped.offset(-window.column, -window.row)
+def _check_chip(chip: int, bands: tuple[Band, ...]) -> None:
+    widest = max((band.dtype for band in bands), key=lambda dtype: dtype.itemsize)
+    if not fits(chip, chip, (widest,)):
+        most = math.isqrt(MAX_REQUEST_BYTES // (widest.itemsize + 1))
+        raise JobError(
+            f"{chip:,}×{chip:,} pixels of {widest} are more than one request may ask for; take at "
+            f"most {most:,}, or a region.bbox for an area",
+            key="region.points.chip",
+        )
 
 
-def _group(
-    job: Job,
-    name: str,
-    lattice: PixelGrid,
-    window: Window,
-    bands: tuple[Band, ...],
-    model: ServiceModel,
-    sides: Mapping[str, int] | None,
-    slices: int = 1,
-) -> Group:
-    itemsize = sum(band.dtype.itemsize for band in bands)
-    shard = (sides or {}).get(name) or shard_tiles(window.width, window.height, itemsize)
-    tiling = Tiling(window.width, window.height, slices, shard=shard)
-    group = Group(name, lattice, window, bands, tiling, (1, 1))
-    runs = ([bands[b].dtype for b in run] for run in group.band_runs(tuple(range(len(bands)))))
-    heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
-    max_bytes = int(job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
-    shape = pack(tiling, tuple(heaviest), job.request.tile_count, model, max_bytes)
-    return replace(group, shape=shape)
+def _sample_slice(sample: Sample, images: Mapping[str, Image], expressions: Mapping[str, str]) -> Slice:
+    image = images.get(sample.image)
+    if image is None:
+        return Slice(sample.point.id, problem=sample.problem)
+    expression = expressions.get(image.name, "")
+    return Slice(
+        sample.point.id,
+        asset="" if expression else image.name,
+        expression=expression,
+        time_us=instant_us(image.start_time),
+        images=((image.name, image.update_time),),
+        problem=sample.problem,
+    )
+
+
+def _hopeless(samples: tuple[Sample, ...]) -> JobError:
+    told = next((sample.problem for sample in samples if sample.problem), None)
+    if told is None:
+        return JobError("there is no sample", key="region.points")
+    return JobError(
+        f"none of the {len(samples):,} samples can be fetched; the first: {told}", key="region.points"
+    )

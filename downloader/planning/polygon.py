@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from downloader.errors import JobError
 from downloader.model.antimeridian import check_degrees
-from downloader.model.crs import Crs
+from downloader.model.crs import Crs, transformer
 from downloader.model.grid import EDGE_TOLERANCE, PixelGrid, Window, around
 from downloader.planning.tiling import Tiling
 
@@ -34,9 +34,10 @@ _ROUNDS: Final = 20
 
 _MAX_POINTS: Final = 2_000_000
 
-_GEOS: Final = Lock()
-"""GEOS builds the index of a prepared geometry at its first uses, and two threads that do so together crash it; tiles
-are masked in several."""
+_TILES: Final = Lock()
+_PIXELS: Final = Lock()
+"""Two threads that use one prepared geometry of GEOS together crash it. The event loop asks for tiles, threads that
+store tiles for pixels, which takes longer: each side has a geometry and a lock of its own, so neither waits for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,60 +56,64 @@ class Shape:
 
         import shapely
 
-        rounded = shapely.transform(_geometry(self.wkb), lambda points: np.round(points, 3) + 0.0)
+        rounded = shapely.transform(shapely.from_wkb(self.wkb), lambda points: np.round(points, 3) + 0.0)
         digest = hashlib.sha256(shapely.to_wkb(rounded)).hexdigest()[:16]
         return f"{digest}, all touched" if self.all_touched else digest
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
-        """Bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
-        with _GEOS:
-            return self._mask(_geometry(self.wkb), tiling, layer, row, column)
-
-    def _mask(self, geometry: BaseGeometry, tiling: Tiling, layer: int, row: int, column: int) -> int:
-        import shapely
-
-        rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
-        columns = np.arange(column * tiling.shard, min((column + 1) * tiling.shard, tiling.tile_columns))
-        whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-        if not geometry.intersects(whole):
-            return 0
-        if geometry.contains(whole):
-            return tiling.full_mask(layer, row, column)
-        grid_rows, grid_columns = np.meshgrid(rows, columns, indexing="ij")
-        boxes = _box(tiling, grid_rows, grid_columns, grid_rows + 1, grid_columns + 1)
-        touched = shapely.intersects(geometry, boxes)
-        bits = 0
-        for slice_ in tiling.slices_of(layer):
-            for r, c in zip(grid_rows[touched].tolist(), grid_columns[touched].tolist(), strict=True):
-                bits |= 1 << tiling.slot(slice_, r, c)
-        return bits
+        """Return the bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
+        plane = _touched(self.wkb, tiling, row, column)
+        # All slices of a shard are alike; those behind the last are none.
+        return sum(plane << slice_ * tiling.shard**2 for slice_ in range(len(tiling.slices_of(layer))))
 
     def count(self, tiling: Tiling) -> int:
-        """Tiles of one slice that the geometry touches; costs as much as its outline is long."""
-        with _GEOS:
-            return _count(_geometry(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
+        """Return how many tiles of one slice the geometry touches; costs as much as its outline is long."""
+        with _TILES:
+            return _count(_for_tiles(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
 
     def inside(self, window: Window) -> NDArray[np.bool_] | None:
-        """Which pixels of `window` belong to the geometry, (height, width); None where all do."""
-        with _GEOS:
-            return self._inside(_geometry(self.wkb), window)
-
-    def _inside(self, geometry: BaseGeometry, window: Window) -> NDArray[np.bool_] | None:
+        """Return which pixels of `window` belong to the geometry, (height, width); None where all do."""
         import shapely
 
-        if geometry.contains(shapely.box(window.column, window.row, window.column_end, window.row_end)):
-            return None
         columns = np.arange(window.column, window.column_end)
         rows = np.arange(window.row, window.row_end)
         x, y = np.meshgrid(columns, rows)
-        if self.all_touched:
-            t = float(EDGE_TOLERANCE)
-            touched: NDArray[np.bool_] = shapely.intersects(
-                geometry, shapely.box(x + t, y + t, x + 1 - t, y + 1 - t)
+        t = float(EDGE_TOLERANCE)
+        with _PIXELS:
+            geometry = _for_pixels(self.wkb)
+            if geometry.contains(shapely.box(window.column, window.row, window.column_end, window.row_end)):
+                return None
+            inside: NDArray[np.bool_] = (
+                shapely.intersects(geometry, shapely.box(x + t, y + t, x + 1 - t, y + 1 - t))
+                if self.all_touched
+                else shapely.contains_xy(geometry, x + 0.5, y + 0.5)
             )
-            return touched
-        centred: NDArray[np.bool_] = shapely.contains_xy(geometry, x + 0.5, y + 0.5)
-        return centred
+        return inside
+
+
+@lru_cache(maxsize=1 << 14)
+def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
+    """Bits of the tiles of one slice that the geometry touches, in the shard at (row, column)."""
+    import shapely
+
+    rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
+    columns = np.arange(column * tiling.shard, min((column + 1) * tiling.shard, tiling.tile_columns))
+    whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+    grid_rows, grid_columns = np.meshgrid(rows, columns, indexing="ij")
+    with _TILES:
+        geometry = _for_tiles(wkb)
+        if not geometry.intersects(whole):
+            return 0
+        if geometry.contains(whole):
+            touched = np.ones_like(grid_rows, bool)
+        else:
+            touched = shapely.intersects(
+                geometry, _box(tiling, grid_rows, grid_columns, grid_rows + 1, grid_columns + 1)
+            )
+    bits = 0
+    for r, c in zip(grid_rows[touched].tolist(), grid_columns[touched].tolist(), strict=True):
+        bits |= 1 << tiling.slot(0, r, c)
+    return bits
 
 
 def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
@@ -191,16 +196,9 @@ class _Bender:
     """From a geometry's CRS to pixels, point by point."""
 
     def __init__(self, crs: Crs, grid: PixelGrid, key: str) -> None:
-        import pyproj
-
         self._key = key
         self._grid = grid
-        same = crs == grid.crs
-        self._transformer = (
-            None
-            if same
-            else pyproj.Transformer.from_crs(crs.to_pyproj(), grid.crs.to_pyproj(), always_xy=True)
-        )
+        self._transformer = None if crs == grid.crs else transformer(crs, grid.crs)
 
     def bend(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 2) coordinates to (n, 2) pixels."""
@@ -211,12 +209,7 @@ class _Bender:
                 raise JobError(
                     f"has points that {self._grid.crs} cannot show; take a smaller region", key=self._key
                 )
-        t = self._grid.transform
-        determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
-        dx, dy = x - t.translate_x, y - t.translate_y
-        return np.column_stack(
-            ((dx * t.scale_y - dy * t.shear_x) / determinant, (dy * t.scale_x - dx * t.shear_y) / determinant)
-        )
+        return np.column_stack(self._grid.transform.to_pixels(x, y))
 
     def line(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """A line of points as pixels, with points added wherever it bends."""
@@ -287,10 +280,13 @@ def _box(tiling: Tiling, top: Any, left: Any, bottom: Any, right: Any) -> Any:  
     )
 
 
-@lru_cache(maxsize=64)
-def _geometry(wkb: bytes) -> BaseGeometry:
+def _prepared(wkb: bytes) -> BaseGeometry:
     import shapely
 
     geometry = shapely.from_wkb(wkb)
     shapely.prepare(geometry)
     return geometry
+
+
+_for_tiles = lru_cache(maxsize=64)(_prepared)
+_for_pixels = lru_cache(maxsize=64)(_prepared)

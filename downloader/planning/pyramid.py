@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from downloader.model.crs import transformer
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band
 from downloader.planning.group import Group
@@ -90,12 +91,10 @@ def _level(band: Band, group: Group) -> int:
 
 def _ratio(native: PixelGrid, grid: PixelGrid) -> float:
     """Native pixels per pixel of a grid in another CRS, at its middle, by the finer axis; infinite where there are none."""
-    import pyproj
-
-    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), native.crs.to_pyproj(), always_xy=True)
+    project = transformer(grid.crs, native.crs).transform
     middle = (grid.width // 2, grid.height // 2)
     corners = [grid.transform.at(middle[0] + dx, middle[1] + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]
-    there = [transformer.transform(*corner) for corner in corners]
+    there = [project(*corner) for corner in corners]
     if not all(map(math.isfinite, (number for point in there for number in point))):
         return math.inf
     first, *others = (native.transform.locate(x, y) for x, y in there)

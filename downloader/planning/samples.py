@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.model.crs import Crs
+from downloader.model.crs import Crs, transformer
 from downloader.model.grid import PixelGrid, Window
 
 __all__ = [
@@ -104,10 +104,7 @@ def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.f
     """Coordinates x and y of all points in another CRS; infinite where they have none there."""
     if crs == points.crs:
         return np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
-    import pyproj
-
-    transformer = pyproj.Transformer.from_crs(points.crs.to_pyproj(), crs.to_pyproj(), always_xy=True)
-    x, y = transformer.transform(
+    x, y = transformer(points.crs, crs).transform(
         np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
     )
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
@@ -123,13 +120,7 @@ def pixels_of(
     """
     t = grid.transform
     known = np.isfinite(x) & np.isfinite(y)
-    dx, dy = (
-        np.where(known, x, t.translate_x) - t.translate_x,
-        np.where(known, y, t.translate_y) - t.translate_y,
-    )
-    determinant = t.scale_x * t.scale_y - t.shear_x * t.shear_y
-    column = (dx * t.scale_y - dy * t.shear_x) / determinant
-    row = (dy * t.scale_x - dx * t.shear_y) / determinant
+    column, row = t.to_pixels(np.where(known, x, t.translate_x), np.where(known, y, t.translate_y))
     far = np.maximum(np.abs(column), np.abs(row)) > 2**40
     known &= ~far
     columns, rows = (np.floor(np.where(known, p, 0)).astype(np.int64) for p in (column, row))

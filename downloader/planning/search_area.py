@@ -10,7 +10,7 @@ import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.antimeridian import cut_at_180
-from downloader.model.crs import Crs
+from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.grid import PixelGrid
 from downloader.planning.inputs import Given
 from downloader.planning.polygon import read_geojson
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["middle_of", "region_geojson"]
 
-_LONLAT: Final = Crs(code="EPSG:4326")
 _POINTS: Final = 16
 """Points that an edge is given at least when it goes to another CRS; footprints are no more exact than that."""
 
@@ -42,20 +41,14 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
     from shapely.geometry import mapping
 
     geometry, crs = _geometry(job, given)
-    if crs != _LONLAT:
-        import pyproj
-
-        transformer = pyproj.Transformer.from_crs(crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
+    if crs != LONLAT:
+        project = transformer(crs, LONLAT).transform
         length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
         if length > 0:
             geometry = shapely.segmentize(geometry, length / _POINTS)
-        poles = [
-            pole
-            for pole in (-90, 90)
-            if _holds(geometry, transformer.transform(0, pole, direction="INVERSE"))
-        ]
+        poles = [pole for pole in (-90, 90) if _holds(geometry, project(0, pole, direction="INVERSE"))]
         geometry = shapely.transform(
-            geometry, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+            geometry, lambda points: np.column_stack(project(points[:, 0], points[:, 1]))
         )
         if not np.isfinite(geometry.bounds).all():
             raise JobError(f"has points that have no longitude and latitude in {crs}", key="region")
@@ -77,11 +70,8 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
 @lru_cache(maxsize=1 << 12)
 def middle_of(grid: PixelGrid) -> float | None:
     """Degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
-    import pyproj
-
-    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
     x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
-    longitude, _ = transformer.transform(float(x), float(y))
+    longitude, _ = transformer(grid.crs, LONLAT).transform(float(x), float(y))
     return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None
 
 
@@ -95,9 +85,9 @@ def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:
     import shapely
 
     if given.points is not None:
-        return shapely.multipoints([(row.lon, row.lat) for row in given.points.rows]), _LONLAT
+        return shapely.multipoints([(row.lon, row.lat) for row in given.points.rows]), LONLAT
     if given.geometry is not None:
-        return given.geometry, given.crs or _LONLAT
+        return given.geometry, given.crs or LONLAT
     if job.region.geometry is not None:
         return read_geojson(job.region.geometry, "region.geometry"), Crs.parse(job.region.crs)
     box = job.region.box()

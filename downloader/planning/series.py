@@ -17,30 +17,14 @@ from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
 from downloader.planning.expressions import mosaic_expression
-from downloader.planning.lattice import check_lattices, offset_on
+from downloader.planning.lattice import Lattice, check_lattices, offset_on
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
 
-__all__ = ["Lattice", "Series", "arrange", "group_images", "slices_of"]
+__all__ = ["Series", "arrange", "group_images", "slices_of"]
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """Bands that share one lattice in every image."""
-
-    grid: PixelGrid
-    """The grid of the first image, or that of the mosaic that exists: the lattice's origin."""
-    bands: tuple[Band, ...]
-    extents: tuple[Window | None, ...]
-    """By slice, the pixels that its images cover, in pixels of `grid`; None where they cover none."""
-
-    @property
-    def hull(self) -> Window | None:
-        """The window around all pixels that images cover; None if they cover none."""
-        return _around([extent for extent in self.extents if extent is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,19 +209,8 @@ def _lattice(
     extents: list[Window | None] = []
     for _, members in named:
         grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)
-        extents.append(_around([window for grid in grids if (window := place(anchor, grid)) is not None]))
-    return Lattice(anchor, bands, tuple(extents))
-
-
-def _around(windows: list[Window]) -> Window | None:
-    if not windows:
-        return None
-    return Window.between(
-        min(w.column for w in windows),
-        min(w.row for w in windows),
-        max(w.column_end for w in windows),
-        max(w.row_end for w in windows),
-    )
+        extents.append(Window.hull(window for grid in grids if (window := place(anchor, grid)) is not None))
+    return Lattice(anchor, bands, extents=tuple(extents))
 
 
 def _slice(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from downloader.events import Ended, Event, Flow, Notice, Started
+from downloader.model.time import rfc3339
 from downloader.progress.tally import Tally, Timer
 
 __all__ = ["HEARTBEAT", "Heartbeat", "RunStatus", "read_heartbeat"]
@@ -157,7 +158,7 @@ class Heartbeat:
         return RunStatus(
             pid=os.getpid(),
             host=socket.gethostname(),
-            started=self._started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            started=rfc3339(self._started, "seconds"),
             heard=time.time(),
             seconds=round(tally.seconds, 3),
             tiles=tally.tiles_total,

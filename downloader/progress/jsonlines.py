@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from downloader.events import Event, Failed, Level, Notice, Retried, Split, Started, Stored
+from downloader.model.time import now
 from downloader.progress.tally import Tally, Timer, announcement, summary
 from downloader.progress.terminal import forgiving
 
@@ -16,7 +16,7 @@ __all__ = ["JsonFormatter", "JsonLines", "json_line"]
 
 def json_line(level: str, event: str, message: str, **fields: Any) -> str:
     """One object, on one line, in ASCII, so that nothing in it steers a terminal."""
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    moment = now("milliseconds")
     return json.dumps(
         {"time": moment, "level": level, "event": event, "message": message, **fields}, default=str
     )

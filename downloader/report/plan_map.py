@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.model.crs import transformer
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Image
 from downloader.mosaic.target import TargetState
@@ -255,10 +256,7 @@ def _outline(grid: PixelGrid, group: Group) -> _Ring:
     ]
     x, y = np.array([grid.transform.exact(*point) for point in [*points, points[0]]], float).T
     if grid.crs != group.lattice.crs:
-        import pyproj
-
-        own = group.lattice.crs.to_pyproj()
-        x, y = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), own, always_xy=True).transform(x, y)
+        x, y = transformer(grid.crs, group.lattice.crs).transform(x, y)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return np.full((1, 2), np.nan)
     pixels = [group.lattice.transform.locate(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from downloader.job import Job
 from downloader.model.nodata import BY_MASK, masked_pixels, nodata_values
+from downloader.model.time import from_us, rfc3339
 from downloader.planning import Group, ImageList, Plan, readings
 from downloader.text import counted, duration, few, size, table
 
@@ -175,14 +175,7 @@ def _systems(plan: Plan) -> list[str]:
 
 
 def _moment(time_us: int | None) -> str | None:
-    """Microseconds since 1970 as text."""
-    if time_us is None:
-        return None
-    return (
-        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us))
-        .isoformat()
-        .replace("+00:00", "Z")
-    )
+    return None if time_us is None else rfc3339(from_us(time_us))
 
 
 def _masked_pixels(plan: Plan, job: Job) -> dict[str, list[str]]:

@@ -96,7 +96,6 @@ async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSo
     text = composite_expression(
         [image.id for image in images],
         reduce=spec.reduce,
-        bands=None,
         mask=None if spec.mask is None else (spec.mask.band, spec.mask.bits),
         index=spec.index,
     )

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from downloader.errors import JobError
-from downloader.model.crs import Crs
+from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.time import instant_us
 from downloader.planning.samples import Column, Point, Points
 
@@ -23,7 +23,6 @@ __all__ = ["parse_points", "read_points"]
 
 _KEY: Final = "region.points.file"
 _MAX_BYTES: Final = 256 * 2**20
-_LONLAT: Final = Crs(code="EPSG:4326")
 _X: Final = ("x", "easting")
 _Y: Final = ("y", "northing")
 _LON: Final = ("lon", "longitude", "lng", "long")
@@ -80,7 +79,7 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
     columns = tuple(Column(table.header[k], _kind(row[k] for _, row in table.rows)) for k in kept)
     points = []
     at = np.array([_coordinates(table, line, row) for line, row in table.rows])
-    if table.crs == _LONLAT:
+    if table.crs == LONLAT:
         # 0…360 is another way to count; images count from -180.
         at[:, 0] = np.where((at[:, 0] > 180) & (at[:, 0] <= 360), at[:, 0] - 360, at[:, 0])
     lon, lat = _lonlat(table.crs, at)
@@ -140,7 +139,7 @@ def _csv(text: str, name: str, crs: Crs | None) -> _Table:
         raise JobError(f"{name}, line 1: column {repeated[0]!r} stands there twice; rename one", key=_KEY)
     plane = _column(header, _X), _column(header, _Y)
     degrees = _column(header, _LON), _column(header, _LAT)
-    choices = [(plane, crs or _LONLAT), (degrees, _LONLAT)]
+    choices = [(plane, crs or LONLAT), (degrees, LONLAT)]
     for (x, y), its in choices if crs is not None else reversed(choices):
         if x is not None and y is not None:
             return _Table(name, header, rows, (x, y), its)
@@ -179,7 +178,7 @@ def _geojson(text: str, name: str, crs: Crs | None) -> _Table:
         (line, [*[*point, None, None][:2], *(properties.get(one) for one in names)])
         for line, point, properties in read
     ]
-    return _Table(name, header, rows, (0, 1), crs or _LONLAT)
+    return _Table(name, header, rows, (0, 1), crs or LONLAT)
 
 
 def _delimiter(text: str) -> str:
@@ -208,12 +207,9 @@ def _coordinates(table: _Table, line: str, row: list[Any]) -> tuple[float, float
 
 
 def _lonlat(crs: Crs, at: Any) -> tuple[Any, Any]:  # noqa: ANN401  # numpy
-    if crs == _LONLAT:
+    if crs == LONLAT:
         return at[:, 0], at[:, 1]
-    import pyproj
-
-    transformer = pyproj.Transformer.from_crs(crs.to_pyproj(), _LONLAT.to_pyproj(), always_xy=True)
-    return transformer.transform(at[:, 0], at[:, 1])
+    return transformer(crs, LONLAT).transform(at[:, 0], at[:, 1])
 
 
 def _date(row: list[Any], column: int | None, where: str, table: _Table) -> str:

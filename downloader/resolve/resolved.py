@@ -13,15 +13,14 @@ from downloader.errors import JobError
 from downloader.job import Job
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import ImageList, Plan, make_plan, make_series_plan
+from downloader.planning import ImageList, Plan, make_plan, make_sample_plan, make_series_plan
 from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.inputs import Given
-from downloader.planning.lattice import Target, pixel_area, targets
+from downloader.planning.lattice import pixel_area, targets
 from downloader.planning.limits import MAX_REQUEST_BANDS
 from downloader.planning.plan import pixel_request
 from downloader.planning.requests import PixelRequest
-from downloader.planning.sample_planner import make_sample_plan
 from downloader.planning.samples import Sample, pixels_of, project
 from downloader.planning.series import Series
 from downloader.planning.slices import Slice
@@ -94,8 +93,7 @@ class ResolvedSource:
     def _of_series(self, job: Job, series: Series) -> Iterator[TypeQuestion]:
         """Yield questions of slices that meet the region, in their order, until every band is asked for."""
         lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-        found = [Target(lattice.grid, lattice.bands) for lattice in lattices]
-        extents = extents_of(job, found, self.given, [lattice.hull for lattice in lattices])
+        extents = extents_of(job, lattices, self.given)
         for lattice, extent in zip(lattices, extents, strict=True):
             covered = [window and window.clip(extent.window) for window in lattice.extents]
             left = {band.id for band in lattice.bands}
@@ -184,7 +182,7 @@ class ResolvedSource:
 def _first_pixel(lattice: PixelGrid, extent: Extent) -> PixelGrid:
     """Return the first pixel that the image has in the region."""
     window = extent.window
-    inside = extent.covered or Window(0, 0, 1, 1)
+    inside = next(filter(None, extent.covered), Window(0, 0, 1, 1))
     return _corner(lattice, inside.offset(window.column, window.row))
 
 

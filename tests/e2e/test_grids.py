@@ -173,20 +173,6 @@ def test_a_bounding_box_of_a_geographic_image(emulator, tmp_path, mosaic):
     compare(mosaic, f"{PUBLIC}EMULATOR/DEGREES", int(left), int(top))
 
 
-def test_align_image_widens_to_whole_tiles(emulator, tmp_path, mosaic):
-    region = {"window": {"column": 300, "row": 10_900, "width": 10, "height": 10}}
-    run(
-        emulator,
-        tmp_path,
-        mosaic,
-        source={"asset": ASSET, "bands": ["B2"]},
-        region=region,
-        grid={"align": "image"},
-    )
-    assert band_arrays(mosaic)["B2"].shape == (10_980 - 10_752, 256)
-    compare(mosaic, column=256, row=10_752)
-
-
 @pytest.mark.parametrize(("resolution", "level", "sub"), [(20, 1, 1), (40, 2, 1), (30, 1, 1.5), (15, 0, 1.5)])
 def test_a_coarser_grid_is_read_from_the_pyramid(emulator, tmp_path, mosaic, resolution, level, sub):
     """The coarsest level that is not coarser, nearest neighbour of pixel centres; levels are rounded means."""

@@ -314,7 +314,6 @@ GRIDS = {
     "crs": (SCENE, {"crs": "EPSG:4326", "resolution": 0.00017}, (0, 0.00017), (0, -0.00017)),
     "transform": (SCENE, {"transform": [7.1, 0, 571003.3, 0, -12.7, 4139001.7]}, (571003.3, 7.1), (4139001.7, -12.7)),
     "like a band": (SCENE, {"like": "B5"}, (499980, 20), (4200000, -20)),
-    "align": (SCENE, {"align": "image"}, (499980, 10), (4200000, -10)),
 }  # fmt: skip
 """What the job says, and the lattice by hand: origin and pixel size along x and y."""
 

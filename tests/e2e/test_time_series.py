@@ -285,7 +285,7 @@ def test_a_filter_that_cannot_be_read_costs_no_request(emulator, tmp_path, kind)
         )
         assert ended.status == 2, ended
         key = "source.filter" if kind == "collection" else "source.composite.filter"
-        assert f"{key}: 'A == 1': character 3 of 'A == 1'" in ended.err
+        assert f"{key}: 'A == 1': character 3 of the filter 'A == 1'" in ended.err
         assert "(write =)" in ended.err
     assert emulator.control("requests?since=0")["requests"] == []
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from downloader.job.sections.base import Section
 
-__all__ = ["Dask", "Executor"]
+__all__ = ["Dask", "ExecutorSection"]
 
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _ADDRESSES = "write the scheduler's address, such as tcp://scheduler:8786"
@@ -44,7 +44,7 @@ class Dask(Section):
         return self
 
 
-class Executor(Section):
+class ExecutorSection(Section):
     """Who does the work: `local`, this process; or workers of Dask."""
 
     dask: Dask | None = None

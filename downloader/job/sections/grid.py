@@ -67,8 +67,6 @@ class Grid(Section):
     """The whole affine transform: [scaleX, shearX, translateX, shearY, scaleY, translateY]."""
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
-    align: Literal["region", "image"] = "region"
-    """`image` widens the region to the image's lattice of 256 pixels."""
     resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
     """How the service makes pixels of another grid; other than nearest they are computed."""
 

@@ -10,7 +10,7 @@ from downloader.job.location import parse_place
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration
 
-__all__ = ["Mosaic"]
+__all__ = ["MosaicSection"]
 
 
 def _nodata(value: Any) -> Any:
@@ -30,7 +30,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-class Mosaic(Section):
+class MosaicSection(Section):
     """Where the pixels go, and how they are stored."""
 
     path: Annotated[str, Field(min_length=1)]

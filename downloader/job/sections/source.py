@@ -82,7 +82,7 @@ class Composite(Section):
     mask: MaskBits | None = None
     """Which pixels are left out before reducing."""
     index: Annotated[tuple[_Text, _Text] | None, Field()] = None
-    """[A, B] adds the normalised difference (A − B) / (A + B) as a band `nd`; alone if no bands are asked for."""
+    """[A, B] adds the normalised difference (A − B) / (A + B) as a band `nd`, behind the others."""
 
     @model_validator(mode="after")
     def _period(self) -> Composite:

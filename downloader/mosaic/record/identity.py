@@ -11,11 +11,12 @@ import enum
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from downloader._version import __version__
 from downloader.errors import DriftError, JobError, RefusedError
+from downloader.model.time import from_us, rfc3339
 from downloader.mosaic.format.axis import AxisArray, AxisProperty, axis_arrays, kind_of
 from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT, image_attributes
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
@@ -377,5 +378,4 @@ def _compare_periods(old: ImageList | None, new: ImageList | None) -> tuple[bool
 
 
 def _period(period: tuple[int, int]) -> str:
-    moments = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us) for us in period)
-    return "…".join(moment.isoformat().replace("+00:00", "Z") for moment in moments)
+    return "…".join(rfc3339(from_us(time_us)) for time_us in period)

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.earthengine.names import asset_id, asset_name, base_url
+from downloader.earthengine.names import asset_name, base_url
 from downloader.errors import JobError
+from downloader.model.image import asset_id
 
 S2 = "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
 

@@ -59,7 +59,7 @@ sections = {
         st.sampled_from([{"bbox": [-123.0, 37, -122.5, 37.5]}, {"bbox": [0, 0, 5, 5], "crs": "EPSG:32610"}, {"bbox": ["1", 2, 3, 4]}]),
     ),
     "grid": st.one_of(
-        st.just("native"), st.just({}), st.fixed_dictionaries({"resolution": positive}, optional={"align": st.sampled_from(["region", "image"])}),
+        st.just("native"), st.just({}), st.fixed_dictionaries({"resolution": positive}),
         st.fixed_dictionaries({"scale": st.lists(positive, min_size=2, max_size=2)}),
     ),
     "service": st.fixed_dictionaries({}, optional={
@@ -198,7 +198,7 @@ def test_a_mapping_is_copied() -> None:
 def test_a_schema_can_be_made() -> None:
     schema = Job.model_json_schema()
     assert set(schema["required"]) == {"source", "mosaic"}
-    assert "Where the pixels go" in schema["$defs"]["Mosaic"]["description"]
+    assert "Where the pixels go" in schema["$defs"]["MosaicSection"]["description"]
 
 
 # YAML ------------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ MISTAKES = [
     (BASE + "grid: {resolution: 5, scale: 5}", "job.yaml, line 3: grid.scale: 5: is another name of resolution; keep one"),
     (BASE + "grid: {native: true, resolution: 5}", "job.yaml, line 3: grid: native and resolution exclude each other; keep one"),
     (BASE + "grid: {native: false}", "job.yaml, line 3: grid.native: false: false needs a resolution, a transform or like; give one, or leave this out"),
-    (BASE + "grid: {align: img}", "job.yaml, line 3: grid.align: 'img': write 'region' or 'image'"),
+    (BASE + "grid: {align: image}", "job.yaml, line 3: grid.align: unknown key; did you mean resampling?"),
     # mosaic
     ("source: {asset: X}\nmosaic: {path: ftp://host/a}", "job.yaml, line 2: mosaic.path: 'ftp://host/a': write a folder's path, s3://BUCKET/PATH (Amazon S3 and what speaks its protocol), gs://BUCKET/PATH (Google Cloud Storage), az://CONTAINER/PATH (Azure Blob Storage), memory://NAME (the library only: gone with the process)"),
     ("source: {asset: X}\nmosaic: {path: 's3://key:secret@bucket/a'}", "job.yaml, line 2: mosaic.path: 's3://…@bucket/a': credentials do not belong into a path, where everybody reads them; leave them out here and set the variables that the cloud's own tools read, such as AWS_ACCESS_KEY_ID"),
@@ -506,12 +506,7 @@ mosaic: {path: out/quickstart.zarr}
     ) == (40, 90.0, 2**30, 8)
     assert (job.limits.give_up_after, job.request.timeout, job.mosaic.checkpoint) == (900.0, 90.0, 30.0)
     assert (job.request.tile_count, job.service.endpoint, job.auth.kind) == (None, "auto", "chain")
-    assert (job.mosaic.profile, job.mosaic.compressor, job.mosaic.durability, job.grid.align) == (
-        "sharded",
-        "lz4",
-        "full",
-        "region",
-    )
+    assert (job.mosaic.profile, job.mosaic.compressor, job.mosaic.durability) == ("sharded", "lz4", "full")
 
 
 @pytest.mark.parametrize(

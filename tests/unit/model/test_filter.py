@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.model.filter import Filter, quoted, timestamp
+from downloader.model.filter import Filter, quoted
+from downloader.model.time import timestamp
 from earthengine_emulator.catalogue import filters as served
 from earthengine_emulator.catalogue.model import PUBLIC, Image
 

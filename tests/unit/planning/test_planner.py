@@ -158,12 +158,6 @@ def test_a_box_outside_is_refused() -> None:
         plan_of(bands=["B2"], region={"bbox": [0, 0, 1, 1]})
 
 
-def test_align_image_widens_to_the_lattice_of_256_pixels() -> None:
-    window = {"window": {"column": 300, "row": 10700, "width": 10, "height": 200}}
-    plan = plan_of(bands=["B2", "B5"], region=window, grid={"align": "image"})
-    assert [g.window for g in plan.groups] == [Window(256, 10496, 256, 484), Window(0, 5120, 256, 370)]
-
-
 # Resolution ------------------------------------------------------------------------------------------------
 
 

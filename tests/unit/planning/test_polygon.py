@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyproj
@@ -191,3 +193,27 @@ def test_threads_may_ask_one_shape_at_once():
             rows = range(tiling.shard_rows)
             masks = list(pool.map(shape.mask, [tiling] * len(rows), [0] * len(rows), rows, [3] * len(rows)))
         assert len(inside) + len(masks) == 13 + tiling.shard_rows
+
+
+def test_tiles_are_told_while_another_thread_asks_for_pixels(monkeypatch):
+    """The event loop asks for tiles; it must not wait for threads that mask pixels."""
+    entered, leave = threading.Event(), threading.Event()
+    contains = shapely.contains_xy
+
+    def slow(*arguments):
+        entered.set()
+        assert leave.wait(20)
+        return contains(*arguments)
+
+    shape = Shape(shapely.to_wkb(shapely.Point(300, 300).buffer(250)))
+    tiling = Tiling(600, 600, shard=2)
+    monkeypatch.setattr(shapely, "contains_xy", slow)
+    with ThreadPoolExecutor(2) as threads:
+        masking = threads.submit(shape.inside, Window(0, 0, 600, 600))
+        try:
+            assert entered.wait(20)
+            assert threads.submit(shape.mask, tiling, 0, 0, 0).result(10) == 0b1111
+            assert threads.submit(shape.count, tiling).result(10) == 8
+        finally:
+            leave.set()
+        assert masking.result(20).sum() == pytest.approx(np.pi * 250**2, rel=0.01)

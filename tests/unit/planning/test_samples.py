@@ -20,8 +20,7 @@ from downloader.mosaic.format.sample_axis import (
     samples_from_text,
     samples_to_text,
 )
-from downloader.planning import ImageList
-from downloader.planning.sample_planner import make_sample_plan
+from downloader.planning import ImageList, make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, facts_of, pixels_of
 from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples
 from downloader.resolve.points_file import parse_points

@@ -1,0 +1,148 @@
+"""Where the chips of samples lie: each on its image's own pixels, a lattice for each pixel size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.errors import JobError
+from downloader.model.crs import Crs
+from downloader.model.grid import PixelGrid, Window
+from downloader.model.image import Band, Image
+from downloader.planning.extent import Extent
+from downloader.planning.inputs import Given
+from downloader.planning.lattice import Lattice, pixel_area, targets
+from downloader.planning.samples import Points, Sample, chip_around, pixels_of, project
+
+if TYPE_CHECKING:
+    from downloader.job import Job
+
+__all__ = ["Placement"]
+
+_Coordinates = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Images whose bands lie on the same grids."""
+
+    found: list[Lattice]
+    problem: str = ""
+    """How they differ from the first image's."""
+
+
+class Placement:
+    """Where points lie in images, found for many points at once."""
+
+    def __init__(self, job: Job, points: Points, first: Image, given: Given) -> None:
+        self._job = job
+        self._points = points
+        self._given = given
+        self._coordinates: dict[Crs, _Coordinates] = {}
+        self._kinds: dict[tuple[Band, ...], _Kind] = {}
+        self.lattices = targets(job, first.select(job.source.bands), given)
+        """Of the first image, finest first."""
+        self._first = first
+
+    def _chips(self, finest: int) -> list[int]:
+        """Pixels along a chip's side by lattice: enough to cover the ground of the finest one."""
+        areas = [pixel_area(lattice.grid) for lattice in self.lattices]
+        return [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
+
+    def extents(
+        self, samples: tuple[Sample, ...], images: Mapping[str, Image], chip: int
+    ) -> tuple[list[Extent], tuple[Sample, ...]]:
+        """Return the chips by lattice, and the samples with the reason why one has no pixels.
+
+        Args:
+            samples: the points and the images found for them.
+            images: by full name.
+            chip: pixels along a chip's side on the finest lattice.
+        """
+        chips = self._chips(chip)
+        grids: list[list[PixelGrid | None]] = [[None] * len(samples) for _ in chips]
+        told = list(samples)
+        of: dict[str, list[int]] = {}
+        for number, sample in enumerate(samples):
+            if sample.image:
+                of.setdefault(sample.image, []).append(number)
+        for name, numbers in of.items():
+            image = images[name]
+            kind = self._kind(image)
+            if kind.problem:
+                for k in numbers:
+                    told[k] = replace(told[k], problem=f"{told[k].point.where}: {image.id} {kind.problem}")
+                continue
+            chosen = np.array(numbers)
+            inside = self._covered(kind.found[0], chosen)
+            places = [self._pixels(lattice.grid, chosen)[:2] for lattice in kind.found]
+            for position, k in enumerate(numbers):
+                if not inside[position]:
+                    point = told[k].point
+                    told[k] = replace(
+                        told[k],
+                        problem=f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {image.id}",
+                    )
+                    continue
+                told[k] = replace(told[k], problem="")
+                for group, (lattice, (columns, rows)) in enumerate(zip(kind.found, places, strict=True)):
+                    place = int(columns[position]), int(rows[position])
+                    grids[group][k] = chip_around(lattice.grid, *place, chips[group])
+        extents = [
+            Extent(Window(0, 0, side, side), chips=tuple(own)) for side, own in zip(chips, grids, strict=True)
+        ]
+        return extents, tuple(told)
+
+    def _kind(self, image: Image) -> _Kind:
+        kind = self._kinds.get(image.bands)
+        if kind is None:
+            try:
+                bands = image.select(
+                    self._job.source.bands or tuple(b.id for lattice in self.lattices for b in lattice.bands)
+                )
+                found = targets(self._job, bands, self._given)
+            except JobError as error:
+                kind = _Kind([], f"does not fit: {error}")
+            else:
+                kind = _Kind(found, self._unlike(found))
+            self._kinds[image.bands] = kind
+        return kind
+
+    def _unlike(self, found: list[Lattice]) -> str:
+        mine = [[(band.id, band.dtype) for band in lattice.bands] for lattice in found]
+        theirs = [[(band.id, band.dtype) for band in lattice.bands] for lattice in self.lattices]
+        if mine != theirs:
+            return f"has bands of other types or groups than {self._first.id}"
+        for one, other in zip(found, self.lattices, strict=True):
+            size, wanted = one.grid.transform.pixel_size, other.grid.transform.pixel_size
+            if one.grid.crs.unit != other.grid.crs.unit or not np.allclose(size, wanted, rtol=1e-9, atol=0):
+                return (
+                    f"has pixels of {size[0]:g} {one.grid.crs.unit}, those of {self._first.id} are {wanted[0]:g} "
+                    f"{other.grid.crs.unit}; say one grid for all, such as  grid: {{crs: EPSG:32610, resolution: 10}}"
+                )
+        return ""
+
+    def _covered(self, lattice: Lattice, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which points the image itself covers."""
+        if not lattice.is_endless:
+            return self._pixels(lattice.grid, chosen)[2]
+        band = lattice.bands[0]
+        if not band.is_bounded:
+            return np.isfinite(self._at(lattice.grid.crs)[0][chosen])
+        return self._pixels(band.grid, chosen)[2]
+
+    def _pixels(
+        self, grid: PixelGrid, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        x, y = self._at(grid.crs)
+        return pixels_of(grid, x[chosen], y[chosen])
+
+    def _at(self, crs: Crs) -> _Coordinates:
+        if crs not in self._coordinates:
+            self._coordinates[crs] = project(self._points, crs)
+        return self._coordinates[crs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Sequence
 
 _ALLOCATIONS = 20_000
@@ -18,7 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from downloader.cli import main as command
 
-    return command(argv)
+    status = command(argv)
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:  # its reader went away; the interpreter's last flush would make the exit status 120
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives as long as the process
+    return status
 
 
 if __name__ == "__main__":

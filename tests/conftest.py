@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from earthengine_emulator import EmulatorProcess, arguments
-from tests.harness import STATIC_TOKEN, MadeMosaic, MosaicBuilder
+from tests.harness import STATIC_TOKEN, MadeMosaic, MosaicBuilder, job, window, write_job
 
 # Two slow cores shared with emulators and compilers: time says nothing about a property.
 settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
@@ -32,6 +34,24 @@ def emulator(emulator_process: EmulatorProcess) -> EmulatorProcess:
     """The emulator with its switches, assets and counts as at its start."""
     emulator_process.reset()
     return emulator_process
+
+
+@pytest.fixture
+def mosaic(tmp_path: Path) -> Path:
+    """Where a test's mosaic lies."""
+    return tmp_path / "mosaic.zarr"
+
+
+@pytest.fixture
+def values(emulator: EmulatorProcess, mosaic: Path) -> dict[str, Any]:
+    """A job's values: four bands of nine tiles with clipped edges, a request for each tile."""
+    return job(emulator, mosaic, region=window(0, 0, 700, 600), request={"tiles": 1})
+
+
+@pytest.fixture
+def job_file(tmp_path: Path, values: dict[str, Any]) -> Path:
+    """The same in a file."""
+    return write_job(tmp_path, values)
 
 
 @pytest.fixture(scope="session")

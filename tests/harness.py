@@ -27,6 +27,7 @@ import numpy as np
 import zarr
 
 from earthengine_emulator import EmulatorProcess
+from tests.forkserver import Forked
 from tests.oracle import QUICKSTART, oracle_window
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,8 @@ class Ended:
 
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without anybody's credentials; home folders are empty ones."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_GOOGLE)}
+    left_out = (*_GOOGLE, "PYTHONUNBUFFERED")  # streams that hide nothing from the last flush
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     return kept | {"PYTHONPATH": str(ROOT), "NO_GCE_CHECK": "true", "HOME": "/nonexistent", **changes}
 
 
@@ -107,7 +109,7 @@ def start(*arguments: object, cwd: Path | None = None, env: dict[str, str] | Non
     """A `downloader` process, its output in pipes; `FAULTS` in `env` are flags of `tests.chaos.wrapped`."""
     faults = (env or {}).get("FAULTS", "").split()
     program = ["tests.chaos.wrapped", *faults, "--"] if faults else ["downloader"]
-    return subprocess.Popen(
+    return Forked(
         [sys.executable, "-m", *program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

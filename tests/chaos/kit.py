@@ -21,6 +21,7 @@ import zarr
 
 from earthengine_emulator import EmulatorProcess
 from tests import harness
+from tests.forkserver import Forked
 from tests.harness import Ended
 
 COLUMN = ROW = 300
@@ -120,7 +121,7 @@ class Lab:
         **popen: object,
     ) -> subprocess.Popen:
         """Start `downloader run`, through the wrapper where it is to have a fault of its own."""
-        return subprocess.Popen(
+        return Forked(
             self.command(*arguments, wrapped=wrapped),
             **{
                 "stdin": subprocess.DEVNULL,

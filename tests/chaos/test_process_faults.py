@@ -20,6 +20,7 @@ import pytest
 
 from tests import harness
 from tests.chaos.kit import TILES, TWO
+from tests.forkserver import Forked
 
 BOUND = harness.Duplicates(concurrency=8, requests_per_shard=1, tiles_per_shard=1, bands=len(TWO))
 
@@ -77,7 +78,8 @@ def test_row_42_two_signals_stop_now(lab, number):
     lab.job(2000)
     lab.faults({"fault": "stall-before-headers", "skip": 12})
     process = lab.start()
-    lab.kill_at(5, process, number)
+    harness.wait_until(lambda: lab.requests() > 12 + 2, process)  # some are stalled: nothing ends by itself
+    process.send_signal(number)
     time.sleep(0.5)
     began = time.monotonic()
     process.send_signal(number)
@@ -105,7 +107,7 @@ def test_row_43_two_runs_started_together(lab):
     lab.job(2000)
     lab.faults(latency_ms=100)
     first = lab.start()
-    second = subprocess.Popen(
+    second = Forked(
         [*lab.command()[:5]],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

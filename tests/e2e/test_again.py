@@ -33,11 +33,6 @@ SMALL = window(300, 200, 600, 500)
 
 
 @pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
-@pytest.fixture
 def made(emulator, tmp_path, mosaic):
     """A complete small mosaic of B3 and B8, and the values of its job."""
     values = job(emulator, mosaic, source={"asset": ASSET, "bands": ["B3", "B8"]}, region=SMALL)

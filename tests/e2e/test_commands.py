@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.forkserver import Forked
 from tests.harness import (
     ASSET,
     BANDS,
@@ -34,17 +35,6 @@ from tests.harness import (
 from tests.oracle import PUBLIC, QUICKSTART, oracle_window
 
 SMALL = window(0, 0, 700, 600)
-
-
-@pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
-@pytest.fixture
-def job_file(emulator, tmp_path, mosaic):
-    """A job of nine tiles."""
-    return write_job(tmp_path, job(emulator, mosaic, region=SMALL, request={"tiles": 1}))
 
 
 @pytest.fixture
@@ -348,7 +338,7 @@ def test_a_bar_on_a_terminal(emulator, job_file, mosaic, columns):
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "downloader", "run", str(job_file), "--set", "limits.concurrency=2"]
-    process = subprocess.Popen(
+    process = Forked(
         command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment(TERM="xterm-256color"), cwd=ROOT
     )
     os.close(theirs)
@@ -379,7 +369,7 @@ def test_a_closed_pipe_changes_nothing(emulator, job_file, mosaic, command, stre
     read, write = os.pipe()
     os.close(read)
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | {stream: write}
-    process = subprocess.Popen(
+    process = Forked(
         [sys.executable, "-m", "downloader", command, str(job_file)], env=environment(), cwd=ROOT, **streams
     )
     os.close(write)

@@ -40,11 +40,6 @@ IMAGES = {
 """Image → region, the mosaic's width and height, and where it begins."""
 
 
-@pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
 def run(emulator, tmp_path, mosaic, **sections):
     ended = command("run", write_job(tmp_path, job(emulator, mosaic, **sections)), "-q")
     assert ended.status == 0, ended

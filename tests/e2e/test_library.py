@@ -32,16 +32,6 @@ from tests.oracle import QUICKSTART, oracle_window
 SMALL = window(0, 0, 700, 600)
 
 
-@pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
-@pytest.fixture
-def values(emulator, mosaic):
-    return job(emulator, mosaic, region=SMALL, request={"tiles": 1})
-
-
 @pytest.mark.parametrize("form", ["dict", "path", "string", "Job"])
 def test_a_job_in_any_form(values, tmp_path, mosaic, form):
     given = {

@@ -29,11 +29,6 @@ from tests.harness import (
 )
 
 
-@pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
 def tokens(emulator):
     """Requests that the token endpoint got."""
     return [r for r in emulator.control("requests")["requests"] if r["method"] == "token"]

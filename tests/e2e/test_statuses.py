@@ -16,7 +16,6 @@ from tests.harness import (
     compare,
     end,
     getpixels,
-    job,
     ledger_lines,
     no_secret,
     repeated,
@@ -31,25 +30,14 @@ from tests.oracle import QUICKSTART
 SMALL = window(0, 0, 700, 600)
 
 
-@pytest.fixture
-def mosaic(tmp_path):
-    return tmp_path / "mosaic.zarr"
-
-
-@pytest.fixture
-def small(emulator, mosaic):
-    """Values of a job of nine tiles."""
-    return job(emulator, mosaic, region=SMALL, request={"tiles": 1})
-
-
 def said(ended):
     """What was said, as one text."""
     return ended.out + ended.err
 
 
-def test_0_complete(emulator, tmp_path, mosaic, small):
+def test_0_complete(emulator, tmp_path, mosaic, values):
     report = tmp_path / "report.json"
-    ended = cli("run", write_job(tmp_path, small), "--report", report)
+    ended = cli("run", write_job(tmp_path, values), "--report", report)
     assert ended.status == 0, ended
     assert "complete: 9 of 9 tiles" in ended.out
     assert "xarray.open_dataset(" in ended.out
@@ -84,9 +72,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("mistake", WRONG)
-def test_2_a_wrong_job(emulator, tmp_path, mosaic, small, mistake):
+def test_2_a_wrong_job(emulator, tmp_path, mosaic, values, mistake):
     sections, words = WRONG[mistake]
-    values = {key: value for key, value in (small | sections).items() if value is not None}
+    values = {key: value for key, value in (values | sections).items() if value is not None}
     ended = command("run", write_job(tmp_path, values))
     assert ended.status == 2, ended
     assert ended.out == ""
@@ -124,11 +112,11 @@ def test_2_binary_in_place_of_a_job(tmp_path):
     assert command("run", tmp_path / "none.yaml").status == 2
 
 
-def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mosaic, small):
+def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mosaic, values):
     """One tile is refused for good; the others are stored, the rerun asks for one tile."""
     broken = {"fault": "bad-request-400", "covers": [300, 300], "above_pixels": 1}
     emulator.control("configure", {"faults": [broken | {"message": "This tile is cursed."}]})
-    job_file, report = write_job(tmp_path, small), tmp_path / "report.json"
+    job_file, report = write_job(tmp_path, values), tmp_path / "report.json"
     ended = cli("run", job_file, "--report", report)
     assert ended.status == 3, ended
     assert "8 of 9 tiles" in said(ended)
@@ -150,8 +138,8 @@ def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mo
     ("limit", "stored"),
     [({"max_requests": 4}, 4), ({"max_bytes": "2MB"}, 4), ({"max_time": "1ms"}, None)],
 )
-def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, small, limit, stored):
-    job_file = write_job(tmp_path, small | {"limits": limit | {"concurrency": 2}})
+def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, values, limit, stored):
+    job_file = write_job(tmp_path, values | {"limits": limit | {"concurrency": 2}})
     ended = command("run", job_file)
     assert ended.status == 4, ended
     (name,) = limit
@@ -162,10 +150,10 @@ def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, small, limit, stored):
         assert command("status", mosaic, "--json").document["groups"][""]["stored"] == stored
 
 
-def test_4_a_quota_that_is_used_up(emulator, tmp_path, mosaic, small):
+def test_4_a_quota_that_is_used_up(emulator, tmp_path, mosaic, values):
     """What was fetched before is saved, and the message says when to come back."""
     emulator.control("configure", {"compute_s_per_day": 6, "compute_s_per_request": 1})
-    job_file = write_job(tmp_path, small | {"limits": {"concurrency": 1}})
+    job_file = write_job(tmp_path, values | {"limits": {"concurrency": 1}})
     ended = cli("run", job_file)
     assert ended.status == 4, ended
     assert "Traceback" not in ended.err
@@ -175,18 +163,18 @@ def test_4_a_quota_that_is_used_up(emulator, tmp_path, mosaic, small):
     compare(mosaic)
 
 
-def test_4_a_service_that_is_not_there(emulator, tmp_path, small):
-    small["service"] = {"endpoint": "http://127.0.0.1:9", "project": "p-test-1"}
-    small["limits"] = {"give_up_after": "1s"}
-    ended = cli("run", write_job(tmp_path, small))
+def test_4_a_service_that_is_not_there(emulator, tmp_path, values):
+    values["service"] = {"endpoint": "http://127.0.0.1:9", "project": "p-test-1"}
+    values["limits"] = {"give_up_after": "1s"}
+    ended = cli("run", write_job(tmp_path, values))
     assert ended.status == 4, ended
     assert "127.0.0.1:9" in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_5_refused(emulator, tmp_path, mosaic, small):
+def test_5_refused(emulator, tmp_path, mosaic, values):
     mosaic.write_text("something else")
-    ended = command("run", write_job(tmp_path, small))
+    ended = command("run", write_job(tmp_path, values))
     assert ended.status == 5, ended
     assert "choose another mosaic.path" in ended.err
 
@@ -205,12 +193,12 @@ AUTH = {
 
 
 @pytest.mark.parametrize("mistake", AUTH)
-def test_6_key_files(emulator, tmp_path, mosaic, small, mistake):
+def test_6_key_files(emulator, tmp_path, mosaic, values, mistake):
     content, words = AUTH[mistake]
     if content is not None:
         (tmp_path / "key.json").write_text(content)
         (tmp_path / "key.json").chmod(0o600)
-    ended = command("run", write_job(tmp_path, small | {"auth": {"key_file": "key.json"}}))
+    ended = command("run", write_job(tmp_path, values | {"auth": {"key_file": "key.json"}}))
     assert ended.status == 6, ended
     assert all(word in ended.err for word in words), ended
     assert "SECRETSECRET" not in said(ended)
@@ -226,32 +214,32 @@ def test_6_key_files(emulator, tmp_path, mosaic, small, mistake):
         ("p-unregistered", ["p-unregistered", "not registered"]),
     ],
 )
-def test_6_projects(emulator, tmp_path, mosaic, small, project, words):
-    ended = command("run", write_job(tmp_path, small), "--project", project)
+def test_6_projects(emulator, tmp_path, mosaic, values, project, words):
+    ended = command("run", write_job(tmp_path, values), "--project", project)
     assert ended.status == 6, ended
     assert all(word in ended.err for word in words), ended
     assert not mosaic.exists()
 
 
-def test_6_an_asset_that_others_own(emulator, tmp_path, small):
+def test_6_an_asset_that_others_own(emulator, tmp_path, values):
     ended = command(
-        "run", write_job(tmp_path, small | {"source": {"asset": "projects/p-private-1/assets/secret"}})
+        "run", write_job(tmp_path, values | {"source": {"asset": "projects/p-private-1/assets/secret"}})
     )
     assert ended.status in (2, 6), ended
     assert "projects/p-private-1/assets/secret" in ended.err
 
 
-def test_6_a_token_that_nobody_gave(emulator, tmp_path, small):
-    values = small | {"auth": {"access_token_env": "BAD_TOKEN"}}
+def test_6_a_token_that_nobody_gave(emulator, tmp_path, values):
+    values = values | {"auth": {"access_token_env": "BAD_TOKEN"}}
     ended = command("run", write_job(tmp_path, values), env={"BAD_TOKEN": "ya29.not-a-token"})
     assert ended.status == 6, ended
     assert "ya29.not-a-token" not in said(ended)
 
 
-def test_6_no_credentials_at_all(emulator, tmp_path, small):
-    del small["auth"]
+def test_6_no_credentials_at_all(emulator, tmp_path, values):
+    del values["auth"]
     ended = cli(
-        "run", write_job(tmp_path, small), env={"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)}
+        "run", write_job(tmp_path, values), env={"HOME": str(tmp_path), "CLOUDSDK_CONFIG": str(tmp_path)}
     )
     assert ended.status == 6, ended
     assert "auth.key_file" in ended.err
@@ -259,9 +247,9 @@ def test_6_no_credentials_at_all(emulator, tmp_path, small):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_130_and_143_interrupted(emulator, tmp_path, mosaic, small, number, status):
+def test_130_and_143_interrupted(emulator, tmp_path, mosaic, values, number, status):
     emulator.control("configure", {"latency_ms": 300})
-    with running("run", write_job(tmp_path, small | {"limits": {"concurrency": 2}})) as process:
+    with running("run", write_job(tmp_path, values | {"limits": {"concurrency": 2}})) as process:
         wait_until(lambda: ledger_lines(mosaic) > 2, process)
         process.send_signal(number)
         ended = end(process)
@@ -269,7 +257,7 @@ def test_130_and_143_interrupted(emulator, tmp_path, mosaic, small, number, stat
     assert "interrupted" in said(ended)
 
 
-def test_1_is_for_what_nobody_foresaw(emulator, tmp_path, small, monkeypatch):
+def test_1_is_for_what_nobody_foresaw(emulator, tmp_path, values, monkeypatch):
     """An internal error keeps its traceback, which is what a bug report needs."""
     from downloader import exit_status
 

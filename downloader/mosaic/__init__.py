@@ -4,7 +4,7 @@ What is imported from here loads neither zarr nor xarray nor pyproj; they come w
 """
 
 from downloader.mosaic.format.layout import MosaicSettings
-from downloader.mosaic.open import existing, existing_sides, open_for_writing
+from downloader.mosaic.open import existing, open_for_writing
 from downloader.mosaic.reader import open_group, open_tree
 from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.record.state import Counts
@@ -17,7 +17,6 @@ __all__ = [
     "Status",
     "ZarrMosaic",
     "existing",
-    "existing_sides",
     "open_for_writing",
     "open_group",
     "open_tree",

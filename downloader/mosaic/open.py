@@ -13,16 +13,18 @@ from dataclasses import dataclass, replace
 import anyio.to_thread
 
 from downloader.mosaic.format.coordinates import CoordinateWriter, write_axis
-from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy
+from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.identity_json import identity_to_bytes, identity_to_document
 from downloader.mosaic.record.ledger import LedgerWriter
 from downloader.mosaic.record.ownership import (
     delete_mosaic,
     read_identity,
     read_marker,
-    refuse_strangers,
+    refuse_foreign,
+    write_hierarchy,
 )
 from downloader.mosaic.record.paths import JOB, MARKER, OWN
 from downloader.mosaic.record.scan import scan
@@ -35,7 +37,7 @@ from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
 
-__all__ = ["existing", "existing_sides", "open_for_writing", "read_identity"]
+__all__ = ["existing", "open_for_writing"]
 
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
@@ -87,19 +89,25 @@ async def open_for_writing(
         abandoned,
     )
     handed: list[ZarrMosaic] = []
+    guard = threading.Lock()
 
     def opened() -> None:
-        handed.append(opening.open())
-        if abandoned.is_set():
-            handed[0].close()
+        mosaic = opening.open()
+        # Either this thread or the block below closes it, never both.
+        with guard:
+            if not abandoned.is_set():
+                handed.append(mosaic)
+                return
+        mosaic.close()
 
     try:
-        # A lease may have to be waited for: who is told to stop leaves that to the thread, which is told as well.
+        # The thread may wait for a lease; on cancellation it is told to stop, and left to itself.
         await anyio.to_thread.run_sync(opened, abandon_on_cancel=True)
         yield handed[0]
     finally:
         # A task cancelled while the thread is still opening leaves it to the thread to release the lock.
-        abandoned.set()
+        with guard:
+            abandoned.set()
         if handed:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(handed[0].close)
@@ -113,12 +121,6 @@ def existing(path: MosaicPath) -> Existing | None:
     """
     identity = read_identity(path)
     return None if identity is None else identity.existing
-
-
-def existing_sides(path: MosaicPath) -> dict[str, int] | None:
-    """Tiles along a shard's side by group of the mosaic at `path`; None where there is none. Raises as `existing`."""
-    there = existing(path)
-    return None if there is None else dict(there.sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class _Opening:
         for layout in Identity.of(self.plan, self.settings, self.service).layouts:
             _ = layout.fills  # refuses a nodata value that the type does not have, before anything is made
         try:
-            refuse_strangers(location)
+            refuse_foreign(location)
             location.prepare()
             store = location.store(durable=self.settings.durability == "full")
             lock = location.lock(store, self.abandoned)
@@ -197,15 +199,15 @@ class _Opening:
             changed = []
             if settled.is_extended or not self.location.read(JOB):
                 changed.append((JOB, self.job_text.encode()))
-            if marker is None or marker.document() != identity.document():
-                changed.append((MARKER, identity.to_bytes()))
+            if marker is None or identity_to_document(marker) != identity_to_document(identity):
+                changed.append((MARKER, identity_to_bytes(identity)))
             for key, data in changed:
                 store.put(key, [data])
             store.flush(key for key, _ in changed)
             coordinates.write(_AT_ONCE)
             write_axis(store, identity.layouts)
             broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)
-            ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
+            write_hierarchy(store, identity, broken)
 
         coordinates = CoordinateWriter(store, identity.layouts)
         trying(store, "the mosaic's metadata", 1 << 20, create)

@@ -19,8 +19,9 @@ import numpy as np
 
 from downloader.errors import FetchProblem
 from downloader.mosaic.format.codec import Buffer, ChunkCodec, crc32c
+from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import Merged, merge
+from downloader.mosaic.format.shard import EncodedShard, encode_shard, merge
 from downloader.mosaic.record.ledger import LedgerEntry, Piece, failures_by_name
 from downloader.mosaic.record.state import FailedTiles, GroupState, combine
 from downloader.mosaic.storage.disk_errors import trying
@@ -92,7 +93,8 @@ class ShardWriter:
         self._guard = threading.Lock()
         self._appending = threading.Lock()
         self._open: dict[ShardKey, _PendingShard] = {}
-        self._held = 0
+        self.touched: set[str] = set()
+        """Names of groups in which something was committed."""
         self.blank: dict[str, int] = {}
         """Group → tiles, band by band, that came with nothing but nodata or zero."""
         self._encoders = anyio.CapacityLimiter(cores())
@@ -103,28 +105,6 @@ class ShardWriter:
     def missing(self, key: ShardKey) -> Mapping[int, int]:
         """Band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
         return self._states[key.group].missing(key)
-
-    @property
-    def bytes_held(self) -> int:
-        """Bytes of encoded tiles that wait for their shard's commit."""
-        return self._held
-
-    @property
-    def open_shards(self) -> tuple[ShardKey, ...]:
-        """Shards that hold what is not committed yet."""
-        with self._guard:
-            return tuple(self._open)
-
-    def shard_bytes(self, key: ShardKey) -> int:
-        """The most memory that a shard takes from its first tile to the end of its commit.
-
-        All its tiles encoded, incompressible, and one band's object as it was, which a top-up reads.
-        """
-        layout = self._layouts[key.group]
-        tiling = layout.group.tiling
-        tiles = layout.group.full_mask(key).bit_count()
-        sizes = [layout.codec.bound(tiling.tile**2 * band.dtype.itemsize) for band in layout.group.bands]
-        return tiles * (sum(sizes) + max(sizes)) + 16 * tiling.slots
 
     # What the engine does.
 
@@ -202,7 +182,6 @@ class ShardWriter:
         with self._guard:
             shard = self._shard(request.shard)
             for band, slot, data in encoded:
-                self._held += len(data) - len(shard.entries[band].get(slot, b""))
                 shard.entries[band][slot] = data
             if blanks:
                 self.blank[group.name] = self.blank.get(group.name, 0) + blanks
@@ -220,7 +199,6 @@ class ShardWriter:
                 return
             layout, state = self._layouts[key.group], self._states[key.group]
             index = state.index(key)
-            self._lock.check()
             needed = sum(len(data) for slots in entries for data in slots.values())
             write = partial(self._write, layout, state, index, entries)
             pieces = trying(self.store, str(key), needed, write)
@@ -237,6 +215,7 @@ class ShardWriter:
             )
             trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
             with self._guard:
+                self.touched.add(key.group)
                 state.update(index, {band: stored[band] for band in pieces}, left)
                 self._forget(key, shard, entries, failed)
 
@@ -244,8 +223,9 @@ class ShardWriter:
         self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
     ) -> dict[int, Piece]:
         """Put the shard's objects and flush them; what each band has now."""
+        # Before each try: a mosaic that was moved or deleted since fails with more than a lost lock.
+        self._lock.check()
         place = layout.group.tiling.shard_at(index)
-        slots = layout.group.tiling.slots
         pieces: dict[int, Piece] = {}
         written: list[str] = []
         puts: list[Callable[[], None]] = []
@@ -260,26 +240,29 @@ class ShardWriter:
                 pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
                 continue
             written.append(layout.shard_object(band, *place))
+            header = layout.header(band, place)
             if state.stored(index)[band] & ~sum(1 << slot for slot in new):
-                pieces[band] = self._top_up(written[-1], new, slots, layout.codec)
-                continue
-            merged = merge(None, new, slots, layout.codec)
-            puts.append(partial(self.store.put, written[-1], merged.buffers))
-            pieces[band] = Piece(merged.stored, merged.nbytes)
+                made = self._top_up(written[-1], new, header, layout.codec)
+            else:
+                made = encode_shard(new, header)
+                puts.append(partial(self.store.put, written[-1], made.buffers))
+            pieces[band] = Piece(made.stored, made.nbytes, checksum=made.checksum)
         self.store.at_once(puts)
         self.store.flush(written)
         return pieces
 
-    def _top_up(self, key: str, new: dict[int, bytes], slots: int, codec: ChunkCodec) -> Piece:
+    def _top_up(
+        self, key: str, new: dict[int, bytes], header: ShardHeader, codec: ChunkCodec
+    ) -> EncodedShard:
         """Put tiles beside those that the object holds. One band after the other: each reads its object whole."""
-        made: list[Merged] = []
+        made: list[EncodedShard] = []
 
         def make(old: Buffer | None) -> Sequence[Buffer]:
-            made.append(merge(old, new, slots, codec))
+            made.append(merge(old, new, header, codec))
             return made[-1].buffers
 
         self.store.replace(key, make)
-        return Piece(made[-1].stored, made[-1].nbytes)
+        return made[-1]
 
     def _append(self, *lines: LedgerEntry) -> None:
         # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
@@ -299,7 +282,6 @@ class ShardWriter:
             for slot, data in committed.items():
                 if slots.get(slot) is data:
                     del slots[slot]
-                    self._held -= len(data)
         shard.failed = shard.failed[len(failed) :]
         if shard.is_empty:
             del self._open[key]

@@ -10,7 +10,7 @@ from downloader.errors import RefusedError
 from downloader.job import Job
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.ownership import read_identity, refuse_strangers
+from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.location import locate
@@ -50,7 +50,7 @@ def read_target(job: Job, plan: Plan, service: str) -> TargetState:
     """
     location = locate(job.mosaic_path)
     try:
-        refuse_strangers(location)
+        refuse_foreign(location)
         known = read_identity(job.mosaic_path)
     except RefusedError as error:
         return TargetState(location.name, "refused", str(error))

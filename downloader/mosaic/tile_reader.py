@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, read_shard
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.store import Store
 from downloader.planning import ShardKey, TileKey
@@ -39,9 +39,9 @@ def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> ND
         data = store.get(layout.tile_object(band, place, slot))
     else:
         whole = np.frombuffer(store.get(layout.shard_object(band, *place)), np.uint8)
-        index = ShardIndex.parse(whole[-index_bytes(tiling.slots) :], tiling.slots, whole.size)
+        index, stored = read_shard(whole, whole, whole.size, layout.header(band, place))
         span = index.span(slot)
-        if span is None:
+        if span is None or not stored >> slot & 1:
             raise FileNotFoundError(f"{tile} is not stored")
         data = whole[span[0] : span[1]]
     chunk = layout.codec.decode(data, layout.group.bands[band].dtype, (tiling.tile, tiling.tile))
@@ -142,13 +142,12 @@ class BandTiles:
         return None if whole is None or span is None else whole[span[0] : span[1]]
 
     def _shard(self, place: tuple[int, int, int]) -> tuple[NDArray[np.uint8] | None, ShardIndex | None]:
-        slots = self._layout.group.tiling.slots
         key = self._layout.shard_object(self._band, *place)
         try:
             whole = np.frombuffer(self._store.get(key), np.uint8)
         except FileNotFoundError:
             return None, None
         try:
-            return whole, ShardIndex.parse(whole[-index_bytes(slots) :], slots, whole.size)
+            return whole, read_shard(whole, whole, whole.size, self._layout.header(self._band, place))[0]
         except DamagedShardError as error:
             raise ValueError(f"{key}: {error}") from error

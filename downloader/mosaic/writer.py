@@ -10,14 +10,16 @@ from functools import partial
 
 import anyio.to_thread
 
+from downloader.errors import StoppedError
 from downloader.mosaic.format.coordinates import CoordinateWriter
-from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.identity_json import identity_to_bytes
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter
+from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import MARKER
-from downloader.mosaic.record.scan import Scan
+from downloader.mosaic.record.scan import Scan, scan
 from downloader.mosaic.record.state import Counts, FailedTiles
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.storage.disk_errors import trying
@@ -43,6 +45,7 @@ class ZarrMosaic(ShardWriter):
         notices: tuple[str, ...] = (),
     ) -> None:
         super().__init__(store, identity.layouts, found.states, ledger, lock)
+        self._own_ledger = ledger
         self.identity = identity
         """What the mosaic is."""
         self.found = found
@@ -114,8 +117,10 @@ class ZarrMosaic(ShardWriter):
     async def finish(self) -> None:
         """Write `coverage` as the ledger has it now, and what remains of the coordinates.
 
+        What this run wrote is listed first: objects that another process deleted or cut meanwhile count as missing.
+
         Raises:
-            StoppedError: the disk is full or does not work.
+            StoppedError: the disk is full or does not work, or something was deleted or cut.
             LockedError: the mosaic was taken away from this run; nothing is written.
         """
         await anyio.to_thread.run_sync(self._finish)
@@ -147,6 +152,7 @@ class ZarrMosaic(ShardWriter):
 
         trying(self.store, "the ledger's lines", 4096 * len(entries), append)
         with self._guard:
+            self.touched.update(entry.group for entry in entries)
             for entry in entries:
                 layout, state = self._layouts[entry.group], self._states[entry.group]
                 index = state.index(ShardKey(entry.group, *entry.shard))
@@ -166,20 +172,34 @@ class ZarrMosaic(ShardWriter):
         self._coordinates.result()
         # Not by the clock alone: a run that was paused must not tell readers what is stored.
         self.lock.confirm()
+        lost = trying(self.store, "what the last look at the shards found", 1 << 20, self._find_lost)
         for name, layout in self._layouts.items():
             state = self._states[name]
             needed = state.group.tiling.tiles
             trying(self.store, "coverage", needed, partial(write_coverage, self.store, layout, state))
         if self.identity.refetching and all(c.stored == c.tiles for c in self.counts().values()):
             self._restate(replace(self.identity, refetching=False))
+        if lost:
+            raise StoppedError(
+                f"{self.store.name}: {lost:,} tiles (band by band) were deleted or cut by another process while this run"
+                " worked; they count as missing: run the same command again to fetch them"
+            )
+
+    def _find_lost(self) -> int:
+        """Compare the objects of the groups written to with the ledger; return how many tiles are gone since."""
+        layouts = [self._layouts[name] for name in self.touched]
+        found = scan(self.store, layouts, self._own_ledger, adopt=not self.identity.refetching)
+        if found.lost:
+            self._states.update(found.states)
+        return found.lost
 
     def _restate(self, identity: Identity) -> None:
         """Say anew what the mosaic is: to ourselves, then to readers."""
 
         def write() -> None:
-            self.store.put(MARKER, [identity.to_bytes()])
+            self.store.put(MARKER, [identity_to_bytes(identity)])
             self.store.flush([MARKER])
-            ensure_hierarchy(self.store, identity.layouts, identity.root_attributes())
+            write_hierarchy(self.store, identity)
 
         self.lock.confirm()
         trying(self.store, "the mosaic's metadata", 1 << 20, write)

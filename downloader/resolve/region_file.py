@@ -82,7 +82,7 @@ def read_grid(path: Path, key: str) -> PixelGrid:
         MissingExtraError: rasterio is not installed.
     """
     if path.is_dir():
-        from downloader.mosaic.open import read_identity
+        from downloader.mosaic.record.ownership import read_identity
 
         identity = read_identity(path)
         if identity is not None:

@@ -1,4 +1,4 @@
-"""How one chunk of pixels becomes bytes, and what the array's metadata says about it."""
+"""The codecs of one chunk of pixels: encoding, decoding, and their names in the array's metadata."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ __all__ = ["CRC_BYTES", "ChunkCodec", "crc32c"]
 CRC_BYTES: Final = 4
 """Length of a crc32c at the end of a chunk or an index, little-endian."""
 
-_OVERHEAD: Final = 16 + CRC_BYTES
-"""What Blosc's header adds to pixels that do not compress, and the checksum."""
-
 _BLOSC: Final = {"lz4": ("lz4", 5), "zstd": ("zstd", 1)}
 """Compressor and level. Without Blosc's bitshuffle Zstandard makes pixels of 16 bits larger than lz4 with it."""
 
@@ -36,7 +33,7 @@ def _crc_function() -> Callable[[object], int]:
 
 
 def crc32c(data: Buffer | NDArray[np.generic]) -> int:
-    """The CRC-32C of `data`; the C library takes only read-only buffers, so a view must be of one."""
+    """Return the CRC-32C of `data`; a view must be of a read-only buffer, as the C library takes no other."""
     return _crc_function()(data)
 
 
@@ -57,7 +54,7 @@ class ChunkCodec:
         return numcodecs.Blosc(cname=name, clevel=level, shuffle=numcodecs.Blosc.BITSHUFFLE)
 
     def encode(self, chunk: NDArray[np.generic]) -> bytes:
-        """The bytes of a C-contiguous, little-endian array."""
+        """Return the bytes of a C-contiguous, little-endian array."""
         if self.compressor == "none":
             plain = chunk.view()
             plain.flags.writeable = False  # what the checksum's library asks for
@@ -72,7 +69,7 @@ class ChunkCodec:
     def decode(
         self, data: Buffer, dtype: np.dtype[np.generic], shape: tuple[int, ...]
     ) -> NDArray[np.generic]:
-        """The array that `encode` made these bytes of.
+        """Return the array of `dtype` and `shape` that `encode` made these bytes of.
 
         Raises:
             ValueError: the bytes are damaged.
@@ -83,10 +80,10 @@ class ChunkCodec:
                 raise ValueError("the chunk's checksum does not match")
             body = body[:-CRC_BYTES]
         if self.compressor != "none":
-            # Blosc believes its own header (length at byte 12) and reads beyond a buffer that was cut short.
+            # Blosc trusts its own header (length at byte 12) and reads beyond a buffer that was cut short.
             if body[12:16].tobytes() != body.size.to_bytes(4, "little"):
                 raise ValueError(
-                    f"the chunk does not decompress: it is {body.size} bytes long, not what it says"
+                    f"the chunk does not decompress: it is {body.size} bytes long, and its header says otherwise"
                 )
             try:
                 body = np.frombuffer(self._compressor.decode(body), np.uint8)
@@ -95,7 +92,7 @@ class ChunkCodec:
         return body.view(dtype).reshape(shape)
 
     def intact(self, data: Buffer) -> bool:
-        """Whether the checksum at the end of an encoded chunk is right; True where the profile has none."""
+        """Return whether the checksum at the end of an encoded chunk is right; True where the profile has none."""
         if not self.checksum:
             return True
         view = np.frombuffer(data, np.uint8)
@@ -103,12 +100,8 @@ class ChunkCodec:
             view[-CRC_BYTES:].tobytes(), "little"
         )
 
-    def bound(self, nbytes: int) -> int:
-        """The most bytes that a chunk of `nbytes` bytes of pixels takes."""
-        return nbytes + _OVERHEAD + nbytes // 255
-
     def to_json(self, dtype: np.dtype[np.generic]) -> list[dict[str, object]]:
-        """The codecs as Zarr v3's metadata names them, written as zarr-python writes them."""
+        """Return the codecs as Zarr v3's metadata names them, written as zarr-python writes them."""
         codecs: list[dict[str, object]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if dtype.itemsize == 1:
             codecs = [{"name": "bytes"}]

@@ -28,6 +28,7 @@ from downloader.mosaic.format.georeferencing import (
     grid_mapping_attributes,
     mask_attributes,
 )
+from downloader.mosaic.format.header import ShardHeader
 from downloader.planning import Group, Plan
 
 __all__ = [
@@ -59,6 +60,12 @@ class GroupLayout:
     compressor: str
     along: tuple[AxisArray, ...] = ()
     """Arrays along the leading axis; none where there is none."""
+    mosaic: str = "0" * 32
+    """Id of the mosaic, in the header of each shard's object."""
+    level: int = 1
+    """1 for the pixels; else the factor of an overview."""
+    origin: str = ""
+    """Name of the group whose pixels these are or are made of."""
 
     @classmethod
     def make(
@@ -67,6 +74,7 @@ class GroupLayout:
         names: Mapping[str, str],
         settings: MosaicSettings,
         along: tuple[AxisArray, ...] = (),
+        mosaic: str = "0" * 32,
     ) -> GroupLayout:
         """The layout of a planned group; `names` maps band ids to array names."""
         return cls(
@@ -76,6 +84,8 @@ class GroupLayout:
             settings.profile,
             settings.compressor,
             along,
+            mosaic,
+            origin=group.name,
         )
 
     @cached_property
@@ -109,6 +119,11 @@ class GroupLayout:
         """The key of a band's object of one shard."""
         place = f"{layer}/{row}/{column}" if self.leading else f"{row}/{column}"
         return f"{self.folder(band)}/{place}"
+
+    def header(self, band: int, shard: tuple[int, int, int]) -> ShardHeader:
+        """Return the header of a band's object of one shard, without the bits of what is stored."""
+        cells = self.group.tiling.slots
+        return ShardHeader(self.mosaic, self.origin, self.group.bands[band].id, self.level, shard, cells)
 
     def tile_object(self, band: int, shard: tuple[int, int, int], slot: int) -> str:
         """The key of a band's object of one tile, where the profile is `plain`."""

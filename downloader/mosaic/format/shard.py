@@ -1,8 +1,8 @@
-"""Shards as bytes: encoded chunks one after the other, then Zarr's index of them and its checksum.
+"""Shards as bytes: our header, encoded chunks one after the other, then Zarr's index of them and its checksum.
 
-Nothing here decodes a pixel. An object that holds some tiles already is topped up by keeping their encoded bytes
-as they are, after a look at each one's checksum. The index's form is the `sharding_indexed` codec's of Zarr v3:
-for each entry offset and length as little-endian uint64, both 2⁶⁴−1 where there is none, then a crc32c.
+Nothing here decodes a pixel. An object that holds some tiles already is topped up by keeping their encoded bytes as they
+are, after a check of each one's checksum. The index has the form of Zarr v3's `sharding_indexed` codec: for each entry
+offset and length as little-endian uint64, both 2⁶⁴−1 where there is none, then a crc32c.
 """
 
 from __future__ import annotations
@@ -15,19 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.mosaic.format.codec import CRC_BYTES, Buffer, ChunkCodec, crc32c
+from downloader.mosaic.format.header import ShardHeader
 
-__all__ = ["DamagedShardError", "Merged", "ShardIndex", "index_bytes", "join", "merge"]
+__all__ = [
+    "DamagedShardError",
+    "EncodedShard",
+    "ShardIndex",
+    "encode_shard",
+    "index_bytes",
+    "merge",
+    "read_shard",
+]
 
 _ABSENT: Final = np.uint64(2**64 - 1)
 _ENTRY_BYTES: Final = 16
 
 
 class DamagedShardError(ValueError):
-    """The object is no whole shard: too short, or its index does not match its checksum."""
+    """The object is not the whole shard of its place: cut, damaged, or another shard's."""
 
 
 def index_bytes(slots: int) -> int:
-    """Length of the index at a shard's end, its checksum included."""
+    """Return the length of the index at a shard's end, its checksum included."""
     return slots * _ENTRY_BYTES + CRC_BYTES
 
 
@@ -40,7 +49,7 @@ class ShardIndex:
 
     @classmethod
     def parse(cls, tail: Buffer, slots: int, size: int) -> ShardIndex:
-        """The index from the last `index_bytes(slots)` bytes of an object of `size` bytes.
+        """Return the index from the last `index_bytes(slots)` bytes of an object of `size` bytes.
 
         Raises:
             DamagedShardError: the object is shorter than its index, or the index is not what was written.
@@ -52,8 +61,7 @@ class ShardIndex:
         body, checksum = data[:-CRC_BYTES], data[-CRC_BYTES:]
         if crc32c(body.tobytes()) != int.from_bytes(checksum.tobytes(), "little"):
             raise DamagedShardError("the checksum of the shard's index does not match")
-        entries = body.tobytes()
-        index = cls(np.frombuffer(entries, "<u8").reshape(slots, 2))
+        index = cls(np.frombuffer(body.tobytes(), "<u8").reshape(slots, 2))
         present = index.entries[:, 1] != _ABSENT
         offsets, lengths = index.entries[present, 0], index.entries[present, 1]
         end = size - length
@@ -62,26 +70,54 @@ class ShardIndex:
         return index
 
     @property
-    def stored(self) -> int:
+    def present(self) -> int:
         """Bits of the slots that have an entry."""
         present = self.entries[:, 1] != _ABSENT
         return int.from_bytes(np.packbits(present, bitorder="little").tobytes(), "little")
 
     def span(self, slot: int) -> tuple[int, int] | None:
-        """(start, end) of a slot's chunk in the object; None where it has no entry."""
+        """Return (start, end) of a slot's chunk in the object; None where it has no entry."""
         offset, length = self.entries[slot].tolist()
         return None if length == int(_ABSENT) else (offset, offset + length)
 
+    def checksum(self, data: Buffer) -> int:
+        """Return the crc32c over the index and the chunks' own checksums, of the whole object `data`."""
+        view = np.frombuffer(data, np.uint8)
+        spans = (self.span(slot) for slot in range(len(self.entries)))
+        sums = [view[max(start, end - CRC_BYTES) : end].tobytes() for start, end in filter(None, spans)]
+        return crc32c(b"".join([self.entries.tobytes(), *sums]))
+
+
+def read_shard(head: Buffer, tail: Buffer, size: int, header: ShardHeader) -> tuple[ShardIndex, int]:
+    """Return the index of an object and the bits of the slots that it holds.
+
+    Args:
+        head: its first bytes, at least the header.
+        tail: its last bytes, at least the index.
+        size: its length in bytes.
+        header: that of its place.
+
+    Raises:
+        DamagedShardError: it is cut, damaged, or the object of another place or mosaic.
+    """
+    index = ShardIndex.parse(tail, header.cells, size)
+    try:
+        return index, header.read_stored(head) & index.present
+    except ValueError as error:
+        raise DamagedShardError(str(error)) from error
+
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """A shard's object with some entries kept and some new."""
+class EncodedShard:
+    """A shard's object, ready to be written."""
 
     buffers: list[Buffer]
     """The object, in pieces; kept entries are views of the old one."""
     stored: int
-    """Bits of the slots it has."""
-    damaged: int
+    """Bits of the slots it holds."""
+    checksum: int
+    """See `ShardIndex.checksum`."""
+    damaged: int = 0
     """Bits of the slots whose old entry was damaged and not replaced; they are missing now."""
 
     @property
@@ -90,52 +126,54 @@ class Merged:
         return sum(len(buffer) for buffer in self.buffers)
 
 
-def join(entries: Mapping[int, Buffer], slots: int) -> list[Buffer]:
-    """The object that holds `entries` (slot → encoded chunk), in pieces to be written one after the other."""
-    index = np.full((slots, 2), _ABSENT, "<u8")
-    buffers: list[Buffer] = []
-    offset = 0
+def encode_shard(entries: Mapping[int, Buffer], header: ShardHeader, damaged: int = 0) -> EncodedShard:
+    """Return the object that holds `entries` (slot → encoded chunk) at the place of `header`."""
+    index = np.full((header.cells, 2), _ABSENT, "<u8")
+    stored = sum(1 << slot for slot in entries)
+    buffers: list[Buffer] = [header.with_stored(stored).to_bytes()]
+    sums = []
+    offset = header.nbytes
     for slot in sorted(entries):
         chunk = entries[slot]
         index[slot] = offset, len(chunk)
         buffers.append(chunk)
+        sums.append(bytes(chunk[-CRC_BYTES:]))
         offset += len(chunk)
     body = index.tobytes()
     buffers.append(body + crc32c(body).to_bytes(CRC_BYTES, "little"))
-    return buffers
+    return EncodedShard(buffers, stored, crc32c(b"".join([body, *sums])), damaged)
 
 
 def merge(
-    old: Buffer | None, entries: Mapping[int, Buffer], slots: int, codec: ChunkCodec, drop: int = 0
-) -> Merged:
-    """`entries` added to what an object holds, without decoding; new ones replace old ones.
+    old: Buffer | None, entries: Mapping[int, Buffer], header: ShardHeader, codec: ChunkCodec, drop: int = 0
+) -> EncodedShard:
+    """Return an object with `entries` added to those of an old one, without decoding; new ones replace old ones.
 
     Args:
         old: the object as it is; None where there is none.
         entries: slot → encoded chunk.
-        slots: entries of the index.
+        header: that of the object's place.
         codec: tells whether a chunk's checksum is right.
         drop: bits of the slots whose old entries are not kept.
 
-    An old object that is no whole shard keeps nothing; an old entry whose checksum is wrong is dropped.
+    Of an old object that is not the whole shard of this place nothing is kept; an old entry whose checksum is wrong is
+    dropped.
     """
     kept: dict[int, Buffer] = {}
     damaged = 0
     if old is not None:
         data = np.frombuffer(old, np.uint8)
         try:
-            index = ShardIndex.parse(data[-index_bytes(slots) :], slots, data.size)
+            index, stored = read_shard(data, data, data.size, header)
         except DamagedShardError:
-            index = ShardIndex(np.full((slots, 2), _ABSENT, "<u8"))
-        for slot in range(slots):
-            span = index.span(slot)
-            if span is None or slot in entries or drop >> slot & 1:
+            index, stored = None, 0
+        for slot in range(header.cells):
+            if index is None or slot in entries or not (stored & ~drop) >> slot & 1:
                 continue
-            chunk = data[span[0] : span[1]]
+            start, end = index.span(slot) or (0, 0)
+            chunk = data[start:end]
             if codec.intact(chunk):
                 kept[slot] = chunk
             else:
                 damaged |= 1 << slot
-    together = {**kept, **entries}
-    stored = sum(1 << slot for slot in together)
-    return Merged(join(together, slots), stored, damaged)
+    return encode_shard({**kept, **entries}, header, damaged)

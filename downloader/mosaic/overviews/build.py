@@ -17,6 +17,7 @@ from downloader.mosaic.overviews.coverage import level_chunks, level_coverage, w
 from downloader.mosaic.overviews.levels import Level, levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import show_levels, visible_levels
 from downloader.mosaic.overviews.stale import read_lines, recipe_of, stale_shards
+from downloader.mosaic.record.identity_json import statement_of
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.store import Store, cores
@@ -109,7 +110,7 @@ class OverviewBuilder:
         self._lock.confirm()
         for name, level in levels.items():
             self._write_coverage(level, covers[name])
-        attributes = self._identity.root_attributes()
+        attributes = statement_of(self._identity).attributes
         show = partial(show_levels, self._store, self.chains, attributes)
         trying(self._store, "the metadata of overviews", 1 << 20, show)
         return sum(int(used.sum()) for _, used in found.values()), total

@@ -10,7 +10,7 @@ import numpy as np
 
 from downloader.errors import StoppedError
 from downloader.mosaic.format.codec import crc32c
-from downloader.mosaic.format.shard import join
+from downloader.mosaic.format.shard import encode_shard
 from downloader.mosaic.overviews.downsample import halve
 from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.storage.disk_errors import trying
@@ -19,7 +19,6 @@ from downloader.mosaic.tile_reader import BandTiles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
@@ -47,7 +46,8 @@ def make_shard(
     Raises:
         StoppedError: the disk is full or does not work, or a tile below is damaged.
     """
-    layout, pieces = level.layout, {}
+    layout = level.layout
+    pieces: dict[str, Piece] = {}
     slots = layout.group.tiling.slots
     for band in range(len(layout.arrays)):
         entries = _entries(store, level, band, place, states)
@@ -55,21 +55,18 @@ def make_shard(
         if layout.profile == "plain":
             puts = [(layout.tile_object(band, place, slot), [data]) for slot, data in entries.items()]
             gone = [layout.tile_object(band, place, slot) for slot in range(slots) if slot not in entries]
+            chunks = tuple((slot, len(data), crc32c(data)) for slot, data in entries.items())
+            piece = Piece(sum(1 << slot for slot in entries), 0, chunks)
         else:
             key = layout.shard_object(band, *place)
-            puts = [(key, join(entries, slots))] if entries else []
+            made = encode_shard(entries, layout.header(band, place))
+            puts = [(key, made.buffers)] if entries else []
             gone = [] if entries else [key]
+            piece = Piece(made.stored, made.nbytes, checksum=made.checksum) if entries else Piece(0)
         needed = sum(len(data) for data in entries.values())
         trying(store, "overviews", needed, partial(_write, store, puts, gone if replaces else []))
-        pieces[layout.group.bands[band].id] = _piece(layout, entries, puts)
+        pieces[layout.group.bands[band].id] = piece
     return pieces
-
-
-def _piece(layout: GroupLayout, entries: Mapping[int, bytes], puts: list[tuple[str, list[Any]]]) -> Piece:
-    stored = sum(1 << slot for slot in entries)
-    if layout.profile == "plain":
-        return Piece(stored, 0, tuple((slot, len(data), crc32c(data)) for slot, data in entries.items()))
-    return Piece(stored, sum(len(buffer) for _, buffers in puts for buffer in buffers))
 
 
 def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> None:

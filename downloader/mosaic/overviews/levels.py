@@ -48,7 +48,7 @@ def levels_of(layout: GroupLayout, policies: Mapping[str, str]) -> tuple[Level, 
     below, factor = layout, 1
     while max(below.group.tiling.width, below.group.tiling.height) > SMALLEST:
         factor *= 2
-        level = _halved(below, f"{OVERVIEWS}/{layout.prefix}{factor}", policies)
+        level = _halved(below, f"{OVERVIEWS}/{layout.prefix}{factor}", factor, policies)
         levels.append(Level(factor, level, below))
         below = level
     return tuple(levels)
@@ -59,7 +59,7 @@ def policies_of(layout: GroupLayout) -> dict[str, str]:
     return {band.id: "MAX" if band.mask_of else band.pyramiding.upper() for band in layout.group.bands}
 
 
-def _halved(below: GroupLayout, name: str, policies: Mapping[str, str]) -> GroupLayout:
+def _halved(below: GroupLayout, name: str, factor: int, policies: Mapping[str, str]) -> GroupLayout:
     group, tiling = below.group, below.group.tiling
     grid = _coarser(group.grid)
     level = replace(
@@ -74,7 +74,7 @@ def _halved(below: GroupLayout, name: str, policies: Mapping[str, str]) -> Group
         extents=(),
         absent=(),
     )
-    return replace(below, group=level)
+    return replace(below, group=level, level=factor)
 
 
 def _coarser(grid: PixelGrid) -> PixelGrid:

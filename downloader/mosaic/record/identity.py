@@ -1,43 +1,29 @@
-"""What a mosaic is: which service, source, grids and bands, frozen at its creation in `.downloader/mosaic.json`.
+"""The identity of a mosaic: which service, source, grids and bands, fixed when it is created.
 
-A rerun means the same, or more (further bands or grids: an extension), or something else (drift, refused with the
-differences). How fast, with which credentials and where the store lies is no part of it. The same document stands, as
-text, in the attribute `downloader` of the Zarr root, from where it is read when the folder `.downloader` was lost.
+A rerun means the same, or more (further bands, grids or times: an extension), or something else, which is refused with
+the differences. Speed, credentials and the place of the store are no part of it. `identity_json` writes and reads it.
 """
 
 from __future__ import annotations
 
 import enum
-import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from downloader._version import __version__
-from downloader.errors import DriftError, JobError, RefusedError
+from downloader.errors import DriftError
 from downloader.model.time import from_us, rfc3339
 from downloader.mosaic.format.axis import AxisArray, AxisProperty, axis_arrays, kind_of
-from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT, image_attributes
+from downloader.mosaic.format.hierarchy import image_attributes
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
 from downloader.mosaic.format.naming import array_names
-from downloader.mosaic.format.sample_axis import (
-    SAMPLE_ARRAYS,
-    sample_arrays,
-    samples_from_text,
-    samples_to_text,
-)
-from downloader.mosaic.record import identity_json
-from downloader.mosaic.record.identity_json import checked_name, group_from_document, group_to_document
-from downloader.mosaic.record.paths import MARKER
-from downloader.planning import Existing, Group, ImageList, Plan, Slice, slices_of
+from downloader.mosaic.format.sample_axis import SAMPLE_ARRAYS, sample_arrays
+from downloader.planning import Existing, Group, ImageList, Plan, Slice
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import SampleList, facts_of
 
-__all__ = ["FORMAT", "Comparison", "Identity"]
-
-FORMAT: Final = 1
-"""Version of the mosaic's format; a newer one is refused."""
+__all__ = ["Comparison", "Identity", "arrays_along"]
 
 _WAYS_OF_UPDATES: Final = (
     "The image changed in the catalogue since its pixels were stored. Keep what is stored with --accept updates"
@@ -49,11 +35,9 @@ _NOT_MEANT: Final = " → not in this job"
 _SHOWN: Final = 20
 """Differences that a refusal lists."""
 
-_KIND: Final = "earthengine-downloader mosaic"
-
 
 class Comparison(enum.Enum):
-    """What a job is to a mosaic that exists."""
+    """Relation of a job to a mosaic that exists."""
 
     SAME = "same"
     EXTENSION = "extension"
@@ -61,28 +45,29 @@ class Comparison(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The frozen document."""
+    """What a mosaic is, fixed when it is created."""
 
     service: str
     """`earth-engine`, or an emulator's data set."""
     source: Mapping[str, str]
-    """What is fetched: the asset's name and `updateTime`, or what says which images there are."""
+    """What is fetched: the asset's name and `updateTime`, or the keys that determine the image list."""
     layouts: tuple[GroupLayout, ...]
+    id: str
+    """32 hexadecimal digits drawn at the creation; they stand in every shard's header."""
     kept: tuple[str, ...] = ()
-    """Earlier `updateTime`s of the image, of which pixels are stored and were accepted as they are; of a series
-    behind the image's id."""
+    """Earlier `updateTime`s of the image whose pixels are stored and were accepted; of a series after the image's id."""
     refetching: bool = False
-    """Whether pixels of an earlier `updateTime` are being replaced: objects that the ledger does not name hold such."""
+    """Whether pixels of an earlier `updateTime` are being replaced, so that objects unknown to the ledger are not used."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    """What the catalogue said of the image, as it stands in the attributes of the groups."""
+    """Attributes of the groups: what the catalogue said of the image."""
     job: str = ""
-    """YAML of the job's sections that say what the mosaic is, as written; for a mosaic that lost its job file."""
+    """YAML of the job's sections that determine the mosaic; read where the job file was lost."""
     listed: ImageList | None = None
-    """The frozen image list of a time series."""
+    """The fixed image list of a time series."""
     properties: tuple[AxisProperty, ...] = ()
-    """Properties that are kept along the axis; of samples the file's columns."""
+    """Properties stored along the axis; of samples the file's columns."""
     samples: SampleList | None = None
-    """The frozen samples; `listed` then holds the images that they are cut from."""
+    """The fixed samples; `listed` then holds the images that they are cut from."""
 
     @classmethod
     def of(
@@ -93,22 +78,32 @@ class Identity:
         known: Identity | None = None,
         job: str = "",
     ) -> Identity:
-        """The identity of a plan; `known` is that of the mosaic that exists, whose array names stay."""
+        """Return the identity of a plan.
+
+        Args:
+            plan: what is fetched.
+            settings: how pixels are stored.
+            service: whose pixels they are.
+            known: identity of the mosaic that exists; its id and its arrays' names stay.
+            job: YAML of the job's sections that determine the mosaic.
+        """
+        id_ = known.id if known else secrets.token_hex(16)
         before = {layout.group.name: layout for layout in known.layouts} if known else {}
-        kept = _kept(plan, before.values(), known.properties if known else ())
+        kept = _properties(plan, before.values(), known.properties if known else ())
         layouts = []
         own = {one.array for one in kept} | (SAMPLE_ARRAYS if plan.samples is not None else frozenset())
         for group in plan.groups:
             old = before.get(group.name)
             given = dict(zip((b.id for b in old.group.bands), old.arrays, strict=True)) if old else {}
             names = array_names((band.id for band in group.bands), given, own)
-            along = _along(group, plan.listed, plan.samples, plan.slices, kept)
-            layouts.append(GroupLayout.make(group, names, settings, along))
+            along = arrays_along(group, plan.listed, plan.samples, plan.slices, kept)
+            layouts.append(GroupLayout.make(group, names, settings, along, id_))
         source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
         return cls(
             service,
             source if plan.listed is None else dict(plan.listed.facts),
             tuple(layouts),
+            id_,
             attributes=image_attributes(plan),
             job=job,
             listed=plan.listed,
@@ -118,7 +113,7 @@ class Identity:
 
     @property
     def existing(self) -> Existing:
-        """What a plan for the mosaic has to keep to."""
+        """What a plan for the mosaic must keep."""
         groups = [layout.group for layout in self.layouts]
         return Existing(
             {g.name: g.tiling.shard_slices if g.axis == "sample" else g.tiling.shard for g in groups},
@@ -129,10 +124,10 @@ class Identity:
         )
 
     def compare(self, new: Identity, where: str) -> Comparison:
-        """What `new` is to this one.
+        """Return the relation of `new` to this identity.
 
         Raises:
-            DriftError: it means something else; the message holds a line for each difference.
+            DriftError: `new` means something else; the message has a line for each difference.
         """
         old_facts, new_facts = dict(self._facts()), dict(new._facts())
         lines, extended = [], False
@@ -177,125 +172,12 @@ class Identity:
         for layout in self.layouts:
             yield from _group_facts(layout)
 
-    def document(self) -> dict[str, Any]:
-        """The document, but for what does not make two of them differ: who wrote it and when."""
-        document: dict[str, Any] = {
-            "kind": _KIND,
-            "format": FORMAT,
-            "service": self.service,
-            "source": dict(self.source),
-            "profile": self.layouts[0].profile,
-            "compressor": self.layouts[0].compressor,
-            "groups": [group_to_document(layout) for layout in self.layouts],
-        }
-        if self.listed is not None:
-            document["images"] = identity_json.to_document(self.listed)
-            document["properties"] = [[one.name, one.array, one.kind] for one in self.properties]
-        if self.samples is not None:
-            document["samples"] = samples_to_text(self.samples)
-        if self.kept:
-            document["kept"] = list(self.kept)
-        if self.refetching:
-            document["refetching"] = True
-        if self.job:
-            document["job"] = self.job
-        return document
-
-    def to_bytes(self) -> bytes:
-        """The file `.downloader/mosaic.json`."""
-        document = self.document() | {
-            "version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "attributes": dict(self.attributes),
-        }
-        return json.dumps(document, indent=1, allow_nan=False).encode()
-
-    def root_attributes(self) -> dict[str, Any]:
-        """Attributes of the Zarr root, the statement of identity among them."""
-        attributes = dict(self.attributes)
-        if self.kept:
-            attributes[EARLIER] = list(self.kept)
-        attributes[STATEMENT] = json.dumps(self.document(), separators=(",", ":"), allow_nan=False)
-        return attributes
-
-    @classmethod
-    def from_root(cls, attributes: Mapping[str, Any], where: str) -> Identity | None:
-        """From the attributes of a Zarr root; None where they hold no statement of ours.
-
-        Raises:
-            RefusedError: of a newer version.
-        """
-        text = attributes.get(STATEMENT)
-        try:
-            document = json.loads(text) if isinstance(text, str) else None
-        except ValueError:
-            return None
-        if not isinstance(document, dict) or document.get("kind") != _KIND:
-            return None
-        facts = {name: value for name, value in attributes.items() if name not in OURS}
-        if document.get("source", {}).get("updateTime"):
-            facts["update_time"] = document["source"]["updateTime"]
-        return cls.from_bytes(json.dumps(document | {"attributes": facts}).encode(), where)
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Identity:
-        """From the document.
-
-        Raises:
-            RefusedError: it is not ours, damaged, or of a newer version.
-        """
-        try:
-            document = json.loads(data)
-            kind, version = document["kind"], document["format"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise RefusedError(
-                f"{where}: {MARKER} cannot be read ({error}); move the folder away and start anew"
-            ) from error
-        if kind != _KIND or not isinstance(version, int):
-            raise RefusedError(f"{where}: {MARKER} is none of this downloader's; choose another mosaic.path")
-        if version > FORMAT:
-            raise RefusedError(
-                f"{where}: the mosaic is of format {version}, written by version {document.get('version', 'unknown')};"
-                f" this is {__version__} and reads up to format {FORMAT}: use the newer one"
-            )
-        try:
-            listed = identity_json.from_document(document["images"]) if "images" in document else None
-            kept = tuple(
-                AxisProperty(str(name), checked_name(array), kind)
-                for name, array, kind in document.get("properties", ())
-            )
-            samples = samples_from_text(document["samples"]) if "samples" in document else None
-            slices = slices_of(listed.named, listed.properties) if listed and samples is None else ()
-            found = [
-                group_from_document(group, document["profile"], document["compressor"])
-                for group in document["groups"]
-            ]
-            layouts = tuple(
-                replace(layout, along=_along(layout.group, listed, samples, slices, kept)) for layout in found
-            )
-            return cls(
-                document["service"],
-                document["source"],
-                layouts,
-                tuple(map(str, document.get("kept", ()))),
-                document.get("refetching") is True,
-                dict(document.get("attributes", {})),
-                str(document.get("job", "")),
-                listed,
-                kept,
-                samples,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, JobError) as error:
-            raise RefusedError(
-                f"{where}: {MARKER} is damaged ({error}); move the folder away and start anew"
-            ) from error
-
 
 def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
-    """What must stay the same of a group, by its name."""
+    """Yield (name, value) of what must not change in a group."""
     group = layout.group
     here = f"groups.{group.name or '/'}"
-    # The profile belongs to the mosaic; told once for each group it would only repeat itself.
+    # The profile belongs to the mosaic: the same name for each group makes it one fact.
     yield "mosaic.profile", layout.profile
     yield "mosaic.compressor", layout.compressor
     if group.lattices:
@@ -317,7 +199,7 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
         yield f"{here}.region", f"geometry {group.region.fingerprint}"
     if group.outside:
         yield f"{here}.region.mask", f"{list(group.outside)} outside"
-    # More times extend a mosaic; which they are is told image by image.
+    # More times extend a mosaic; they are compared image by image.
     yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
     for band, nodata in zip(group.bands, layout.nodata, strict=True):
         told = f"nodata {'none' if nodata is None else repr(nodata)}"
@@ -326,23 +208,23 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
         yield f"{here}.bands.{band.id}", f"{band.dtype.name}, {told}"
 
 
-def _along(
+def arrays_along(
     group: Group,
     listed: ImageList | None,
     samples: SampleList | None,
     slices: Sequence[Slice],
     kept: tuple[AxisProperty, ...],
 ) -> tuple[AxisArray, ...]:
-    """The arrays along a group's leading axis."""
+    """Return the arrays along a group's leading axis; none where it has no such axis."""
     if listed is None:
         return ()
     return axis_arrays(slices, kept) if samples is None else sample_arrays(group, samples, listed, kept)
 
 
-def _kept(
+def _properties(
     plan: Plan, layouts: Iterable[GroupLayout], known: tuple[AxisProperty, ...]
 ) -> tuple[AxisProperty, ...]:
-    """Properties along the axis: those that the mosaic has, and those that the plan adds."""
+    """Return the properties along the axis: those that the mosaic has, then those that the plan adds."""
     if plan.listed is None:
         return ()
     there = {one.name for one in known}
@@ -366,7 +248,7 @@ def _kept(
 
 
 def _compare_periods(old: ImageList | None, new: ImageList | None) -> tuple[bool, str]:
-    """Whether the new period is longer, and the line of a difference where it leaves some of the old one out."""
+    """Return whether the new period is longer, and the line of a difference where it omits some of the old one."""
     if old is None or new is None or old.period is None or new.period is None or old.period == new.period:
         return False, ""
     if old.period[0] < new.period[0] or new.period[1] < old.period[1]:

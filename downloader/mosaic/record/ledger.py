@@ -36,8 +36,8 @@ __all__ = [
     "last_epoch",
 ]
 
-FORMAT: Final = 1
-"""Version of the lines; a newer one is refused, never guessed at."""
+FORMAT: Final = 2
+"""Version of the lines; another one is refused, never guessed at."""
 
 _EPOCH: Final = re.compile(r"e(\d+)-")
 _STAMP: Final = "%Y%m%dT%H%M%S.%f"
@@ -53,6 +53,8 @@ class Piece:
     """Bytes of the band's object; 0 for `plain`, whose tiles are objects of their own."""
     chunks: tuple[tuple[int, int, int], ...] = ()
     """`plain`: (slot, length in bytes, crc32c) of each tile's object; length 0 for one that was lost."""
+    checksum: int = 0
+    """crc32c over the object's index and its chunks' own checksums; 0 where it is not known, and for `plain`."""
 
     @property
     def nbytes(self) -> int:
@@ -103,6 +105,7 @@ class LedgerEntry:
             "bands": list(self.pieces),
             "stored": [f"{piece.stored:x}" for piece in self.pieces.values()],
             "bytes": [piece.length for piece in self.pieces.values()],
+            "checksums": [piece.checksum for piece in self.pieces.values()],
             "time": self.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         if any(piece.chunks for piece in self.pieces.values()):
@@ -123,10 +126,18 @@ class LedgerEntry:
         chunks = document.get("chunks") or [()] * len(document["bands"])
         pieces = {
             str(band): Piece(
-                int(stored, 16), int(length), tuple((int(s), int(n), int(c)) for s, n, c in list_)
+                int(stored, 16),
+                int(length),
+                tuple((int(s), int(n), int(c)) for s, n, c in list_),
+                int(checksum),
             )
-            for band, stored, length, list_ in zip(
-                document["bands"], document["stored"], document["bytes"], chunks, strict=True
+            for band, stored, length, list_, checksum in zip(
+                document["bands"],
+                document["stored"],
+                document["bytes"],
+                chunks,
+                document["checksums"],
+                strict=True,
             )
         }
         failures = tuple(
@@ -250,10 +261,10 @@ class LedgerReader:
             yield entry
 
     def _check(self, key: str, version: object) -> None:
-        if not isinstance(version, int) or version > FORMAT:
+        if version != FORMAT:
             raise RefusedError(
-                f"{self.store.name}: {key} is of ledger version {version}, this version reads up to {FORMAT};"
-                " use the newer downloader that wrote it"
+                f"{self.store.name}: {key} is of ledger version {version}, and this downloader reads version {FORMAT}:"
+                " use the one that wrote it, or fetch the mosaic again with --overwrite"
             )
 
 

@@ -1,28 +1,29 @@
-"""Whose folder a path is: what was made here is known by its marker, or by the statement in its Zarr attributes."""
+"""Recognise mosaics of this package: by their marker, or by the statement in their Zarr attributes."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.hierarchy import ROOT
+from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.identity_json import identity_from_bytes, identity_from_root, statement_of
 from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
 from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["delete_mosaic", "read_identity", "read_marker", "refuse_strangers"]
+__all__ = ["delete_mosaic", "read_identity", "read_marker", "refuse_foreign", "write_hierarchy"]
 
 
 def read_identity(path: MosaicPath) -> Identity | None:
-    """What the mosaic at `path` is, from its marker, or where that was lost from its attributes; None for no mosaic.
+    """Return what the mosaic at `path` is: from its marker, or where that was lost from its attributes; None for no mosaic.
 
     Raises:
-        RefusedError: the mosaic was made by a newer version, or its marker is none of ours or damaged beyond help.
+        RefusedError: it was made by another version of the format, it is not ours or damaged, or cannot be read.
     """
     location = locate(path)
     data = location.read(MARKER)
@@ -33,17 +34,19 @@ def read_identity(path: MosaicPath) -> Identity | None:
         attributes = json.loads(location.read(ROOT) or b"")["attributes"]
     except (ValueError, KeyError, TypeError, RecursionError):
         attributes = None
-    stated = Identity.from_root(attributes, location.name) if isinstance(attributes, dict) else None
+    stated = None
+    if isinstance(attributes, dict):
+        stated = identity_from_root(attributes, location.name, location.read)
     if stated is None and data is not None:
-        return Identity.from_bytes(data, location.name)  # refuses, and says why
+        return identity_from_bytes(data, location.name)  # refuses, and says why
     return stated
 
 
 def read_marker(path: MosaicPath) -> Identity | None:
-    """What the marker says; None where there is none, or none that is JSON.
+    """Return what the marker says; None where there is none, or none that is JSON.
 
     Raises:
-        RefusedError: it can be read, and is of a newer version or not ours.
+        RefusedError: it is of another version of the format, not ours, or damaged.
     """
     location = locate(path)
     return _marked(location.read(MARKER), location.name)
@@ -54,11 +57,11 @@ def _marked(data: bytes | None, where: str) -> Identity | None:
         readable = data is not None and isinstance(json.loads(data), dict)
     except (ValueError, RecursionError):
         return None
-    return Identity.from_bytes(data, where) if data is not None and readable else None
+    return identity_from_bytes(data, where) if data is not None and readable else None
 
 
-def refuse_strangers(location: Location) -> None:
-    """Raise RefusedError where the place is something that no run of ours has made."""
+def refuse_foreign(location: Location) -> None:
+    """Raise RefusedError where the location holds something that no run of this package has made."""
     path = location.name
     names = location.entries()
     if not names:
@@ -82,10 +85,34 @@ def refuse_strangers(location: Location) -> None:
     )
 
 
-def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -> None:
-    """Delete what the identity says is ours, and no more: first what readers look for, last the marker itself.
+def write_hierarchy(store: Store, identity: Identity, broken: Collection[str] = ()) -> None:
+    """Write the Zarr metadata that is missing or grew, and state at its root what the mosaic is. Raises OSError.
 
-    `check` is called before each step; it raises LockedError where the mosaic is another run's by now.
+    Args:
+        store: the mosaic's objects.
+        identity: what the mosaic is.
+        broken: keys of `zarr.json`s that exist and are to be written anew.
+    """
+    statement = statement_of(identity)
+    if statement.copy is not None:
+        key, data = statement.copy
+        if not any(key == there and size == len(data) for there, size in store.list(key.rpartition("/")[0])):
+            store.put(key, [data])
+            store.flush([key])
+    if ensure_hierarchy(store, identity.layouts, statement.attributes, broken) and statement.copy is not None:
+        key, _ = statement.copy
+        folder, _, own = key.rpartition("/")
+        earlier = (there for there, _ in store.list(folder) if there.startswith(f"{folder}/mosaic-"))
+        store.delete([there for there in earlier if not there.endswith(own)])
+
+
+def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -> None:
+    """Delete what the identity names, and no more: first what readers look for, last the marker itself.
+
+    Args:
+        store: the mosaic's objects.
+        identity: what the mosaic is.
+        check: called before each step; raises LockedError where the mosaic is another run's by now.
     """
     groups: tuple[GroupLayout, ...] = identity.layouts
     store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])

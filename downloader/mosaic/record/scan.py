@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.format.shard import DamagedShardError, index_bytes, read_shard
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece, failures_by_name
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import Store
@@ -31,8 +31,6 @@ class Scan:
     """By name of the group."""
     garbage: int = 0
     """Lines of the ledger that could not be read."""
-    adopted: int = 0
-    """Objects that the ledger did not know as they are, and whose contents are now known."""
     lost: int = 0
     """Tiles, band by band, that the ledger knew and that are missing or damaged now."""
 
@@ -113,10 +111,8 @@ class Claims:
         shape = (self._tiling.shards, len(self._band), *((self._tiling.slots,) if self._plain else ()))
         self.lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
         """(shards, bands), `plain`: (shards, bands, slots): bytes of the objects."""
-        self.checksums: NDArray[np.uint32] | None = (
-            np.zeros(shape, np.uint32) if checksums and self._plain else None
-        )
-        """`plain`: crc32c of the objects, shaped as `lengths`; None where not asked for."""
+        self.checksums: NDArray[np.uint32] | None = np.zeros(shape, np.uint32) if checksums else None
+        """crc32c of the objects as the ledger has them, shaped as `lengths`; None where not asked for."""
         self.known = False
         """Whether anything is known of the group, from the ledger or the listing."""
 
@@ -136,6 +132,8 @@ class Claims:
             if not self._plain:
                 self.state.set_mask(index, band, piece.stored & full)
                 self.lengths[index, band] = piece.length
+                if self.checksums is not None:
+                    self.checksums[index, band] = piece.checksum
                 continue
             mask = self.state.stored(index)[band]
             for slot, length, checksum in piece.chunks:
@@ -203,15 +201,15 @@ class Claims:
         before, stored = self.state.stored(index)[band], 0
         slots = self._tiling.slots
         if size and adopt:
-            key = self.layout.shard_object(band, *shard)
+            key, header = self.layout.shard_object(band, *shard), self.layout.header(band, shard)
             try:
+                head = store.get_range(key, 0, min(header.nbytes, size))
                 tail = store.get_range(key, max(0, size - index_bytes(slots)), size)
-                stored = ShardIndex.parse(tail, slots, size).stored & self._tiling.full_mask(*shard)
+                stored = read_shard(head, tail, size, header)[1] & self._tiling.full_mask(*shard)
             except (DamagedShardError, FileNotFoundError):
                 stored = 0
         self.state.set_mask(index, band, stored)
         result.lost += (before & ~stored).bit_count()
-        result.adopted += bool(stored)
         # A damaged object keeps its length in the ledger: the next start has seen it already.
         changes.setdefault(index, {})[band] = Piece(stored, size)
 
@@ -242,7 +240,6 @@ class Claims:
         stored = before | 1 << slot if length else before & ~(1 << slot)
         self.state.set_mask(index, band, stored)
         result.lost += (before & ~stored).bit_count()
-        result.adopted += bool(length)
         piece = changes.setdefault(index, {}).get(band, Piece(0))
         chunks = (*piece.chunks, (slot, length, checksum))
         changes[index][band] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)

@@ -101,19 +101,13 @@ def _full(store: Store, what: str, needed: int) -> str:
         free, files = store.free_bytes(), store.free_files()
     except OSError:
         free = files = None
-    saved = "everything committed before is saved"
     if files == 0:
-        return (
-            f"{store.name}: the disk holds no further file for {what}: its file system has no inodes left; {saved}:"
-            " delete files, or choose another disk, and run again"
-        )
-    if free is not None and free >= needed:
-        return (
-            f"{store.name}: the disk refused {what}: {needed:,} bytes are needed, and {free:,} are free: a quota, or"
-            f" blocks kept for the administrator; {saved}: make room and run again"
-        )
-    room = "" if free is None else f", {free:,} are free"
+        lacks = "its file system has no inodes left, of which each file takes one"
+    else:
+        lacks = f"{needed:,} bytes are needed" + ("" if free is None else f", {free:,} are free")
+        if free is not None and free >= needed:
+            lacks += " (a quota, or blocks reserved for the administrator)"
     return (
-        f"{store.name}: no space left on the disk for {what}: {needed:,} bytes are needed{room}; {saved}:"
+        f"{store.name}: no space left on the disk for {what}: {lacks}; everything committed before is saved:"
         " make room and run again"
     )

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from downloader.errors import RefusedError
 from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
-from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy, members_of, read_document
+from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.identity_json import identity_to_bytes, statement_of
+from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import JOB, MARKER, OWN
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.result import Lost
@@ -51,7 +52,7 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
     if read_document(store, f"{OWN}/{ROOT}") is None:
         yield Lost(f"{OWN}/{ROOT}", "is missing or cannot be read")
     root = read_document(store, ROOT)
-    yield from _root(root, identity)
+    yield from _root(store, root, identity)
     for layout in identity.layouts:
         planned = {name: json.loads(json.dumps(document)) for name, document in layout.documents()}
         if layout.group.name:
@@ -76,7 +77,7 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
     """Write anew what `lost_metadata` found, but for the job. Raises OSError."""
     keys = {one.key for one in lost}
     if MARKER in keys:
-        store.put(MARKER, [identity.to_bytes()])
+        store.put(MARKER, [identity_to_bytes(identity)])
         store.flush([MARKER])
     written = []
     for layout in identity.layouts:
@@ -87,25 +88,32 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
     store.flush(written)
     write_axis(store, identity.layouts)
     broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
+    copy = statement_of(identity).copy
+    if copy is not None and copy[0] in keys:
+        store.put(copy[0], [copy[1]])
+        store.flush([copy[0]])
     if broken:
-        ensure_hierarchy(store, identity.layouts, identity.root_attributes(), broken)
+        write_hierarchy(store, identity, broken)
 
 
-def _root(root: Mapping[str, Any] | None, identity: Identity) -> Iterator[Lost]:
+def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> Iterator[Lost]:
     if root is None:
         yield Lost(ROOT, "is missing or cannot be read")
         return
     attributes = root.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
-    try:
-        stated = Identity.from_root(attributes, "")
-    except RefusedError:
-        stated = None
-    if stated is None or stated.document() != identity.document():
+    statement = statement_of(identity)
+    if attributes.get(STATEMENT) != statement.attributes[STATEMENT]:
         yield Lost(ROOT, "its attribute `downloader` is missing or says something else than the mosaic is")
-    absent = [name for name in identity.root_attributes() if name not in attributes]
-    if absent and stated is not None:
+    elif absent := [name for name in statement.attributes if name not in attributes]:
         yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
+    if statement.copy is not None:
+        key, data = statement.copy
+        try:
+            if bytes(store.get(key)) != data:
+                yield Lost(key, "its image list is not that of the mosaic")
+        except FileNotFoundError:
+            yield Lost(key, "is missing")
 
 
 def _inlined(

@@ -72,7 +72,9 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
         store.put(JOB, [job_text.encode()])
         store.flush([JOB])
     chosen: dict[ShardKey, dict[int, int]] = {}
-    lines: dict[ShardKey, dict[str, Piece]] = {}
+    lines: dict[ShardKey, dict[str, Piece]] = {
+        shard: dict(pieces) for shard, pieces in examination.unwritten.items()
+    }
     for damage in found.damaged:
         layout = layouts[damage.shard.group]
         band = [band.id for band in layout.group.bands].index(damage.band)
@@ -103,13 +105,13 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
     old = None
     with contextlib.suppress(OSError):  # of a disk that cannot read it any more, too
         old = store.get(key)
-    merged = merge(old, {}, tiling.slots, layout.codec, drop=tiles)
-    if not merged.stored:
+    made = merge(old, {}, layout.header(band, place), layout.codec, drop=tiles)
+    if not made.stored:
         store.delete([key])
         return Piece(0)
-    store.put(key, merged.buffers)
+    store.put(key, made.buffers)
     store.flush([key])
-    return Piece(merged.stored, merged.nbytes)
+    return Piece(made.stored, made.nbytes, checksum=made.checksum)
 
 
 def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:

@@ -89,11 +89,6 @@ class Verification:
         return len({tile for damage in self.damaged for tile in damage.keys})
 
     @property
-    def missing_tiles(self) -> int:
-        """Tiles that are not stored, damaged ones included, failed ones not."""
-        return sum(counts.missing for counts in self.groups.values())
-
-    @property
     def is_intact(self) -> bool:
         """Whether all that is there is as it should be."""
         return not (self.damaged or self.lost or self.coverage)

@@ -18,9 +18,10 @@ import numpy as np
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes
+from downloader.mosaic.format.shard import DamagedShardError, read_shard
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.record.ownership import read_identity, read_marker
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import Claims, read_claims
@@ -50,6 +51,8 @@ class Examination:
     verification: Verification
     states: dict[str, GroupState]
     """By group: what is whole, by the objects themselves; failures by the ledger."""
+    unwritten: dict[ShardKey, dict[str, Piece]]
+    """Shard → band id → the line that the ledger lacks."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
@@ -105,7 +108,7 @@ def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = F
         unreadable=unreadable,
         is_being_written=is_being_written,
     )
-    return Examination(identity, verification, reading.states)
+    return Examination(identity, verification, reading.states, reading.unwritten)
 
 
 def _ledger_files(store: Store) -> list[tuple[str, int]]:
@@ -139,6 +142,8 @@ class _Piece:
     good: int = 0
     """Bits that are whole."""
     unledgered: int = 0
+    line: Piece | None = None
+    """What the ledger does not say of the object, and should."""
     objects: int = 0
     nbytes: int = 0
     damages: list[Damage] = field(default_factory=list)
@@ -166,6 +171,8 @@ class _Reading:
         self._claims: list[tuple[Claims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
+        self.unwritten: dict[ShardKey, dict[str, Piece]] = {}
+        """Shard → band id → what the ledger lacks of it."""
 
     def take(self, claim: Claims) -> None:
         """Add a group; its objects are listed now."""
@@ -190,6 +197,10 @@ class _Reading:
         self.objects += piece.objects
         self.nbytes += piece.nbytes
         self.unledgered += piece.unledgered
+        if piece.line is not None and not piece.damages:
+            group = piece.layout.group
+            lines = self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})
+            lines[group.bands[piece.band].id] = piece.line
         if watch is not None:
             watch(self.objects, total)
         yield from piece.damages
@@ -227,11 +238,11 @@ class _Reading:
             return
         piece.objects, piece.nbytes = 1, data.size
         try:
-            index = ShardIndex.parse(data[-index_bytes(tiling.slots) :], tiling.slots, data.size)
+            index, stored = read_shard(data, data, data.size, layout.header(piece.band, piece.shard))
         except DamagedShardError as error:
             piece.damage(key, piece.claimed, str(error) if data.size else "the object is empty")
             return
-        found = index.stored & tiling.full_mask(*piece.shard)
+        found = stored & tiling.full_mask(*piece.shard)
         if not self._adopt:
             found &= piece.claimed
         if piece.claimed & ~found:
@@ -246,7 +257,12 @@ class _Reading:
                 bad[str(error)] = bad.get(str(error), 0) | 1 << slot
         for reason, tiles in bad.items():
             piece.damage(key, tiles, reason)
-        piece.unledgered = int(bool(piece.good & ~piece.claimed))
+        # The header names this place and mosaic, so another checksum is that of a commit whose line was not written.
+        checksum = index.checksum(data)
+        known = int(sums[piece.index, piece.band]) if (sums := piece.claim.checksums) is not None else 0
+        if piece.good & ~piece.claimed or (known and known != checksum):
+            piece.unledgered = 1
+            piece.line = Piece(piece.good, data.size, checksum=checksum)
 
     def _judge_tiles(self, piece: _Piece, present: int) -> None:
         tiling = piece.layout.group.tiling

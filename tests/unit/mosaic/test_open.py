@@ -17,7 +17,7 @@ import zarr
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError, StoppedError
 from downloader.model.grid import Window
-from downloader.mosaic import MosaicSettings, existing_sides, open_for_writing, read_identity
+from downloader.mosaic import MosaicSettings, existing, open_for_writing, read_identity
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan
 from tests.mosaics import UTM, band_pixels, fill, image_of, one_group
@@ -37,10 +37,10 @@ async def create(path: Path, plan: Plan | None = None, **options) -> None:
 
 
 async def test_a_new_mosaic_keeps_the_job_as_written_and_the_shards_side(tmp_path) -> None:
-    assert existing_sides(tmp_path / "a/b/m") is None
+    assert existing(tmp_path / "a/b/m") is None
     await create(tmp_path / "a/b/m")
     assert (tmp_path / "a/b/m/.downloader/job.yaml").read_text() == "source: …\n"
-    assert existing_sides(tmp_path / "a/b/m") == {"": 2}
+    assert existing(tmp_path / "a/b/m").sides == {"": 2}
 
 
 async def test_a_mosaic_can_be_moved(tmp_path) -> None:
@@ -136,7 +136,7 @@ async def test_a_group_more_is_an_extension(tmp_path) -> None:
         assert mosaic.counts()["20m"].missing == 9
         await fill(mosaic, both)
     assert set(zarr.open_group(tmp_path / "m", mode="r")) == {"10m", "20m"}
-    assert existing_sides(tmp_path / "m") == {"10m": 2, "20m": 2}
+    assert existing(tmp_path / "m").sides == {"10m": 2, "20m": 2}
 
 
 async def test_two_runs_at_once_one_is_refused_by_name(tmp_path) -> None:
@@ -205,15 +205,16 @@ async def test_what_is_something_else_stays_untouched(tmp_path, kind, overwrite)
     assert after == before
 
 
-async def test_a_mosaic_of_a_newer_version_is_refused_by_version(tmp_path) -> None:
+@pytest.mark.parametrize("version", [1, 3])
+async def test_a_mosaic_of_another_format_is_refused(tmp_path, version) -> None:
     await create(tmp_path / "m")
     marker = tmp_path / "m/.downloader/mosaic.json"
     document = json.loads(marker.read_text())
-    document.update(format=2, version="9.9")
+    document.update(format=version, version="9.9")
     marker.write_text(json.dumps(document))
-    with pytest.raises(RefusedError, match=r"format 2, written by .*9\.9"):
-        existing_sides(tmp_path / "m")
-    with pytest.raises(RefusedError, match="reads up to format 1"):
+    with pytest.raises(RefusedError, match=rf"format {version}, written by .*9\.9"):
+        existing(tmp_path / "m")
+    with pytest.raises(RefusedError, match="reads format 2"):
         async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, overwrite=True):
             pass
 

@@ -6,6 +6,8 @@ import asyncio
 import errno
 import json
 import random
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from downloader.errors import LockedError, StoppedError
 from downloader.model.grid import Window
 from downloader.mosaic import Counts, MosaicSettings, ZarrMosaic, open_for_writing
+from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan, ShardKey
 from downloader.protocols import Mosaic
@@ -47,8 +50,6 @@ async def test_a_filled_mosaic_is_bit_exact(tmp_path, profile, compressor) -> No
     async with open_for_writing(tmp_path / "m", plan, chosen, service=SERVICE) as mosaic:
         assert await fill(mosaic, plan) == 9
         assert mosaic.counts() == {"": Counts(9, 9, 0)}
-        assert mosaic.bytes_held == 0
-        assert mosaic.open_shards == ()
     assert whole(tmp_path / "m", plan)
 
 
@@ -69,7 +70,6 @@ async def test_a_rerun_fetches_only_what_is_missing(tmp_path, profile) -> None:
     requests = 0
     for expected in (4, 4, 1, 0):
         async with open_for_writing(tmp_path / "m", plan, chosen, service=SERVICE) as mosaic:
-            assert mosaic.found.adopted == 0
             made = await fill(mosaic, plan, most=4)
             assert made == expected
             requests += made
@@ -124,7 +124,7 @@ async def test_any_order_of_places_commits_and_reruns_ends_bit_exact(
                 await mosaic.place(request, pixels(group, request))
                 if chance.random() < 0.4:
                     await mosaic.commit(request.shard)
-            for key in mosaic.open_shards:
+            for key in {request.shard for request in todo}:
                 if chance.random() < 0.8:
                     await mosaic.commit(key)
     else:
@@ -180,7 +180,6 @@ async def test_commits_while_others_place_lose_nothing(tmp_path) -> None:
 
         await asyncio.gather(*(place(r) for key in group.shards() for r in group.requests(key)))
         assert mosaic.counts()[""] == Counts(32, 32, 0)
-        assert mosaic.bytes_held == 0
     assert whole(tmp_path / "m", plan)
 
 
@@ -196,7 +195,6 @@ async def test_a_cancelled_commit_leaves_nothing_half(tmp_path) -> None:
         await asyncio.gather(task, return_exceptions=True)
         await mosaic.commit(FIRST)
         assert mosaic.missing(FIRST) == {}
-        assert mosaic.bytes_held == 0
         await fill(mosaic, plan)
     assert whole(tmp_path / "m", plan)
 
@@ -271,7 +269,6 @@ async def test_io_errors_stop_the_run_and_a_commit_can_be_made_later(tmp_path, m
             await mosaic.commit(FIRST)
         assert len(calls) == 2
         assert mosaic.missing(FIRST)[0] == 0b1111
-        assert mosaic.bytes_held > 0
         await fill(mosaic, plan)
     assert whole(tmp_path / "m", plan)
 
@@ -312,7 +309,7 @@ async def test_a_damaged_tile_found_by_a_top_up_is_missing_again(tmp_path) -> No
         await fill(mosaic, plan, most=2)
     path = tmp_path / "m/B2/c/0/0"
     data = bytearray(path.read_bytes())
-    data[20] ^= 1
+    data[ShardHeader.parse(data).nbytes + 20] ^= 1
     path.write_bytes(data)
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
         third = next(group.requests(FIRST, mosaic.missing(FIRST)))
@@ -332,26 +329,6 @@ async def test_pixels_of_another_request_are_not_taken(tmp_path) -> None:
         for wrong in (answer[:-1], answer[["B3", "B2"]], answer.astype([("B2", "<i2"), ("B3", "<u2")])):
             with pytest.raises(ValueError, match="pixels are"):
                 await mosaic.place(request, wrong)
-        assert mosaic.bytes_held == 0
-
-
-async def test_bytes_held_counts_what_waits_and_stays_under_the_bound(tmp_path) -> None:
-    plan = one_group(window=Window(0, 0, 512, 512))
-    group = plan.groups[0]
-    noise = np.random.default_rng(1)
-    async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
-        for request in group.requests(FIRST):
-            answer = np.zeros(request.window.shape, [("B2", "<u2"), ("B3", "<u2")])
-            for name in ("B2", "B3"):
-                answer[name] = noise.integers(0, 2**16, answer.shape)
-            before = mosaic.bytes_held
-            await mosaic.place(request, answer)
-            held = mosaic.bytes_held
-            assert held > before
-            await mosaic.place(request, answer)
-            assert mosaic.bytes_held == held
-        assert mosaic.open_shards == (FIRST,)
-        assert 2 * 512 * 512 * 2 < mosaic.bytes_held < mosaic.shard_bytes(FIRST)
 
 
 async def test_reruns_of_other_band_orders_mean_the_same(tmp_path) -> None:
@@ -380,9 +357,84 @@ async def test_a_line_of_the_ledger_reads_as_documented(tmp_path) -> None:
         await fill(mosaic, plan, most=3)
     [file] = (tmp_path / "m/.downloader/ledger").iterdir()
     header, line = map(json.loads, file.read_text().splitlines())
-    assert header["ledger"] == 1
+    assert header["ledger"] == 2
     assert line["group"] == ""
     assert line["shard"] == [0, 0, 0]
     assert line["bands"] == ["B2", "B3"]
     assert line["stored"] == ["7", "7"]
     assert line["bytes"] == [(tmp_path / f"m/{band}/c/0/0").stat().st_size for band in ("B2", "B3")]
+
+
+@pytest.mark.parametrize("profile", ["sharded", "plain"])
+@pytest.mark.parametrize("harm", ["deleted", "cut", "made a folder"])
+async def test_what_is_harmed_while_the_run_works_is_found_at_its_end(tmp_path, profile, harm) -> None:
+    plan, chosen = one_group(), MosaicSettings(profile=profile)
+    path = tmp_path / "m/B2/c/0/0"
+    async with open_for_writing(tmp_path / "m", plan, chosen, service=SERVICE) as mosaic:
+        await fill(mosaic, plan, finish=False)
+        data = path.read_bytes()
+        path.unlink()
+        if harm == "cut":
+            path.write_bytes(data[: len(data) // 2])
+        elif harm == "made a folder":
+            (path / "inner").mkdir(parents=True)
+        lost = 4 if profile == "sharded" else 1
+        with pytest.raises(StoppedError, match=rf"{lost} tiles .* deleted or cut"):
+            await mosaic.finish()
+        assert mosaic.counts()[""].missing == lost
+        assert (zarr.open_group(tmp_path / "m", mode="r")["coverage"][:] == 1).sum() == 9 - lost
+        await fill(mosaic, plan)
+    assert whole(tmp_path / "m", plan)
+
+
+@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("away", ["moved", "deleted"])
+async def test_a_mosaic_that_goes_away_gets_nothing_built_in_its_place(tmp_path, moment, away) -> None:
+    plan = one_group(["B2", "B3"], shard=1)
+    (group,) = plan.groups
+    path = tmp_path / "m"
+
+    async def work(mosaic: ZarrMosaic) -> None:
+        for number, key in enumerate(group.shards()):
+            for request in group.requests(key, mosaic.missing(key)):
+                await mosaic.place(request, pixels(group, request))
+            if number == moment:
+                path.rename(tmp_path / "elsewhere")
+                if away == "deleted":
+                    shutil.rmtree(tmp_path / "elsewhere")
+            await mosaic.commit(key)
+
+    async with open_for_writing(path, plan, service=SERVICE) as mosaic:
+        with pytest.raises(LockedError, match="moved, deleted or unmounted"):
+            await work(mosaic)
+        with pytest.raises(LockedError):
+            await mosaic.finish()
+    assert not path.exists()
+    if away == "moved":
+        (tmp_path / "elsewhere").rename(path)
+    async with open_for_writing(path, plan, service=SERVICE) as mosaic:
+        assert mosaic.counts()[""].stored == (moment if away == "moved" else 0)
+        await fill(mosaic, plan)
+    assert whole(path, plan)
+
+
+async def test_a_mosaic_moved_between_the_check_and_the_put_is_written_where_it_is(
+    tmp_path, monkeypatch
+) -> None:
+    plan = one_group(["B2", "B3"], shard=1)
+    (group,) = plan.groups
+    path, put = tmp_path / "m", DiskStore.put
+
+    def moving(store: DiskStore, key: str, buffers: Sequence[bytes]) -> None:
+        if key.startswith("B3/c"):
+            path.rename(tmp_path / "elsewhere")
+        put(store, key, buffers)
+
+    async with open_for_writing(path, plan, service=SERVICE) as mosaic:
+        monkeypatch.setattr(DiskStore, "put", moving)
+        request = next(group.requests(FIRST))
+        await mosaic.place(request, pixels(group, request))
+        with pytest.raises(LockedError):
+            await mosaic.commit(FIRST)
+    assert not path.exists()
+    assert (tmp_path / "elsewhere/B3/c/0/0").exists()

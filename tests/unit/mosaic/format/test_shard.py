@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,27 @@ from hypothesis import strategies as st
 
 from downloader.model.grid import Window
 from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
-from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, index_bytes, join, merge
+from downloader.mosaic.format.shard import (
+    DamagedShardError,
+    ShardIndex,
+    encode_shard,
+    index_bytes,
+    merge,
+    read_shard,
+)
 from tests.mosaics import one_group
 
 DTYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]
 SLOTS = 16
+HEADER = ShardHeader("0123456789abcdef" * 2, "10m", "B2", 1, (0, 3, 7), SLOTS)
+
+
+def whole(entries) -> bytes:
+    return b"".join(bytes(buffer) for buffer in encode_shard(entries, HEADER).buffers)
+
+
 codecs = st.builds(ChunkCodec, st.sampled_from(["lz4", "zstd", "none"]), st.just(True))
 
 
@@ -57,12 +73,15 @@ def test_zarr_reads_what_was_joined_and_topped_up(dtype, codec, rounds, size, se
     data: bytes | None = None
     for number, slots in enumerate(rounds):
         arrays, encoded = chunks(dtype, seed + number, slots, codec)
-        merged = merge(data, encoded, SLOTS, codec)
+        merged = merge(data, encoded, HEADER, codec)
         data = b"".join(bytes(buffer) for buffer in merged.buffers)
         stored |= slots
         assert merged.damaged == 0
         assert merged.nbytes == len(data)
         assert merged.stored == sum(1 << slot for slot in stored)
+        index, held = read_shard(data, data, len(data), HEADER)
+        assert held == merged.stored
+        assert index.checksum(data) == merged.checksum
         for slot, array in arrays.items():
             row, column = divmod(slot, 4)
             expected[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = array
@@ -88,7 +107,7 @@ def test_our_index_reads_what_zarr_wrote(dtype, codec, seed) -> None:
         array[:] = raw.view(dtype).reshape(64, 64)
         data = (Path(folder) / "c/0/0").read_bytes()
     index = ShardIndex.parse(data[-index_bytes(SLOTS) :], SLOTS, len(data))
-    assert index.stored == 2**SLOTS - 1
+    assert index.present == 2**SLOTS - 1
     for slot in range(SLOTS):
         row, column = divmod(slot, 4)
         start, end = index.span(slot)
@@ -98,19 +117,20 @@ def test_our_index_reads_what_zarr_wrote(dtype, codec, seed) -> None:
 
 
 def test_absent_entries_are_no_entries() -> None:
-    data = b"".join(bytes(b) for b in join({3: b"abc", 1: b""}, SLOTS))
+    data = whole({3: b"abc", 1: b""})
     index = ShardIndex.parse(data, SLOTS, len(data))
-    assert index.stored == 0b1010
+    begin = HEADER.nbytes
+    assert index.present == 0b1010
     assert index.span(0) is None
-    assert index.span(1) == (0, 0)
-    assert index.span(3) == (0, 3)
+    assert index.span(1) == (begin, begin)
+    assert index.span(3) == (begin, begin + 3)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 259, 261])
 def test_a_shard_cut_anywhere_is_damaged_not_empty(cut) -> None:
     codec = ChunkCodec("lz4", checksum=True)
     _, encoded = chunks("<u2", 1, set(range(SLOTS)), codec)
-    data = b"".join(join(encoded, SLOTS))[:-cut]
+    data = whole(encoded)[:-cut]
     with pytest.raises(DamagedShardError):
         ShardIndex.parse(data[-index_bytes(SLOTS) :], SLOTS, len(data))
 
@@ -122,18 +142,19 @@ def test_an_object_shorter_than_its_index_is_damaged(size) -> None:
 
 
 def test_an_index_that_points_outside_is_damaged() -> None:
-    tail = join({0: b"x" * 100}, SLOTS)[-1]
+    tail = whole({0: b"x" * 100})[-index_bytes(SLOTS) :]
+    size = HEADER.nbytes + 100 + len(tail)
     with pytest.raises(DamagedShardError, match="outside"):
-        ShardIndex.parse(tail, SLOTS, len(tail) + 99)
-    assert ShardIndex.parse(tail, SLOTS, len(tail) + 100).span(0) == (0, 100)
+        ShardIndex.parse(tail, SLOTS, size - 1)
+    assert ShardIndex.parse(tail, SLOTS, size).span(0) == (HEADER.nbytes, HEADER.nbytes + 100)
 
 
 def test_a_bit_flip_in_a_kept_chunk_drops_that_chunk_alone() -> None:
     codec = ChunkCodec("lz4", checksum=True)
     _, encoded = chunks("<u2", 2, {0, 1, 2}, codec)
-    data = bytearray(b"".join(join(encoded, SLOTS)))
-    data[len(encoded[0]) + 3] ^= 0x10
-    merged = merge(bytes(data), {5: encoded[2]}, SLOTS, codec)
+    data = bytearray(whole(encoded))
+    data[HEADER.nbytes + len(encoded[0]) + 3] ^= 0x10
+    merged = merge(bytes(data), {5: encoded[2]}, HEADER, codec)
     assert merged.stored == 0b100101
     assert merged.damaged == 0b000010
 
@@ -141,27 +162,47 @@ def test_a_bit_flip_in_a_kept_chunk_drops_that_chunk_alone() -> None:
 def test_a_damaged_chunk_that_is_replaced_does_not_matter() -> None:
     codec = ChunkCodec("lz4", checksum=True)
     _, encoded = chunks("<u2", 2, {0, 1}, codec)
-    data = bytearray(b"".join(join(encoded, SLOTS)))
-    data[3] ^= 1
-    merged = merge(bytes(data), {0: encoded[0]}, SLOTS, codec)
+    data = bytearray(whole(encoded))
+    data[HEADER.nbytes + 3] ^= 1
+    merged = merge(bytes(data), {0: encoded[0]}, HEADER, codec)
     assert (merged.stored, merged.damaged) == (0b11, 0)
-    assert b"".join(bytes(b) for b in merged.buffers) == b"".join(join(encoded, SLOTS))
+    assert b"".join(bytes(b) for b in merged.buffers) == whole(encoded)
 
 
 def test_an_object_without_a_right_index_keeps_nothing() -> None:
     codec = ChunkCodec("lz4", checksum=True)
     _, encoded = chunks("<u2", 2, {0, 1}, codec)
-    data = bytearray(b"".join(join(encoded, SLOTS)))
+    data = bytearray(whole(encoded))
     data[-5] ^= 1
-    assert merge(bytes(data), {4: encoded[0]}, SLOTS, codec).stored == 1 << 4
+    assert merge(bytes(data), {4: encoded[0]}, HEADER, codec).stored == 1 << 4
 
 
-@pytest.mark.parametrize("compressor", ["lz4", "zstd", "none"])
-@pytest.mark.parametrize("checksum", [True, False])
-def test_no_chunk_is_longer_than_its_bound(compressor, checksum) -> None:
-    codec = ChunkCodec(compressor, checksum=checksum)
-    noise = np.random.default_rng(0).integers(0, 2**16, (256, 256), "<u2")
-    assert len(codec.encode(noise)) <= codec.bound(noise.nbytes)
+OTHERS = {
+    "mosaic": replace(HEADER, mosaic="f" * 32),
+    "group": replace(HEADER, group="20m"),
+    "band": replace(HEADER, band="B3"),
+    "level": replace(HEADER, level=2),
+    "place": replace(HEADER, shard=(0, 3, 8)),
+    "slice": replace(HEADER, shard=(1, 3, 7)),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_an_object_of_another_place_or_mosaic_keeps_nothing(other) -> None:
+    codec = ChunkCodec("lz4", checksum=True)
+    _, encoded = chunks("<u2", 2, {0, 1}, codec)
+    data = b"".join(bytes(b) for b in encode_shard(encoded, OTHERS[other]).buffers)
+    with pytest.raises(DamagedShardError, match=r"is that of|another mosaic"):
+        read_shard(data, data, len(data), HEADER)
+    assert merge(data, {4: encoded[0]}, HEADER, codec).stored == 1 << 4
+
+
+def test_the_header_says_what_is_stored_not_the_entries() -> None:
+    made = encode_shard({0: b"abcdef", 1: b"ghijkl"}, HEADER)
+    data = HEADER.with_stored(0b10).to_bytes() + b"".join(bytes(b) for b in made.buffers[1:])
+    index, stored = read_shard(data, data, len(data), HEADER)
+    assert index.present == 0b11
+    assert stored == 0b10
 
 
 def test_a_damaged_chunk_does_not_decode() -> None:

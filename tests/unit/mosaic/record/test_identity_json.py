@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.mosaic.record.identity_json import from_document, to_document
+from downloader.mosaic.record.identity_json import list_from_document, list_to_document
 from downloader.planning import ImageList
 
 GRIDS = [
@@ -57,7 +57,7 @@ def lists(draw: st.DrawFn) -> ImageList:
 
 @given(lists())
 def test_a_list_comes_back_as_it_was(listed) -> None:
-    again = from_document(json.loads(json.dumps(to_document(listed), allow_nan=False)))
+    again = list_from_document(json.loads(json.dumps(list_to_document(listed), allow_nan=False)))
     kept = tuple(
         (
             label,
@@ -77,6 +77,6 @@ def test_a_list_comes_back_as_it_was(listed) -> None:
 def test_what_images_share_stands_once() -> None:
     shared = tuple(Band(name, np.dtype("<u2"), GRIDS[0]) for name in ("B2", "B3"))
     named = tuple((str(k), (Image(f"projects/p/assets/C/{k}", f"C/{k}", shared),)) for k in range(1000))
-    document = to_document(ImageList(named))
-    assert len(document["grids"]) == len(document["bandLists"]) == 1
+    document = list_to_document(ImageList(named))
+    assert len(document["grids"]) == len(document["band_lists"]) == 1
     assert len(json.dumps(document)) < 60_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,8 +80,9 @@ def test_garbage_is_counted_and_passed_over(tmp_path) -> None:
     assert reader.garbage == 7
 
 
-def test_a_newer_ledger_is_refused_by_version(tmp_path) -> None:
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_a_ledger_of_another_version_is_refused(tmp_path, version) -> None:
     store = DiskStore(tmp_path)
-    store.put(f"{LEDGER}/a.jsonl", [b'{"ledger": 2}\n', entry(0).to_line()])
-    with pytest.raises(RefusedError, match="ledger version 2, this version reads up to 1"):
+    store.put(f"{LEDGER}/a.jsonl", [json.dumps({"ledger": version}).encode() + b"\n", entry(0).to_line()])
+    with pytest.raises(RefusedError, match=rf"ledger version {version}, and this downloader reads version 2"):
         list(LedgerReader(store).entries())

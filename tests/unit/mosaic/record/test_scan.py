@@ -29,20 +29,18 @@ async def filled(path: Path, profile: str, most: int | None = None) -> None:
         await fill(mosaic, one_group(), most=most)
 
 
-async def reopened(path: Path, profile: str, expected: int, *, lost: int, adopted: int | None = None) -> None:
+async def reopened(path: Path, profile: str, expected: int, *, lost: int) -> None:
     """Open, look, mend, and see that the next start finds nothing to do."""
     plan, chosen = one_group(), MosaicSettings(profile=profile)
     async with open_for_writing(path, plan, chosen, service=SERVICE) as mosaic:
         assert mosaic.counts()[""].stored == expected
         assert mosaic.found.lost == lost
-        if adopted is not None:
-            assert mosaic.found.adopted == adopted
         if lost:
             assert (zarr.open_group(path, mode="r")["coverage"][:] == 1).sum() == expected
         await fill(mosaic, plan)
     async with open_for_writing(path, plan, chosen, service=SERVICE) as mosaic:
         assert mosaic.counts()[""].stored == 9
-        assert (mosaic.found.lost, mosaic.found.adopted, mosaic.found.garbage) == (0, 0, mosaic.found.garbage)
+        assert mosaic.found.lost == 0
     root = zarr.open_group(path, mode="r")
     for index, band in enumerate(("B2", "B3")):
         assert (root[band][:] == band_pixels(plan.groups[0], index)).all()
@@ -70,7 +68,7 @@ async def test_objects_deleted_are_missing(tmp_path, profile) -> None:
     await filled(tmp_path / "m", profile)
     (tmp_path / "m/B2/c/0/0").unlink()
     lost = 4 if profile == "sharded" else 1
-    await reopened(tmp_path / "m", profile, 9 - lost, lost=lost, adopted=0)
+    await reopened(tmp_path / "m", profile, 9 - lost, lost=lost)
 
 
 @PROFILES
@@ -81,7 +79,7 @@ async def test_objects_cut_short_are_missing_not_empty(tmp_path, profile, left) 
     data = path.read_bytes()
     path.write_bytes(data[:left])
     lost = 2 if profile == "sharded" else 1
-    await reopened(tmp_path / "m", profile, 9 - lost, lost=lost, adopted=0)
+    await reopened(tmp_path / "m", profile, 9 - lost, lost=lost)
 
 
 async def test_a_shard_longer_than_the_ledger_says_is_read_by_its_index(tmp_path) -> None:
@@ -93,7 +91,7 @@ async def test_a_shard_longer_than_the_ledger_says_is_read_by_its_index(tmp_path
     (tmp_path / "m/.downloader/ledger").mkdir()
     for path, data in before.items():
         path.write_bytes(data)
-    await reopened(tmp_path / "m", "sharded", 4, lost=0, adopted=2)
+    await reopened(tmp_path / "m", "sharded", 4, lost=0)
 
 
 @PROFILES
@@ -104,7 +102,7 @@ async def test_what_is_no_shard_of_ours_is_passed_over(tmp_path, profile) -> Non
         if not path.parent.is_file():
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(b"x" * 100)
-    await reopened(tmp_path / "m", profile, 4, lost=0, adopted=0)
+    await reopened(tmp_path / "m", profile, 4, lost=0)
 
 
 @PROFILES
@@ -118,7 +116,7 @@ async def test_lines_of_other_groups_bands_and_places_are_passed_over(tmp_path, 
         ("", (0, 0, 1), "B9"),
     ):
         writer.append(LedgerEntry(group, shard, {band: Piece(1, 5, ((0, 5, 5),))}))
-    await reopened(tmp_path / "m", profile, 4, lost=0, adopted=0)
+    await reopened(tmp_path / "m", profile, 4, lost=0)
 
 
 async def test_failures_survive_a_start_that_finds_damage(tmp_path) -> None:
@@ -172,6 +170,5 @@ def test_a_million_tiles_are_scanned_by_lists_and_lines(tmp_path) -> None:
     writer.append(*lines)
     found = scan(store, [layout])
     assert found.states[""].counts().stored == 1_000_000
-    assert found.adopted == 0
     assert found.states[""].masks.nbytes == 15_625 * 8
     assert isinstance(found.states[""].masks, np.ndarray)

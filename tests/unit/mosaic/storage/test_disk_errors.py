@@ -34,7 +34,7 @@ def test_each_errno_has_its_kind(number, kind, told) -> None:
     [
         (10, 5, "no space left on the disk for x: 1,000 bytes are needed, 10 are free"),
         (5000, 0, "no inodes left"),
-        (5000, 5, "the disk refused x: 1,000 bytes are needed, and 5,000 are free"),
+        (5000, 5, r"1,000 bytes are needed, 5,000 are free \(a quota"),
     ],
 )
 def test_a_full_disk_says_what_it_lacks(tmp_path, monkeypatch, nbytes, files, told) -> None:

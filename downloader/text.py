@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "duration", "few", "memory", "rate", "size", "table"]
+__all__ = ["counted", "cut", "duration", "few", "memory", "rate", "size", "table"]
 
 _UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0), (1.0, "bytes", 0))
 """(bytes, unit, digits behind the point)."""
@@ -47,6 +47,12 @@ def duration(seconds: float) -> str:
     if seconds < 7_200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
+
+
+def cut(text: object, most: int = 200) -> str:
+    """Return what a message repeats of a value: at most so many characters, the end replaced by an ellipsis."""
+    whole = str(text)
+    return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 
 def few(names: Sequence[str], noun: str = "band", most: int = 6) -> str:

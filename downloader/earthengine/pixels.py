@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import error_table
 from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
 from downloader.errors import TileError
+from downloader.model.expression import parsed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict
     An expression stands before it (contract §4.2).
     """
     body: dict[str, Any] = {
-        **({} if request.asset else {"expression": json.loads(request.expression)}),
+        **({} if request.asset else {"expression": parsed(request.expression)}),
         "fileFormat": "NPY",
         "bandIds": [band.id for band in request.bands],
         "grid": request.grid.to_json(),

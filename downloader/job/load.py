@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from downloader.errors import JobError
+from downloader.job.files import read_text
 from downloader.job.job import Job
 from downloader.job.yaml import override, parse
 from downloader.model.expression import Serializable
@@ -34,14 +35,7 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
         JobError: the file cannot be read, or does not hold a valid job.
     """
     file = Path(path)
-    try:
-        if file.is_dir():
-            raise JobError(f"{file}: is a folder; name a job file")
-        if file.stat().st_size > _MAX_FILE:
-            raise JobError(f"{file}: is larger than {_MAX_FILE // 2**20} MiB, which no job file is")
-        text = file.read_bytes()
-    except OSError as error:
-        raise JobError(f"{file}: cannot be read: {error.strerror or error}; name a job file") from error
+    text = read_text(file, _MAX_FILE, "name a job file")
     return Job.parse(text, file=str(path), base=file.absolute().parent, overrides=overrides)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from downloader.errors import JobError
 from downloader.model.expression import MAX_DEPTH, Serializable, load_expression
+from downloader.text import cut
 
 __all__ = ["Document", "dotted", "dump", "expand", "override", "parse", "plain"]
 
@@ -74,7 +75,7 @@ class Document:
 
 def dotted(path: Path) -> str:
     """`section.key[0]`, as messages name a place."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{cut(part)}" for part in path)
     return text.removeprefix(".")
 
 
@@ -162,7 +163,17 @@ def expand(value: Any, path: Path, document: Document) -> Any:
             )
         return os.environ[match[1]]
 
-    return _VARIABLE.sub(replacement, value)
+    text = _VARIABLE.sub(replacement, value)
+    _check_text(text, path, document)
+    return text
+
+
+def _check_text(text: str, path: Path, document: Document) -> None:
+    # Neither a file's name nor a request can hold half a character.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise document.error(
+            path, "holds half of a surrogate pair, which is no text; write the character itself"
+        )
 
 
 def dump(values: Mapping[str, Any]) -> str:
@@ -219,7 +230,9 @@ def _load(text: str, file: str) -> Any:
         # Never the mark's own text: it quotes the line, which may hold a secret.
         mark = error.problem_mark or error.context_mark
         place = where(mark.line + 1) if mark else file
-        raise JobError(f"{place}: not readable as YAML: {_advice(error.problem or error.context)}") from None
+        raise JobError(
+            f"{place}: not readable as YAML: {_advice(cut(error.problem or error.context or 'it ends too early'))}"
+        ) from None
     except RecursionError:
         raise JobError(
             f"{file}: is nested too deeply; write the job out, or name an expression's file"
@@ -239,8 +252,7 @@ def _bracket_depth(text: str) -> int:
     return deepest
 
 
-def _advice(problem: str | None) -> str:
-    problem = problem or "it ends too early"
+def _advice(problem: str) -> str:
     fixes = {
         "'\\t'": "; indent with spaces, not tabs",
         "mapping values are not allowed": "; quote texts that contain ': '",
@@ -256,6 +268,7 @@ def _advice(problem: str | None) -> str:
 
 def _key(key: Any, path: Path, document: Document) -> str:
     if isinstance(key, (str, int, float)):
+        _check_text(str(key), path, document)
         return str(key)  # a band named 1 is still a name
     raise document.error(path, "a key must be text; quote it")
 
@@ -267,6 +280,7 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         node = os.fspath(node)
     if isinstance(node, str):
         document.budget -= len(node) // _TEXT_OF_A_NODE
+        _check_text(node, path, document)
         is_graph = path == _EXPRESSION and node.lstrip().startswith("{")
         return _expression(str(node), document) if is_graph else str(node)
     for kind in (int, float):

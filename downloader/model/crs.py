@@ -51,7 +51,7 @@ class Crs:
         elif _CODE.fullmatch(text.strip()):
             crs = cls(code=text.strip().upper())
         else:
-            raise JobError(f"unknown CRS {text!r}: {_FIX}")
+            raise JobError(f"unknown CRS {_short(text)!r}: {_FIX}")
         known = crs.to_pyproj()
         if not (known.is_geographic or known.is_projected):
             raise JobError(f"CRS {crs} ({known.name}) is neither geographic nor projected: {_FIX}")

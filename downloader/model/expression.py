@@ -8,11 +8,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
 from downloader.errors import JobError
+from downloader.text import cut
 
-__all__ = ["MAX_DEPTH", "Serializable", "call", "canonical", "constant", "load_expression"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Serializable",
+    "call",
+    "canonical",
+    "checked",
+    "constant",
+    "load_expression",
+    "parsed",
+]
+
+MAX_BYTES: Final = 10_485_760 - 2**20
+"""Bytes of the longest expression; the rest of the largest request that the service takes (docs/contract.md §5.1) holds
+grid, bands and the masks that are added."""
 
 MAX_DEPTH: Final = 100
 """The service rejects graphs that are nested deeper (contract §5.1)."""
@@ -58,7 +74,25 @@ def load_expression(value: object, key: str) -> str:
             raise JobError(f"is no JSON: {error}", key=key) from None
     if not isinstance(value, Mapping):
         raise JobError("is no serialised expression; give what ee.Image.serialize() returns", key=key)
-    return canonical(value, key)
+    return checked(canonical(value, key), key)
+
+
+def checked(text: str, key: str) -> str:
+    """Return an expression; raise JobError with this key if it is longer than the service takes."""
+    if len(text) > MAX_BYTES:
+        raise JobError(
+            f"the expression has {len(text):,} bytes, and the service takes {MAX_BYTES:,} at most; use fewer images or "
+            "a shorter expression",
+            key=key,
+        )
+    return text
+
+
+@lru_cache(maxsize=4)
+def parsed(text: str) -> dict[str, Any]:
+    """Return an expression's document; the last few are kept, since each of an image's requests sends it."""
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def canonical(document: Mapping[str, Any], key: str | None = None) -> str:
@@ -98,9 +132,9 @@ class _Writer:
     def reference(self, key: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
         """The new key of the node under an old one."""
         if not isinstance(key, str) or key not in self._values:
-            raise JobError(f"refers to {key!r}, which is not among its values", key=self._key)
+            raise JobError(f"refers to {cut(repr(key))}, which is not among its values", key=self._key)
         if key in self._open:
-            raise JobError(f"{key!r} refers to itself", key=self._key)
+            raise JobError(f"{cut(repr(key))} refers to itself", key=self._key)
         if key not in self._known:
             self._open.add(key)
             self._known[key] = self._node(self._values[key], depth)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from downloader.errors import JobError
 from downloader.model.time import instant_us, timestamp
+from downloader.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +168,7 @@ class _Parser:
 
     def _wrong(self, expected: str, advice: str = "") -> NoReturn:
         token = self._peek()
-        found = "it ends there" if token.kind == "end" else f"there is {token.text[:40]}"
+        found = "it ends there" if token.kind == "end" else f"there is {cut(token.text, 40)}"
         word = _INSTEAD.get(token.text.lower())
         if word is not None and word != token.text:
             advice = f"write {word}"
@@ -231,13 +232,13 @@ class _Parser:
             return self._shape()
         sign = self._peek()
         if sign.text not in _SIGNS or sign.kind != "sign":
-            self._wrong(f"one of {' '.join(_SIGNS)} after {token.text}")
+            self._wrong(f"one of {' '.join(_SIGNS)} after {cut(token.text, 40)}")
         self._take()
         if token.text in _TIMES:
             return _Comparison(token.text, sign.text, self._time(token.text))
         name = token.text.removeprefix("properties.")
         self._names.setdefault(name)
-        return _Comparison(name, sign.text, self._literal(f"after {token.text} {sign.text}"))
+        return _Comparison(name, sign.text, self._literal(f"after {cut(token.text, 40)} {sign.text}"))
 
     def _shape(self) -> _Node:
         if self._peek().kind != "text":
@@ -268,7 +269,7 @@ class _Parser:
             )
             self._wrong(
                 f"a number, or a text in double quotes, {where}",
-                f"write {quoted(token.text)}" if wordy else "",
+                f"write {quoted(cut(token.text, 40))}" if wordy else "",
             )
         return quoted(_content(self._take().text))
 

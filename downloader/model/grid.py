@@ -22,10 +22,14 @@ from numpy.typing import NDArray
 from downloader.errors import JobError
 from downloader.model.crs import Crs
 
-__all__ = ["EDGE_TOLERANCE", "AffineTransform", "PixelGrid", "Window"]
+__all__ = ["EDGE_TOLERANCE", "MAX_SIDE", "AffineTransform", "PixelGrid", "Window"]
 
 EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
 """A pixel overlapped by no more than this share of a pixel is not taken (DESIGN §5)."""
+
+
+MAX_SIDE: Final = 2**31
+"""Pixels along a side of a grid, and of their distance from its origin: more is a mistake in a number."""
 
 
 @dataclass(frozen=True, slots=True)

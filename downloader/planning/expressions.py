@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import call, canonical, constant
+from downloader.model.expression import call, canonical, checked, constant
 from downloader.model.image import Band, Image, asset_id
 
 __all__ = [
@@ -56,7 +56,7 @@ def composite_expression(
         named = call("Image.select", input=difference, bandSelectors=constant([0]), newNames=constant(["nd"]))
         result = call("Image.addBands", dstImg=composite, srcImg=named)
     values["result"] = result
-    return canonical({"result": "result", "values": values})
+    return checked(canonical({"result": "result", "values": values}), "source.composite")
 
 
 def _masked(band: str, bits: Sequence[int]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def mosaic_expression(images: Sequence[Image], bands: Sequence[str], resampling:
     node = parts[0]
     for part in parts[1:]:
         node = call("Image.addBands", dstImg=node, srcImg=part)
-    return canonical({"result": "0", "values": {"0": node}})
+    return checked(canonical({"result": "0", "values": {"0": node}}), "source.group_by")
 
 
 def _load(image: str, resampling: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
 from downloader.model.crs import Crs
-from downloader.model.grid import EDGE_TOLERANCE, AffineTransform, PixelGrid, Window
+from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning.inputs import Given
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from downloader.job import Job
 
 __all__ = ["Lattice", "check_lattices", "group_names", "offset_on", "pixel_area", "targets"]
-
-_MAX_SIDE = 2**31
-"""Pixels along a side of an image at another resolution: more is a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +108,10 @@ def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
     scale_x, scale_y = math.copysign(resolution[0], t.scale_x), math.copysign(resolution[1], t.scale_y)
     width = math.ceil(Fraction(t.scale_x) * grid.width / Fraction(scale_x) - EDGE_TOLERANCE)
     height = math.ceil(Fraction(t.scale_y) * grid.height / Fraction(scale_y) - EDGE_TOLERANCE)
-    if max(width, height) > _MAX_SIDE:
+    if max(width, height) > MAX_SIDE:
         raise JobError(
             f"pixels of {resolution[0]:g}×{resolution[1]:g} {grid.crs.unit} would make the image "
-            f"more than {_MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}",
+            f"more than {MAX_SIDE:,} pixels wide or high; the image's own are {grid.transform.pixel_size[0]:g}",
             key="grid.resolution",
         )
     transform = AffineTransform(scale_x, 0.0, t.translate_x, 0.0, scale_y, t.translate_y)

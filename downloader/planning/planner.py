@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
+from downloader.model.grid import MAX_SIDE
 from downloader.model.image import Band, Image
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
@@ -178,6 +179,12 @@ class _Groups:
 
     def _tiling(self, name: str, bands: tuple[Band, ...], extent: Extent) -> Tiling:
         width, height = extent.window.width, extent.window.height
+        if max(width, height) > MAX_SIDE:
+            raise JobError(
+                f"covers {width:,} × {height:,} pixels, more than {MAX_SIDE:,} a side; take a smaller region, or larger "
+                "pixels",
+                key="region",
+            )
         itemsize = sum(band.dtype.itemsize for band in bands)
         known = (self.sides or {}).get(name)
         if extent.chips:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from downloader.errors import JobError
 from downloader.model.antimeridian import check_degrees
 from downloader.model.crs import Crs, transformer
-from downloader.model.grid import EDGE_TOLERANCE, PixelGrid, Window, around
+from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, PixelGrid, Window, around
 from downloader.planning.tiling import Tiling
+from downloader.text import cut
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -142,7 +143,7 @@ def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
             parts = [shape(document)]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError) as error:
         raise JobError(
-            f"is no GeoJSON geometry, feature or collection of features ({error})", key=key
+            f"is no GeoJSON geometry, feature or collection of features ({cut(error)})", key=key
         ) from None
     # Edges that cross are read by the even-odd rule, as every map shows them.
     geometry = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])
@@ -181,6 +182,10 @@ def place(
                 "needs square pixels along the CRS axes; widen the geometry itself instead",
                 key="region.buffer",
             )
+        if abs(buffer) > MAX_SIDE * size_x:
+            raise JobError(
+                f"{buffer:g} {grid.crs.unit} are more than {MAX_SIDE:,} pixels", key="region.buffer"
+            )
         projected = projected.buffer(buffer / size_x)
     if not projected.is_valid:
         projected = shapely.make_valid(projected)
@@ -189,6 +194,12 @@ def place(
             "nothing is left of it" + (f" after a buffer of {buffer:g}" if buffer else ""), key=key
         )
     left, top, right, bottom = projected.bounds
+    if max(map(abs, projected.bounds)) > MAX_SIDE:
+        raise JobError(
+            f"reaches more than {MAX_SIDE:,} pixels of {grid.transform.pixel_size[0]:g} {grid.crs.unit} away from the "
+            "grid's origin; take a smaller region, or larger pixels",
+            key="region.buffer" if buffer else key,
+        )
     return projected, around([left, right], [top, bottom])
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError, asset_is_gone
 from downloader.job import Job
+from downloader.job.files import read_text
 from downloader.model.image import Band, Image
 from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
@@ -260,14 +261,9 @@ def listed_ids(job: Job) -> list[str]:
     if not isinstance(images, str):
         return list(dict.fromkeys(images or ()))
     path = job.resolve(images)
-    try:
-        if path.stat().st_size > _MAX_LIST_FILE:
-            raise JobError(f"{path} is larger than a list of images ever is", key="source.images")
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(
-            f"{path} cannot be read ({error}); name a file with one image id a line", key="source.images"
-        ) from None
+    lines = read_text(
+        path, _MAX_LIST_FILE, "name a file with one image id a line", "source.images"
+    ).splitlines()
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
         raise JobError(f"{path} names no image; write one id a line", key="source.images")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 from downloader.errors import JobError
 from downloader.job import Job
-from downloader.model.expression import load_expression
+from downloader.job.files import read_text
+from downloader.model.expression import MAX_BYTES, load_expression
 from downloader.model.image import Band, Image
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
@@ -21,9 +21,6 @@ from downloader.protocols import Catalogue
 from downloader.resolve.resolved import ResolvedSource
 
 __all__ = ["compute", "resampled"]
-
-_MAX_EXPRESSION = 10_485_760
-"""Bytes of the largest request that the service takes (docs/contract.md §5.1)."""
 
 
 async def compute(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
@@ -55,19 +52,8 @@ async def _expression(job: Job, catalogue: Catalogue, given: Given) -> ResolvedS
 def _expression_text(job: Job) -> str:
     given = job.source.expression
     if isinstance(given, str) and not given.lstrip().startswith("{"):
-        path: Path = job.resolve(given)
-        try:
-            if path.stat().st_size > _MAX_EXPRESSION:
-                raise JobError(
-                    f"{path} is larger than the {_MAX_EXPRESSION:,} bytes that the service takes",
-                    key="source.expression",
-                )
-            given = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise JobError(
-                f"{path} cannot be read ({error}); name a JSON file, or write the expression itself",
-                key="source.expression",
-            ) from None
+        advice = "name a JSON file, or write the expression itself"
+        given = read_text(job.resolve(given), MAX_BYTES, advice, "source.expression")
     return load_expression(given, "source.expression")
 
 
@@ -99,12 +85,6 @@ async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSo
         mask=None if spec.mask is None else (spec.mask.band, spec.mask.bits),
         index=spec.index,
     )
-    if len(text) > _MAX_EXPRESSION:
-        raise JobError(
-            f"{len(images):,} images make an expression of {len(text):,} bytes, and the service takes no request above "
-            f"{_MAX_EXPRESSION:,}; choose fewer with source.composite.start, end or filter",
-            key="source.composite",
-        )
     name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     answered = await catalogue.computed(text, name)
     image = replace(

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from downloader.errors import JobError
+from downloader.job.files import read_text
 from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.time import instant_us
 from downloader.planning.samples import Column, Point, Points
@@ -55,16 +56,7 @@ def read_points(path: Path, crs: Crs | None) -> Points:
     Raises:
         JobError: it cannot be read, is empty, lacks coordinates, or a cell is wrong; with file, line, column and fix.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise JobError(
-                f"{path} is larger than {_MAX_BYTES // 2**20} MiB; cut it into several jobs", key=_KEY
-            )
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise JobError(f"there is no file {path}; name a CSV or GeoJSON file of points", key=_KEY) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise JobError(f"{path} cannot be read ({error}); write it as UTF-8 text", key=_KEY) from None
+    text = read_text(path, _MAX_BYTES, "name a CSV or GeoJSON file of points, in UTF-8", _KEY)
     return parse_points(text, path.name, crs, is_json=path.suffix.lower() in {".geojson", ".json"})
 
 

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from downloader.errors import JobError, MissingExtraError
-from downloader.model.crs import Crs
+from downloader.job.files import read_text
+from downloader.model.crs import LONLAT, Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.planning.polygon import read_geojson
+from downloader.text import cut
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 __all__ = ["read_geometry", "read_grid"]
 
-_WGS84 = Crs(code="EPSG:4326")
 _MAX_GEOJSON = 512 * 2**20
+_ADVICE = "name a vector file such as region.geojson"
 
 
 def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
@@ -30,10 +32,10 @@ def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
         JobError: the file cannot be read, holds nothing, or says no CRS.
         MissingExtraError: pyogrio is not installed.
     """
-    if not path.exists():
-        raise JobError(f"there is no file {path}; name a vector file such as region.geojson", key=key)
     if path.suffix.lower() in {".geojson", ".json"}:
         return _read_geojson_file(path, key)
+    if not path.exists() or not (path.is_file() or path.is_dir()):
+        raise JobError(f"{cut(path)} is no file; {_ADVICE}", key=key)
     try:
         import pyogrio
     except ImportError:
@@ -54,15 +56,14 @@ def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
 
 
 def _read_geojson_file(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
+    text = read_text(path, _MAX_GEOJSON, _ADVICE, key)
     try:
-        if path.stat().st_size > _MAX_GEOJSON:
-            raise JobError(f"{path} is larger than {_MAX_GEOJSON // 2**20} MiB; simplify it first", key=key)
-        document: Any = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise JobError(f"{path} cannot be read as GeoJSON: {error}", key=key) from None
     if not isinstance(document, dict):
         raise JobError(f"{path} holds no GeoJSON object", key=key)
-    crs = _WGS84
+    crs = LONLAT
     told = document.get("crs")
     if isinstance(told, dict):
         name = str(told.get("properties", {}).get("name", ""))

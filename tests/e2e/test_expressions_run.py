@@ -185,7 +185,7 @@ def test_what_has_no_grid_needs_one(emulator, tmp_path):
     ("expression", "says"),
     [
         ({"result": "0", "values": {}}, "source.expression: refers to '0'"),
-        ("missing.json", "source.expression: .*missing.json cannot be read"),
+        ("missing.json", "source.expression: there is no file .*missing.json"),
         (graph(call("Image.load", id=f"{SCENE}_GONE")), "not found"),
         (graph(call("Image.frobnicate", image=load("B4"))), "frobnicate"),
         (graph({"constantValue": 7}), "image"),

@@ -178,7 +178,7 @@ class Limits(Section):
     """Resident memory of the process, at most; not under 128 MiB."""
     retries: Annotated[int, Field(ge=0, le=100)] = 8
     """Further attempts at one request."""
-    give_up_after: Duration = 900.0
+    give_up_after: Annotated[Duration, Field(gt=0)] = 900.0
     """The run stops, resumable, when nothing succeeded for so long."""
     max_bytes: Size | None = None
     """The run stops, resumable, before it has fetched more."""

@@ -19,6 +19,7 @@ from downloader.job.sections.base import Section
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import instant_us
+from downloader.text import cut
 
 __all__ = ["Composite", "MaskBits", "Source"]
 
@@ -153,7 +154,7 @@ class Source(Section):
             raise ValueError("name at least one band, or write all")
         if bands is not None and len(set(bands)) < len(bands):
             twice = sorted({band for band in bands if bands.count(band) > 1})
-            raise ValueError(f"{', '.join(twice)} stands there more than once; name each band once")
+            raise ValueError(f"{cut(', '.join(twice))} is named more than once; name each band once")
         return bands
 
     @model_validator(mode="after")

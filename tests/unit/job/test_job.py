@@ -276,7 +276,7 @@ MISTAKES = [
     ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, images, collection, start, end, filter, limit, order_by, properties, group_by, on_missing_band, expression, composite, bands, on_update"),
     ("source: {asset: X, bands: B2}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: 'B2': write a list of band names, such as [B2, B3], or all"),
     ("source: {asset: X, bands: []}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: name at least one band, or write all"),
-    ("source: {asset: X, bands: [a, b, a]}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: a stands there more than once; name each band once"),
+    ("source: {asset: X, bands: [a, b, a]}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: a is named more than once; name each band once"),
     ("source:\n  asset: X\n  bands:\n    - a\n    - 7\nmosaic: {path: o}", "job.yaml, line 5: source.bands[1]: 7: write text; put it in quotes"),
     ("source: {collection: X, start: 2017-04-01, end: 2017-05-01, filter: A < 1 and B < 2}\nmosaic: {path: o}", "job.yaml, line 1: source.filter: 'A < 1 and B < 2': character 7 of the filter 'A < 1 and B < 2': AND, OR or the end expected, there is and (write AND)"),
     ("source:\n  composite:\n    collection: X\n    start: 2017-04-01\n    end: 2017-05-01\n    filter: TILE = 10SEG\nmosaic: {path: o}", "job.yaml, line 6: source.composite.filter: 'TILE = 10SEG': character 8 of the filter 'TILE = 10SEG': a number, or a text in double quotes, after TILE = expected, there is 10SEG (write \"10SEG\")"),
@@ -559,3 +559,56 @@ def test_an_expression_of_aliases_that_multiply_ends_soon() -> None:
         Job.from_dict(
             {"source": {"expression": {"result": "0", "values": {"0": node}}}, "mosaic": {"path": "o"}}
         )
+
+
+# Hostile values --------------------------------------------------------------------------------------------
+
+LONG = "x" * 70_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BASE + f"region: {{crs: {LONG}}}",
+        BASE + f"grid: {{crs: {LONG}, resolution: 1}}",
+        BASE + f"grid: {{resampling: {LONG}}}",
+        BASE + f"limits: {{memory: {LONG}}}",
+        BASE + f"limits: {{max_time: {'9' * 70_000}h}}",
+        BASE + f"limits: {{{LONG}: 1}}",
+        BASE + f"{LONG}: 1",
+        BASE + f"service: {{endpoint: {LONG}}}",
+        BASE + f"executor: {LONG}",
+        BASE + f"auth: {LONG}",
+        f"source: {{asset: X, bands: [{LONG}, {LONG}]}}\nmosaic: {{path: o}}",
+        f"source: {{asset: X}}\nmosaic: {{path: 'http://{LONG}'}}",
+        f"source: {{collection: X, start: {LONG}, end: 2017-05-01}}\nmosaic: {{path: o}}",
+        f"source: {{collection: X, start: 2017-04-01, end: 2017-05-01, filter: '{LONG} <'}}\nmosaic: {{path: o}}",
+        f"source: {{expression: '{{{LONG}'}}\nmosaic: {{path: o}}",
+        f"source: {{expression: {{result: {LONG}, values: {{}}}}}}\nmosaic: {{path: o}}",
+        f"source: {{asset: ${{{LONG}}}}}\nmosaic: {{path: o}}",
+        f"a: *{LONG}",
+        f"{LONG}",
+    ],
+    ids=range(19),
+)
+def test_long_values_are_repeated_in_part(text: str) -> None:
+    assert len(message(text)) < 1_000
+
+
+@pytest.mark.parametrize("key", ["auth.key_file", "mosaic.path", "source.asset"])
+def test_half_a_surrogate_pair_is_no_text(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    section, name = key.split(".")
+    values: dict[str, Any] = {"source": {"asset": "X"}, "mosaic": {"path": "o"}}
+    values[section] = {**values.get(section, {}), name: "\ud800"}
+    with pytest.raises(JobError, match=f"{key}: holds half of a surrogate pair"):
+        Job.from_dict(values)
+    assert "half of a surrogate pair" in message(BASE + r'auth: {key_file: "\uD800"}')
+    monkeypatch.setenv("BROKEN", "\udcff")
+    assert "half of a surrogate pair" in message(BASE + "auth: {key_file: '${BROKEN}'}")
+
+
+@pytest.mark.parametrize("value", ["0", "0s", "-1"])
+def test_giving_up_at_once_is_refused(value: str) -> None:
+    assert message(BASE + f"limits: {{give_up_after: {value}}}").startswith(
+        "job.yaml, line 3: limits.give_up_after: "
+    )

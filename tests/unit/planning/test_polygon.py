@@ -217,3 +217,11 @@ def test_tiles_are_told_while_another_thread_asks_for_pixels(monkeypatch):
         finally:
             leave.set()
         assert masking.result(20).sum() == pytest.approx(np.pi * 250**2, rel=0.01)
+
+
+@pytest.mark.parametrize("buffer", [1e308, 1e300, 1e30])
+def test_a_buffer_beyond_all_bounds_is_refused_by_its_key(buffer):
+    square = shapely.box(500000, 4190000, 510000, 4199000)
+    with pytest.raises(JobError) as caught:
+        place(square, UTM.crs, UTM, buffer=buffer, key="region.geometry")
+    assert caught.value.key == "region.buffer"

@@ -11,6 +11,7 @@ from downloader.cli.output import logs_json
 from downloader.events import Event, Failed, Retried, Split, Stored
 from downloader.progress import JsonLines, Lines, fanout, terminal_progress
 from downloader.protocols import Progress
+from downloader.text import duration, size
 
 __all__ = ["counting", "display"]
 
@@ -35,7 +36,9 @@ def _log(event: Event) -> None:
     match event:
         case Stored():
             calls = f", {event.attempts} calls" if event.attempts > 1 else ""
-            _LOG.debug("%s: %.2f MB in %.2f s%s", event.request, event.wire_bytes / 1e6, event.seconds, calls)
+            _LOG.debug(
+                "%s: %s in %s%s", event.request, size(event.wire_bytes), duration(event.seconds), calls
+            )
         case Split():
             _LOG.info("%s: split into %d: %s", event.request, len(event.parts), event.problem.message)
         case Failed():

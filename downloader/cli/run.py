@@ -132,12 +132,12 @@ def _check_reports(files: tuple[Path, ...]) -> None:
 
 
 def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
-    """Print and write the report. That it cannot be overrides nothing of what the run did, nor of its exit status."""
+    """Print and write the report. An error there changes nothing of what the run did, nor its exit status."""
     if logs_json() and not (quiet and report.state == "complete"):
         _log_end(report)
     if not quiet:
         with contextlib.suppress(OSError):
-            say(report.summary())
+            say(str(report))
     for file in files:
         try:
             report.save(file)
@@ -146,7 +146,7 @@ def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
 
 
 def _log_end(report: Report) -> None:
-    """The end of the run as an event; its failed tiles were told as they failed."""
+    """Log the end of the run as an event."""
     from downloader.progress import json_line
 
     line = json_line(

@@ -1,4 +1,4 @@
-"""`downloader status`: how far a mosaic is, and how the run that writes it is doing."""
+"""`downloader status`: how far a mosaic is, and how its run is doing."""
 
 from __future__ import annotations
 
@@ -25,40 +25,49 @@ Examples:
 """
 
 _EVERY_S: Final = 1.0
+_LINE_EVERY_S: Final = 10.0
+"""Seconds between plain lines, if there is no terminal to redraw."""
+
 _WAIT_S: Final = 15.0
-"""So long a run that was just started may take until there is a mosaic."""
+"""Seconds to wait for a newly started run to create the mosaic."""
 
 _SOON_S: Final = 5.0
-"""The same where there is one already."""
-
-_LINE_EVERY_S: Final = 10.0
-"""Between plain lines, where there is no terminal to redraw."""
+"""Seconds to wait for a newly started run to open a mosaic that exists."""
 
 
 @click.command("status", epilog=_EPILOG)
 @click.argument("target", metavar="JOB|MOSAIC", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Go on until the run under way ends; one line, redrawn.")
+@click.option("--watch", is_flag=True, help="Follow the run until it ends, on one line that is redrawn.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document; with --watch one a line, each second."
+    "--json", "as_json", is_flag=True, help="Print one JSON document; with --watch one per line, each second."
 )
 def status_command(target: Path, watch: bool, as_json: bool) -> None:
-    """How far a mosaic is, of a JOB file or of the folder itself, and how the run that writes it is doing.
+    """Show how far a mosaic is, of a JOB file or of its own path, and how the run that writes it is doing.
 
-    Asks no service, takes no lock, and may watch a run from another terminal.
+    Asks no service, takes no lock, and can follow a run from another terminal.
     """
     from downloader import api
-    from downloader.report.text import run_status_text, status_text
+    from downloader.job.load import load_job
+    from downloader.mosaic.status import is_new
 
     watched = watch and _watch(target, as_json=as_json)
+    if target.is_file() and is_new(path := load_job(target).mosaic_path):
+        if as_json:
+            say(json.dumps({"path": str(path), "complete": False, "share": 0.0, "groups": {}, "run": None}))
+        else:
+            say(f"{path}: nothing fetched yet. Next: downloader run {target}")
+        return
     status, run = api.status(target), api.run_status(target)
     if as_json:
         say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
         return
-    say(status_text(status))
+    say(str(status))
     if run is not None:
-        say(run_status_text(run))
+        say(str(run))
     elif watch and not watched:
-        say("no run is under way that can be watched")
+        say("no run is under way that can be followed")
+    if not status.is_complete and not (run is not None and run.is_alive):
+        say(f"Next: downloader run {target if target.is_file() else 'JOB'}")
 
 
 def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
@@ -66,7 +75,7 @@ def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
 
 
 def _watch(target: Path, *, as_json: bool) -> bool:
-    """Show the run until it ends; whether there was one. What is stored then is for the caller to say."""
+    """Show the run until it ends. Returns whether there was one."""
     from downloader import api
     from downloader.progress import terminal_line
 
@@ -80,9 +89,7 @@ def _watch(target: Path, *, as_json: bool) -> bool:
             if as_json:
                 say(json.dumps({"run": run.to_json()}))
             else:
-                from downloader.report.text import run_status_line
-
-                show(run_status_line(run))
+                show(run.line)
             time.sleep(every_s)
     return seen
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from downloader.cli.options import job_options, set_up_logging, verbosity
 from downloader.cli.output import say
-
-if TYPE_CHECKING:
-    from downloader.engine.verify import Checkup
 
 __all__ = ["verify_command"]
 
@@ -64,7 +61,6 @@ def verify_command(
     """
     from downloader import api
     from downloader.cli.progress import display
-    from downloader.report.text import verification_text
 
     set_up_logging(verbose)
     silent = quiet or as_json
@@ -72,24 +68,11 @@ def verify_command(
     checkup = api.verify(
         target,
         on_event=display(quiet=silent or not fetches, verbose=0),
-        shown=None if silent else lambda found: say(verification_text(found)),
+        shown=None if silent else lambda found: say(str(found)),
         **options,
     )
     if as_json:
         say(json.dumps(checkup.to_json(), indent=2))
-    elif not quiet:
-        _show(checkup)
+    elif not quiet and (actions := checkup.actions()):
+        say("\n".join(actions))
     return 0 if checkup.is_clean else 3
-
-
-def _show(checkup: Checkup) -> None:
-    """What was done after the first look, which is shown already."""
-    from downloader.report.text import resampling_text, verification_text
-
-    if checkup.report is not None:
-        say(f"\nfetched again: {checkup.report.requests:,} requests")
-    if checkup.after is not None and checkup.after is not checkup.found:
-        say("after the repair:")
-        say(verification_text(checkup.after))
-    if checkup.resampling is not None:
-        say(resampling_text(checkup.resampling))

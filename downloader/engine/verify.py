@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from downloader.errors import DownloadError, IncompleteError, JobError
 from downloader.mosaic.stored_job import freeze, thaw
+from downloader.text import counted
 
 if TYPE_CHECKING:
     from downloader.engine.connect import Credentials
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkup", "Request", "check"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Checkup:
     """What was found, and what was done about it."""
 
@@ -46,15 +47,30 @@ class Checkup:
         same = self.resampling is None or self.resampling.is_same
         return (self.after or self.found).is_clean and same
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
-        import json
+    def __repr__(self) -> str:
+        return f"<Checkup of {self.found.path}: {'clean' if self.is_clean else 'not clean'}>"
 
+    def __str__(self) -> str:
+        return "\n".join([str(self.found), *self.actions()])
+
+    def actions(self) -> list[str]:
+        """Return as text what was done after the first look: downloads, the state after a repair, the comparison."""
+        lines = []
+        if self.report is not None:
+            lines.append(f"\ndownloaded again in {counted(self.report.requests, 'request')}")
+        if self.after is not None and self.after is not self.found:
+            lines += ["after the repair:", str(self.after)]
+        if self.resampling is not None:
+            lines.append(str(self.resampling))
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was found and done as plain values."""
         document = self.found.to_json() | {"clean": self.is_clean}
         if self.after is not None:
             document["repair"] = {
                 "after": self.after.to_json(),
-                "report": None if self.report is None else json.loads(self.report.to_json()),
+                "report": None if self.report is None else self.report.to_json(),
             }
         if self.resampling is not None:
             document["resample"] = self.resampling.to_json()

@@ -1,21 +1,27 @@
-"""How far a mosaic is, asked from outside: no lock taken, nothing written."""
+"""How far a mosaic is, read from outside: without a lock, and writing nothing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import Counts
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
 from downloader.planning import TileKey
+from downloader.text import counted, table
 
-__all__ = ["Status", "read_mosaic", "status"]
+__all__ = ["Status", "is_new", "read_mosaic", "status"]
+
+_SHOWN: Final = 5
+"""Failed tiles that the text names; the JSON names all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Status:
     """What a mosaic is and holds."""
 
@@ -44,8 +50,46 @@ class Status:
         """Whether every tile is stored."""
         return all(counts.stored == counts.tiles for counts in self.groups.values())
 
+    @property
+    def share(self) -> float:
+        """Part of the tiles that is stored, 0 to 1."""
+        counts = self.groups.values()
+        return sum(one.stored for one in counts) / max(1, sum(one.tiles for one in counts))
+
+    def __repr__(self) -> str:
+        return f"<Status of {self.path}: {self._how_far()}>"
+
+    def __str__(self) -> str:
+        noun = "sample" if self.axis == "sample" else "slice"
+        made_of = f", {counted(self.images, 'image')} in {counted(self.slices, noun)}" if self.slices else ""
+        rows = [
+            [
+                name or "/",
+                ", ".join(self.bands[name][:6]) + (" …" if len(self.bands[name]) > 6 else ""),
+                *(f"{number:,}" for number in (counts.tiles, counts.stored, counts.failed, counts.missing)),
+            ]
+            for name, counts in self.groups.items()
+        ]
+        lines = [
+            f"{self.path}: {self._how_far()}, from {self.service}{made_of}",
+            table(rows, ("group", "bands", "tiles", "stored", "failed", "missing")),
+            *(
+                f"failed: {key} ({', '.join(bands)}): {text}"
+                for key, bands, _, text in self.failures[:_SHOWN]
+            ),
+        ]
+        if len(self.failures) > _SHOWN:
+            lines.append(f"… and {len(self.failures) - _SHOWN:,} more failed tiles (--json lists them all)")
+        return "\n".join(lines)
+
+    def _how_far(self) -> str:
+        if self.is_complete:
+            return "complete"
+        # Rounded down: 100 % would look complete.
+        return f"not complete, {math.floor(1000 * self.share) / 10:.1f} % stored"
+
     def to_json(self) -> dict[str, object]:
-        """Plain values, for `--json`."""
+        """Return the state as plain values."""
         return {
             "path": self.path,
             "service": self.service,
@@ -53,6 +97,7 @@ class Status:
             "images": self.images,
             "slices": self.slices,
             "complete": self.is_complete,
+            "share": self.share,
             "groups": {
                 name: {
                     "bands": list(self.bands[name]),
@@ -80,7 +125,7 @@ class Status:
 
 
 def status(path: MosaicPath) -> Status:
-    """The state of the mosaic at `path`, also while another process writes it.
+    """Return the state of the mosaic at `path`, also while another process writes it.
 
     Raises:
         RefusedError: there is no mosaic of this downloader, or a newer version made it.
@@ -105,8 +150,18 @@ def status(path: MosaicPath) -> Status:
     )
 
 
+def is_new(path: MosaicPath) -> bool:
+    """Return whether nothing is at the path yet.
+
+    Raises:
+        RefusedError: something else than a mosaic of this package is there.
+    """
+    refuse_foreign(locate(path))
+    return read_identity(path) is None
+
+
 def read_mosaic(path: MosaicPath) -> Identity:
-    """What the mosaic at `path` is. Raises RefusedError where there is none."""
+    """Return the identity of the mosaic at `path`. Raises RefusedError if there is none."""
     identity = read_identity(path)
     if identity is None:
         raise no_mosaic(path)

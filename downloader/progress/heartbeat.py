@@ -21,6 +21,7 @@ from typing import Any, Final
 from downloader.events import Ended, Event, Flow, Notice, Started
 from downloader.model.time import rfc3339
 from downloader.progress.tally import Tally, Timer
+from downloader.text import counted, duration, rate
 
 __all__ = ["HEARTBEAT", "Heartbeat", "RunStatus", "read_heartbeat"]
 
@@ -90,8 +91,38 @@ class RunStatus:
             return False
         return True
 
+    def __str__(self) -> str:
+        if not self.is_alive:
+            return (
+                f"The last run (process {self.pid} on {self.host}) was killed about {duration(self.age_s)} ago. "
+                "Run the job again to continue."
+            )
+        lines = [f"run: process {self.pid} on {self.host}, since {self.started}", f"  {self.line}"]
+        if self.notice:
+            lines.append(f"  last: {self.notice}")
+        return "\n".join(lines)
+
+    @property
+    def line(self) -> str:
+        """One line on how the run is doing, which begins with what matters most."""
+        parts = [
+            f"{100 * self.tiles_now / max(1, self.tiles):.1f} %",
+            f"{self.tiles_now:,}/{self.tiles:,} tiles",
+            rate(self.bytes_per_second, 1),
+            f"{self.in_flight}/{self.ceiling} at once",
+        ]
+        if self.seconds_left is not None:
+            parts.insert(1, f"{duration(self.seconds_left)} left")
+        if retries := sum(self.retries.values()):
+            parts.append(counted(retries, "retry", "retries"))
+        if self.tiles_failed:
+            parts.append(f"{self.tiles_failed:,} failed")
+        if self.age_s > 10:
+            parts.insert(0, f"no news for {duration(self.age_s)}")
+        return ", ".join(parts)
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the state as plain values."""
         return asdict(self) | {"age_s": round(self.age_s, 3), "alive": self.is_alive}
 
 

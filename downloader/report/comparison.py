@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from downloader.model.document import to_document
 from downloader.planning import TileKey
+from downloader.text import counted
 
 __all__ = ["PixelDifference", "ServiceComparison"]
+
+_SHOWN: Final = 20
+"""Differences that the text names; the JSON names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +30,10 @@ class PixelDifference:
     reason: str = ""
     """Why nothing could be compared; empty if it could."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the difference as plain values."""
-        return {
-            "group": self.tile.group,
-            "tile": [self.tile.slice, self.tile.row, self.tile.column],
-            "band": self.band,
-            "pixels": self.pixels,
-            "of": self.of,
-            "largest": self.largest,
-            "reason": self.reason,
-        }
+    def __str__(self) -> str:
+        largest = "" if self.largest is None else f", by up to {self.largest:g}"
+        reason = self.reason or f"{self.pixels:,} of {self.of:,} pixels differ{largest}"
+        return f"differs: {self.tile}, band {self.band}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,18 @@ class ServiceComparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain values."""
-        return {
-            "tiles": self.tiles,
-            "seed": self.seed,
-            "tolerance": self.tolerance,
-            "differences": [difference.to_json() for difference in self.differences],
-            "notices": list(self.notices),
-        }
+        document: dict[str, Any] = to_document(self)
+        return document
+
+    def __str__(self) -> str:
+        how = f"within {self.tolerance:g}" if self.tolerance else "bit by bit"
+        verdict = (
+            "all are the same" if self.is_same else f"{counted(len(self.differences), 'difference')} by band"
+        )
+        lines = [
+            f"{counted(self.tiles, 'tile')} downloaded again (--seed {self.seed}), compared {how}: {verdict}"
+        ]
+        lines += map(str, self.differences[:_SHOWN])
+        if len(self.differences) > _SHOWN:
+            lines.append(f"… and {len(self.differences) - _SHOWN:,} more (--json has them all)")
+        return "\n".join([*lines, *self.notices])

@@ -1,15 +1,13 @@
-"""How to open a mosaic: code that runs as it stands."""
+"""Code that opens a mosaic, ready to run."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from downloader.report.report import Report
+from downloader.report.run_result import RunResult
 
-__all__ = ["Recipe", "recipes"]
+__all__ = ["Recipe", "opening_line", "recipes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +18,43 @@ class Recipe:
     code: str
 
 
-def recipes(report: Report, profile: str, axis: str, array: str) -> list[Recipe]:
-    """How to open what a run stored.
+def opening_line(report: RunResult) -> str:
+    """Return one line of Python that opens the mosaic."""
+    is_tree = len(report.groups) > 1
+    if "://" in report.mosaic:
+        return f"downloader.mosaic.{'open_tree' if is_tree else 'open_group'}({report.mosaic!r})"
+    opener = "open_datatree" if is_tree else "open_dataset"
+    return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all")'
+
+
+def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Recipe]:
+    """Return several ways to open what a run stored.
 
     Args:
-        report: of the run.
-        profile: of the mosaic, `sharded` or `plain`.
-        axis: its leading axis.
-        array: name of its first band's array.
+        report: result of the run.
+        profile: profile of the mosaic, `sharded` or `plain`.
+        axis: leading axis of the mosaic; empty if it has none.
+        array: name of the first band's array.
     """
-    several, whole = len(report.groups) > 1, report.tiles_stored == report.tiles
-    made = "open_tree" if several else "open_group"
+    several, is_whole = len(report.groups) > 1, report.tiles_stored == report.tiles
+    opener = "open_tree" if several else "open_group"
     name = "mosaic" if axis != "sample" else "chips"
     found = []
     if "://" not in report.mosaic:
-        opened = "open_datatree" if several else "open_dataset"
         imports = "import rioxarray\nimport xarray" if axis != "sample" else "import xarray"
         title = "With xarray" + (" and rioxarray" if axis != "sample" else "")
-        if not whole:
-            title += "; what is not stored shows the fill value"
-        code = f'{imports}\n\n{name} = xarray.{opened}({report.mosaic!r}, engine="zarr", decode_coords="all")'
-        found.append(Recipe(title, code))
-    missing = "" if whole else ', missing="mask"'
-    title = "With this package" + ("" if whole else "; NaN stands where tiles are not stored")
+        title += "" if is_whole else "; missing tiles hold the fill value"
+        found.append(Recipe(title, f"{imports}\n\n{name} = {opening_line(report)}"))
+    title = "With this package" + ("" if is_whole else "; missing tiles are NaN")
+    missing = "" if is_whole else ', missing="mask"'
     found.append(
-        Recipe(title, f"from downloader.mosaic import {made}\n\n{name} = {made}({report.mosaic!r}{missing})")
+        Recipe(
+            title, f"from downloader.mosaic import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})"
+        )
     )
     if array and profile == "plain" and not several and not axis and "://" not in report.mosaic:
         name = f'ZARR:"{report.mosaic}":/{array}'
         found.append(Recipe("With GDAL 3.12 or later", f"gdalinfo {shlex.quote(name)}"))
-    if not whole:
-        found.append(Recipe("Fetch the rest", "downloader run JOB.yaml    # the same job again"))
+    if not is_whole:
+        found.append(Recipe("Download the rest", "downloader run JOB.yaml    # the same job again"))
     return found

@@ -88,7 +88,7 @@ def test_killed_again_and_again_it_completes(cloud, emulator, tmp_path) -> None:
 def test_xarray_opens_it_straight_from_the_bucket(in_cloud, small) -> None:
     report = downloader.download(str(small()), progress=False)
     assert report.mosaic == in_cloud.url
-    assert in_cloud.url in report.how_to_open()
+    assert in_cloud.url in str(report)
     for chunks in ("shard", None):
         scene = report.open(chunks=chunks)
         for band in ("B2", "B3"):
@@ -112,7 +112,7 @@ def test_commands_take_the_url(in_cloud, small, tmp_path) -> None:
     assert picture.status == 0, picture
     in_cloud.store().delete(["B2/c/1/1"])
     broken = harness.command("verify", in_cloud.url, "--json", env=env)
-    assert (broken.status, broken.document["damagedTiles"]) == (3, 1)
+    assert (broken.status, broken.document["damaged_tiles"]) == (3, 1)
     mended = harness.command("verify", in_cloud.url, "--repair", env=env)
     assert mended.status == 0, mended
     compared = harness.command("verify", in_cloud.url, "--resample", "2", env=env)

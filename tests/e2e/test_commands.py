@@ -111,13 +111,16 @@ def test_plan_of_a_coarser_grid_names_the_pyramid_level(emulator, tmp_path, mosa
 
 def test_status_of_a_job_and_of_a_folder(emulator, tmp_path, job_file, mosaic):
     nothing = cli("status", job_file)
-    assert nothing.status == 5, nothing
-    assert str(mosaic) in nothing.err
+    assert nothing.status == 0, nothing
+    assert nothing.out == f"{mosaic}: nothing fetched yet. Next: downloader run {job_file}\n"
+    assert cli("status", job_file, "--json").document["complete"] is False
+    assert cli("status", mosaic).status == 5, "a path that is no job names a mosaic"
     assert cli("run", job_file, "--set", "limits.max_requests=4", "--set", "limits.concurrency=1").status == 4
     for target in (job_file, mosaic):
         ended = cli("status", target)
         assert ended.status == 0, ended
-        assert "not complete" in ended.out
+        assert "not complete, 44.4 % stored" in ended.out
+        assert f"Next: downloader run {job_file if target == job_file else 'JOB'}" in ended.out
     document = cli("status", mosaic, "--json").document
     assert document["groups"][""] == {
         "bands": list(BANDS),
@@ -290,7 +293,7 @@ def test_quiet_and_verbose(emulator, tmp_path, job_file, mosaic):
     emulator.control("configure", {"faults": [{"fault": "unavailable-503", "times": 1, "above_pixels": 1}]})
     verbose = cli("run", job_file, "-vv", "--overwrite")
     assert verbose.status == 0, verbose
-    assert verbose.err.count(" MB in ") == 9, "every request is said"
+    assert verbose.err.count(" kB in ") == 9, "every request is said"
     assert "503" in verbose.err
     assert "retries: 1" in verbose.out
     no_secret(secrets(emulator.key_file), mosaic, verbose)

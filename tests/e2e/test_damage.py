@@ -107,8 +107,8 @@ def test_every_damage_of_a_shard_is_found_and_only_its_tiles_are_fetched_again(
     assert told == wanted
     tiles = set().union(*wanted.values())
     assert found["lost"] == []
-    assert found["coverageCells"] == {"": len(tiles)}
-    assert found["groups"][""]["missing"] == len(tiles) == found["damagedTiles"]
+    assert found["coverage_cells"] == {"": len(tiles)}
+    assert found["groups"][""]["missing"] == len(tiles) == found["damaged_tiles"]
 
     repaired = cli("verify", mosaic, "--repair")
     assert repaired.status == 0, repaired
@@ -203,7 +203,7 @@ def test_a_repair_that_cannot_fetch_leaves_an_honest_mosaic(make, emulator, tmp_
     looked = cli("verify", mosaic, "--json").document
     assert looked["intact"]
     assert looked["groups"][""]["missing"] == 1
-    assert looked["coverageCells"] == {}
+    assert looked["coverage_cells"] == {}
     emulator.control("reset", {})
     run = cli("run", mosaic / ".downloader/job.yaml", "--set", f"mosaic.path={json.dumps(str(mosaic))}")
     assert run.status == 0, run

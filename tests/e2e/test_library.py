@@ -245,7 +245,7 @@ def test_credentials_of_google_auth(emulator, values, mosaic):
     token = emulator.control("tokens", {"project": "p-test-1"})["access_token"]
     report = downloader.download(values, credentials=Credentials(token), progress=False)
     assert report.state == "complete"
-    assert token not in report.to_json() + report.summary() + repr(report)
+    assert token not in json.dumps(report.to_json()) + str(report) + repr(report)
     compare(mosaic)
 
 

@@ -223,7 +223,7 @@ def test_a_root_that_is_lost_is_written_anew_and_wrong_coverage_is_told(make, em
     looked = cli("verify", mosaic)
     assert looked.status == 3
     assert "lost: zarr.json: is missing" in looked.out
-    assert "coverage says something else of 1 tiles" in looked.out
+    assert "coverage differs from what is stored in 1 tile" in looked.out
     assert cli("verify", mosaic, "--repair").status == 0
     assert json.loads((mosaic / "zarr.json").read_text()) == before
 
@@ -235,7 +235,7 @@ def test_coverage_alone_is_mended(make, emulator, tmp_path) -> None:
     before = snapshot(mosaic / "coverage")
     array = zarr.open_array(mosaic / "coverage", mode="r+")
     array[1, 2] = 4
-    assert cli("verify", mosaic, "--json").document["coverageCells"] == {"": 1}
+    assert cli("verify", mosaic, "--json").document["coverage_cells"] == {"": 1}
     assert cli("verify", mosaic, "--repair").status == 0
     assert snapshot(mosaic / "coverage") == before
     assert emulator.control("state")["requests"] == {}
@@ -250,7 +250,7 @@ def test_groups_of_several_resolutions_are_verified_each(emulator, tmp_path) -> 
     (tmp_path / "m/20m/B11/c/0/1").write_bytes(b"gone")
     looked = cli("verify", tmp_path / "m", "--json")
     assert {one["object"] for one in looked.document["lost"]} == {"20m/zarr.json", "60m/x/c/0"}
-    assert looked.document["coverageCells"] == {"20m": 1}
+    assert looked.document["coverage_cells"] == {"20m": 1}
     assert [one["object"] for one in looked.document["damaged"]] == ["20m/B11/c/0/1"]
     emulator.control("reset", {})
     assert cli("verify", tmp_path / "m", "--repair").status == 0

@@ -208,9 +208,9 @@ async def test_a_mosaic_that_a_run_holds_is_not_repaired(tmp_path) -> None:
 
 def test_no_mosaic_is_refused_and_nothing_is_made(tmp_path) -> None:
     for call in (verify, repair_mosaic):
-        with pytest.raises(RefusedError, match="is no mosaic"):
+        with pytest.raises(RefusedError, match="is not a mosaic"):
             call(tmp_path / "m")
-        with pytest.raises(RefusedError, match="is no mosaic"):
+        with pytest.raises(RefusedError, match="is not a mosaic"):
             call(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -105,7 +105,7 @@ def test_a_killed_run_is_told_and_the_next_takes_its_place(slow, tmp_path, emula
         process.send_signal(signal.SIGKILL)
         end(process)
     emulator.control("configure", {"latency_ms": 0})
-    assert "ended without a word" in command("status", slow).out
+    assert "was killed about" in command("status", slow).out
     assert not downloader.run_status(slow).is_alive
     assert command("run", slow, "-q").status == 0
     assert downloader.run_status(slow) is None

@@ -268,7 +268,7 @@ async def test_what_cannot_be_is_refused(tmp_path, monkeypatch) -> None:
     ):
         with pytest.raises(JobError, match=problem):
             downloader.export(tmp_path / "m", tmp_path / out, **options)
-    with pytest.raises(RefusedError, match="is no mosaic"):
+    with pytest.raises(RefusedError, match="is not a mosaic"):
         downloader.export(tmp_path / "nothing", tmp_path / "a.tif")
     monkeypatch.setitem(__import__("sys").modules, "rasterio", None)
     with pytest.raises(MissingExtraError, match=r"earthengine-downloader\[rasters\]"):

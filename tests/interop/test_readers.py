@@ -251,7 +251,7 @@ async def test_without_dask_there_are_no_chunks(tmp_path, monkeypatch) -> None:
 
 
 def test_what_is_no_mosaic_is_refused(tmp_path) -> None:
-    with pytest.raises(RefusedError, match="is no mosaic"):
+    with pytest.raises(RefusedError, match="is not a mosaic"):
         open_group(tmp_path)
 
 

@@ -100,7 +100,7 @@ class Location(Protocol):
 def no_mosaic(path: MosaicPath) -> RefusedError:
     """Return the error to raise where there is no mosaic of this package."""
     return RefusedError(
-        f"{locate(path).name}: is no mosaic of this downloader; name the folder or URL of one"
+        f"{locate(path).name} is not a mosaic made by this program. Give the path or URL of one."
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from downloader.mosaic.record.state import Counts, bits
 from downloader.planning import ShardKey, TileKey, Tiling
+from downloader.text import counted, size, table
 
 __all__ = ["Damage", "Lost", "Verification"]
+
+_SHOWN: Final = 20
+"""Findings that the text names; the JSON names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Lost:
     """One readable line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verification:
     """The state of a mosaic, as its objects show it."""
 
@@ -98,8 +102,54 @@ class Verification:
         """Whether it is intact and every tile is stored."""
         return self.is_intact and all(counts.stored == counts.tiles for counts in self.groups.values())
 
+    def __repr__(self) -> str:
+        return f"<Verification of {self.path}: {self._verdict()}>"
+
+    def __str__(self) -> str:
+        rows = [
+            [name or "/", f"{c.tiles:,}", f"{c.stored:,}", f"{c.failed:,}", f"{c.missing:,}"]
+            for name, c in self.groups.items()
+        ]
+        lines = [
+            f"{self.path}: {self._verdict()}; {counted(self.objects, 'object')} read, {size(self.nbytes)}",
+            table(rows, ("group", "tiles", "intact", "failed", "missing")),
+        ]
+        found = [
+            f"damaged: {damage.key}, band {damage.band}: {_tiles_text(damage.keys)}: {damage.reason}"
+            for damage in self.damaged
+        ]
+        found += [f"lost: {lost.key}: {lost.reason}" for lost in self.lost]
+        found += [
+            f"failed: {key} ({', '.join(bands)}): {message}" for key, bands, _, message in self.failures
+        ]
+        lines += found[:_SHOWN]
+        if len(found) > _SHOWN:
+            lines.append(f"… and {len(found) - _SHOWN:,} more lines (--json has them all)")
+        lines += [
+            f"coverage{f' of group {name}' if name else ''} differs from what is stored in {counted(cells, 'tile')}"
+            for name, cells in self.coverage.items()
+        ]
+        if self.is_being_written:
+            lines.append(
+                "A run is writing the mosaic: only what was stored at the start was checked, and no coverage."
+            )
+        elif self.unledgered:
+            lines.append(
+                f"{counted(self.unledgered, 'intact object')} not in the ledger; the next run adds them."
+            )
+        if not self.is_intact:
+            lines.append("Repair it with --repair, which downloads only the damaged tiles again.")
+        elif not self.is_clean:
+            lines.append("Run the job again to download what is missing.")
+        return "\n".join(lines)
+
+    def _verdict(self) -> str:
+        if self.is_clean:
+            return "intact and complete"
+        return "intact, not complete" if self.is_intact else "damaged"
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
+        """Return what was found as plain values."""
         return {
             "path": self.path,
             "service": self.service,
@@ -114,7 +164,7 @@ class Verification:
                 }
                 for name, counts in self.groups.items()
             },
-            "damagedTiles": self.damaged_tiles,
+            "damaged_tiles": self.damaged_tiles,
             "damaged": [damage.to_json() for damage in self.damaged],
             "lost": [{"object": lost.key, "reason": lost.reason} for lost in self.lost],
             "failed": [
@@ -127,10 +177,17 @@ class Verification:
                 }
                 for key, bands, cause, message in self.failures
             ],
-            "coverageCells": dict(self.coverage),
+            "coverage_cells": dict(self.coverage),
             "objects": self.objects,
             "bytes": self.nbytes,
             "unledgered": self.unledgered,
-            "unreadableLedgerLines": self.unreadable,
-            "beingWritten": self.is_being_written,
+            "unreadable_ledger_lines": self.unreadable,
+            "being_written": self.is_being_written,
         }
+
+
+def _tiles_text(tiles: Sequence[TileKey]) -> str:
+    if not tiles:
+        return "tiles unknown"
+    shown = ", ".join(f"{tile.slice}/{tile.row}/{tile.column}" for tile in tiles[:4])
+    return f"tile {shown}" if len(tiles) == 1 else f"tiles {shown}" + (" …" if len(tiles) > 4 else "")

@@ -1,5 +1,1 @@
-"""Pages and pictures that people read: the report of a run, the map of a plan. Each is one file that needs no other."""
-
-from downloader.report.html.page import report_page
-
-__all__ = ["report_page"]
+"""Pages for people: of a report, and of the maps of a plan."""

@@ -13,6 +13,7 @@ from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
 from downloader.report.html.tile_maps import TileMap, latency_maps, state_maps
 from downloader.report.html.tile_states import coverage_blocks, state_map
 from downloader.report.html.timeline import TimelineView, timeline_view
+from downloader.report.run_result import RunResult
 from downloader.report.text import place
 from downloader.text import counted, duration, memory, rate, size
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.progress.history import LatencyMap
     from downloader.report.html.tile_states import StateMap
-    from downloader.report.report import Report
 
 __all__ = ["report_page"]
 
@@ -57,7 +57,7 @@ class _Drawn:
     """Where on the Earth."""
 
 
-def report_page(report: Report) -> str:
+def report_page(report: RunResult) -> str:
     """The page of a report, as HTML.
 
     The mosaic is read for its pictures; what cannot be read is left out, and said.
@@ -85,7 +85,7 @@ def report_page(report: Report) -> str:
     )
 
 
-def _meaning(report: Report) -> str:
+def _meaning(report: RunResult) -> str:
     """One or two sentences: how much there is, and why it ended."""
     if report.state == "complete":
         return f"All {counted(report.tiles, 'tile')} are stored."
@@ -95,7 +95,7 @@ def _meaning(report: Report) -> str:
     return f"{stored} {report.message}".strip()
 
 
-def _figures(report: Report) -> list[tuple[str, str, str]]:
+def _figures(report: RunResult) -> list[tuple[str, str, str]]:
     """(what, figure, more) of the cards."""
     seconds = report.seconds or float("inf")
     before = f"; {report.tiles_before:,} of them by earlier runs" if report.tiles_before else ""
@@ -109,7 +109,7 @@ def _figures(report: Report) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
 
 
-def _facts(report: Report, place: str) -> list[tuple[str, str]]:
+def _facts(report: RunResult, place: str) -> list[tuple[str, str]]:
     facts = [
         ("What", report.source),
         ("Place", place),
@@ -124,18 +124,18 @@ def _facts(report: Report, place: str) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts if text]
 
 
-def _when(report: Report) -> str:
+def _when(report: RunResult) -> str:
     begin = datetime.fromisoformat(report.began)
     end = begin + timedelta(seconds=report.seconds)
     last = end.strftime("%H:%M:%S" if end.date() == begin.date() else "%Y-%m-%d %H:%M:%S")
     return f"{begin:%Y-%m-%d %H:%M:%S} to {last} UTC"
 
 
-def _timeline(report: Report) -> TimelineView | None:
+def _timeline(report: RunResult) -> TimelineView | None:
     return timeline_view(report.history.timeline) if report.history else None
 
 
-def _latencies(report: Report) -> list[tuple[str, str]]:
+def _latencies(report: RunResult) -> list[tuple[str, str]]:
     found = report.history.latencies if report.history else None
     if found is None or not found.total:
         return []
@@ -147,14 +147,14 @@ def _latencies(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _events(report: Report) -> list[tuple[str, str]]:
+def _events(report: RunResult) -> list[tuple[str, str]]:
     """(when, text)."""
     if report.history is None:
         return [("", text) for text in report.notices]
     return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
-def _draw(report: Report) -> _Drawn:
+def _draw(report: RunResult) -> _Drawn:
     """Pictures and maps. Whatever is wrong with the mosaic, the rest of the report is worth having."""
     drawn = _Drawn()
     try:
@@ -173,7 +173,7 @@ def _draw(report: Report) -> _Drawn:
     return drawn
 
 
-def _draw_group(report: Report, layout: GroupLayout, drawn: _Drawn, name: str, *, pictured: bool) -> None:
+def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, *, pictured: bool) -> None:
     group = layout.group
     title = f"{group.name} " if group.name else ""
     called = f"Group {group.name}" if group.name else "The mosaic"

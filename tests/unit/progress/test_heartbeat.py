@@ -25,7 +25,6 @@ from downloader.progress import (
     TerminalLine,
     read_heartbeat,
 )
-from downloader.report.text import run_status_line, run_status_text
 from tests.fakes import make_plan_of
 
 GROUP = make_plan_of((4, 4)).groups[0]
@@ -193,7 +192,7 @@ def test_a_killed_run_is_told_from_one_that_goes_on(file):
     file.write_text(json.dumps(document | {"pid": gone.pid}))
     dead = read_heartbeat(file)
     assert not dead.is_alive
-    assert "ended without a word" in run_status_text(dead)
+    assert "was killed about" in str(dead)
     file.write_text(json.dumps(document | {"heard": time.time() - 3600}))
     assert not read_heartbeat(file).is_alive, "another process has its number by now"
     file.write_text(json.dumps(document | {"host": "elsewhere", "pid": gone.pid}))
@@ -218,7 +217,7 @@ def test_the_line_begins_with_what_matters_and_fits(file):
     clock.now = 10.0
     heartbeat(Flow(40, 40))
     heartbeat(Retried(REQUESTS[0], problem(), 1))
-    line = run_status_line(read_heartbeat(file))
+    line = read_heartbeat(file).line
     assert line.startswith("0.0 %, 115.7 days left")
     assert "25.0 MB/s" in line
     assert "1 retry" in line

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
+from downloader.report.how_to_open import opening_line
 from downloader.report.report import FailedTile, Report
 
 REPORT = Report(
@@ -34,7 +35,7 @@ FAILED = tuple(FailedTile("10m", 0, row, 7, ("B2",), "500", "Internal error.") f
 
 
 def test_a_complete_run_in_words() -> None:
-    assert REPORT.summary().splitlines() == [
+    assert str(REPORT).splitlines() == [
         "complete: 64 of 64 tiles in out/quickstart.zarr",
         "this run: 54 requests, 28.3 MB in 2.5 s (11.3 MB/s, 21.6 requests/s)",
         "20.0 MB on disk, peak memory 200 MiB",
@@ -53,7 +54,7 @@ def test_an_incomplete_run_in_words() -> None:
         splits=3,
         failed=FAILED,
     )
-    lines = report.summary().splitlines()
+    lines = str(report).splitlines()
     assert lines[0] == "incomplete: 50 of 64 tiles, 12 failed, 2 missing in out/quickstart.zarr"
     assert lines[1] == "12 of 64 tiles failed; run the same command again to try just those"
     assert lines[4:6] == ["retries: 1,234 × 429 concurrency, 2 × 503, 2 × reset", "splits: 3"]
@@ -72,26 +73,28 @@ def test_ordinary_reports_fit_80_columns() -> None:
         disk_bytes=700_000_000_000,
         seconds=86_400.0,
     )
-    assert all(len(line) <= 80 for line in report.summary().splitlines()[:3])
+    assert all(len(line) <= 80 for line in str(report).splitlines()[:3])
 
 
 def test_a_run_that_did_nothing_divides_by_nothing() -> None:
     report = replace(REPORT, seconds=0.0, requests=0, wire_bytes=0)
-    assert "this run: no requests\n" in report.summary()
+    assert "this run: no requests\n" in str(report)
 
 
 def test_several_groups_are_opened_as_a_tree() -> None:
-    assert (
-        replace(REPORT, groups=("10m", "20m"))
-        .how_to_open()
-        .startswith("xarray.open_datatree('out/quickstart.zarr', ")
+    assert opening_line(replace(REPORT, groups=("10m", "20m"))).startswith(
+        "xarray.open_datatree('out/quickstart.zarr', "
     )
+
+
+def test_a_notebook_shows_one_short_line() -> None:
+    assert repr(REPORT) == "<Report of out/quickstart.zarr: complete, 64 of 64 tiles>"
 
 
 @pytest.mark.parametrize("kind", [dict, Counter, MappingProxyType])
 def test_json_holds_everything_whatever_the_mapping(kind: type) -> None:
     report = replace(REPORT, retries=kind({"reset": 2}), failed=FAILED, notices=("paused",))
-    document = json.loads(report.to_json())
+    document = json.loads(json.dumps(report.to_json()))
     assert document["retries"] == {"reset": 2}
     assert len(document["failed"]) == 12
     assert document["failed"][3] == {

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.progress.history import Course, Event, Latencies, LatencyMap, Record
+from downloader.progress.history import History, Latencies, LatencyMap, Line, Timeline
 from downloader.report.how_to_open import recipes
 from downloader.report.html.charts import line_chart, nice_step, time_unit
 from downloader.report.html.svg import outlines, rectangles
 from downloader.report.html.tile_maps import latency_maps, state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
-from downloader.report.html.timeline import course_view
+from downloader.report.html.timeline import timeline_view
 from downloader.report.report import FailedTile
 from tests.unit.report.test_report import REPORT
 
@@ -184,7 +184,7 @@ def test_times_are_told_in_the_largest_unit_that_has_two() -> None:
 
 def test_charts_of_a_long_run_have_few_points_and_lose_nothing() -> None:
     ones = tuple([1.0] * 600)
-    view = course_view(Course(1.0, 599.5, ones, ones, (0.0,) * 600, (0.0,) * 600, ones, ones))
+    view = timeline_view(Timeline(1.0, 599.5, ones, ones, (0.0,) * 600, (0.0,) * 600, ones, ones))
     assert view is not None
     assert [chart.id for chart in view.charts] == ["throughput", "concurrency"], "nothing went wrong"
     assert len(view.charts[0].lines[0].points.split()) == 120
@@ -194,8 +194,8 @@ def test_charts_of_a_long_run_have_few_points_and_lose_nothing() -> None:
 
 
 def test_trouble_has_a_chart_of_its_own() -> None:
-    view = course_view(
-        Course(1.0, 2.0, (1.0, 1.0), (1.0, 1.0), (3.0, 0.0), (0.0, 2.0), (1.0, 1.0), (4.0, 4.0))
+    view = timeline_view(
+        Timeline(1.0, 2.0, (1.0, 1.0), (1.0, 1.0), (3.0, 0.0), (0.0, 2.0), (1.0, 1.0), (4.0, 4.0))
     )
     assert view is not None
     assert "3 at the end" in view.charts[2].words
@@ -203,7 +203,7 @@ def test_trouble_has_a_chart_of_its_own() -> None:
 
 
 def test_a_run_that_asked_for_nothing_has_no_charts() -> None:
-    assert course_view(Course(0.125, 0.0, (0.0,), (0.0,), (0.0,), (0.0,), (0.0,), (0.0,))) is None
+    assert timeline_view(Timeline(0.125, 0.0, (0.0,), (0.0,), (0.0,), (0.0,), (0.0,), (0.0,))) is None
 
 
 # The page ----------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def read(page: str) -> Reader:
 
 
 def evil_report():
-    course = Course(1.0, 2.0, (1e6, 1e6), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (4.0, 4.0))
+    timeline = Timeline(1.0, 2.0, (1e6, 1e6), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (4.0, 4.0))
     return replace(
         REPORT,
         mosaic=f"/nowhere/{EVIL}",
@@ -249,7 +249,7 @@ def evil_report():
         job=EVIL,
         began="2026-01-01T00:00:00Z",
         versions={EVIL: EVIL},
-        record=Record(course, Latencies((0, 2), 0.001), {}, (Event(0.5, EVIL),), 3),
+        history=History(timeline, Latencies((0, 2), 0.001), {}, (Line(0.5, EVIL),), 3),
     )
 
 

@@ -1,0 +1,80 @@
+"""What a run did, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from downloader.events import RunState
+from downloader.progress.history import History
+
+__all__ = ["FailedTile", "RunResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTile:
+    """A tile that could not be downloaded."""
+
+    group: str
+    slice: int
+    row: int
+    column: int
+    bands: tuple[str, ...]
+    cause: str
+    message: str
+    image: str = ""
+    """Name of its slice in a time series."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did, as plain values."""
+
+    mosaic: str
+    """Path of the mosaic."""
+    state: RunState
+    message: str
+    """One line: why the run did not end complete; empty if it did."""
+    groups: tuple[str, ...]
+    """Names of the mosaic's groups; one empty name if its arrays lie at the root."""
+    tiles: int
+    """Tiles of the plan."""
+    tiles_before: int
+    """Stored by earlier runs."""
+    tiles_stored: int
+    """Stored now, by all runs."""
+    tiles_failed: int
+    requests: int
+    """Calls made by this run, retries included."""
+    splits: int
+    retries: Mapping[str, int]
+    """Cause → calls that were repeated for it."""
+    wire_bytes: int
+    """Bytes of pixels received by this run."""
+    disk_bytes: int
+    """Bytes of the mosaic's pixel objects."""
+    seconds: float
+    """Duration of this run, from the first request to the last commit."""
+    peak_memory_bytes: int
+    """Largest resident size of the process, or of one of its workers."""
+    credentials: str
+    """Credentials that were used, by name."""
+    service: str
+    """Service that the pixels come from: Earth Engine, or the data set of an emulator."""
+    failed: tuple[FailedTile, ...] = ()
+    notices: tuple[str, ...] = field(default=())
+    source: str = ""
+    """One line: which images, and in which CRS."""
+    job: str = ""
+    """The job file as the mosaic keeps it, without secrets."""
+    began: str = ""
+    """When the run began to fetch, RFC 3339, UTC."""
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Python and the libraries that matter → their versions."""
+    history: History | None = field(default=None, compare=False)
+    """Rates over time, latencies and notices."""
+
+    @property
+    def tiles_missing(self) -> int:
+        """Tiles that are neither stored nor failed."""
+        return self.tiles - self.tiles_stored - self.tiles_failed

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from downloader.exports.export import Exported, export
     from downloader.job import Job
     from downloader.job.schema import job_schema
-    from downloader.job.template import Wishes, init
+    from downloader.job.template import JobTemplate, init
     from downloader.mosaic.overviews.overviews import Overviews, overviews
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
@@ -72,6 +72,7 @@ __all__ = [
     "InterruptedRunError",
     "Job",
     "JobError",
+    "JobTemplate",
     "LockedError",
     "Notice",
     "Outcome",
@@ -88,7 +89,6 @@ __all__ = [
     "Stop",
     "StoppedError",
     "Stored",
-    "Wishes",
     "__version__",
     "adownload",
     "doctor",
@@ -119,7 +119,7 @@ _ROOMS = {
     ),
     "downloader.diagnosis": ("Diagnosis",),
     "downloader.exports.export": ("Exported", "export"),
-    "downloader.job.template": ("Wishes", "init"),
+    "downloader.job.template": ("JobTemplate", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),

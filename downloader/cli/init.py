@@ -16,7 +16,7 @@ from downloader.cli.output import say
 from downloader.cli.parameters import WORDS, Numbers
 
 if TYPE_CHECKING:
-    from downloader.job.template import Wishes
+    from downloader.job.template import JobTemplate
 
 __all__ = ["init_command"]
 
@@ -58,24 +58,24 @@ Examples:
     help="Write job.schema.json beside it, for editors.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing; what is not given gets its default.")
-def init_command(target: Path, schema: bool, yes: bool, **options: Any) -> None:  # fields of `Wishes`
+def init_command(target: Path, schema: bool, yes: bool, **options: Any) -> None:  # fields of `JobTemplate`
     """Write a commented job FILE that runs. Prompts when run in a terminal without options. Never overwrites a file."""
     from downloader.errors import RefusedError
-    from downloader.job.template import SCHEMA_FILE, Wishes, init
+    from downloader.job.template import SCHEMA_FILE, JobTemplate, init
 
     if target.exists():
         raise RefusedError(f"{target}: exists, and is never overwritten; name another file")
     options |= {name: _from(target, options[name]) for name in ("file", "key_file")}
-    wishes = Wishes(**options | {"bands": _unless_all(options["bands"])})
-    if wishes == Wishes(km=wishes.km) and not yes and somebody_is_there():
-        wishes = _asked(wishes, target)
-    written = init(target, wishes, schema=schema)
+    template = JobTemplate(**options | {"bands": _unless_all(options["bands"])})
+    if template == JobTemplate(km=template.km) and not yes and somebody_is_there():
+        template = _asked(template, target)
+    written = init(target, template, schema=schema)
     say(f"{written}: written{f', and {SCHEMA_FILE} for editors' if schema else ''}. Next:", err=True)
     say(f"  downloader plan {written}", err=True)
     say(f"  downloader run {written}", err=True)
 
 
-def _asked(wishes: Wishes, file: Path) -> Wishes:
+def _asked(template: JobTemplate, file: Path) -> JobTemplate:
     """Ask on the terminal what to fetch."""
     from downloader.job.template import SCENE
 
@@ -83,29 +83,29 @@ def _asked(wishes: Wishes, file: Path) -> Wishes:
     where = _ask("Synthetic pixels or real ones?", "emulator", ("emulator", "earthengine"))
     many = _ask("One image, or many?", "image", ("image", "collection"))
     if many == "collection":
-        wishes = replace(
-            wishes,
+        template = replace(
+            template,
             collection=_ask("Collection", "COPERNICUS/S2_SR_HARMONIZED"),
             start=_ask("From (UTC)", "2017-04-01"),
             end=_ask("To (exclusive)", "2017-05-01"),
             bands=_ask_bands("B4,B3,B2"),
         )
-        wishes = _placed(wishes, file, "-121.90,37.87,-121.80,37.96")
+        template = _placed(template, file, "-121.90,37.87,-121.80,37.96")
     else:
         asset = _ask("Image", SCENE)
-        wishes = replace(
-            wishes,
+        template = replace(
+            template,
             asset=asset,
             bands=_ask_bands("B2,B3,B4,B8" if asset == SCENE else "all"),
         )
-        wishes = _placed(wishes, file, _FIRST_PIXELS)
-    wishes = replace(wishes, out=_ask("Mosaic", f"out/{file.stem}.zarr"))
+        template = _placed(template, file, _FIRST_PIXELS)
+    template = replace(template, out=_ask("Mosaic", f"out/{file.stem}.zarr"))
     if where == "emulator":
-        return replace(wishes, endpoint="emulator")
+        return replace(template, endpoint="emulator")
     project = _ask("Cloud project; - for the one of your credentials", "-")
     key = _ask("Key file; - if you signed in another way", "-")
     return replace(
-        wishes,
+        template,
         endpoint="auto",
         project=None if project == "-" else project,
         key_file=None if key == "-" else key,
@@ -122,17 +122,17 @@ def _ask_bands(default: str) -> tuple[str, ...] | None:
     return _unless_all(WORDS.convert(_ask("Bands, or all", default), None, None))
 
 
-def _placed(wishes: Wishes, file: Path, default: str) -> Wishes:
+def _placed(template: JobTemplate, file: Path, default: str) -> JobTemplate:
     """Ask for a box, a point or a file until the answer is one."""
     while True:
         text = _ask("Where: w,s,e,n or lon,lat or a file", default)
         if text == _FIRST_PIXELS:
-            return wishes
+            return template
         if Path(text).is_file():
-            return replace(wishes, file=_from(file, text))
+            return replace(template, file=_from(file, text))
         for name, kind in (("bbox", _BBOX), ("point", _POINT)):
             with contextlib.suppress(click.BadParameter):
-                return replace(wishes, **{name: kind.convert(text, None, None)})
+                return replace(template, **{name: kind.convert(text, None, None)})
         say("write four numbers, or two, with commas between them, or the path of a file", err=True)
 
 

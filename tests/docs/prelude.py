@@ -4,7 +4,7 @@ python prelude.py SCRIPT|-m MODULE [ARGUMENT…]: as Python would. Without argum
 `[source name, first line, code]`, are run in one namespace, as a notebook's cells; the answer to each is a line of JSON,
 `[whether it ended well, what it printed]`.
 
-Where the real service would be asked, or an emulator be started with no wishes of its own, the one of EMULATOR_URL is.
+Where the real service would be asked, or an emulator be started with no options of its own, the one of EMULATOR_URL is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ sys.path[0] = ""
 
 
 class Shared:
-    """An emulator that runs already, as `EmulatorProcess`; with wishes a real one."""
+    """An emulator that runs already, as `EmulatorProcess`; with options a real one."""
 
     def __new__(cls, extra: Any = (), *, control: bool = True) -> Any:
         return super().__new__(cls) if not extra else cls.real(extra, control=control)

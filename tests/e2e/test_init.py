@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 import downloader
-from downloader import JobError, RefusedError, Wishes, init, job_schema
+from downloader import JobError, JobTemplate, RefusedError, init, job_schema
 from downloader.job.load import load_job
 from downloader.job.template import SCENE, SCHEMA_FILE
 from downloader.job.yaml import parse
@@ -53,58 +53,58 @@ def test_a_file_of_the_schemas_name_that_is_another_stays(tmp_path):
     assert json.loads((tmp_path / SCHEMA_FILE).read_text()) == job_schema()
 
 
-WISHES = {
-    "asset": Wishes(asset="USGS/SRTMGL1_003", bands=["elevation"]),
-    "box": Wishes(bbox=(-122.12, 37.38, -122.04, 37.44)),
-    "point": Wishes(point=(-122.085, 37.422), km=2),
-    "collection": Wishes(
+TEMPLATES = {
+    "asset": JobTemplate(asset="USGS/SRTMGL1_003", bands=["elevation"]),
+    "box": JobTemplate(bbox=(-122.12, 37.38, -122.04, 37.44)),
+    "point": JobTemplate(point=(-122.085, 37.422), km=2),
+    "collection": JobTemplate(
         collection="COPERNICUS/S2", start="2017-04-01", end="2017-05-01", point=(-122.085, 37.422)
     ),
-    "account": Wishes(project="my-project", key_file="my key: 1.json", out="s3://bucket/m.zarr"),
-    "strange words": Wishes(asset="null", bands=["NO", "1", "b: #", "all", "ß"], out="a b/#c.zarr"),
-    "file": Wishes(asset="A", file="park.geojson"),
+    "account": JobTemplate(project="my-project", key_file="my key: 1.json", out="s3://bucket/m.zarr"),
+    "strange words": JobTemplate(asset="null", bands=["NO", "1", "b: #", "all", "ß"], out="a b/#c.zarr"),
+    "file": JobTemplate(asset="A", file="park.geojson"),
 }
 
 
-@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("file", ["job.yaml", "o'hare #1\n.yaml"])
-def test_wishes_come_true(name, file, tmp_path):
-    wishes = WISHES[name]
-    path = init(tmp_path / file, wishes, schema=False)
+def test_a_template_becomes_the_job_that_it_says(name, file, tmp_path):
+    template = TEMPLATES[name]
+    path = init(tmp_path / file, template, schema=False)
     assert sorted(tmp_path.iterdir()) == [path]
     job = load_job(path)
     jsonschema.Draft7Validator(job_schema()).validate(parse(path.read_bytes(), "job").values)
-    assert job.source.asset == (None if wishes.collection else wishes.asset or SCENE)
-    assert job.source.collection == wishes.collection
-    assert wishes.bands is None or job.source.bands == tuple(wishes.bands)
-    assert wishes.out is None or job.mosaic.path == wishes.out
-    assert (job.service.endpoint == "emulator") == wishes.on_emulator
-    assert (job.service.project, job.auth.key_file) == (wishes.project, wishes.key_file)
-    assert job.region.file == wishes.file
-    if wishes.bbox:
-        assert job.region.bbox == wishes.bbox
-    if wishes.point:
+    assert job.source.asset == (None if template.collection else template.asset or SCENE)
+    assert job.source.collection == template.collection
+    assert template.bands is None or job.source.bands == tuple(template.bands)
+    assert template.out is None or job.mosaic.path == template.out
+    assert (job.service.endpoint == "emulator") == template.on_emulator
+    assert (job.service.project, job.auth.key_file) == (template.project, template.key_file)
+    assert job.region.file == template.file
+    if template.bbox:
+        assert job.region.bbox == template.bbox
+    if template.point:
         west, south, east, north = job.region.bbox
-        assert (west + east) / 2 == pytest.approx(wishes.point[0], abs=1e-4)
-        assert (north - south) * 111.32 == pytest.approx(wishes.km, abs=0.01)
+        assert (west + east) / 2 == pytest.approx(template.point[0], abs=1e-4)
+        assert (north - south) * 111.32 == pytest.approx(template.km, abs=0.01)
         assert (east - west) == pytest.approx((north - south) / 0.794, rel=0.01)  # cos 37.4°
 
 
 @pytest.mark.parametrize(
-    ("wishes", "word"),
+    ("template", "word"),
     [
-        (Wishes(asset="A", collection="C"), "not both"),
-        (Wishes(collection="C", bbox=(0, 0, 1, 1)), "start and end"),
-        (Wishes(collection="C", start="2017-04-01", end="2017-05-01"), "place"),
-        (Wishes(asset="A", start="2017-04-01"), "collection"),
-        (Wishes(bbox=(0, 0, 1, 1), point=(0, 0)), "one of"),
-        (Wishes(bbox=(5, 0, 1, 1)), "bbox"),
-        (Wishes(point=(0, 90)), "pole"),
+        (JobTemplate(asset="A", collection="C"), "not both"),
+        (JobTemplate(collection="C", bbox=(0, 0, 1, 1)), "start and end"),
+        (JobTemplate(collection="C", start="2017-04-01", end="2017-05-01"), "place"),
+        (JobTemplate(asset="A", start="2017-04-01"), "collection"),
+        (JobTemplate(bbox=(0, 0, 1, 1), point=(0, 0)), "one of"),
+        (JobTemplate(bbox=(5, 0, 1, 1)), "bbox"),
+        (JobTemplate(point=(0, 90)), "pole"),
     ],
 )
-def test_wishes_that_make_no_job_are_refused(wishes, word, tmp_path):
+def test_templates_that_make_no_job_are_refused(template, word, tmp_path):
     with pytest.raises(JobError, match=word):
-        init(tmp_path / "job.yaml", wishes)
+        init(tmp_path / "job.yaml", template)
     assert list(tmp_path.iterdir()) == []
 
 

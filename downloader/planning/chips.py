@@ -15,8 +15,8 @@ from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning.extent import Extent
-from downloader.planning.inputs import Given
-from downloader.planning.lattice import Lattice, pixel_area, targets
+from downloader.planning.inputs import JobFiles
+from downloader.planning.lattice import Lattice, lattices_of, pixel_area
 from downloader.planning.samples import Points, Sample, chip_around, pixels_of, project
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class _Kind:
 class Placement:
     """Where points lie in images, found for many points at once."""
 
-    def __init__(self, job: Job, points: Points, first: Image, given: Given) -> None:
+    def __init__(self, job: Job, points: Points, first: Image, files: JobFiles) -> None:
         self._job = job
         self._points = points
-        self._given = given
+        self._files = files
         self._coordinates: dict[Crs, _Coordinates] = {}
         self._kinds: dict[tuple[Band, ...], _Kind] = {}
-        self.lattices = targets(job, first.select(job.source.bands), given)
+        self.lattices = lattices_of(job, first.select(job.source.bands), files)
         """Of the first image, finest first."""
         self._first = first
 
@@ -105,7 +105,7 @@ class Placement:
                 bands = image.select(
                     self._job.source.bands or tuple(b.id for lattice in self.lattices for b in lattice.bands)
                 )
-                found = targets(self._job, bands, self._given)
+                found = lattices_of(self._job, bands, self._files)
             except JobError as error:
                 kind = _Kind([], f"does not fit: {error}")
             else:

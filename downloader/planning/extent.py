@@ -11,7 +11,7 @@ from downloader.model.antimeridian import brought_to
 from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
 from downloader.model.crs import LONLAT, Crs
 from downloader.model.grid import PixelGrid, Window, around
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice
 from downloader.planning.polygon import Shape, place, read_geojson
 
@@ -37,20 +37,20 @@ class Extent:
     """By slice, the grid of a sample's chip, None for a sample without pixels; empty unless the slices are samples."""
 
 
-def extents_of(job: Job, lattices: Sequence[Lattice], given: Given) -> list[Extent]:
+def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[Extent]:
     """Return the job's region on each lattice.
 
     Args:
         job: whose region.
         lattices: finest first. The edges of a time series' images cut nothing off: its region stays what it is.
-        given: contents of files.
+        files: contents of files.
 
     Raises:
         JobError: the region lies outside the image, or cannot be shown in the lattice's CRS.
     """
     if job.region.window is not None:
         return _of_window(job, lattices)
-    region = _geometry(job, given)
+    region = _geometry(job, files)
     found = []
     for lattice in lattices:
         extent = _of_box(job, lattice) if region is None else _of_geometry(job, lattice, *region)
@@ -132,12 +132,12 @@ def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, k
     return Extent(clipped, Shape(shapely.to_wkb(shifted), job.region.all_touched))
 
 
-def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs, str] | None:
+def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str] | None:
     """The region's geometry, its CRS and the key that gave it; None for a box or a whole image."""
     if job.region.geometry is not None:
         key = "region.geometry"
         return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
-    return None if given.geometry is None else (given.geometry, given.crs or LONLAT, "region.file")
+    return None if files.geometry is None else (files.geometry, files.crs or LONLAT, "region.file")
 
 
 def _covered(extent: Extent, lattice: Lattice) -> Extent:

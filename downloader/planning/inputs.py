@@ -12,11 +12,11 @@ from downloader.planning.samples import Points
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Given"]
+__all__ = ["JobFiles"]
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class JobFiles:
     """Contents of the files that a job names."""
 
     geometry: BaseGeometry | None = None

@@ -15,12 +15,12 @@ from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["Lattice", "check_lattices", "group_names", "offset_on", "pixel_area", "targets"]
+__all__ = ["Lattice", "check_lattices", "group_names", "lattices_of", "offset_on", "pixel_area"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Lattice:
         return Window.hull(extent for extent in self.extents if extent is not None)
 
 
-def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Lattice]:
+def lattices_of(job: Job, bands: Sequence[Band], files: JobFiles) -> list[Lattice]:
     """Return the lattices that the job asks for, finest first, each with its bands.
 
     Raises:
@@ -58,10 +58,10 @@ def targets(job: Job, bands: Sequence[Band], given: Given) -> list[Lattice]:
             native.setdefault(band.grid, []).append(band)
         return [Lattice(grid, tuple(native[grid])) for grid in sorted(native, key=pixel_area)]
     finest = min((band.grid for band in bands), key=pixel_area)
-    return [_asked_for(job, tuple(bands), finest, given)]
+    return [_asked_for(job, tuple(bands), finest, files)]
 
 
-def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Given) -> Lattice:
+def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobFiles) -> Lattice:
     grid = job.grid
     crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
     if grid.scale is not None and not crs.is_metric:
@@ -74,12 +74,12 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, given: Give
         return Lattice(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
     if grid.like is not None:
         own = {band.id: band.grid for band in bands}
-        if given.like is None and grid.like not in own:
+        if files.like is None and grid.like not in own:
             raise JobError(
                 f"{grid.like!r} is none of the bands {', '.join(own)}, and no file that is there",
                 key="grid.like",
             )
-        return Lattice(given.like or own[grid.like], bands, is_endless=True)
+        return Lattice(files.like or own[grid.like], bands, is_endless=True)
     size = grid.pixel_size or finest.transform.pixel_size
     if grid.crs is not None:
         # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.

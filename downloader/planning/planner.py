@@ -21,8 +21,8 @@ from downloader.planning.chips import Placement
 from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.group import Group, band_runs
-from downloader.planning.inputs import Given
-from downloader.planning.lattice import Lattice, group_names, pixel_area, targets
+from downloader.planning.inputs import JobFiles
+from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
 from downloader.planning.plan import Plan
 from downloader.planning.request_size import ServiceModel, pack
@@ -39,11 +39,11 @@ __all__ = ["make_plan", "make_sample_plan", "make_series_plan"]
 _REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
 
-_NO_FILES: Final = Given()
+_NO_FILES: Final = JobFiles()
 
 
 def make_plan(
-    job: Job, image: Image, sides: Mapping[str, int] | None = None, given: Given = _NO_FILES
+    job: Job, image: Image, sides: Mapping[str, int] | None = None, files: JobFiles = _NO_FILES
 ) -> Plan:
     """Return the plan of `job` for one image.
 
@@ -51,7 +51,7 @@ def make_plan(
         job: what the user asks for.
         image: what the catalogue says, or what the service's first answers corrected it to.
         sides: tiles along a shard's side by group, as an existing mosaic has them.
-        given: contents of the files that the job names.
+        files: contents of the files that the job names.
 
     Raises:
         JobError: a band that does not exist, a region outside, a grid that cannot be.
@@ -62,8 +62,8 @@ def make_plan(
     repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
     if repeated:
         raise JobError(f"{', '.join(sorted(repeated))} stands there more than once", key="source.bands")
-    lattices = targets(job, bands, given)
-    groups = _Groups(job, sides).of(lattices, extents_of(job, lattices, given))
+    lattices = lattices_of(job, bands, files)
+    groups = _Groups(job, sides).of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job))
 
 
@@ -72,7 +72,7 @@ def make_series_plan(
     series: Series,
     image: Image,
     sides: Mapping[str, int] | None = None,
-    given: Given = _NO_FILES,
+    files: JobFiles = _NO_FILES,
 ) -> Plan:
     """Return the plan of a time series: every slice on the lattices that its images share.
 
@@ -81,14 +81,14 @@ def make_series_plan(
         series: the collection, arranged.
         image: the first image, whose bands and types the others share.
         sides: tiles along a shard's side by group, as an existing mosaic has them.
-        given: contents of the files that the job names.
+        files: contents of the files that the job names.
 
     Raises:
         JobError: a region that cannot be.
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     maker = _Groups(job, sides, "time", len(series.slices), series.absent)
-    groups = maker.of(lattices, extents_of(job, lattices, given))
+    groups = maker.of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job), "time", series.slices)
 
 
@@ -98,7 +98,7 @@ def make_sample_plan(
     samples: tuple[Sample, ...],
     listed: ImageList,
     sides: Mapping[str, int] | None = None,
-    given: Given = _NO_FILES,
+    files: JobFiles = _NO_FILES,
     expressions: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
@@ -109,7 +109,7 @@ def make_sample_plan(
         samples: the points and the images found for them, in order.
         listed: those images, as the catalogue has them.
         sides: samples in a shard by group, as an existing mosaic has them.
-        given: contents of the files that the job names.
+        files: contents of the files that the job names.
         expressions: by image, what computes its pixels; empty where they are read.
 
     Raises:
@@ -122,7 +122,7 @@ def make_sample_plan(
     first = next((images[sample.image] for sample in samples if sample.image), None)
     if first is None:
         raise _hopeless(samples)
-    placement = Placement(job, points, first, given)
+    placement = Placement(job, points, first, files)
     extents, samples = placement.extents(samples, images, spec.chip)
     if not any(extents[0].chips):
         raise _hopeless(samples)

@@ -12,7 +12,7 @@ from downloader.errors import JobError
 from downloader.model.antimeridian import cut_at_180
 from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.grid import PixelGrid
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.polygon import read_geojson
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _SIMPLE: Final = 200
 """Points above which a geometry is replaced by its hull: a listing's query has limits, and footprints are boxes."""
 
 
-def region_geojson(job: Job, given: Given) -> dict[str, Any]:
+def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
     """GeoJSON in longitude and latitude that the footprint of an image must meet.
 
     Raises:
@@ -40,7 +40,7 @@ def region_geojson(job: Job, given: Given) -> dict[str, Any]:
     import shapely
     from shapely.geometry import mapping
 
-    geometry, crs = _geometry(job, given)
+    geometry, crs = _geometry(job, files)
     if crs != LONLAT:
         project = transformer(crs, LONLAT).transform
         length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
@@ -81,13 +81,13 @@ def _holds(geometry: BaseGeometry, point: tuple[float, float]) -> bool:
     return bool(np.isfinite(point).all()) and bool(shapely.intersects_xy(geometry, *point))
 
 
-def _geometry(job: Job, given: Given) -> tuple[BaseGeometry, Crs]:
+def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs]:
     import shapely
 
-    if given.points is not None:
-        return shapely.multipoints([(row.lon, row.lat) for row in given.points.rows]), LONLAT
-    if given.geometry is not None:
-        return given.geometry, given.crs or LONLAT
+    if files.points is not None:
+        return shapely.multipoints([(row.lon, row.lat) for row in files.points.rows]), LONLAT
+    if files.geometry is not None:
+        return files.geometry, files.crs or LONLAT
     if job.region.geometry is not None:
         return read_geojson(job.region.geometry, "region.geometry"), Crs.parse(job.region.crs)
     box = job.region.box()

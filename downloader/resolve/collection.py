@@ -19,8 +19,8 @@ from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
-from downloader.planning.inputs import Given
-from downloader.planning.lattice import targets
+from downloader.planning.inputs import JobFiles
+from downloader.planning.lattice import lattices_of
 from downloader.planning.search_area import region_geojson
 from downloader.planning.series import Series, arrange, group_images
 from downloader.protocols import Catalogue
@@ -42,7 +42,7 @@ _GROUPINGS: Final = ("image", "day", "solar_day")
 async def collect(
     job: Job,
     catalogue: Catalogue,
-    given: Given,
+    files: JobFiles,
     existing: Existing | None = None,
     accept: Collection[str] = (),
 ) -> ResolvedSource:
@@ -51,7 +51,7 @@ async def collect(
     Args:
         job: its source is a collection or a list of images.
         catalogue: the service.
-        given: contents of the files that the job names.
+        files: contents of the files that the job names.
         existing: what the mosaic that is there has settled.
         accept: `new-images` takes images that arrived late.
 
@@ -62,7 +62,7 @@ async def collect(
     frozen = existing.images if existing is not None else None
     meant = None if job.source.images is None else listed_ids(job)
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
-    found = await _found(job, catalogue, given, meant, frozen, properties)
+    found = await _found(job, catalogue, files, meant, frozen, properties)
     found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
     named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept)
     if gone:
@@ -77,7 +77,7 @@ async def collect(
         on_missing_band=source.on_missing_band,
         properties=properties,
         anchors=existing.lattices if existing is not None else (),
-        onto=None if job.grid.is_native else lambda bands: _target(job, bands, given, named, existing),
+        onto=None if job.grid.is_native else lambda bands: _target(job, bands, files, named, existing),
         resampling=job.grid.resampling,
     )
     _check_nodata(job, series)
@@ -86,13 +86,13 @@ async def collect(
         tuple(named), _period(job), source_facts(job) | {"group_by": source.group_by}, properties
     )
     first = replace(named[0][1][0], bands=bands)
-    return ResolvedSource(first, given, series=series, listed=listed, notices=tuple(notices))
+    return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
 
 
-async def find_again(job: Job, catalogue: Catalogue, given: Given, listed: ImageList) -> dict[str, str]:
+async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
     meant = None if job.source.images is None else listed_ids(job)
-    found = await _found(job, catalogue, given, meant, listed, ())
+    found = await _found(job, catalogue, files, meant, listed, ())
     found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
     return {image.name: image.update_time for image in found}
 
@@ -100,7 +100,7 @@ async def find_again(job: Job, catalogue: Catalogue, given: Given, listed: Image
 async def _found(
     job: Job,
     catalogue: Catalogue,
-    given: Given,
+    files: JobFiles,
     meant: list[str] | None,
     frozen: ImageList | None,
     properties: tuple[str, ...],
@@ -124,7 +124,7 @@ async def _found(
         source.collection,
         source.start,
         source.end,
-        region_geojson(job, given),
+        region_geojson(job, files),
         source.filter,
         # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
         limit=source.limit if frozen is None else None,
@@ -197,12 +197,12 @@ def _when(image: Image) -> tuple[bool, int, str]:
 def _target(
     job: Job,
     bands: tuple[Band, ...],
-    given: Given,
+    files: JobFiles,
     named: Sequence[tuple[str, tuple[Image, ...]]],
     existing: Existing | None,
 ) -> PixelGrid:
     """The lattice that the job asks for; one that keeps an image's corner keeps that of the mosaic that is there."""
-    target = targets(job, bands, given)[0]
+    target = lattices_of(job, bands, files)[0]
     if target.is_endless:
         return target.grid
     crs = {band.grid.crs for _, members in named for image in members for band in image.bands}

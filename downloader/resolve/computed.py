@@ -13,7 +13,7 @@ from downloader.model.image import Band, Image
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
 from downloader.planning.expressions import composite_expression, resample_expression
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import region_geojson
 from downloader.planning.series import arrange, group_images
 from downloader.planning.slices import Slice
@@ -23,14 +23,14 @@ from downloader.resolve.resolved import ResolvedSource
 __all__ = ["compute", "resampled"]
 
 
-async def compute(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
+async def compute(job: Job, catalogue: Catalogue, files: JobFiles) -> ResolvedSource:
     """Resolve a source that the service computes. Raises as `_expression` and `_composite`."""
     if job.source.composite is None:
-        return await _expression(job, catalogue, given)
-    return await _composite(job, catalogue, given)
+        return await _expression(job, catalogue, files)
+    return await _composite(job, catalogue, files)
 
 
-async def _expression(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
+async def _expression(job: Job, catalogue: Catalogue, files: JobFiles) -> ResolvedSource:
     """The job's own expression.
 
     Raises:
@@ -46,18 +46,18 @@ async def _expression(job: Job, catalogue: Catalogue, given: Given) -> ResolvedS
             f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}",
             key="grid",
         )
-    return ResolvedSource(image, given, Slice(name, expression=text))
+    return ResolvedSource(image, files, Slice(name, expression=text))
 
 
 def _expression_text(job: Job) -> str:
-    given = job.source.expression
-    if isinstance(given, str) and not given.lstrip().startswith("{"):
+    written = job.source.expression
+    if isinstance(written, str) and not written.lstrip().startswith("{"):
         advice = "name a JSON file, or write the expression itself"
-        given = read_text(job.resolve(given), MAX_BYTES, advice, "source.expression")
-    return load_expression(given, "source.expression")
+        written = read_text(job.resolve(written), MAX_BYTES, advice, "source.expression")
+    return load_expression(written, "source.expression")
 
 
-async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSource:
+async def _composite(job: Job, catalogue: Catalogue, files: JobFiles) -> ResolvedSource:
     """The composite of the job: its images are listed, its expression built, its types asked for.
 
     On native grids each band keeps the lattice that all images share; images that share none are refused, as a time
@@ -66,12 +66,12 @@ async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSo
     Args:
         job: whose source is a composite.
         catalogue: the service.
-        given: contents of the files that the job names.
+        files: contents of the files that the job names.
     """
     spec = job.source.composite
     if spec is None:
         raise JobError("is not given", key="source.composite")
-    query = ImageQuery(spec.collection, spec.start, spec.end, region_geojson(job, given), spec.filter)
+    query = ImageQuery(spec.collection, spec.start, spec.end, region_geojson(job, files), spec.filter)
     images = [image async for image in catalogue.images(query)]
     if not images:
         raise JobError(
@@ -102,7 +102,7 @@ async def _composite(job: Job, catalogue: Catalogue, given: Given) -> ResolvedSo
         time_us=instant_us(images[0].start_time),
         images=tuple((one.name, one.update_time) for one in images),
     )
-    return ResolvedSource(image, given, part)
+    return ResolvedSource(image, files, part)
 
 
 def _native(

@@ -9,7 +9,7 @@ import anyio.to_thread
 from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.planning import Existing, ImageList
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect, find_again
 from downloader.resolve.computed import compute, resampled
@@ -39,27 +39,27 @@ async def resolve(
         JobError: an asset that is none or no image, a list that cannot be read, no image, no common lattice.
         AuthenticationError: these credentials may not read it.
     """
-    given = await anyio.to_thread.run_sync(_given, job)
+    files = await anyio.to_thread.run_sync(_files, job)
     source = job.source
-    if given.points is not None:
-        return await sample(job, catalogue, given, existing)
+    if files.points is not None:
+        return await sample(job, catalogue, files, existing)
     if source.asset is not None:
         image = await catalogue.image(source.asset, source.bands)
         mode = job.grid.resampling
-        return ResolvedSource(image, given, None if mode == "nearest" else resampled(image, mode))
+        return ResolvedSource(image, files, None if mode == "nearest" else resampled(image, mode))
     if source.expression is not None or source.composite is not None:
-        return await compute(job, catalogue, given)
-    return await collect(job, catalogue, given, existing, accept)
+        return await compute(job, catalogue, files)
+    return await collect(job, catalogue, files, existing, accept)
 
 
 async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `resolve`."""
     if job.region.points is not None:
         return await find_images_again(catalogue, listed)
-    return await find_again(job, catalogue, await anyio.to_thread.run_sync(_given, job), listed)
+    return await find_again(job, catalogue, await anyio.to_thread.run_sync(_files, job), listed)
 
 
-def _given(job: Job) -> Given:
+def _files(job: Job) -> JobFiles:
     """What stands in the files that the job names."""
     geometry, crs, like, points = None, None, None, None
     if job.region.file is not None:
@@ -70,4 +70,4 @@ def _given(job: Job) -> Given:
     if spec is not None:
         stated = Crs.parse(job.region.crs) if "crs" in job.region.model_fields_set else None
         points = read_points(job.resolve(spec.file), stated)
-    return Given(geometry, crs, like, points)
+    return JobFiles(geometry, crs, like, points)

@@ -16,8 +16,8 @@ from downloader.model.image import Band, Image
 from downloader.planning import ImageList, Plan, make_plan, make_sample_plan, make_series_plan
 from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
-from downloader.planning.inputs import Given
-from downloader.planning.lattice import pixel_area, targets
+from downloader.planning.inputs import JobFiles
+from downloader.planning.lattice import lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BANDS
 from downloader.planning.plan import pixel_request
 from downloader.planning.requests import PixelRequest
@@ -43,7 +43,7 @@ class ResolvedSource:
 
     image: Image
     """The one image, or the first of many, whose bands and types the others share."""
-    given: Given = field(default_factory=Given)
+    files: JobFiles = field(default_factory=JobFiles)
     """Contents of the files that the job names."""
     computed: Slice | None = None
     """What `computePixels` is asked for, of one image; None if pixels are read from assets."""
@@ -60,14 +60,14 @@ class ResolvedSource:
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """Return the plan; `sides` are the shards' sides of the mosaic that exists."""
-        if self.samples and self.given.points is not None and self.listed is not None:
+        if self.samples and self.files.points is not None and self.listed is not None:
             return make_sample_plan(
-                job, self.given.points, self.samples, self.listed, sides, self.given, self.expressions
+                job, self.files.points, self.samples, self.listed, sides, self.files, self.expressions
             )
         if self.series is None:
-            plan = make_plan(job, self.image, sides, self.given)
+            plan = make_plan(job, self.image, sides, self.files)
             return plan if self.computed is None else replace(plan, slices=(self.computed,))
-        plan = make_series_plan(job, self.series, self.image, sides, self.given)
+        plan = make_series_plan(job, self.series, self.image, sides, self.files)
         return replace(plan, listed=self.listed)
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:
@@ -83,17 +83,17 @@ class ResolvedSource:
         name, asset, expression = self.image.name, self.image.name, ""
         if self.computed is not None:
             name, asset, expression = self.computed.id, self.computed.asset, self.computed.expression
-        lattices = targets(job, self.image.select(job.source.bands), self.given)
+        lattices = lattices_of(job, self.image.select(job.source.bands), self.files)
         return [
-            [(name, pixel_request(run, _first_pixel(target.grid, extent), asset, expression))]
-            for target, extent in zip(lattices, extents_of(job, lattices, self.given), strict=True)
-            for run in _runs(job, target.bands)
+            [(name, pixel_request(run, _first_pixel(lattice.grid, extent), asset, expression))]
+            for lattice, extent in zip(lattices, extents_of(job, lattices, self.files), strict=True)
+            for run in _runs(job, lattice.bands)
         ]
 
     def _of_series(self, job: Job, series: Series) -> Iterator[TypeQuestion]:
         """Yield questions of slices that meet the region, in their order, until every band is asked for."""
         lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-        extents = extents_of(job, lattices, self.given)
+        extents = extents_of(job, lattices, self.files)
         for lattice, extent in zip(lattices, extents, strict=True):
             covered = [window and window.clip(extent.window) for window in lattice.extents]
             left = {band.id for band in lattice.bands}
@@ -120,7 +120,7 @@ class ResolvedSource:
     def _of_samples(self, job: Job) -> Iterator[TypeQuestion]:
         """Yield questions of pixels at samples' points, each of another image."""
         points, images = (
-            self.given.points,
+            self.files.points,
             {image.name: image for image in self.listed.images} if self.listed else {},
         )
         if points is None:
@@ -129,12 +129,12 @@ class ResolvedSource:
             ::-1
         ]
         wanted = job.source.bands or tuple(band.id for band in self.image.bands)
-        for number, target in enumerate(targets(job, self.image.select(wanted), self.given)):
-            for run in _runs(job, target.bands):
+        for number, lattice in enumerate(lattices_of(job, self.image.select(wanted), self.files)):
+            for run in _runs(job, lattice.bands):
                 question = []
                 for sample in firsts[: 1 + _ALTERNATIVES]:
                     try:
-                        lattices = targets(job, images[sample.image].select(wanted), self.given)
+                        lattices = lattices_of(job, images[sample.image].select(wanted), self.files)
                     except JobError:
                         continue  # an image that does not fit, which its samples are told of
                     if number >= len(lattices):

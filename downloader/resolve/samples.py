@@ -13,7 +13,7 @@ from downloader.errors import DownloadError, JobError
 from downloader.job import Job
 from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample
 from downloader.protocols import Catalogue
 from downloader.resolve.computed import compute, resampled
@@ -25,26 +25,26 @@ __all__ = ["find_images_again", "sample"]
 
 
 async def sample(
-    job: Job, catalogue: Catalogue, given: Given, existing: Existing | None = None
+    job: Job, catalogue: Catalogue, files: JobFiles, existing: Existing | None = None
 ) -> ResolvedSource:
     """Find the image of each point.
 
     Args:
         job: its region are points.
         catalogue: the service.
-        given: the points.
+        files: the points.
         existing: what the mosaic that is there has settled.
 
     Raises:
         JobError: the source itself is wrong, or the file lacks what it needs.
         AuthenticationError: the source, or the service, may not be used.
     """
-    points = given.points
+    points = files.points
     if points is None:
         raise JobError("is not given", key="region.points")
     source = job.source
     if source.expression is not None or source.composite is not None:
-        return await _computed(job, catalogue, given, points)
+        return await _computed(job, catalogue, files, points)
     facts = source_facts(job)
     default: Image | None = None
     if source.asset is not None:
@@ -82,7 +82,7 @@ async def sample(
     )
     return ResolvedSource(
         _first_image(samples, images),
-        given,
+        files,
         samples=samples,
         listed=_image_list(images.values(), facts),
         expressions=expressions,
@@ -148,7 +148,7 @@ async def find_images_again(catalogue: Catalogue, listed: ImageList) -> dict[str
     return {name: image.update_time for name, image in answers.items() if isinstance(image, Image)}
 
 
-async def _computed(job: Job, catalogue: Catalogue, given: Given, points: Points) -> ResolvedSource:
+async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Points) -> ResolvedSource:
     stray = next((point for point in points.rows if point.image), None)
     if stray is not None:
         raise JobError(
@@ -156,13 +156,13 @@ async def _computed(job: Job, catalogue: Catalogue, given: Given, points: Points
             "image; leave the column out, or name a collection",
             key="region.points.file",
         )
-    made = await compute(job, catalogue, given)
+    made = await compute(job, catalogue, files)
     assert made.computed is not None  # noqa: S101  # what is computed has an expression
     # The composite's name says what it is made of; an image of the catalogue is none.
     image = replace(made.image, name=made.computed.id)
     return ResolvedSource(
         image,
-        given,
+        files,
         samples=tuple(Sample(point, image.name) for point in points.rows),
         listed=_image_list([image], {"asset": image.name}),
         expressions={image.name: made.computed.expression},

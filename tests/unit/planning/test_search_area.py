@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from downloader.job import Job
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import region_geojson
 
 
@@ -17,7 +17,7 @@ def asked(**region):
         "region": region,
         "mosaic": {"path": "o"},
     }
-    return shapely.geometry.shape(region_geojson(Job.from_dict(values), Given()))
+    return shapely.geometry.shape(region_geojson(Job.from_dict(values), JobFiles()))
 
 
 def test_degrees_stay_what_they_are():

@@ -13,7 +13,7 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.planning import ImageList
-from downloader.planning.inputs import Given
+from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample
 from downloader.planning.series import arrange, group_images
 from downloader.resolve.resolved import ResolvedSource
@@ -113,7 +113,7 @@ def samples() -> ResolvedSource:
     first, second = image("a"), image("b", 2)
     return ResolvedSource(
         first,
-        Given(points=Points(Crs(code="EPSG:32610"), (), rows)),
+        JobFiles(points=Points(Crs(code="EPSG:32610"), (), rows)),
         samples=(Sample(rows[0], ""), Sample(rows[1], first.name), Sample(rows[2], second.name)),
         listed=ImageList(tuple((one.id, (one,)) for one in (first, second))),
     )

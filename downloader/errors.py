@@ -1,4 +1,4 @@
-"""The errors a job can end with: one small tree, forked by what its reader does next.
+"""The errors a job can end with: one tree, divided by what the user does next.
 
     DownloadError                   root of everything this package raises        exit 1
     ├── JobError                    the job is wrong; nothing was fetched          exit 2
@@ -7,7 +7,7 @@
     ├── RefusedError                the target is not ours to write                exit 5
     │   ├── LockedError             another run holds the mosaic
     │   └── DriftError              the mosaic was made by a job that means something else
-    ├── AuthenticationError         who asks, or what they may do                  exit 6
+    ├── AuthenticationError         credentials, or what they permit                 exit 6
     └── InterruptedRunError         a signal asked to stop; drained and saved      exit 130, 143
 
 What happens to one tile is no exception but an `Outcome`; `TileError` exists only between the parts that
@@ -49,7 +49,7 @@ class DownloadError(Exception):
 
     exit_status = 1
     report: Any = None
-    """The `Report` of the run, once one had begun; named loosely, since this room lies below all others."""
+    """The `Report` of the run, if one had begun; typed Any, since this module imports none of the package."""
 
 
 class JobError(DownloadError, ValueError):
@@ -73,7 +73,7 @@ class JobError(DownloadError, ValueError):
 
 
 class MissingExtraError(JobError):
-    """A feature needs a package that is not installed; the message holds the command that installs it."""
+    """A feature needs a package that is not installed; the message says how to install it."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(
@@ -112,7 +112,7 @@ class DriftError(RefusedError):
 
 
 class AuthenticationError(DownloadError):
-    """A key file is missing or malformed, or the service says who asks may not: 401, 403 on metadata."""
+    """Credentials are missing, malformed or not authorised (HTTP 401, or 403 on a metadata request)."""
 
     exit_status = 6
 
@@ -130,7 +130,7 @@ class InterruptedRunError(DownloadError):
 
 
 class Action(enum.Enum):
-    """What an answer of the service asks the engine to do (DESIGN §6; contract §6.2)."""
+    """Consequence of an answer of the service (docs/contract.md §6.2)."""
 
     RETRY = "retry"
     """Try again after a jittered wait."""
@@ -148,10 +148,10 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FetchProblem:
-    """Why one request brought no pixels: a value that reports and ledgers can keep."""
+    """The reason why one request brought no pixels, as a value that reports and ledgers keep."""
 
     action: Action
-    """What to do about it."""
+    """Consequence for the run."""
     cause: str
     """A short stable name to count by, such as `429 concurrency`, `reset` or `bad NPY`."""
     message: str
@@ -166,7 +166,7 @@ class FetchProblem:
     """For `Action.FAIL_JOB`: the exception that ends the job."""
 
     def become(self, action: Action) -> FetchProblem:
-        """The same problem with another consequence."""
+        """Return the same problem with another consequence."""
         return replace(self, action=action)
 
 
@@ -182,12 +182,12 @@ class TileError(DownloadError):
 
 
 def exit_status(error: BaseException) -> int:
-    """The exit status of the command line for `error` (DESIGN §4)."""
+    """Return the exit status of the command line for `error`."""
     return error.exit_status if isinstance(error, DownloadError) else 1
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The error that matters in a group of task groups': one of this package's before anything else."""
+    """Return the error that matters in a group of exceptions: the first of this package, else the first."""
     while isinstance(error, BaseExceptionGroup):
         ours = error.subgroup(DownloadError)
         error = (ours or error).exceptions[0]

@@ -105,11 +105,11 @@ class Job(Section):
         return cls._validated(document, base)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], base: Path | None = None) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """A job from a mapping of the job file's shape. Raises JobError naming key, value and fix."""
         document = Document({}, "job")
         document.values = plain(values, (), document)
-        return cls._validated(document, base)
+        return cls._validated(document, None)
 
     @classmethod
     def _validated(cls, document: Document, base: Path | None) -> Self:
@@ -148,5 +148,5 @@ class Job(Section):
         return hash(self._meaning())
 
     def _meaning(self) -> str:
-        """What the job says, however it was written; as text, because a nodata of NaN does not equal itself."""
+        """Return the job's values as text, whichever way they were written: a nodata of NaN does not equal itself."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)

@@ -1,4 +1,4 @@
-"""Where a mosaic lies, as the job file writes it: a folder, or a folder in a bucket."""
+"""The place of a mosaic as the job file writes it: a folder, or a folder in a bucket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BucketUrl:
     bucket: str
     """Name of the bucket or container."""
     prefix: str
-    """What stands before every key, with no slash at either end; may be empty for `memory`."""
+    """Prefix of every key, with no slash at either end; may be empty for `memory`."""
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}{'/' if self.prefix else ''}{self.prefix}"

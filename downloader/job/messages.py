@@ -1,4 +1,4 @@
-"""What a wrong job file is told: one line for one mistake, with file, line, key, value and the way out."""
+"""Turn pydantic's errors into sentences: one line for each mistake, with file, line, key, value and fix."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _shown(path: tuple[str | int, ...], value: Any) -> str:
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
-    """What the user may have meant by an unknown key."""
+    """Return a hint to what may have been meant by an unknown key."""
     name, here = str(path[-1]), list(_section(model, path[:-1]).model_fields)
     near = difflib.get_close_matches(name, here, n=1, cutoff=0.7)
     if near:

@@ -146,7 +146,7 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
     if "description" in told:
         summary = told.pop("description").partition("\n\n")[0]  # what follows is for readers of the code
         heading["description"] = re.sub(r"\s*\n\s*", " ", summary)
-    # Nothing at all may stand for what may be left out, but an empty key is most often a forgotten value.
+    # `null` is accepted for optional keys at run time, but an empty key is usually a forgotten value.
     branches = [one for one in told.pop("anyOf", [told]) if one != {"type": "null"}]
     bare = [_bare(branch, key, models) for branch in branches]
     if key in _WORDS:
@@ -160,7 +160,7 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
 
 
 def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
-    """What a node asks of a value, without its heading; what it asks of the values inside is shown in full."""
+    """Return what a node of the schema demands of a value, without its heading; parts keep theirs."""
     told = dict(node)
     if reference := told.pop("$ref", None):
         told = dict(models[str(reference).rpartition("/")[2]])

@@ -56,7 +56,7 @@ class JobTemplate:
     file: str | None = None
     """Vector file of the region."""
     out: str | None = None
-    """Where the mosaic goes; a folder beside the job file by default."""
+    """Path of the mosaic; a folder beside the job file by default."""
     endpoint: str | None = None
     """As `service.endpoint`; by default the emulator if nothing else is named, else Earth Engine."""
     project: str | None = None
@@ -66,7 +66,7 @@ class JobTemplate:
 
     @property
     def on_emulator(self) -> bool:
-        """Whether it fetches made-up pixels, with no account and no network."""
+        """Whether the job uses the emulator, with no account and no network."""
         if self.endpoint is not None:
             return self.endpoint == "emulator"
         return not (self.project or self.key_file or self.asset or self.collection)

@@ -22,7 +22,7 @@ _SAMPLES: Final = 129
 """Points along an edge that goes from one CRS to another: edges bend."""
 
 _ROUNDS: Final = 4
-"""How often the neighbourhood of an edge's extreme point is sampled anew: the last step is 10⁻⁹ of the edge."""
+"""Times that the neighbourhood of an edge's extreme point is sampled anew: the last step is 10⁻⁹ of the edge."""
 
 _BISECTIONS: Final = 38
 """Halvings after which a gap between neighbours that is still a pixel wide is a cut, not a steep slope."""
@@ -154,7 +154,7 @@ def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> 
 
 
 def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
-    """Where a box meets a grid: at most once, but for boxes across the meridian where a geographic grid is cut."""
+    """Return the windows of a grid that a box covers: one, or several across the meridian where a geographic grid ends."""
     points = _points(grid, box)
     windows = (_around(grid, points, turn).clip(grid.bounds) for turn in _turns(grid))
     return [window for window in windows if window is not None]
@@ -187,7 +187,7 @@ def _around(grid: PixelGrid, points: _Corners, turn: int) -> Window:
 
 
 def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
-    """What helps someone whose box misses the image: where the image is, and a likely mistake."""
+    """Return the end of the message for a box outside the image: the image's own extent, and swapped coordinates."""
     text = ""
     corners = tuple(
         grid.transform.at(column, row)
@@ -243,7 +243,7 @@ def _extreme(
     axis: int,
     sign: int,
 ) -> float:
-    """Where along one edge a coordinate is largest (`sign` 1) or smallest (-1)."""
+    """Return the position along one edge at which a coordinate is largest (`sign` 1) or smallest (-1)."""
     first, last = s[0], s[-1]
     for _ in range(_ROUNDS):
         best = int(np.argmax(sign * values[axis]))

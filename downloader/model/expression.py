@@ -1,6 +1,6 @@
 """Serialised Earth Engine expressions: read, checked, and written so that equal graphs are equal texts.
 
-The official client numbers and inlines nodes as it likes, differently from version to version (contract §4.7). Here
+The official client numbers and inlines nodes as it likes, differently from version to version (docs/contract.md §4.7). Here
 every node stands once under `values`, numbered in the order of a walk that only the graph decides.
 """
 
@@ -31,7 +31,7 @@ MAX_BYTES: Final = 10_485_760 - 2**20
 grid, bands and the masks that are added."""
 
 MAX_DEPTH: Final = 100
-"""The service rejects graphs that are nested deeper (contract §5.1)."""
+"""The service rejects graphs that are nested deeper (docs/contract.md §5.1)."""
 
 _KINDS: Final = (
     "constantValue",

@@ -1,7 +1,7 @@
 """Filters of listings: the part of AIP-160 that the service takes, checked before anything is asked.
 
     expression = factor {"AND" factor}
-    factor     = term {"OR" term}                   OR binds tighter than AND (AIP-160; contract §3.6)
+    factor     = term {"OR" term}                   OR binds tighter than AND (AIP-160; docs/contract.md §3.6)
     term       = ["NOT"] term | "(" expression ")" | comparison | intersects("GEOMETRY")
     comparison = NAME ("=" | "!=" | "<" | "<=" | ">" | ">=") (NUMBER | "TEXT")
 
@@ -47,7 +47,7 @@ _DEPTH: Final = 50
 _INSTEAD: Final = {
     "&": "AND", "&&": "AND", "|": "OR", "||": "OR", "!": "NOT", "==": "=", "<>": "!=", "and": "AND", "or": "OR", "not": "NOT",
 }  # fmt: skip
-"""What other languages write."""
+"""Operators of other languages, and what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class _Parser:
         return token
 
     def _taken(self, kind: str, text: str) -> bool:
-        """Whether the next token is this one; if so it is used up."""
+        """Consume the next token if it is this one; return whether it was."""
         token = self._peek()
         if (token.kind, token.text) != (kind, text):
             return False
@@ -275,5 +275,5 @@ class _Parser:
 
 
 def _content(literal: str) -> str:
-    """What stands between the quotes."""
+    """Return the text between the quotes."""
     return re.sub(r"\\(.)", r"\1", literal[1:-1], flags=re.DOTALL)

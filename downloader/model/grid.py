@@ -1,6 +1,6 @@
 """Pixel grids and windows of them: integers place, floats only describe.
 
-The one formula of the house stands in `AffineTransform.shifted`:
+All request origins come from one formula, `AffineTransform.shifted`:
 
     request_origin = image_origin + pixel_scale × offset_in_pixels
 
@@ -25,7 +25,7 @@ from downloader.model.crs import Crs
 __all__ = ["EDGE_TOLERANCE", "MAX_SIDE", "AffineTransform", "PixelGrid", "Window"]
 
 EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
-"""A pixel overlapped by no more than this share of a pixel is not taken (DESIGN §5)."""
+"""A pixel overlapped by no more than this share of a pixel is not taken."""
 
 
 MAX_SIDE: Final = 2**31
@@ -97,7 +97,7 @@ class Window:
         return Window.between(column, row, column_end, row_end)
 
     def contains(self, other: Window) -> bool:
-        """Whether all of `other` lies in this window."""
+        """Return whether all of `other` lies in this window."""
         return self.clip(other) == other
 
     def offset(self, columns: int, rows: int) -> Window:
@@ -119,7 +119,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class AffineTransform:
-    """Pixel corners to CRS units (contract §3.2): ``x = translate_x + scale_x·column + shear_x·row``, y likewise."""
+    """Pixel corners to CRS units (docs/contract.md §3.2): ``x = translate_x + scale_x·column + shear_x·row``, y likewise."""
 
     scale_x: float
     """Width of a pixel in CRS units."""
@@ -142,7 +142,7 @@ class AffineTransform:
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> AffineTransform:
-        """From the API's object; members at zero may be absent or null (contract §3.1)."""
+        """From the API's object; members at zero may be absent or null (docs/contract.md §3.1)."""
 
         def member(name: str) -> float:
             value = document.get(name)

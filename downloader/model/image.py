@@ -1,4 +1,4 @@
-"""What the catalogue says of an image: its bands, their types and grids. Expectation, until the canary settles it."""
+"""An image as the catalogue describes it: bands, types, grids. The service's first answers confirm the types."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Band:
     id: str
     """Its id as the service spells it."""
     dtype: np.dtype[np.generic]
-    """Little-endian numpy type of one pixel as NPY delivers it (contract §3.2)."""
+    """Little-endian numpy type of one pixel as NPY delivers it (docs/contract.md §3.2)."""
     grid: PixelGrid
     """Its native pixel grid."""
     pyramiding: str = "MEAN"
-    """How the service builds coarser levels: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
+    """Policy by which the service builds coarser levels: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN."""
     missing: tuple[float, ...] = ()
     """`missingData.values` of the asset; empty where it states none."""
     mask_of: tuple[str, ...] = ()
     """Of a mask that the service computes, the bands it tells of (1: all of them valid); empty for pixels."""
     is_bounded: bool = True
-    """Whether its grid has an edge; of a computed band without one only CRS and transform mean something."""
+    """Whether the grid has an edge; for a computed band without one only CRS and transform are meaningful."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which value means "no data" in a band: the job's word, else the asset's; never guessed."""
+"""Nodata values of bands: those of the job, else the asset's own; never guessed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
 
 
 def holds(dtype: np.dtype[np.generic], value: float) -> bool:
-    """Whether a type has this value; of floats every number, NaN and the infinities."""
+    """Return whether a type can represent this value; float types represent every number, NaN and infinity."""
     if dtype.kind == "f":
         return True
     kind = np.dtype(dtype)
@@ -72,7 +72,7 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
 def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool) -> str:
     """Return how masked pixels of a band can be recognised, as a phrase.
 
-    An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (contract §4.3).
+    An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (docs/contract.md §4.3).
 
     Args:
         dtype: the band's.

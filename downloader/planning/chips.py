@@ -1,4 +1,4 @@
-"""Where the chips of samples lie: each on its image's own pixels, a lattice for each pixel size."""
+"""Place the chips of samples: each on its image's own pixels, a lattice for each pixel size."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class _Kind:
 
     found: list[Lattice]
     problem: str = ""
-    """How they differ from the first image's."""
+    """Difference from the first image that rules these out; empty if there is none."""
 
 
 class Placement:
-    """Where points lie in images, found for many points at once."""
+    """Finder of points in images, for many points at once."""
 
     def __init__(self, job: Job, points: Points, first: Image, files: JobFiles) -> None:
         self._job = job
@@ -128,7 +128,7 @@ class Placement:
         return ""
 
     def _covered(self, lattice: Lattice, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which points the image itself covers."""
+        """Return which points the image itself covers."""
         if not lattice.is_endless:
             return self._pixels(lattice.grid, chosen)[2]
         band = lattice.bands[0]

@@ -59,7 +59,7 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
 
 
 def _is_free(lattice: Lattice) -> bool:
-    """Whether the region may reach beyond what images cover."""
+    """Return whether the region may reach beyond what images cover."""
     return lattice.is_endless or bool(lattice.extents)
 
 

@@ -31,7 +31,7 @@ class Group:
     shape: tuple[int, int]
     """(rows, columns) of tiles that one request asks for at most."""
     region: TileRegion | None = None
-    """Which tiles the job wants; None for all."""
+    """Region that selects tiles; None for all."""
     outside: tuple[float, ...] = ()
     """By band, what pixels outside the region become (`region.mask`); empty where they stay as answered."""
     extents: tuple[Window | None, ...] = ()
@@ -64,7 +64,7 @@ class Group:
         return self.lattice.window(window.offset(self.window.column, self.window.row))
 
     def present(self, slice_: int) -> frozenset[int]:
-        """Indices of the bands that a slice has inside the region; without a word about its extent all of them."""
+        """Indices of the bands that a slice has inside the region; all bands if its extent is unknown."""
         if self.extents and self.extents[slice_] is None:
             return frozenset()
         if self.lattices and self.lattices[slice_] is None:
@@ -157,7 +157,7 @@ class Group:
         return band_runs(self.bands, columns * self.tiling.tile, rows * self.tiling.tile, bands)
 
     def count_requests(self) -> int:
-        """How many requests a run that starts from nothing makes; closed form."""
+        """Return the number of requests of a run that starts from nothing; closed form."""
         t = self.tiling
         rows, columns = self.shape
 

@@ -1,4 +1,4 @@
-"""What a job refers to and the planner cannot read itself: files are opened by whoever calls it."""
+"""Contents of the files that a job names, read before planning: the planner opens none."""
 
 from __future__ import annotations
 

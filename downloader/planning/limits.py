@@ -1,4 +1,4 @@
-"""The service's fixed limits, named once (contract §5.1); the emulator enforces a copy of its own."""
+"""The service's fixed limits, named once (docs/contract.md §5.1); the emulator enforces a copy of its own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MAX_REQUEST_BANDS: Final = 1_024
 
 
 def counted_bytes(width: int, height: int, dtypes: Iterable[np.dtype[np.generic]]) -> int:
-    """What the service counts against `MAX_REQUEST_BYTES`."""
+    """Return the bytes that the service counts against `MAX_REQUEST_BYTES`."""
     return width * height * sum(dtype.itemsize + 1 for dtype in dtypes)
 
 
 def fits(width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...]) -> bool:
-    """Whether one request may ask for so many pixels of bands of these types."""
+    """Return whether one request may ask for so many pixels of bands of these types."""
     return (
         len(dtypes) <= MAX_REQUEST_BANDS
         and max(width, height) <= MAX_REQUEST_SIDE

@@ -11,7 +11,7 @@ from downloader.model.image import Band, Image
 from downloader.planning.expressions import masked_expression
 from downloader.planning.group import Group
 from downloader.planning.request_size import ServiceModel
-from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey, TileKey
+from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey
 from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, ImageList, Slice
 
@@ -23,7 +23,7 @@ _HEADER_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan costs, before anything is fetched. Of a rerun it still counts the whole plan."""
+    """The cost of a whole plan, before anything is fetched; what a rerun has already is counted too."""
 
     images: int
     groups: int
@@ -36,10 +36,6 @@ class Estimate:
     """Bytes of pixels before compression: the most that the mosaic takes."""
     seconds: float
     """At the configured concurrency and rate, with the latency assumed in `ServiceModel`."""
-
-    def to_json(self) -> dict[str, float]:
-        """Plain numbers, named as the attributes are."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Plan:
     axis: Axis = ""
     """The arrays' leading axis."""
     slices: tuple[Slice, ...] = ()
-    """What lies along the axis; empty where there is none."""
+    """Slices along the axis; empty if there is none."""
     listed: ImageList | None = None
     """The image list of a time series; of samples the images that they are cut from, one by one."""
     samples: SampleList | None = None
@@ -71,14 +67,6 @@ class Plan:
         """Every shard of every group; never a list."""
         for group in self.groups:
             yield from group.shards()
-
-    def tiles(self) -> Iterator[TileKey]:
-        """Every tile of every group; never a list."""
-        for group in self.groups:
-            for slice_ in range(group.tiling.slices):
-                for row in range(group.tiling.tile_rows):
-                    for column in range(group.tiling.tile_columns):
-                        yield TileKey(group.name, slice_, row, column)
 
     def pixel_request(self, request: Request) -> PixelRequest:
         """The call that brings `request`: absolute, in terms of the service."""

@@ -138,7 +138,7 @@ def _model(job: Job) -> ServiceModel:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """How the groups of a plan are made."""
+    """Maker of a plan's groups."""
 
     job: Job
     sides: Mapping[str, int] | None

@@ -48,7 +48,7 @@ class Shape:
     wkb: bytes
     """Well-known binary."""
     all_touched: bool = False
-    """Whether a pixel belongs to it that is only touched; else its centre decides."""
+    """Whether a pixel that is only touched belongs to the region; else its centre decides."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Where coarser pixels come from: the service reads them from a pyramid that each image carries (contract §4.2)."""
+"""Pyramid levels that the service reads coarser pixels from (docs/contract.md §4.2)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Reading:
     pixel_size: tuple[float, float]
     """(width, height) of that level's pixels, in units of the band's own CRS."""
     policy: str
-    """How the level was made from the one below: MEAN, SAMPLE, MODE …"""
+    """Pyramiding policy of the level: MEAN, SAMPLE, MODE, …"""
     unit: str
     resampling: str = "nearest"
-    """How pixels of the grid asked for are made of that level's."""
+    """Interpolation from that level to the grid asked for."""
 
     def __str__(self) -> str:
         x, y = self.pixel_size
@@ -47,7 +47,7 @@ class Reading:
 
 
 def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
-    """What the service reads for each band of `group` that is not on the group's own lattice.
+    """Return what the service reads for each band of `group` that is not on the group's own lattice.
 
     The level is the coarsest one that is not coarser than the pixels asked for; in another CRS, than they are at the
     middle of the group. Empty for a native group.

@@ -1,4 +1,4 @@
-"""How many tiles go into one request: the rectangle that a simulated service finishes the group with soonest.
+"""Tiles per request: the rectangle with which a simulated service finishes the group soonest.
 
 Once nearly all is handed out, requests get smaller (`tapering`); so where there are more requests than slots, the last
 wave costs what it holds and no more.
@@ -24,7 +24,7 @@ _SIMULATED = 4_096
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
-    """How long the service takes, as far as is known before the first answer."""
+    """Duration of requests as assumed before the first answer."""
 
     base_s: float = 0.25
     """Seconds of one request before its first byte."""
@@ -143,7 +143,7 @@ def _lengths(length: int, step: int, shard: int) -> dict[int, int]:
 
 
 _FORGET = 0.98
-"""What one more answer leaves of the weight of those before: the last fifty count."""
+"""Factor by which one more answer reduces the weight of those before: the last fifty count."""
 
 _GUESS = 0.1
 """Weight of each of the two points by which the first guess takes part."""
@@ -157,7 +157,7 @@ class Observed:
     """The service's latency and rate, from a first guess to what this job's answers showed."""
 
     guess: ServiceModel
-    """What the planner assumed; it keeps a little weight, which tells latency from rate where all answers are of one size."""
+    """The planner's assumption; it keeps a little weight, which separates latency from rate if all answers are of one size."""
     _weight: float = field(default=0.0, init=False)
     _x: float = field(default=0.0, init=False)
     _y: float = field(default=0.0, init=False)

@@ -1,4 +1,4 @@
-"""What one call of the service is asked for: a rectangle of tiles inside one shard × a run of bands."""
+"""Requests: a rectangle of tiles inside one shard × a run of bands, and the keys of tiles and shards."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class TileBlock:
 
     @property
     def tiles(self) -> int:
-        """How many tiles."""
+        """Number of tiles."""
         return self.rows * self.columns
 
     def __iter__(self) -> Iterator[tuple[int, int]]:

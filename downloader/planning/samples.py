@@ -63,7 +63,7 @@ class Point:
 
     @property
     def said(self) -> str:
-        """What the file says of it, apart from the columns that are only kept."""
+        """The point's id, coordinates, image and date as text; identifies it across runs."""
         named = [f"image {self.image}"] if self.image else []
         named += [f"near {self.date}"] if self.date else []
         return ", ".join([f"{self.id} at ({self.x!r}, {self.y!r})", *named])
@@ -88,7 +88,7 @@ class Sample:
     image: str = ""
     """Full name of the image; empty where none was found."""
     problem: str = ""
-    """Why there are no pixels; empty where there are."""
+    """Reason why the sample has no pixels; empty if it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
 
 
 def facts_of(samples: SampleList) -> Mapping[str, str]:
-    """What must stay the same of samples that are stored, by its name."""
+    """Return the facts about stored samples that a later run must not change, by name."""
     facts = {"points.crs": str(samples.crs)}
     for number, sample in enumerate(samples.samples, 1):
         facts[f"points[{number}]"] = sample.point.said

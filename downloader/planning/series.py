@@ -139,7 +139,7 @@ def slices_of(
     bands: Sequence[str] = (),
     resampling: str = "nearest",
 ) -> tuple[Slice, ...]:
-    """What lies along the time axis.
+    """Return the slices along the time axis.
 
     Args:
         named: each slice's name and images.

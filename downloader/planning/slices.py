@@ -25,7 +25,7 @@ class Slice:
     """One index of the leading axis."""
 
     id: str
-    """What it is called along the axis: an image's id, a day, the value of a property, a sample's number."""
+    """Label along the axis: an image's id, a day, the value of a property, or a sample's id."""
     asset: str = ""
     """Full name of the image that `getPixels` reads; empty where an expression is computed."""
     expression: str = ""
@@ -35,13 +35,13 @@ class Slice:
     images: tuple[tuple[str, str], ...] = ()
     """(full name, updateTime) of each image behind it: a change of one is drift."""
     problem: str = ""
-    """Why nothing of it can be asked for; empty where it can. Its tiles fail with these words."""
+    """Error message if this slice cannot be requested, else empty. It is recorded for each of its tiles."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
-    """What is kept along the axis beside id and time."""
+    """Properties kept along the axis beside id and time."""
 
 
 class TileRegion(Protocol):
-    """Which tiles a region touches; picklable."""
+    """A region as tiles and pixels; picklable."""
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
         """Bits of the tiles of one shard that the region touches."""
@@ -52,7 +52,7 @@ class TileRegion(Protocol):
         ...
 
     def inside(self, window: Window) -> NDArray[np.bool_] | None:
-        """Which pixels of `window` belong to the region, (height, width); None where all do."""
+        """Return which pixels of `window` belong to the region, (height, width); None if all do."""
         ...
 
 
@@ -65,7 +65,7 @@ class ImageList:
     period: tuple[int, int] | None = None
     """First microsecond since 1970, UTC, and the first that is not covered any more; None for images named by id."""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What says which images belong into it, by key of the job file's `source`: collection, filter, group_by."""
+    """Keys of `source` that determine the image list (`collection`, `filter`, `group_by`), and their values."""
     properties: tuple[str, ...] = ()
     """Properties kept along the axis."""
 
@@ -76,13 +76,13 @@ class ImageList:
             yield from members
 
     def covers(self, time_us: int | None) -> bool:
-        """Whether the list is frozen for this time, so that an image of it that is not listed arrived late."""
+        """Return whether the list is complete for this time, so that an image not listed arrived late."""
         return self.period is not None and time_us is not None and self.period[0] <= time_us < self.period[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """What a mosaic that exists has settled, and a plan for it has to keep to."""
+    """Facts of an existing mosaic that a plan for it must keep."""
 
     sides: Mapping[str, int]
     """Group → tiles along a shard's side; of samples how many there are in one."""

@@ -1,4 +1,4 @@
-"""How a group's pixels fall into tiles and shards: the shard rule, and the arithmetic between the lattices."""
+"""Tiles and shards of a group: the rule of the shard's size, and the arithmetic between pixels, tiles and shards."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ MAX_SHARD_BYTES: Final = 64 * 2**20
 """A shard holds at most so many bytes of pixels over all bands of its group."""
 
 
-def shard_tiles(width: int, height: int, bytes_per_pixel: int, tile: int = TILE) -> int:
+def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:
     """Tiles along a shard's side: the largest of 8, 4, 2, 1 that keeps both bounds, 1 where none does.
 
     Args:
         width: columns of the group, in pixels.
         height: rows of the group, in pixels.
         bytes_per_pixel: sum of the itemsizes of the group's bands.
-        tile: pixels along a tile's side.
     """
     for tiles in (8, 4, 2):
-        side = tiles * tile
+        side = tiles * TILE
         shards = math.ceil(width / side) * math.ceil(height / side)
         if shards >= MIN_SHARDS and side * side * bytes_per_pixel <= MAX_SHARD_BYTES:
             return tiles

@@ -7,6 +7,7 @@ import logging
 from typing import Any, TextIO
 
 from downloader.events import Event, Failed, Level, Notice, Retried, Split, Started, Stored
+from downloader.model.document import to_document
 from downloader.model.time import now
 from downloader.progress.tally import Tally, Timer, announcement, summary
 from downloader.progress.terminal import forgiving
@@ -38,7 +39,7 @@ class JsonLines:
                 self._timer.restart()
                 estimate, done = event.estimate, event.tiles_done
                 self._write(
-                    "info", "started", announcement(estimate, done), stored=done, **estimate.to_json()
+                    "info", "started", announcement(estimate, done), stored=done, **to_document(estimate)
                 )
             case Notice():
                 self._write(event.level, event.name, event.text, **event.fields)

@@ -10,6 +10,7 @@ from typing import Any
 
 from downloader.errors import JobError
 from downloader.job import Job
+from downloader.model.document import to_document
 from downloader.mosaic.target import TargetState
 from downloader.planning import Estimate, Plan
 from downloader.report.html.plan_page import plan_page
@@ -93,7 +94,7 @@ class PlanPreview:
                 "state": target.state,
                 "reason": target.reason,
                 "stored": dict(target.stored),
-                "left": self.left().to_json(),
+                "left": to_document(self.left()),
             },
             "probe": self.probe and self.probe.to_json(),
         }

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from downloader.job import Job
+from downloader.model.document import to_document
 from downloader.model.nodata import BY_MASK, masked_pixels, nodata_values
 from downloader.model.time import from_us, rfc3339
 from downloader.planning import Group, ImageList, Plan, readings
@@ -78,7 +79,7 @@ def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
     )
     return {
         **source,
-        "estimate": plan.estimate().to_json(),
+        "estimate": to_document(plan.estimate()),
         "groups": [_group_document(group, job, masked) for group in plan.groups],
     }
 

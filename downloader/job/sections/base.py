@@ -1,4 +1,4 @@
-"""What every section of a job file is: a mapping that knows its keys."""
+"""The base class of the job file's sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job file may say of who does the work: this process, or workers of Dask. None of it changes a pixel."""
+"""Section `executor` of the job file: this process, or workers of Dask. It changes no pixel."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Dask(Section):
 
 
 class ExecutorSection(Section):
-    """Who does the work: `local`, this process; or workers of Dask."""
+    """Where the work is done: `local`, in this process; or by workers of Dask."""
 
     dask: Dask | None = None
     """Worker processes, here or on other machines."""
@@ -59,5 +59,5 @@ class ExecutorSection(Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether one process does it all."""
+        """Whether the run stays in this process."""
         return self.dask is None

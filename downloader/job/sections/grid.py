@@ -68,7 +68,7 @@ class Grid(Section):
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
     resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    """How the service makes pixels of another grid; other than nearest they are computed."""
+    """Interpolation of pixels on another grid; with bilinear and bicubic they are computed (computePixels)."""
 
     @model_validator(mode="before")
     @classmethod

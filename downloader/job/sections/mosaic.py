@@ -31,7 +31,7 @@ def _number(value: Any) -> float:
 
 
 class MosaicSection(Section):
-    """Where the pixels go, and how they are stored."""
+    """The mosaic: its place, and how pixels are stored."""
 
     path: Annotated[str, Field(min_length=1)]
     """Folder of the Zarr mosaic, relative to the job file; or `s3://`, `gs://`, `az://` with bucket and path."""

@@ -48,7 +48,7 @@ def _crs_text(value: Any) -> Any:
 
 
 class Region(Section):
-    """Where."""
+    """The region: all of an image, or a part of it."""
 
     image: bool = False
     """`true`: all of the image, which is the default for one asset."""

@@ -1,4 +1,4 @@
-"""What a job file may say of the run: which service, as whom, how fast. None of it changes a pixel."""
+"""Sections `service`, `auth`, `request` and `limits` of the job file. None of them changes a pixel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Auth", "Emulator", "Limits", "RequestSettings", "Service"]
 
 
 class Emulator(Section):
-    """What the embedded emulator serves, where `service.endpoint` is `emulator`."""
+    """Assets that the embedded emulator serves if `service.endpoint` is `emulator`."""
 
     rasters: dict[str, str] = Field(default_factory=dict)
     """Asset id → raster file, relative to the job file."""
@@ -40,7 +40,7 @@ _TAG = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 
 
 class Service(Section):
-    """Which service, and who pays."""
+    """The service, and the project that is billed."""
 
     endpoint: str = "auto"
     """auto (high-volume for getPixels), standard, high-volume, emulator, or a URL."""
@@ -49,7 +49,7 @@ class Service(Section):
     workload_tag: str | None = None
     """Label for the bill: 1 to 63 of a-z, 0-9, - and _."""
     emulator: Emulator = Emulator()
-    """What the emulator serves that `endpoint: emulator` starts."""
+    """Assets of the emulator that `endpoint: emulator` starts."""
 
     @field_validator("endpoint")
     @classmethod
@@ -88,7 +88,7 @@ def _words(value: Any) -> Any:
 
 
 class Auth(Section):
-    """How to show who asks. Nothing given: environment, application-default, the official client's token."""
+    """Credentials. Left out: environment, application-default, the official client's token."""
 
     key_file: str | None = None
     """Service-account key file, relative to the job file."""
@@ -144,7 +144,7 @@ def _tiles(value: Any) -> Any:
 
 
 class RequestSettings(Section):
-    """How the service is asked."""
+    """Size of requests and time to wait for an answer."""
 
     tiles: Annotated[
         int | Literal["auto"],
@@ -168,7 +168,7 @@ def _enough(memory: int) -> int:
 
 
 class Limits(Section):
-    """What a run may use."""
+    """Limits of a run."""
 
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Requests in flight, at most."""

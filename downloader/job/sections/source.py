@@ -59,7 +59,7 @@ def _graph(value: Any) -> Any:
 
 
 class MaskBits(Section):
-    """Which pixels a composite leaves out, by the bits of a quality band."""
+    """Pixels that a composite leaves out, by bits of a quality band."""
 
     band: _Text
     """Such as QA60."""
@@ -79,9 +79,9 @@ class Composite(Section):
     filter: _Condition | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     reduce: Literal["median", "mosaic", "mean"] = "median"
-    """How many pixels become one; `mosaic` takes the last that is not left out."""
+    """Reducer that makes one pixel of many; `mosaic` takes the last that is not left out."""
     mask: MaskBits | None = None
-    """Which pixels are left out before reducing."""
+    """Pixels to leave out before reducing."""
     index: Annotated[tuple[_Text, _Text] | None, Field()] = None
     """[A, B] adds the normalised difference (A − B) / (A + B) as a band `nd`, behind the others."""
 
@@ -97,7 +97,7 @@ _OF_COLLECTION: Final = ("start", "end", "filter", "limit", "order_by")
 
 
 class Source(Section):
-    """Whose pixels: one of an asset, a list of images, a collection, an expression, a composite."""
+    """The source of pixels: one of an asset, a list of images, a collection, an expression, a composite."""
 
     asset: _Text | None = None
     """Id or full name of one image asset."""
@@ -120,7 +120,7 @@ class Source(Section):
     group_by: _Text = "image"
     """image, day, solar_day, or a property: images of one value become one slice, mosaicked by the service."""
     on_missing_band: Literal["fail", "nodata"] = "fail"
-    """What to do with an image that lacks a band."""
+    """`fail` refuses an image that lacks a band; `nodata` stores the band's nodata value in its place."""
     expression: Annotated[dict[str, Any] | _Text | None, BeforeValidator(_graph)] = None
     """Serialised Earth Engine expression: a JSON file, or the expression itself; in the library also any object that
     serialises itself, such as an `ee.Image`."""
@@ -145,7 +145,7 @@ class Source(Section):
     ] = None
     """Band ids in the order wanted; `all` takes the asset's."""
     on_update: Literal["refuse", "keep", "refetch"] = "refuse"
-    """What to do with an image that changed in the catalogue since its pixels were stored."""
+    """For an image that changed in the catalogue since its pixels were stored: refuse the run, keep them, or fetch them again."""
 
     @field_validator("bands")
     @classmethod
@@ -181,7 +181,7 @@ class Source(Section):
 
     @property
     def kind(self) -> str:
-        """Which of the kinds it is."""
+        """The key that is given: asset, images, collection, expression or composite."""
         return next(name for name in _KINDS if getattr(self, name) is not None)
 
 

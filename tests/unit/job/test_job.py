@@ -198,7 +198,7 @@ def test_a_mapping_is_copied() -> None:
 def test_a_schema_can_be_made() -> None:
     schema = Job.model_json_schema()
     assert set(schema["required"]) == {"source", "mosaic"}
-    assert "Where the pixels go" in schema["$defs"]["MosaicSection"]["description"]
+    assert "how pixels are stored" in schema["$defs"]["MosaicSection"]["description"]
 
 
 # YAML ------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_what_names_no_folder_in_a_bucket_is_refused(text) -> None:
 
 def test_a_job_knows_both(tmp_path) -> None:
     def path(text: str) -> object:
-        return Job.from_dict({"source": {"asset": "X"}, "mosaic": {"path": text}}, base=tmp_path).mosaic_path
+        return Job.parse(f"source: {{asset: X}}\nmosaic: {{path: '{text}'}}", base=tmp_path).mosaic_path
 
     assert path("o") == tmp_path / "o"
     assert path("gs://bucket/o/") == "gs://bucket/o"

@@ -231,7 +231,7 @@ def repeated(emulator: EmulatorProcess, origin: Place | dict[str, Place] = (0, 0
 
 @dataclass
 class Duplicates:
-    """Promise 2's bound on what a kill may cost, in tiles of one band."""
+    """The most that a kill may cost, in tiles of one band that are fetched again."""
 
     concurrency: int
     requests_per_shard: int

@@ -404,7 +404,7 @@ class StormyJob:
         return tiles
 
     def _count_duplicates(self) -> None:
-        """Tiles served whole more than once, against promise 2's bound for each interruption."""
+        """Tiles served whole more than once, against the bound for each interruption."""
         origins = {
             band.id: (group.window.column, group.window.row)
             for group in self._groups.values()

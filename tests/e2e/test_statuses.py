@@ -1,4 +1,4 @@
-"""Every exit status of DESIGN §4 through the real command line, each with a message that says what to do."""
+"""Every exit status through the real command line, each with a message that says what to do."""
 
 from __future__ import annotations
 

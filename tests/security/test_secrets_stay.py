@@ -1,4 +1,4 @@
-"""Secrets stay where they are: no log, error, repr, pickle, report or store shows one (promise 7)."""
+"""Secrets stay where they are: no log, error, repr, pickle, report or store shows one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from downloader._version import __version__
 
 if TYPE_CHECKING:
-    from downloader.api import adownload, doctor, download, plan, run_status, status, survey, verify
+    from downloader.api import adownload, doctor, download, plan, run_status, status, verify
     from downloader.diagnosis import Diagnosis
     from downloader.engine.explore import images, inspect, thumbnail
     from downloader.engine.session import Session
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.job.template import JobTemplate, init
+    from downloader.mosaic import open_group, open_tree
     from downloader.mosaic.overviews.overviews import Overviews, overviews
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
@@ -99,19 +100,20 @@ __all__ = [
     "init",
     "inspect",
     "job_schema",
+    "open_group",
+    "open_tree",
     "outcomes",
     "overviews",
     "plan",
     "preview",
     "run_status",
     "status",
-    "survey",
     "thumbnail",
     "verify",
 ]
 
-_ROOMS = {
-    "downloader.api": ("adownload", "doctor", "download", "plan", "run_status", "status", "survey", "verify"),
+_MODULES = {
+    "downloader.api": ("adownload", "doctor", "download", "plan", "run_status", "status", "verify"),
     "downloader.engine.explore": ("images", "inspect", "thumbnail"),
     "downloader.errors": (
         "AuthenticationError", "DownloadError", "DriftError", "IncompleteError", "InterruptedRunError", "JobError",
@@ -122,6 +124,7 @@ _ROOMS = {
     "downloader.job.template": ("JobTemplate", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
+    "downloader.mosaic": ("open_group", "open_tree"),
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
     "downloader.events": (
         "Ended", "Event", "Failed", "Flow", "Notice", "Outcome", "Retried", "Split", "Started", "Stored",
@@ -134,7 +137,7 @@ _ROOMS = {
     "downloader.engine.stop": ("Stop",),
     "downloader.engine.stream": ("Outcomes", "outcomes"),
 }  # fmt: skip
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind

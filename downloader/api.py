@@ -1,30 +1,37 @@
-"""The library's door: download, plan, status, verify. Each is one call, and the command line is made of them."""
+"""The library's calls: download, plan, status, verify, doctor. The commands are made of them."""
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from downloader.engine.connect import Credentials
-from downloader.engine.run import run, settle
+from downloader.diagnosis import Diagnosis, examine
+from downloader.engine.compare import Draw
+from downloader.engine.context import RunOptions
+from downloader.engine.preflight import survey
+from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
+from downloader.engine.verify import Checkup, check, kept_job
 from downloader.job import Job
 from downloader.job.load import JobLike, as_job, load_job
-from downloader.planning import Plan
-from downloader.progress import HEARTBEAT, listener, read_heartbeat
+from downloader.job.location import parse_place
+from downloader.job.service_settings import ServiceSettings
+from downloader.mosaic.status import Status
+from downloader.mosaic.status import status as status_of
+from downloader.progress import HEARTBEAT, RunStatus, listener, read_heartbeat
+from downloader.report.plan_preview import PlanPreview
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
-    from downloader.diagnosis import Diagnosis
-    from downloader.engine.verify import Checkup
+    from google.auth.credentials import Credentials
+
     from downloader.events import Event
-    from downloader.mosaic.status import Status
     from downloader.mosaic.verify.result import Verification
-    from downloader.progress import RunStatus
-    from downloader.report.plan_preview import PlanPreview
 
 __all__ = [
     "adownload",
@@ -33,7 +40,6 @@ __all__ = [
     "plan",
     "run_status",
     "status",
-    "survey",
     "verify",
 ]
 
@@ -74,15 +80,8 @@ def download(
     """
     settled = as_job(job, path, **sections)
     stop = Stop()
-    work = run(
-        settled,
-        progress=listener(progress, on_event),
-        stop=stop,
-        credentials=credentials,
-        overwrite=overwrite,
-        accept=accept,
-    )
-    return in_thread(work, stop)
+    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
+    return in_thread(run(settled, listener(progress, on_event), stop, options), stop)
 
 
 async def adownload(
@@ -102,102 +101,76 @@ async def adownload(
     `stop.ask("why")` drains it. Other arguments, result and errors are those of `download`.
     """
     settled = as_job(job, path, **sections)
-    return await run(
-        settled,
-        progress=listener(progress, on_event),
-        stop=stop or Stop(),
-        credentials=credentials,
-        overwrite=overwrite,
-        accept=accept,
-    )
+    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
+    return await run(settled, listener(progress, on_event), stop or Stop(), options)
 
 
 def plan(
     job: JobLike,
     path: str | os.PathLike[str] | None = None,
     *,
-    credentials: Credentials | None = None,
-    **sections: Any,
-) -> Plan:
-    """What a job will fetch, from the catalogue's metadata alone.
-
-    Arguments are those of `download`. Raises JobError, AuthenticationError, StoppedError.
-    """
-    settled = as_job(job, path, **sections)
-    stop = Stop()
-    return in_thread(settle(settled, stop, credentials), stop)
-
-
-def survey(
-    job: JobLike,
-    path: str | os.PathLike[str] | None = None,
-    *,
-    tiles: int = 0,
+    probe: int = 0,
     seed: int | None = None,
     credentials: Credentials | None = None,
     **sections: Any,
 ) -> PlanPreview:
-    """What a run of a job would meet: its plan, what its mosaic has already, and what a few real tiles tell.
+    """Return what a run of a job would do: its plan, and what its mosaic has of it already; nothing is stored.
 
     Args:
         job: as in `download`, with `path` and `sections`.
         path: as in `download`.
-        tiles: fetch so many random tiles, store nothing, and extrapolate time and bytes; 0 asks for metadata only.
-        seed: of that draw; None draws anew each time.
+        probe: random tiles to fetch, time and throw away, for a better estimate; with 0 only metadata is asked for.
+        seed: of the draw of these tiles; None draws anew each time.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         **sections: as in `download`.
 
     Raises:
-        JobError, AuthenticationError, StoppedError: as `plan`.
+        JobError: the job is wrong, or an asset cannot be used.
+        AuthenticationError: these credentials may not read it.
+        StoppedError: the service did not answer for too long.
     """
-    from downloader.engine.preflight import survey as look
-
     settled = as_job(job, path, **sections)
     stop = Stop()
-    return in_thread(look(settled, stop, credentials, tiles=tiles, seed=seed), stop)
+    return in_thread(survey(settled, stop, credentials, tiles=probe, seed=seed), stop)
 
 
 def doctor(
     job: JobLike | None = None,
     *,
     live: bool = False,
+    overrides: Sequence[str] = (),
     credentials: Credentials | None = None,
     **sections: Any,
 ) -> Diagnosis:
-    """Whether everything is as a run needs it: versions, disk, locks, network, clock, credentials, project, quota.
+    """Check that everything is as a run needs it: versions, disk, locks, network, clock, credentials, project, quota.
 
     Args:
-        job: whose service, credentials and mosaic's place are examined; None examines the defaults, and the current
-            folder.
+        job: the job whose service, credentials and mosaic are checked; None checks the defaults and the current folder.
         live: ask also what the service's contract leaves open; 15 requests at most in all.
+        overrides: changes to a job file or the defaults, as `--set` takes them.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         **sections: without a job: `service` and `auth` as in the job file.
 
     Returns:
-        What was found; what failed is in it, and raises nothing.
+        What was found. A check that failed is in it, and raises nothing.
 
     Raises:
-        JobError: the job itself is wrong.
+        JobError: the job or a section is wrong.
     """
-    from downloader.diagnosis import examine
-
     if job is None:
-        here: dict[str, Any] = {"source": {"asset": "any"}, "mosaic": {"path": "mosaic.zarr"}}
-        settled = Job.from_dict(here | sections)
-    else:
-        settled = as_job(job, **sections)
-    return in_thread(examine(settled, settled.mosaic_path, credentials, live=live), Stop())
+        settings, where = ServiceSettings.of(**sections, overrides=overrides), Path("mosaic.zarr")
+        return in_thread(examine(settings, where, credentials, live=live), Stop())
+    settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job, **sections)
+    return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials, live=live), Stop())
 
 
 def status(target: str | os.PathLike[str]) -> Status:
-    """How far a mosaic is: of a job file, or of the mosaic's folder. Reads only; a run may be under way.
+    """Return how far a mosaic is, of a job file or of the mosaic's folder. Reads only; a run may be under way.
 
     Raises:
         RefusedError: there is no mosaic of this package.
     """
-    from downloader.mosaic.status import status as read
-
-    return read(_place(target))
+    return status_of(_place(target))
 
 
 def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
@@ -211,9 +184,7 @@ def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
 
 
 def _place(target: str | os.PathLike[str]) -> Path | str:
-    """The mosaic that a job file or a path names."""
-    from downloader.job.location import parse_place
-
+    """Return where the mosaic is that a job file or a path names."""
     path = Path(target)
     place = load_job(path).mosaic_path if os.path.isfile(path) else target  # noqa: PTH113 - False, never an error
     try:
@@ -236,7 +207,7 @@ def verify(
     on_event: Callable[[Event], object] | None = None,
     shown: Callable[[Verification], None] | None = None,
 ) -> Checkup:
-    """Read a mosaic through and through; on request fetch what is damaged, or compare it with the service.
+    """Read a whole mosaic and check it; on request fetch what is damaged, or compare it with the service.
 
     Args:
         target: the mosaic's folder, which keeps its job, or a job file.
@@ -257,18 +228,25 @@ def verify(
         RefusedError: there is no mosaic of this package, or, to repair it, another run writes it.
         JobError, StoppedError, AuthenticationError, InterruptedRunError: as `download`.
     """
-    from downloader.engine.verify import Request, check
-
     path = Path(target)
-    job = load_job(path, overrides) if path.is_file() else None
-    request = Request(
-        path if job is None else job.mosaic_path, repair, resample, seed, tolerance, job, tuple(overrides)
-    )
+    where: Path | str = path
+    job_of: Callable[[], Job]
+    if path.is_file():
+        job = load_job(path, overrides)
+        where, job_of = job.mosaic_path, lambda: job
+    else:
+        job_of = partial(kept_job, path, overrides)
+    draw = None
+    if resample:
+        draw = Draw(resample, random.SystemRandom().randrange(2**32) if seed is None else seed, tolerance)
     stop = Stop()
     work = check(
-        request,
-        progress=listener(progress, on_event),
-        stop=stop,
+        where,
+        job_of,
+        listener(progress, on_event),
+        stop,
+        repair=repair,
+        draw=draw,
         credentials=credentials,
         shown=shown or (lambda _: None),
     )

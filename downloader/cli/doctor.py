@@ -6,15 +6,11 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from downloader.cli.options import job_options
 from downloader.cli.output import say
-
-if TYPE_CHECKING:
-    from downloader.job import Job
 
 __all__ = ["doctor_command"]
 
@@ -42,8 +38,6 @@ _STATUSES = {
 }
 """Check → the exit status of its failure; the first that failed decides."""
 
-_BARE = "source: {asset: any}\nmosaic: {path: mosaic.zarr}\n"
-
 
 @click.command("doctor", epilog=_EPILOG)
 @click.argument("job", required=False, type=click.Path(path_type=Path))
@@ -67,9 +61,8 @@ def doctor_command(
     what can be seen of the quota, for JOB or else for the defaults and the current folder.
     """
     from downloader import api
-    from downloader.job.load import load_job
 
-    found = api.doctor(_bare(overrides) if job is None else load_job(job, overrides), live=live)
+    found = api.doctor(job, overrides=overrides, live=live)
     if as_json:
         say(json.dumps(found.to_json(), indent=2))
     else:
@@ -80,10 +73,3 @@ def doctor_command(
         if found.settled is not None:
             say(found.settled)
     return next((_STATUSES.get(one.name, 1) for one in found.findings if one.level == "fail"), 0)
-
-
-def _bare(overrides: list[str]) -> Job:
-    """A job of which only service and credentials matter."""
-    from downloader.job import Job
-
-    return Job.parse(_BARE, file="the defaults", base=Path.cwd(), overrides=overrides)

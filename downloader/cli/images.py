@@ -68,18 +68,20 @@ def images_command(
 ) -> None:
     """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
     from downloader.engine import explore
+    from downloader.job.service_settings import ServiceSettings
+    from downloader.model.image_query import ImageQuery
 
     if as_json and ids:
         raise click.UsageError("--json and --ids exclude each other")
     if point is not None and region is not None:
         raise click.UsageError("--point and --region exclude each other")
     columns = _columns(conditions["filter"], conditions["order_by"])
-    found = explore.list_documents(
-        collection,
-        dict if as_json else _row_reader(columns or _CLOUDS),
-        region=region if point is None else {"type": "Point", "coordinates": list(point)},
-        **conditions,
-    )
+    settings = ServiceSettings.of(overrides=conditions.pop("overrides"))
+    place: Mapping[str, Any] | None = None if region is None else explore.geojson(region)
+    if point is not None:
+        place = {"type": "Point", "coordinates": list(point)}
+    query = ImageQuery(collection, region=place, **conditions)
+    found = explore.list_documents(query, dict if as_json else _row_reader(columns or _CLOUDS), settings)
     if as_json:
         say(json.dumps({"images": found}, indent=2))
     elif ids:

@@ -59,7 +59,7 @@ def plan_command(
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
     with located(job, overrides):
-        found = api.survey(loaded, tiles=tiles or 0, seed=seed)
+        found = api.plan(loaded, probe=tiles or 0, seed=seed)
     if map_file is not None:
         say(found.map(map_file), err=True)
     if as_json:

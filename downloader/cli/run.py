@@ -104,19 +104,15 @@ async def _run(
     job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...], *, asks: bool
 ) -> Report:
     from downloader.cli.confirm import approval
+    from downloader.engine.context import RunOptions
     from downloader.engine.run import run
     from downloader.engine.stop import Stop, stop_on_signals
 
     stop = Stop()
     with stop_on_signals(stop):
-        return await run(
-            job,
-            progress=progress,
-            stop=stop,
-            overwrite=overwrite,
-            accept=accept,
-            approve=approval(job, progress, overwrite=overwrite) if asks else None,
-        )
+        approve = approval(job, progress, overwrite=overwrite) if asks else None
+        options = RunOptions(overwrite=overwrite, accept=accept, approve=approve)
+        return await run(job, progress, stop, options)
 
 
 def _check_reports(files: tuple[Path, ...]) -> None:

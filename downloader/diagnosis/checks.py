@@ -1,4 +1,4 @@
-"""The checks in their order: this machine, the way to the service, who asks, who pays, what they may do."""
+"""The checks in their order: this machine, the connection to the service, credentials, project, permissions."""
 
 from __future__ import annotations
 
@@ -7,56 +7,54 @@ import json
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from downloader.diagnosis import machine
 from downloader.diagnosis.findings import Diagnosis, Finding
-from downloader.diagnosis.service import Answer, Inquiry
+from downloader.diagnosis.live.live import ask_open_points
+from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
+from downloader.earthengine.auth.tokens import AuthSettings
+from downloader.earthengine.names import NO_PROJECT
+from downloader.engine.connect import Access, reach
 from downloader.errors import AuthenticationError, DownloadError, FetchProblem
+from downloader.job.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from google.auth.credentials import Credentials
+
     from downloader.earthengine.client import EarthEngine
-    from downloader.engine.connect import Access, Credentials
-    from downloader.job import Job
 
 __all__ = ["examine"]
-
-SCENE: Final = "projects/earthengine-public/assets/COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
-"""The image of the API's quickstart, which everybody may read."""
 
 _SKEW_S: Final = 30.0
 _MUCH_SKEW_S: Final = 300.0
 """A token's assertion from a clock that is off by more is refused (contract §2.3)."""
 
-PIXEL: Final[dict[str, Any]] = {
-    "affineTransform": {"scaleX": 10, "translateX": 499980, "scaleY": -10, "translateY": 4200000},
-    "dimensions": {"width": 1, "height": 1},
-}
-"""The scene's first pixel."""
-
 _CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
 
 async def examine(
-    job: Job, where: Path | str, credentials: Credentials | None = None, *, live: bool = False
+    settings: ServiceSettings,
+    where: Path | str,
+    credentials: Credentials | None = None,
+    *,
+    live: bool = False,
 ) -> Diagnosis:
-    """All checks. What fails is a finding, not an exception.
+    """Make all checks. What fails is a finding, not an exception.
 
     Args:
-        job: its service and credentials are examined.
-        where: the place that a mosaic is to be written to.
-        credentials: a google-auth object in place of the job's `auth`.
+        settings: the service and the credentials to check.
+        where: the path or URL that a mosaic is to be written to.
+        credentials: a google-auth object in place of `settings.auth`.
         live: ask also what the service's contract leaves open; 15 requests at most in all.
     """
-    from downloader.engine.connect import reach
-
     findings = [machine.software(), *machine.place(where)]
     settled, asked = None, 0
     try:
-        async with reach(job, credentials) as access, AsyncExitStack() as stack:
+        async with reach(settings, credentials) as access, AsyncExitStack() as stack:
             nobody = await stack.enter_async_context(_anonymous(access).client())
             inquiry = Inquiry(nobody)
             found, reachable = await _way(inquiry)
@@ -65,9 +63,7 @@ async def examine(
             if client is not None and reachable:
                 inquiry.client = client
                 if await _rights(inquiry, findings) and live:
-                    from downloader.diagnosis.live.live import settle
-
-                    settled = await settle(inquiry)
+                    settled = await ask_open_points(inquiry)
             asked = inquiry.asked
     except DownloadError as error:
         findings.append(Finding("service", "fail", str(error), "correct the job file"))
@@ -75,9 +71,7 @@ async def examine(
 
 
 def _anonymous(access: Access) -> Access:
-    """The same service, asked by nobody."""
-    from downloader.earthengine.auth.tokens import AuthSettings
-
+    """Return the same service, reached without credentials."""
     return replace(access, auth=AuthSettings("none"), project=None, workload_tag=None)
 
 
@@ -164,8 +158,6 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
 
 async def _computing(inquiry: Inquiry) -> Finding:
     """Whether expressions may be computed: composites, masks, resampling."""
-    from downloader.earthengine.names import NO_PROJECT
-
     call = {
         "functionName": "Number.add",
         "arguments": {"left": {"constantValue": 1}, "right": {"constantValue": 2}},

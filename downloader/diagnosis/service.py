@@ -1,4 +1,4 @@
-"""Asking the service, never more often than was promised, and telling whatever it answered."""
+"""Ask the service single questions, up to a fixed number of requests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import error_table
+from downloader.earthengine.names import asset_name
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, FetchProblem, TileError
+from downloader.job.template import SCENE as QUICKSTART
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +18,16 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.transport import Reply
 
-__all__ = ["MOST", "Answer", "Inquiry"]
+__all__ = ["MOST", "PIXEL", "SCENE", "Answer", "Inquiry"]
+
+SCENE: Final = asset_name(QUICKSTART)
+"""The image of the API's quickstart, which everybody may read."""
+
+PIXEL: Final[dict[str, Any]] = {
+    "affineTransform": {"scaleX": 10, "translateX": 499980, "scaleY": -10, "translateY": 4200000},
+    "dimensions": {"width": 1, "height": 1},
+}
+"""The scene's first pixel."""
 
 MOST: Final = 14
 """Requests at most; one more is kept for an access token."""

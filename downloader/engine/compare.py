@@ -1,4 +1,4 @@
-"""Fetching random stored tiles again, and holding them against what is stored: does the service still say the same?"""
+"""Compare random stored tiles with what the service returns for them now."""
 
 from __future__ import annotations
 
@@ -10,72 +10,79 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import numpy as np
 
-from downloader.engine.connect import connect, prepare
-from downloader.engine.local import engine
+from downloader.engine.connect import connect
+from downloader.engine.context import FetchContext
+from downloader.engine.local import LocalExecutor, worker_parts
 from downloader.engine.memory import pixel_memory
+from downloader.engine.prepare import prepare
 from downloader.engine.stop import Stop
 from downloader.events import Notice
+from downloader.model.image import asset_id
 from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.record.identity import Identity
+from downloader.mosaic.storage.location import locate
+from downloader.mosaic.tile_reader import draw_tiles, read_tile
+from downloader.mosaic.updates import plan_update, update_times
+from downloader.planning import TileKey
 from downloader.progress import Tally, fanout
 from downloader.report.comparison import PixelDifference, ServiceComparison
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
     from numpy.typing import NDArray
 
-    from downloader.engine.connect import Credentials
     from downloader.errors import FetchProblem
     from downloader.job import Job
-    from downloader.mosaic.record.identity import Identity
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
-    from downloader.planning import Plan, Request, ShardKey, TileKey
+    from downloader.planning import Plan, Request, ShardKey
     from downloader.protocols import Mosaic, Progress
 
-__all__ = ["differing", "resample"]
+__all__ = ["Draw", "compare", "differing"]
 
 
-async def resample(
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How random tiles are drawn and compared."""
+
+    count: int
+    """Tiles, or all if fewer are stored."""
+    seed: int
+    """Seed of the draw: the same seed draws the same tiles from the same mosaic."""
+    tolerance: float = 0.0
+    """Absolute difference that counts as none; 0 compares bit by bit. For pixels that are computed, which two machines
+    may round differently."""
+
+
+async def compare(
     job: Job,
     identity: Identity,
     states: Mapping[str, GroupState],
-    count: int,
-    *,
-    seed: int,
-    tolerance: float = 0.0,
+    draw: Draw,
     progress: Progress,
     stop: Stop,
     credentials: Credentials | None = None,
 ) -> ServiceComparison:
-    """Fetch `count` random stored tiles through the normal client and compare; nothing is written.
+    """Fetch random stored tiles again and compare them with what is stored; nothing is written.
 
     Args:
         job: the mosaic's own.
         identity: what the mosaic is.
         states: what of it is whole.
-        count: tiles, or all where fewer are stored.
-        seed: of the draw.
-        tolerance: see `ServiceComparison`; for pixels that are computed, which two machines may round differently.
+        draw: how many tiles, and how they are compared.
         progress: told of each event.
-        stop: who may ask to stop.
+        stop: may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
 
     Raises:
         DriftError: the job means something else than the mosaic is, apart from the image's `updateTime`.
         DownloadError: as `run` does.
     """
-    from downloader.engine.worker import Listed, work
-    from downloader.model.image import asset_id
-    from downloader.mosaic.record.identity import Identity as MosaicIdentity
-    from downloader.mosaic.tile_reader import draw_tiles
-    from downloader.mosaic.updates import plan_update, update_times
-
-    drawn = draw_tiles(states, count, seed)
-    async with connect(job, credentials) as connection:
+    drawn = draw_tiles(states, draw.count, draw.seed)
+    async with connect(job.service_settings, credentials) as connection:
         with stop.cancels():
             plan, notices = await prepare(job, connection, identity.existing)
-        new = MosaicIdentity.of(
-            plan, MosaicSettings.of(job, plan), connection.client.service_identity, identity
-        )
+        new = Identity.of(plan, MosaicSettings.of(job, plan), connection.client.service_identity, identity)
         plan_update(identity, new, str(job.mosaic_path), "keep")
         was, now = update_times(identity), update_times(new)
         notices += tuple(
@@ -84,28 +91,29 @@ async def resample(
             if now.get(name, time) != time
         )
         tally = Tally()
-        comparing = Comparing(job, plan, identity, drawn, tolerance)
-        share, parts = engine(
-            job,
-            plan,
-            pixel_memory(job.limits.memory, plan),
-            comparing,
-            connection,
-            fanout(tally, progress),
-            stop,
+        comparing = Comparing(job, plan, identity, drawn, draw.tolerance)
+        context = FetchContext(
+            job=job,
+            plan=plan,
+            connection=connection,
+            memory=pixel_memory(job.limits.memory, plan),
+            progress=fanout(tally, progress),
+            stop=stop,
         )
         for notice in notices:
-            parts.progress(Notice(notice))
-        await work(share, parts, Listed(drawn))
+            context.progress(Notice(notice))
+        await LocalExecutor(*worker_parts(context, comparing)).run(drawn)
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")
     tiles = sum(mask.bit_count() for mask in drawn.values())
-    return ServiceComparison(tiles, seed, tolerance, tuple(comparing.differences), tuple(tally.notices))
+    return ServiceComparison(
+        tiles, draw.seed, draw.tolerance, tuple(comparing.differences), tuple(tally.notices)
+    )
 
 
 @dataclass
 class Comparing:
-    """A `Mosaic` that keeps nothing: what is placed is held against what is stored."""
+    """A `Mosaic` that stores nothing: what is placed is compared with what is stored."""
 
     job: Job
     plan: Plan
@@ -116,8 +124,6 @@ class Comparing:
 
     @cached_property
     def _store(self) -> Store:
-        from downloader.mosaic.storage.location import locate
-
         return locate(self.job.mosaic_path).store()
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
@@ -137,8 +143,6 @@ class Comparing:
         """Nothing is kept."""
 
     def _compare(self, request: Request, pixels: NDArray[np.void]) -> list[PixelDifference]:
-        from downloader.mosaic.tile_reader import read_tile
-
         layout = next(one for one in self.identity.layouts if one.group.name == request.shard.group)
         index = {band.id: number for number, band in enumerate(layout.group.bands)}
         side = layout.group.tiling.tile
@@ -159,12 +163,10 @@ class Comparing:
 
     def _parts(self, request: Request) -> list[tuple[TileKey, str, tuple[int, int]]]:
         """(tile, band, its row and column in the request's block) of all that a request brings."""
-        from downloader.planning import TileKey as Key
-
         group, block = self.plan.group(request.shard.group), request.block
         return [
             (
-                Key(request.shard.group, block.slice, row, column),
+                TileKey(request.shard.group, block.slice, row, column),
                 group.bands[band].id,
                 (row - block.row, column - block.column),
             )

@@ -1,4 +1,4 @@
-"""The library's door to the catalogue: inspect an asset, list the images of a collection, see one as a thumbnail."""
+"""Look into the catalogue: inspect an asset, list the images of a collection, make a thumbnail."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from downloader.engine.connect import Connection, Credentials, connect
+from downloader.earthengine.catalogue import ImageReader
+from downloader.earthengine.listing import Listing
+from downloader.earthengine.query import Query
+from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail
+from downloader.engine.connect import Connection, connect
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.errors import DownloadError, JobError, RefusedError
-from downloader.job import Job
+from downloader.job.service_settings import ServiceSettings
+from downloader.model.image_query import ImageQuery
 
 if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
     from downloader.model.image import Image
 
 __all__ = ["geojson", "images", "inspect", "inspect_with_count", "list_documents", "thumbnail"]
@@ -25,7 +32,7 @@ T = TypeVar("T")
 _CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
 _MAX_FILE = 64 * 2**20
 
-Section = Mapping[str, Any] | str | None
+JobSection = Mapping[str, Any] | str | None
 """A section of the job file, such as `service={"endpoint": "emulator"}`."""
 
 Region = Mapping[str, Any] | str | os.PathLike[str]
@@ -36,11 +43,11 @@ def inspect(
     asset: str,
     overrides: Sequence[str] = (),
     *,
-    service: Section = None,
-    auth: Section = None,
+    service: JobSection = None,
+    auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> dict[str, Any]:
-    """The service's own document of an asset, unchanged.
+    """Return the service's own document of an asset, unchanged.
 
     Args:
         asset: id or full name.
@@ -50,21 +57,23 @@ def inspect(
         credentials: any google-auth credentials object, in place of `auth`.
 
     Raises:
-        JobError: there is none of this name.
+        JobError: there is no asset of this name.
         AuthenticationError: it may not be read.
         StoppedError: the service did not answer for too long.
     """
-    return _ask(asset, overrides, service, auth, credentials, lambda c: c.catalogue.document(asset))
+    settings = ServiceSettings.of(service, auth, overrides)
+    return _ask(settings, credentials, lambda c: c.catalogue.document(asset))
 
 
 def inspect_with_count(
     asset: str, overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], tuple[int, bool] | None]:
-    """`inspect`, and for a folder or collection how many assets lie in it and whether there are more than counted.
+    """Return what `inspect` does, and how many assets lie in a folder or collection.
 
-    The count is None for what holds none, and where it may not be known.
+    Returns:
+        The document, and (assets counted, whether there are more); None for what holds no assets, and if these
+        credentials may not list them.
     """
-    from downloader.earthengine.listing import Listing
 
     async def look(connection: Connection) -> tuple[dict[str, Any], tuple[int, bool] | None]:
         document = await connection.catalogue.document(asset)
@@ -75,7 +84,7 @@ def inspect_with_count(
         except DownloadError:  # whoever may read an asset need not be allowed to list it
             return document, None
 
-    return _ask(asset, overrides, None, None, None, look)
+    return _ask(ServiceSettings.of(overrides=overrides), None, look)
 
 
 def images(
@@ -87,11 +96,11 @@ def images(
     filter: str | None = None,  # noqa: A002  # the job file's word
     limit: int | None = None,
     order_by: str | None = None,
-    service: Section = None,
-    auth: Section = None,
+    service: JobSection = None,
+    auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> list[Image]:
-    """The images of a collection with start ≤ time < end that meet the other conditions.
+    """Return the images of a collection with start ≤ time < end that meet the other conditions.
 
     Args:
         collection: id or full name.
@@ -113,51 +122,27 @@ def images(
         AuthenticationError: it may not be read.
         StoppedError: the service did not answer for too long, or its pages make no sense.
     """
-    from downloader.earthengine.catalogue import ImageReader
-
-    return list_documents(
-        collection,
-        ImageReader().read,
-        start=start,
-        end=end,
-        region=region,
-        filter=filter,
-        limit=limit,
-        order_by=order_by,
-        service=service,
-        auth=auth,
-        credentials=credentials,
-    )
+    shape = None if region is None else geojson(region)
+    query = ImageQuery(collection, start, end, shape, filter, limit, order_by)
+    settings = ServiceSettings.of(service, auth)
+    return list_documents(query, ImageReader().read, settings, credentials)
 
 
 def list_documents(
-    collection: str,
+    query: ImageQuery,
     convert: Callable[[dict[str, Any]], T],
-    *,
-    start: str | date | None = None,
-    end: str | date | None = None,
-    region: Region | None = None,
-    filter: str | None = None,  # noqa: A002  # the job file's word
-    limit: int | None = None,
-    order_by: str | None = None,
-    overrides: Sequence[str] = (),
-    service: Section = None,
-    auth: Section = None,
+    settings: ServiceSettings,
     credentials: Credentials | None = None,
 ) -> list[T]:
-    """As `images`, each as `convert` makes it of the service's document."""
-    from downloader.earthengine.listing import Listing
-    from downloader.earthengine.query import Query
+    """Return what `images` does, each image as `convert` makes it of the service's document."""
+    conditions = Query.of(start=query.start, end=query.end, region=query.region, filter=query.filter)
 
-    query = Query.of(start=start, end=end, region=None if region is None else geojson(region), filter=filter)
-    return _ask(
-        collection,
-        overrides,
-        service,
-        auth,
-        credentials,
-        lambda c: Listing(c.client).select(collection, query, convert, limit=limit, order_by=order_by),
-    )
+    def select(connection: Connection) -> Coroutine[Any, Any, list[T]]:
+        return Listing(connection.client).select(
+            query.collection, conditions, convert, limit=query.limit, order_by=query.order_by
+        )
+
+    return _ask(settings, credentials, select)
 
 
 def thumbnail(
@@ -172,8 +157,8 @@ def thumbnail(
     palette: Sequence[str] = (),
     region: Region | None = None,
     overrides: Sequence[str] = (),
-    service: Section = None,
-    auth: Section = None,
+    service: JobSection = None,
+    auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> bytes:
     """A PNG that the service makes of an image: `size` × `size` pixels of the box around its footprint.
@@ -202,8 +187,6 @@ def thumbnail(
         AuthenticationError: the image may not be read.
         StoppedError: the service did not answer for too long.
     """
-    from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail
-
     file = None if path is None else Path(path)
     if file is not None and not file.absolute().parent.is_dir():
         raise RefusedError(f"{file}: the folder {file.absolute().parent} does not exist; make it first")
@@ -213,7 +196,7 @@ def thumbnail(
     def fetch(connection: Connection) -> Coroutine[Any, Any, bytes]:
         return fetch_thumbnail(connection.client, image, bands, stretch, size=size, region=shape)
 
-    png = _ask(image, overrides, service, auth, credentials, fetch)
+    png = _ask(ServiceSettings.of(service, auth, overrides), credentials, fetch)
     if file is not None:
         try:
             file.write_bytes(png)
@@ -254,24 +237,15 @@ def geojson(region: Region) -> Mapping[str, Any]:
 
 
 def _ask(
-    asset: str,
-    overrides: Sequence[str],
-    service: Section,
-    auth: Section,
+    settings: ServiceSettings,
     credentials: Credentials | None,
     work: Callable[[Connection], Coroutine[Any, Any, T]],
 ) -> T:
-    """What `work` brings of the service that the settings name."""
-    sections = {
-        name: section for name, section in (("service", service), ("auth", auth)) if section is not None
-    }
-    # A job that names the asset: settings are checked and resolved as those of any job.
-    values = {"source": {"asset": asset}, "mosaic": {"path": "unused"}, **sections}
-    probe = Job.parse(json.dumps(values), asset, overrides=overrides)
+    """Return what `work` brings of the service that the settings name."""
     stop = Stop()
 
     async def look() -> T:
-        async with connect(probe, credentials) as connection:
+        async with connect(settings, credentials) as connection:
             with stop.cancels():
                 return await work(connection)
         raise AssertionError("unreachable: asking to stop raises")

@@ -1,92 +1,45 @@
-"""One process: the order in which it works through a plan, and what its one worker is given."""
+"""Fetch in this process: what its one worker is given."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
+from downloader.earthengine.pixels import RestPixelSource
+from downloader.engine.context import FetchContext
+from downloader.engine.resources import Parts, Share
+from downloader.engine.worker import Listed, work
+from downloader.flow.clock import MonotonicClock
+from downloader.flow.limiter import AdaptiveLimiter
+from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.job import Job
-from downloader.planning import Plan, ShardKey
+from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from anyio.streams.memory import MemoryObjectSendStream
+    from downloader.protocols import Executor, Limiter, Mosaic
 
-    from downloader.engine.connect import Connection
-    from downloader.engine.resources import Parts, Share
-    from downloader.engine.shared_budget import Allowance
-    from downloader.engine.stop import Stop
-    from downloader.events import Outcome
-    from downloader.flow.retry import RetryPolicy
-    from downloader.protocols import Executor, Limiter, Mosaic, Progress
-
-__all__ = ["Known", "LocalExecutor", "engine", "order", "retry_policy"]
-
-
-class Known(Protocol):
-    """What a mosaic knows of shards that are neither untouched nor done."""
-
-    def partial(self) -> list[ShardKey]:
-        """Shards of which some tiles are stored and some are not."""
-        ...
-
-    def failed(self) -> list[ShardKey]:
-        """Shards whose every missing tile failed before."""
-        ...
-
-
-def order(plan: Plan, known: Known) -> Iterator[ShardKey]:
-    """Every shard once: nearest to done first, those that failed before last."""
-    failed = known.failed()
-    first = [key for key in known.partial() if key not in set(failed)]
-    yield from first
-    apart = {*first, *failed}
-    yield from (key for key in plan.shards() if key not in apart)
-    yield from failed
+__all__ = ["LocalExecutor", "retry_policy", "worker_parts"]
 
 
 def retry_policy(job: Job) -> RetryPolicy:
-    """How long one request of the job is repeated."""
-    from downloader.flow.retry import RetryPolicy
-
+    """Return how often and how long one request of the job is repeated."""
     return RetryPolicy(retries=job.limits.retries, total_s=max(3600.0, 2 * job.limits.give_up_after))
 
 
-def engine(
-    job: Job,
-    plan: Plan,
-    memory: int,
-    sink: Mosaic,
-    connection: Connection,
-    progress: Progress,
-    stop: Stop,
-    allowance: Allowance | None = None,
-    outcomes: MemoryObjectSendStream[Outcome] | None = None,
-) -> tuple[Share, Parts]:
-    """What a worker of this process needs to fetch tiles of `plan` into `sink`, within the job's limits.
+def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
+    """Return what a worker of this process needs to fetch the tiles of a plan, within the job's limits.
 
     Args:
-        job: what is fetched.
-        plan: the same, settled.
-        memory: bytes for pixels on their way.
-        sink: where they go.
-        connection: where they come from.
-        progress: told what happens.
-        stop: who may ask to stop.
-        allowance: what it shares with other jobs of this process; None for a job alone.
-        outcomes: takes what becomes of each request, and is waited for.
+        context: what is fetched, where from, and how much may be used.
+        sink: takes the pixels.
     """
-    from downloader.earthengine import RestPixelSource
-    from downloader.engine.resources import Parts, Share
-    from downloader.flow.clock import MonotonicClock
-    from downloader.flow.limiter import AdaptiveLimiter
-    from downloader.flow.retry import RetryBudget
-
     clock = MonotonicClock()
     rng = random.Random()  # noqa: S311  # jitter, not a secret
+    job, budget, client = context.job, context.budget, context.connection.client
     limits = job.limits
     limiter: Limiter = (
         AdaptiveLimiter(
@@ -95,27 +48,29 @@ def engine(
             clock=clock,
             rng=rng,
             give_up_after_s=limits.give_up_after,
-            notice=progress,
+            notice=context.progress,
         )
-        if allowance is None
-        else allowance.limiter(job, connection.client, progress)
+        if budget is None
+        else budget.limiter(job, client, context.progress)
     )
-    connection.client.on_restricted = limiter.restrict
-    if connection.client.restricted:
+    client.on_restricted = limiter.restrict
+    if client.restricted:
         limiter.restrict()
     share = Share(
-        plan=plan,
+        plan=context.plan,
         concurrency=limits.concurrency,
-        memory=memory,
+        memory=context.memory,
         policy=retry_policy(job),
         checkpoint_s=job.mosaic.checkpoint,
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,
         max_time_s=limits.max_time,
     )
-    source = RestPixelSource(connection.client)
-    budget = RetryBudget() if allowance is None else allowance.budget
-    return share, Parts(source, sink, limiter, clock, rng, progress, budget, stop, outcomes)
+    retries = RetryBudget() if budget is None else budget.retries
+    source = RestPixelSource(client)
+    return share, Parts(
+        source, sink, limiter, clock, rng, context.progress, retries, context.stop, context.outcomes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +82,6 @@ class LocalExecutor:
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        from downloader.engine.worker import Listed, work
-
         await work(self.share, self.parts, Listed(shards))
 
     @property

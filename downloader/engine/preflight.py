@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from downloader.engine.connect import connect
+from downloader.engine.prepare import existing_mosaic
 from downloader.engine.probe import probe
 from downloader.errors import DriftError, RefusedError
-from downloader.mosaic.open import existing
 from downloader.mosaic.target import TargetState, read_target
 from downloader.report.plan_preview import PlanPreview
 from downloader.resolve.resolve import resolve
 
 if TYPE_CHECKING:
-    from downloader.engine.connect import Credentials
+    from google.auth.credentials import Credentials
+
     from downloader.engine.stop import Stop
     from downloader.job import Job
     from downloader.planning import Plan
@@ -38,10 +39,10 @@ async def survey(
     Raises:
         JobError, AuthenticationError, StoppedError: as a run, before its first tile.
     """
-    async with connect(job, credentials) as connection:
+    async with connect(job.service_settings, credentials) as connection:
         with stop.cancels():
             try:
-                there = await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
+                there = await existing_mosaic(job)
             except RefusedError:
                 there = None  # `read_target` says so
             resolved = await resolve(job, connection.catalogue, there)

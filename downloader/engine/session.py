@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from downloader.engine.connect import Credentials
+from downloader.engine.context import RunOptions
 from downloader.engine.run import run
+from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
 from downloader.errors import JobError
 from downloader.job.load import JobLike, as_job
@@ -19,7 +20,8 @@ from downloader.progress import listener
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
-    from downloader.engine.shared_budget import Allowance
+    from google.auth.credentials import Credentials
+
     from downloader.events import Event
 
 __all__ = ["Session"]
@@ -65,19 +67,17 @@ class Session:
         self._concurrency = concurrency
         self._requests_per_second = requests_per_second
         self._memory = _bytes(memory)
-        self._allowance: Allowance | None = None
+        self._budget: SharedBudget | None = None
 
     async def __aenter__(self) -> Self:
-        from downloader.engine.shared_budget import Allowance
-
         self._turns = anyio.Semaphore(self._jobs)
-        self._allowance = Allowance(self._jobs, self._memory, self._concurrency, self._requests_per_second)
+        self._budget = SharedBudget(self._jobs, self._memory, self._concurrency, self._requests_per_second)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._allowance = None
+        self._budget = None
 
     async def download(
         self,
@@ -98,7 +98,7 @@ class Session:
             JobError: also where the job asks for workers of Dask, whose quota is divided among themselves.
         """
         settled = as_job(job, path, **sections)
-        if self._allowance is None:
+        if self._budget is None:
             raise JobError("Session: jobs run inside its block: async with downloader.Session() as session")
         if not settled.executor.is_local:
             raise JobError(
@@ -106,15 +106,10 @@ class Session:
                 key="executor.dask",
             )
         async with self._turns:
-            return await run(
-                settled,
-                progress=listener(progress, on_event),
-                stop=stop or Stop(),
-                credentials=credentials,
-                overwrite=overwrite,
-                accept=accept,
-                allowance=self._allowance,
+            options = RunOptions(
+                credentials=credentials, overwrite=overwrite, accept=accept, budget=self._budget
             )
+            return await run(settled, listener(progress, on_event), stop or Stop(), options)
 
 
 def _bytes(memory: int | str) -> int:

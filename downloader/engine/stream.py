@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
-from functools import partial
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from downloader.engine.connect import Credentials
+from downloader.engine.context import RunOptions
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, InterruptedRunError, StoppedError
@@ -21,6 +21,9 @@ from downloader.progress import listener
 
 if TYPE_CHECKING:
     import os
+
+    from anyio.streams.memory import MemoryObjectSendStream
+    from google.auth.credentials import Credentials
 
     from downloader.events import Event
     from downloader.report.report import Report
@@ -75,22 +78,23 @@ def outcomes(
     settled, asked = as_job(job, path, **sections), stop or Stop()
     # Workers on other machines are not held back.
     limit = max(1, ahead) if settled.executor.is_local else math.inf
-    start = partial(
-        run,
-        settled,
-        progress=listener(progress, on_event),
-        stop=asked,
-        credentials=credentials,
-        overwrite=overwrite,
-        accept=accept,
-    )
+    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
+
+    def start(outcomes: MemoryObjectSendStream[Outcome]) -> Coroutine[Any, Any, Report]:
+        return run(settled, listener(progress, on_event), asked, replace(options, outcomes=outcomes))
+
     return Outcomes(start, asked, limit)
 
 
 class Outcomes:
     """A run to iterate over; made by `outcomes`, used once, on one event loop."""
 
-    def __init__(self, start: Callable[..., Coroutine[Any, Any, Report]], stop: Stop, ahead: float) -> None:
+    def __init__(
+        self,
+        start: Callable[[MemoryObjectSendStream[Outcome]], Coroutine[Any, Any, Report]],
+        stop: Stop,
+        ahead: float,
+    ) -> None:
         self._start = start
         self._stop = stop
         self._ahead = ahead
@@ -112,7 +116,7 @@ class Outcomes:
         if self._task is not None:
             raise RuntimeError("a run is iterated over once; call outcomes again for another one")
         send, self._receive = anyio.create_memory_object_stream[Outcome](self._ahead)
-        self._task = asyncio.create_task(self._start(outcomes=send), name="downloader")
+        self._task = asyncio.create_task(self._start(send), name="downloader")
         self._task.add_done_callback(lambda _: send.close())
         return self
 

@@ -1,8 +1,7 @@
-"""`verify` from end to end: read everything, make it honest, fetch what was damaged, compare with the service."""
+"""Verify a mosaic from end to end: read everything, repair it, fetch what was damaged, compare with the service."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from downloader.engine.compare import Draw, compare
+from downloader.engine.context import RunOptions
+from downloader.engine.run import run
+from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError, JobError
+from downloader.job import Job
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.storage.location import locate, no_mosaic
 from downloader.mosaic.stored_job import freeze, thaw
+from downloader.mosaic.verify.repair import repair_mosaic
+from downloader.mosaic.verify.result import Verification
+from downloader.mosaic.verify.verify import examine, verify
+from downloader.protocols import Progress
+from downloader.report.comparison import ServiceComparison
+from downloader.report.report import Report
 from downloader.text import counted
 
 if TYPE_CHECKING:
-    from downloader.engine.connect import Credentials
-    from downloader.engine.stop import Stop
-    from downloader.job import Job
-    from downloader.mosaic.subset import Chosen
-    from downloader.mosaic.verify.result import Verification
-    from downloader.mosaic.verify.verify import Watch
-    from downloader.protocols import Progress
-    from downloader.report.comparison import ServiceComparison
-    from downloader.report.report import Report
+    from google.auth.credentials import Credentials
 
-__all__ = ["Checkup", "Request", "check"]
+__all__ = ["Checkup", "check", "kept_job"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,13 +43,13 @@ class Checkup:
     """As it was after a repair; None where none was asked for."""
     report: Report | None = None
     """Of the run that fetched what was damaged; None where nothing had to be fetched."""
-    resampling: ServiceComparison | None = None
+    comparison: ServiceComparison | None = None
     """What a comparison with the service found; None where none was asked for."""
 
     @property
     def is_clean(self) -> bool:
         """Whether the mosaic is now whole and told rightly, and the service says the same."""
-        same = self.resampling is None or self.resampling.is_same
+        same = self.comparison is None or self.comparison.is_same
         return (self.after or self.found).is_clean and same
 
     def __repr__(self) -> str:
@@ -60,8 +65,8 @@ class Checkup:
             lines.append(f"\ndownloaded again in {counted(self.report.requests, 'request')}")
         if self.after is not None and self.after is not self.found:
             lines += ["after the repair:", str(self.after)]
-        if self.resampling is not None:
-            lines.append(str(self.resampling))
+        if self.comparison is not None:
+            lines.append(str(self.comparison))
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -72,47 +77,32 @@ class Checkup:
                 "after": self.after.to_json(),
                 "report": None if self.report is None else self.report.to_json(),
             }
-        if self.resampling is not None:
-            document["resample"] = self.resampling.to_json()
+        if self.comparison is not None:
+            document["resample"] = self.comparison.to_json()
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to do with which mosaic."""
-
-    path: Path | str
-    """A folder, or the URL of one in a bucket."""
-    repair: bool = False
-    resample: int = 0
-    """Tiles to fetch again and compare."""
-    seed: int | None = None
-    """Of the draw; None draws anew each time."""
-    tolerance: float = 0.0
-    """Absolute difference that a comparison lets pass; 0 compares bit by bit."""
-    job: Job | None = None
-    """The mosaic's job; None takes the one that it keeps."""
-    overrides: Sequence[str] = ()
-    """`key=value` texts that change the kept job: service, project, credentials."""
-
-
 async def check(
-    request: Request,
-    *,
+    path: Path | str,
+    job_of: Callable[[], Job],
     progress: Progress,
     stop: Stop,
+    *,
+    repair: bool = False,
+    draw: Draw | None = None,
     credentials: Credentials | None = None,
-    watch: Watch | None = None,
     shown: Callable[[Verification], None] = lambda _: None,
 ) -> Checkup:
-    """Do it.
+    """Verify the mosaic, then repair, re-fetch or compare as requested.
 
     Args:
-        request: what to do.
+        path: a folder, or the URL of one in a bucket.
+        job_of: returns the mosaic's job; called where something is to be fetched or repaired.
         progress: told of each event of what is fetched.
-        stop: who may ask to stop.
+        stop: may ask to stop.
+        repair: mark damaged tiles as missing, rebuild lost metadata, and fetch the damaged tiles.
+        draw: tiles to fetch again and compare; None for no comparison.
         credentials: a google-auth object in place of the job's `auth`.
-        watch: told how far the reading is.
         shown: told what was found, before anything is done about it.
 
     Raises:
@@ -120,51 +110,45 @@ async def check(
         JobError: there is something to fetch, and the mosaic's job is not known.
         DownloadError: as a run raises it; what was damaged counts as missing then, so that any run fetches it.
     """
-    from downloader.mosaic.verify.repair import repair_mosaic
-    from downloader.mosaic.verify.verify import examine, verify
 
-    def watching(done: int, total: int) -> None:
+    def watching(_done: int, _total: int) -> None:
         if stop.drain.is_set():
             raise stop.error("the mosaic was not read to its end")
-        if watch is not None:
-            watch(done, total)
 
-    path = request.path
     report: Report | None = None
-    if not request.repair:
-        examined = await anyio.to_thread.run_sync(lambda: examine(path, watch=watching))
-        found, after = examined.verification, None
-        shown(found)
-    else:
-        job, why = _known_job(request)
+    if repair:
+        job, why = _known(job_of)
         text = "" if job is None else freeze(job)
-        honest = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
-        found = honest.verification
+        repaired = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
+        found = repaired.verification
         shown(found)
-        if honest.chosen:
+        if repaired.chosen:
             if job is None:
                 raise JobError(
                     f"{why}; what is damaged counts as missing now, and a run of the job fetches it"
                 )
-            report = await _fetch(job, honest.chosen, progress, stop, credentials)
+            report = await _fetch(
+                job, progress, stop, RunOptions(credentials=credentials, only=repaired.chosen)
+            )
         after = await anyio.to_thread.run_sync(verify, path) if not found.is_clean else found
-    resampling = None
-    if request.resample:
-        resampling = await _compare(request, progress, stop, credentials)
-    return Checkup(found, after, report, resampling)
+    else:
+        examined = await anyio.to_thread.run_sync(lambda: examine(path, watch=watching))
+        found, after = examined.verification, None
+        shown(found)
+    comparison = None
+    if draw is not None:
+        identity = await anyio.to_thread.run_sync(read_identity, path)
+        if identity is None:
+            raise no_mosaic(path)
+        job = job_of()
+        stored = await anyio.to_thread.run_sync(lambda: scan(locate(path).store(), identity.layouts))
+        comparison = await compare(job, identity, stored.states, draw, progress, stop, credentials)
+    return Checkup(found, after, report, comparison)
 
 
-async def _fetch(
-    job: Job,
-    chosen: Chosen,
-    progress: Progress,
-    stop: Stop,
-    credentials: Credentials | None,  # Chosen
-) -> Report:
-    from downloader.engine.run import run
-
+async def _fetch(job: Job, progress: Progress, stop: Stop, options: RunOptions) -> Report:
     try:
-        return await run(job, progress=progress, stop=stop, credentials=credentials, only=chosen)
+        return await run(job, progress, stop, options)
     except IncompleteError as error:
         if error.report is None:
             raise
@@ -172,44 +156,25 @@ async def _fetch(
         return report
 
 
-async def _compare(
-    request: Request, progress: Progress, stop: Stop, credentials: Credentials | None
-) -> ServiceComparison:
-    from downloader.engine.compare import resample
-    from downloader.mosaic.record.ownership import read_identity
-    from downloader.mosaic.record.scan import scan
-    from downloader.mosaic.storage.location import locate, no_mosaic
+def kept_job(path: Path | str, overrides: Sequence[str] = ()) -> Job:
+    """Return the job that a mosaic keeps.
 
-    identity = read_identity(request.path)
-    if identity is None:
-        raise no_mosaic(request.path)
-    job, why = _known_job(request)
-    if job is None:
-        raise JobError(why)
-    found = await anyio.to_thread.run_sync(lambda: scan(locate(request.path).store(), identity.layouts))
-    seed = random.SystemRandom().randrange(2**32) if request.seed is None else request.seed
-    return await resample(
-        job,
-        identity,
-        found.states,
-        request.resample,
-        seed=seed,
-        tolerance=request.tolerance,
-        progress=progress,
-        stop=stop,
-        credentials=credentials,
-    )
+    Args:
+        path: a folder, or the URL of one in a bucket.
+        overrides: `key=value` texts that change it: service, project, credentials.
+
+    Raises:
+        RefusedError: the mosaic was made by a newer version, or its marker is damaged.
+        JobError: the job is lost, or asks for what a mosaic of unknown origin may not.
+    """
+    identity = read_identity(path)
+    stated, service = (identity.job, identity.service) if identity else ("", "")
+    return thaw(path, stated, service, overrides)
 
 
-def _known_job(request: Request) -> tuple[Job | None, str]:
-    """The mosaic's job, or why it is not known."""
-    from downloader.mosaic.record.ownership import read_identity
-
-    if request.job is not None:
-        return request.job, ""
-    identity = read_identity(request.path)
+def _known(job_of: Callable[[], Job]) -> tuple[Job | None, str]:
+    """Return the mosaic's job, or None and why it is not known."""
     try:
-        stated, service = (identity.job, identity.service) if identity else ("", "")
-        return thaw(request.path, stated, service, request.overrides), ""
+        return job_of(), ""
     except DownloadError as error:
         return None, str(error)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic import model_validator
 
 from downloader.errors import JobError
 from downloader.job.location import parse_place
-from downloader.job.messages import explain
-from downloader.job.sections.base import Section
 from downloader.job.sections.executor import ExecutorSection
+from downloader.job.sections.file_section import FileSection
 from downloader.job.sections.grid import Grid
 from downloader.job.sections.mosaic import MosaicSection
 from downloader.job.sections.region import Region
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
 from downloader.job.sections.source import Source
-from downloader.job.yaml import Document, dump, expand, override, parse, plain
+from downloader.job.service_settings import ServiceSettings
 
 __all__ = ["Job"]
 
@@ -34,7 +32,7 @@ _ARTICLES = {
 _NOT_OF_SAMPLES = ("group_by", "on_missing_band", "limit", "order_by", "properties")
 
 
-class Job(Section):
+class Job(FileSection):
     """A download job: one image asset, a region of it, and the mosaic they become.
 
     Build one from YAML (`Job.parse`), from a mapping of the same shape (`Job.from_dict`), or from the section
@@ -81,59 +79,13 @@ class Job(Section):
             raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
         return self
 
-    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
-    _base: Path = PrivateAttr(default_factory=Path)
-
-    @classmethod
-    def parse(
-        cls, text: str | bytes, file: str = "job", base: Path | None = None, overrides: Sequence[str] = ()
-    ) -> Self:
-        """A job from YAML text.
-
-        Args:
-            text: the job file's content.
-            file: its name, for messages.
-            base: folder that relative paths start from; the current one by default.
-            overrides: `key.path=value` texts, the value read as YAML.
-
-        Raises:
-            JobError: naming file, line, key, value and fix.
-        """
-        document = parse(text, file)
-        for text_of_one in overrides:
-            override(document, text_of_one)
-        return cls._validated(document, base)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """A job from a mapping of the job file's shape. Raises JobError naming key, value and fix."""
-        document = Document({}, "job")
-        document.values = plain(values, (), document)
-        return cls._validated(document, None)
-
-    @classmethod
-    def _validated(cls, document: Document, base: Path | None) -> Self:
-        values = expand(document.values, (), document)
-        try:
-            job = cls.model_validate(values)
-        except ValidationError as error:
-            raise explain(cls, error.errors(include_url=False), document) from None
-        job._written = document.values  # noqa: SLF001  # its own class
-        job._base = base or Path()  # noqa: SLF001  # its own class
-        return job
-
-    def dump(self) -> str:
-        """An equivalent YAML text, `${VAR}` as written."""
-        return dump(self._written or self.model_dump(mode="json", exclude_unset=True))
-
-    def resolve(self, path: str) -> Path:
-        """A path of the job file, from the job file's folder; `~` is the home folder. Raises JobError."""
-        if "\0" in path:
-            raise JobError(f"{path!r}: holds a NUL character, which no path has")
-        try:
-            return self._base / Path(path).expanduser()
-        except RuntimeError as error:
-            raise JobError(f"{path}: {error}; write the folder's whole path") from None
+    @property
+    def service_settings(self) -> ServiceSettings:
+        """How the job's service is reached."""
+        settings = ServiceSettings(
+            service=self.service, auth=self.auth, request=self.request, limits=self.limits
+        )
+        return settings.placed(self._base, self.mosaic_path)
 
     @property
     def mosaic_path(self) -> Path | str:

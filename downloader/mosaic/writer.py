@@ -69,6 +69,10 @@ class ZarrMosaic(ShardWriter):
         """Group → its tiles, of those stored and failed; kept up to date, so asking is free."""
         return {name: state.counts() for name, state in self._states.items()}
 
+    def count_stored(self) -> int:
+        """Return how many tiles are stored, over all groups; free."""
+        return sum(state.counts().stored for state in self._states.values())
+
     def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
         """(tile, bands, cause, message) of every tile on record as failed."""
         for state in self._states.values():

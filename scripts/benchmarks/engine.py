@@ -78,7 +78,7 @@ def constant(task: Task) -> Result:
 
     With the option `disk` it keeps them.
     """
-    from downloader.engine.local import order
+    from downloader.engine.order import order
     from downloader.engine.resources import Parts, Share
     from downloader.engine.stop import Stop
     from downloader.engine.worker import Listed, work

@@ -35,7 +35,7 @@ def pages(tmp_path_factory, emulator_process):
     with pytest.raises(downloader.IncompleteError) as incomplete:
         downloader.download(values, progress=False)
     incomplete.value.report.save(folder / "run.html")
-    downloader.survey(values).map(folder / "plan.html")
+    downloader.plan(values).map(folder / "plan.html")
     emulator.reset()
     lines = [f"{-122.8 + 0.02 * k},37.5" for k in range(30)]
     (folder / "points.csv").write_text("\n".join(["lon,lat", *lines]))

@@ -237,7 +237,7 @@ class StormyJob:
         }
         self._lab.job(**self.values)
         self.faults = self._draw_faults()
-        plan = downloader.plan(str(self._lab.job_file))
+        plan = downloader.plan(str(self._lab.job_file)).plan
         self._groups = {group.name: group for group in plan.groups}
         self.latency_ms = dice.choice((20, 60, 150))
 

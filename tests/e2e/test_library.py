@@ -112,7 +112,7 @@ async def test_download_inside_a_running_loop(values, mosaic):
     """As a notebook's cell does."""
     report = downloader.download(values, progress=False)
     assert report.state == "complete"
-    assert downloader.plan(values).estimate().tiles == 9
+    assert downloader.plan(values).plan.estimate().tiles == 9
     compare(mosaic)
 
 
@@ -226,7 +226,7 @@ def test_failed_tiles_are_on_the_error(emulator, values, mosaic):
 
 
 def test_plan_inspect_status_preview(emulator, values, mosaic, tmp_path):
-    plan = downloader.plan(values)
+    plan = downloader.plan(values).plan
     assert [band.id for band in plan.groups[0].bands] == ["B2", "B3", "B4", "B8"]
     overrides = [f"service.endpoint={emulator.url}", f"auth.key_file={emulator.key_file}"]
     assert downloader.inspect(ASSET, overrides)["type"] == "IMAGE"
@@ -260,3 +260,20 @@ def test_the_report_adds_up(emulator, values, mosaic):
     again = downloader.download(values, progress=False)
     assert (again.tiles_before, again.requests, again.wire_bytes) == (9, 0, 0)
     assert set(band_arrays(mosaic)) == {"B2", "B3", "B4", "B8"}
+
+
+@pytest.mark.parametrize("method", ["disk_bytes", "partial", "failed"])
+async def test_what_looks_at_the_whole_mosaic_does_not_block_the_event_loop(
+    emulator, tmp_path, monkeypatch, method
+):
+    """With a million objects in a bucket, other jobs of the process and heartbeats stood still for minutes."""
+    from downloader.mosaic import ZarrMosaic
+
+    seen = []
+    original = getattr(ZarrMosaic, method)
+    monkeypatch.setattr(
+        ZarrMosaic, method, lambda self: (seen.append(threading.current_thread()), original(self))[1]
+    )
+    await downloader.adownload(job(emulator, tmp_path / "m.zarr", region=window(0, 0, 256, 256)))
+    assert seen
+    assert threading.current_thread() not in seen

@@ -60,11 +60,11 @@ def test_an_extension_is_told_from_the_same_and_from_another(small, tmp_path, em
         ),
         "more.yaml",
     )
-    found = downloader.survey(more)
+    found = downloader.plan(more)
     assert found.target.state == "extension"
     assert "would be extended" in command("plan", more).out
     other = write_job(tmp_path, job(emulator, region=window(0, 0, 500, 600)), "other.yaml")
-    found = downloader.survey(other)
+    found = downloader.plan(other)
     assert found.target.state == "refused"
     assert "would refuse" in command("plan", other).out
 
@@ -88,7 +88,7 @@ def test_a_probe_measures_and_stores_nothing(emulator, tmp_path):
     assert len(single) == len(set(single)) == 6
     assert 7 <= len(asked) <= 9
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.yaml"]
-    again = downloader.survey(scene, tiles=6, seed=3).probe
+    again = downloader.plan(scene, probe=6, seed=3).probe
     assert isinstance(again, Probe)
     repeated = [tuple(r["window"]) for r in getpixels(emulator)[len(asked) :] if r["size"] == [256, 256]]
     assert sorted(repeated) == sorted(single)
@@ -102,7 +102,7 @@ def test_a_probe_measures_and_stores_nothing(emulator, tmp_path):
 def test_what_a_probe_extrapolates_is_what_a_run_takes(emulator, tmp_path):
     values = job(emulator, region=window(0, 0, 2048, 2048))
     path = write_job(tmp_path, values)
-    found = downloader.survey(path, tiles=1000, seed=1).probe
+    found = downloader.plan(path, probe=1000, seed=1).probe
     assert found.tiles == 64, "no tile is drawn twice"
     assert found.disk_error == 0, "all of them leave nothing to guess"
     report = downloader.download(path, progress=False)
@@ -112,14 +112,14 @@ def test_what_a_probe_extrapolates_is_what_a_run_takes(emulator, tmp_path):
 
 def test_tiles_that_fail_in_a_probe_are_told(emulator, small):
     emulator.control("configure", {"faults": [{"fault": "bad-request-400", "times": 1}]})
-    found = downloader.survey(small, tiles=4, seed=1).probe
+    found = downloader.plan(small, probe=4, seed=1).probe
     assert (found.tiles, found.requests, found.failed) == (3, 3, 1)
     assert found.problem
 
 
 def test_a_probe_sees_a_moment_of_trouble_through(emulator, small):
     emulator.control("configure", {"faults": [{"fault": "html-503", "times": 1}]})
-    found = downloader.survey(small, tiles=4, seed=1).probe
+    found = downloader.plan(small, probe=4, seed=1).probe
     assert (found.tiles, found.failed) == (4, 0)
 
 

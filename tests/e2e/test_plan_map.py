@@ -45,21 +45,21 @@ def triangle(emulator, path, **sections):
 def test_a_new_plan_a_begun_one_and_one_that_is_done(emulator, tmp_path):
     path = tmp_path / "m.zarr"
     values = triangle(emulator, path, request={"tiles": 1}, limits={"max_requests": 5, "concurrency": 1})
-    locator, new = mapped(downloader.survey(values))
+    locator, new = mapped(downloader.plan(values))
     assert locator.title == "Where the region lies"
     assert len(locator.footprint) == len(locator.region) == 1
     assert set(flat(new)) == {"todo", "outside_region"}
-    tiles = downloader.plan(values).count_tiles()
+    tiles = downloader.plan(values).plan.count_tiles()
     assert told(new)["todo"] == flat(new).count("todo") == tiles
     with pytest.raises(downloader.StoppedError):
         downloader.download(values, progress=False)
-    _, begun = mapped(downloader.survey(values))
+    _, begun = mapped(downloader.plan(values))
     coverage = zarr.open_array(str(path / "coverage"), mode="r")[:]
     assert kinds(begun) == [[OF_COVERAGE[state] for state in row] for row in coverage.tolist()]
     assert (told(begun)["stored"], told(begun)["todo"]) == (5, tiles - 5)
     values["limits"] = {}
     downloader.download(values, progress=False)
-    _, done = mapped(downloader.survey(values))
+    _, done = mapped(downloader.plan(values))
     assert set(flat(done)) == {"stored", "outside_region"}
 
 
@@ -70,7 +70,7 @@ def test_failed_tiles_are_told_apart(emulator, tmp_path):
     values = job(emulator, tmp_path / "m.zarr", region=window(0, 0, 700, 600), request={"tiles": 1})
     with pytest.raises(downloader.IncompleteError):
         downloader.download(values, progress=False)
-    _, found = mapped(downloader.survey(values))
+    _, found = mapped(downloader.plan(values))
     assert kinds(found)[1][1] == "failed"
     assert told(found) == {"stored": 8, "failed": 1}
 
@@ -84,7 +84,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
         values["request"] = {"tiles": 1}
         with pytest.raises(downloader.StoppedError):
             downloader.download(values, progress=False)
-    preview = downloader.survey(values)
+    preview = downloader.plan(values)
     monkeypatch.setattr(plan_map, "_MOST_CELLS", 3)
     _, exact = mapped(preview)
     monkeypatch.setattr(plan_cells, "_EXACT", 0)
@@ -96,7 +96,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
 
 def test_a_plan_of_a_billion_tiles_is_drawn(emulator, tmp_path):
     values = job(emulator, tmp_path / "m.zarr", region=window(0, 0, 700, 600))
-    preview = downloader.survey(values)
+    preview = downloader.plan(values)
     (group,) = preview.plan.groups
     side = 256 * 31_623
     large = replace(
@@ -116,7 +116,7 @@ def test_samples_lie_by_longitude_and_latitude(emulator, tmp_path):
     source = {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG", "bands": ["B4"]}
     region = {"points": {"file": str(tmp_path / "points.csv"), "chip": 32}}
     values = job(emulator, tmp_path / "m.zarr", source=source, region=region)
-    (new,) = mapped(downloader.survey(values))
+    (new,) = mapped(downloader.plan(values))
     assert told(new) == {"todo": 3, "failed": 1}
     rows, columns = np.nonzero(new.cells == KINDS.index("todo"))
     assert len(rows) >= 3
@@ -124,7 +124,7 @@ def test_samples_lie_by_longitude_and_latitude(emulator, tmp_path):
     assert columns[0] <= columns[-1], "north-west to south-east"
     with pytest.raises(downloader.IncompleteError):
         downloader.download(values, progress=False)
-    (done,) = mapped(downloader.survey(values))
+    (done,) = mapped(downloader.plan(values))
     assert told(done) == {"stored": 3, "failed": 1}
 
 
@@ -133,7 +133,7 @@ def test_another_crs_has_a_bent_footprint(emulator, tmp_path):
         emulator, tmp_path / "m.zarr", region={"bbox": [-123.3, 36.7, -121.7, 38.2]},
         grid={"crs": "EPSG:4326", "resolution": 0.0005},
     )  # fmt: skip
-    *_, found = mapped(downloader.survey(values))
+    *_, found = mapped(downloader.plan(values))
     assert "outside_image" in flat(found)
     (ring,) = found.footprint
     assert len(ring) == 65
@@ -173,7 +173,7 @@ def test_geojson_covers_what_is_fetched(emulator, tmp_path):
     todo = shapely.transform(tiles["todo"], to_utm, interleaved=False)
     region = shapely.geometry.shape(TRIANGLE)
     assert todo.buffer(0.1).contains(region)
-    assert todo.area == pytest.approx(downloader.plan(file).count_tiles() * 2560**2, rel=0.1)
+    assert todo.area == pytest.approx(downloader.plan(file).plan.count_tiles() * 2560**2, rel=0.1)
     (image,) = by_kind["image"]
     footprint = shapely.transform(shapely.geometry.shape(image["geometry"]), to_utm, interleaved=False)
     assert footprint.symmetric_difference(shapely.box(499980, 4090200, 609780, 4200000)).area < 1e5
@@ -183,7 +183,7 @@ def test_samples_as_geojson(emulator, tmp_path):
     (tmp_path / "points.csv").write_text("lon,lat\n-122.8,37.8\n0,0\n")
     source = {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG", "bands": ["B4"]}
     region = {"points": {"file": str(tmp_path / "points.csv"), "chip": 32}}
-    preview = downloader.survey(job(emulator, tmp_path / "m.zarr", source=source, region=region))
+    preview = downloader.plan(job(emulator, tmp_path / "m.zarr", source=source, region=region))
     preview.map(tmp_path / "p.geojson")
     first, second = json.loads((tmp_path / "p.geojson").read_text())["features"]
     assert first["geometry"] == {"type": "Point", "coordinates": [-122.8, 37.8]}
@@ -194,7 +194,7 @@ def test_samples_as_geojson(emulator, tmp_path):
 
 def test_a_preview_shows_itself_as_the_command_does(emulator, tmp_path):
     values = triangle(emulator, tmp_path / "m.zarr")
-    preview = downloader.survey(values)
+    preview = downloader.plan(values)
     assert cli("plan", write_job(tmp_path, values)).out == f"{preview}\n"
     assert len(repr(preview)) < 200
     assert f"{preview.plan.count_tiles()} tiles in" in repr(preview)

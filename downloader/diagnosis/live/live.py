@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from downloader._version import versions
-from downloader.diagnosis.checks import PIXEL, SCENE
 from downloader.diagnosis.live.tags import read_tags
-from downloader.diagnosis.service import Answer, Inquiry
+from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
 from downloader.earthengine.names import NO_PROJECT
+from downloader.earthengine.npy import NpyError, decode
 
-__all__ = ["redacted", "settle"]
+__all__ = ["ask_open_points", "redacted"]
 
 _COLLECTION: Final = SCENE.rpartition("/")[0]
 _NOBODYS: Final = "ee-downloader-nosuchproject"
@@ -39,8 +39,8 @@ _NOWHERE: Final = {
 }
 
 
-async def settle(inquiry: Inquiry) -> str:
-    """Ask, and say what came. Never raises for what the service does."""
+async def ask_open_points(inquiry: Inquiry) -> str:
+    """Ask the service, and return the answers as text; what the service does raises nothing."""
     client = inquiry.client
     project = client.project or NO_PROJECT
     lines = [*await _fills(inquiry, project), *await _errors(inquiry), *await _tiff(inquiry)]
@@ -172,8 +172,6 @@ def _masked() -> dict[str, Any]:
 
 def _npy(answer: Answer) -> str:
     """The one pixel of an NPY, field by field."""
-    from downloader.earthengine.npy import NpyError, decode
-
     if not answer.is_good:
         return _outcome(answer)
     try:

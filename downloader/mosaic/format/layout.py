@@ -305,7 +305,7 @@ class MosaicSettings:
         Raises:
             JobError: a nodata value for a band that is not there, or that the band's type does not have.
         """
-        bands = (band for group in plan.groups for band in group.bands)
+        bands = [band for group in plan.groups for band in group.bands]
         return cls(
             profile=job.mosaic.profile,
             compressor=job.mosaic.compressor,

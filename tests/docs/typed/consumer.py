@@ -21,7 +21,7 @@ def season(job: str, path: Path) -> Report:
     )
     assert_type(report, Report)
     assert_type(report.tiles_stored, int)
-    assert_type(downloader.plan(job).estimate().requests, int)
+    assert_type(downloader.plan(job).plan.estimate().requests, int)
     made = downloader.overviews(path, policies={"QA60": "mode"}, watch=lambda done, total: None)
     assert_type(made.made, int)
     (file,) = downloader.export(path, "out.tif", window=(0, 0, 64, 64), compress="zstd", missing="mask")

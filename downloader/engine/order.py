@@ -1,0 +1,40 @@
+"""The order in which a run works through its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from downloader.planning import Plan, ShardKey
+
+__all__ = ["Known", "order"]
+
+
+class Known(Protocol):
+    """What a mosaic knows of shards that are neither untouched nor done."""
+
+    def partial(self) -> list[ShardKey]:
+        """Shards of which some tiles are stored and some are not."""
+        ...
+
+    def failed(self) -> list[ShardKey]:
+        """Shards in which tiles failed before."""
+        ...
+
+
+def order(plan: Plan, known: Known) -> Iterator[ShardKey]:
+    """Return an iterator over every shard once: those nearest to done first, those that failed before last.
+
+    Looks at all that `known` has at once, so call it in a thread.
+    """
+    failed = known.failed()
+    last = set(failed)
+    first = [key for key in known.partial() if key not in last]
+    return _in_order(plan, first, failed)
+
+
+def _in_order(plan: Plan, first: list[ShardKey], last: list[ShardKey]) -> Iterator[ShardKey]:
+    yield from first
+    apart = {*first, *last}
+    yield from (key for key in plan.shards() if key not in apart)
+    yield from last

@@ -1,0 +1,53 @@
+"""Plan a job with the types that the service answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import anyio.to_thread
+
+from downloader.earthengine.band_types import answered_types
+from downloader.earthengine.pixels import RestPixelSource
+from downloader.engine.connect import Connection
+from downloader.job import Job
+from downloader.mosaic.open import existing
+from downloader.planning import Existing, Plan
+from downloader.protocols import Limiter
+from downloader.resolve.resolve import resolve
+
+__all__ = ["existing_mosaic", "prepare"]
+
+
+async def existing_mosaic(job: Job) -> Existing | None:
+    """Return what the job's mosaic has settled, read in a thread; None if there is no mosaic.
+
+    Raises:
+        RefusedError: the mosaic was made by a newer version, or its marker is damaged.
+    """
+    return await anyio.to_thread.run_sync(existing, job.mosaic_path, abandon_on_cancel=True)
+
+
+async def prepare(
+    job: Job,
+    connection: Connection,
+    there: Existing | None,
+    accept: Collection[str] = (),
+    limiter: Limiter | None = None,
+) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan of a job, and lines that are worth a user's knowing.
+
+    Args:
+        job: what is fetched.
+        connection: the service.
+        there: what the mosaic that is there has settled.
+        accept: what may differ from it, as `resolve` takes it.
+        limiter: asked before each pixel that tells a type; None asks at once.
+
+    Raises:
+        JobError, AuthenticationError, StoppedError: as `resolve` and `answered_types`.
+    """
+    resolved = await resolve(job, connection.catalogue, there, accept)
+    source = RestPixelSource(connection.client)
+    types = await answered_types(source, resolved.type_questions(job), limiter)
+    resolved = resolved.with_types(types)
+    return resolved.plan(job, there.sides if there else None), resolved.notices

@@ -1,0 +1,74 @@
+"""A model that is read from a file of its own, with line numbers, variables and overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import PrivateAttr, ValidationError
+
+from downloader.errors import JobError
+from downloader.job.messages import explain
+from downloader.job.sections.base import Section
+from downloader.job.yaml import Document, dump, expand, override, parse, plain
+
+__all__ = ["FileSection"]
+
+
+class FileSection(Section):
+    """A section that can stand alone in a file; its relative paths start from the file's folder."""
+
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _base: Path = PrivateAttr(default_factory=Path)
+
+    @classmethod
+    def parse(
+        cls, text: str | bytes, file: str = "job", base: Path | None = None, overrides: Sequence[str] = ()
+    ) -> Self:
+        """Return the model of YAML text.
+
+        Args:
+            text: the job file's content.
+            file: its name, for messages.
+            base: folder that relative paths start from; the current one by default.
+            overrides: `key.path=value` texts, the value read as YAML.
+
+        Raises:
+            JobError: naming file, line, key, value and fix.
+        """
+        document = parse(text, file)
+        for text_of_one in overrides:
+            override(document, text_of_one)
+        return cls._validated(document, base)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the model of a mapping of the file's shape. Raises JobError naming key, value and fix."""
+        document = Document({}, "job")
+        document.values = plain(values, (), document)
+        return cls._validated(document, None)
+
+    @classmethod
+    def _validated(cls, document: Document, base: Path | None) -> Self:
+        values = expand(document.values, (), document)
+        try:
+            job = cls.model_validate(values)
+        except ValidationError as error:
+            raise explain(cls, error.errors(include_url=False), document) from None
+        job._written = document.values  # noqa: SLF001  # its own class
+        job._base = base or Path()  # noqa: SLF001  # its own class
+        return job
+
+    def dump(self) -> str:
+        """Return an equivalent YAML text, `${VAR}` as written."""
+        return dump(self._written or self.model_dump(mode="json", exclude_unset=True))
+
+    def resolve(self, path: str) -> Path:
+        """Return a path of the file, from the file's folder; `~` is the home folder. Raises JobError."""
+        if "\0" in path:
+            raise JobError(f"{path!r}: holds a NUL character, which no path has")
+        try:
+            return self._base / Path(path).expanduser()
+        except RuntimeError as error:
+            raise JobError(f"{path}: {error}; write the folder's whole path") from None

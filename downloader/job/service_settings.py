@@ -1,0 +1,58 @@
+"""How a service is reached: where it is, as whom, and how patiently."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import PrivateAttr
+
+from downloader.job.sections.file_section import FileSection
+from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
+
+__all__ = ["ServiceSettings"]
+
+
+class ServiceSettings(FileSection):
+    """The sections of a job that say how its service is reached; all that is needed where there is no job."""
+
+    service: Service = Service()
+    auth: Auth = Auth()
+    request: RequestSettings = RequestSettings()
+    limits: Limits = Limits()
+
+    _mosaic: Path | str | None = PrivateAttr(default=None)
+
+    @classmethod
+    def of(
+        cls,
+        service: Mapping[str, Any] | str | None = None,
+        auth: Mapping[str, Any] | str | None = None,
+        overrides: Sequence[str] = (),
+    ) -> Self:
+        """Return the settings of sections as the job file has them.
+
+        Args:
+            service: `service` of the job file.
+            auth: `auth` of the job file.
+            overrides: `key.path=value` texts, as `--set` takes them.
+
+        Raises:
+            JobError: naming key, value and fix.
+        """
+        given = {"service": service, "auth": auth}
+        values = {name: section for name, section in given.items() if section is not None}
+        return cls.parse(json.dumps(values), "settings", overrides=overrides)
+
+    def placed(self, base: Path, mosaic: Path | str) -> Self:
+        """Return the same settings of a job: its folder, and where its mosaic is."""
+        copy = self.model_copy()
+        copy._base, copy._mosaic = base, mosaic  # noqa: SLF001  # its own class
+        return copy
+
+    @property
+    def mosaic_path(self) -> Path | str | None:
+        """Where the job's mosaic is; None where there is no job."""
+        return self._mosaic

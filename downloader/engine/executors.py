@@ -86,14 +86,14 @@ def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
 def _dask_executor(context: RunContext) -> Executor:
     # Pulls in dask.distributed, which most runs do not need.
     from downloader.engine.dask.executor import DaskExecutor, Terms
-    from downloader.engine.dask.messages import Assignment, Grant, silence_s
+    from downloader.engine.dask.messages import Assignment, Grant
 
     job, mosaic = context.job, context.mosaic
     settings, limits = job.executor.dask, job.limits
     assert settings is not None  # noqa: S101  # asked before
     place = job.mosaic_path
     assignment = Assignment(
-        seat="",
+        name="",
         version=__version__,
         # Neither image lists nor what lies along an axis are a worker's business, and they may be large.
         plan=replace(context.plan, listed=None, samples=None),
@@ -107,7 +107,8 @@ def _dask_executor(context: RunContext) -> Executor:
         memory=None if settings.workers is None else context.memory,
         memory_limit=limits.memory,
         grant=Grant(0, limits.requests_per_second, 0),
-        silence_s=silence_s(),
+        max_requests=limits.max_requests,
+        silence_s=settings.leave_after,
     )
     terms = Terms(
         assignment,

@@ -136,7 +136,7 @@ class Worker:
             if self._is_draining or not await self._open(key):
                 break
             group = self.share.plan.group(key.group)
-            if self._seen_all:
+            if self._seen_all and self.share.max_requests is None:
                 group = self.endgame.tapered(group, missing, self._ahead)
             for request in group.requests(key, missing):
                 if not await self._hand_out(request):

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["History", "Latencies", "LatencyMap", "Line", "Timeline"]
+__all__ = ["History", "Latencies", "LatencyMap", "TimedNotice", "Timeline"]
 
 FIRST_S: Final = 0.001
 """Upper end of the first bucket of `Latencies`, in seconds."""
@@ -20,7 +20,7 @@ PER_DECADE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TimedNotice:
     """A notice, and when it came."""
 
     seconds: float
@@ -103,7 +103,7 @@ class History:
     latencies: Latencies = field(default_factory=Latencies)
     maps: Mapping[str, LatencyMap] = field(default_factory=dict)
     """By name of the group."""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[TimedNotice, ...] = ()
     lines_left_out: int = 0
     """Notices between the first and the last of `lines` that were not kept."""
 

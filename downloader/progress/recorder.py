@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from downloader.events import Event, Failed, Flow, Notice, Outcome, Retried, Split, Started, Stored
 from downloader.planning import Request
-from downloader.progress.history import FIRST_S, PER_DECADE, History, Latencies, LatencyMap, Line, Timeline
+from downloader.progress.history import (
+    FIRST_S,
+    PER_DECADE,
+    History,
+    Latencies,
+    LatencyMap,
+    TimedNotice,
+    Timeline,
+)
 
 __all__ = ["Recorder"]
 
@@ -57,8 +65,8 @@ class Recorder:
         self._maps: dict[str, _Map] = {}
         self._latencies = [0] * _BUCKETS
         self._longest_s = 0.0
-        self._first: list[Line] = []
-        self._last: deque[Line] = deque(maxlen=_LINES)
+        self._first: list[TimedNotice] = []
+        self._last: deque[TimedNotice] = deque(maxlen=_LINES)
         self._lines = 0
 
     def __call__(self, event: Event) -> None:
@@ -91,7 +99,7 @@ class Recorder:
         return at
 
     def _keep(self, text: str) -> None:
-        line = Line(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
+        line = TimedNotice(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
         self._lines += 1
         if len(self._first) < _LINES:
             self._first.append(line)

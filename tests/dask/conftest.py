@@ -16,7 +16,7 @@ import pytest
 from tests import harness
 
 SILENCE_S = 2.0
-"""After which workers leave whose run is silent; the program's own is longer than a test should take."""
+"""After which workers leave whose run is silent; the default is longer than a test should take."""
 
 
 @dataclass
@@ -31,6 +31,11 @@ class DaskProcesses:
     def executor(self) -> dict:
         """The section of a job file."""
         return {"dask": {"scheduler": self.address}}
+
+    @property
+    def impatient(self) -> dict:
+        """The section, with workers that soon leave a run which is silent."""
+        return {"dask": {"scheduler": self.address, "leave_after": SILENCE_S}}
 
     def pids(self) -> list[int]:
         """Of the worker processes that are there now."""

@@ -10,7 +10,7 @@ import pytest
 from downloader import StoppedError, download
 from downloader.errors import JobError
 from tests.buckets.server import BUCKET, s3_server, variables
-from tests.dask.conftest import SILENCE_S, dask_processes
+from tests.dask.conftest import dask_processes
 from tests.harness import (
     Duplicates,
     cli,
@@ -28,8 +28,6 @@ from tests.harness import (
     window,
     write_job,
 )
-
-QUIET = {"DOWNLOADER_SILENCE_S": str(SILENCE_S)}
 
 
 def arrays(folder):
@@ -121,8 +119,8 @@ def test_row_46_the_scheduler_is_lost(emulator, tmp_path):
     mosaic = tmp_path / "mosaic.zarr"
     values = job(emulator, mosaic, request={"tiles": 1}, limits={"concurrency": 4})
     with dask_processes(tmp_path) as processes:
-        lost = write_job(tmp_path, values | {"executor": processes.executor})
-        with running("run", lost, env=QUIET) as process:
+        lost = write_job(tmp_path, values | {"executor": processes.impatient})
+        with running("run", lost) as process:
             wait_until(lambda: ledger_lines(mosaic) > 8, process)
             processes.scheduler.kill()
             ended = end(process)
@@ -140,15 +138,15 @@ def test_a_killed_run_leaves_workers_that_leave_by_themselves(emulator, dask_clu
     emulator.control("configure", {"latency_ms": 100})
     mosaic = tmp_path / "mosaic.zarr"
     values = job(
-        emulator, mosaic, request={"tiles": 1}, limits={"concurrency": 6}, executor=dask_cluster.executor
+        emulator, mosaic, request={"tiles": 1}, limits={"concurrency": 6}, executor=dask_cluster.impatient
     )
     job_file = write_job(tmp_path, values)
-    with running("run", job_file, env=QUIET) as process:
+    with running("run", job_file) as process:
         wait_until(lambda: ledger_lines(mosaic) > 8, process)
         process.kill()
         process.wait()
     assert list((mosaic / ".downloader" / "workers").iterdir()), "they are still there"
-    last = cli("run", job_file, env=QUIET)
+    last = cli("run", job_file)
     assert last.status == 0, last
     compare(mosaic)
     assert peak(emulator) <= 6

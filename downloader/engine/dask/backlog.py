@@ -1,4 +1,4 @@
-"""What is still to be handed out: shards, looked up as they are needed, never all of them."""
+"""Shards that are still to be handed out, looked up as they are needed, never all of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import anyio.lowlevel
 
 from downloader.engine.dask.messages import Portion
+from downloader.events import Outcome, Split
 from downloader.mosaic.record.state import FailedTiles
 from downloader.planning import Plan, Request, ShardKey
 from downloader.planning.split import weight
@@ -44,8 +45,10 @@ class Backlog:
     max_bytes: int | None = None
     limit: str | None = None
     """The limit of the job that was reached: nothing more is handed out."""
-    requests: int = 0
-    nbytes: int = 0
+    _made: list[int] = field(default_factory=lambda: [0, 0])
+    """Requests that workers made, and bytes of their pixels, as far as they told."""
+    _planned: dict[ShardKey, list[int]] = field(default_factory=dict)
+    """Shard that a worker has → requests and bytes that are still to come of it."""
     _ahead: deque[ShardKey] = field(default_factory=deque)
     _is_read: bool = False
 
@@ -98,26 +101,56 @@ class Backlog:
                 run.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
         return run
 
+    def heard(self, outcome: Outcome) -> None:
+        """Count what became of a request: calls that were made stay counted, whatever becomes of their worker."""
+        request = outcome.request
+        planned = self._planned.get(request.shard, [0, 0])
+        nbytes = weight(self.plan.group(request.shard.group), request)
+        planned[0] -= 1
+        self._made[0] += outcome.attempts > 0
+        if isinstance(outcome, Split):
+            planned[0] += len(outcome.parts)
+        else:
+            planned[1] -= nbytes
+            self._made[1] += nbytes
+
+    def done(self, key: ShardKey) -> None:
+        """Forget a shard that is finished."""
+        self._planned.pop(key, None)
+
     def put_back(self, keys: Iterable[ShardKey]) -> None:
-        """Shards that a worker did not finish; they come next."""
+        """Take shards back that a worker did not finish; they come next, and what was not made of them is not counted."""
+        keys = tuple(keys)
+        for key in keys:
+            self._planned.pop(key, None)
         self._ahead.extendleft(key for key in keys if self.seen.missing(key))
+        if keys:
+            self.limit = None
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
         """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
         if self.max_requests is None and self.max_bytes is None:
             return missing
         group = self.plan.group(key.group)
+        requests, nbytes = self._counted()
+        planned = self._planned[key] = [0, 0]
         allowed: dict[int, int] = {}
         for request in group.requests(key, missing):
-            nbytes = weight(group, request)
-            self.limit = self._reached(nbytes)
+            size = weight(group, request)
+            self.limit = self._reached(requests + planned[0], nbytes + planned[1], size)
             if self.limit is not None:
                 break
-            self.requests += 1
-            self.nbytes += nbytes
+            planned[0] += 1
+            planned[1] += size
             for band in request.bands:
                 allowed[band] = allowed.get(band, 0) | self._bits(request)
         return allowed
+
+    def _counted(self) -> tuple[int, int]:
+        """Requests and bytes, made and to come."""
+        planned = self._planned.values()
+        requests = self._made[0] + sum(max(0, requests) for requests, _ in planned)
+        return requests, self._made[1] + sum(max(0, nbytes) for _, nbytes in planned)
 
     def _bits(self, request: Request) -> int:
         tiling, block = self.plan.group(request.shard.group).tiling, request.block
@@ -126,9 +159,9 @@ class Backlog:
             mask |= 1 << tiling.slot(block.slice, row, column)
         return mask
 
-    def _reached(self, nbytes: int) -> str | None:
-        if self.max_requests is not None and self.requests >= self.max_requests:
+    def _reached(self, requests: int, nbytes: int, size: int) -> str | None:
+        if self.max_requests is not None and requests >= self.max_requests:
             return f"limits.max_requests: {self.max_requests:,} requests are made"
-        if self.max_bytes is not None and self.nbytes + nbytes > self.max_bytes:
-            return f"limits.max_bytes: {self.nbytes:,} bytes are fetched and the next request would pass the limit"
+        if self.max_bytes is not None and nbytes + size > self.max_bytes:
+            return f"limits.max_bytes: {nbytes:,} bytes are fetched and the next request would pass the limit"
         return None

@@ -1,8 +1,9 @@
-"""Many worker processes, here or elsewhere, through Dask: who gets which shards, and how much of the quota.
+"""The executor of Dask: divides shards and quota among worker processes, and takes in what they did.
 
-The run plans lazily, hands out runs of shards as tasks, a few for each worker at a time, and looks at every worker a few
-times a second: what it says then is obeyed, what it hears goes to the displays and the ledger. Only the run writes the
-ledger, so that its line stays the commit. A worker does what a local run does (`remote`), with its share of the quota.
+The run plans lazily, hands out shards as tasks, a few for each worker at a time, and calls every worker a few times a
+second: the worker follows the instruction, and its messages go to the listeners and the ledger. Only the run writes the
+ledger: one line of many shards costs as much as one of one, and the order of all lines says which is the last of a shard.
+A worker does what a local run does (`pool`), with its share of the quota.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from downloader.engine.dask.messages import (
     Assignment,
     Done,
     Grant,
+    Instruction,
     Left,
     Mail,
-    Order,
 )
 from downloader.engine.dask.quota import Division
 from downloader.engine.dask.worker import beat, fetch, start
@@ -80,7 +81,7 @@ class Terms:
     """What a run of the executor is given, beside its mosaic."""
 
     assignment: Assignment
-    """That of every worker, but for its seat and its part of the quota."""
+    """That of every worker, but for its name and its part of the quota."""
     concurrency: int
     requests_per_second: float
     max_requests: int | None = None
@@ -93,7 +94,7 @@ class _Worker:
     """One worker, as the run sees it."""
 
     address: str
-    seat: str
+    name: str
     heard: int = 0
     outstanding: dict[ShardKey, int] = field(default_factory=dict)
     """Shards that it has → about how many requests each takes."""
@@ -111,7 +112,7 @@ class _Worker:
 
 
 class DaskExecutor:
-    """`seams.Executor`: workers of Dask."""
+    """An `Executor` of worker processes, here or elsewhere, through Dask."""
 
     def __init__(
         self,
@@ -318,7 +319,7 @@ class DaskExecutor:
     def _join(self, address: str) -> _Worker:
         worker = _Worker(address, secrets.token_hex(8))
         self._workers[address] = worker
-        self._division.join(worker.seat)
+        self._division.join(worker.name)
         return worker
 
     async def _serve(self, worker: _Worker) -> None:
@@ -353,17 +354,17 @@ class DaskExecutor:
         """Tell a worker that the run is over, where it has not heard so."""
         if worker.began:
             with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
-                order = Order(Grant(0, 0.0, 0), worker.heard, leave=True)
-                await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
+                instruction = Instruction(Grant(0, 0.0, 0), worker.heard, leave=True)
+                await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
 
     async def _begin(self, worker: _Worker) -> None:
-        grant = self._division.grant(worker.seat, time.monotonic())
+        grant = self._division.grant(worker.name, time.monotonic())
         if grant.concurrency < 1:
             return
-        assignment = replace(self._terms.assignment, seat=worker.seat, grant=grant)
+        assignment = replace(self._terms.assignment, name=worker.name, grant=grant)
         store = self._mosaic.store
         await anyio.to_thread.run_sync(
-            lambda: trying(store, "a worker's seat", 4096, lambda: create_worker_lock(store, worker.seat))
+            lambda: trying(store, "a worker's lock", 4096, lambda: create_worker_lock(store, worker.name))
         )
         try:
             await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
@@ -382,20 +383,20 @@ class DaskExecutor:
     async def _look_at(self, worker: _Worker) -> None:
         self._hand_out(worker)
         at_once = self._error is not None or self._is_cancelled or self._stop.now.is_set()
-        order = Order(
-            self._division.grant(worker.seat, time.monotonic()),
+        instruction = Instruction(
+            self._division.grant(worker.name, time.monotonic()),
             worker.heard,
             is_last=self._backlog.is_empty,
             stop=2 if at_once else int(self._stopping),
             reason=self._stop.reason or "the run ended",
             leave=self._is_over,
         )
-        mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.seat, order)
+        mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
         if mail is None:
             worker.left = Left()
             return
         worker.mail = mail
-        self._division.told(worker.seat, mail.concurrency, mail.in_flight, mail.overspent)
+        self._division.told(worker.name, mail.concurrency, mail.in_flight, mail.overspent)
         self._peak_memory = max(self._peak_memory, mail.peak_memory)
         await self._read(worker, mail)
 
@@ -407,7 +408,7 @@ class DaskExecutor:
         clean = left.blank is not None
         # The service may still be busy with requests of a process that was killed.
         linger_s = 0.0 if self._is_over else self._slowest_s
-        self._division.leave(worker.seat, time.monotonic() + linger_s)
+        self._division.leave(worker.name, time.monotonic() + linger_s)
         for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
             future.release()
         for name, tiles in (left.blank or {}).items():
@@ -451,7 +452,7 @@ class DaskExecutor:
 
     def _retire(self, worker: _Worker) -> bool:
         try:
-            return remove_worker_lock(self._mosaic.store, worker.seat)
+            return remove_worker_lock(self._mosaic.store, worker.name)
         except OSError:
             return False  # nobody knows: the next turn asks again
 
@@ -485,14 +486,14 @@ class DaskExecutor:
                 has += worker.outstanding[portion.key]
             first = portions[0].key
             name = f"shards-{first.group or 'root'}-{first.slice}-{first.row}-{first.column}-{secrets.token_hex(4)}"
-            future = self._cluster.submit(worker.address, name, fetch, worker.seat, portions)
+            future = self._cluster.submit(worker.address, name, fetch, worker.name, portions)
             worker.futures.add(future)
             future.add_done_callback(worker.futures.discard)
 
     def _share(self, worker: _Worker) -> float:
         """A worker's part of everything that may be under way."""
-        parts = {one.seat: self._part(one) for one in self._workers.values()}
-        return parts[worker.seat] / (sum(parts.values()) or 1)
+        parts = {one.name: self._part(one) for one in self._workers.values()}
+        return parts[worker.name] / (sum(parts.values()) or 1)
 
     def _part(self, worker: _Worker) -> int:
         """Requests that a worker may have under way; of one that is still beginning, will have."""
@@ -500,7 +501,7 @@ class DaskExecutor:
 
     async def _read(self, worker: _Worker, mail: Mail) -> None:
         entries = []
-        news = [event for number, event in enumerate(mail.events, mail.first) if number > worker.heard]
+        news = [event for number, event in enumerate(mail.messages, mail.first) if number > worker.heard]
         for event in news:
             match event:
                 case LedgerEntry():
@@ -512,6 +513,7 @@ class DaskExecutor:
                 case Stored() | Failed() | Split():
                     if isinstance(event, Stored):
                         self._measure(event.seconds / event.attempts)
+                    self._backlog.heard(event)
                     self._progress(event)
                     if self._outcomes is not None:
                         with suppress(anyio.BrokenResourceError):
@@ -520,11 +522,12 @@ class DaskExecutor:
                     self._progress(event)
                 case Done():
                     worker.done += worker.outstanding.pop(event.key, 0)
+                    self._backlog.done(event.key)
                 case Left():
                     worker.left = event
                     if event.error is not None:
                         self._fail(event.error)
-        worker.heard = mail.first + len(mail.events) - 1
+        worker.heard = mail.first + len(mail.messages) - 1
 
     def _measure(self, seconds: float) -> None:
         if not self._is_measured:

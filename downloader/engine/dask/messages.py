@@ -1,8 +1,7 @@
-"""What a run and its workers tell each other: plain values, which travel between processes."""
+"""Messages between a run and its workers: plain values, which travel between processes."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -21,36 +20,24 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import FailedTiles
 
     Message: TypeAlias = "Event | LedgerEntry | Done | Left"
-    """What happened at a worker, in its order. The line of a commit comes before the `Done` of its shard."""
+    """What happened at a worker, in its instruction. The line of a commit comes before the `Done` of its shard."""
 
 
 __all__ = [
     "BEAT_S",
-    "SILENCE_S",
     "Assignment",
     "Done",
     "Grant",
+    "Instruction",
     "Left",
     "Mail",
     "Mailbox",
     "Message",
-    "Order",
     "Portion",
-    "silence_s",
 ]
 
 BEAT_S: Final = 0.25
 """Seconds between two looks of the run at each of its workers."""
-
-SILENCE_S: Final = 15.0
-"""A worker that hears nothing of its run for so long saves what it has and leaves: the run may be gone."""
-
-_HIDDEN: Final = "DOWNLOADER_SILENCE_S"
-
-
-def silence_s() -> float:
-    """`SILENCE_S`; shorter where tests say so."""
-    return float(os.environ.get(_HIDDEN, SILENCE_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +52,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """All that a worker needs before its first shard."""
+    """What a worker needs before its first shard."""
 
-    seat: str
-    """Its right to write, by name; of one worker of one run."""
+    name: str
+    """Of one worker of one run, and of its lock."""
     version: str
     """Of this package, at the run: workers of another version are refused."""
     plan: Plan
@@ -85,13 +72,16 @@ class Assignment:
     """Bytes for pixels on their way; None for what `memory_limit` leaves where the worker runs."""
     memory_limit: int
     """Resident bytes of a process, where `memory` is None."""
+    max_requests: int | None
+    """The limit of the whole job: where there is one, no worker halves requests to end sooner."""
     grant: Grant
-    silence_s: float = SILENCE_S
+    silence_s: float
+    """A worker that hears nothing of its run for so long saves what it has and leaves: the run may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What a worker shall fetch of one shard, and what is there of it."""
+    """The tiles of one shard that a worker is to fetch, and those that are stored."""
 
     key: ShardKey
     missing: Mapping[int, int]
@@ -103,12 +93,12 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a run says at each of its looks."""
+class Instruction:
+    """Message of a run to a worker, at each of its looks."""
 
     grant: Grant
     heard: int
-    """The number of the last event that the run has."""
+    """Number of the last message that the run has."""
     is_last: bool = False
     """Whether all shards are handed out, so that the end may be prepared."""
     stop: int = 0
@@ -137,11 +127,11 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What a worker answers."""
+    """Answer of a worker."""
 
     first: int
-    """Number of the first event; they count from 1."""
-    events: tuple[Message, ...]
+    """Number of the first message; they count from 1."""
+    messages: tuple[Message, ...]
     concurrency: int
     """Requests that it lets itself make at once: never more than it was last granted."""
     in_flight: int
@@ -153,33 +143,33 @@ class Mail:
 
 
 _AT_ONCE: Final = 2_000
-"""Events of one delivery: some hundred kilobytes."""
+"""Messages of one delivery: some hundred kilobytes."""
 
 
 class Mailbox:
-    """Messages of a worker that wait for its run; the worker's ledger as well. Safe to use from threads.
+    """Ordered queue of messages from a worker to its run; takes the place of the worker's ledger. Safe to use from threads.
 
-    Events are numbered and stay until they are known to have arrived, so that an answer which got lost costs nothing.
+    Messages are numbered and stay until they are known to have arrived, so that an answer which got lost costs nothing.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._events: deque[Message] = deque()
+        self._messages: deque[Message] = deque()
         self._first = 1
 
-    def put(self, event: Message) -> None:
+    def put(self, message: Message) -> None:
         """Keep one more."""
         with self._guard:
-            self._events.append(event)
+            self._messages.append(message)
 
     def deliver(self, heard: int) -> tuple[int, tuple[Message, ...]]:
-        """Forget what has arrived; the number of the first event that has not, and those that come next."""
+        """Forget what has arrived; return the number of the first message that has not, and those that come next."""
         with self._guard:
-            while self._events and self._first <= heard:
-                self._events.popleft()
+            while self._messages and self._first <= heard:
+                self._messages.popleft()
                 self._first += 1
-            count = min(len(self._events), _AT_ONCE)
-            return self._first, tuple(self._events[number] for number in range(count))
+            count = min(len(self._messages), _AT_ONCE)
+            return self._first, tuple(self._messages[number] for number in range(count))
 
     # As the ledger: the run writes the line, and a shard counts as stored once it did.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from downloader.job.sections.base import Section
+from downloader.job.units import Duration
 
 __all__ = ["Dask", "ExecutorSection"]
 
@@ -22,6 +23,8 @@ class Dask(Section):
     """Address of the scheduler of a cluster that is there, such as `tcp://scheduler:8786`."""
     workers: Annotated[int | None, Field(ge=1, le=1000)] = None
     """Worker processes to start on this machine; they end with the run."""
+    leave_after: Annotated[Duration, Field(gt=0)] = 15.0
+    """A worker that hears nothing of its run for so long saves what it has and leaves."""
 
     @field_validator("scheduler")
     @classmethod

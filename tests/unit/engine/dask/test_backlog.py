@@ -6,9 +6,12 @@ import math
 
 from downloader.engine.dask.backlog import Backlog
 from downloader.engine.dask.messages import Mailbox
-from downloader.events import Notice
+from downloader.errors import Action, FetchProblem
+from downloader.events import Notice, Split, Stored
 from downloader.planning import ShardKey
 from tests.fakes import make_plan_of
+
+PROBLEM = FetchProblem(Action.SPLIT, "memory", "too much")
 
 
 class Nothing:
@@ -61,6 +64,37 @@ async def test_a_limit_cuts_within_a_shard():
     assert {mask.bit_count() for mask in portion.missing.values()} == {5}
     assert backlog.limit == "limits.max_requests: 5 requests are made"
     assert backlog.is_empty
+
+
+async def test_shards_that_come_back_are_counted_once():
+    plan = make_plan_of((4, 4), shard=1)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=20)
+    await backlog.look_ahead(100)
+    lost = [portion.key for portion in backlog.take(10)]
+    made = [next(iter(plan.group(key.group).requests(key, {0: 1}))) for key in lost[:3]]
+    for request in made:
+        backlog.heard(Stored(request, 1, 0.1))
+    backlog.put_back(lost)
+    assert len(backlog.take(100)) == 16, "three calls were made, and sixteen are to come"
+    assert backlog.limit is None
+
+
+async def test_calls_that_a_lost_worker_made_stay_counted():
+    plan = make_plan_of((4, 4), shard=1)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=16)
+    await backlog.look_ahead(100)
+    lost = [portion.key for portion in backlog.take(16)]
+    for key in lost:
+        (request,) = plan.group(key.group).requests(key, {0: 1})
+        if key != lost[-1]:
+            backlog.heard(Stored(request, 1, 0.1))
+            backlog.done(key)
+    backlog.put_back(lost[-1:])
+    assert [portion.key for portion in backlog.take(5)] == lost[-1:]
+    backlog.heard(Split(request, PROBLEM, (request, request)))
+    backlog.put_back(lost[-2:])
+    assert not any(portion.missing for portion in backlog.take(5))
+    assert backlog.limit == "limits.max_requests: 16 requests are made"
 
 
 async def test_bytes_are_limited_too():

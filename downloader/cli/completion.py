@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import get_completion_class
 
 from downloader.cli.output import say
 
-__all__ = ["completion_command", "endpoints", "keys", "keys_beginning"]
+__all__ = ["completion_command"]
 
 _EPILOG = """\b
 Examples:
@@ -23,51 +21,11 @@ Examples:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the script with which SHELL completes commands, options, choices, files and keys after --set."""
-    from click.shell_completion import get_completion_class
-
-    from downloader.cli.main import downloader
-
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    completion = kind(downloader, {}, "downloader", "_DOWNLOADER_COMPLETE")
+    completion = kind(
+        click.get_current_context().find_root().command, {}, "downloader", "_DOWNLOADER_COMPLETE"
+    )
     # Not `source()`, which starts bash to ask its version.
     say(completion.source_template % completion.source_vars())
-
-
-def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of an endpoint."""
-    names = {
-        "auto": "high-volume for pixels, standard for metadata",
-        "standard": "earthengine.googleapis.com",
-        "high-volume": "earthengine-highvolume.googleapis.com",
-        "emulator": "synthetic pixels on this machine",
-    }
-    return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
-
-
-def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete a key of the job file for `--set`; after the `=`, one of its choices."""
-    return keys_beginning(incomplete)
-
-
-def keys_beginning(incomplete: str) -> list[CompletionItem]:
-    """Return the keys of the job file that begin so, or the choices of the one that ends with `=`."""
-    from downloader.job.schema import job_schema
-
-    found: list[CompletionItem] = []
-
-    def walk(node: dict[str, Any], key: str) -> None:
-        branches = [node, *node.get("anyOf", [])]
-        sections = [branch["properties"] for branch in branches if "properties" in branch]
-        for section in sections:
-            for name, child in section.items():
-                walk(child, f"{key}.{name}".lstrip("."))
-        choices = [choice for branch in branches for choice in branch.get("enum", [])]
-        if incomplete.startswith(f"{key}="):
-            found.extend(CompletionItem(f"{key}={choice}") for choice in choices)
-        elif not sections:
-            found.append(CompletionItem(f"{key}=", help=node.get("description")))
-
-    walk(job_schema(), "")
-    return [item for item in found if item.value.startswith(incomplete)]

@@ -156,7 +156,7 @@ def _advised(error: click.NoSuchOption) -> click.UsageError:
 
 
 def _job_keys() -> list[str]:
-    from downloader.cli.completion import keys_beginning
+    from downloader.cli.choices import keys_beginning
 
     return [item.value.rstrip("=") for item in keys_beginning("")]
 

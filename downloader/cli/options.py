@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from downloader.cli.completion import endpoints, keys
+from downloader.cli.choices import endpoints, keys
 from downloader.cli.output import logs_json, set_log_format
 from downloader.cli.parameters import JOB_FILE
 

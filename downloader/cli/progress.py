@@ -50,15 +50,19 @@ def _log(event: Event) -> None:
 
 @contextmanager
 def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Who is told (done, in all); shows it on standard error while the block runs, where that is a terminal."""
+    """Yield a function that is called with (steps done, steps in all), and show them on a terminal meanwhile.
+
+    Shows the time since the start: the last step of an export takes longer than all others, so that no time left would
+    be right.
+    """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     bars = (BarColumn(bar_width=None),) if console.width >= 60 else ()
     with Progress(columns[0], *bars, *columns[1:], console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)

@@ -114,7 +114,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
     kind = str(document.get("type") or "").upper()
     if kind != "IMAGE":
         what = _INSTEAD.get(kind, f"of the unknown type {kind!r}").format(id=shown)
-        raise JobError(f"{shown} is no image but {what}")
+        raise JobError(f"{shown} is not an image but {what}")
     bands: list[Band] = []
     for number, entry in enumerate(_list(document.get("bands"))):
         try:

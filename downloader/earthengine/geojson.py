@@ -116,9 +116,9 @@ def _position(given: list[object] | tuple[object, ...], what: str) -> list[float
     longitude, latitude = numbers
     if abs(latitude) > 90 or abs(longitude) > 360:
         swapped = abs(longitude) <= 90 and abs(latitude) <= 360
-        hint = "latitude and longitude seem to be swapped" if swapped else "coordinates are in degrees"
+        hint = "they look swapped" if swapped else "coordinates are in degrees"
         raise JobError(
-            f"{what}: [{longitude:.10g}, {latitude:.10g}] lies nowhere: {hint}; the order is [longitude, latitude]"
+            f"{what}: [{longitude:.10g}, {latitude:.10g}] is not a valid [longitude, latitude]; {hint}"
         )
     return [longitude, latitude]
 

@@ -113,7 +113,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     def ask(number: signal.Signals) -> None:
         if not stop.drain.is_set():
             end_process(128 + number)
-        stop.ask(f"{number.name} received", int(number))
+        stop.ask("stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}", int(number))
 
     for number in numbers:
         loop.add_signal_handler(number, ask, number)

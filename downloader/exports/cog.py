@@ -1,4 +1,4 @@
-"""Pixels into a Cloud-Optimised GeoTIFF, block by block; the file appears under its name when it is whole."""
+"""Write a Cloud-Optimised GeoTIFF block by block; the file appears under its name when it is complete."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "COMPRESSORS", "Compress", "Raster", "blocks_of", "rasterio_or_raise", "write_cog"]
 
 BLOCK: Final = 2048
-"""Pixels along the side of what is in memory at once; a multiple of the file's own tiles."""
+"""Pixels along the side of a block, which is in memory at once; a multiple of the file's tiles."""
 
 _TILE: Final = 512
 _CACHE_MB: Final = 128
-"""What GDAL may keep of the file in memory."""
+"""Size of GDAL's block cache, in MB."""
 
 Compress = Literal["deflate", "zstd", "lzw", "none"]
 
 COMPRESSORS: Final = ("deflate", "zstd", "lzw", "none")
-"""Any reader knows deflate and lzw; zstd is quicker and smaller, and wants a GDAL that has it."""
+"""Every reader knows deflate and lzw; zstd is faster and smaller, but needs a GDAL that has it."""
 
 _RESAMPLING: Final = {"MEAN": "average", "MODE": "mode", "MEDIAN": "med", "SAMPLE": "nearest"}
-"""By policy, how GDAL makes the file's overviews; it knows neither MIN nor MAX for them, so these take one pixel."""
+"""Pyramiding policy → GDAL's resampling of overviews; GDAL has neither MIN nor MAX, so these take one pixel of four."""
 
 
 @dataclass(frozen=True)
 class Raster:
-    """What a file is to hold."""
+    """The contents of a file."""
 
     grid: PixelGrid
     dtype: np.dtype[np.generic]
@@ -45,27 +45,27 @@ class Raster:
     """Descriptions of the file's bands."""
     nodata: float | None
     policies: frozenset[str]
-    """How the bands' pyramids are made; of several, overviews take one pixel of four."""
+    """Pyramiding policies of the bands; with several, overviews take one pixel of four."""
     tags: Mapping[str, str]
     has_mask: bool
-    """Whether some pixels are no data that no value tells."""
+    """Whether some pixels are missing that no nodata value marks."""
     read: Callable[[Window], NDArray[Any]]
     """Pixels (band, height, width) of a window."""
     valid: Callable[[Window], NDArray[np.bool_]]
-    """Which pixels (height, width) of a window are data; asked where the file has a mask."""
+    """Valid pixels (height, width) of a window; called if the file has a mask."""
 
 
 def write_cog(
     file: Path, picture: Raster, compress: Compress, watch: Callable[[int, int], None] | None = None
 ) -> None:
-    """Write a file, by way of a plain one beside it.
+    """Write a file by way of a plain one beside it.
 
     Args:
-        file: where to; what is there is replaced at the end.
-        picture: what it holds.
-        compress: how.
-        watch: told (steps done, steps in all), which are its blocks, and one for compressing it and making its
-            overviews; may raise to stop, which leaves nothing behind.
+        file: path of the file, which is replaced at the end.
+        picture: contents of the file.
+        compress: compressor.
+        watch: called with (steps done, steps in all): one step for each block, and one to compress the file and make
+            its overviews. May raise to stop, which leaves nothing behind.
 
     Raises:
         MissingExtraError: rasterio is not installed.
@@ -93,18 +93,18 @@ def write_cog(
             rasterio.shutil.copy(plain, cog, driver="COG", **_options(picture, compress))
             if watch is not None:
                 watch(len(blocks) + 1, len(blocks) + 1)
-        os.replace(cog, file)  # noqa: PTH105  # the same word as in other places that replace a file at once
+        os.replace(cog, file)  # noqa: PTH105  # as in other modules that replace a file at once
 
 
 def blocks_of(width: int, height: int) -> Iterator[Window]:
-    """The blocks that a picture is written in."""
+    """Yield the blocks that a raster is written in."""
     for row in range(0, height, BLOCK):
         for column in range(0, width, BLOCK):
             yield Window(column, row, min(BLOCK, width - column), min(BLOCK, height - row))
 
 
 def rasterio_or_raise() -> Any:  # noqa: ANN401  # the module
-    """The library. Raises MissingExtraError where it is not installed."""
+    """Return the module rasterio. Raises MissingExtraError if it is not installed."""
     try:
         import rasterio
         import rasterio.shutil
@@ -144,7 +144,7 @@ def _options(picture: Raster, compress: Compress) -> dict[str, Any]:
         "OVERVIEW_RESAMPLING": _RESAMPLING.get(policy, "nearest").upper(),
         "NUM_THREADS": "ALL_CPUS",
     }
-    # TIFF's predictors know numbers of up to 32 bits everywhere, and floating ones of 64.
+    # Every reader knows TIFF's predictors of integers up to 32 bits and of floats up to 64.
     if compress != "none" and (picture.dtype.kind == "f" or picture.dtype.itemsize < 8):
         options["PREDICTOR"] = "YES"
     return options
@@ -152,7 +152,7 @@ def _options(picture: Raster, compress: Compress) -> dict[str, Any]:
 
 @contextmanager
 def _beside(file: Path, what: str) -> Iterator[Path]:
-    """A file of another name in the same folder, gone after the block."""
+    """Yield a temporary path in the folder of `file`, and delete what is there after the block."""
     path = file.with_name(f".{file.name}.{os.getpid()}.{what}.tif")
     try:
         yield path
@@ -163,7 +163,7 @@ def _beside(file: Path, what: str) -> Iterator[Path]:
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
-    """Errors of GDAL, in words that say what to do."""
+    """Turn errors of GDAL into those of this package."""
     from rasterio.errors import RasterioError, RasterioIOError
 
     try:

@@ -1,4 +1,4 @@
-"""A mosaic, or a window of it, as Cloud-Optimised GeoTIFF: for software that reads no Zarr."""
+"""Export a mosaic, or a window of it, as Cloud-Optimised GeoTIFF."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from downloader.errors import IncompleteError, JobError
 from downloader.exports.cog import COMPRESSORS, Compress, Raster, rasterio_or_raise, write_cog
-from downloader.exports.selection import STORED, Excerpt, part_of
+from downloader.exports.selection import Excerpt, part_of
 from downloader.model.grid import Window
+from downloader.mosaic.format.coverage import Coverage
 from downloader.text import size
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "export"]
 
 _FIELD: Final = re.compile(r"\{(\w*)\}")
-_OUTSIDE: Final = (2, 3)
+_OUTSIDE: Final = (Coverage.OUTSIDE_REGION, Coverage.OUTSIDE_IMAGE)
 
 Watch = Callable[[int, int], None]
 """Called with (steps done, steps in all) of each file; may raise to stop."""
@@ -31,7 +32,7 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One file."""
+    """A file that was written."""
 
     file: Path
     group: str
@@ -42,11 +43,11 @@ class Exported:
     dtype: str
     nodata: float | None
     holes: int
-    """Tiles within it that are not stored, and show as masked or as the fill value."""
+    """Tiles within it that are not stored; they are masked or hold the fill value."""
     nbytes: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for `--json`."""
+        """Return the file as plain values."""
         nodata = self.nodata if self.nodata is None or np.isfinite(self.nodata) else str(self.nodata)
         return {**asdict(self), "file": str(self.file), "bands": list(self.bands), "nodata": nodata}
 
@@ -204,7 +205,7 @@ def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str
     _check_alike({band: repr(value) for band, value in nodata.items()}, "nodata values")
     cells = source.cells(part)
     outside = int(np.isin(cells, _OUTSIDE).sum())
-    holes = int((cells != STORED).sum()) - outside
+    holes = int((cells != Coverage.STORED).sum()) - outside
     if holes and missing == "raise":
         raise IncompleteError(
             f"{source.path}: {holes:,} of {cells.size:,} tiles of the window are not stored. Run the job again to fetch"

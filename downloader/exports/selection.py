@@ -1,15 +1,16 @@
-"""What of a mosaic goes into a file: one slice of one group, a window of it, and where it came from."""
+"""Select the group, slice and window of a mosaic that an export writes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid, Window
+from downloader.mosaic.format.coverage import Coverage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
     from downloader.mosaic.format.layout import GroupLayout
 
-__all__ = ["STORED", "Excerpt", "part_of"]
-
-STORED: Final = 1
-"""The value of `coverage` for a tile that is stored."""
+__all__ = ["Excerpt", "part_of"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Excerpt:
 
     @classmethod
     def open(cls, mosaic: str | Path, name: str, level: int, time: str, number: int | None) -> Excerpt:
-        """Of a mosaic.
+        """Open a slice of a mosaic.
 
         Args:
             mosaic: its path or URL.
@@ -67,7 +65,7 @@ class Excerpt:
         grid: PixelGrid | None = layout.group.grid
         if layout.group.lattices:
             if number is None:
-                raise JobError(f"{location.name}: holds samples; say which chip with --slice")
+                raise JobError(f"{location.name}: holds samples; choose a chip with --slice")
             grid = layout.group.lattices[index]
             if grid is None:
                 raise JobError(f"--slice {number}: this sample has no pixels")
@@ -75,17 +73,17 @@ class Excerpt:
         return cls(location.name, layout, node, index, grid)
 
     def index(self, band: str) -> int:
-        """A band's index in its group."""
+        """Return the index of a band in its group."""
         return next(i for i, one in enumerate(self.layout.group.bands) if one.id == band)
 
     def pixels(self, band: str, window: Window) -> NDArray[Any]:
-        """Pixels (height, width) of one band."""
+        """Return the pixels (height, width) of one band."""
         array = self.node[self.layout.arrays[self.index(band)]]
         lead = (self.number,) if self.layout.leading else ()
         return np.asarray(array[(*lead, *window.slices)])
 
     def cells(self, window: Window) -> NDArray[np.uint8]:
-        """`coverage` of the tiles that a window touches."""
+        """Return `coverage`, (rows, columns), of the tiles that a window touches."""
         tile = self.layout.group.tiling.tile
         lead = (self.number,) if self.layout.leading else ()
         rows = slice(window.row // tile, -(-window.row_end // tile))
@@ -93,18 +91,18 @@ class Excerpt:
         return np.asarray(self.node["coverage"][(*lead, rows, columns)])
 
     def stored(self, window: Window) -> NDArray[np.bool_]:
-        """Which pixels (height, width) of a window lie in tiles that are stored."""
+        """Return which pixels (height, width) of a window lie in stored tiles."""
         tile = self.layout.group.tiling.tile
         rows = np.arange(window.row, window.row_end) // tile - window.row // tile
         columns = np.arange(window.column, window.column_end) // tile - window.column // tile
-        return np.asarray(self.cells(window)[np.ix_(rows, columns)] == STORED)
+        return np.asarray(self.cells(window)[np.ix_(rows, columns)] == Coverage.STORED)
 
     def masks(self, bands: Sequence[str]) -> tuple[str, ...]:
-        """The mosaic's own masks of these bands."""
+        """Return the stored masks of these bands."""
         return tuple(one.id for one in self.layout.group.bands if set(one.mask_of) & set(bands))
 
     def tags(self) -> dict[str, str]:
-        """Where the pixels come from, for the file's metadata."""
+        """Return the origin of the pixels, for the file's metadata."""
         about = {name.upper(): str(self.node.attrs[name]) for name in ("source", "start_time", "end_time") if name in self.node.attrs}  # fmt: skip
         for name in ("image_id", "sample_id"):
             if name in self.node:
@@ -118,7 +116,7 @@ class Excerpt:
 def part_of(
     grid: PixelGrid, window: Window | Sequence[int] | None, bbox: Sequence[float] | None, crs: str
 ) -> Window:
-    """The pixels that were asked for."""
+    """Return the window of the grid that was asked for. Raises JobError if it lies outside."""
     from downloader.model.bbox import BoundingBox, cover_box
     from downloader.model.crs import Crs
 
@@ -139,7 +137,5 @@ def part_of(
         window = Window(*map(int, window))
     part = window.clip(grid.bounds)
     if part is None:
-        raise JobError(
-            f"--window: {window} lies outside the {grid.width}×{grid.height} pixels that there are"
-        )
+        raise JobError(f"--window: {window} lies outside the {grid.width}×{grid.height} pixels of the mosaic")
     return part

@@ -59,7 +59,9 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
             values["mosaic"].update(sections.pop("mosaic"))
         return Job.from_dict(values | sections)
     if sections:
-        raise JobError(f"{', '.join(sections)}: keywords go with an asset id and a path; put them in the job")
+        raise JobError(
+            f"{' and '.join(sections)} can be given only together with path=; else put them in the job"
+        )
     if isinstance(job, Job):
         return job
     if isinstance(job, Serializable):

@@ -98,7 +98,7 @@ def plain(node: Any, path: Path, document: Document) -> Any:
     """`node` as dicts, lists and scalars that YAML can write; lines go to `document`.
 
     Raises:
-        JobError: something that has no place in a job, or more of it than anyone writes.
+        JobError: something that cannot be a value of a job, or more of it than anyone writes.
     """
     document.budget -= 1
     if document.budget < 0:
@@ -292,7 +292,15 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         return node.item()  # a numpy scalar, from the library
     tag = getattr(getattr(node, "tag", None), "value", None)
     what = f"the tag {tag}" if tag else f"a {type(node).__name__.removeprefix('Commented')}"
-    raise document.error(path, f"{what} has no place in a job; use text, numbers, true or false")
+    raise document.error(
+        path, f"{what} cannot be a value of a job; use text, numbers, true or false{_hint(path)}"
+    )
+
+
+def _hint(path: Path) -> str:
+    if path == ("region",):
+        return ', or for a region a mapping such as {"bbox": […]} or {"geometry": shape.__geo_interface__}'
+    return ""
 
 
 def _expression(node: object, document: Document) -> str:

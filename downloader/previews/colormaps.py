@@ -1,4 +1,4 @@
-"""Colour maps for one band: a few in which equal steps of the value look equal, or a list of the user's own."""
+"""Colour maps for one band: perceptually uniform ones by name, or a list of colours."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ greens and red-blue after ColorBrewer's YlGn and RdBu (Apache 2.0)."""
 
 
 def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
-    """256 colours, (256, 3), from the lowest value to the highest.
+    """Return 256 colours, (256, 3) uint8, from the lowest value to the highest.
 
     Args:
-        palette: a name of `PALETTES`, with `-r` behind it the other way round; or colours at equal distances, at least
+        palette: a name of `PALETTES`, with `-r` behind it reversed; or colours at equal distances, at least
             two, as names or hexadecimal (`white,1a9850`), in one text or a sequence.
 
     Raises:
-        JobError: no such palette or colour.
+        JobError: there is no such palette or colour.
     """
     if isinstance(palette, str) and "," not in palette:
         name = palette.strip().lower()
@@ -42,7 +42,7 @@ def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
         if colours is None:
             near = difflib.get_close_matches(name, [*PALETTES, *(f"{known}-r" for known in PALETTES)], n=1)
             raise JobError(
-                f"--palette {palette}: is none of {', '.join(PALETTES)}"
+                f"--palette {palette}: is not one of {', '.join(PALETTES)}"
                 + (
                     f"; did you mean {near[0]}?"
                     if near
@@ -76,5 +76,5 @@ def _rgb(colour: str) -> tuple[int, ...]:
         return ImageColor.getrgb(colour)[:3]
     except ValueError:
         raise JobError(
-            f"--palette: {colour!r} is no colour; write a name such as white, or six hexadecimal digits such as 1a9850"
+            f"--palette: {colour!r} is not a colour; write a name such as white, or six hexadecimal digits such as 1a9850"
         ) from None

@@ -1,4 +1,4 @@
-"""Samples side by side: a sheet of chips, from the first on."""
+"""Lay out samples side by side, from the first on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.format.coverage import Coverage
+
 __all__ = ["Sheet"]
 
 _GAP: Final = 2
@@ -17,18 +19,18 @@ _GAP: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """As many chips as fit into a square, row by row."""
+    """A sheet of as many chips as fit into a square, row by row."""
 
     count: int
     columns: int
     chip: tuple[int, int]
     """(height, width) of a chip as it is shown, in pixels."""
     step: int = 1
-    """Pixels of a chip from one that is shown to the next: larger than 1 where not even one chip fits."""
+    """Distance of shown pixels within a chip; above 1 if not even one chip fits."""
 
     @classmethod
     def of(cls, array: Any, size: int) -> Sheet:  # noqa: ANN401  # zarr's arrays are loosely typed
-        """The sheet of an array (sample, y, x), `size` pixels a side at most."""
+        """Return the sheet of an array (sample, y, x), at most `size` pixels a side."""
         samples, full_height, full_width = array.shape
         step = max(1, -(-max(full_height, full_width) // size))
         height, width = -(-full_height // step), -(-full_width // step)
@@ -37,12 +39,12 @@ class Sheet:
         return cls(min(samples, rows * columns), columns, (height, width), step)
 
     def lay(self, array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # as above
-        """The chips of a band; 0 between them."""
+        """Return the chips of a band, with 0 between them."""
         return self._laid(np.asarray(array[: self.count, :: self.step, :: self.step]))
 
     def stored(self, node: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
-        """Which pixels of the sheet are those of a chip that is stored."""
-        known = np.asarray(node["coverage"][: self.count, 0, 0]) == 1
+        """Return which pixels of the sheet belong to a stored chip."""
+        known = np.asarray(node["coverage"][: self.count, 0, 0]) == Coverage.STORED
         return self._laid(np.broadcast_to(known[:, None, None], (self.count, *self.chip))).astype(np.bool_)
 
     def _laid(self, chips: NDArray[Any]) -> NDArray[Any]:

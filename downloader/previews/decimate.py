@@ -1,4 +1,4 @@
-"""Reading every n-th pixel of a plane, with no more memory than the picture needs."""
+"""Read every n-th pixel of a plane, with no more memory than the picture needs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.format.coverage import Coverage
+
 __all__ = ["Layered", "Thinning"]
 
 _ALL = (slice(None), slice(None))
 
-_STORED = 1
-"""What `coverage` holds where a tile is stored (its `flag_meanings`)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Thinning:
-    """One slice of a group, thinned."""
+    """One slice of a group, decimated."""
 
     node: Any
     """The group."""
     step: int
-    """Pixels from one that is shown to the next."""
+    """Distance of shown pixels."""
     number: int
     """Index along the leading axis."""
 
@@ -38,7 +37,7 @@ class Thinning:
         number: int,
         most_tiles: int | None = None,
     ) -> Thinning:
-        """The thinning that fits into `size` pixels a side, and reads no more tiles of a band than `most_tiles`."""
+        """Return the decimation that fits into `size` pixels a side and reads at most `most_tiles` tiles of a band."""
         height, width = array.shape[-2:]
         step = max(1, -(-max(height, width) // size))
         tile = array.chunks[-1]
@@ -47,13 +46,13 @@ class Thinning:
             step = max(step, math.ceil(math.sqrt(height * width / most_tiles)))
             step = max(step, 2 * tile)
         if step > tile:
-            # Each pixel of the picture is in a tile of its own, and so of `coverage` only these cells are read.
+            # Each shown pixel is in a tile of its own, so that only these cells of `coverage` are read.
             step = math.ceil(step / tile) * tile
         return cls(node, step, number)
 
     def plane(self, array: Any, part: tuple[slice, slice] = _ALL) -> NDArray[np.generic]:  # noqa: ANN401  # as above
-        """Every `step`-th pixel of a band, (rows, columns); `part` of them, in pixels of the picture."""
-        # zarr decodes tile by tile, and leaves out those of which nothing is wanted.
+        """Return every `step`-th pixel of a band, (rows, columns), or of `part` of it, in pixels of the picture."""
+        # zarr decodes only the tiles that hold one of these pixels.
         leading = (self.number,) * (array.ndim - 2)
         places = (
             slice(None if p.start is None else p.start * self.step, p.stop and p.stop * self.step, self.step)
@@ -62,7 +61,7 @@ class Thinning:
         return np.asarray(array[(*leading, *places)])
 
     def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
-        """Which of the thinned pixels lie in tiles that are stored."""
+        """Return which of the shown pixels lie in stored tiles."""
         rows, columns = (np.arange(0, length, self.step) for length in array.shape[-2:])
         if "coverage" not in self.node:
             return np.ones((len(rows), len(columns)), bool)
@@ -72,16 +71,16 @@ class Thinning:
         if self.step % tile == 0:
             apart = self.step // tile
             cells = np.asarray(coverage[(*leading, slice(None, None, apart), slice(None, None, apart))])
-            return np.asarray(cells == _STORED, np.bool_)
+            return np.asarray(cells == Coverage.STORED, np.bool_)
         cells = np.asarray(coverage[leading] if leading else coverage[:])
-        return np.asarray(cells[np.ix_(rows // tile, columns // tile)] == _STORED, np.bool_)
+        return np.asarray(cells[np.ix_(rows // tile, columns // tile)] == Coverage.STORED, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
 class Layered:
-    """An overview, thinned, and the pixels themselves where it has holes that they have not.
+    """A decimated overview, with the pixels themselves where only the overview has gaps.
 
-    Of a tile that is missing, or came after the overviews were made, a coarse level says that all around it is missing.
+    At a coarse level, a tile that is missing or was stored after the overviews were made leaves a gap far around it.
     """
 
     base: Thinning
@@ -89,7 +88,7 @@ class Layered:
     bands: Mapping[str, Any]
     """Band → its array of the overview."""
     gaps: NDArray[np.bool_]
-    """Pixels of the picture that the overview lacks."""
+    """Pixels of the picture that only the overview lacks."""
 
     @classmethod
     def of(
@@ -100,15 +99,15 @@ class Layered:
         bands: Mapping[str, Any],
         coarse: Any,  # noqa: ANN401  # as above
     ) -> Layered:
-        """Of one band's arrays, `array` of the pixels and `coarse` of the overview."""
+        """Return it for one band: `array` holds the pixels, `coarse` the overview."""
         return cls(base, overview, bands, base.stored(array) & ~overview.stored(coarse))
 
     def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
-        """As `Thinning` has it."""
+        """Return which of the shown pixels lie in stored tiles."""
         return self.base.stored(array)
 
     def plane(self, array: Any) -> NDArray[np.generic]:  # noqa: ANN401  # as above
-        """As `Thinning` has it; only where there are gaps the pixels themselves are read."""
+        """Return the shown pixels of a band; only in gaps the pixels themselves are read."""
         coarse = self.bands[str(array.attrs["band"])]
         picture = self.overview.plane(coarse)
         side = max(1, coarse.chunks[-1] // self.overview.step)

@@ -1,4 +1,4 @@
-"""Finding what a quick look shows: the group, its bands, the slice."""
+"""Choose the group, bands and slice that a preview shows."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _NATURAL: Final = (
 
 
 def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | None) -> tuple[str, Any]:
-    """(name, node) of the group wanted, or of the finest that has the bands. Raises JobError."""
+    """Return (name, node) of the group wanted, or of the finest that has the bands. Raises JobError."""
     groups = {name: node for name, node in root.groups() if bands_of(node)}
     if bands_of(root):
-        groups = {"": root}  # what lies below it are not groups of the plan
+        groups = {"": root}  # groups below it are overviews
     if not groups:
         raise JobError("the mosaic has no bands")
     if wanted is not None:
@@ -48,7 +48,7 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
 
 
 def coarser(root: zarr.Group, name: str, node: Any, step: int) -> tuple[int, Any]:  # noqa: ANN401  # as below
-    """(factor, node) of the coarsest overview of a group that has every `step`-th pixel, else 1 and the group."""
+    """Return (factor, node) of the coarsest overview that has every `step`-th pixel, else 1 and the group."""
     found, factor = node, 1
     while 2 * factor <= step:
         level = root.get(f"overviews/{name}/{2 * factor}" if name else f"overviews/{2 * factor}")
@@ -59,10 +59,10 @@ def coarser(root: zarr.Group, name: str, node: Any, step: int) -> tuple[int, Any
 
 
 def choose_bands(arrays: dict[str, Any], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    """One or three bands: those wanted, else red, green and blue, else the first three, else the first.
+    """Return one or three bands: those wanted, else red, green and blue, else the first three, else the first.
 
     Raises:
-        JobError: another number of bands, or one that there is not.
+        JobError: the number of bands is neither one nor three, or there is no such band.
     """
     pixels = tuple(name for name, array in arrays.items() if not array.attrs.get("mask_of"))
     natural = next((names for names in _NATURAL if set(names) <= set(pixels)), None)
@@ -80,7 +80,7 @@ def _unknown(names: tuple[str, ...], arrays: dict[str, Any]) -> str:
 
 
 def bands_of(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and arrays are loosely typed
-    """True band name → array, in the order of the mosaic."""
+    """Return band name in the catalogue → array, in the order of the mosaic."""
     found = [
         array
         for name, array in node.arrays()
@@ -92,18 +92,18 @@ def bands_of(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and 
 
 
 def is_of_samples(array: Any) -> bool:  # noqa: ANN401  # as above
-    """Whether its leading axis is that of samples."""
+    """Return whether the leading axis of an array is that of samples."""
     return array.ndim == 3 and tuple(array.metadata.dimension_names or ())[:1] == ("sample",)
 
 
 def choose_slice(node: Any, array: Any, time: str, number: int | None) -> tuple[int, str]:  # noqa: ANN401  # as above
-    """(index along the leading axis, what is said of it); 0 and nothing where there is no such axis.
+    """Return (index along the leading axis, its description); 0 and "" if there is no such axis.
 
     Args:
         node: the group.
         array: one of its bands.
         time: `latest`, a number in the order of time, or the beginning of a time.
-        number: index in the mosaic's own order; None where the time decides.
+        number: index as stored; None if the time decides.
 
     Raises:
         JobError: there is no such slice.
@@ -119,7 +119,7 @@ def choose_slice(node: Any, array: Any, time: str, number: int | None) -> tuple[
         number %= length
     if "time" not in node or is_of_samples(array):
         if time != "latest":
-            what = "holds samples" if length else "is no time series"
+            what = "holds samples" if length else "is not a time series"
             raise JobError(f"--time {time}: the mosaic {what}; leave it out")
         return number or 0, f"sample {number:,}, " if number is not None else ""
     times = np.asarray(node["time"][:]).astype("datetime64[us]")

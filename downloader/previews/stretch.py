@@ -1,4 +1,4 @@
-"""From values to brightness: between two values, or between two percentiles of what is shown."""
+"""Stretch values to brightness between two values or percentiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Limits = tuple[float, float]
 
 
 def per_band(value: float | Sequence[float] | None, option: str, bands: int) -> list[float | None]:
-    """One value for each band: the same for all, or as many as there are bands. Raises JobError."""
+    """Return one value for each band, given one for all or one for each. Raises JobError."""
     if value is None or isinstance(value, int | float):
         return [value] * bands
     listed = list(value)
@@ -34,14 +34,14 @@ def limits_of(
     low: float | None,
     high: float | None,
 ) -> Limits:
-    """The limits of a band: those given, else the percentiles of what is seen.
+    """Return the limits of a band: those given, else the percentiles of what is shown.
 
     Raises:
-        JobError: they are not in order.
+        JobError: the limits are not in ascending order.
     """
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise JobError(
-            f"--stretch {percentiles[0]:g},{percentiles[1]:g}: are no two percentiles in order; write 2,98"
+            f"--stretch {percentiles[0]:g},{percentiles[1]:g}: is not two percentiles in ascending order; write 2,98"
         )
     if low is not None and high is not None and low >= high:
         raise JobError(f"--min {low:g} is not below --max {high:g}")
@@ -51,7 +51,7 @@ def limits_of(
 
 
 def stretch(plane: NDArray[np.generic], limits: Limits) -> NDArray[np.uint8]:
-    """0 at or below the lower limit, 255 at or above the upper one."""
+    """Return 0 at or below the lower limit, 255 at or above the upper one, and values between in between."""
     low, high = limits
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = (plane.astype("f8") - low) / ((high - low) or 1.0)

@@ -31,18 +31,18 @@ class Highlights:
         match event:
             case Split() if event.attempts and self._is_news(f"split {event.problem.cause}"):
                 text = (
-                    f"too much for one request ({event.problem.message}): it is asked for in {len(event.parts)} parts, and"
-                    " so are others of its size"
+                    f"too large for one request ({event.problem.message}): split into {len(event.parts)} parts, as are other"
+                    " requests of its size"
                 )
                 self._tell(text, "split", event.problem, event.request)
             case Failed() if self._is_news(f"failed {event.problem.cause}"):
-                text = f"failed: {event.request}: {event.problem.message}; the run goes on, and a rerun tries it again"
+                text = f"failed: {event.request}: {event.problem.message}; the run continues, and the next run tries it again"
                 self._tell(text, "failed", event.problem, event.request)
             case Retried() if event.problem.action is Action.SLOW and self._is_news(
                 f"quota {event.problem.limit}"
             ):
-                what = "requests a minute" if event.problem.limit == "rate" else "requests at once"
-                text = f"the quota of {what} is reached ({event.problem.cause}): going on at the pace that the service allows"
+                what = "request rate" if event.problem.limit == "rate" else "concurrency"
+                text = f"quota of {what} reached ({event.problem.cause}); slowing down to the rate the service allows"
                 self._tell(text, "quota", event.problem, event.request)
 
     def _is_news(self, kind: str) -> bool:

@@ -136,7 +136,7 @@ def test_a_job_that_means_something_else_is_refused_by_the_attributes_alone(make
     before = snapshot(mosaic)
     ended = remake(mosaic, emulator, "--set", "region.window.width=701")
     assert ended.status == 5, ended
-    assert "groups./.window" in ended.err
+    assert "region.window" in ended.err
     after = snapshot(mosaic)
     after.pop(f"{OWN}/lock")
     assert after == before

@@ -63,7 +63,7 @@ def test_one_band_in_colours(look, palette):
     ("flags", "words"),
     [
         (["--stretch", "2"], "write LOW,HIGH, such as 2,98"),
-        (["--stretch", "98,2"], "no two percentiles in order"),
+        (["--stretch", "98,2"], "not two percentiles in ascending order"),
         (["--min", "a"], "'a': write N[,N,N]"),
         (["--min", "nan"], "write N[,N,N]"),
         (["--min", "1,2"], "one for each of the 3 bands; got 2"),
@@ -71,7 +71,7 @@ def test_one_band_in_colours(look, palette):
         (["--palette", "jet", "--bands", "B8"], "viridis"),
         (["--palette", "viridis"], "colours one band"),
         (["--slice", "0"], "no leading axis"),
-        (["--time", "0"], "no time series"),
+        (["--time", "0"], "not a time series"),
     ],
 )
 def test_what_cannot_be_drawn_says_why(look, flags, words):

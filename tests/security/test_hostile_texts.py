@@ -21,7 +21,7 @@ from downloader.job.yaml import parse
 def test_a_tag_makes_no_object(tmp_path, monkeypatch, tag, value):
     monkeypatch.chdir(tmp_path)
     made: object = None
-    with contextlib.suppress(JobError):  # a scalar with a tag has no place in a job
+    with contextlib.suppress(JobError):  # a scalar with a tag cannot be a value of a job
         made = parse(f"a: !!python/{tag} {value}\n", "job.yaml").values["a"]
     assert type(made) in {list, dict, type(None)}
     assert list(tmp_path.iterdir()) == []

@@ -176,36 +176,36 @@ class Identity:
 def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
     """Yield (name, value) of what must not change in a group."""
     group = layout.group
-    here = f"groups.{group.name or '/'}"
+    here = f" of group {group.name}" if group.name else ""
     # The profile belongs to the mosaic: the same name for each group makes it one fact.
     yield "mosaic.profile", layout.profile
     yield "mosaic.compressor", layout.compressor
     if group.lattices:
-        yield f"{here}.chip", f"{group.window.width} pixels"
+        yield f"region.points.chip{here}", f"{group.window.width} pixels"
         for number, lattice in enumerate(group.lattices, 1):
             if lattice is not None:
                 yield (
-                    f"{here}.points[{number}]",
+                    f"point {number}{here}",
                     f"pixels from {lattice.transform.to_gdal()} in {lattice.crs}",
                 )
     else:
-        yield f"{here}.crs", group.lattice.crs.code or group.lattice.crs.wkt or ""
-        yield f"{here}.transform", str(list(group.lattice.transform.to_gdal()))
-        yield f"{here}.size", f"{group.lattice.width}×{group.lattice.height}"
-        yield f"{here}.window", str(group.window)
+        yield f"grid.crs{here}", group.lattice.crs.code or group.lattice.crs.wkt or ""
+        yield f"grid.transform{here}", str(list(group.lattice.transform.to_gdal()))
+        yield f"image size{here}", f"{group.lattice.width}×{group.lattice.height}"
+        yield f"region.window{here}", str(group.window)
     t = group.tiling
-    yield f"{here}.tiles", f"{t.tile} pixels, {t.shard} along a shard's side"
+    yield f"tiles{here}", f"{t.tile} pixels, {t.shard} along a shard's side"
     if isinstance(group.region, Shape):
-        yield f"{here}.region", f"geometry {group.region.fingerprint}"
+        yield f"region.geometry{here}", f"geometry {group.region.fingerprint}"
     if group.outside:
-        yield f"{here}.region.mask", f"{list(group.outside)} outside"
+        yield f"region.mask{here}", f"{list(group.outside)} outside"
     # More times extend a mosaic; they are compared image by image.
-    yield f"{here}.axis", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
+    yield f"leading axis{here}", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
     for band, nodata in zip(group.bands, layout.nodata, strict=True):
         told = f"nodata {'none' if nodata is None else repr(nodata)}"
         if band.mask_of:
             told = f"mask of {', '.join(band.mask_of)}"
-        yield f"{here}.bands.{band.id}", f"{band.dtype.name}, {told}"
+        yield f"source.bands: {band.id}{here}", f"{band.dtype.name}, {told}"
 
 
 def arrays_along(

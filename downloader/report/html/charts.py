@@ -1,4 +1,4 @@
-"""Line charts as numbers of SVG: nice ticks, and points that the template draws."""
+"""ChartLine charts as numbers of SVG: nice ticks, and points that the template draws."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Chart", "Line", "Tick", "line_chart", "nice_step", "time_unit"]
+__all__ = ["Chart", "ChartLine", "Tick", "line_chart", "nice_step", "time_unit"]
 
 WIDTH: Final = 480
 HEIGHT: Final = 220
@@ -25,7 +25,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart."""
 
     name: str
@@ -48,7 +48,7 @@ class Chart:
     unit: str
     """Of the vertical axis."""
     time_unit: str
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
     width: int = WIDTH
@@ -115,7 +115,7 @@ def line_chart(
         points = " ".join(f"{px:g},{py:g}" for px, py in places)
         floor = HEIGHT - _BOTTOM
         area = f"M{places[0][0]:g} {floor}L{points}L{places[-1][0]:g} {floor}z" if filled and places else ""
-        drawn.append(Line(label, kind, points, area))
+        drawn.append(ChartLine(label, kind, points, area))
     return Chart(
         name, title, words, unit, word, tuple(drawn),
         tuple(Tick(x(n * step_x), _number(n * step_x)) for n in range(int(span / step_x + 1e-9) + 1)),

@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.format.coverage import Coverage
+
 __all__ = ["EMPTY", "STATES", "StateMap", "coverage_blocks", "doubled", "fold", "starts", "state_map"]
 
-STATES: Final = ("missing", "stored", "outside_region", "outside_image", "failed")
-"""The values of `coverage`, as its `flag_meanings` have them."""
+STATES: Final = tuple(state.name.lower() for state in Coverage)
+"""Names of the values of `coverage`, as in its `flag_meanings`."""
 
 EMPTY: Final = 255
 """A cell in which there is no tile."""

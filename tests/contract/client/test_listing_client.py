@@ -365,8 +365,8 @@ async def test_bands_are_the_first_three_where_none_are_named(client):
     [
         (S2, ["B99"], Stretch(), JobError, "no band 'B99'"),
         (S2, ["B1", "B2"], Stretch(), JobError, "one band, or three"),
-        ("COPERNICUS/S2", ["B1"], Stretch(), JobError, "is no image but an image collection"),
-        ("LANDSAT", ["B1"], Stretch(), JobError, "is no image but a folder"),
+        ("COPERNICUS/S2", ["B1"], Stretch(), JobError, "is not an image but an image collection"),
+        ("LANDSAT", ["B1"], Stretch(), JobError, "is not an image but a folder"),
         ("COPERNICUS/S2/NOPE", ["B1"], Stretch(), JobError, "404"),
     ],
 )

@@ -118,7 +118,7 @@ def test_without_an_id_the_name_is_shown():
     [("IMAGE_COLLECTION", "image collection"), ("FOLDER", "folder"), ("TABLE", "table"), ("CLASSIFIER", "classifier"), ("FEATURE_VIEW", "feature view"), ("", "unknown type"), ("NEW_THING", "NEW_THING")],
 )  # fmt: skip
 def test_what_is_no_image_is_called_by_its_name(kind, said):
-    with pytest.raises(JobError, match=f"A/B is no image but .*{said}"):
+    with pytest.raises(JobError, match=f"A/B is not an image but .*{said}"):
         parse_image({"type": kind, "id": "A/B"}, NAME)
 
 

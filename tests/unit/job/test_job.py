@@ -241,9 +241,9 @@ SYNTAX = [
     (BASE + "limits:\n  retries: 1\n  memory: 1GiB\n  retries: 2\n", "job.yaml, line 6: 'retries' stands there twice; keep one"),
     (BASE + "limits: {1: 2, '1': 3}", "job.yaml, line 3: limits.1: stands there twice"),
     (BASE + "? [a, b]\n: c", "a key must be text"),
-    (BASE + "limits: !!python/object/apply:os.system [id]", "the tag .* has no place in a job|needs keys"),
-    (BASE + "limits: {memory: !size 3}", "job.yaml, line 3: limits.memory: the tag !size has no place in a job"),
-    (BASE + "limits: !!set {a, b}", "limits: a Set has no place in a job"),
+    (BASE + "limits: !!python/object/apply:os.system [id]", "the tag .* cannot be a value of a job|needs keys"),
+    (BASE + "limits: {memory: !size 3}", "job.yaml, line 3: limits.memory: the tag !size cannot be a value of a job"),
+    (BASE + "limits: !!set {a, b}", "limits: a Set cannot be a value of a job"),
 ]  # fmt: skip
 
 

@@ -64,8 +64,8 @@ def test_the_first_of_a_kind_is_told_and_again_after_a_while():
     highlights(Retried(REQUESTS[0], problem(Action.SLOW, "429 rate", limit="rate"), 1))
     highlights(Retried(REQUESTS[0], problem(), 1))
     assert [one.name for one in said] == ["quota", "quota"]
-    assert "requests at once" in said[0].text
-    assert "requests a minute" in said[1].text
+    assert "concurrency" in said[0].text
+    assert "request rate" in said[1].text
     clock.now = 599.0
     highlights(Retried(REQUESTS[0], slow, 1))
     assert len(said) == 2

@@ -86,9 +86,12 @@ class _Server:
             self._libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
                 socket.send_fds(self._socket, [json.dumps(request).encode()], streams)
-                return int(struct.unpack("i", self._socket.recv(4))[0])
+                answer = self._socket.recv(4)
             finally:
                 self._libc.prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        if not answer:
+            raise RuntimeError("tests.forkserver ended: its standard error says why")
+        return int(struct.unpack("i", answer)[0])
 
 
 _server: _Server | None = None
@@ -126,6 +129,7 @@ class Forked(subprocess.Popen):
 
 def preload() -> None:
     """Import whatever a run may import."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process with threads is not forked safely
     for name in LIBRARIES:
         importlib.import_module(name)
     import downloader

@@ -228,6 +228,11 @@ def word(of: Scene, band: str, column: int, row: int) -> int:
     of_column = 4 * (hash3(seed, column, 0x434F4C) >> 27) + (column + seed) % 4
     of_row = 4 * (hash3(crc(of.name), row, 0x524F57) >> 27) + 2 * (row % 2)
     value = (land + of_column) ^ of_row
+    if band in SPECTRA:
+        start = hash3(crc(of.name), row, 0x47524E) % 65536
+        drawn = hash3(crc(band), (start + column) % 65536, 0x47524E)
+        value += 4 * (drawn % 32 + drawn // 256 % 32)
+        value ^= value // 16 % 4
     assert 0 < value < 8192, (of, band, column, row, value)
     return value
 
@@ -318,6 +323,13 @@ def _elevations(place: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return total // 256
 
 
+@lru_cache(maxsize=16)
+def _noise_of(band: str) -> np.ndarray:
+    """All 65,536 values of a band's noise."""
+    drawn = _hash3(crc(band), np.arange(65536), np.array(0x47524E))
+    return (4 * (drawn % 32 + drawn // 256 % 32)).astype(np.int32)
+
+
 def oracle_valid(image: str, band: str, column: int, row: int, width: int, height: int) -> np.ndarray:
     """Which pixels (height, width) of a window are not masked."""
     of = scene(image) if "grid" not in image.lower() else None
@@ -353,6 +365,7 @@ def oracle_window(
         left, right = nodes[j][cells], nodes[j][cells + 1]
         return left + (right * f - left * f + 16) // 32
 
+    noise = _noise_of(band) if band in SPECTRA else np.zeros(0)
     out = np.empty((height, width), DTYPES[kind])
     current = -1
     for r in range(row, row + height):
@@ -365,6 +378,10 @@ def oracle_window(
             flat = flat.astype(np.int32)
         of_row = 4 * (hash3(crc(image), r, 0x524F57) >> 27) + 2 * (r % 2)
         v = (flat + down * slope4) ^ of_row
+        if band in SPECTRA:
+            start = hash3(crc(image), r, 0x47524E) % 65536
+            v = v + noise[(start + columns) % 65536]
+            v = v ^ (v // 16 % 4)
         out[r - row] = v if kind == "u2" else _encode(v.astype(np.int64), kind)
     if band in of.swaths:
         out[~oracle_valid(image, band, column, row, width, height)] = fill

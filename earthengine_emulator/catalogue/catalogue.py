@@ -14,7 +14,7 @@ from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import LEGACY, PUBLIC, Asset
 
 FORMULA: Final = "land"
-FORMULA_VERSION: Final = 1
+FORMULA_VERSION: Final = 2
 """Raised whenever a pixel or an updateTime of the built-in assets changes."""
 
 PRIVATE: Final = "projects/p-private-1/assets/"

@@ -4,7 +4,8 @@ Between the nodes of `noise.py` a pixel is
 
     value = (4·(32 + h + field + slope·(row mod 32)) + texture(column)) xor texture(row)
 
-in 16-bit arithmetic: h is the node row interpolated along the columns, `slope` the rounded rise to the next node row
+in 16-bit arithmetic, to which bands of reflectance add noise: the grain that real scenes have, without which the pixels
+would compress too well. h is the node row interpolated along the columns, `slope` the rounded rise to the next node row
 per pixel. The columns' part is made once per 32 rows, so that a pixel costs one multiplication, one addition and one
 exclusive or over long contiguous rows, written straight into the answer's buffer with the bands interleaved.
 """
@@ -20,7 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from earthengine_emulator.catalogue.model import Band, Pixels, Valid
-from earthengine_emulator.data.noise import CELL, hash_array, mix, nodes, text_seed
+from earthengine_emulator.data.noise import (
+    CELL,
+    GRAINS,
+    GRAINY,
+    grain_starts,
+    grains,
+    hash_array,
+    mix,
+    nodes,
+    text_seed,
+)
 
 Words = npt.NDArray[np.uint16]
 
@@ -139,7 +150,9 @@ class Rows:
         base += texture
         self._slope = slope.astype(np.uint16)
         self._base = base.astype(np.uint16)
-        self._rows = _row_texture(text_seed(land.name), row, height)
+        image = text_seed(land.name)
+        self._rows = _row_texture(image, row, height)
+        self._grain = _Grain.of(tuple(land.bands[b].id for b in bands), image, column, row, width, height)
         self._row = row
         self._first_cell = j0
         self._encode = ENCODINGS[land.kinds[bands[0]]]
@@ -157,9 +170,51 @@ class Rows:
             np.multiply(_OFFSETS[offset : offset + count], self._slope[cell - self._first_cell], out=words)
             words += self._base[cell - self._first_cell]
             words ^= self._rows[first + done : first + done + count]
+            if self._grain is not None:
+                self._grain.add(words, first + done)
             if not self._direct:
                 part[...] = self._encode(words)
             done += count
+
+
+class _Grain:
+    """The noise of a window's rows, its bands interleaved.
+
+    Each row adds a run of its bands' noise, which begins at another place for each row. The two lowest bits, by which
+    neighbours differ, are then mixed with two bits of the noise: a permutation of the values, so that neighbours still
+    differ.
+    """
+
+    def __init__(
+        self, flat: Words, count: int, mixed: Words, starts: npt.NDArray[np.int64], width: int
+    ) -> None:
+        self._runs = np.lib.stride_tricks.sliding_window_view(flat, width * count)[::count]
+        self._mixed = mixed
+        self._starts = starts
+
+    @classmethod
+    def of(
+        cls, bands: tuple[str, ...], image: int, column: int, row: int, width: int, height: int
+    ) -> _Grain | None:
+        """Return the noise of bands in a window; None where none of them has any."""
+        if not any(band in GRAINY for band in bands):
+            return None
+        starts = (grain_starts(image, row, height) + column) % GRAINS
+        mixed = np.tile(np.array([3 if band in GRAINY else 0 for band in bands], np.uint16), width)
+        return cls(_interleaved_grains(bands, GRAINS + width), len(bands), mixed, starts, width)
+
+    def add(self, words: Words, first: int) -> None:
+        """Add the noise to rows `first`… of the window, in place."""
+        words += self._runs[self._starts[first : first + len(words)]]
+        high = words >> np.uint16(4)
+        high &= self._mixed
+        words ^= high
+
+
+@lru_cache(maxsize=16)
+def _interleaved_grains(bands: tuple[str, ...], length: int) -> Words:
+    """Return the noise of several bands side by side."""
+    return np.stack([grains(band, length) for band in bands], axis=-1).reshape(-1)
 
 
 _OFFSETS: Final[Words] = np.arange(CELL, dtype=np.uint16)[:, None]

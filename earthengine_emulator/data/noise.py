@@ -46,6 +46,13 @@ SPECTRA: Final[Mapping[str, tuple[tuple[int, ...], int]]] = {
     "B12": ((25, 35, 650, 380, 230, 480, 560, 120), -50),
 }
 """Band id → (quarter value at each knot, strength of fields); others take OTHER_SPECTRUM."""
+GRAINY: Final = frozenset(SPECTRA)
+"""Ids of the bands that have noise."""
+GRAIN_SPAN: Final = 32
+"""Quarter values that each of the two terms of the noise spans."""
+GRAINS: Final = 65_536
+"""Different values of a band's noise; each row of an image begins at another of them."""
+GRAIN_SALT: Final = 0x47524E
 OTHER_SPECTRUM: Final = ((100, 175, 400, 250, 200, 350, 500, 800), -20)
 
 MASK: Final = 0xFFFFFFFF
@@ -152,3 +159,19 @@ def nodes(
     )
     offsets = (((crops & 255) - 128) * strength >> 7) + (((crops >> 8 & 255) - 128) * 20 >> 7)
     return values.astype(np.int32), np.where(inside, offsets, 0).astype(np.int32)
+
+
+@lru_cache(maxsize=64)
+def grains(band: str, length: int) -> npt.NDArray[np.uint16]:
+    """Return the noise of a band, four times a triangular distribution, `length` values that repeat after GRAINS."""
+    if band not in GRAINY:
+        return np.zeros(length, np.uint16)
+    drawn = hash_array(text_seed(band), np.arange(GRAINS), GRAIN_SALT)
+    once = 4 * (drawn % np.uint32(GRAIN_SPAN) + (drawn >> np.uint32(8)) % np.uint32(GRAIN_SPAN))
+    return np.resize(once.astype(np.uint16), length)
+
+
+def grain_starts(image: int, row: int, height: int) -> npt.NDArray[np.int64]:
+    """Return the place in a band's noise at which each row of an image begins."""
+    rows = np.arange(row, row + height, dtype=np.int64)
+    return hash_array(image, rows, GRAIN_SALT).astype(np.int64) % GRAINS

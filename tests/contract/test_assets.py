@@ -93,7 +93,7 @@ def test_names_are_percent_decoded(api):
 
 @pytest.mark.parametrize("path", [f"/v1/{PUBLIC}NOPE", f"/v1/{QUICKSTART}", "/nothing"])
 def test_every_answer_names_the_data_set(api, path):
-    assert api.get(path).headers["x-earth-engine-emulator"] == "land-1"
+    assert api.get(path).headers["x-earth-engine-emulator"] == "land-2"
 
 
 def test_update_times_can_be_changed_and_assets_deleted(api, emulator):

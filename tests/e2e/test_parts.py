@@ -96,7 +96,7 @@ def test_a_lost_job_is_read_from_what_the_attributes_say_and_its_service_overrid
     again = thaw(tmp_path / "m", meaning(job()), SERVICE, ["service.endpoint=https://example.org"])
     assert (again.source.asset, again.service.endpoint) == ("A/B", "https://example.org")
     assert again.mosaic_path == tmp_path / "m"
-    assert thaw(tmp_path / "m", meaning(job()), "emulator land-1").service.endpoint == "emulator"
+    assert thaw(tmp_path / "m", meaning(job()), "emulator land-2").service.endpoint == "emulator"
     assert thaw(tmp_path / "m", meaning(job()), SERVICE).service.endpoint == "auto"
 
 

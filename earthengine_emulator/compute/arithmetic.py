@@ -1,3 +1,4 @@
+# ruff: noqa: N803 - parameters are named as the API's arguments are
 """Arithmetic of images: functions of two, functions of one, casts (docs/contract.md §4.7)."""
 
 from __future__ import annotations
@@ -7,10 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Image
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.computed import both
 from earthengine_emulator.compute.expression import Function, Library
+from earthengine_emulator.compute.images import select
 from earthengine_emulator.compute.operand import (
     anonymous,
     as_double,
@@ -21,6 +24,7 @@ from earthengine_emulator.compute.operand import (
     result_kind,
     retyped,
 )
+from earthengine_emulator.compute.operand import image as as_image
 from earthengine_emulator.pixels.sampling import Part
 
 FLOATS: Final = ("f4", "f8", "i8")
@@ -65,8 +69,6 @@ _UNARY: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "not": (lambda a: a == 0, "truth"),
     "bitwiseNot": (lambda a: ~a.astype(np.int64), "sum"),
     "tan": (np.tan, "float"),
-    "asin": (np.arcsin, "float"),
-    "acos": (np.arccos, "float"),
     "atan": (np.arctan, "float"),
     "log10": (np.log10, "float"),
     "signum": (np.sign, "same"),
@@ -85,6 +87,19 @@ _CASTS: Final = {
     "toLong": "i8",
     "toFloat": "f4",
     "toDouble": "f8",
+    "byte": "u1",
+    "uint8": "u1",
+    "int8": "i1",
+    "uint16": "u2",
+    "int16": "i2",
+    "uint32": "u4",
+    "int32": "i4",
+    "int64": "i8",
+    "short": "i2",
+    "int": "i4",
+    "long": "i8",
+    "float": "f4",
+    "double": "f8",
 }
 
 
@@ -136,7 +151,23 @@ def _cast(kind: str) -> Function:
     return lambda value: each_band(image(value), lambda _: kind, apply)
 
 
+def _cast_bands(image: object, bandTypes: Mapping[str, str], bandOrder: Sequence[str] | None = None) -> Image:
+    """Image.cast: named bands in other types, which are named as the functions are."""
+    target, parts = as_image(image), []
+    for name in bandOrder or [band.id for band in target.bands]:
+        one = select(target, [name])
+        if name in bandTypes:
+            kind = _CASTS.get(str(bandTypes[name]))
+            if kind is None:
+                raise invalid_argument(f"Image.cast: Unknown type '{bandTypes[name]}'.")
+            one = as_image(_cast(kind)(one))
+        parts.append(one)
+    bands = [one.bands[0] for one in parts]
+    return computed.image_of(bands, [computed.plane_of(one, 0) for one in parts], target)
+
+
 LIBRARY: Final[Library] = {
+    "Image.cast": _cast_bands,
     **{f"Image.{name}": _binary(*how) for name, how in _BINARY.items()},
     **{f"Image.{name}": _unary(*how) for name, how in _UNARY.items()},
     **{f"Image.{name}": _cast(kind) for name, kind in _CASTS.items()},

@@ -154,22 +154,11 @@ def set_default_projection(
     return computed.image_of(bands, planes, target)
 
 
-def _transform_of(projection: Projection) -> str:
-    """Return a transform as the text that Projection.transform gives."""
-    a, b, c, d, e, f = projection.affine
-    numbers = zip(
-        ("elt_0_0", "elt_0_1", "elt_0_2", "elt_1_0", "elt_1_1", "elt_1_2"), (a, b, c, d, e, f), strict=True
-    )
-    return 'PARAM_MT["Affine",\n' + "".join(f'  PARAMETER["{n}", {v}],\n' for n, v in numbers) + "]"
-
-
 LIBRARY: Final[Library] = {
     "Projection": make,
     "Projection.nominalScale": lambda proj: cast("Projection", proj).nominal_scale(),
     "Projection.crs": lambda projection: cast("Projection", projection).crs,
-    "Projection.wkt": lambda projection: crs.parse(cast("Projection", projection).crs).to_wkt("WKT1_GDAL"),
     "Projection.atScale": at_scale,
-    "Projection.transform": _transform_of,
     "Image.projection": of_image,
     "Image.reproject": reproject,
     "Image.resample": resample,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from earthengine_emulator.api import errors
-from earthengine_emulator.catalogue.model import Band, Image
+from earthengine_emulator.catalogue.model import Band, Image, plain
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.computed import everywhere
 from earthengine_emulator.compute.expression import Function, Library
@@ -41,6 +41,11 @@ class Reducer:
     name: str
     repeated: int = 0
     """Number of copies that `Reducer.repeat` made; 0 for a plain reducer."""
+    percentiles: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    """Names of the percentiles' outputs, where they are given."""
+    inputs: int = 1
+    """Bands that one reduction takes: `min` and `max` of several compare the first and bring the others along."""
 
 
 def _mode(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
@@ -71,20 +76,9 @@ _REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "count": (lambda stack, axis: np.sum(~np.isnan(stack), axis=axis), "count"),
     "first": (_first, "same"),
     "last": (lambda stack, axis: _first(stack[::-1], axis), "same"),
-    "and": (lambda stack, axis: np.nanmin(np.where(np.isnan(stack), np.nan, stack != 0), axis), "truth"),
-    "or": (lambda stack, axis: np.nanmax(np.where(np.isnan(stack), np.nan, stack != 0), axis), "truth"),
-    "allNonZero": (
-        lambda stack, axis: np.nanmin(np.where(np.isnan(stack), np.nan, stack != 0), axis),
-        "truth",
-    ),
-    "anyNonZero": (
-        lambda stack, axis: np.nanmax(np.where(np.isnan(stack), np.nan, stack != 0), axis),
-        "truth",
-    ),
     "stdDev": (np.nanstd, "float"),
-    "variance": (np.nanvar, "float"),
 }
-COMPOSITES: Final = ("median", "mean", "min", "max", "sum", "product", "mode", "count", "and", "or")
+COMPOSITES: Final = ("median", "mean", "min", "max", "sum", "product", "mode", "count")
 """Reductions that have a function of their own, `reduce.NAME`."""
 
 
@@ -119,9 +113,30 @@ def mosaic(collection: Collection) -> Image:
     return computed.image_of([band for band, _ in pairs], planes)
 
 
-def _reduced(name: str, kinds: Sequence[str]) -> tuple[str, Callable[[Sequence[Part]], Part]]:
-    """Return the type of a reduction of so many planes, and how it is worked out."""
-    operation, rule = _REDUCTIONS[name]
+def outputs(reducer: Reducer, function: str) -> list[tuple[str, Callable[..., Any], str]]:
+    """Return what a reducer gives: names, operations on stacks, and rules of the results' types."""
+    if reducer.name == "percentile":
+        names = reducer.names or tuple(f"p{plain(value)}" for value in reducer.percentiles)
+        return [
+            (name, _percentile(value), "float")
+            for name, value in zip(names, reducer.percentiles, strict=True)
+        ]
+    if reducer.name == "minMax":
+        return [(name, *_REDUCTIONS[name]) for name in ("min", "max")]
+    if reducer.name not in _REDUCTIONS:
+        raise errors.invalid_argument(f"{function}: Reducer '{reducer.name}' is not supported here.")
+    return [(reducer.name, *_REDUCTIONS[reducer.name])]
+
+
+def _percentile(value: float) -> Callable[..., Any]:
+    """Return a percentile by linear interpolation between the nearest two values."""
+    return lambda stack, axis: np.nanpercentile(stack, value, axis=axis)
+
+
+def _reduced(
+    operation: Callable[..., Any], rule: str, kinds: Sequence[str]
+) -> tuple[str, Callable[[Sequence[Part]], Part]]:
+    """Return the type of a reduction of planes, and its function."""
     kind = "i4" if rule == "count" else result_kind(rule, kinds)
 
     def apply(parts: Sequence[Part]) -> Part:
@@ -135,47 +150,92 @@ def _reduced(name: str, kinds: Sequence[str]) -> tuple[str, Callable[[Sequence[P
     return kind, apply
 
 
-def _composite(name: str, suffix: str = "") -> Function:
-    def function(collection: Collection) -> Image:
-        bands, planes = [], []
-        for band, found in _stack(collection):
-            kind, apply = _reduced(name, [computed.kind_of(band.type)])
-            bands.append(retyped(band, kind, band.id + suffix))
-            planes.append(computed.combine(found, apply, kind, "any"))
-        return computed.image_of(bands, planes)
+def _composite(name: str) -> Function:
+    return lambda collection: _each_band(collection, [("", *_REDUCTIONS[name])])
 
-    return function
+
+def _each_band(collection: Collection, wanted: Sequence[tuple[str, Callable[..., Any], str]]) -> Image:
+    """Return the reductions of each band over a collection's images, named BAND_OUTPUT, or BAND without a name."""
+    bands, planes = [], []
+    for band, found in _stack(collection):
+        for name, operation, rule in wanted:
+            kind, apply = _reduced(operation, rule, [computed.kind_of(band.type)])
+            bands.append(retyped(band, kind, f"{band.id}_{name}" if name else band.id))
+            planes.append(computed.combine(found, apply, kind, "any"))
+    return computed.image_of(bands, planes)
 
 
 def _reduce_collection(collection: Collection, reducer: Reducer, parallelScale: float = 1) -> Image:
-    """ImageCollection.reduce: the composite of that name, its bands called BAND_NAME."""
+    """ImageCollection.reduce: the composites of that name, their bands called BAND_NAME."""
     del parallelScale
-    if reducer.name not in _REDUCTIONS:
+    if reducer.inputs > 1:
+        return _extreme(collection, reducer)
+    return _each_band(collection, outputs(reducer, "ImageCollection.reduce"))
+
+
+def _extreme(collection: Collection, reducer: Reducer) -> Image:
+    """Return all bands of the image whose first band is the least or greatest: `min`, `min1`, …, the first on a tie.
+
+    Images in which any of the bands is masked do not count.
+    """
+    stacks = _stack(collection)[: reducer.inputs]
+    if len(stacks) < reducer.inputs:
         raise errors.invalid_argument(
-            f"ImageCollection.reduce: Reducer '{reducer.name}' is not supported here."
+            f"ImageCollection.reduce: Need {reducer.inputs} bands for {reducer.name}, got {len(stacks)}."
         )
-    result = _composite(reducer.name, f"_{reducer.name}")(collection)
-    assert isinstance(result, Image)  # noqa: S101 - for the type checker: composites are images
-    return result
+    count = min((len(found) for _, found in stacks), default=0)
+
+    def choose(position: int) -> Callable[[Sequence[Part]], Part]:
+        def apply(parts: Sequence[Part]) -> Part:
+            groups = [parts[i * reducer.inputs : (i + 1) * reducer.inputs] for i in range(count)]
+            good = np.stack([np.stack([everywhere(p) for p in group]).all(axis=0) for group in groups])
+            key = np.stack([as_double(group[0]) for group in groups])
+            worst = np.inf if reducer.name == "min" else -np.inf
+            best = np.argmin if reducer.name == "min" else np.argmax
+            found = best(np.where(good, key, worst), axis=0)
+            values = np.stack([as_double(group[position]) for group in groups])
+            return np.take_along_axis(values, found[None], axis=0)[0], np.asarray(good.any(axis=0))
+
+        return apply
+
+    planes = [found[i] for i in range(count) for _, found in stacks]
+    bands, results = [], []
+    for position, (band, _) in enumerate(stacks):
+        kind = computed.kind_of(band.type)
+        bands.append(retyped(band, kind, reducer.name + (str(position) if position else "")))
+        results.append(computed.combine(planes, choose(position), kind, "any"))
+    return computed.image_of(bands, results)
 
 
 def _reduce_bands(image: object, reducer: Reducer) -> Image:
-    """Image.reduce: one band from all bands of an image, called after the reducer."""
+    """Image.reduce: bands from all bands of an image, called after the reducer's outputs."""
     target = as_image(image)
-    if reducer.name not in _REDUCTIONS:
-        raise errors.invalid_argument(f"Image.reduce: Reducer '{reducer.name}' is not supported here.")
-    kind, apply = _reduced(reducer.name, [computed.kind_of(band.type) for band in target.bands])
-    planes = [computed.plane_of(target, i) for i in range(len(target.bands))]
-    band = retyped(target.bands[0], kind, reducer.name)
-    return computed.image_of([band], [computed.combine(planes, apply, kind)], target)
+    kinds = [computed.kind_of(band.type) for band in target.bands]
+    sources = [computed.plane_of(target, i) for i in range(len(target.bands))]
+    bands, planes = [], []
+    for name, operation, rule in outputs(reducer, "Image.reduce"):
+        kind, apply = _reduced(operation, rule, kinds)
+        bands.append(retyped(target.bands[0], kind, name))
+        planes.append(computed.combine(sources, apply, kind))
+    return computed.image_of(bands, planes, target)
 
 
 def _reducer(name: str) -> Function:
     def function(**options: object) -> Reducer:
-        del options  # of precision and of memory
-        return Reducer(name)
+        inputs = options.get("numInputs", 1)  # the others are of precision and of memory
+        return Reducer(name, inputs=inputs if isinstance(inputs, int) else 1)
 
     return function
+
+
+def _percentiles(
+    percentiles: Sequence[float], outputNames: Sequence[str] | None = None, **options: object
+) -> Reducer:
+    """Reducer.percentile: by linear interpolation, whatever the number of values."""
+    del options
+    if outputNames is not None and len(outputNames) != len(percentiles):
+        raise errors.invalid_argument("Reducer.percentile: outputNames must be as many as percentiles.")
+    return Reducer("percentile", percentiles=tuple(map(float, percentiles)), names=tuple(outputNames or ()))
 
 
 LIBRARY: Final[Library] = {
@@ -183,6 +243,9 @@ LIBRARY: Final[Library] = {
     "ImageCollection.reduce": _reduce_collection,
     "Image.reduce": _reduce_bands,
     **{f"reduce.{name}": _composite(name) for name in COMPOSITES},
-    **{f"Reducer.{name}": _reducer(name) for name in (*_REDUCTIONS, "toList", "minMax")},
+    **{
+        f"Reducer.{name}": _reducer(name) for name in (*_REDUCTIONS, "toList", "minMax", "frequencyHistogram")
+    },
+    "Reducer.percentile": _percentiles,
     "Reducer.repeat": lambda reducer, count: replace(reducer, repeated=int(count)),
 }

@@ -15,14 +15,13 @@ import numpy as np
 
 from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.geometry import Shape, footprint, from_geojson
-from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, display_id
+from earthengine_emulator.catalogue.model import Image, display_id
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.collections import Feature, milliseconds, property_of
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.operand import as_shape
 from earthengine_emulator.compute.operand import image as as_image
 from earthengine_emulator.compute.reducers import Collection, Reducer
-from earthengine_emulator.compute.to_json import pixel_type
 from earthengine_emulator.pixels import grids
 
 Element = Image | Feature | Collection
@@ -78,29 +77,6 @@ def _to_dictionary(element: object, properties: Sequence[str] | None = None) -> 
     return own if properties is None else {name: own[name] for name in properties}
 
 
-def _metadata(image: object, property: str, name: str | None = None) -> Image:
-    value = _get(as_image(image), property)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise invalid_argument(f"Image.metadata: Property '{property}' is not a number.")
-    _, plane = computed.constant(float(value))
-    band = Band(name or property, PIXEL_TYPES["f8"], computed.DEGREE)
-    return computed.image_of([band], [plane], as_image(image))
-
-
-def to_image(dictionary: Mapping[str, Any], names: Sequence[str] | None = None) -> Image:
-    """Dictionary.toImage: a constant band for each number, in the order of the names."""
-    bands, planes = [], []
-    for name in names if names is not None else sorted(dictionary):
-        kind, plane = computed.constant(dictionary[name])
-        bands.append(Band(name, PIXEL_TYPES[kind], computed.DEGREE))
-        planes.append(plane)
-    return computed.image_of(bands, planes)
-
-
-def _band_types(image: object) -> dict[str, Any]:
-    return {band.id: pixel_type(band.type) for band in as_image(image).bands}
-
-
 def _geometry(feature: object, **options: object) -> Shape:
     del options
     if isinstance(feature, Collection):
@@ -133,15 +109,12 @@ def _column(collection: Collection, property: str) -> list[Any]:
 
 
 _STATISTICS: Final[Mapping[str, Callable[[list[Any]], Any]]] = {
-    "array": list,
     "count": len,
     "first": lambda values: values[0] if values else None,
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
     "sum": lambda values: math.fsum(values),
     "mean": lambda values: math.fsum(values) / len(values) if values else None,
-    "count_distinct": lambda values: len(set(values)),
-    "histogram": lambda values: {str(v): values.count(v) for v in sorted(set(values))},
 }
 
 
@@ -290,28 +263,6 @@ _NUMBERS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "subtract": operator.sub,
     "multiply": operator.mul,
     "divide": lambda a, b: a / b if b else 0,
-    "mod": lambda a, b: math.fmod(a, b) if b else 0,
-    "pow": operator.pow,
-    "min": min,
-    "max": max,
-    "eq": lambda a, b: int(a == b),
-    "neq": lambda a, b: int(a != b),
-    "lt": lambda a, b: int(a < b),
-    "lte": lambda a, b: int(a <= b),
-    "gt": lambda a, b: int(a > b),
-    "gte": lambda a, b: int(a >= b),
-    "and": lambda a, b: int(bool(a and b)),
-    "or": lambda a, b: int(bool(a or b)),
-}
-_ONE_NUMBER: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "abs": abs,
-    "sqrt": math.sqrt,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "round": lambda v: math.floor(v + 0.5),
-    "toInt": int,
-    "toFloat": float,
-    "not": lambda v: int(not v),
 }
 
 
@@ -319,30 +270,17 @@ def _number(operation: Callable[[Any, Any], Any]) -> Function:
     return lambda left, right: operation(left, right)
 
 
-def _one_number(operation: Callable[[Any], Any]) -> Function:
-    return lambda input: operation(input)
-
-
-def _statistic(operation: Callable[[list[Any]], Any]) -> Function:
-    return lambda collection, property: operation(_column(collection, property))
-
-
 LIBRARY: Final[Library] = {
     "Feature": feature,
     "Element.get": _get,
     "Element.getNumber": _get,
-    "Element.getString": _get,
     "Element.set": lambda object, key, value=None: _set_all(object, {key: value}),
     "Element.setMulti": lambda object, properties: _set_all(object, properties),
     "Element.copyProperties": _copy_properties,
     "Element.toDictionary": _to_dictionary,
-    "Element.propertyNames": lambda element: sorted(properties_of(element)),
-    "Image.metadata": _metadata,
-    "Image.bandTypes": _band_types,
     "Image.id": lambda element: element.properties.get("system:index"),
     "Image.date": lambda image: _date(property_of(as_image(image), "system:time_start")),
     "Image.geometry": _geometry,
-    "Collection.geometry": lambda collection, maxError=None: _geometry(collection, maxError=maxError),
     "Collection.reduceColumns": _reduce_columns,
     "Collection.toList": _to_list,
     "Collection.iterate": _iterate,
@@ -360,29 +298,12 @@ LIBRARY: Final[Library] = {
     "List.get": lambda list, index: list[int(index)],
     "List.size": lambda list: len(list),
     "List.map": _mapped,
-    "List.add": lambda list, element: [*list, element],
-    "List.cat": lambda list, other: [*list, *other],
-    "List.contains": lambda list, element: element in list,
-    "List.indexOf": lambda list, element: list.index(element) if element in list else -1,
     "List.slice": lambda list, start, end=None, step=None: list[start:end:step],
-    "List.sort": lambda list, keys=None: sorted(list) if keys is None else [
-        one for _, one in sorted(zip(keys, list, strict=True), key=lambda pair: pair[0])
-    ],
     "List.sequence": _sequence,
     "Dictionary.get": _dictionary_get,
-    "Dictionary.keys": lambda dictionary: sorted(dictionary),
-    "Dictionary.values": lambda dictionary, keys=None: [dictionary[k] for k in keys or sorted(dictionary)],
-    "Dictionary.set": lambda dictionary, key, value: {**dictionary, key: value},
-    "Dictionary.combine": lambda first, second, overwrite=True: {**first, **second} if overwrite else {**second, **first},
-    "Dictionary.size": lambda dictionary: len(dictionary),
-    "Dictionary.contains": lambda dictionary, key: key in dictionary,
-    "Dictionary.toImage": to_image,
     "String": lambda input: str(input),
     "String.cat": lambda string1, string2: f"{string1}{string2}",
-    "String.slice": lambda string, start, end=None: string[start:end],
-    "String.length": lambda string: len(string),
     "If": lambda condition=None, trueCase=None, falseCase=None: trueCase if condition else falseCase,
-    **{f"AggregateFeatureCollection.{name}": _statistic(how) for name, how in _STATISTICS.items()},
+    "AggregateFeatureCollection.array": lambda collection, property: _column(collection, property),
     **{f"Number.{name}": _number(how) for name, how in _NUMBERS.items()},
-    **{f"Number.{name}": _one_number(how) for name, how in _ONE_NUMBER.items()},
 }  # fmt: skip

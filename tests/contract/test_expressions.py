@@ -135,6 +135,19 @@ CASTS = {
     "toLong": "<f8",
     "toFloat": "<f4",
     "toDouble": "<f8",
+    "byte": "|u1",
+    "uint8": "|u1",
+    "int8": "|i1",
+    "uint16": "<u2",
+    "int16": "<i2",
+    "short": "<i2",
+    "uint32": "<u4",
+    "int32": "<i4",
+    "int": "<i4",
+    "int64": "<f8",
+    "long": "<f8",
+    "float": "<f4",
+    "double": "<f8",
 }
 
 

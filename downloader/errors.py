@@ -23,6 +23,7 @@ from typing import Any
 __all__ = [
     "Action",
     "AuthenticationError",
+    "Cause",
     "DownloadError",
     "DriftError",
     "FetchProblem",
@@ -146,14 +147,99 @@ class Action(enum.Enum):
     """Nothing can succeed: end the job."""
 
 
+class Cause(enum.StrEnum):
+    """Why a request brought no pixels: the stable names by which reports and ledgers count."""
+
+    # Answers of the service, by status.
+    REQUEST_SIZE = "400 request size"
+    GRID_DIMENSIONS = "400 grid dimensions"
+    MEMORY = "400 memory"
+    TIMED_OUT = "400 timed out"
+    UNKNOWN_BAND = "400 unknown band"
+    MALFORMED_REQUEST = "400 malformed request"
+    PAYLOAD_SIZE = "payload size"
+    ASSET_NOT_FOUND = "asset not found"
+    BAD_REQUEST = "400"
+    TOKEN_RENEWED = "401 renewed"  # noqa: S105  # no password
+    """The access token had expired; the request is repeated with a new one."""
+    UNAUTHENTICATED = "401"
+    NO_CREDENTIALS = "401 no credentials"
+    SERVICE_DISABLED = "403 service disabled"
+    USER_PROJECT_DENIED = "403 user project denied"
+    NOT_REGISTERED = "403 project not registered"
+    NO_COMPUTATIONS = "403 no computations"
+    SCOPE = "403 scope"
+    ASSET_DENIED = "403 asset"
+    FRONT_END = "403 front end"
+    FORBIDDEN_RATE = "403 rate"
+    FORBIDDEN = "403"
+    NO_METHOD = "no such method"
+    PROXY_LOGIN = "407 proxy"
+    TRY_AGAIN = "try again"
+    CONCURRENCY = "429 concurrency"
+    RATE = "429 rate"
+    INTERNAL = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    GATEWAY_TIMEOUT = "504"
+    REDIRECT = "redirect"
+    UNEXPECTED_STATUS = "unexpected status"
+    # Answers of the service, whatever their status.
+    DAILY_QUOTA = "daily quota"
+    MONTHLY_QUOTA = "monthly quota"
+    CUSTOM_QUOTA = "custom quota"
+    OUTPUT_SIZE = "output size"
+    REPROJECTION_SIZE = "reprojection size"
+    MEMORY_CAPACITY = "memory capacity"
+    AGGREGATIONS = "aggregations"
+    EMPTY_COLLECTION = "empty collection"
+    NO_PROJECT = "no project"
+    PROJECT_NOT_FOUND = "project not found"
+    # Success without the pixels asked for.
+    JSON_ANSWER = "JSON under 200"
+    HTML_ANSWER = "HTML under 200"
+    BAD_NPY = "bad NPY"
+    # No whole answer.
+    NO_CONNECTION = "no connection"
+    NO_ADDRESS = "no address"
+    CERTIFICATE = "certificate"
+    TLS = "TLS"
+    PROXY = "proxy"
+    IDLE_CONNECTION = "idle connection"
+    """A kept connection had been closed by the other side before the request was sent on it."""
+    RESET = "reset"
+    SHORT_BODY = "short body"
+    NO_FIRST_BYTE = "no first byte"
+    STALLED = "stalled"
+    TOO_SLOW = "too slow"
+    TOO_LARGE = "too large"
+    BAD_ENCODING = "bad encoding"
+    NOT_HTTP = "not HTTP"
+    BAD_URL = "bad URL"
+    # Not asked at all.
+    CREDENTIALS = "credentials"
+    NO_TOKEN = "no token"  # noqa: S105  # no password
+    """The token endpoint gives none at the moment."""
+    CANCELLED = "cancelled"
+    """Given up on this side: says nothing about the service."""
+    SPLIT_AHEAD = "split ahead"
+    HALVED_AT_THE_END = "halved at the end"
+    NO_IMAGE = "no image"
+    NOT_ASKED = "not asked"
+
+    @property
+    def never_arrived(self) -> bool:
+        """True where no request reached the service: no traffic, and nothing that one tile could do about."""
+        return self in {Cause.NO_CONNECTION, Cause.NO_ADDRESS, Cause.NO_TOKEN}
+
+
 @dataclass(frozen=True, slots=True)
 class FetchProblem:
     """The reason why one request brought no pixels, as a value that reports and ledgers keep."""
 
     action: Action
     """Consequence for the run."""
-    cause: str
-    """A short stable name to count by, such as `429 concurrency`, `reset` or `bad NPY`."""
+    cause: Cause
     message: str
     """One readable line, the service's own words where it had any; never a secret."""
     status: int | None = None
@@ -164,6 +250,8 @@ class FetchProblem:
     """For `Action.SLOW`: what was exceeded, `concurrency` or `rate`."""
     ends_with: type[DownloadError] = StoppedError
     """For `Action.FAIL_JOB`: the exception that ends the job."""
+    split_after: int | None = None
+    """The request is split when it met this problem so often; None for never."""
 
     def become(self, action: Action) -> FetchProblem:
         """Return the same problem with another consequence."""

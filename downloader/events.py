@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from downloader.errors import FetchProblem
+from downloader.errors import Cause, FetchProblem
 from downloader.planning.plan import Estimate
 from downloader.planning.requests import Request
 
 __all__ = [
-    "HALVED_AT_THE_END",
     "Ended",
     "Event",
     "Failed",
@@ -29,9 +28,6 @@ __all__ = [
 Level = Literal["info", "warning", "error"]
 
 RunState = Literal["complete", "incomplete", "stopped", "interrupted", "failed"]
-
-HALVED_AT_THE_END = "halved at the end"
-"""Cause of a split that the service did not ask for: the last requests of a job run side by side and end sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class Split:
     @property
     def is_refused(self) -> bool:
         """Whether the service refused the request, or earlier ones of its size, as too large."""
-        return self.problem.cause != HALVED_AT_THE_END
+        return self.problem.cause is not Cause.HALVED_AT_THE_END
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,10 @@ class Limiter(Protocol):
         """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
         ...
 
+    async def again(self, ticket: int) -> None:
+        """Return when another request may start in the place of the one that holds `ticket`."""
+        ...
+
     @property
     def in_doubt(self) -> bool:
         """Whether so much failed that the service itself may be out, and one request at a time finds out."""

@@ -9,7 +9,7 @@ import anyio
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.errors import Action, FetchProblem, TileError
+from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
@@ -36,9 +36,9 @@ def make_plan_of(
     return Plan(Image("projects/p/assets/a", "a", of), (group,), ServiceModel())
 
 
-def problem(action: Action, cause: str = "test", **more: object) -> TileError:
+def problem(action: Action, cause: str = "unexpected status", **more: object) -> TileError:
     """A failure of one call."""
-    return TileError(FetchProblem(action, cause, f"{cause} happened", **more))  # type: ignore[arg-type]
+    return TileError(FetchProblem(action, Cause(cause), f"{cause} happened", **more))  # type: ignore[arg-type]
 
 
 class PositionSource:

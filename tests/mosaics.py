@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from downloader.errors import Action, FetchProblem
+from downloader.errors import Action, Cause, FetchProblem
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
@@ -16,7 +16,7 @@ from downloader.planning.series import arrange
 
 UTM = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 4200000.0), 10980, 10980)
 WINDOW = Window(100, 200, 700, 600)
-PROBLEM = FetchProblem(Action.FAIL_TILE, "400", "the service has no such pixels", 400)
+PROBLEM = FetchProblem(Action.FAIL_TILE, Cause.BAD_REQUEST, "the service has no such pixels", 400)
 
 
 def one_group(

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from downloader.errors import Action, DownloadError, FetchProblem, StoppedError, TileError
-from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
+from downloader.errors import Action, Cause, DownloadError, FetchProblem, StoppedError, TileError
+from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy, persist
 from tests.virtual_clock import VirtualClock, run_virtual
 
@@ -120,7 +120,7 @@ class _Service:
         await anyio.sleep(TRIP_S * self._rng.uniform(0.7, 1.3))
         phase, now = self._phase(), self._clock.now()
         if not phase.reachable:
-            raise TileError(FetchProblem(Action.RETRY, "no connection", "connection refused"))
+            raise TileError(FetchProblem(Action.RETRY, Cause.NO_CONNECTION, "connection refused"))
         try:
             self._admit(phase, now)
             self._move(1)
@@ -129,7 +129,7 @@ class _Service:
             finally:
                 self._move(-1)
             if self._rng.random() < phase.errors:
-                raise TileError(FetchProblem(Action.RETRY, "503", "503: unavailable", status=503))
+                raise TileError(FetchProblem(Action.RETRY, Cause.UNAVAILABLE, "503: unavailable", status=503))
         finally:
             await anyio.sleep(TRIP_S * self._rng.uniform(0.7, 1.3))
 
@@ -151,7 +151,7 @@ class _Service:
 def _refusal(limit: str, phase: Phase) -> FetchProblem:
     return FetchProblem(
         Action.SLOW,
-        f"429 {limit}",
+        Cause(f"429 {limit}"),
         f"429: {limit} exceeded",
         429,
         retry_after_s=phase.retry_after_s,
@@ -172,7 +172,6 @@ async def _simulate(scenario: Scenario) -> Trace:
         clock,
         random.Random(scenario.seed + 1),
         scenario.give_up_after_s,
-        lambda notice: trace.notices.append((clock.now(), notice.text)),
     )
     service = _Service(scenario, clock, trace, rng)
     service.limiter = limiter
@@ -184,7 +183,7 @@ async def _simulate(scenario: Scenario) -> Trace:
         begun = clock.now()
         trace.starts.append(begun)
         trace.most_in_flight = max(trace.most_in_flight, limiter.in_flight)
-        problem: FetchProblem | None = FetchProblem(Action.RETRY, CANCELLED, "the job is over")
+        problem: FetchProblem | None = FetchProblem(Action.RETRY, Cause.CANCELLED, "the job is over")
         try:
             await service.ask()
             problem = None
@@ -193,7 +192,7 @@ async def _simulate(scenario: Scenario) -> Trace:
             raise
         finally:
             limiter.release(ticket, problem)
-            if problem is None or problem.cause != CANCELLED:
+            if problem is None or problem.cause != Cause.CANCELLED:
                 trace.answers.append((begun, problem.cause if problem else "ok"))
 
     async def work() -> None:
@@ -207,7 +206,10 @@ async def _simulate(scenario: Scenario) -> Trace:
                 trace.failed.append(error.problem)
 
     try:
-        with anyio.move_on_after(scenario.seconds):
+        with (
+            limiter.listen(lambda notice: trace.notices.append((clock.now(), notice.text))),
+            anyio.move_on_after(scenario.seconds),
+        ):
             async with anyio.create_task_group() as pool:
                 for _ in range(scenario.concurrency + max(2, scenario.concurrency // 4)):
                     pool.start_soon(work)

@@ -15,9 +15,10 @@ from downloader.diagnosis.findings import Diagnosis, Finding
 from downloader.diagnosis.live.live import ask_open_points
 from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
 from downloader.earthengine.auth.tokens import AuthSettings
+from downloader.earthengine.client import Access
 from downloader.earthengine.names import NO_PROJECT
-from downloader.engine.connect import Access, reach
-from downloader.errors import AuthenticationError, DownloadError, FetchProblem
+from downloader.engine.connect import reach
+from downloader.errors import AuthenticationError, Cause, DownloadError, FetchProblem
 from downloader.job.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -82,18 +83,19 @@ async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
     answer = await inquiry.ask("GET", f"{client.standard}/$discovery/rest?version=v1")
     if answer.reply is None:
         problem = _problem(answer)
-        remedy = _REACHING.get(problem.cause, _REACHING[""])
+        remedy = _REACHING.get(problem.cause, _UNREACHED)
         return [Finding("endpoint", "fail", f"{host}: {problem.message}", remedy)], False
     text = f"{host} answers, in {answer.seconds:.2f} s"
     return [Finding("endpoint", "ok", text), _clock(answer)], True
 
 
 _REACHING: Final = {
-    "no address": "look at the network and at name resolution; behind a proxy set HTTPS_PROXY",
-    "TLS": "something between here and there shows a certificate of its own; set SSL_CERT_FILE to its authority's",
-    "proxy": "look at HTTPS_PROXY, its user name and its password",
-    "": "look at the network, at proxies and firewalls, and at service.endpoint",
+    Cause.NO_ADDRESS: "look at the network and at name resolution; behind a proxy set HTTPS_PROXY",
+    Cause.CERTIFICATE: "something between here and there shows a certificate of its own; set SSL_CERT_FILE to its authority's",
+    Cause.PROXY: "look at HTTPS_PROXY, its user name and its password",
+    Cause.PROXY_LOGIN: "look at HTTPS_PROXY, its user name and its password",
 }
+_UNREACHED: Final = "look at the network, at proxies and firewalls, and at service.endpoint"
 
 
 def _clock(answer: Answer) -> Finding:
@@ -201,20 +203,26 @@ def _problem(answer: Answer) -> FetchProblem:
 
 
 _PAYING: Final = {
-    "403 service disabled", "403 user project denied", "403 project not registered", "project not found",
-    "403 no computations",
+    Cause.SERVICE_DISABLED, Cause.USER_PROJECT_DENIED, Cause.NOT_REGISTERED, Cause.PROJECT_NOT_FOUND, Cause.NO_PROJECT,
+    Cause.NO_COMPUTATIONS,
 }  # fmt: skip
-"""Causes that lie with the project, not with who asks."""
+"""Causes that lie with the project."""
+
+_ASKING: Final = {
+    Cause.UNAUTHENTICATED, Cause.NO_CREDENTIALS, Cause.CREDENTIALS, Cause.NO_TOKEN, Cause.SCOPE, Cause.ASSET_DENIED,
+    Cause.FRONT_END, Cause.FORBIDDEN_RATE, Cause.FORBIDDEN,
+}  # fmt: skip
+"""Causes that lie with the credentials."""
 
 _REMEDIES: Final = {
-    "credentials": "sign in again, or give another key file; a clock that is wrong has the same effect",
-    "401": "sign in again, or give another key file; a clock that is wrong has the same effect",
-    "401 no credentials": "give credentials under auth, such as key_file, or --key-file",
-    "403 service disabled": "enable the Earth Engine API in that project, or set another service.project",
-    "403 user project denied": "set a service.project that these credentials may use, or have the role Service Usage Consumer granted",
-    "403 project not registered": "register the project at https://console.cloud.google.com/earth-engine/configuration",
-    "project not found": "set service.project to a Cloud project that exists",
-    "no such method": "is service.endpoint the address of Earth Engine, or of an emulator of it?",
+    Cause.CREDENTIALS: "sign in again, or give another key file; a clock that is wrong has the same effect",
+    Cause.UNAUTHENTICATED: "sign in again, or give another key file; a clock that is wrong has the same effect",
+    Cause.NO_CREDENTIALS: "give credentials under auth, such as key_file, or --key-file",
+    Cause.SERVICE_DISABLED: "enable the Earth Engine API in that project, or set another service.project",
+    Cause.USER_PROJECT_DENIED: "set a service.project that these credentials may use, or have the role Service Usage Consumer granted",
+    Cause.NOT_REGISTERED: "register the project at https://console.cloud.google.com/earth-engine/configuration",
+    Cause.PROJECT_NOT_FOUND: "set service.project to a Cloud project that exists",
+    Cause.NO_METHOD: "is service.endpoint the address of Earth Engine, or of an emulator of it?",
 }
 
 
@@ -225,7 +233,7 @@ def _told(answer: Answer) -> Finding:
         return Finding("credentials", "ok", "accepted")
     if problem.cause in _PAYING:
         name = "project"
-    elif problem.cause.startswith(("401", "credentials", "403")) or problem.cause == "no connection":
+    elif problem.cause in _ASKING:
         name = "credentials"
     else:
         name = "endpoint"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downloader.earthengine import error_table
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.timeouts import Timeouts
-from downloader.errors import Action, FetchProblem, TileError
+from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.job.template import SCENE as QUICKSTART
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ class Inquiry:
             base: base URL; the standard one by default.
         """
         if self.asked >= MOST:
-            return Answer(None, FetchProblem(Action.FAIL_TILE, "budget", "not asked: enough for today"))
+            return Answer(
+                None, FetchProblem(Action.FAIL_TILE, Cause.NOT_ASKED, "not asked: enough for today")
+            )
         self.asked += 1
         client, began = self.client, time.perf_counter()
         url = path if "://" in path else client.url(base or client.standard, path, params=params)

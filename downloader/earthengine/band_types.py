@@ -8,25 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from downloader.errors import Action, DownloadError, FetchProblem, JobError, TileError, asset_is_gone
+from downloader.errors import DownloadError, JobError, asset_is_gone
 from downloader.flow.concurrent import for_each
-from downloader.flow.limiter import CANCELLED
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
     from downloader.earthengine.pixels import RestPixelSource
     from downloader.planning import PixelRequest
-    from downloader.protocols import Limiter
 
 __all__ = ["answered_types"]
 
 
 async def answered_types(
-    source: RestPixelSource,
-    questions: Sequence[Sequence[tuple[str, PixelRequest]]],
-    limiter: Limiter | None = None,
+    source: RestPixelSource, questions: Sequence[Sequence[tuple[str, PixelRequest]]]
 ) -> dict[str, np.dtype[np.generic]]:
     """Return band id → type, from the answers to one request of each question.
 
@@ -34,7 +29,6 @@ async def answered_types(
         source: asks the service.
         questions: requests that tell the same, each with its image's name; one is asked if the images of those before it
             are gone.
-        limiter: asked before each request; None asks at once.
 
     Raises:
         JobError: the service answers other bands than those asked for, or refuses the CRS, grid or bands.
@@ -46,7 +40,7 @@ async def answered_types(
     async def ask(question: Sequence[tuple[str, PixelRequest]]) -> None:
         for number, (name, request) in enumerate(question):
             try:
-                types.update(await _answer(source, request, name, limiter))
+                types.update(await _answer(source, request, name))
             except DownloadError as error:
                 if asset_is_gone(error) and number + 1 < len(question):
                     continue
@@ -58,24 +52,11 @@ async def answered_types(
 
 
 async def _answer(
-    source: RestPixelSource, request: PixelRequest, name: str, limiter: Limiter | None
+    source: RestPixelSource, request: PixelRequest, name: str
 ) -> dict[str, np.dtype[np.generic]]:
-    async def fetch() -> NDArray[np.void]:
-        if limiter is None:
-            return await source.fetch_as_answered(request)
-        ticket = await limiter.acquire()
-        problem: FetchProblem | None = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
-        try:
-            pixels = await source.fetch_as_answered(request)
-            problem = None
-        except TileError as error:
-            problem = error.problem
-            raise
-        finally:
-            limiter.release(ticket, problem)
-        return pixels
-
-    pixels = await source.client.persist(fetch, f"{name}, first pixel ({request.grid.crs})")
+    pixels = await source.client.persist(
+        lambda: source.fetch_as_answered(request), f"{name}, first pixel ({request.grid.crs})"
+    )
     wanted, names = [band.id for band in request.bands], pixels.dtype.names or ()
     if set(names) != set(wanted):
         raise JobError(

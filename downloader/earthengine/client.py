@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from downloader.earthengine import error_table
-from downloader.earthengine.auth.tokens import (
-    AuthSettings,
-    TokenSource,
-    TokenUnreachableError,
-    resolve_project,
-)
+from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url, is_this_machine
 from downloader.earthengine.timeouts import Timeouts
 from downloader.earthengine.transport import Reply, Transport
 from downloader.earthengine.wire_error import WireError
-from downloader.errors import Action, AuthenticationError, FetchProblem, TileError
+from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
+from downloader.flow.clock import MonotonicClock
+from downloader.flow.retry import RetryPolicy, Tries, repeat
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from tenacity import RetryCallState
+    from downloader.protocols import Clock, Limiter
 
-    from downloader.protocols import Clock
-
-__all__ = ["EarthEngine"]
+__all__ = ["Access", "EarthEngine"]
 
 T = TypeVar("T")
 
@@ -36,13 +33,46 @@ _VERSION: Final = "v1"
 _MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 """A catalogue document or a page of a listing is never larger."""
 
+_MAX_PARTS: Final = 1_500_000, 4_000_000
+"""Objects and lists, and commas, of one document: read into Python they take up to 60 times the bytes of their text."""
+
 _METADATA: Final = Timeouts(first_byte_s=60.0, body_s=120.0)
 
 _LONG_URL: Final = 2048
-"""A longer GET is sent as a POST that says what it stands for, as the official client does (contract §1.2)."""
+"""A longer GET is sent as a POST that names it, as the official client does (docs/contract.md §1.2)."""
 
-_ATTEMPTS: Final = 8
-_MAX_WAIT_S: Final = 60.0
+_RETRIES: Final = 7
+"""Calls for one document after the first, at most."""
+
+_CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on this side")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the service is reached, and with which credentials: plain values that other processes can use as well.
+
+    Key files are named, never read: each process that opens a client reads its own.
+    """
+
+    auth: AuthSettings
+    standard: str = STANDARD
+    """Base URL for metadata and computed pixels."""
+    high_volume: str = HIGH_VOLUME
+    """Base URL for pixels of assets."""
+    project: str | None = None
+    """The Cloud project that pays; None for the one that the environment or the credentials name."""
+    concurrency: int = 40
+    """Requests under way at once, at most."""
+    first_byte_s: float = 90.0
+    """Wait of a pixel request for the answer's head."""
+    workload_tag: str | None = None
+    """Labels pixel requests in the project's usage reports."""
+    patience_s: float = 120.0
+    """Seconds that a call which the job cannot do without is repeated."""
+
+    def client(self) -> EarthEngine:
+        """Return a client, to be entered by `async with`. Raises JobError where an address is not valid."""
+        return EarthEngine(self)
 
 
 class EarthEngine:
@@ -51,64 +81,45 @@ class EarthEngine:
     `async with EarthEngine(…) as service:` closes connections and token renewal at the end.
     """
 
-    def __init__(
-        self,
-        *,
-        auth: AuthSettings | TokenSource,
-        clock: Clock,
-        standard: str = STANDARD,
-        high_volume: str = HIGH_VOLUME,
-        project: str | None = None,
-        concurrency: int = 40,
-        first_byte_s: float | None = None,
-        timeouts: Timeouts | None = None,
-        workload_tag: str | None = None,
-        patience_s: float = 120.0,
-    ) -> None:
+    def __init__(self, access: Access, clock: Clock | None = None) -> None:
         """Make a client; nothing is read or sent before its block is entered.
 
         Args:
-            auth: credentials, or which to look for.
-            clock: time.
-            standard: base URL for metadata and computed pixels.
-            high_volume: base URL for pixels of assets.
-            project: Cloud project that pays; None takes the environment's, then the one the credentials name.
-            concurrency: requests that may be under way at once.
-            first_byte_s: wait of pixel requests for the answer's head; None is that of `timeouts`.
-            timeouts: of pixel requests.
-            workload_tag: labels pixel requests in the project's usage reports.
-            patience_s: seconds that a call which the job cannot do without is repeated.
+            access: addresses, credentials and bounds.
+            clock: time; None for the machine's.
 
         Raises:
-            JobError: a base URL that is none.
+            JobError: a base URL that is not valid.
         """
-        self.standard = base_url(standard)
-        self.high_volume = base_url(high_volume)
-        self.project = project
+        self.standard = base_url(access.standard)
+        self.high_volume = base_url(access.high_volume)
+        self.project = access.project
         """The project in use; settled when the block is entered."""
-        self.timeouts = timeouts or Timeouts()
-        if first_byte_s is not None:
-            self.timeouts = self.timeouts.patient(first_byte_s)
-        self.workload_tag = workload_tag
+        self.timeouts = Timeouts(first_byte_s=access.first_byte_s)
+        """Of pixel requests."""
+        self.workload_tag = access.workload_tag
         self.restricted = False
-        """Whether the service said that the project's parallelism is restricted (contract §2.2)."""
-        self.on_restricted: Callable[[], None] | None = None
-        """Called each time the service says so: only its silence tells that a restriction was lifted."""
-        self.on_headers: Callable[[Mapping[str, str]], None] | None = None
-        """Told the headers of each answer, their names in lower case."""
-        self._auth = auth
-        self._clock = clock
-        self._patience_s = patience_s
-        self._concurrency = concurrency
+        """Whether the service said that the project's parallelism is restricted (docs/contract.md §2.2)."""
+        self.limiter: Limiter | None = None
+        """Each call of `call` and `persist` takes a turn of it; None for no limit."""
+        self.headers: dict[str, str] = {}
+        """The last value of each header of an answer that may tell of costs and quotas; names in lower case."""
+        self.calls = 0
+        """Requests sent to the service, repeats included."""
+        self._access = access
+        self._clock: Clock = clock or MonotonicClock()
+        self._policy = RetryPolicy(_RETRIES, access.patience_s)
         self._emulator: str | None = None
 
     async def __aenter__(self) -> Self:
-        auth = self._auth
-        self._tokens = (
-            await TokenSource.open(auth, clock=self._clock) if isinstance(auth, AuthSettings) else auth
-        )
+        self._tokens = await TokenSource.open(self._access.auth, clock=self._clock)
         self.project = resolve_project(self.project, self._tokens)
-        self._transport = Transport(clock=self._clock, connections=self._concurrency)
+        if self.project is None and self._tokens.needs_project:
+            raise JobError(
+                f"service.project: none is known, and the service answers a person's credentials ({self.credentials_in_use}) "
+                "only with one; set it to a Cloud project of yours that is registered for Earth Engine"
+            )
+        self._transport = Transport(clock=self._clock, connections=self._access.concurrency)
         return self
 
     async def __aexit__(
@@ -144,6 +155,10 @@ class EarthEngine:
         host = parts.hostname or ""
         return "earthengine" if host.endswith(".googleapis.com") else f"host:{parts.netloc}"
 
+    def renewal(self) -> Task[None] | None:
+        """Return the renewal of the access token to wait for before a request is sent, if there is one."""
+        return self._tokens.renewal()
+
     async def call(
         self,
         method: str,
@@ -151,44 +166,34 @@ class EarthEngine:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        base: str | None = None,
         version: str = _VERSION,
         subject: str = "",
     ) -> dict[str, Any]:
-        """A JSON document the job cannot do without; repeated with growing waits while that may help.
+        """Return a JSON document the job cannot do without; asked for again, with growing waits, while that may help.
 
         Args:
             method: GET or POST.
             path: resource name, with `:method` where one is meant; percent-encoded here.
             params: query parameters.
             body: sent as JSON.
-            base: base URL; the standard one by default.
             version: of the API; listImages exists in `v1alpha` only.
             subject: what messages say this was about.
 
         Raises:
-            DownloadError: whichever the error table says: JobError, AuthenticationError, StoppedError.
+            DownloadError: as the error table says: JobError, AuthenticationError, StoppedError.
         """
+        url = self.url(self.standard, path, version=version, params=params)
+        form = None
+        if method == "GET" and params and len(url) > _LONG_URL:
+            method, url, form = "POST", self.url(self.standard, path, version=version), params
 
         async def attempt() -> dict[str, Any]:
-            url = self.url(base or self.standard, path, version=version, params=params)
-            form = None
-            if method == "GET" and params and len(url) > _LONG_URL:
-                url, form = self.url(base or self.standard, path, version=version), params
             reply = await self.exchange(
-                "POST" if form else method,
-                url,
-                body=body,
-                overridden=form,
-                max_bytes=_MAX_DOCUMENT_BYTES,
-                timeouts=_METADATA,
+                method, url, body=body, overridden=form, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=_METADATA
             )
-            try:
-                document = json.loads(bytes(reply.body))
-            except (ValueError, RecursionError):
-                document = None
+            document = _parsed(bytes(reply.body))
             # An error in a document's place would read as a document whose members are all at their defaults.
-            if not isinstance(document, dict) or isinstance(document.get("error"), dict):
+            if document is None or isinstance(document.get("error"), dict):
                 raise TileError(error_table.unusable(reply, "no JSON object"))
             return document
 
@@ -197,7 +202,7 @@ class EarthEngine:
     def url(
         self, base: str, path: str, *, version: str = _VERSION, params: Mapping[str, str] | None = None
     ) -> str:
-        """The absolute URL of a resource, percent-encoded."""
+        """Return the absolute URL of a resource, percent-encoded."""
         query = f"?{urlencode(params)}" if params else ""
         return f"{base}/{version}/{quote(path, safe='/:')}{query}"
 
@@ -211,25 +216,18 @@ class EarthEngine:
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
-        """One call, made again only where credentials had run out. The answer has status 200.
-
-        Args:
-            method: GET or POST.
-            url: absolute.
-            body: sent as JSON.
-            overridden: query of a GET that is too long for a URL, sent as a form by POST.
-            max_bytes: ceiling for the answer's body.
-            timeouts: what it may take.
+        """Send one request and return its answer, which has status 200. Nothing is repeated here; arguments as for `ask`.
 
         Raises:
             TileError: anything else came, or nothing; its problem says what to do.
         """
-        reply = await self.ask(
-            method, url, body=body, overridden=overridden, max_bytes=max_bytes, timeouts=timeouts
-        )
-        if reply.status != 200:
-            raise TileError(error_table.failed(reply))
-        return reply
+        reply, token = await self._ask(method, url, body, overridden, max_bytes, timeouts)
+        if reply.status == 200:
+            return reply
+        problem = error_table.failed(reply)
+        if reply.status == 401 and token is not None:
+            problem = self._tokens.refused(token, problem)
+        raise TileError(problem)
 
     async def ask(
         self,
@@ -241,7 +239,31 @@ class EarthEngine:
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
-        """`exchange`, but with the answer whatever its status. Raises TileError: none came."""
+        """Send one request and return its answer, whatever its status.
+
+        Args:
+            method: GET or POST.
+            url: absolute.
+            body: sent as JSON.
+            overridden: query of a GET that is too long for a URL, sent as a form by POST.
+            max_bytes: ceiling for the answer's body.
+            timeouts: what it may take.
+
+        Raises:
+            TileError: no whole answer came; its problem says what to do.
+        """
+        return (await self._ask(method, url, body, overridden, max_bytes, timeouts))[0]
+
+    async def _ask(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        overridden: Mapping[str, str] | None,
+        max_bytes: int,
+        timeouts: Timeouts,
+    ) -> tuple[Reply, str | None]:
+        """Return the answer, and the access token that was sent for it."""
         content, kind = None, {}
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
@@ -249,101 +271,78 @@ class EarthEngine:
         elif overridden is not None:
             content = urlencode(overridden).encode()
             kind = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}
-        try:
-            token = await self._tokens.token()
-            reply = await self._send(method, url, token, kind, content, max_bytes, timeouts)
-            if reply.status == 401 and token is not None:
-                token = await self._tokens.refresh(token)
-                reply = await self._send(method, url, token, kind, content, max_bytes, timeouts)
-        except TokenUnreachableError as error:
-            # Whoever cannot reach the token endpoint can't reach the service either, for this purpose.
-            # An outage, and no word against who asks: it stops the job as one, resumable.
-            problem = FetchProblem(Action.RETRY, error_table.UNREACHED, str(error))
-            raise TileError(problem) from error
-        except AuthenticationError as error:
-            problem = FetchProblem(Action.FAIL_JOB, "credentials", str(error), ends_with=AuthenticationError)
-            raise TileError(problem) from error
-        except WireError as error:
-            raise TileError(error_table.lost(error)) from error
-        return reply
-
-    async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:
-        """What `attempt` returns, tried again while its `TileError` says that helps, within bounds.
-
-        Raises:
-            DownloadError: what ends the job, where it never came.
-        """
-        from tenacity import AsyncRetrying
-
-        spent, looked = 0.0, self._clock.now()
-
-        def hopeless(state: RetryCallState) -> bool:
-            nonlocal spent, looked
-            now = self._clock.now()
-            # One attempt takes half of the patience at most: a machine that slept for an hour has not tried for one.
-            spent, looked = spent + min(now - looked, self._patience_s / 2), now
-            return state.attempt_number >= _ATTEMPTS or spent + _wait_s(state) > self._patience_s
-
-        waits: dict[int, float] = {}
-
-        def _wait_s(state: RetryCallState) -> float:
-            return waits.setdefault(state.attempt_number, _jittered(state))
-
-        retrying = AsyncRetrying(
-            retry=_may_pass, wait=_wait_s, stop=hopeless, sleep=self._clock.sleep, reraise=True
-        )
-
-        async def awaited() -> (
-            T
-        ):  # tenacity awaits what it can see to be a coroutine function, and a lambda is none
-            return await attempt()
-
-        try:
-            return await retrying(awaited)
-        except TileError as error:
-            raise error_table.ending(error.problem, subject) from error
-
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        token: str | None,
-        kind: Mapping[str, str],
-        content: bytes | None,
-        max_bytes: int,
-        timeouts: Timeouts,
-    ) -> Reply:
+        token = await self._tokens.token()
         headers = dict(kind)
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         if self.project is not None:
             headers["x-goog-user-project"] = self.project
-        reply = await self._transport.send(
-            method, url, headers=headers, content=content, max_bytes=max_bytes, timeouts=timeouts
-        )
+        self.calls += 1
+        try:
+            reply = await self._transport.send(
+                method, url, headers=headers, content=content, max_bytes=max_bytes, timeouts=timeouts
+            )
+        except WireError as error:
+            raise TileError(error_table.lost(error)) from error
         self._note(reply.headers)
-        return reply
+        if token is not None and reply.status < 500 and reply.status != 401:
+            self._tokens.accepted(token)
+        return reply, token
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:
+        """Return what `attempt` returns; made again while its `TileError` says that helps, within bounds.
+
+        Each attempt takes a turn of the limiter.
+
+        Args:
+            attempt: sends one request.
+            subject: what messages say this was about.
+
+        Raises:
+            DownloadError: the error that ends the job, where it never came.
+        """
+        tries = Tries(self._policy, self._clock, random.Random())  # noqa: S311  # jitter, no secret
+        try:
+            return await repeat(lambda: self._in_turn(attempt), tries.wait_after, self._clock)
+        except TileError as error:
+            raise error_table.ending(error.problem, subject) from error
+
+    async def _in_turn(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        limiter = self.limiter
+        if limiter is None:
+            return await attempt()
+        ticket = await limiter.acquire()
+        problem: FetchProblem | None = _CANCELLED
+        try:
+            value = await attempt()
+            problem = None
+        except TileError as error:
+            problem = error.problem
+            raise
+        finally:
+            limiter.release(ticket, problem)
+        return value
 
     def _note(self, headers: Mapping[str, str]) -> None:
-        if self.on_headers is not None:
-            self.on_headers(headers)
+        for name, value in headers.items():
+            if name.startswith(("x-earth-engine-", "server-timing", "retry-after")):
+                self.headers[name] = value[:100]
         emulator = headers.get("x-earth-engine-emulator")
         if emulator is not None:
             self._emulator = emulator.strip()[:100]
         if "parallelism_restricted=true" in headers.get("x-earth-engine-quota-status", ""):
             self.restricted = True
-            if self.on_restricted is not None:
-                self.on_restricted()
+            if self.limiter is not None:
+                self.limiter.restrict()
 
 
-def _may_pass(state: RetryCallState) -> bool:
-    error = state.outcome.exception() if state.outcome else None
-    return isinstance(error, TileError) and error.problem.action in {Action.RETRY, Action.SLOW}
-
-
-def _jittered(state: RetryCallState) -> float:
-    """Full jitter under an exponential ceiling; never less than the service asked for."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.problem.retry_after_s if isinstance(error, TileError) else None
-    ceiling = min(0.5 * 2.0**state.attempt_number, _MAX_WAIT_S)
-    return (asked or 0.0) + random.uniform(0.0, ceiling)  # noqa: S311  # jitter, no secret
+def _parsed(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in `body`; None where it is none, or so dense that it would take too much memory."""
+    containers, commas = body.count(b"[") + body.count(b"{"), body.count(b",")
+    if containers > _MAX_PARTS[0] or commas > _MAX_PARTS[1]:
+        return None
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

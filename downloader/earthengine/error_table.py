@@ -1,7 +1,7 @@
-"""What went wrong, and what to do about it: one table for all answers of the service and failures of the wire.
+"""Map every answer of the service, and every failure of a connection, to what is to be done about it.
 
-Sources: contract §6.2 (its row numbers stand beside the rows here), DESIGN §6 and the fault catalogue; where they
-differ the later ones decide. Rows are tried from the top, the first that fits wins.
+Rows follow docs/contract.md §6.2; the texts without a status were seen in public reports of the real service, some of
+them under more than one status. Rows are tried from the top, the first that fits wins.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from downloader.earthengine.redact import readable
 from downloader.errors import (
     Action,
     AuthenticationError,
+    Cause,
     DownloadError,
     FetchProblem,
     JobError,
@@ -26,18 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from downloader.earthengine.transport import Reply
-from downloader.earthengine.wire_error import WireError
+    from downloader.earthengine.wire_error import WireError
 
-__all__ = ["MAX_RETRY_AFTER_S", "UNREACHED", "ending", "failed", "lost", "retry_after_s", "unusable"]
+__all__ = ["MAX_RETRY_AFTER_S", "ending", "failed", "lost", "retry_after_s", "unusable"]
 
 MAX_RETRY_AFTER_S: Final = 300.0
-"""A longer `Retry-After` is cut to this: nothing known of the service takes longer than its minute's window."""
-
-UNREACHED: Final = "no connection"
-"""Cause of what never reached the service; the limiter takes many of them for an outage."""
+"""A longer `Retry-After` is cut to this: the service's quotas count by the minute."""
 
 FRONT_END_PAUSE_S: Final = 30.0
-"""Pause after an HTML 403, which Google's front end sends to addresses it holds for abusive (E20)."""
+"""Pause after an HTML 403, which Google's front end sends to addresses that it takes for abusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +45,9 @@ class _Row:
     statuses: tuple[int, ...]
     """HTTP statuses; empty for any."""
     action: Action
-    cause: str
+    cause: Cause
     texts: tuple[str, ...] = ()
-    """One of these is in the message."""
+    """One of these is in the message; `…` stands for anything."""
     reasons: tuple[str, ...] = ()
     """One of these is a `reason` of the error's details; with `texts`, either suffices."""
     json: bool | None = None
@@ -60,6 +58,8 @@ class _Row:
     limit: str = "concurrency"
     pause_s: float | None = None
     """Wait that is asked for where the answer has no `Retry-After`."""
+    split_after: int | None = None
+    """Occurrences for one request after which it is split."""
 
     def fits(self, status: int, said: _Said) -> bool:
         if self.statuses and status not in self.statuses:
@@ -68,7 +68,7 @@ class _Row:
             return False
         if not self.texts and not self.reasons:
             return True
-        return any(text in said.searched for text in self.texts) or any(
+        return any(all(part in said.searched for part in text.split("…")) for text in self.texts) or any(
             reason in said.reasons for reason in self.reasons
         )
 
@@ -77,71 +77,85 @@ _AUTH, _JOB, _BUG = AuthenticationError, JobError, DownloadError
 _RETRY, _SLOW, _SPLIT = Action.RETRY, Action.SLOW, Action.SPLIT
 _TILE, _ASSET, _FAIL = Action.FAIL_TILE, Action.FAIL_ASSET, Action.FAIL_JOB
 _REPORT = "This is a mistake of the downloader; please report it with the asset and the job file."
+_SIMPLIFY = "Simplify the geometry or the expression."
+_MONTHLY = "The month's allowance of the project is used up; the same command continues after its reset."
+_CUSTOM = "An administrator of the project set this quota: ask for a higher one, or run the same command again after its reset."
+_SET_PROJECT = "Set service.project to a Cloud project of yours that is registered for Earth Engine."
+
+_PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY."
+
+_SDK_PROJECTS = ("764086051850", "618104708054", "32555940559", "522309567947", "1014160490159", "1057398310658", "517222506229")  # fmt: skip
+"""Projects of Google's own tools: the service names one of them where the request named no project."""
 
 _TABLE: Final = (
-    # 400: E1–E11, E22
-    _Row((400,), _SPLIT, "400 request size", ("Total request size (",)),
-    _Row((400,), _SPLIT, "400 grid dimensions", ("Pixel grid dimensions (",)),
-    _Row((400,), _SPLIT, "400 memory", ("User memory limit exceeded",)),
-    _Row((400,), _SPLIT, "400 timed out", ("Computation timed out",)),
-    _Row((400,), _ASSET, "400 unknown band", ("did not match any bands",)),
-    _Row((400,), _FAIL, "400 malformed request", ("Invalid JSON payload received",), advice=_REPORT, ends_with=_BUG),
-    _Row((400,), _FAIL, "400 malformed request", ("Invalid value at 'file_format'",), advice=_REPORT, ends_with=_BUG),
-    _Row((400, 413), _ASSET, "400 payload size", ("Request payload size exceeds",), advice="Simplify the geometry or the expression."),
-    _Row((413,), _ASSET, "413 payload size", advice="Simplify the geometry or the expression."),
-    _Row((400,), _ASSET, "400 asset not found", ("not found (does not exist or caller does not have access)",)),
-    _Row((400, 403, 404), _FAIL, "project not found", ("not found or deleted",), advice="Set service.project to a Cloud project that is registered for Earth Engine.", ends_with=_AUTH),
-    _Row((400,), _TILE, "400"),
-    # 401: E12, E13 (the client has refreshed once before the table is asked)
-    _Row((401,), _FAIL, "401 no credentials", ("missing required authentication",), ("CREDENTIALS_MISSING",), advice="Give credentials under auth, such as key_file.", ends_with=_AUTH),
-    _Row((401,), _FAIL, "401", advice="The credentials were refused, also after a refresh: sign in again, or check that the key was not deleted.", ends_with=_AUTH),
-    # 403: E14–E20
-    _Row((403,), _FAIL, "403 service disabled", ("has not been used in project",), ("SERVICE_DISABLED",), ends_with=_AUTH),
-    _Row((403,), _FAIL, "403 user project denied", ("required permission to use project",), ("USER_PROJECT_DENIED",), ends_with=_AUTH),
-    _Row((403,), _FAIL, "403 project not registered", ("is not registered to use Earth Engine",), ends_with=_AUTH),
-    _Row((403,), _SLOW, "403 rate", reasons=("rateLimitExceeded", "userRateLimitExceeded"), limit="rate"),
-    _Row((403,), _FAIL, "403 no computations", ("Permission 'earthengine.computations", "Permission 'serviceusage."), advice="Ask the project's owner for the role Earth Engine Resource Viewer and Service Usage Consumer, or set another service.project.", ends_with=_AUTH),
-    _Row((403,), _FAIL, "403 scope", reasons=("ACCESS_TOKEN_SCOPE_INSUFFICIENT",), advice="Sign in again with the scope https://www.googleapis.com/auth/cloud-platform.", ends_with=_AUTH),
-    _Row((403,), _ASSET, "403 asset", ("Permission 'earthengine.assets",), ("IAM_PERMISSION_DENIED",), advice="Ask the asset's owner to share it with these credentials.", ends_with=_AUTH),
-    _Row((403,), _SLOW, "403 front end", json=False, advice="Google's front end refuses this network address or a proxy stands between; try later or from elsewhere.", ends_with=_AUTH, limit="rate", pause_s=FRONT_END_PAUSE_S),
-    _Row((403,), _FAIL, "403", ends_with=_AUTH),
+    # Whatever the status: the same text was seen under several, or its status was never recorded.
+    _Row((), _FAIL, Cause.MONTHLY_QUOTA, ("monthly_eecu_usage_time",), advice=_MONTHLY),
+    _Row((), _FAIL, Cause.DAILY_QUOTA, ("eecu_usage_time",), advice="{day}"),
+    _Row((), _FAIL, Cause.CUSTOM_QUOTA, ("exceeded the custom quota",), advice=_CUSTOM),
+    _Row((), _SPLIT, Cause.OUTPUT_SIZE, ("Output of image computation is too large",)),
+    _Row((), _SPLIT, Cause.REPROJECTION_SIZE, ("Reprojection output too large", "Image.reproject exceeds the maximum")),
+    _Row((), _RETRY, Cause.MEMORY_CAPACITY, ("memory capacity exceeded",), split_after=2),
+    _Row((), _SLOW, Cause.AGGREGATIONS, ("Too many concurrent aggregations",), split_after=3),
+    _Row((), _ASSET, Cause.EMPTY_COLLECTION, ("was applied to an Image with no bands",), advice="No image matches: take a longer period, a larger region or a looser filter."),
+    _Row((), _FAIL, Cause.NO_PROJECT, (*(f"project {number}" for number in _SDK_PROJECTS), "requires a quota project", "Not signed up for Earth Engine"), advice=_SET_PROJECT, ends_with=_AUTH),
+    # 400: E1-E11, E22
+    _Row((400,), _SPLIT, Cause.REQUEST_SIZE, ("Total request size (",)),
+    _Row((400,), _SPLIT, Cause.GRID_DIMENSIONS, ("Pixel grid dimensions (",)),
+    _Row((400,), _SPLIT, Cause.MEMORY, ("User memory limit exceeded",)),
+    _Row((400,), _SPLIT, Cause.TIMED_OUT, ("Computation timed out",)),
+    _Row((400,), _ASSET, Cause.UNKNOWN_BAND, ("did not match any bands",)),
+    _Row((400,), _FAIL, Cause.MALFORMED_REQUEST, ("Invalid JSON payload received", "Invalid value at 'file_format'"), advice=_REPORT, ends_with=_BUG),
+    _Row((400,), _ASSET, Cause.PAYLOAD_SIZE, ("Request payload size exceeds",), advice=_SIMPLIFY),
+    _Row((413,), _ASSET, Cause.PAYLOAD_SIZE, advice=_SIMPLIFY),
+    _Row((400,), _ASSET, Cause.ASSET_NOT_FOUND, ("not found (does not exist or caller does not have access)", "Image.load: Image asset…not found")),
+    _Row((400, 403, 404), _FAIL, Cause.PROJECT_NOT_FOUND, ("not found or deleted",), advice=_SET_PROJECT, ends_with=_AUTH),
+    _Row((400,), _TILE, Cause.BAD_REQUEST),
+    # 401: E12, E13; `TokenSource` decides whether one ends the job
+    _Row((401,), _FAIL, Cause.NO_CREDENTIALS, ("missing required authentication",), ("CREDENTIALS_MISSING",), advice="Give credentials under auth, such as key_file.", ends_with=_AUTH),
+    _Row((401,), _FAIL, Cause.UNAUTHENTICATED, ends_with=_AUTH),
+    # 403: E14-E20
+    _Row((403,), _FAIL, Cause.SERVICE_DISABLED, ("has not been used in project",), ("SERVICE_DISABLED",), ends_with=_AUTH),
+    _Row((403,), _FAIL, Cause.USER_PROJECT_DENIED, ("required permission to use project",), ("USER_PROJECT_DENIED",), ends_with=_AUTH),
+    _Row((403,), _FAIL, Cause.NOT_REGISTERED, ("is not registered to use Earth Engine",), ends_with=_AUTH),
+    _Row((403,), _SLOW, Cause.FORBIDDEN_RATE, reasons=("rateLimitExceeded", "userRateLimitExceeded"), limit="rate"),
+    _Row((403,), _FAIL, Cause.NO_COMPUTATIONS, ("Permission 'earthengine.computations", "Permission 'serviceusage."), advice="Ask the project's owner for the role Earth Engine Resource Viewer and Service Usage Consumer, or set another service.project.", ends_with=_AUTH),
+    _Row((403,), _FAIL, Cause.SCOPE, reasons=("ACCESS_TOKEN_SCOPE_INSUFFICIENT",), advice="Sign in again with the scope https://www.googleapis.com/auth/cloud-platform.", ends_with=_AUTH),
+    _Row((403,), _ASSET, Cause.ASSET_DENIED, ("Permission 'earthengine.assets",), ("IAM_PERMISSION_DENIED",), advice="Ask the asset's owner to share it with these credentials.", ends_with=_AUTH),
+    _Row((403,), _SLOW, Cause.FRONT_END, json=False, advice="Google's front end refuses this network address or a proxy stands between; try later or from elsewhere.", ends_with=_AUTH, limit="rate", pause_s=FRONT_END_PAUSE_S),
+    _Row((403,), _FAIL, Cause.FORBIDDEN, ends_with=_AUTH),
     # 404: E21, E23
-    _Row((404,), _ASSET, "404 asset", json=True, ends_with=_JOB),
-    _Row((404, 405, 501), _FAIL, "no such method", advice="Is service.endpoint the address of Earth Engine, or of an emulator of it?", ends_with=_JOB),
-    # 429: E24–E26
-    _Row((429,), _FAIL, "429 monthly quota", ("PerMonth", "per month"), advice="{month}"),
-    _Row((429,), _FAIL, "429 daily quota", ("EECU-time", "eecu_usage_time", "PerDay", "per day"), advice="{day}"),
-    _Row((429,), _SLOW, "429 concurrency", ("concurrency limit",)),
-    _Row((429,), _SLOW, "429 rate", ("per minute", "PerMinute"), ("RATE_LIMIT_EXCEEDED",), limit="rate"),
-    _Row((429,), _SLOW, "429 concurrency"),
-    # 5xx: E27–E29, and what comes from in between
-    _Row((504,), _RETRY, "504"),
-    _Row((407,), _FAIL, "407 proxy", advice="Put the proxy's user name and password into HTTPS_PROXY.", ends_with=_AUTH),
-    _Row((301, 302, 303, 307, 308), _RETRY, "redirect"),
-    _Row((408, 409, 425, 499), _RETRY, "try again"),
+    _Row((404,), _ASSET, Cause.ASSET_NOT_FOUND, json=True, ends_with=_JOB),
+    _Row((404, 405, 501), _FAIL, Cause.NO_METHOD, advice="Is service.endpoint the address of Earth Engine, or of an emulator of it?", ends_with=_JOB),
+    # 429: E24-E26
+    _Row((429,), _FAIL, Cause.MONTHLY_QUOTA, ("PerMonth", "per month"), advice=_MONTHLY),
+    _Row((429,), _FAIL, Cause.DAILY_QUOTA, ("EECU-time", "PerDay", "per day"), advice="{day}"),
+    _Row((429,), _SLOW, Cause.CONCURRENCY, ("concurrency limit",)),
+    _Row((429,), _SLOW, Cause.RATE, ("per minute", "PerMinute"), ("RATE_LIMIT_EXCEEDED",), limit="rate"),
+    _Row((429,), _SLOW, Cause.CONCURRENCY),
+    # 5xx: E27-E29, and what comes from proxies
+    _Row((500,), _RETRY, Cause.INTERNAL),
+    _Row((502,), _RETRY, Cause.BAD_GATEWAY),
+    _Row((503,), _RETRY, Cause.UNAVAILABLE),
+    _Row((504,), _RETRY, Cause.GATEWAY_TIMEOUT, split_after=2),
+    _Row((407,), _FAIL, Cause.PROXY_LOGIN, advice=_PROXY_LOGIN, ends_with=_AUTH),
+    _Row((301, 302, 303, 307, 308), _RETRY, Cause.REDIRECT),
+    _Row((408, 409, 425, 499), _RETRY, Cause.TRY_AGAIN),
 )  # fmt: skip
 
-_WIRE: Final[Mapping[str, tuple[Action, str]]] = {
-    "connect": (_RETRY, UNREACHED),
-    "dns": (_RETRY, "no address"),
-    "tls": (_RETRY, "TLS"),
-    "proxy": (_RETRY, "proxy"),
-    "reset": (_RETRY, "reset"),
-    "short body": (_RETRY, "short body"),
-    "first byte": (_RETRY, "no first byte"),
-    "idle": (_RETRY, "stalled"),
-    "slow": (_RETRY, "too slow"),
-    "large": (_RETRY, "too large"),
-    "encoding": (_RETRY, "bad encoding"),
-    "protocol": (_RETRY, "not HTTP"),
-    "url": (_FAIL, "bad URL"),
+_FATAL: Final[Mapping[Cause, tuple[type[DownloadError], str]]] = {
+    Cause.BAD_URL: (JobError, ""),
+    Cause.CERTIFICATE: (
+        StoppedError,
+        "Where a proxy of this network shows a certificate of its own, set SSL_CERT_FILE to a file with its authority's.",
+    ),
+    Cause.PROXY_LOGIN: (AuthenticationError, _PROXY_LOGIN),
 }
-"""E30: kinds of `WireError` → what to do, and the name to count by."""
+"""Failures of a connection that repeating does not cure: the error that ends the job, and what the user can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What an answer says, whatever its form."""
+    """The words of an answer, whatever its form."""
 
     message: str = ""
     searched: str = ""
@@ -151,7 +165,7 @@ class _Said:
 
 
 def failed(reply: Reply, now: datetime | None = None) -> FetchProblem:
-    """The problem behind an answer whose status is not 200.
+    """Return the problem of an answer whose status is not 200.
 
     Args:
         reply: status, headers and at least the start of the body.
@@ -162,7 +176,7 @@ def failed(reply: Reply, now: datetime | None = None) -> FetchProblem:
     row = next((row for row in _TABLE if row.fits(reply.status, said)), None)
     if row is None:
         transient = reply.status >= 500 or reply.status < 400
-        row = _Row((), _RETRY if transient else _TILE, str(reply.status))
+        row = _Row((), _RETRY if transient else _TILE, Cause.UNEXPECTED_STATUS)
     return FetchProblem(
         row.action,
         row.cause,
@@ -171,35 +185,35 @@ def failed(reply: Reply, now: datetime | None = None) -> FetchProblem:
         retry_after_s=_either(retry_after_s(reply.headers, now), row.pause_s),
         limit=row.limit,
         ends_with=row.ends_with,
+        split_after=row.split_after,
     )
 
 
 def unusable(reply: Reply, reason: str) -> FetchProblem:
-    """The problem of an answer with status 200 whose body is not what was asked for (E31)."""
+    """Return the problem of an answer with status 200 whose body is not what was asked for."""
     said = _read(bytes(reply.body[:65_536]))
     start = bytes(reply.body[:256]).lstrip().lower()
     if said.is_json:
-        return FetchProblem(
-            _RETRY, "JSON under 200", f"an error under status 200: {said.message}", status=200
-        )
+        text = f"an error under status 200: {said.message}"
+        return FetchProblem(_RETRY, Cause.JSON_ANSWER, text, status=200)
     if start.startswith(b"<"):
-        return FetchProblem(
-            _RETRY, "HTML under 200", f"a web page under status 200: {said.message}", status=200
-        )
-    return FetchProblem(
-        _RETRY, "bad NPY", f"the answer is not the pixels asked for: {readable(reason)}", status=200
-    )
+        text = f"a web page under status 200: {said.message}"
+        return FetchProblem(_RETRY, Cause.HTML_ANSWER, text, status=200)
+    text = f"the answer is not the pixels asked for: {readable(reason)}"
+    return FetchProblem(_RETRY, Cause.BAD_NPY, text, status=200)
 
 
 def lost(error: WireError) -> FetchProblem:
-    """The problem behind a request that brought no whole answer."""
-    action, cause = _WIRE[error.kind]
-    ends_with = JobError if action is _FAIL else StoppedError
-    return FetchProblem(action, cause, readable(str(error)), ends_with=ends_with)
+    """Return the problem of a request that brought no whole answer."""
+    words = readable(str(error))
+    if error.cause in _FATAL:
+        ends_with, advice = _FATAL[error.cause]
+        return FetchProblem(_FAIL, error.cause, f"{words} {advice}".rstrip(), ends_with=ends_with)
+    return FetchProblem(_RETRY, error.cause, words)
 
 
 def ending(problem: FetchProblem, subject: str = "") -> DownloadError:
-    """The exception that ends a job which cannot do without this answer (metadata, a canary)."""
+    """Return the exception that ends a job which cannot do without this answer (metadata, a type check)."""
     text = f"{subject}: {problem.message}" if subject else problem.message
     match problem.action:
         case Action.RETRY | Action.SLOW if problem.ends_with is StoppedError:
@@ -214,7 +228,10 @@ def ending(problem: FetchProblem, subject: str = "") -> DownloadError:
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that `Retry-After` asks to wait, given in seconds or as a date; capped, None where it says nothing."""
+    """Return the seconds that `Retry-After` asks to wait, capped; None where it says nothing.
+
+    The header holds seconds or a date.
+    """
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
@@ -239,13 +256,13 @@ def _message(reply: Reply, said: _Said, row: _Row, now: datetime) -> str:
 
         host = readable(urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2], 80)
         words = f"a redirect to {host or 'elsewhere'}, which is not followed"
-    advice = {"{day}": _daily(now), "{month}": _MONTHLY}.get(row.advice, row.advice)
+    advice = _daily(now) if row.advice == "{day}" else row.advice
     line = f"{reply.status}: {words}"
     return f"{line} {advice}" if advice else line
 
 
 def _read(body: bytes) -> _Said:
-    """The API's JSON error (contract §6.1), or the text of whatever else came."""
+    """Read the API's JSON error (docs/contract.md §6.1), or the text of whatever else came."""
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(text)
@@ -279,13 +296,8 @@ def _either(first: float | None, second: float | None) -> float | None:
     return second if first is None else first
 
 
-_MONTHLY: Final = (
-    "The month's allowance of the project is used up; the same command continues after its reset."
-)
-
-
 def _daily(now: datetime) -> str:
-    """When the day's quota comes back: midnight in California (contract E26)."""
+    """Say when the day's quota resets: midnight in California (docs/contract.md §5.2)."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import base64
+import os
 import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import cache
-from typing import Any, Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport, HttpxAiohttpClient
+from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
 from downloader.earthengine.redact import readable
-from downloader.earthengine.wire_error import WireError, WireKind
-from downloader.errors import JobError
+from downloader.earthengine.wire_error import WireError
+from downloader.errors import Cause, JobError
 
-__all__ = ["DIRECT", "FOREIGN_ERRORS", "check_proxies", "make_client", "ssl_context", "translated"]
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+
+__all__ = [
+    "DIRECT",
+    "FOREIGN_ERRORS",
+    "REST_S",
+    "check_proxies",
+    "make_client",
+    "on_used_connection",
+    "ssl_context",
+    "translated",
+]
 
 FOREIGN_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
-"""All that the library raises for what the wire does. `TimeoutError` is an `OSError`."""
+"""All that the library raises for failures of a connection. `TimeoutError` is an `OSError`."""
 
 DIRECT: Final = (
     "all://127.0.0.1", "all://localhost", "all://[::1]", "all://169.254.169.254", "all://metadata.google.internal"
 )  # fmt: skip
-"""Hosts that no proxy can reach for us, whatever the proxy variables say: this machine and the metadata address."""
+"""Hosts that are asked without a proxy, whatever the proxy variables say: this machine and the metadata address."""
 
 _READ_BYTES: Final = 2**18
 """Buffer of one connection; twice that may wait in it unread."""
@@ -34,27 +52,49 @@ _CHUNK_BYTES: Final = 2 * _READ_BYTES
 """A whole buffer is taken at once: chunks of 16 kB cost twice the CPU (see `transport`)."""
 
 _KEEP_ALIVE_S: Final = 55.0
-"""Idle connections are kept so long, a little less than the minute after which many proxies drop them."""
+"""How long idle connections are kept: a little less than the minute after which many proxies drop them."""
+
+REST_S: Final = 0.1
+"""A connection rests so long after an answer: what its peer sends beyond that answer is seen before the next request."""
+
+on_used_connection: Final[ContextVar[bool]] = ContextVar("on_used_connection", default=False)
+"""Whether the present task's last request went out on a connection that had been used before."""
 
 
 @cache
 def ssl_context() -> ssl.SSLContext:
-    """Trusted certificates, read once: it takes some 50 ms. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured."""
-    return httpx.create_ssl_context()
+    """Return the trusted certificates, read once: it takes some 50 ms. `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
+
+    Raises:
+        JobError: the file or folder that the variable names cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+        if name is None:
+            raise
+        raise JobError(
+            f"{name}: {os.environ[name]} cannot be read as certificates ({error.strerror or error}); "
+            "name a PEM file, or unset the variable"
+        ) from error
 
 
 def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
-    """A client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
+    """Return a client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
     check_proxies()
-    return _Client(
+
+    def transport(proxy: httpx.Proxy | None = None) -> httpx.AsyncBaseTransport:
+        return _Transport(
+            verify=ssl_context(), client=lambda: _session(connections), proxy=proxy and _with_header(proxy)
+        )
+
+    return httpx.AsyncClient(
         headers={"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"},
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=_KEEP_ALIVE_S
-        ),
-        mounts=dict.fromkeys(DIRECT),
-        verify=ssl_context(),
+        transport=transport(),
+        mounts=_mounts(transport),
         follow_redirects=False,
-        timeout=None,  # `Pace` watches; the time to connect goes with each request
+        timeout=None,  # noqa: S113  # `ProgressTimeout` watches; the time to connect goes with each request
     )
 
 
@@ -64,7 +104,7 @@ def check_proxies() -> None:
         url = getproxies().get(scheme)
         try:
             if url:
-                httpx.Proxy(url if "://" in url else f"http://{url}")
+                _proxy(url)
         except (httpx.InvalidURL, ValueError):
             raise JobError(
                 f"the environment's {scheme.upper()}_PROXY is no proxy's address; write one such as "
@@ -72,43 +112,84 @@ def check_proxies() -> None:
             ) from None
 
 
-class _Transport(AiohttpTransport):
-    """The aiohttp-backed transport with large reads and without a cookie jar."""
+def _proxy(url: str) -> httpx.Proxy:
+    return httpx.Proxy(url if "://" in url else f"http://{url}")
 
-    def get_client(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self.limits.max_connections or 100,
-            keepalive_timeout=self.limits.keepalive_expiry,
-            ssl=self.ssl_context,
-        )
-        return aiohttp.ClientSession(
-            connector=connector, read_bufsize=_READ_BYTES, cookie_jar=aiohttp.DummyCookieJar()
-        )
+
+def _mounts(
+    transport: Callable[[httpx.Proxy], httpx.AsyncBaseTransport],
+) -> dict[str, httpx.AsyncBaseTransport | None]:
+    """Return which transport serves which addresses, by the proxy variables; None is the one without a proxy."""
+    proxies = getproxies()
+    mounts: dict[str, httpx.AsyncBaseTransport | None] = {
+        f"{scheme}://": transport(_proxy(proxies[scheme]))
+        for scheme in ("http", "https", "all")
+        if proxies.get(scheme)
+    }
+    for host in map(str.strip, proxies.get("no", "").split(",")):
+        if host == "*":
+            return {}
+        if host:
+            mounts[_pattern(host)] = None
+    return mounts | dict.fromkeys(DIRECT)
+
+
+def _pattern(host: str) -> str:
+    """Return httpx's pattern for an entry of `NO_PROXY`: a name stands for its subdomains too."""
+    if "://" in host:
+        return host
+    try:
+        address = ip_address(host.partition("/")[0])
+    except ValueError:
+        return f"all://{host}" if host == "localhost" else f"all://*{host}"
+    return f"all://[{host}]" if address.version == 6 else f"all://{host}"
+
+
+def _session(connections: int) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=_Connector(limit=connections, keepalive_timeout=_KEEP_ALIVE_S, ssl=ssl_context()),
+        read_bufsize=_READ_BYTES,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    # aiohttp would repeat a GET by itself, past the limiter.
+    session._retry_connection = False  # noqa: SLF001  # no public switch; test_http.py holds what it does
+    return session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps connections only while nothing unasked for came on them.
+
+    aiohttp looks for surplus bytes when a connection is released, and not when it is taken again: an answer sent twice
+    would be taken for that of the next request, and another tile's pixels be stored.
+    """
+
+    async def _get(self, key: Any, traces: Any) -> Connection | None:  # noqa: ANN401  # aiohttp's own types
+        kept, now = self._conns.get(key, deque()), time.monotonic()
+        for protocol, released in tuple(kept):
+            if protocol.should_close or not protocol.is_connected() or now - released > _KEEP_ALIVE_S:
+                kept.remove((protocol, released))
+                protocol.close()
+        if not kept:
+            self._conns.pop(key, None)
+        # The first one was released first.
+        is_rested = len(kept) > 0 and now - kept[0][1] >= REST_S
+        connection = await super()._get(key, traces) if is_rested else None
+        on_used_connection.set(connection is not None)
+        return connection
+
+
+class _Transport(AiohttpTransport):
+    """The aiohttp-backed transport, with large reads."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if not isinstance(self.client, aiohttp.ClientSession):
-            self.client = self.get_client()
         response = await super().handle_async_request(request)
         if isinstance(response.stream, AiohttpResponseStream):
             response.stream.CHUNK_SIZE = _CHUNK_BYTES
         return response
 
 
-class _Client(HttpxAiohttpClient):
-    """httpx's client, whose every transport, also those through proxies, is the one above."""
-
-    def _init_transport(self, *args: Any, **options: Any) -> httpx.AsyncBaseTransport:  # httpx's own hook
-        options.pop("transport", None)
-        return _Transport(*args, **options)
-
-    def _init_proxy_transport(
-        self, proxy: httpx.Proxy, *args: Any, **options: Any
-    ) -> httpx.AsyncBaseTransport:
-        return _Transport(*args, **{**options, "proxy": _with_header(proxy)})
-
-
 def _with_header(proxy: httpx.Proxy) -> httpx.Proxy:
-    """A proxy whose user and password are a header: aiohttp's own class for them is on its way out.
+    """Return a proxy whose user and password are a header: aiohttp's own class for them is deprecated.
 
     aiohttp makes `Proxy-Authorization` of it; nothing of it reaches the host behind a tunnel.
     """
@@ -118,46 +199,44 @@ def _with_header(proxy: httpx.Proxy) -> httpx.Proxy:
     return httpx.Proxy(proxy.url, headers={**proxy.headers, "authorization": f"Basic {basic}"})
 
 
-_KINDS: Final[tuple[tuple[type[BaseException], WireKind, str], ...]] = (
-    (aiohttp.ClientConnectorDNSError, "dns", "{host} has no address"),
-    (aiohttp.ClientConnectorCertificateError, "tls", "the certificate of {host} is not valid"),
-    (aiohttp.ClientSSLError, "tls", "no secure connection to {host}"),
-    (aiohttp.ServerFingerprintMismatch, "tls", "the certificate of {host} is not valid"),
-    (ssl.SSLError, "tls", "no secure connection to {host}"),
-    (aiohttp.ClientHttpProxyError, "proxy", "the proxy refuses to connect to {host}"),
-    (aiohttp.ClientProxyConnectionError, "proxy", "the proxy cannot be reached"),
-    (httpx.ProxyError, "proxy", "the proxy fails"),
-    (aiohttp.ServerTimeoutError, "connect", "no connection to {host} in time"),
-    (aiohttp.ClientConnectorError, "connect", "no connection to {host}"),
-    (aiohttp.ClientPayloadError, "short body", "{host} ended the connection within the answer"),
-    (aiohttp.ClientConnectionError, "reset", "{host} ended the connection"),
-    (aiohttp.InvalidURL, "url", "a URL that cannot be"),
-    (aiohttp.ClientError, "protocol", "{host} does not answer as an HTTP server does"),
-    (httpx.UnsupportedProtocol, "url", "a URL that cannot be"),
-    (httpx.InvalidURL, "url", "a URL that cannot be"),
-    (httpx.TimeoutException, "connect", "no connection to {host} in time"),
-    (httpx.ConnectError, "connect", "no connection to {host}"),
-    (httpx.ProtocolError, "protocol", "{host} does not answer as an HTTP server does"),
-    (BaseException, "reset", "{host} ended the connection"),
+_CAUSES: Final[tuple[tuple[type[BaseException], Cause, str], ...]] = (
+    (aiohttp.ClientConnectorDNSError, Cause.NO_ADDRESS, "{host} has no address"),
+    (aiohttp.ClientConnectorCertificateError, Cause.CERTIFICATE, "the certificate of {host} is not valid"),
+    (aiohttp.ClientSSLError, Cause.TLS, "no secure connection to {host}"),
+    (ssl.SSLError, Cause.TLS, "no secure connection to {host}"),
+    (aiohttp.ClientHttpProxyError, Cause.PROXY, "the proxy refuses to connect to {host}"),
+    (aiohttp.ClientProxyConnectionError, Cause.PROXY, "the proxy cannot be reached"),
+    (aiohttp.ServerTimeoutError, Cause.NO_CONNECTION, "no connection to {host} in time"),
+    (aiohttp.ClientConnectorError, Cause.NO_CONNECTION, "no connection to {host}"),
+    (aiohttp.ClientPayloadError, Cause.SHORT_BODY, "{host} ended the connection within the answer"),
+    (aiohttp.ClientConnectionError, Cause.RESET, "{host} ended the connection"),
+    (aiohttp.InvalidURL, Cause.BAD_URL, "the address is not valid"),
+    (aiohttp.ClientError, Cause.NOT_HTTP, "{host} does not answer as an HTTP server does"),
+    (httpx.UnsupportedProtocol, Cause.BAD_URL, "the address is not valid"),
+    (httpx.InvalidURL, Cause.BAD_URL, "the address is not valid"),
+    (BaseException, Cause.RESET, "{host} ended the connection"),
 )
 """First match wins, so narrow types stand before wide ones."""
 
 
 def translated(error: BaseException, host: str, *, answered: bool) -> WireError:
-    """What an error of the library means.
+    """Return what an error of the library means.
 
-    httpx-aiohttp reports a connection that the server closed as `httpx.ConnectTimeout`, so what lies beneath is
+    httpx-aiohttp reports a connection that the server closed as `httpx.ConnectTimeout`, so the error beneath is
     looked at first.
 
     Args:
         error: as caught.
-        host: whom the request went to.
+        host: the host that the request went to.
         answered: whether the answer's head had come.
     """
     origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError | OSError) else error
-    kind, text = next((kind, text) for type_, kind, text in _KINDS if isinstance(origin, type_))
-    if kind == "reset" and answered:
-        kind = "short body"
+    cause, text = next((cause, text) for type_, cause, text in _CAUSES if isinstance(origin, type_))
+    if cause is Cause.RESET and answered:
+        cause = Cause.SHORT_BODY
+    elif cause is Cause.RESET and on_used_connection.get():
+        cause = Cause.IDLE_CONNECTION
+    elif isinstance(origin, aiohttp.ClientHttpProxyError) and origin.status == 407:
+        cause = Cause.PROXY_LOGIN
     details = readable(str(origin), 160)
-    message = text.format(host=host) + (f" ({details})" if details else "")
-    return WireError(kind, message, unanswered=kind == "reset" and not answered)
+    return WireError(cause, text.replace("{host}", host) + (f" ({details})" if details else ""))

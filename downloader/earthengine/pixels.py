@@ -1,13 +1,14 @@
-"""Pixels over REST: one getPixels or computePixels call per request, its answer checked before a pixel of it is used."""
+"""Fetch pixels over REST: one getPixels or computePixels call per request, its answer checked before it is used."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine import error_table
 from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
-from downloader.errors import TileError
+from downloader.errors import Cause, TileError
 from downloader.model.expression import parsed
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ _COMPUTE_S: Final = 330.0
 
 
 class RestPixelSource:
-    """The service as a `PixelSource`. Safe to call concurrently."""
+    """The service as a source of pixels. Safe to call concurrently."""
 
     def __init__(self, client: EarthEngine) -> None:
         self.client = client
 
     async def fetch(self, request: PixelRequest) -> NDArray[np.void]:
-        """The pixels asked for: a structured (height, width) array of exactly `request.dtype`, maybe read-only.
+        """Return the pixels asked for: a structured (height, width) array of exactly `request.dtype`, maybe read-only.
 
         Raises:
             TileError: this request brought no pixels; its problem says what to do.
@@ -42,7 +43,7 @@ class RestPixelSource:
         return await self._fetch(request, request.dtype)
 
     async def fetch_as_answered(self, request: PixelRequest) -> NDArray[np.void]:
-        """As `fetch`, but with whatever fields and types the service answers."""
+        """Return the same with whatever fields and types the service answers."""
         return await self._fetch(request, None)
 
     async def _fetch(self, request: PixelRequest, expected: np.dtype[np.void] | None) -> NDArray[np.void]:
@@ -51,20 +52,26 @@ class RestPixelSource:
         nbytes = (
             request.nbytes if expected else request.grid.width * request.grid.height * 8 * len(request.bands)
         )
-        reply = await client.exchange(
-            "POST",
-            self._url(request),
-            body=request_body(request, client.workload_tag),
-            max_bytes=nbytes + _HEADROOM_BYTES,
-            timeouts=client.timeouts if request.asset else client.timeouts.patient(_COMPUTE_S),
-        )
+        try:
+            reply = await client.exchange(
+                "POST",
+                self._url(request),
+                body=request_body(request, client.workload_tag),
+                max_bytes=nbytes + _HEADROOM_BYTES,
+                timeouts=client.timeouts if request.asset else client.timeouts.patient(_COMPUTE_S),
+            )
+        except TileError as error:
+            if request.asset or error.problem.cause is not Cause.NO_FIRST_BYTE:
+                raise
+            # What cannot be computed in time comes no sooner the third time; half of it may.
+            raise TileError(replace(error.problem, split_after=2)) from error
         try:
             return decode(reply.body, expected, request.grid.shape)
         except NpyError as error:
             raise TileError(error_table.unusable(reply, str(error))) from error
 
     def _url(self, request: PixelRequest) -> str:
-        """Assets are read at the high-volume endpoint, expressions computed at the standard one, which caches."""
+        """Return the address: assets are read at the high-volume endpoint, expressions computed at the standard one, which caches."""
         client = self.client
         if request.asset:
             return client.url(client.high_volume, f"{request.asset}:getPixels")
@@ -72,9 +79,9 @@ class RestPixelSource:
 
 
 def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict[str, Any]:
-    """The body of a call: the quickstart's, plus CRS and all six members of the affine transform.
+    """Return the body of a call: bands, CRS, all six members of the affine transform, size, and the expression if any.
 
-    An expression stands before it (contract §4.2).
+    See docs/contract.md §4.2.
     """
     body: dict[str, Any] = {
         **({} if request.asset else {"expression": parsed(request.expression)}),

@@ -1,12 +1,15 @@
-"""Foreign text made fit to be shown: one line, short, and never a secret."""
+"""Make text of others fit to be shown: one line, short, and never a secret."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
+from collections import deque
 from typing import Final
+from urllib.parse import quote
 
-__all__ = ["MAX_CHARACTERS", "readable", "redact"]
+__all__ = ["MAX_CHARACTERS", "hide", "readable", "redact"]
 
 MAX_CHARACTERS: Final = 300
 """Longer texts are cut; the service's own messages are rarely longer."""
@@ -40,16 +43,31 @@ _INVISIBLE: Final = re.compile(
 )
 
 
+_IN_USE: Final[deque[str]] = deque(maxlen=64)
+"""The spellings of the last tokens in use, newest first."""
+
+_SHORTEST_TOKEN: Final = 8
+"""Shorter texts may be words."""
+
+
+def hide(token: str) -> None:
+    """Redact `token` from now on, as it is, in JSON and in URLs."""
+    if len(token) >= _SHORTEST_TOKEN and token not in _IN_USE:
+        _IN_USE.extendleft(dict.fromkeys((quote(token, safe=""), json.dumps(token)[1:-1], token)))
+
+
 def redact(text: str) -> str:
-    """`text` without bearer tokens, keys, passwords, signatures of signed URLs and private keys."""
+    """Return `text` without tokens in use, bearer tokens, keys, passwords, signatures of URLs and private keys."""
+    for token in tuple(_IN_USE):
+        text = text.replace(token, _HIDDEN)
     for pattern in _SECRETS:
         text = pattern.sub(lambda match: (match.groupdict().get("kept") or "") + _HIDDEN, text)
     return text
 
 
 def readable(text: str, limit: int = MAX_CHARACTERS) -> str:
-    """`text` on one line of at most `limit` characters; of an HTML page what a reader would see of it."""
-    text = text[:_READ]
+    """Return `text` on one line of at most `limit` characters; of an HTML page what a reader would see of it."""
+    text = redact(text[: 2 * _READ])[:_READ]  # first: a secret that is cut is not recognised
     if re.match(r"\s*<(?:!doctype|html|head|body|\?xml)", text, re.IGNORECASE):
         text = _page(text)
     line = " ".join("".join(c if c.isprintable() else " " for c in redact(text)).split())

@@ -1,6 +1,6 @@
-"""Progress-based time-outs: how long an answer may keep us waiting (DESIGN §5, `request.timeout`).
+"""Time-outs by the progress of an answer (`request.timeout`).
 
-A read time-out per chunk lets a server drip one byte a second for days; a total one cuts a slow but honest line.
+A read time-out per chunk lets a server drip one byte a second for days; a total one cuts a slow line that works.
 So three things are watched: the first byte, the time since the last one, and whether the rest would come in time
 at the rate of the last `idle_s` seconds.
 """
@@ -8,12 +8,10 @@ at the rate of the last `idle_s` seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-__all__ = ["Pace", "Timeouts", "Tooth"]
+from downloader.errors import Cause
 
-Tooth = Literal["first byte", "idle", "slow"]
-"""Which of the time-outs bit."""
+__all__ = ["ProgressTimeout", "Timeouts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +28,12 @@ class Timeouts:
     """For one TCP and TLS handshake."""
 
     def patient(self, first_byte_s: float) -> Timeouts:
-        """The same, with another wait for the first byte."""
+        """Return the same, with another wait for the first byte."""
         return replace(self, first_byte_s=first_byte_s)
 
 
-class Pace:
-    """The progress of one answer. Pure: it is told the time, on any clock that never jumps back."""
+class ProgressTimeout:
+    """The progress of one answer, and which time-out expired. It is told the time, on any clock that never jumps back."""
 
     __slots__ = (
         "_began",
@@ -49,7 +47,7 @@ class Pace:
     )
 
     def __init__(self, timeouts: Timeouts, expected_bytes: int, now: float) -> None:
-        """The request starts now; `expected_bytes` will come, as far as anybody knows."""
+        """Begin at `now`; `expected_bytes` will come, as far as is known."""
         self._timeouts = timeouts
         self._expected = expected_bytes
         self._started = now
@@ -58,44 +56,44 @@ class Pace:
         self._total = self._window_total = 0
 
     def begin(self, now: float, expected_bytes: int | None) -> None:
-        """The answer's head is here; its length too, if it says so."""
+        """Note the answer's head, and its length if it states one."""
         self._began = self._last = self._window = now
         if expected_bytes is not None:
             self._expected = expected_bytes
 
     def received(self, nbytes: int, now: float) -> None:
-        """A piece of the body is here."""
+        """Note a piece of the body."""
         self._last = now
         self._total += nbytes
 
     def due(self) -> float:
-        """When to look next: before that no time-out can bite."""
+        """Return when to look next: before that no time-out can expire."""
         if self._began is None:
             return self._started + self._timeouts.first_byte_s
         return min(self._last, self._window) + self._timeouts.idle_s
 
     def excuse(self, seconds: float) -> None:
-        """Nobody could look for `seconds` (a blocked loop, a stopped process): they count for nothing."""
+        """Leave out `seconds` in which nothing could be received (a blocked loop, a stopped process)."""
         self._started += seconds
         self._last += seconds
         self._window += seconds
         if self._began is not None:
             self._began += seconds
 
-    def check(self, now: float) -> Tooth | None:
-        """The time-out that bites now, if one does."""
+    def expired(self, now: float) -> Cause | None:
+        """Return the cause of the time-out that has expired, if one has."""
         t = self._timeouts
         if self._began is None:
-            return "first byte" if now - self._started >= t.first_byte_s else None
+            return Cause.NO_FIRST_BYTE if now - self._started >= t.first_byte_s else None
         if now - self._last >= t.idle_s:
-            return "idle"
+            return Cause.STALLED
         window = now - self._window
         if window < t.idle_s:
             return None
         rate = (self._total - self._window_total) / window
         rest = max(self._expected - self._total, 0)
         if now - self._began + rest / max(rate, 1e-9) > t.body_s:
-            return "slow"
+            return Cause.TOO_SLOW
         self._window, self._window_total = now, self._total
         return None
 

@@ -1,4 +1,4 @@
-"""One request in, one bounded answer out: the only module of the client that knows an HTTP library.
+"""Send one request and read one bounded answer.
 
 httpx over an aiohttp-backed transport. Measured on loopback, 40 connections, bodies read into one buffer each
 (httpx 0.28, httpx-aiohttp 0.2, aiohttp 3.14, CPU of the client process):
@@ -12,8 +12,8 @@ httpx over an aiohttp-backed transport. Measured on loopback, 40 connections, bo
 
 so chunks are taken as they come. Answers are asked for uncompressed: pixels shrink little, the inflating would be
 the client's dearest step, and a small gzip can become a huge body. The user agent therefore lacks the word `gzip`,
-by which Google's front ends choose to compress (contract §2.1). Redirects are never followed: no credential leaves
-for another host.
+by which Google's front ends choose to compress (docs/contract.md §2.1). Redirects are never followed: no credential
+leaves for another host.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from __future__ import annotations
 import asyncio
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from downloader._version import __version__
-from downloader.earthengine.timeouts import Pace, Timeouts, Tooth
+from downloader.earthengine.timeouts import ProgressTimeout, Timeouts
 from downloader.earthengine.wire_error import WireError
+from downloader.errors import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     import httpx
 
@@ -83,10 +83,7 @@ class Transport:
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
-        """The service's answer.
-
-        A connection that the server had closed while it idled is replaced once, at once and silently: every call
-        of this client only reads, so it may be repeated.
+        """Send one request and return its answer. Nothing is repeated here: each repeat needs a turn of the limiter.
 
         Args:
             method: GET or POST.
@@ -106,54 +103,43 @@ class Transport:
             "write": None,
             "pool": None,
         }
-        try:
-            return await self._watched(request, max_bytes, timeouts)
-        except WireError as error:
-            if not error.unanswered:
-                raise
         return await self._watched(request, max_bytes, timeouts)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     async def _watched(self, request: httpx.Request, max_bytes: int, timeouts: Timeouts) -> Reply:
-        pace = Pace(timeouts, max_bytes, self._clock.now())
+        progress = ProgressTimeout(timeouts, max_bytes, self._clock.now())
         with anyio.CancelScope() as scope:
-            watch = asyncio.create_task(self._watch(pace, scope), name="watch")
+            watch = asyncio.create_task(self._watch(progress, scope), name="watch")
             try:
-                return await self._exchange(request, max_bytes, pace)
+                return await self._exchange(request, max_bytes, progress)
             finally:
                 watch.cancel()
         host = request.url.host
         match watch.result():
-            case "first byte":
-                raise WireError("first byte", f"no answer from {host} within {timeouts.first_byte_s:g} s")
-            case "idle":
-                raise WireError("idle", f"{host} sent nothing for {timeouts.idle_s:g} s ({pace})")
-        raise WireError("slow", f"{host} sends too slowly to end within {timeouts.body_s:g} s ({pace})")
+            case Cause.NO_FIRST_BYTE as cause:
+                raise WireError(cause, f"no answer from {host} within {timeouts.first_byte_s:g} s")
+            case Cause.STALLED as cause:
+                raise WireError(cause, f"{host} sent nothing for {timeouts.idle_s:g} s ({progress})")
+        raise WireError(
+            Cause.TOO_SLOW, f"{host} sends too slowly to end within {timeouts.body_s:g} s ({progress})"
+        )
 
-    async def _watch(self, pace: Pace, scope: anyio.CancelScope) -> Tooth:
+    async def _watch(self, progress: ProgressTimeout, scope: anyio.CancelScope) -> Cause:
         while True:
             looked = self._clock.now()
-            nap = min(max(pace.due() - looked, 0.001), _LOOK_S)
+            nap = min(max(progress.due() - looked, 0.001), _LOOK_S)
             await self._clock.sleep(nap)
             now = self._clock.now()
             if now - looked > nap + _LATE_S:
-                pace.excuse(now - looked)
-            elif (tooth := pace.check(now)) is not None:
+                progress.excuse(now - looked)
+            elif (expired := progress.expired(now)) is not None:
                 scope.cancel()
-                return tooth
+                return expired
 
-    async def _exchange(self, request: httpx.Request, max_bytes: int, pace: Pace) -> Reply:
+    async def _exchange(self, request: httpx.Request, max_bytes: int, progress: ProgressTimeout) -> Reply:
         from downloader.earthengine.http import FOREIGN_ERRORS, translated
 
         answered = False
@@ -161,78 +147,88 @@ class Transport:
             response = await self._client.send(request, stream=True)
             answered = True
             try:
-                body = await self._body(response, max_bytes, pace)
+                body = await self._body(response, max_bytes, progress)
             finally:
                 await response.aclose()
         except FOREIGN_ERRORS as error:
             raise translated(error, request.url.host, answered=answered) from error
         return Reply(response.status_code, dict(response.headers), body)
 
-    async def _body(self, response: httpx.Response, max_bytes: int, pace: Pace) -> bytes | memoryview:
+    async def _body(
+        self, response: httpx.Response, max_bytes: int, progress: ProgressTimeout
+    ) -> bytes | memoryview:
         success = response.status_code == 200
         limit = max_bytes if success else _ERROR_BODY_BYTES
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         length = _length(response)
-        pace.begin(self._clock.now(), length)
+        progress.begin(self._clock.now(), length)
         if encoding not in {"", "identity"}:
-            return await self._inflated(response, encoding, limit, pace)
+            return await self._inflated(response, encoding, limit, progress)
         if length is not None and success:
             if length > limit:
-                raise WireError("large", f"the answer has {length} bytes, {limit} at most were asked for")
-            return await self._sized(response, length, pace)
-        return await self._gathered(response, limit, pace, cut=not success)
+                raise WireError(
+                    Cause.TOO_LARGE, f"the answer has {length} bytes, {limit} at most were asked for"
+                )
+            return await self._sized(response, length, progress)
+        return await self._gathered(response, limit, progress, cut=not success)
 
-    async def _sized(self, response: httpx.Response, length: int, pace: Pace) -> memoryview:
-        """A body of known length, each byte copied once, into memory that was used before."""
+    async def _sized(self, response: httpx.Response, length: int, progress: ProgressTimeout) -> memoryview:
+        """Read a body of known length, each byte copied once, into memory that was used before."""
         view = self._buffers.take(length)
         at = 0
         async for chunk in response.aiter_raw():
             end = at + len(chunk)
             if end > length:
-                raise WireError("large", f"the answer goes on beyond its {length} bytes")
+                raise WireError(Cause.TOO_LARGE, f"the answer goes on beyond its {length} bytes")
             view[at:end] = chunk
             at = end
-            pace.received(len(chunk), self._clock.now())
+            progress.received(len(chunk), self._clock.now())
         if at < length:
-            raise WireError("short body", f"the answer ended after {at} of {length} bytes")
+            raise WireError(Cause.SHORT_BODY, f"the answer ended after {at} of {length} bytes")
         return view
 
-    async def _gathered(self, response: httpx.Response, limit: int, pace: Pace, *, cut: bool) -> bytes:
+    async def _gathered(
+        self, response: httpx.Response, limit: int, progress: ProgressTimeout, *, cut: bool
+    ) -> bytes:
         chunks: list[bytes] = []
         total = 0
         async for chunk in response.aiter_raw():
             chunks.append(chunk)
             total += len(chunk)
-            pace.received(len(chunk), self._clock.now())
+            progress.received(len(chunk), self._clock.now())
             if total > limit:
                 if cut:
                     break
-                raise WireError("large", f"the answer has more than the {limit} bytes asked for at most")
+                raise WireError(
+                    Cause.TOO_LARGE, f"the answer has more than the {limit} bytes asked for at most"
+                )
         return b"".join(chunks)[:limit]
 
-    async def _inflated(self, response: httpx.Response, encoding: str, limit: int, pace: Pace) -> bytes:
-        """A body compressed although none was asked for, inflated no further than `limit`."""
+    async def _inflated(
+        self, response: httpx.Response, encoding: str, limit: int, progress: ProgressTimeout
+    ) -> bytes:
+        """Read a body that is compressed although it should not be, inflated no further than `limit`."""
         if encoding not in {"gzip", "x-gzip", "deflate"}:
             raise WireError(
-                "encoding", f"the answer is encoded as {encoding[:40]!r}, which was not asked for"
+                Cause.BAD_ENCODING, f"the answer is encoded as {encoding[:40]!r}, which was not asked for"
             )
         inflater = zlib.decompressobj(wbits=47)  # gzip or zlib, by its head
         chunks: list[bytes] = []
         room = limit
         try:
             async for chunk in response.aiter_raw():
-                pace.received(len(chunk), self._clock.now())
+                progress.received(len(chunk), self._clock.now())
                 data = chunk
                 while data:
                     chunks.append(inflater.decompress(data, room + 1))
                     room -= len(chunks[-1])
                     if room < 0:
-                        raise WireError("large", f"the answer inflates to more than {limit} bytes")
+                        raise WireError(Cause.TOO_LARGE, f"the answer inflates to more than {limit} bytes")
                     data = inflater.unconsumed_tail
         except zlib.error as error:
-            raise WireError("encoding", f"the answer says {encoding} and is not") from error
+            raise WireError(Cause.BAD_ENCODING, f"the answer says {encoding} and is not") from error
         if not inflater.eof:
-            raise WireError("short body", "the compressed answer ended before its end")
+            raise WireError(Cause.SHORT_BODY, "the compressed answer ended before its end")
         return b"".join(chunks)
 
 

@@ -1,22 +1,18 @@
-"""A request that brought no whole answer."""
+"""The error of a request that brought no whole answer."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
-__all__ = ["WireError", "WireKind"]
+if TYPE_CHECKING:
+    from downloader.errors import Cause
 
-WireKind = Literal[
-    "connect", "dns", "tls", "proxy", "reset", "short body", "first byte", "idle", "slow", "large", "encoding",
-    "protocol", "url",
-]  # fmt: skip
+__all__ = ["WireError"]
 
 
 class WireError(Exception):
     """A request that brought no whole answer."""
 
-    def __init__(self, kind: WireKind, message: str, *, unanswered: bool = False) -> None:
+    def __init__(self, cause: Cause, message: str) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.unanswered = unanswered
-        """The connection ended before a byte of the answer: what an idle one looks like that the server had closed."""
+        self.cause = cause

@@ -102,7 +102,8 @@ async def compare(
         )
         for notice in notices:
             context.progress(Notice(notice))
-        await LocalExecutor(*worker_parts(context, comparing)).run(drawn)
+        with connection.limiter.listen(context.progress):
+            await LocalExecutor(*worker_parts(context, comparing)).run(drawn)
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")
     tiles = sum(mask.bit_count() for mask in drawn.values())

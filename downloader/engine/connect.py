@@ -14,58 +14,20 @@ import anyio.to_thread
 
 from downloader.earthengine.auth.tokens import AuthSettings
 from downloader.earthengine.catalogue import EarthEngineCatalogue
-from downloader.earthengine.client import EarthEngine
+from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD
+from downloader.engine.shared_budget import SharedBudget, new_limiter
 from downloader.errors import JobError
-from downloader.flow.clock import MonotonicClock
+from downloader.flow.shared_limiter import JobLimiter
 from downloader.job.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-__all__ = ["Access", "Connection", "connect", "reach"]
+__all__ = ["Connection", "connect", "reach"]
 
 _START_PATIENCE_S = 120.0
 """Seconds in which the catalogue must answer, unless `limits.give_up_after` is less: nothing is lost by giving up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How the service is reached, and as whom: plain values that can be sent to other processes.
-
-    Key files are named, not read: each process that opens a client reads its own.
-    """
-
-    standard: str
-    """Base URL for metadata and computed pixels."""
-    high_volume: str
-    """Base URL for pixels of assets."""
-    auth: AuthSettings
-    project: str | None
-    """The Cloud project that pays; None for what the environment or the credentials name."""
-    concurrency: int
-    """Connections at most."""
-    first_byte_s: float
-    workload_tag: str | None = None
-    patience_s: float = _START_PATIENCE_S
-
-    def client(self) -> EarthEngine:
-        """Return a client, to be entered by `async with`.
-
-        Raises:
-            JobError: an address is not one.
-        """
-        return EarthEngine(
-            standard=self.standard,
-            high_volume=self.high_volume,
-            auth=self.auth,
-            project=self.project,
-            clock=MonotonicClock(),
-            first_byte_s=self.first_byte_s,
-            concurrency=self.concurrency,
-            workload_tag=self.workload_tag,
-            patience_s=self.patience_s,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +38,29 @@ class Connection:
     catalogue: EarthEngineCatalogue
     access: Access
     """How other processes reach the same service."""
+    limiter: JobLimiter
+    """Gives every request of the job its turn."""
 
 
 @asynccontextmanager
 async def connect(
-    settings: ServiceSettings, credentials: Credentials | None = None
+    settings: ServiceSettings, credentials: Credentials | None = None, budget: SharedBudget | None = None
 ) -> AsyncIterator[Connection]:
     """Open a client of a service; an embedded emulator is started for the block, and ended with it.
 
     Args:
         settings: which service, and as whom.
         credentials: a google-auth object in place of `settings.auth`.
+        budget: what the job shares with others of this process; None for a job alone.
 
     Raises:
         JobError: the emulator does not start, or a key file lies inside the mosaic.
         AuthenticationError: there are no credentials, or unusable ones.
     """
     async with reach(settings, credentials) as access, access.client() as client:
-        yield Connection(client, EarthEngineCatalogue(client), access)
+        shared = new_limiter(settings.limits) if budget is None else budget.limiter(settings.limits, client)
+        client.limiter = limiter = JobLimiter(shared, settings.limits.concurrency, client.renewal)
+        yield Connection(client, EarthEngineCatalogue(client), access, limiter)
 
 
 @asynccontextmanager

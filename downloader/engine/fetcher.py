@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from downloader.engine.endgame import Endgame
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import NotStarted, Stop
-from downloader.errors import Action, FetchProblem, TileError
-from downloader.events import HALVED_AT_THE_END, Failed, Flow, Outcome, Retried, Split, Stored
-from downloader.flow.limiter import CANCELLED
+from downloader.errors import Action, Cause, FetchProblem, TileError
+from downloader.events import Failed, Flow, Outcome, Retried, Split, Stored
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import persist
 from downloader.planning import PixelRequest, Request
@@ -23,12 +22,14 @@ from downloader.protocols import Clock
 
 __all__ = ["Fetcher"]
 
-_CANCELLED: Final = FetchProblem(Action.RETRY, CANCELLED, "given up on this side")
+_CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on this side")
 _SPLIT_AHEAD: Final = FetchProblem(
-    Action.SPLIT, "split ahead", "the service refused requests of this size before"
+    Action.SPLIT, Cause.SPLIT_AHEAD, "the service refused requests of this size before"
 )
 _HALVED: Final = FetchProblem(
-    Action.SPLIT, HALVED_AT_THE_END, "it is among the last requests, and its halves end sooner side by side"
+    Action.SPLIT,
+    Cause.HALVED_AT_THE_END,
+    "it is among the last requests, and its halves end sooner side by side",
 )
 
 
@@ -64,7 +65,7 @@ class Fetcher:
         self._ended = False
         """Whether an answer said that nothing can succeed any more."""
         self._gone: dict[int, FetchProblem] = {
-            number: FetchProblem(Action.FAIL_TILE, "no image", part.problem)
+            number: FetchProblem(Action.FAIL_TILE, Cause.NO_IMAGE, part.problem)
             for number, part in enumerate(share.plan.slices)
             if part.problem
         }
@@ -108,7 +109,7 @@ class Fetcher:
         def retried(problem: FetchProblem, attempt: int) -> None:
             parts.progress(Retried(request, problem, attempt))
 
-        pixels, _ = await persist(
+        return await persist(
             call,
             self._share.policy,
             parts.budget,
@@ -117,7 +118,6 @@ class Fetcher:
             retried,
             can_split=can_split,
         )
-        return pixels
 
     async def _call(
         self, request: Request, wanted: PixelRequest, nbytes: int, spent: _Spent, *, can_split: bool
@@ -139,7 +139,7 @@ class Fetcher:
             if error.problem not in (_SPLIT_AHEAD, _HALVED):
                 problem = error.problem
             self._ended |= self._ends_job(error.problem)
-            if error.problem.action is Action.RETRY and limiter.in_doubt and await self._is_answered():
+            if error.problem.action is Action.RETRY and limiter.in_doubt and await self._is_answered(ticket):
                 problem = None  # to the limiter; the tile's own retries count it
             raise
         finally:
@@ -161,7 +161,7 @@ class Fetcher:
         if can_split and self._is_last() and self._endgame.is_worth_halving(nbytes):
             raise TileError(_HALVED)
 
-    async def _is_answered(self) -> bool:
+    async def _is_answered(self, ticket: int) -> bool:
         """Whether the service answers what it answered before this run's first request: then a tile is to blame.
 
         Without it the last tiles of a job, where they fail for ever, would look like an outage.
@@ -170,6 +170,7 @@ class Fetcher:
         for group in plan.groups:
             for number in range(group.tiling.slices):
                 if number not in self._gone and (bands := group.present(number)):
+                    await self._parts.limiter.again(ticket)
                     self._parts.budget.call()
                     try:
                         await self._parts.source.fetch(plan.first_pixel(group, number, [min(bands)]))

@@ -12,7 +12,6 @@ from downloader.engine.context import FetchContext
 from downloader.engine.resources import Parts, Share
 from downloader.engine.worker import Listed, work
 from downloader.flow.clock import MonotonicClock
-from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.job import Job
 from downloader.planning import ShardKey
@@ -20,7 +19,7 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from downloader.protocols import Executor, Limiter, Mosaic
+    from downloader.protocols import Executor, Mosaic
 
 __all__ = ["LocalExecutor", "retry_policy", "worker_parts"]
 
@@ -39,23 +38,8 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
     """
     clock = MonotonicClock()
     rng = random.Random()  # noqa: S311  # jitter, not a secret
-    job, budget, client = context.job, context.budget, context.connection.client
+    job, budget, connection = context.job, context.budget, context.connection
     limits = job.limits
-    limiter: Limiter = (
-        AdaptiveLimiter(
-            concurrency=limits.concurrency,
-            requests_per_second=limits.requests_per_second,
-            clock=clock,
-            rng=rng,
-            give_up_after_s=limits.give_up_after,
-            notice=context.progress,
-        )
-        if budget is None
-        else budget.limiter(job, client, context.progress)
-    )
-    client.on_restricted = limiter.restrict
-    if client.restricted:
-        limiter.restrict()
     share = Share(
         plan=context.plan,
         concurrency=limits.concurrency,
@@ -67,9 +51,17 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         max_time_s=limits.max_time,
     )
     retries = RetryBudget() if budget is None else budget.retries
-    source = RestPixelSource(client)
+    source = RestPixelSource(connection.client)
     return share, Parts(
-        source, sink, limiter, clock, rng, context.progress, retries, context.stop, context.outcomes
+        source,
+        sink,
+        connection.limiter,
+        clock,
+        rng,
+        context.progress,
+        retries,
+        context.stop,
+        context.outcomes,
     )
 
 

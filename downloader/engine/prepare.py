@@ -12,7 +12,6 @@ from downloader.engine.connect import Connection
 from downloader.job import Job
 from downloader.mosaic.open import existing
 from downloader.planning import Existing, Plan
-from downloader.protocols import Limiter
 from downloader.resolve.resolve import resolve
 
 __all__ = ["existing_mosaic", "prepare"]
@@ -32,7 +31,6 @@ async def prepare(
     connection: Connection,
     there: Existing | None,
     accept: Collection[str] = (),
-    limiter: Limiter | None = None,
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan of a job, and lines that are worth a user's knowing.
 
@@ -41,13 +39,12 @@ async def prepare(
         connection: the service.
         there: what the mosaic that is there has settled.
         accept: what may differ from it, as `resolve` takes it.
-        limiter: asked before each pixel that tells a type; None asks at once.
 
     Raises:
         JobError, AuthenticationError, StoppedError: as `resolve` and `answered_types`.
     """
     resolved = await resolve(job, connection.catalogue, there, accept)
     source = RestPixelSource(connection.client)
-    types = await answered_types(source, resolved.type_questions(job), limiter)
+    types = await answered_types(source, resolved.type_questions(job))
     resolved = resolved.with_types(types)
     return resolved.plan(job, there.sides if there else None), resolved.notices

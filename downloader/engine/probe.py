@@ -79,11 +79,6 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
     codec = ChunkCodec(job.mosaic.compressor, job.mosaic.profile == "sharded")
     source, client = RestPixelSource(connection.client), connection.client
     problems: list[FetchProblem] = []
-    headers: dict[str, str] = {}
-
-    def heard(received: Mapping[str, str]) -> None:
-        told = (name for name in received if name.startswith(_TELLING) and not name.endswith("-emulator"))
-        headers.update({name: str(received[name])[:100] for name in told})
 
     async def measure(sample: _Sample, slots: anyio.CapacityLimiter) -> None:
         wanted = plan.pixel_request(sample.request)
@@ -105,12 +100,14 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
             if pixels is not None and sample.request.tiles == 1:
                 sample.encoded = _encoded(pixels, codec, sample.group.tiling.tile)
 
-    before, client.on_headers = client.on_headers, heard
-    try:
-        slots = anyio.CapacityLimiter(min(_AT_ONCE, job.limits.concurrency))
-        await _all(measure, [*single, *large], slots)
-    finally:
-        client.on_headers = before
+    client.headers.clear()
+    slots = anyio.CapacityLimiter(min(_AT_ONCE, job.limits.concurrency))
+    await _all(measure, [*single, *large], slots)
+    headers = {
+        name: value
+        for name, value in client.headers.items()
+        if name.startswith(_TELLING) and not name.endswith("-emulator")
+    }
     return _summed(plan, job.mosaic.compressor, seed, single, large, problems, headers)
 
 

@@ -57,7 +57,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
     refuse_what_cannot_travel(job, credentials=options.credentials is not None)
-    async with connect(job.service_settings, options.credentials) as connection:
+    async with connect(job.service_settings, options.credentials, options.budget) as connection:
         with stop.cancels():
             plan, notices = await _plan(job, connection, options)
         async with _opened(job, plan, connection, progress, stop, options) as context:
@@ -71,9 +71,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
 async def _plan(job: Job, connection: Connection, options: RunOptions) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan, once it is approved, and lines that are worth a user's knowing."""
     there = None if options.overwrite else await existing_mosaic(job)
-    budget = options.budget
-    limiter = None if budget is None else budget.limiter(job, connection.client, lambda _: None)
-    plan, notices = await prepare(job, connection, there, options.accept, limiter)
+    plan, notices = await prepare(job, connection, there, options.accept)
     if options.approve is not None:
         await options.approve(plan, connection.client.service_identity)
     return plan, notices
@@ -134,6 +132,7 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
         for notice in (*notices, *mosaic.notices):
             tell(notice if isinstance(notice, Notice) else Notice(notice))
         async with AsyncExitStack() as stack:
+            stack.enter_context(context.connection.limiter.listen(tell))
             with context.stop.cancels():
                 executor = await stack.enter_async_context(executor_of(context))
             error = await _fetch(context, executor)

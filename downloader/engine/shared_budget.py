@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,15 +12,14 @@ from downloader.errors import JobError
 from downloader.flow.clock import MonotonicClock
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget
-from downloader.flow.shared_limiter import JobLimiter
 
 if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
-    from downloader.events import Notice
     from downloader.job import Job
+    from downloader.job.sections.service import Limits
     from downloader.planning import Plan
 
-__all__ = ["SharedBudget"]
+__all__ = ["SharedBudget", "new_limiter"]
 
 
 @dataclass(slots=True)
@@ -39,33 +37,21 @@ class SharedBudget:
     retries: RetryBudget = field(default_factory=RetryBudget)
     _base: int = field(default_factory=base_memory)
     """Resident bytes before there was any job."""
-    _limiters: dict[tuple[str, str], tuple[AdaptiveLimiter, set[Callable[[Notice], object]]]] = field(
-        default_factory=dict
-    )
+    _limiters: dict[tuple[str, str], AdaptiveLimiter] = field(default_factory=dict)
 
-    def limiter(self, job: Job, client: EarthEngine, notice: Callable[[Notice], object]) -> JobLimiter:
-        """Return a job's place at the limiter of its project and host, which keeps the job's own limits as well.
+    def limiter(self, limits: Limits, client: EarthEngine) -> AdaptiveLimiter:
+        """Return the limiter of a client's project and host.
 
         Args:
-            job: whose limits count besides.
-            client: says which project and host.
-            notice: told what the limiter has to say, while the job runs.
+            limits: of the job; they count where the session names none, and the job is the first of its project.
+            client: names project and host.
         """
-        limits = job.limits
         key = (client.project or client.credentials_in_use, urlsplit(client.high_volume).netloc)
-        limiter, listeners = self._limiters.get(key, (None, set()))
-        if limiter is None or (limiter.has_given_up and not listeners):
-            listeners = set()
-            limiter = AdaptiveLimiter(
-                concurrency=self.concurrency or limits.concurrency,
-                requests_per_second=self.requests_per_second or limits.requests_per_second,
-                clock=MonotonicClock(),
-                rng=random.Random(),  # noqa: S311  # jitter, not a secret
-                give_up_after_s=limits.give_up_after,
-                notice=_telling(listeners),
-            )
-            self._limiters[key] = limiter, listeners
-        return JobLimiter(limiter, limits.concurrency, listeners, notice)
+        limiter = self._limiters.get(key)
+        if limiter is None or (limiter.has_given_up and not limiter.is_listened_to):
+            limiter = new_limiter(limits, self.concurrency, self.requests_per_second)
+            self._limiters[key] = limiter
+        return limiter
 
     def memory_of(self, job: Job, plan: Plan) -> int:
         """Return the bytes that one job may use for pixels.
@@ -85,9 +71,14 @@ class SharedBudget:
         return have
 
 
-def _telling(listeners: set[Callable[[Notice], object]]) -> Callable[[Notice], object]:
-    def tell(notice: Notice) -> None:
-        for listener in tuple(listeners):
-            listener(notice)
-
-    return tell
+def new_limiter(
+    limits: Limits, concurrency: int | None = None, requests_per_second: float | None = None
+) -> AdaptiveLimiter:
+    """Return a limiter of a job's limits, or of these in their place."""
+    return AdaptiveLimiter(
+        concurrency=concurrency or limits.concurrency,
+        requests_per_second=requests_per_second or limits.requests_per_second,
+        clock=MonotonicClock(),
+        rng=random.Random(),  # noqa: S311  # jitter, not a secret
+        give_up_after_s=limits.give_up_after,
+    )

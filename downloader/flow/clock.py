@@ -10,7 +10,7 @@ __all__ = ["MonotonicClock", "Patience"]
 
 
 class MonotonicClock:
-    """`seams.Clock` on the machine's monotonic clock, which setting the date does not move."""
+    """The machine's monotonic clock, which setting the date does not move."""
 
     def now(self) -> float:
         """Seconds since some moment in the past."""
@@ -25,13 +25,12 @@ class Patience:
     """Measures a wait that must not end merely because the clock jumped.
 
     A suspended laptop or a blocked process wakes hours later, and nobody tried anything in between. So time counts
-    from one look to the next, and no gap between two looks counts for more than a share of the limit: it takes at
-    least `steps` looks to run out.
+    from one look to the next, and no gap between two looks counts for more than a fifth of the limit.
     """
 
-    def __init__(self, limit_s: float, now: float, steps: int = 5) -> None:
+    def __init__(self, limit_s: float, now: float) -> None:
         self._limit_s = limit_s
-        self._longest_gap_s = limit_s / steps
+        self._longest_gap_s = limit_s / 5
         self._looked = now
         self.spent_s = 0.0
         """Seconds counted so far."""
@@ -42,7 +41,12 @@ class Patience:
         return max(0.0, self._limit_s - self.spent_s)
 
     def spend(self, now: float) -> bool:
-        """Count the time since the last look; True when the limit is reached."""
+        """Count the time since the last look; return whether the limit is reached."""
         self.spent_s += min(max(0.0, now - self._looked), self._longest_gap_s)
         self._looked = now
         return self.spent_s >= self._limit_s
+
+    def plan(self, wait_s: float) -> None:
+        """Count a wait that begins now, in full: it was chosen, and is no jump of the clock."""
+        self.spent_s += wait_s
+        self._looked += wait_s

@@ -1,4 +1,4 @@
-"""How many requests may be under way: follows the service's quota by what its 429s show."""
+"""How many requests may be under way: follows the service's quota by its 429s."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PROBE_S", "Ceiling", "Ticket"]
+__all__ = ["PROBE_S", "AdaptiveConcurrency", "Ticket"]
 
 PROBE_S: Final = 15.0
-"""Shortest distance between two probes above a remembered ceiling (DESIGN §6)."""
+"""Shortest distance between two probes above a remembered ceiling."""
 
 _LATEST_PROBE_S: Final = 24.0
 """A probe is not put off longer than this, so that a quota given back is used again within 30 s."""
@@ -30,7 +30,7 @@ class Ticket:
     """Clock time of the start."""
 
 
-class Ceiling:
+class AdaptiveConcurrency:
     """The number of requests that may be under way: pure state, told what happens and when.
 
     Requests count from their start until their answer is here, which is longer than the service counts them, and

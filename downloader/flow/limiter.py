@@ -1,28 +1,29 @@
-"""The one limiter of a job: who may ask the service, and when (DESIGN §6)."""
+"""The limiter of a job: which requests may be sent, and when (docs/flow.md)."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
-from downloader.errors import Action, FetchProblem, StoppedError
+from downloader.errors import Action, Cause, FetchProblem, StoppedError
 from downloader.events import Notice
 from downloader.flow.circuit_breaker import Circuit
-from downloader.flow.concurrency import Ceiling, Ticket
-from downloader.flow.rate import Pace
+from downloader.flow.concurrency import AdaptiveConcurrency, Ticket
+from downloader.flow.rate import StartRate
 from downloader.protocols import Clock
 from downloader.text import duration
 
-__all__ = ["CANCELLED", "MAX_PAUSE_S", "AdaptiveLimiter"]
-
-CANCELLED = "cancelled"
-"""Cause of a problem that says nothing about the service: the request was given up on this side."""
+__all__ = ["MAX_PAUSE_S", "AdaptiveLimiter"]
 
 MAX_PAUSE_S = 300.0
 """A longer `Retry-After` is cut to this."""
+
+_NEUTRAL = {Cause.CANCELLED, Cause.TOKEN_RENEWED, Cause.IDLE_CONNECTION}
+"""Causes that say nothing about how the service is: given up on this side, an old token, a connection kept too long."""
 
 _RATE_PROBE_S = 1.0
 """First distance between probes after a rate 429."""
@@ -32,11 +33,11 @@ _RESTRICTED_FOR_S = 600.0
 
 
 class AdaptiveLimiter:
-    """`seams.Limiter`: paced starts under a ceiling that follows the service's quota; first come, first served.
+    """Paced starts under a ceiling that follows the service's quota; first come, first served.
 
     One state for all: open to requests, paused until a time (`Retry-After`), reduced to one probing request at a
     time (after sustained failure, or where not even one request is let pass), and closed for good once nothing came
-    for `give_up_after_s`. See `Ceiling`, `Pace` and `Circuit` for the rules. Not for use from threads.
+    for `give_up_after_s`. See `AdaptiveConcurrency`, `StartRate` and `Circuit` for the rules. Not for use from threads.
     """
 
     def __init__(
@@ -46,18 +47,19 @@ class AdaptiveLimiter:
         clock: Clock,
         rng: random.Random,
         give_up_after_s: float,
-        notice: Callable[[Notice], object],
     ) -> None:
         now = clock.now()
         self._clock = clock
-        self._notice = notice
+        self._listeners: list[Callable[[Notice], object]] = []
         self._concurrency = concurrency
         self._give_up_after_s = give_up_after_s
-        self._ceiling = Ceiling(concurrency, rng, now)
-        self._pace = Pace(requests_per_second, now)
+        self._ceiling = AdaptiveConcurrency(concurrency, rng, now)
+        self._rate = StartRate(requests_per_second, now)
         self._circuit = Circuit(give_up_after_s, rng)
         self._tickets: dict[int, Ticket] = {}
         self._serial = 0
+        self.starts = 0
+        """Requests that were let start."""
         self._rate_cut = 0
         """Serial of the first request that started after the pace was last lowered."""
         self._paused_until = now
@@ -85,7 +87,23 @@ class AdaptiveLimiter:
     @property
     def rate(self) -> float:
         """Starts per second at the moment."""
-        return self._pace.rate
+        return self._rate.rate
+
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether a job is using it."""
+        return bool(self._listeners)
+
+    @contextmanager
+    def listen(self, notice: Callable[[Notice], object]) -> Iterator[None]:
+        """Tell `notice` of outages and restrictions while the block runs, also of one that was noticed before."""
+        self._listeners.append(notice)
+        if self._restricted_at is not None:
+            notice(self._restriction())
+        try:
+            yield
+        finally:
+            self._listeners.remove(notice)
 
     async def acquire(self) -> int:
         """Return when a request may start, with a ticket to give back. A cancelled wait takes nothing.
@@ -98,12 +116,21 @@ class AdaptiveLimiter:
                 await self._wait(wait_s)
             return self._start()
 
+    async def again(self, ticket: int) -> None:
+        """Return when another request may start in the place of the one that holds `ticket`, which it keeps."""
+        assert ticket in self._tickets  # noqa: S101  # its holder's mistake
+        while (wait_s := self._rate.ready_at() - self._clock.now()) > 0:
+            await self._clock.sleep(wait_s)
+        self._rate.start(self._clock.now())
+        self.starts += 1
+
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
         """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
         known = self._tickets.pop(ticket)
         now = self._clock.now()
-        if problem is not None and problem.cause == CANCELLED:
+        if problem is not None and problem.cause in _NEUTRAL:
             self._circuit.dropped(ticket)
+            self._pause(problem, now)
         elif problem is None or problem.action not in {Action.RETRY, Action.SLOW}:
             self._answered(known, now)
         else:
@@ -111,19 +138,10 @@ class AdaptiveLimiter:
         self._look_again()
 
     def restrict(self) -> None:
-        """The service said that it restricts this project's parallelism (contract §5.2): halve, and say so once."""
+        """Halve the concurrency: the service says that it restricts this project's (docs/contract.md §5.2). Told once."""
         if self._restricted_at is None:
-            half = max(1, self._concurrency // 2)
-            self._notice(
-                Notice(
-                    f"the service restricts this project's parallelism (its compute allowance is used up): "
-                    f"going on with {half} requests at a time in place of {self._concurrency}",
-                    "restricted",
-                    "warning",
-                    {"concurrency": half},
-                )
-            )
-            self._ceiling.set_most(half, self._serial)
+            self._tell(self._restriction())
+            self._ceiling.set_most(max(1, self._concurrency // 2), self._serial)
         self._restricted_at = self._clock.now()
 
     def set_concurrency(self, concurrency: int) -> None:
@@ -134,7 +152,7 @@ class AdaptiveLimiter:
 
     def set_rate(self, requests_per_second: float) -> None:
         """Change the starts per second that are never exceeded. Raises ValueError for 0 and less."""
-        self._pace.set_most(requests_per_second)
+        self._rate.set_most(requests_per_second)
         self._look_again()
 
     @property
@@ -146,6 +164,25 @@ class AdaptiveLimiter:
     def _most(self) -> int:
         return self._concurrency if self._restricted_at is None else max(1, self._concurrency // 2)
 
+    def _restriction(self) -> Notice:
+        half = max(1, self._concurrency // 2)
+        return Notice(
+            f"the service restricts this project's parallelism (its compute allowance is used up): "
+            f"going on with {half} requests at a time in place of {self._concurrency}",
+            "restricted",
+            "warning",
+            {"concurrency": half},
+        )
+
+    def _tell(self, notice: Notice) -> None:
+        for listener in tuple(self._listeners):
+            listener(notice)
+
+    def _pause(self, problem: FetchProblem, now: float) -> None:
+        if problem.retry_after_s is not None:
+            pause_s = min(max(problem.retry_after_s, 0.0), MAX_PAUSE_S)
+            self._paused_until = max(self._paused_until, now + pause_s)
+
     def _wait_s(self) -> float:
         """Seconds until the first in the queue may start: 0 for now, inf for when something changes."""
         if self._circuit.given_up:
@@ -155,7 +192,7 @@ class AdaptiveLimiter:
             )
         if self.in_flight >= self._ceiling.limit or (self._circuit.is_open and self._circuit.probing):
             return math.inf
-        start_at = max(self._paused_until, self._pace.ready_at())
+        start_at = max(self._paused_until, self._rate.ready_at())
         if self._circuit.is_open:
             start_at = max(start_at, self._circuit.probe_at)
         return max(0.0, start_at - self._clock.now())
@@ -182,13 +219,14 @@ class AdaptiveLimiter:
         now = self._clock.now()
         serial = self._serial
         self._serial += 1
+        self.starts += 1
         self._tickets[serial] = Ticket(serial, self.in_flight + 1, now)
-        self._pace.start(now)
+        self._rate.start(now)
         self._circuit.start(serial)
         return serial
 
     def _answered(self, ticket: Ticket, now: float) -> None:
-        self._pace.passed(now)
+        self._rate.passed(now)
         if self._restricted_at is not None and now - self._restricted_at >= _RESTRICTED_FOR_S:
             self._restricted_at = None
             self._ceiling.set_most(self._most, self._serial)
@@ -197,23 +235,19 @@ class AdaptiveLimiter:
         if closed and self._ceiling.limit == 1:
             self._ceiling.forget(self._serial)
         if line:
-            self._notice(Notice(line, "recovered"))
+            self._tell(Notice(line, "recovered"))
 
     def _failed(self, ticket: Ticket, problem: FetchProblem, under_way: int, now: float) -> None:
         self._last_problem = problem.message
         slow = problem.action is Action.SLOW
-        if problem.retry_after_s is not None:
-            pause_s = min(max(problem.retry_after_s, 0.0), MAX_PAUSE_S)
-            self._paused_until = max(self._paused_until, now + pause_s)
+        self._pause(problem, now)
         line = self._circuit.failed(ticket.serial, self._serial, now, problem.message, counts=not slow)
         if slow and problem.limit == "rate":
             if ticket.serial >= self._rate_cut:
                 self._rate_cut = self._serial
-                self._pace.refused(now)
+                self._rate.refused(now)
                 self._circuit.open(self._serial, now, _RATE_PROBE_S)
         elif slow and self._ceiling.refused(ticket, under_way, self._serial, now):
             self._circuit.open(self._serial, now)
         if line:
-            self._notice(
-                Notice(line, "outage", "warning", {"cause": problem.cause, "status": problem.status})
-            )
+            self._tell(Notice(line, "outage", "warning", {"cause": problem.cause, "status": problem.status}))

@@ -6,13 +6,13 @@ import math
 from collections import deque
 from typing import Final
 
-__all__ = ["BURST_S", "Pace"]
+__all__ = ["BURST_S", "StartRate"]
 
 BURST_S: Final = 0.05
 """Starts worth this many seconds may be made up for at once after a late timer; idle time saves up no more."""
 
 _WINDOW_S: Final = 60
-"""The service counts starts per minute (contract §5.2)."""
+"""The service counts starts per minute (docs/contract.md §5.2)."""
 
 _RECOVER_S: Final = 15.0
 """Distance between two steps up, of which the first waits for a whole minute without a refusal."""
@@ -21,12 +21,12 @@ _SHARE: Final = 0.95
 """Of what was seen to pass in a minute, so that the window has room for what others on the project ask."""
 
 
-class Pace:
+class StartRate:
     """The rate of starts: pure arithmetic on times that it is given.
 
     In any window of t seconds no more than `rate · t + burst` requests start (a GCRA, the token bucket without
-    tokens), from the very first on. A rate 429 lowers the rate to half, but not below what the last minute saw pass; after a minute without
-    one it climbs by 5 % of itself, then every 15 s by twice, four times that.
+    tokens), from the very first on. A rate 429 lowers the rate to half, but not below what the last minute saw pass;
+    after a minute without one it climbs by 5 % of itself, then every 15 s by twice, four times that.
     """
 
     def __init__(self, most_per_s: float, now: float) -> None:

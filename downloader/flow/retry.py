@@ -1,31 +1,36 @@
-"""Asking again: how often one request, and how often a whole job, may repeat a call that brought no pixels."""
+"""Repeat calls that brought nothing: how often one request, and how often a whole job, may."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState
-
-from downloader.errors import Action, FetchProblem, StoppedError, TileError
+from downloader.errors import Action, Cause, FetchProblem, StoppedError, TileError
 from downloader.flow.clock import Patience
 from downloader.flow.limiter import MAX_PAUSE_S
 from downloader.protocols import Clock
 
-__all__ = ["UNREACHED", "RetryBudget", "RetryPolicy", "persist"]
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+__all__ = ["RetryBudget", "RetryPolicy", "Tries", "persist", "repeat"]
 
 T = TypeVar("T")
 
-UNREACHED: Final = frozenset({"no connection", "no address"})
-"""Causes of problems where no request reached the service: no traffic, and nothing that one tile could do about."""
+_MAX_WAIT_S: Final = 60.0
+"""Longest wait before a call, unless the service asks for a longer one."""
 
 _LAST_SLOW_TRY: Final = 3
-"""Refusals in a row after which one that would end the job does (an HTML 403 of the front end, contract E20)."""
+"""Refusals in a row after which one that would end the job does (an HTML 403 of the front end)."""
 
 _AT_ONCE_S: Final = 0.5
 """Refusals closer together than this are one: those of requests that were under way at the same time."""
+
+_SHARE: Final = 0.20
+"""Retries that a job may make, as a share of all its calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +39,27 @@ class RetryPolicy:
 
     retries: int = 8
     """Calls after the first that may be made because of its own failures."""
-    max_wait_s: float = 60.0
-    """Longest wait before a call."""
     total_s: float = 3600.0
     """Bound on all calls and waits of one request; above `limits.give_up_after`, which speaks for all requests."""
-    first_wait_s: float = 1.0
-    """Upper bound of the first wait; it doubles with each failure."""
 
     def __post_init__(self) -> None:
         if self.retries < 0:
             raise ValueError(f"retries must be at least 0, got {self.retries}")
-        for name in ("max_wait_s", "total_s", "first_wait_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0, got {getattr(self, name)}")
-
-    def wait_s(self, failures: int, rng: random.Random) -> float:
-        """Full jitter: anything between 0 and `first_wait_s` · 2^(failures − 1), capped; failures start at 1."""
-        doubled = self.first_wait_s * 2.0 ** min(max(failures - 1, 0), 32)
-        return rng.uniform(0.0, min(self.max_wait_s, doubled))
+        if not self.total_s > 0:
+            raise ValueError(f"total_s must be more than 0, got {self.total_s}")
 
 
 class RetryBudget:
-    """A job's allowance of retries: no more than a share of all its calls, and some to begin with (DESIGN §4).
+    """The retries of a whole job: no more than 20 % of all its calls, and some to begin with.
 
     Calls that never reached the service are not traffic and cost nothing.
     """
 
-    def __init__(self, share: float = 0.20, extra: int = 100) -> None:
-        if not 0 <= share < 1 or extra < 0:
-            raise ValueError(f"a retry budget needs 0 ≤ share < 1 and extra ≥ 0, got {share} and {extra}")
-        self._share = share
+    def __init__(self, extra: int = 100) -> None:
+        if extra < 0:
+            raise ValueError(f"a retry budget needs extra ≥ 0, got {extra}")
         self.extra = extra
-        """Retries allowed beyond the share; may be changed, as where a budget is divided anew among workers."""
+        """Retries allowed beyond the share; changed where a budget is divided anew among workers."""
         self.calls = 0
         """Calls made, retries included."""
         self.retries = 0
@@ -76,26 +70,26 @@ class RetryBudget:
     @property
     def overspent(self) -> float:
         """Retries made so far beyond the share."""
-        return max(0.0, self.retries - self._share * self.calls)
+        return max(0.0, self.retries - _SHARE * self.calls)
 
     def call(self) -> None:
-        """A call is made for the first time."""
+        """Count a call that is made for the first time."""
         self.calls += 1
 
     def spend(self) -> bool:
-        """Take one retry out of the budget; False, and nothing is taken, when it is used up."""
-        if self.retries + 1 > self._share * (self.calls + 1) + self.extra:
+        """Take one retry out of the budget; return False, and take nothing, when it is used up."""
+        if self.retries + 1 > _SHARE * (self.calls + 1) + self.extra:
             return False
         self.calls += 1
         self.retries += 1
         return True
 
     def passed(self) -> None:
-        """A call brought what it was made for."""
+        """Note that a call brought what it was made for."""
         self._refusals = 0
 
     def refused(self, now: float, pause_s: float) -> int:
-        """The service refused the caller, whichever request it was; how often in a row, those of one time as one.
+        """Note that the service refused the caller; return how often in a row, refusals of one time as one.
 
         Forty requests share the few slow tries that such a refusal is worth: one by one they would take hours.
         """
@@ -103,6 +97,145 @@ class RetryBudget:
             self._refusals += 1
             self._refused_at = now
         return self._refusals
+
+
+class _AgainError(Exception):
+    """The call is to be made once more after `wait_s`. Never leaves `repeat`."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+def _wait_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.wait_s if isinstance(error, _AgainError) else 0.0
+
+
+async def repeat(
+    call: Callable[[], Awaitable[T]], wait_after: Callable[[TileError], float], clock: Clock
+) -> T:
+    """Return what `call` returns; after a `TileError` make it again, as long as `wait_after` allows.
+
+    Args:
+        call: makes one call.
+        wait_after: given the error of a call, returns the seconds until the next one, or raises what ends the calls.
+        clock: for waits.
+    """
+    from tenacity import AsyncRetrying, retry_if_exception_type
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(_AgainError), wait=_wait_s, sleep=clock.sleep, reraise=True
+    )
+    async for attempt in retrying:
+        with attempt:
+            try:
+                return await call()
+            except TileError as error:
+                raise _AgainError(wait_after(error)) from error
+    raise AssertionError  # tenacity stops at nothing but an error
+
+
+class Tries:
+    """The calls of one request so far, and what follows from their problems."""
+
+    def __init__(self, policy: RetryPolicy, clock: Clock, rng: random.Random) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._rng = rng
+        self._patience = Patience(policy.total_s, clock.now())
+        self._failures = 0
+        self._seen: Counter[Cause] = Counter()
+        self.calls = 0
+        """Calls that brought a problem."""
+
+    def wait_after(self, error: TileError) -> float:
+        """Return the seconds until the next call. Raises TileError where there is to be none.
+
+        The wait is drawn evenly from 0 to a bound that doubles with each failure ("full jitter"), after what the
+        service itself asked for. Two problems are repeated at once, and cost no retry: a kept connection that the other
+        side had closed, once, and an access token that has been renewed.
+        """
+        self.calls += 1
+        problem = error.problem
+        if problem.action not in {Action.RETRY, Action.SLOW}:
+            raise error
+        self._seen[problem.cause] += 1
+        is_late = self._patience.spend(self._clock.now())
+        self._judge(error)
+        is_own = self._is_own(problem)
+        self._failures += is_own
+        if is_late or self._failures > self._policy.retries:
+            self._give_up(error)
+        wait_s = min(max(problem.retry_after_s or 0.0, 0.0), MAX_PAUSE_S)
+        if is_own or not self._is_at_once(problem):
+            bound_s = 2.0 ** min(max(self._failures - 1, 0), 32) if is_own else 1.0
+            wait_s += self._rng.uniform(0.0, min(bound_s, _MAX_WAIT_S))
+        if self._patience.left_s < wait_s:
+            self._give_up(error)
+        self._patience.plan(wait_s)
+        return wait_s
+
+    def _is_at_once(self, problem: FetchProblem) -> bool:
+        return problem.cause is Cause.TOKEN_RENEWED or (
+            problem.cause is Cause.IDLE_CONNECTION and self._seen[problem.cause] == 1
+        )
+
+    def _is_own(self, problem: FetchProblem) -> bool:
+        """Whether the problem counts as a failure of this request."""
+        return not self._is_at_once(problem)
+
+    def _judge(self, error: TileError) -> None:
+        """Raise what ends the request before its retries are counted."""
+
+    def _give_up(self, error: TileError) -> NoReturn:
+        raise error
+
+
+class _PixelTries(Tries):
+    """The calls of one request for pixels, within the budget of its job."""
+
+    def __init__(
+        self, policy: RetryPolicy, budget: RetryBudget, clock: Clock, rng: random.Random, can_split: bool
+    ) -> None:
+        super().__init__(policy, clock, rng)
+        self._budget = budget
+        self._can_split = can_split
+
+    def _is_for_all(self, problem: FetchProblem) -> bool:
+        """Whether every request would have met it, so that the limiter decides."""
+        return problem.action is Action.SLOW or problem.cause.never_arrived
+
+    def _is_own(self, problem: FetchProblem) -> bool:
+        return not self._is_for_all(problem) and super()._is_own(problem)
+
+    def _judge(self, error: TileError) -> None:
+        problem = error.problem
+        if problem.action is Action.SLOW and problem.ends_with is not StoppedError:
+            refusals = self._budget.refused(self._clock.now(), problem.retry_after_s or 0.0)
+            if refusals >= _LAST_SLOW_TRY:
+                raise TileError(problem.become(Action.FAIL_JOB)) from error
+        seen = self._seen[problem.cause]
+        if self._can_split and problem.split_after is not None and seen >= problem.split_after:
+            raise TileError(problem.become(Action.SPLIT)) from error
+
+    def _give_up(self, error: TileError) -> NoReturn:
+        raise TileError(error.problem.become(Action.FAIL_TILE)) from error
+
+    def wait_after(self, error: TileError) -> float:
+        """Return the seconds until the next call. Raises TileError or StoppedError where there is to be none."""
+        wait_s = super().wait_after(error)
+        if not error.problem.cause.never_arrived and not self._budget.spend():
+            self._end_job_or_tile(error)
+        return wait_s
+
+    def _end_job_or_tile(self, error: TileError) -> NoReturn:
+        if self._is_for_all(error.problem):
+            raise StoppedError(
+                f"{self._budget.retries:,} of {self._budget.calls:,} calls had to be repeated, the last for: "
+                f"{error.problem.message}. Everything fetched so far is saved; run the same command again later."
+            ) from error
+        self._give_up(error)
 
 
 async def persist(
@@ -114,13 +247,13 @@ async def persist(
     on_retry: Callable[[FetchProblem, int], None],
     *,
     can_split: bool = True,
-) -> tuple[T, int]:
+) -> T:
     """Make `call` until it returns, as far as `policy` and `budget` allow.
 
     Only problems to retry or to slow down for are repeated. Those of the first kind count against
-    `policy.retries`, after a full-jitter exponential wait. A 429 or an unreachable service is everybody's affair:
+    `policy.retries`, after a full-jitter exponential wait. A 429 or an unreachable service concerns all requests:
     the limiter, which `call` has to pass, makes it wait, probes, and ends the job after `limits.give_up_after`; it
-    costs this request no retry. A second 504 becomes a split (contract E29).
+    costs this request no retry. Some problems become a split when they come again (`FetchProblem.split_after`).
 
     Args:
         call: passes the limiter and makes one call; raises TileError where it brought no pixels.
@@ -129,105 +262,22 @@ async def persist(
         clock: for waits.
         rng: for jitter.
         on_retry: told of each problem whose call will be repeated, and the number of that call, from 1.
-        can_split: whether the request could be split; if not, a 504 is an error like others.
-
-    Returns:
-        What `call` returned, and the calls it took.
+        can_split: whether the request could be split.
 
     Raises:
-        TileError: its problem says what to do: its own action; SPLIT after the second 504; FAIL_TILE when the
-            request's retries or the job's budget are used up; FAIL_JOB for a refusal of the caller that lasts.
+        TileError: its problem says what to do: its own action; SPLIT; FAIL_TILE when the request's retries or the job's
+            budget are used up; FAIL_JOB for a refusal of the caller that lasts.
         StoppedError: `call` raised it, or 429s have used up the job's budget: the service has no room for this job,
             and no tile is to blame.
     """
-    tries = _Tries(policy, budget, clock, rng, on_retry, can_split)
-    retrying = AsyncRetrying(
-        sleep=clock.sleep,
-        retry=tries.again,
-        wait=tries.wait_s,
-        before_sleep=tries.tell,
-        reraise=True,
-    )
+    tries = _PixelTries(policy, budget, clock, rng, can_split)
+
+    def wait_after(error: TileError) -> float:
+        wait_s = tries.wait_after(error)
+        on_retry(error.problem, tries.calls)
+        return wait_s
+
     budget.call()
-    value: T = await retrying(call)
+    value = await repeat(call, wait_after, clock)
     budget.passed()
-    return value, tries.calls + 1
-
-
-class _Tries:
-    """One request's calls so far, in the form of tenacity's hooks."""
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        budget: RetryBudget,
-        clock: Clock,
-        rng: random.Random,
-        on_retry: Callable[[FetchProblem, int], None],
-        can_split: bool,
-    ) -> None:
-        self._policy = policy
-        self._budget = budget
-        self._clock = clock
-        self._rng = rng
-        self._on_retry = on_retry
-        self._can_split = can_split
-        self._patience = Patience(policy.total_s, clock.now())
-        self._failures = 0
-        self._timeouts = 0
-        self._waits_for_all = False
-        self.calls = 0
-        """Calls that brought a problem."""
-
-    def again(self, state: RetryCallState) -> bool:
-        """Whether to call once more; raises what ends the request where that is not the problem itself."""
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, TileError):
-            return False
-        self.calls += 1
-        problem = error.problem
-        if problem.action not in {Action.RETRY, Action.SLOW}:
-            return False
-        self._judge(problem, error)
-        if problem.cause not in UNREACHED and not self._budget.spend():
-            self._end_for_budget(problem, error)
-        return True
-
-    def wait_s(self, state: RetryCallState) -> float:
-        """Seconds to wait: the jitter, and what the service asked for, which the limiter lets all others wait too."""
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.problem.retry_after_s if isinstance(error, TileError) else None
-        jitter = self._policy.wait_s(1 if self._waits_for_all else self._failures, self._rng)
-        return jitter + min(max(asked or 0.0, 0.0), MAX_PAUSE_S)
-
-    def tell(self, state: RetryCallState) -> None:
-        """The call will be repeated."""
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TileError):
-            self._on_retry(error.problem, self.calls)
-
-    def _judge(self, problem: FetchProblem, error: TileError) -> None:
-        """Count the problem where it belongs, and end the request where that is too many."""
-        late = self._patience.spend(self._clock.now())
-        slow = problem.action is Action.SLOW
-        self._waits_for_all = slow or problem.cause in UNREACHED
-        if slow and problem.ends_with is not StoppedError:
-            refusals = self._budget.refused(self._clock.now(), problem.retry_after_s or 0.0)
-            if refusals >= _LAST_SLOW_TRY:
-                raise TileError(problem.become(Action.FAIL_JOB)) from error
-        if problem.status == 504 and self._can_split:
-            self._timeouts += 1
-            if self._timeouts >= 2:
-                raise TileError(problem.become(Action.SPLIT)) from error
-        if not self._waits_for_all:
-            self._failures += 1
-        if late or self._failures > self._policy.retries:
-            raise TileError(problem.become(Action.FAIL_TILE)) from error
-
-    def _end_for_budget(self, problem: FetchProblem, error: TileError) -> None:
-        if self._waits_for_all:
-            raise StoppedError(
-                f"{self._budget.retries:,} of {self._budget.calls:,} calls had to be repeated, the last for: "
-                f"{problem.message}. Everything fetched so far is saved; run the same command again later."
-            ) from error
-        raise TileError(problem.become(Action.FAIL_TILE)) from error
+    return value

@@ -1,53 +1,60 @@
-"""One job's place at a limiter that several jobs share."""
+"""One job's turn at a limiter that several jobs may share."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import anyio
 
-from downloader.errors import FetchProblem
+from downloader.errors import Action, Cause, FetchProblem
 from downloader.flow.limiter import AdaptiveLimiter
 
 if TYPE_CHECKING:
     from downloader.events import Notice
     from downloader.protocols import Limiter
 
+    def _conforms(limiter: JobLimiter) -> Limiter:
+        return limiter
+
+
 __all__ = ["JobLimiter"]
+
+_NOT_SENT = FetchProblem(Action.RETRY, Cause.CANCELLED, "its access token expired before it was sent")
 
 
 class JobLimiter:
-    """A `Limiter` that passes on to the shared one, and keeps the job's own bound besides.
+    """Passes on to the shared limiter, keeps the job's own bound, and waits for access tokens before a turn is taken.
 
-    Jobs are served in the order in which their requests ask, so that each gets its part.
+    Jobs are served in the order in which their requests ask.
     """
 
     def __init__(
         self,
         shared: AdaptiveLimiter,
         concurrency: int,
-        listeners: set[Callable[[Notice], object]],
-        notice: Callable[[Notice], object],
+        renewal: Callable[[], asyncio.Task[None] | None] = lambda: None,
     ) -> None:
-        """Make a place that is not in use yet.
+        """Make a job's limiter.
 
         Args:
             shared: the limiter of all jobs.
             concurrency: requests of this job in flight, at most.
-            listeners: functions that are told the notices of the shared limiter.
-            notice: is among them while the job has requests that wait or are under way.
+            renewal: returns the renewal of an access token that a request has to wait for, None where there is none.
         """
         self._shared = shared
-        self._concurrency = concurrency
         self._slots = anyio.Semaphore(concurrency)
-        self._listeners = listeners
-        self._notice = notice
-        self._requests = 0
+        self._renewal = renewal
+
+    def listen(self, notice: Callable[[Notice], object]) -> AbstractContextManager[None]:
+        """Tell `notice` of outages and restrictions while the block runs."""
+        return self._shared.listen(notice)
 
     @property
     def in_doubt(self) -> bool:
-        """See `Limiter`."""
+        """Whether so much failed that the service itself may be out."""
         return self._shared.in_doubt
 
     @property
@@ -61,38 +68,33 @@ class JobLimiter:
         return min(self._shared.ceiling, self._shared.in_flight + self._slots.value)
 
     async def acquire(self) -> int:
-        """See `Limiter`. A cancelled wait takes nothing."""
-        self._count(1)
+        """Return when a request may start and has a token, with a ticket to give back. A cancelled wait takes nothing.
+
+        Raises:
+            StoppedError: the limiter gave up on the service.
+        """
+        await self._slots.acquire()
         try:
-            await self._slots.acquire()
-            try:
-                return await self._shared.acquire()
-            except BaseException:
-                self._slots.release()
-                raise
+            while True:
+                while (renewal := self._renewal()) is not None:
+                    await asyncio.wait([renewal])
+                ticket = await self._shared.acquire()
+                if self._renewal() is None:
+                    return ticket
+                self._shared.release(ticket, _NOT_SENT)
         except BaseException:
-            self._count(-1)
+            self._slots.release()
             raise
 
+    async def again(self, ticket: int) -> None:
+        """Return when another request may start in the place of the one that holds `ticket`."""
+        await self._shared.again(ticket)
+
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
-        """See `Limiter`."""
+        """End the request: with pixels (None) or with a problem. Never waits; each ticket once."""
         self._slots.release()
         self._shared.release(ticket, problem)
-        self._count(-1)
-
-    def _count(self, change: int) -> None:
-        self._requests += change
-        if self._requests:
-            self._listeners.add(self._notice)
-        else:
-            self._listeners.discard(self._notice)
 
     def restrict(self) -> None:
-        """See `Limiter`."""
+        """Halve the concurrency: the service says that it restricts this project's."""
         self._shared.restrict()
-
-
-if TYPE_CHECKING:
-
-    def _conforms(limiter: JobLimiter) -> Limiter:
-        return limiter

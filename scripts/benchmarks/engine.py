@@ -101,7 +101,7 @@ def constant(task: Task) -> Result:
 
     async def main() -> Meter:
         clock, rng = MonotonicClock(), random.Random(1)
-        limiter = AdaptiveLimiter(task.concurrency, 1e6, clock, rng, 60.0, print)
+        limiter = AdaptiveLimiter(task.concurrency, 1e6, clock, rng, 60.0)
         share = Share(plan, task.concurrency, 512 * 2**20, RetryPolicy(), checkpoint_s=30.0)
         async with open_for_writing(Path(task.out) / "mosaic.zarr", plan, service="benchmark") as mosaic:
             tally = Tally()

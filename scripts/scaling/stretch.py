@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
 from downloader.engine.worker import Listed, work
-from downloader.errors import Action, FetchProblem, TileError
+from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Plan, Request, ShardKey
@@ -89,7 +89,7 @@ class _Source:
         minute = int(self._clock.now() // 60)
         if self._there >= self._service.quota or self._minutes[minute] >= self._service.starts_per_minute:
             self._pace.refused += 1
-            raise TileError(FetchProblem(Action.SLOW, "429 concurrency", "429: too many", 429))
+            raise TileError(FetchProblem(Action.SLOW, Cause.CONCURRENCY, "429: too many", 429))
         self._minutes[minute] += 1
         self._there += 1
         try:
@@ -142,7 +142,7 @@ def stretch(plan: Plan, service: Service, minutes: float = 3, seed: int = 1, mem
 
 async def _stretch(plan: Plan, service: Service, seconds: float, seed: int, memory: int) -> Pace:
     clock, pace = VirtualClock(), Pace(seconds)
-    limiter = AdaptiveLimiter(service.quota, 90.0, clock, random.Random(seed), 900.0, print)
+    limiter = AdaptiveLimiter(service.quota, 90.0, clock, random.Random(seed), 900.0)
     source, mosaic = _Source(service, clock, seed, pace), _Nowhere(plan, clock, pace)
     parts = Parts(source, mosaic, limiter, clock, random.Random(seed + 1), Tally(), RetryBudget(), Stop())
     share = Share(plan, service.quota, memory, RetryPolicy(), checkpoint_s=30.0)

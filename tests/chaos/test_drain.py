@@ -15,6 +15,7 @@ from tests.harness import (
     end,
     getpixels,
     job,
+    ledger_lines,
     leftovers,
     repeated,
     running,
@@ -34,6 +35,7 @@ FOUR_A_SHARD = {
 @pytest.mark.parametrize(
     ("number", "status", "word"),
     [
+        (signal.SIGTERM, 143, "SIGTERM received"),
         (signal.SIGINT, 130, "SIGINT received"),
         (signal.SIGHUP, 129, "SIGHUP received"),
     ],
@@ -64,6 +66,32 @@ def test_the_first_signal_drains(emulator, tmp_path, number, status, word):
     assert repeated(emulator) == 0
     compare(mosaic)
     assert leftovers(mosaic) == []
+
+
+def test_the_second_signal_stops_at_once(emulator, tmp_path):
+    """Requests that would take minutes are given up; what was stored stays."""
+    mosaic = tmp_path / "mosaic.zarr"
+    stalls = {"fault": "stall-before-headers", "above_pixels": 1, "skip": 8, "seconds": 300}
+    emulator.control("configure", {"faults": [stalls]})
+    values = job(emulator, mosaic, request={"tiles": 1}, limits={"concurrency": 4})
+    job_file = write_job(tmp_path, values)
+    with running("run", job_file) as process:
+        wait_until(lambda: len(getpixels(emulator)) == 12 and ledger_lines(mosaic) == 9, process)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert process.poll() is None, "it waits for what is in flight"
+        process.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        ended = end(process)
+        assert time.monotonic() - begun < 15, "the grace period of 20 s was not waited for"
+    assert ended.status == 143, ended
+    assert cli("status", mosaic, "--json").document["groups"][""]["stored"] == 8
+    emulator.control("configure", {"faults": []})
+    assert cli("run", job_file).status == 0
+    compare(mosaic)
+    assert leftovers(mosaic) == []
+    # What a fault struck is not counted as asked for: all eight that were stored stayed.
+    assert repeated(emulator) == 0
 
 
 def test_a_signal_while_nothing_was_fetched_yet(emulator, tmp_path):

@@ -204,7 +204,7 @@ def test_row_11_401_again_after_the_refresh(lab):
     lab.faults({"fault": "unauthenticated-401", "skip": 12}, latency_ms=50)
     run = lab.run(status=6)
     assert "credentials were refused, also after a refresh" in run.said
-    assert lab.requests("token") <= 2 + 1
+    assert lab.requests("token") <= 8, "one a second at most"
     assert 0 < lab.stored_tiles_are_right(1500) == run.report["tiles_stored"]
     lab.heal(1500)
 

@@ -14,7 +14,6 @@ Everything is the downloader's own but for what a flag names; the methods of its
     --clock S@T            after T seconds the monotonic clock is S seconds ahead
     --block S@T            after T seconds the event loop stands still for S seconds
     --patience S           waits for tokens, metadata and idle connections are about S seconds
-    --speak-after S        an outage is told after S seconds
     --no-locks             the file system knows no flock
     --lease S              leases in buckets last S seconds
 """
@@ -176,13 +175,6 @@ def lease(seconds: float) -> None:
     location.LASTS_S = seconds
 
 
-def speak_after(seconds: float) -> None:
-    """Shortens the silence before an outage is told."""
-    from downloader.flow import circuit_breaker
-
-    circuit_breaker._SPEAK_AFTER_S = seconds
-
-
 def no_locks() -> None:
     """What NFS without a lock daemon answers."""
 
@@ -202,7 +194,6 @@ def main() -> int:
     parser.add_argument("--block", type=block)
     parser.add_argument("--patience", type=lambda text: patience(float(text)))
     parser.add_argument("--lease", type=lambda text: lease(float(text)))
-    parser.add_argument("--speak-after", type=lambda text: speak_after(float(text)))
     parser.add_argument("--no-locks", action="store_true")
     if parser.parse_args(sys.argv[1:split]).no_locks:
         no_locks()

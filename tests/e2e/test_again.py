@@ -53,7 +53,7 @@ def test_a_complete_job_fetches_nothing(emulator, tmp_path, mosaic, made):
 
 
 def test_a_second_run_is_refused_while_the_first_works(emulator, tmp_path, mosaic):
-    emulator.control("configure", {"latency_ms": 500})
+    emulator.control("configure", {"latency_ms": 1000})
     job_file = write_job(tmp_path, job(emulator, mosaic, limits={"concurrency": 4}, request={"tiles": 1}))
     with running("run", job_file) as first:
         wait_until(lambda: ledger_lines(mosaic) > 2, first)
@@ -65,6 +65,16 @@ def test_a_second_run_is_refused_while_the_first_works(emulator, tmp_path, mosai
         emulator.control("configure", {"latency_ms": 0})
         ended = end(first)
     assert ended.status == 0, ended
+    assert repeated(emulator) == 0
+    compare(mosaic)
+
+
+def test_two_runs_started_together(emulator, tmp_path, mosaic):
+    emulator.control("configure", {"latency_ms": 150})
+    job_file = write_job(tmp_path, job(emulator, mosaic, limits={"concurrency": 4}, request={"tiles": 1}))
+    with running("run", job_file) as one, running("run", job_file) as two:
+        statuses = sorted([end(one).status, end(two).status])
+    assert statuses == [0, 5]
     assert repeated(emulator) == 0
     compare(mosaic)
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,26 +59,15 @@ def versions(tmp_path_factory) -> list[tuple[Path, np.ndarray]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def services(versions) -> Iterator[list[EmulatorProcess]]:
-    """An emulator for each of the versions, which it serves as the image."""
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(EmulatorProcess(arguments(rasters={ASSET: file}, quota_per_minute=0)))
-            for file, _ in versions
-        ]
-
-
-@pytest.fixture
-def serving(services) -> Callable[..., EmulatorProcess]:
-    """The emulator of a version as at its start, with some switches."""
-
-    def now(version: int, **switches: object) -> EmulatorProcess:
-        services[version].reset()
-        services[version].configure(**switches)
-        return services[version]
-
-    return now
+@contextlib.contextmanager
+def serving(
+    versions: list[tuple[Path, np.ndarray]], now: int, **switches: object
+) -> Iterator[EmulatorProcess]:
+    """An emulator that serves one of the versions as the image."""
+    with EmulatorProcess(
+        arguments(rasters={ASSET: versions[now][0]}, quota_per_minute=0, **switches)
+    ) as process:
+        yield process
 
 
 def same_service(path: Path, emulator: EmulatorProcess) -> None:
@@ -137,22 +126,22 @@ def same_tiles(found: np.ndarray, wanted: np.ndarray) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def half(serving, tmp_path) -> Path:
+def half(versions, tmp_path) -> Path:
     """A mosaic of which a run stored four tiles before the image changed."""
     path = tmp_path / "m"
-    emulator = serving(0)
-    ended = run(emulator, path, limits={"max_requests": 4, "concurrency": 1})
+    with serving(versions, 0) as emulator:
+        ended = run(emulator, path, limits={"max_requests": 4, "concurrency": 1})
     assert ended.status == 4, ended
     assert (coverage_of(path) == 1).sum() == 4
     return path
 
 
-def test_a_change_is_refused_with_the_ways_out(serving, versions, half) -> None:
-    emulator = serving(1)
-    same_service(half, emulator)
-    before = snapshot(half)
-    ended = run(emulator, half)
-    assert getpixels(emulator) == []
+def test_a_change_is_refused_with_the_ways_out(versions, half) -> None:
+    with serving(versions, 1) as emulator:
+        same_service(half, emulator)
+        before = snapshot(half)
+        ended = run(emulator, half)
+        assert getpixels(emulator) == []
     assert ended.status == 5, ended
     assert "source.updateTime: " in ended.err
     assert "--accept updates" in ended.err
@@ -161,95 +150,97 @@ def test_a_change_is_refused_with_the_ways_out(serving, versions, half) -> None:
     assert {k for k in after if after[k] != before.get(k)} <= {".downloader/lock"}
 
 
-def test_keep_stores_what_is_missing_as_it_is_now_and_says_so(serving, versions, half) -> None:
+def test_keep_stores_what_is_missing_as_it_is_now_and_says_so(versions, half) -> None:
     (_, old), (_, new) = versions
     was = attributes(half)["update_time"]
     first = same_tiles(pixels_of(half), old)
-    emulator = serving(1)
-    same_service(half, emulator)
-    ended = run(emulator, half, "--accept", "updates")
-    assert len(getpixels(emulator)) == 5
-    assert ended.status == 0, ended
-    assert any("what is stored stays" in notice for notice in report(half)["notices"])
-    assert same_tiles(pixels_of(half), old) == first
-    assert len(same_tiles(pixels_of(half), new)) == 5
-    told = attributes(half)
-    assert told["earlier_update_times"] == [was]
-    assert told["update_time"] != was
-    assert json.loads((half / ".downloader/mosaic.json").read_text())["kept"] == [was]
-    # From now on that is what the mosaic is: no flag is needed, and nothing is fetched.
-    again = run(emulator, half)
-    assert again.status == 0, again
-    assert len(getpixels(emulator)) == 5
-    # It is also what the mosaic says when its own folder is lost.
-    shutil.rmtree(half / ".downloader")
-    assert run(emulator, half).status == 0
-    assert json.loads((half / ".downloader/mosaic.json").read_text())["kept"] == [was]
-    assert cli("verify", half).status == 0
+    with serving(versions, 1) as emulator:
+        same_service(half, emulator)
+        ended = run(emulator, half, "--accept", "updates")
+        assert len(getpixels(emulator)) == 5
+        assert ended.status == 0, ended
+        assert any("what is stored stays" in notice for notice in report(half)["notices"])
+        assert same_tiles(pixels_of(half), old) == first
+        assert len(same_tiles(pixels_of(half), new)) == 5
+        told = attributes(half)
+        assert told["earlier_update_times"] == [was]
+        assert told["update_time"] != was
+        assert json.loads((half / ".downloader/mosaic.json").read_text())["kept"] == [was]
+        # From now on that is what the mosaic is: no flag is needed, and nothing is fetched.
+        again = run(emulator, half)
+        assert again.status == 0, again
+        assert len(getpixels(emulator)) == 5
+        # It is also what the mosaic says when its own folder is lost.
+        shutil.rmtree(half / ".downloader")
+        assert run(emulator, half).status == 0
+        assert json.loads((half / ".downloader/mosaic.json").read_text())["kept"] == [was]
+        assert cli("verify", half).status == 0
 
 
-def test_keep_in_the_job_file_does_the_same(serving, versions, half) -> None:
-    emulator = serving(1)
-    same_service(half, emulator)
-    ended = run(emulator, half, source={"asset": ASSET, "on_update": "keep"})
+def test_keep_in_the_job_file_does_the_same(versions, half) -> None:
+    with serving(versions, 1) as emulator:
+        same_service(half, emulator)
+        ended = run(emulator, half, source={"asset": ASSET, "on_update": "keep"})
     assert ended.status == 0, ended
     assert len(same_tiles(pixels_of(half), versions[1][1])) == 5
 
 
-def test_refetch_fetches_everything_again(serving, versions, half) -> None:
-    emulator = serving(1)
-    same_service(half, emulator)
-    ended = run(emulator, half, "--set", "source.on_update=refetch")
-    assert ended.status == 0, ended
-    assert len(getpixels(emulator)) == 9
-    assert (pixels_of(half) == versions[1][1]).all()
-    assert "earlier_update_times" not in attributes(half)
-    assert "refetching" not in (half / ".downloader/mosaic.json").read_text()
-    assert run(emulator, half).status == 0
-    assert len(getpixels(emulator)) == 9
+def test_refetch_fetches_everything_again(versions, half) -> None:
+    with serving(versions, 1) as emulator:
+        same_service(half, emulator)
+        ended = run(emulator, half, "--set", "source.on_update=refetch")
+        assert ended.status == 0, ended
+        assert len(getpixels(emulator)) == 9
+        assert (pixels_of(half) == versions[1][1]).all()
+        assert "earlier_update_times" not in attributes(half)
+        assert "refetching" not in (half / ".downloader/mosaic.json").read_text()
+        assert run(emulator, half).status == 0
+        assert len(getpixels(emulator)) == 9
     assert cli("verify", half).status == 0
 
 
 @pytest.mark.parametrize("profile", ["sharded", "plain"])
 @pytest.mark.parametrize("lost", [None, ".downloader", ".downloader/ledger"])
 def test_no_pixel_of_before_is_taken_for_one_of_after_whatever_happens_in_between(
-    serving, versions, tmp_path, profile, lost
+    versions, tmp_path, profile, lost
 ) -> None:
     """Killed while it fetches again, and robbed of its own files: `coverage` calls stored only what is new."""
     (_, old), (_, new) = versions
     path = tmp_path / "m"
     mosaic = {"path": str(path), "profile": profile}
-    emulator = serving(0)
-    assert run(emulator, path, mosaic=mosaic).status == 0
+    with serving(versions, 0) as emulator:
+        assert run(emulator, path, mosaic=mosaic).status == 0
     source = {"asset": ASSET, "on_update": "refetch"}
-    emulator = serving(1, latency_ms=150)
-    same_service(path, emulator)
-    values = settings(emulator, path, source=source, mosaic=mosaic, limits={"concurrency": 1})
-    job_file = write_job(tmp_path, values)
-    with running("run", job_file) as process:
-        assert wait_until(lambda: len(getpixels(emulator)) >= 4, process)
-        process.send_signal(signal.SIGKILL)
-        assert end(process).status == -9
-    fetched = same_tiles(pixels_of(path), new)
-    assert 0 < len(fetched) < 9
-    # What is not new yet is old, and whole: each object is replaced at once.
-    assert sorted(fetched + same_tiles(pixels_of(path), old)) == [(r, c) for r in range(3) for c in range(3)]
-    assert (coverage_of(path) == 1).sum() == 0
-    looked = cli("verify", path, "--json").document
-    assert looked["damaged"] == []
-    assert looked["groups"][""]["stored"] <= len(fetched)
-    if lost:
-        shutil.rmtree(path / lost)
-    # Without the flag: the change was taken, and its end is owed.
-    ended = run(emulator, path, mosaic=mosaic)
-    assert ended.status == 0, ended
-    counts: dict[tuple, int] = {}
-    for record in getpixels(emulator):
-        if record["status"] == 200:
-            counts[tuple(record["window"])] = counts.get(tuple(record["window"]), 0) + 1
-    twice = sum(count - 1 for count in counts.values())
-    # What the kill cut off may be asked for twice as well.
-    assert (len(fetched) if lost else 0) <= twice <= (len(fetched) if lost else 0) + 2
+    with serving(versions, 1, latency_ms=150) as emulator:
+        same_service(path, emulator)
+        values = settings(emulator, path, source=source, mosaic=mosaic, limits={"concurrency": 1})
+        job_file = write_job(tmp_path, values)
+        with running("run", job_file) as process:
+            assert wait_until(lambda: len(getpixels(emulator)) >= 4, process)
+            process.send_signal(signal.SIGKILL)
+            assert end(process).status == -9
+        fetched = same_tiles(pixels_of(path), new)
+        assert 0 < len(fetched) < 9
+        # What is not new yet is old, and whole: each object is replaced at once.
+        assert sorted(fetched + same_tiles(pixels_of(path), old)) == [
+            (r, c) for r in range(3) for c in range(3)
+        ]
+        assert (coverage_of(path) == 1).sum() == 0
+        looked = cli("verify", path, "--json").document
+        assert looked["damaged"] == []
+        assert looked["groups"][""]["stored"] <= len(fetched)
+        if lost:
+            shutil.rmtree(path / lost)
+        # Without the flag: the change was taken, and its end is owed.
+        ended = run(emulator, path, mosaic=mosaic)
+        assert ended.status == 0, ended
+        counts: dict[tuple, int] = {}
+        for record in getpixels(emulator):
+            if record["status"] == 200:
+                counts[tuple(record["window"])] = counts.get(tuple(record["window"]), 0) + 1
+        twice = sum(count - 1 for count in counts.values())
+        # What the kill cut off may be asked for twice as well.
+        assert (len(fetched) if lost else 0) <= twice <= (len(fetched) if lost else 0) + 2
     assert (pixels_of(path) == new).all()
     assert cli("verify", path).status == 0
 
@@ -301,10 +292,10 @@ def test_an_image_that_cannot_be_looked_at_again_spoils_no_run(emulator, tmp_pat
     assert "could not check whether source images changed" in notice
 
 
-def test_blank_tiles_are_stored_counted_and_told(serving, versions, tmp_path) -> None:
+def test_blank_tiles_are_stored_counted_and_told(versions, tmp_path) -> None:
     """Row 58."""
-    emulator = serving(0)
-    ended = run(emulator, tmp_path / "m")
+    with serving(versions, 0) as emulator:
+        ended = run(emulator, tmp_path / "m")
     assert ended.status == 0, ended
     (notice,) = [n for n in report(tmp_path / "m")["notices"] if "all nodata or zero" in n]
     assert notice.startswith("1 tiles came back")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import downloader
-from downloader.earthengine.auth.find import Found
+from downloader.earthengine.auth.find import FoundCredentials
 from downloader.earthengine.auth.issuers import VariableIssuer
 from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
-from downloader.earthengine.client import EarthEngine
+from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.http import check_proxies
 from downloader.errors import JobError
 from downloader.flow.clock import MonotonicClock
@@ -65,7 +65,7 @@ def test_a_mosaic_keeps_no_command_that_prints_tokens(tmp_path):
 
 def test_a_source_of_tokens_is_not_pickled(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", TOKEN)
-    source = TokenSource(Found(VariableIssuer("MY_TOKEN"), "a variable"), clock=MonotonicClock())
+    source = TokenSource(FoundCredentials(VariableIssuer("MY_TOKEN"), "a variable"), clock=MonotonicClock())
     with pytest.raises(TypeError, match="tokens are not pickled"):
         pickle.dumps(source)
     settings = AuthSettings("access_token_env", "MY_TOKEN")
@@ -129,10 +129,7 @@ def test_a_run_with_such_a_proxy_says_so_in_one_line(tmp_path):
 )
 async def test_tokens_that_would_go_unencrypted_are_warned_about(url, kind, warned):
     settings = AuthSettings(kind, "MY_TOKEN" if kind != "none" else None)
-    service = EarthEngine(
-        auth=settings, clock=MonotonicClock(), standard=url, high_volume=url, project="p-test-1"
-    )
-    async with service:
+    async with EarthEngine(Access(settings, url, url, project="p-test-1")) as service:
         assert any("unencrypted" in line for line in service.warnings) == warned
 
 

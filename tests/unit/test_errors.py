@@ -11,6 +11,7 @@ from downloader import errors
 from downloader.errors import (
     Action,
     AuthenticationError,
+    Cause,
     DownloadError,
     DriftError,
     FetchProblem,
@@ -25,7 +26,7 @@ from downloader.errors import (
     exit_status,
 )
 
-PROBLEM = FetchProblem(Action.SLOW, "429 concurrency", "Too many concurrent requests.", 429, 2.5)
+PROBLEM = FetchProblem(Action.SLOW, Cause.CONCURRENCY, "Too many concurrent requests.", 429, 2.5)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Finding credentials: which file, variable or machine says who we are (DESIGN §5, `auth`).
+"""Find credentials in files, variables or on the machine (`auth` of a job).
 
 The chain is `GOOGLE_APPLICATION_CREDENTIALS` → the application-default sign-in → this machine's service account,
-where it is one of Google's → the official client's saved token. What is found is named; what is wrong with a file
-is said with its path and the remedy, never with its contents.
+where it is one of Google's → the official client's saved token. Messages name the file that is wrong and the remedy,
+never the file's contents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from downloader.earthengine.auth.issuers import SCOPE, GoogleIssuer, Issuer, Met
 from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.errors import AuthenticationError
 
-__all__ = ["METADATA_S", "Found", "application_default", "chain", "earth_engine", "given", "key_file"]
+__all__ = [
+    "METADATA_S",
+    "FoundCredentials",
+    "application_default",
+    "chain",
+    "earth_engine",
+    "given",
+    "key_file",
+]
 
 METADATA_S: Final = 3.0
 """Seconds that the question whether there is a metadata server may take."""
@@ -39,8 +47,8 @@ _NO_CREDENTIALS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Credentials, and what is to be told of them."""
+class FoundCredentials:
+    """Credentials, and how messages describe them."""
 
     issuer: Issuer | None
     """None sends no credentials."""
@@ -49,18 +57,20 @@ class Found:
     project: str | None = None
     """The project they belong to or name for quota."""
     warnings: tuple[str, ...] = ()
+    is_user: bool = False
+    """Whether they are a person's: the service answers those only with a project named."""
 
 
-def chain() -> Found:
-    """The first of the chain that exists. Raises AuthenticationError where none does, or the first is broken."""
+def chain() -> FoundCredentials:
+    """Return the first of the chain that exists. Raises AuthenticationError where none does, or the first is broken."""
     found = _application_default() or _saved_token()
     if found is None:
         raise AuthenticationError(_NO_CREDENTIALS)
     return found
 
 
-def application_default() -> Found:
-    """Application-default credentials: the variable, the sign-in, or this machine's service account."""
+def application_default() -> FoundCredentials:
+    """Return application-default credentials: the variable's, the sign-in's, or this machine's service account."""
     found = _application_default()
     if found is None:
         raise AuthenticationError(
@@ -70,8 +80,8 @@ def application_default() -> Found:
     return found
 
 
-def earth_engine() -> Found:
-    """The token that the official client saved."""
+def earth_engine() -> FoundCredentials:
+    """Return the token that the official client saved."""
     found = _saved_token()
     if found is None:
         raise AuthenticationError(
@@ -80,8 +90,8 @@ def earth_engine() -> Found:
     return found
 
 
-def key_file(path: Path | str) -> Found:
-    """A service account's key file."""
+def key_file(path: Path | str) -> FoundCredentials:
+    """Return the credentials of a service account's key file."""
     path = Path(path).expanduser()
     info = _read(path, "make one for a service account in the Cloud console, IAM → Service accounts → Keys")
     kind = info.get("type")
@@ -93,8 +103,8 @@ def key_file(path: Path | str) -> Found:
     return _service_account(path, info, f"key file {path.name}")
 
 
-def given(credentials: object) -> Found:
-    """Credentials that a caller of the library made with google-auth."""
+def given(credentials: object) -> FoundCredentials:
+    """Return credentials that a caller of the library made with google-auth."""
     from google.auth.credentials import with_scopes_if_required
 
     if not callable(getattr(credentials, "refresh", None)):
@@ -105,10 +115,17 @@ def given(credentials: object) -> Found:
     who = f"credentials of {email}" if isinstance(email, str) and "@" in email else "credentials given"
     project = getattr(credentials, "project_id", None) or getattr(credentials, "quota_project_id", None)
     scoped = with_scopes_if_required(credentials, [SCOPE])  # type: ignore[no-untyped-call]
-    return Found(GoogleIssuer(scoped, who), who, project if isinstance(project, str) else None)
+    from google.oauth2.credentials import Credentials
+
+    return FoundCredentials(
+        GoogleIssuer(scoped, who),
+        who,
+        project if isinstance(project, str) else None,
+        is_user=isinstance(credentials, Credentials) and bool(credentials.refresh_token),
+    )
 
 
-def _application_default() -> Found | None:
+def _application_default() -> FoundCredentials | None:
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
         return _any_file(Path(named).expanduser(), "GOOGLE_APPLICATION_CREDENTIALS")
@@ -120,7 +137,7 @@ def _application_default() -> Found | None:
     return _metadata()
 
 
-def _any_file(path: Path, origin: str) -> Found:
+def _any_file(path: Path, origin: str) -> FoundCredentials:
     info = _read(path, f"{origin} names it" if origin.isupper() else "sign in again")
     if info.get("type") == "service_account":
         return _service_account(path, info, f"{origin}, {path.name}")
@@ -132,7 +149,7 @@ def _any_file(path: Path, origin: str) -> Found:
     who = f"{str(info.get('type') or 'credentials').replace('_', ' ')[:40]} ({origin})"
     try:
         with warnings.catch_warnings():
-            # It warns of files from strangers; this one is the user's.
+            # google-auth warns of files that others supplied; this one is the user's.
             warnings.simplefilter("ignore", DeprecationWarning)
             # Without scopes, so that no project is looked up over the network; a user's sign-in keeps its own.
             unscoped, project = load_credentials_from_dict(info, request=TokenRequest())  # type: ignore[no-untyped-call]
@@ -141,12 +158,16 @@ def _any_file(path: Path, origin: str) -> Found:
         raise AuthenticationError(
             f"{origin}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file?"
         ) from None
-    return Found(
-        GoogleIssuer(credentials, who), who, _text(info.get("quota_project_id")) or project, _readable(path)
+    return FoundCredentials(
+        GoogleIssuer(credentials, who),
+        who,
+        _text(info.get("quota_project_id")) or project,
+        _readable(path),
+        is_user=info.get("type") == "authorized_user",
     )
 
 
-def _service_account(path: Path, info: dict[str, Any], where: str) -> Found:
+def _service_account(path: Path, info: dict[str, Any], where: str) -> FoundCredentials:
     from google.oauth2 import service_account
 
     for member in ("client_email", "private_key"):
@@ -165,7 +186,7 @@ def _service_account(path: Path, info: dict[str, Any], where: str) -> Found:
         ) from None
     who = f"service account {info['client_email']}"
     description = f"{who} ({where})"
-    return Found(
+    return FoundCredentials(
         GoogleIssuer(credentials, description), description, _text(info.get("project_id")), _readable(path)
     )
 
@@ -174,7 +195,7 @@ def _saved_path() -> Path:
     return Path("~/.config/earthengine/credentials").expanduser()
 
 
-def _saved_token() -> Found | None:
+def _saved_token() -> FoundCredentials | None:
     path = _saved_path()
     if not path.is_file():
         return None
@@ -193,11 +214,13 @@ def _saved_token() -> Found | None:
         scopes=scopes if isinstance(scopes, list) else None,
     )
     who = "saved token of the earthengine client"
-    return Found(GoogleIssuer(credentials, who), who, _text(info.get("project")), _readable(path))
+    return FoundCredentials(
+        GoogleIssuer(credentials, who), who, _text(info.get("project")), _readable(path), is_user=True
+    )
 
 
-def _metadata() -> Found | None:
-    """This machine's service account; asked once, within `METADATA_S`."""
+def _metadata() -> FoundCredentials | None:
+    """Return this machine's service account; asked for once, within `METADATA_S`."""
     if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
         return None
     from google.auth.exceptions import TransportError
@@ -211,7 +234,7 @@ def _metadata() -> Found | None:
     if answer.headers.get("metadata-flavor") != "Google":
         return None
     project = answer.data.decode("utf-8", "replace").strip() if answer.status == 200 else None
-    return Found(MetadataIssuer(root), "service account of this machine", project)
+    return FoundCredentials(MetadataIssuer(root), "service account of this machine", project)
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
@@ -234,7 +257,7 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _readable(path: Path) -> tuple[str, ...]:
-    """A warning, where anybody on this machine can read the file."""
+    """Return a warning where every user of this machine can read the file."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:

@@ -9,14 +9,11 @@ import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.earthengine.redact import readable
 from downloader.errors import AuthenticationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "SCOPE",
@@ -25,6 +22,7 @@ __all__ = [
     "Issuer",
     "MetadataIssuer",
     "Token",
+    "TokenUnchangedError",
     "TokenUnreachableError",
     "VariableIssuer",
 ]
@@ -37,7 +35,11 @@ _SKEW_S: Final = 60.0
 
 
 class TokenUnreachableError(AuthenticationError):
-    """No token now, for a reason that may pass: the endpoint is down, slow, or talks nonsense."""
+    """No token now, for a reason that may pass: the endpoint is down, slow, or answers nonsense."""
+
+
+class TokenUnchangedError(AuthenticationError):
+    """There is no other token than the one refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +74,16 @@ class Issuer(Protocol):
 class GoogleIssuer:
     """Any google-auth credentials: service accounts, saved sign-ins, federated identities, a caller's own."""
 
-    def __init__(
-        self, credentials: object, who: str, request: Callable[[], TokenRequest] = TokenRequest
-    ) -> None:
-        """`credentials` is a google-auth object; `who` names it in messages."""
+    def __init__(self, credentials: object, who: str) -> None:
+        """Ask `credentials`, a google-auth object; `who` names it in messages."""
         self._credentials: Any = credentials
         self._who = who
-        self._request = request
 
     def issue(self, refused: str | None) -> Token:
-        """See `Issuer`."""
+        """Return a token other than `refused`."""
         from google.auth import exceptions
 
-        credentials, request = self._credentials, self._request()
+        credentials, request = self._credentials, TokenRequest()
         if not credentials.valid or credentials.token == refused:
             try:
                 credentials.refresh(request)
@@ -94,7 +93,7 @@ class GoogleIssuer:
                 raise TokenUnreachableError(f"{self._who}: no token: {readable(str(error))}") from None
             except (exceptions.GoogleAuthError, ImportError) as error:
                 raise AuthenticationError(f"{self._who}: {readable(str(error))}") from None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                 # What google-auth makes of an answer with status 200 that is no token.
                 raise TokenUnreachableError(
                     f"{self._who}: the token endpoint's answer makes no sense ({type(error).__name__})"
@@ -144,12 +143,12 @@ class VariableIssuer:
         self._variable = variable
 
     def issue(self, refused: str | None) -> Token:
-        """See `Issuer`."""
+        """Return a token other than `refused`."""
         text = os.environ.get(self._variable, "").strip()
         if not text:
             raise AuthenticationError(f"auth.access_token_env: the variable {self._variable} is not set")
         if text == refused:
-            raise AuthenticationError(
+            raise TokenUnchangedError(
                 f"the access token in {self._variable} expired or is not accepted; tokens last an hour: "
                 "set a fresh one and run the same command again, or use a key file"
             )
@@ -171,7 +170,7 @@ class CommandIssuer:
             raise AuthenticationError("auth.access_token_command is empty")
 
     def issue(self, refused: str | None) -> Token:
-        """See `Issuer`."""
+        """Return a token other than `refused`."""
         name = Path(self._words[0]).name
         try:
             done = subprocess.run(  # noqa: S603  # the user's own command, from the user's own job file
@@ -192,7 +191,7 @@ class CommandIssuer:
             )
         text = done.stdout.decode("utf-8", "replace").strip()
         if text and text == refused:
-            raise AuthenticationError(
+            raise TokenUnchangedError(
                 f"auth.access_token_command: the token that {name} prints is not accepted"
             )
         return Token(text)
@@ -201,18 +200,17 @@ class CommandIssuer:
 class MetadataIssuer:
     """The service account of the machine, where it is one of Google's."""
 
-    def __init__(self, root: str, request: Callable[[], TokenRequest] = TokenRequest) -> None:
-        """`root` is the metadata server's base URL."""
+    def __init__(self, root: str) -> None:
+        """Ask the metadata server at the base URL `root`."""
         self._root = root
-        self._request = request
 
     def issue(self, refused: str | None) -> Token:  # noqa: ARG002  # the server renews by itself
-        """See `Issuer`."""
+        """Return a token other than `refused`."""
         from google.auth.exceptions import TransportError
 
         url = f"{self._root}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
         try:
-            answer = self._request()(url, headers={"Metadata-Flavor": "Google"})
+            answer = TokenRequest()(url, headers={"Metadata-Flavor": "Google"})
         except TransportError as error:
             raise TokenUnreachableError(f"metadata server: no token: {readable(str(error))}") from None
         if answer.status != 200:
@@ -223,7 +221,7 @@ class MetadataIssuer:
         try:
             document = json.loads(answer.data)
             return Token(document["access_token"], float(document["expires_in"]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             raise TokenUnreachableError("metadata server: its answer makes no sense") from None
 
 

@@ -1,4 +1,4 @@
-"""Access tokens for all workers: fetched once, renewed early, and renewed once however many ask."""
+"""Access tokens for all workers of an event loop, and the project that pays."""
 
 from __future__ import annotations
 
@@ -6,29 +6,47 @@ import asyncio
 import os
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 import anyio
 import anyio.to_thread
 
 from downloader.earthengine.auth import find as credentials
-from downloader.earthengine.auth.issuers import CommandIssuer, Token, TokenUnreachableError, VariableIssuer
-from downloader.errors import AuthenticationError, JobError
+from downloader.earthengine.auth.issuers import (
+    CommandIssuer,
+    Token,
+    TokenUnchangedError,
+    TokenUnreachableError,
+    VariableIssuer,
+)
+from downloader.earthengine.redact import hide
+from downloader.errors import (
+    Action,
+    AuthenticationError,
+    Cause,
+    FetchProblem,
+    JobError,
+    StoppedError,
+    TileError,
+)
+from downloader.flow.retry import RetryPolicy, Tries, repeat
 
 if TYPE_CHECKING:
     from downloader.protocols import Clock
 
-__all__ = ["AuthKind", "AuthSettings", "TokenSource", "TokenUnreachableError", "resolve_project"]
+__all__ = ["AuthKind", "AuthSettings", "TokenSource", "resolve_project"]
 
 AuthKind = Literal[
     "chain", "key_file", "application_default", "earthengine", "access_token_env", "access_token_command",
     "credentials", "none",
 ]  # fmt: skip
 
-_ATTEMPTS: Final = 6
-_PATIENCE_S: Final = 60.0
-"""One renewal, its retries included, takes no longer than about this."""
+_POLICY: Final = RetryPolicy(retries=5, total_s=60.0)
+"""Bounds of one renewal, its retries included."""
+
+_APART_S: Final = 1.0
+"""Calls for tokens start no closer together."""
 
 _ISSUE_S: Final = 40.0
 """One attempt takes no longer, even if a thread hangs."""
@@ -39,21 +57,30 @@ _MUST_S: Final = 60.0
 _SOON_S: Final = 180.0
 """A token that ends sooner is renewed beside its use."""
 
+_RENEWED_S: Final = 60.0
+"""A token renewed so short a time ago has not expired."""
+
+_TRIES: Final = 3
+_TRIES_APART_S: Final = 2.0
+"""The job ends after so many refusals, at least so far apart, with no answer in between."""
+
+_REFUSED: Final = "The credentials were refused, also after a refresh: sign in again, or check that the key was not deleted."
+
 _PROJECT_VARIABLES: Final = ("EE_PROJECT_ID", "EE_PROJECT", "GOOGLE_CLOUD_PROJECT")
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Which credentials to use: a value, picklable as long as its own value is."""
+    """Which credentials to use. Picklable as long as its value is."""
 
     kind: AuthKind | str = "chain"
     value: object = field(default=None, repr=False)
     """For `key_file` its path, for `access_token_env` the variable's name, for `access_token_command` the command,
     for `credentials` a google-auth object; else None."""
 
-    def find(self) -> credentials.Found:
-        """The credentials; may read files, and ask the metadata address. Raises AuthenticationError, JobError."""
+    def find(self) -> credentials.FoundCredentials:
+        """Return the credentials; may read files, and ask the metadata address. Raises AuthenticationError, JobError."""
         match self.kind:
             case "chain":
                 return credentials.chain()
@@ -64,27 +91,43 @@ class AuthSettings:
             case "earthengine":
                 return credentials.earth_engine()
             case "access_token_env":
-                return credentials.Found(
+                return credentials.FoundCredentials(
                     VariableIssuer(str(self.value)), f"access token from the variable {self.value}"
                 )
             case "access_token_command":
-                return credentials.Found(CommandIssuer(self.value), "access token from a command")
+                return credentials.FoundCredentials(CommandIssuer(self.value), "access token from a command")
             case "credentials":
                 return credentials.given(self.value)
             case "none":
-                return credentials.Found(None, "no credentials")
+                return credentials.FoundCredentials(None, "no credentials")
         raise JobError(f"no kind of credentials is called {self.kind!r}", key="auth")
 
 
 class TokenSource:
-    """The token of the moment. Belongs to one event loop."""
+    """The access token of the moment. Belongs to one event loop.
 
-    def __init__(self, found: credentials.Found, *, clock: Clock) -> None:
+    A token is fetched once, renewed early, and renewed once however many ask. Calls for tokens follow each other at
+    least a second apart.
+    """
+
+    def __init__(self, found: credentials.FoundCredentials, *, clock: Clock) -> None:
         self._found = found
         self._clock = clock
         self._token: Token | None = None
         self._soon = self._must = float("inf")
         self._flight: asyncio.Task[None] | None = None
+        self._problem: FetchProblem | None = None
+        """Why the last renewal failed."""
+        self._failed_at = self._asked_at = float("-inf")
+        self._is_accepted = False
+        """Whether a request was answered with the token since it was last refused."""
+        self._refusals = 0
+        """Refusals, apart in time, since a request was last answered with any token."""
+        self._refused_at = float("-inf")
+        self._unchanged = ""
+        """Why the same token is still in use after it was refused."""
+        self.calls = 0
+        """Calls made for tokens."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("tokens are not pickled: pickle AuthSettings, and open them where they are used")
@@ -109,39 +152,79 @@ class TokenSource:
         """Whether there are credentials at all."""
         return self._found.issuer is not None
 
+    @property
+    def needs_project(self) -> bool:
+        """Whether the service answers these credentials only with a project named: those of a person."""
+        return self._found.is_user
+
     def describe(self) -> str:
         """Whose tokens these are, such as `service account a@b.c (key file sa.json)`."""
         return self._found.description
 
-    async def token(self) -> str | None:
-        """A token good for a while; None where none is to be sent.
+    def renewal(self) -> asyncio.Task[None] | None:
+        """Return the renewal to wait for before a request is sent.
 
-        Raises:
-            TokenUnreachableError: no token now, after bounded retries.
-            AuthenticationError: no token ever.
+        None where a token is at hand, and where none could be had a moment ago.
         """
-        if self._found.issuer is None:
-            return None
         now = self._clock.now()
-        if self._token is None or now >= self._must:
-            await self._renewed()
-        elif now >= self._soon:
-            self._take_off()
-        return self._token.text if self._token else None
+        if not self.sends or now < self._failed_at + _APART_S:
+            return None
+        if self._token is not None and now < self._must:
+            if now >= self._soon:
+                self._take_off()
+            return None
+        return self._take_off()
 
-    async def refresh(self, refused: str) -> str:
-        """Another token than `refused`. One renewal serves all who ask meanwhile; a late one gets its result.
+    async def token(self) -> str | None:
+        """Return a token good for a while; None where none is to be sent.
 
         Raises:
-            TokenUnreachableError: no token now, after bounded retries.
-            AuthenticationError: no token ever.
+            TileError: there is none, now or ever, as its problem says.
         """
-        if self._found.issuer is None:
-            raise AuthenticationError("there are no credentials to renew")
-        if self._token is None or self._token.text == refused:
-            await self._renewed()
-        assert self._token is not None  # noqa: S101  # a renewal sets it or raises
+        if (renewal := self.renewal()) is not None:
+            await asyncio.wait([renewal])
+        if not self.sends:
+            return None
+        if self._token is None or self._clock.now() >= self._must:
+            raise TileError(
+                self._problem or FetchProblem(Action.RETRY, Cause.NO_TOKEN, "the renewal was given up")
+            )
         return self._token.text
+
+    def accepted(self, text: str) -> None:
+        """Note that a request was answered with this token."""
+        if self._token is not None and text == self._token.text:
+            self._is_accepted = True
+            self._refusals = 0
+
+    def refused(self, text: str, problem: FetchProblem) -> FetchProblem:
+        """Note that a request with this token was answered with 401; return what follows from it.
+
+        The token is renewed and the request repeated. A token that others are answered with, renewed not long ago, is not
+        to blame: the answer is, and counts as a failure of its request. The job ends only where no request was answered
+        with a renewed token, in three tries at least 2 s apart.
+        """
+        renewed = replace(
+            problem, action=Action.RETRY, cause=Cause.TOKEN_RENEWED, ends_with=StoppedError, retry_after_s=0.0
+        )
+        now = self._clock.now()
+        if self._token is None or text != self._token.text or now >= self._must:
+            return renewed
+        if self._is_accepted:
+            self._is_accepted = False
+            if now - self._refused_at < _RENEWED_S:
+                return replace(problem, action=Action.RETRY, ends_with=StoppedError)
+        if now - self._refused_at >= _TRIES_APART_S:
+            self._refusals += 1
+            self._refused_at = now
+            if self._refusals >= _TRIES:
+                advice = self._unchanged or _REFUSED
+                return replace(problem, message=f"{problem.message} {advice}")
+            wait_s = 0.0 if self._refusals == 1 else _TRIES_APART_S
+        else:
+            wait_s = _TRIES_APART_S
+        self._soon = self._must = float("-inf")
+        return replace(renewed, retry_after_s=wait_s)
 
     async def aclose(self) -> None:
         """Give up a renewal under way."""
@@ -149,53 +232,70 @@ class TokenSource:
             self._flight.cancel()
             await asyncio.wait([self._flight])
 
-    async def _renewed(self) -> None:
-        # Shielded: a worker that is cancelled must not take the others' token with it.
-        await asyncio.shield(self._take_off())
-
     def _take_off(self) -> asyncio.Task[None]:
+        # A task of its own: a worker that is cancelled must not take the others' token with it.
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._renew(self._token.text if self._token else None))
-            self._flight.add_done_callback(_seen)
         return self._flight
 
     async def _renew(self, old: str | None) -> None:
-        spent, attempt = 0.0, 0
-        while True:
-            attempt += 1
-            began = self._clock.now()
-            try:
-                token = await self._issue(old)
-                break
-            except TokenUnreachableError as error:
-                wait_s = random.uniform(0.0, min(0.5 * 2.0**attempt, 15.0))  # noqa: S311  # jitter, no secret
-                # A clock that leapt meanwhile (a suspended machine) counts for one attempt, no more.
-                spent += min(self._clock.now() - began, _ISSUE_S) + wait_s
-                if attempt == _ATTEMPTS or spent > _PATIENCE_S:
-                    self._soon = self._clock.now() + 30.0
-                    raise TokenUnreachableError(f"{error} (gave up after {attempt} attempts)") from None
-                await self._clock.sleep(wait_s)
-        self._token = token
-        if token.lifetime_s is None:
-            self._soon = self._must = float("inf")
-        else:
+        """Get a token. Never raises: a problem is kept for those who ask for the token."""
+        tries = Tries(_POLICY, self._clock, random.Random())  # noqa: S311  # jitter, no secret
+
+        def wait_after(error: TileError) -> float:
+            return max(tries.wait_after(error), _APART_S)
+
+        try:
+            token = await repeat(lambda: self._issue(old), wait_after, self._clock)
+        except TileError as error:
+            message = error.problem.message
+            if tries.calls > 1:
+                message = f"{message} (gave up after {tries.calls} attempts)"
+            self._problem = replace(error.problem, message=message)
+            self._failed_at = self._clock.now()
+            self._soon = self._clock.now() + 30.0
+            return
+        self._token, self._problem = token, None
+        hide(token.text)
+        self._is_accepted = False
+        self._soon = self._must = float("inf")
+        if token.lifetime_s is not None:
             ends = self._clock.now() + token.lifetime_s
             self._soon = ends - min(_SOON_S, token.lifetime_s / 2)
             self._must = ends - min(_MUST_S, token.lifetime_s / 4)
 
     async def _issue(self, old: str | None) -> Token:
+        """Ask the issuer once, no earlier than a second after the last time. Raises TileError."""
         issuer = self._found.issuer
         assert issuer is not None  # noqa: S101  # callers looked
-        with anyio.move_on_after(_ISSUE_S):
-            return await anyio.to_thread.run_sync(issuer.issue, old, abandon_on_cancel=True)
-        raise TokenUnreachableError(f"{self.describe()}: no token within {_ISSUE_S:g} s.")
+        if (early_s := self._asked_at + _APART_S - self._clock.now()) > 0:
+            await self._clock.sleep(early_s)
+        self._asked_at = self._clock.now()
+        self.calls += 1
+        try:
+            with anyio.move_on_after(_ISSUE_S):
+                return await anyio.to_thread.run_sync(issuer.issue, old, abandon_on_cancel=True)
+        except TokenUnchangedError as error:
+            # It may be good all the same: the service decides, in tries that are apart.
+            assert self._token is not None  # noqa: S101  # it was refused
+            self._unchanged = str(error)
+            return self._token
+        except TokenUnreachableError as error:
+            raise TileError(FetchProblem(Action.RETRY, Cause.NO_TOKEN, str(error))) from error
+        except AuthenticationError as error:
+            problem = FetchProblem(
+                Action.FAIL_JOB, Cause.CREDENTIALS, str(error), ends_with=AuthenticationError
+            )
+            raise TileError(problem) from error
+        text = f"{self.describe()}: no token within {_ISSUE_S:g} s."
+        raise TileError(FetchProblem(Action.RETRY, Cause.NO_TOKEN, text))
 
     def __repr__(self) -> str:
         return f"TokenSource({self.describe()})"
 
 
 def resolve_project(explicit: str | None, tokens: TokenSource | None = None) -> str | None:
-    """The project that pays: the job's, else the environment's, else what the credentials name; None for theirs.
+    """Return the project that pays: the job's, else the environment's, else the one that the credentials name.
 
     Raises:
         JobError: it cannot be a project's id.
@@ -211,9 +311,3 @@ def resolve_project(explicit: str | None, tokens: TokenSource | None = None) -> 
                 )
             return project
     return None
-
-
-def _seen(task: asyncio.Task[None]) -> None:
-    """A renewal nobody waits for any more may fail in silence: the next one will say so."""
-    if not task.cancelled():
-        task.exception()

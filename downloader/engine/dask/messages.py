@@ -13,7 +13,7 @@ from downloader.events import Event
 from downloader.planning import Plan, ShardKey
 
 if TYPE_CHECKING:
-    from downloader.engine.connect import Access
+    from downloader.earthengine.client import Access
     from downloader.flow.retry import RetryPolicy
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.record.ledger import LedgerEntry

@@ -19,6 +19,7 @@ from downloader.events import Event, Flow
 from downloader.flow.clock import MonotonicClock
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget
+from downloader.flow.shared_limiter import JobLimiter
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.subset import Selection
@@ -108,14 +109,14 @@ class Pool:
             clock,
             rng,
             assignment.give_up_after_s,
-            mailbox.put,
         )
-        client.on_restricted = self.limiter.restrict
+        # The run's whole quota bounds it; what this worker may have of that changes, and the limiter keeps to it.
+        client.limiter = in_turn = JobLimiter(self.limiter, assignment.access.concurrency, client.renewal)
         self.budget = RetryBudget(extra=grant.retries)
         self._parts = Parts(
             RestPixelSource(client),
             Selection(self._writer, self._chosen),
-            self.limiter,
+            in_turn,
             clock,
             rng,
             self._tell,

@@ -126,10 +126,11 @@ class Engine:
                 self._loop = asyncio.get_running_loop()
                 self._pool = Pool(assignment, store, lock, client, self._mailbox, self._done)
                 self.ready.set_result(None)
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self._listen, self._pool)
-                    await self._pool.run()
-                    group.cancel_scope.cancel()
+                with self._pool.limiter.listen(self._mailbox.put):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._listen, self._pool)
+                        await self._pool.run()
+                        group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
             raise first_of(errors) from None
         finally:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from downloader.earthengine import AuthSettings, EarthEngine, RestPixelSource
+from downloader.earthengine import Access, AuthSettings, EarthEngine, RestPixelSource
 from downloader.earthengine.timeouts import Timeouts
 from downloader.flow.clock import MonotonicClock
 from downloader.model.crs import Crs
@@ -141,8 +141,10 @@ async def wire():
 @contextlib.asynccontextmanager
 async def client_of(url, **options):
     """A client without credentials, with short time-outs."""
-    options = {"auth": AuthSettings("none"), "timeouts": QUICK, "clock": MonotonicClock(), **options}
-    async with EarthEngine(standard=url, high_volume=url, **options) as client:
+    options = {"auth": AuthSettings("none"), **options}
+    clock, timeouts = options.pop("clock", MonotonicClock()), options.pop("timeouts", QUICK)
+    async with EarthEngine(Access(standard=url, high_volume=url, **options), clock) as client:
+        client.timeouts = timeouts
         yield client
 
 

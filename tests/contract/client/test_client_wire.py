@@ -2,15 +2,21 @@
 
 import asyncio
 import gzip
+import random
 import socket
 import zlib
 
 import numpy as np
 import pytest
 
-from downloader.earthengine import EarthEngineCatalogue, RestPixelSource
+from downloader.earthengine import AuthSettings, EarthEngineCatalogue, RestPixelSource
+from downloader.earthengine.http import REST_S, ssl_context
 from downloader.earthengine.timeouts import Timeouts
-from downloader.errors import Action, StoppedError, TileError
+from downloader.errors import Action, Cause, JobError, StoppedError, TileError
+from downloader.flow.clock import MonotonicClock
+from downloader.flow.limiter import AdaptiveLimiter
+from downloader.flow.retry import RetryBudget, RetryPolicy, persist
+from downloader.flow.shared_limiter import JobLimiter
 from tests.contract.client.conftest import (
     GOOD,
     HastyClock,
@@ -49,6 +55,7 @@ async def test_a_good_answer_on_a_kept_connection(wire, source):
     wire.script = always(ok(), keep=True)
     for _ in range(3):
         assert whole(await source.fetch(small_request()))
+        await asyncio.sleep(REST_S + 0.05)
     assert wire.connections == 1
     line, headers, _ = wire.requests[0]
     assert line == "POST /v1/projects/p/assets/a:getPixels HTTP/1.1"
@@ -91,8 +98,8 @@ async def test_a_closed_idle_connection_is_replaced_silently(wire, source):
         assert whole(await source.fetch(small_request()))
 
 
-async def test_a_connection_closed_at_the_next_request_is_replaced_silently(wire, source):
-    """The race behind fault 24: the client's request and the server's close cross each other."""
+async def test_a_connection_closed_at_the_next_request_is_told_as_such(wire, source):
+    """The client's request and the server's close cross each other: repeated at once, in a turn of the limiter."""
     seen = []
 
     async def script(connection, number):
@@ -103,20 +110,72 @@ async def test_a_connection_closed_at_the_next_request_is_replaced_silently(wire
         return True
 
     wire.script = script
-    for _ in range(3):
-        assert whole(await source.fetch(small_request()))
-    assert len(wire.requests) == 5
+    assert whole(await source.fetch(small_request()))
+    await asyncio.sleep(REST_S + 0.05)
+    assert (await problem(source)).cause is Cause.IDLE_CONNECTION
+    assert len(wire.requests) == 2
+    assert whole(await source.fetch(small_request()))
 
 
-async def test_a_reset_before_any_byte_is_tried_once_more_at_once_and_then_told(wire, source):
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_reset_before_any_byte_is_told_at_once(wire, source, method):
+    """Also of a GET, which the library would repeat by itself, past the limiter."""
+
     async def script(connection, number):
+        if number == 1:
+            await connection.send(ok())
+            return True
         connection.reset()
         return False
 
     wire.script = script
-    found = await problem(source)
-    assert (found.action, found.cause) == (Action.RETRY, "reset")
-    assert len(wire.requests) == 2
+    bounds = {"max_bytes": 10**6, "timeouts": Timeouts()}
+    await source.client.exchange(method, wire.url, **bounds)
+    for cause in (Cause.IDLE_CONNECTION, Cause.RESET):
+        await asyncio.sleep(REST_S + 0.05)
+        with pytest.raises(TileError) as caught:
+            await source.client.exchange(method, wire.url, **bounds)
+        assert (caught.value.problem.action, caught.value.problem.cause) == (Action.RETRY, cause)
+    assert len(wire.requests) == 3
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.02])
+async def test_an_answer_sent_twice_is_never_that_of_the_next_request(wire, source, late_s):
+    """Size, shape, names and types of the surplus answer fit the next request: only its place would be wrong."""
+
+    def pixels(number):
+        made = small_pixels()
+        made["B2"] = number
+        return npy(made)
+
+    async def script(connection, number):
+        answer = ok(pixels(number))
+        if late_s:
+            await connection.send(answer)
+            await asyncio.sleep(late_s)
+            await connection.send(answer)
+        else:
+            await connection.send(answer + answer)
+        return True
+
+    wire.script = script
+    for number in range(1, 31):
+        fetched = await source.fetch(small_request())
+        assert (fetched["B2"] == number).all()
+        await asyncio.sleep(0.001 * (number % 7) ** 2)
+
+
+async def test_more_bytes_than_the_answer_has_are_never_used(wire, source):
+    """What follows the answer in the same connection ends it, whatever it is."""
+
+    async def script(connection, number):
+        await connection.send(ok() + b"HTTP/1.1 200 OK\r\ncontent-le")
+        await asyncio.sleep(0.3)
+        return False
+
+    wire.script = script
+    for _ in range(3):
+        assert whole(await source.fetch(small_request()))
 
 
 async def test_a_reset_within_the_head(wire, source):
@@ -385,8 +444,18 @@ async def test_an_untrusted_certificate_is_refused(tmp_path):
     async with client_of(url) as client:
         found = await problem(RestPixelSource(client))
     server.close()
-    assert found.cause == "TLS"
+    assert (found.action, found.cause) == (Action.FAIL_JOB, "certificate")
     assert "certificate" in found.message
+    assert "SSL_CERT_FILE" in found.message
+
+
+async def test_a_missing_file_of_certificates_is_named(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
+    ssl_context.cache_clear()
+    with pytest.raises(JobError, match=r"SSL_CERT_FILE: /no/such/file\.pem cannot be read"):
+        async with client_of("https://earthengine.example"):
+            pass
+    ssl_context.cache_clear()
 
 
 def self_signed(folder):
@@ -437,7 +506,8 @@ async def test_a_proxy_that_wants_a_password(wire, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with client_of("https://earthengine.example") as client:
         found = await problem(RestPixelSource(client))
-    assert found.cause == "proxy"
+    assert (found.action, found.cause) == (Action.FAIL_JOB, "407 proxy")
+    assert "HTTPS_PROXY" in found.message
     assert "passw0rd" not in found.message
     line, headers, _ = wire.requests[0]
     assert line == "CONNECT earthengine.example:443 HTTP/1.1"
@@ -490,12 +560,83 @@ async def test_the_front_end_is_tried_slowly_and_then_ends_as_permission(wire):
 
 async def test_restricted_parallelism_is_told_each_time(wire, source):
     told = []
-    source.client.on_restricted = lambda: told.append(1)
+
+    class Limiter:
+        def restrict(self):
+            told.append(1)
+
+    source.client.limiter = Limiter()
     wire.script = always(ok(GOOD, "x-earth-engine-quota-status: a=b, parallelism_restricted=true"), keep=True)
     for _ in range(3):
         await source.fetch(small_request())
     assert told == [1, 1, 1], "the limiter takes silence for the end of the restriction"
     assert source.client.restricted
+
+
+def peak_per_second(times):
+    """The most starts in any second, at the server."""
+    return max(sum(1 for later in times if at <= later < at + 1) for at in times)
+
+
+async def herd(wire, client, requests=30, starts_per_s=5.0):
+    """Fetch through the limiter and the retries of a run; return what came, and each repeat's cause."""
+    clock, causes = MonotonicClock(), []
+    limiter = AdaptiveLimiter(requests, starts_per_s, clock, random.Random(1), 900)
+    client.limiter = it = JobLimiter(limiter, requests, client.renewal)
+    source, budget = RestPixelSource(client), RetryBudget()
+
+    async def call():
+        ticket, problem = await it.acquire(), None
+        try:
+            return await source.fetch(small_request())
+        except TileError as error:
+            problem = error.problem
+            raise
+        finally:
+            it.release(ticket, problem)
+
+    async def one():
+        def told(problem, _):
+            causes.append(problem.cause)
+
+        return await persist(call, RetryPolicy(), budget, clock, random.Random(), told)
+
+    pixels = await asyncio.gather(*(one() for _ in range(requests)))
+    assert all(whole(one) for one in pixels)
+    assert len(wire.requests) == requests + len(causes) == budget.calls, "every call is counted"
+    assert limiter.starts >= len(wire.requests)
+    return causes
+
+
+@pytest.mark.parametrize("kind", ["dropped", "refused", "resets"])
+async def test_repeats_keep_to_the_rate(wire, kind, monkeypatch):
+    """Thirty connections dropped at once, thirty 401s at once, resets of half the calls: at 5 starts a second."""
+    times, all_here = [], asyncio.Event()
+
+    async def script(connection, number):
+        times.append(asyncio.get_running_loop().time())
+        if kind != "resets" and number <= 10:
+            if number == 10:
+                all_here.set()
+            await all_here.wait()
+            if kind == "refused":
+                await connection.send(refusal(401))
+                return True
+            connection.reset()
+            return False
+        if kind == "resets" and number % 2:
+            connection.reset()
+            return False
+        await connection.send(ok())
+        return True
+
+    wire.script = script
+    monkeypatch.setenv("MY_TOKEN", "a-token-of-the-test")
+    auth = AuthSettings("access_token_env", "MY_TOKEN")
+    async with client_of(wire.url, auth=auth, timeouts=Timeouts(), concurrency=40) as client:
+        causes = await herd(wire, client, requests=20)
+    assert len(causes) >= 8
+    assert peak_per_second(times) <= 5 + 1
 
 
 async def test_identity(wire, source):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from downloader.earthengine import AuthSettings, EarthEngine, EarthEngineCatalogue
+from downloader.earthengine import Access, AuthSettings, EarthEngine, EarthEngineCatalogue
 from downloader.earthengine.catalogue import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
@@ -41,9 +41,8 @@ def clean(emulator, monkeypatch):
 @pytest.fixture
 async def client(emulator):
     auth = AuthSettings("key_file", emulator.key_file)
-    async with EarthEngine(
-        standard=emulator.url, high_volume=emulator.high_volume_url, auth=auth, clock=HastyClock()
-    ) as made:
+    access = Access(auth, emulator.url, emulator.high_volume_url)
+    async with EarthEngine(access, HastyClock()) as made:
         yield made
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.pixels import request_body
-from downloader.errors import Action, FetchProblem, JobError, StoppedError, TileError
+from downloader.errors import Action, Cause, FetchProblem, JobError, StoppedError, TileError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.planning import BandType, PixelRequest
@@ -43,7 +43,7 @@ class Service:
             (name, self.answers[name]) for name in (b.id for b in request.bands) if name in self.answers
         ]
         if not fields:
-            raise TileError(FetchProblem(Action.RETRY, "reset", "gone"))
+            raise TileError(FetchProblem(Action.RETRY, Cause.RESET, "gone"))
         return np.zeros(request.grid.shape, dtype=fields)
 
 

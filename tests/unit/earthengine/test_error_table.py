@@ -18,6 +18,7 @@ from downloader.earthengine.wire_error import WireError
 from downloader.errors import (
     Action,
     AuthenticationError,
+    Cause,
     DownloadError,
     FetchProblem,
     JobError,
@@ -53,9 +54,9 @@ ROWS = {
     "E5": (error(400, "Image.select: Band pattern 'X' did not match any bands. Available bands: [A, B]"), Action.FAIL_ASSET, "400 unknown band"),
     "E7": (error(400, "Invalid JSON payload received. Unknown name \"x\" at 'y': Cannot find field."), Action.FAIL_JOB, "400 malformed request"),
     "E8": (error(400, "Invalid value at 'file_format' (type.googleapis.com/ImageFileFormat), \"X\""), Action.FAIL_JOB, "400 malformed request"),
-    "E9": (error(400, "Request payload size exceeds the limit: 10485760 bytes."), Action.FAIL_ASSET, "400 payload size"),
-    "E9 413": (Reply(413, {}, b""), Action.FAIL_ASSET, "413 payload size"),
-    "E10": (error(400, "Image.load: Image asset 'X' not found (does not exist or caller does not have access)."), Action.FAIL_ASSET, "400 asset not found"),
+    "E9": (error(400, "Request payload size exceeds the limit: 10485760 bytes."), Action.FAIL_ASSET, "payload size"),
+    "E9 413": (Reply(413, {}, b""), Action.FAIL_ASSET, "payload size"),
+    "E10": (error(400, "Image.load: Image asset 'X' not found (does not exist or caller does not have access)."), Action.FAIL_ASSET, "asset not found"),
     "E11": (error(400, "Projection: The CRS is odd."), Action.FAIL_TILE, "400"),
     "E12": (error(401, "Request had invalid authentication credentials. Expected OAuth 2 access token.", info("ACCESS_TOKEN_EXPIRED")), Action.FAIL_JOB, "401"),
     "E13": (error(401, "Request is missing required authentication credential. Expected OAuth 2 access token.", info("CREDENTIALS_MISSING")), Action.FAIL_JOB, "401 no credentials"),
@@ -67,24 +68,24 @@ ROWS = {
     "E19": (error(403, "Rate Limit Exceeded", errors=[{"reason": "userRateLimitExceeded"}]), Action.SLOW, "403 rate"),
     "E20": (Reply(403, {}, HTML.format(403).encode()), Action.SLOW, "403 front end"),
     "403 else": (error(403, "The caller does not have permission"), Action.FAIL_JOB, "403"),
-    "E21": (error(404, "Asset 'projects/x' does not exist or doesn't allow this operation.", name="NOT_FOUND"), Action.FAIL_ASSET, "404 asset"),
+    "E21": (error(404, "Asset 'projects/x' does not exist or doesn't allow this operation.", name="NOT_FOUND"), Action.FAIL_ASSET, "asset not found"),
     "E22": (error(404, "Project 'projects/p' not found or deleted."), Action.FAIL_JOB, "project not found"),
     "E22 400": (error(400, "Project 'projects/p' not found or deleted."), Action.FAIL_JOB, "project not found"),
     "E23": (Reply(404, {}, HTML.format(404).encode()), Action.FAIL_JOB, "no such method"),
     "E24": (error(429, "Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded."), Action.SLOW, "429 concurrency"),
     "E25": (error(429, E25, info("RATE_LIMIT_EXCEEDED", quota_limit="ReadRequestsPerMinutePerProject")), Action.SLOW, "429 rate"),
     "E25 details": (error(429, "Quota exceeded.", info("RATE_LIMIT_EXCEEDED")), Action.SLOW, "429 rate"),
-    "E26": (error(429, E26, info("RATE_LIMIT_EXCEEDED", quota_limit="EecuPerDayPerProject")), Action.FAIL_JOB, "429 daily quota"),
-    "E26 details": (error(429, "Quota exceeded.", info("RESOURCE_EXHAUSTED", quota_limit="X-PerDay-project")), Action.FAIL_JOB, "429 daily quota"),
+    "E26": (error(429, E26, info("RATE_LIMIT_EXCEEDED", quota_limit="EecuPerDayPerProject")), Action.FAIL_JOB, "daily quota"),
+    "E26 details": (error(429, "Quota exceeded.", info("RESOURCE_EXHAUSTED", quota_limit="X-PerDay-project")), Action.FAIL_JOB, "daily quota"),
     "429 bare": (Reply(429, {}, b""), Action.SLOW, "429 concurrency"),
     "E27": (error(500, "An internal error has occurred."), Action.RETRY, "500"),
     "E28": (Reply(502, {}, HTML.format(502).encode()), Action.RETRY, "502"),
     "E28 503": (error(503, "The service is currently unavailable."), Action.RETRY, "503"),
     "E29": (Reply(504, {}, b"upstream"), Action.RETRY, "504"),
     "redirect": (Reply(302, {"location": "https://u:p@login.example/x?key=abcdefgh"}, b""), Action.RETRY, "redirect"),
-    "no content": (Reply(204, {}, b""), Action.RETRY, "204"),
+    "no content": (Reply(204, {}, b""), Action.RETRY, "unexpected status"),
     "proxy": (Reply(407, {}, b""), Action.FAIL_JOB, "407 proxy"),
-    "odd": (Reply(418, {}, b"teapot"), Action.FAIL_TILE, "418"),
+    "odd": (Reply(418, {}, b"teapot"), Action.FAIL_TILE, "unexpected status"),
 }  # fmt: skip
 
 
@@ -209,27 +210,77 @@ def test_a_success_without_pixels_may_pass(body, cause):
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["connect", "dns", "tls", "proxy", "reset", "short body", "first byte", "idle", "slow", "large", "encoding", "protocol"],
+    "cause",
+    [Cause.NO_CONNECTION, Cause.NO_ADDRESS, Cause.TLS, Cause.PROXY, Cause.RESET, Cause.IDLE_CONNECTION, Cause.SHORT_BODY,
+     Cause.NO_FIRST_BYTE, Cause.STALLED, Cause.TOO_SLOW, Cause.TOO_LARGE, Cause.BAD_ENCODING, Cause.NOT_HTTP],
 )  # fmt: skip
-def test_what_the_wire_does_may_pass(kind):
-    problem = lost(WireError(kind, "no luck with http://u:passw0rd@proxy"))
-    assert problem.action is Action.RETRY
+def test_failures_of_a_connection_may_pass(cause):
+    problem = lost(WireError(cause, "no luck with http://u:passw0rd@proxy"))
+    assert (problem.action, problem.cause) == (Action.RETRY, cause)
     assert problem.status is None
     assert "passw0rd" not in problem.message
     assert isinstance(ending(problem), StoppedError)
 
 
-def test_a_url_that_cannot_be_is_the_jobs_fault():
-    assert isinstance(ending(lost(WireError("url", "odd"))), JobError)
+@pytest.mark.parametrize(
+    ("cause", "ends_with", "advice"),
+    [
+        (Cause.BAD_URL, JobError, ""),
+        (Cause.CERTIFICATE, StoppedError, "SSL_CERT_FILE"),
+        (Cause.PROXY_LOGIN, AuthenticationError, "HTTPS_PROXY"),
+    ],
+)
+def test_what_repeating_does_not_cure_ends_the_job_with_advice(cause, ends_with, advice):
+    problem = lost(WireError(cause, "odd"))
+    assert (problem.action, type(ending(problem))) == (Action.FAIL_JOB, ends_with)
+    assert advice in problem.message
 
 
-def test_an_unreachable_service_has_the_name_that_the_limiter_knows():
-    from downloader.flow.retry import UNREACHED
+CUSTOM = (
+    "Your usage exceeded the custom quota for 'earthengine.googleapis.com/{}', which is adjustable by your administrator "
+    "in the Google Cloud console: https://console.cloud.google.com/quotas/?project=_."
+)
+SEEN = {
+    CUSTOM.format("daily_eecu_usage_time"): (Action.FAIL_JOB, Cause.DAILY_QUOTA),
+    CUSTOM.format("monthly_eecu_usage_time"): (Action.FAIL_JOB, Cause.MONTHLY_QUOTA),
+    "Custom quota exceeded: " + CUSTOM.format("bigquery_slot_usage_time"): (Action.FAIL_JOB, Cause.CUSTOM_QUOTA),
+    "Output of image computation is too large (20 bands for 851968 pixels = 126.8 MiB > 80.0 MiB).\nIf this is a "
+    "reduction, try specifying a larger 'tileScale' parameter.": (Action.SPLIT, Cause.OUTPUT_SIZE),
+    "Reprojection output too large (10017x10017 pixels).": (Action.SPLIT, Cause.REPROJECTION_SIZE),
+    "Number of pixels requested from Image.reproject exceeds the maximum allowed (2^31).": (Action.SPLIT, Cause.REPROJECTION_SIZE),
+    "Earth Engine memory capacity exceeded.": (Action.RETRY, Cause.MEMORY_CAPACITY),
+    "Too many concurrent aggregations.": (Action.SLOW, Cause.AGGREGATIONS),
+    "Quota exceeded: Too many concurrent aggregations.": (Action.SLOW, Cause.AGGREGATIONS),
+    "Image.select: Band pattern 'B2' was applied to an Image with no bands.": (Action.FAIL_ASSET, Cause.EMPTY_COLLECTION),
+    "Not signed up for Earth Engine or project is not registered. Visit https://developers.google.com/earth-engine/guides/access": (Action.FAIL_JOB, Cause.NO_PROJECT),
+    "Google Earth Engine API has not been used in project 522309567947 before or it is disabled. Enable it by visiting https://x": (Action.FAIL_JOB, Cause.NO_PROJECT),
+    "Caller does not have required permission to use project 517222506229. Grant the caller the role": (Action.FAIL_JOB, Cause.NO_PROJECT),
+    "Your application is authenticating by using local Application Default Credentials. The earthengine.googleapis.com API "
+    "requires a quota project, which is not set by default.": (Action.FAIL_JOB, Cause.NO_PROJECT),
+}  # fmt: skip
 
-    assert {lost(WireError(kind, "x")).cause for kind in ("connect", "dns")} <= UNREACHED
+
+@pytest.mark.parametrize("status", [400, 403, 429, 500, 503])
+@pytest.mark.parametrize("text", SEEN)
+def test_texts_seen_of_the_real_service_count_whatever_their_status(text, status):
+    problem = failed(error(status, text), NOW)
+    assert (problem.action, problem.cause) == SEEN[text]
+
+
+def test_capacity_without_memory_is_an_ordinary_503():
+    assert failed(error(503, "Earth Engine capacity exceeded."), NOW).split_after is None
+
+
+def test_an_image_load_without_its_parenthesis_is_about_the_asset():
+    assert failed(error(400, "Image.load: Image asset 'X' not found."), NOW).cause is Cause.ASSET_NOT_FOUND
+
+
+def test_no_project_says_what_to_set():
+    problem = failed(error(403, next(text for text in SEEN if "522309567947" in text)), NOW)
+    assert "Set service.project" in problem.message
+    assert problem.ends_with is AuthenticationError
 
 
 def test_endings_name_their_subject():
-    problem = FetchProblem(Action.FAIL_TILE, "400", "400: odd", status=400)
+    problem = FetchProblem(Action.FAIL_TILE, Cause.BAD_REQUEST, "400: odd", status=400)
     assert str(ending(problem, "A/B")) == "A/B: 400: odd"

@@ -155,7 +155,7 @@ def test_transient_failures_are_retried_and_counted_by_cause():
 def test_too_large_requests_are_halved_and_the_lesson_is_kept():
     async def main():
         def fault(request, call):
-            return problem(Action.SPLIT, "memory") if request.nbytes > 2 * 16 * 4 else None
+            return problem(Action.SPLIT, "400 memory") if request.nbytes > 2 * 16 * 4 else None
 
         bench = Bench(make_plan_of((8, 8), shard=4, shape=(4, 4)), concurrency=1, fault=fault)
         await bench.run()
@@ -169,7 +169,7 @@ def test_too_large_requests_are_halved_and_the_lesson_is_kept():
 def test_a_tile_that_is_too_much_falls_into_its_bands_and_then_fails_alone():
     async def main():
         def fault(request, call):
-            return problem(Action.SPLIT, "memory") if "B1" in request.dtype.names else None
+            return problem(Action.SPLIT, "400 memory") if "B1" in request.dtype.names else None
 
         bench = Bench(make_plan_of((2, 2), bands=2), fault=fault)
         await bench.run()
@@ -303,7 +303,7 @@ def test_random_faults_never_lose_or_repeat_a_tile(seed):
             if roll < 0.2:
                 return problem(Action.RETRY, "reset")
             if roll < 0.25:
-                return problem(Action.SPLIT, "memory")
+                return problem(Action.SPLIT, "400 memory")
             return None
 
         shape = rng.choice([(1, 1), (2, 2), (1, 4)])
@@ -364,7 +364,7 @@ def test_every_call_counts_whatever_its_request_ends_with(action):
 def test_the_halves_of_requests_that_are_too_large_count_against_the_limit(most):
     async def main():
         def fault(request, call):
-            return problem(Action.SPLIT, "memory") if request.nbytes > 2 * 16 * 4 else None
+            return problem(Action.SPLIT, "400 memory") if request.nbytes > 2 * 16 * 4 else None
 
         plan = make_plan_of((8, 8), shard=4, shape=(4, 4))
         bench = Bench(plan, concurrency=4, fault=fault, max_requests=most)
@@ -392,14 +392,14 @@ def test_of_many_images_one_may_fail_as_a_whole(concurrency):
     """All its tiles are recorded with the cause, it is asked for no more, and the others go on."""
 
     def gone(request, call):
-        return problem(Action.FAIL_ASSET, "404 asset") if request.asset.endswith("i1") else None
+        return problem(Action.FAIL_ASSET, "asset not found") if request.asset.endswith("i1") else None
 
     async def main():
         bench = Bench(a_series(), concurrency, fault=gone)
         await bench.run()
         failed = {(r.block.slice, row, column) for r, _ in bench.mosaic.failures for row, column in r.block}
         assert failed == {(1, row, column) for row in (0, 1) for column in (0, 1)}
-        assert {p.cause for _, p in bench.mosaic.failures} == {"404 asset"}
+        assert {p.cause for _, p in bench.mosaic.failures} == {"asset not found"}
         asked = [call.asset[-2:] for call in bench.source.calls]
         assert (asked.count("i0"), asked.count("i2")) == (4, 4)
         assert 1 <= asked.count("i1") <= concurrency

@@ -2,14 +2,14 @@ import random
 
 import pytest
 
-from downloader.flow.concurrency import Ceiling, Ticket
+from downloader.flow.concurrency import AdaptiveConcurrency, Ticket
 
 
 class Job:
     """A job that always has as many requests under way as it may, all of which take one second."""
 
     def __init__(self, most: int) -> None:
-        self.ceiling = Ceiling(most, random.Random(1), 0.0)
+        self.ceiling = AdaptiveConcurrency(most, random.Random(1), 0.0)
         self.now = 0.0
         self.serial = 0
         self.under_way: list[Ticket] = []
@@ -145,7 +145,7 @@ def test_overtaking_requests_do_not_show_too_low_a_ceiling():
 
 
 def test_a_refusal_of_the_only_request_means_that_nothing_is_allowed():
-    ceiling = Ceiling(40, random.Random(1), 0.0)
+    ceiling = AdaptiveConcurrency(40, random.Random(1), 0.0)
     assert ceiling.refused(Ticket(0, 1, 0.0), 1, 1, 0.0)
     assert ceiling.limit == 1
     ceiling.forget(1)
@@ -166,7 +166,7 @@ def test_the_configured_number_can_change():
 
 def test_at_least_one():
     with pytest.raises(ValueError, match="at least 1"):
-        Ceiling(0, random.Random(1), 0.0)
+        AdaptiveConcurrency(0, random.Random(1), 0.0)
 
 
 def test_a_late_refusal_of_a_request_from_before_the_cut_does_not_cut_again():

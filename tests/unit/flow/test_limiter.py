@@ -1,3 +1,4 @@
+import asyncio
 import random
 from collections.abc import Iterator
 
@@ -6,17 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downloader.errors import Action, FetchProblem, StoppedError
-from downloader.flow.limiter import CANCELLED, AdaptiveLimiter
+from downloader.errors import Action, Cause, FetchProblem, StoppedError
+from downloader.flow.limiter import AdaptiveLimiter
+from downloader.flow.shared_limiter import JobLimiter
 from downloader.protocols import Limiter
 from tests.virtual_clock import VirtualClock, run_virtual
 
 _: type[Limiter] = AdaptiveLimiter
 
-RESET = FetchProblem(Action.RETRY, "reset", "connection reset")
-TOO_MANY = FetchProblem(Action.SLOW, "429 concurrency", "429: too many", 429)
-TOO_FAST = FetchProblem(Action.SLOW, "429 rate", "429: too fast", 429, limit="rate")
-BAD_BAND = FetchProblem(Action.FAIL_TILE, "400", "400: no such band", 400)
+RESET = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")
+TOO_MANY = FetchProblem(Action.SLOW, Cause.CONCURRENCY, "429: too many", 429)
+TOO_FAST = FetchProblem(Action.SLOW, Cause.RATE, "429: too fast", 429, limit="rate")
+BAD_BAND = FetchProblem(Action.FAIL_TILE, Cause.BAD_REQUEST, "400: no such band", 400)
 
 
 def limiter(
@@ -24,13 +26,8 @@ def limiter(
     concurrency: int = 4,
     rate: float = 1000,
     give_up_after_s: float = 900,
-    notices: list[str] | None = None,
 ) -> AdaptiveLimiter:
-    def notice(told):
-        if notices is not None:
-            notices.append(told.text)
-
-    return AdaptiveLimiter(concurrency, rate, clock, random.Random(1), give_up_after_s, notice)
+    return AdaptiveLimiter(concurrency, rate, clock, random.Random(1), give_up_after_s)
 
 
 async def settle() -> None:
@@ -124,7 +121,7 @@ def test_retry_after_pauses_everybody_within_bounds(asked: float, paused: float)
         clock = VirtualClock()
         it = limiter(clock)
         first, second = await it.acquire(), await it.acquire()
-        it.release(first, FetchProblem(Action.RETRY, "503", "503", 503, retry_after_s=asked))
+        it.release(first, FetchProblem(Action.RETRY, Cause.UNAVAILABLE, "503", 503, retry_after_s=asked))
         it.release(second, None)
         before = clock.now()
         await it.acquire()
@@ -176,17 +173,18 @@ def test_answers_that_fail_a_tile_are_answers():
 def test_problems_in_a_row_leave_one_probe_and_the_first_answer_resumes():
     async def main() -> None:
         clock, notices = VirtualClock(), []
-        it = limiter(clock, notices=notices)
-        for _ in range(30):
-            ticket = await it.acquire()
-            await anyio.sleep(0.01)
-            it.release(ticket, RESET)
-        assert it.ceiling == 1
-        probe = await it.acquire()
-        with anyio.move_on_after(60) as scope:
-            await it.acquire()
-        assert scope.cancelled_caught
-        it.release(probe, None)
+        it = limiter(clock)
+        with it.listen(lambda notice: notices.append(notice.text)):
+            for _ in range(30):
+                ticket = await it.acquire()
+                await anyio.sleep(0.01)
+                it.release(ticket, RESET)
+            assert it.ceiling == 1
+            probe = await it.acquire()
+            with anyio.move_on_after(60) as scope:
+                await it.acquire()
+            assert scope.cancelled_caught
+            it.release(probe, None)
         assert it.ceiling == 4
         assert [line.split(" for ")[0].split(" after ")[0] for line in notices] == [
             "no pixels",
@@ -269,7 +267,7 @@ def test_cancelled_requests_say_nothing():
     async def main() -> None:
         it = limiter(VirtualClock())
         for _ in range(50):
-            it.release(await it.acquire(), FetchProblem(Action.RETRY, CANCELLED, "cancelled"))
+            it.release(await it.acquire(), FetchProblem(Action.RETRY, Cause.CANCELLED, "cancelled"))
         assert it.ceiling == 4
 
     run_virtual(main)
@@ -280,7 +278,7 @@ def test_a_cancelled_probe_lets_the_next_one_go():
         it = limiter(VirtualClock())
         for _ in range(20):
             it.release(await it.acquire(), RESET)
-        it.release(await it.acquire(), FetchProblem(Action.RETRY, CANCELLED, "cancelled"))
+        it.release(await it.acquire(), FetchProblem(Action.RETRY, Cause.CANCELLED, "cancelled"))
         with anyio.fail_after(60):
             it.release(await it.acquire(), None)
         assert it.ceiling == 4
@@ -310,12 +308,15 @@ def test_a_quota_of_nothing_that_comes_back_is_climbed_at_once():
 def test_a_restriction_halves_once_and_is_told_once_and_lifts():
     async def main() -> None:
         clock, notices = VirtualClock(), []
-        it = limiter(clock, concurrency=40, notices=notices)
-        for _ in range(100):
-            it.restrict()
+        it = limiter(clock, concurrency=40)
+        with it.listen(lambda notice: notices.append(notice.text)):
+            for _ in range(100):
+                it.restrict()
         assert it.ceiling == 20
         assert len(notices) == 1
         assert "20 requests at a time in place of 40" in notices[0]
+        with it.listen(lambda notice: notices.append(notice.text)):
+            assert len(notices) == 2, "those who listen later hear of it too"
         await clock.sleep(601)
         for _ in range(200):
             tickets = [await it.acquire() for _ in range(it.ceiling)]
@@ -351,7 +352,7 @@ class Service:
         return next(self.answers, None)
 
 
-PAUSE = FetchProblem(Action.RETRY, "503", "503", 503, retry_after_s=3)
+PAUSE = FetchProblem(Action.RETRY, Cause.UNAVAILABLE, "503", 503, retry_after_s=3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -393,7 +394,7 @@ def test_invariants_hold_whatever_the_service_does(
                 ticket = await it.acquire()
             if ticket is not None:
                 starts.append(clock.now())
-                it.release(ticket, FetchProblem(Action.RETRY, CANCELLED, "cancelled"))
+                it.release(ticket, FetchProblem(Action.RETRY, Cause.CANCELLED, "cancelled"))
 
         async with anyio.create_task_group() as group:
             for number in range(concurrency + 3):
@@ -406,5 +407,56 @@ def test_invariants_hold_whatever_the_service_does(
         for first in range(len(starts)):
             for last in range(first, len(starts)):
                 assert last - first + 1 <= rate * (starts[last] - starts[first]) + burst + 1e-6
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("cause", [Cause.CANCELLED, Cause.TOKEN_RENEWED, Cause.IDLE_CONNECTION])
+def test_what_says_nothing_about_the_service_is_no_outage(cause: Cause):
+    async def main() -> None:
+        it = limiter(VirtualClock(), concurrency=40)
+        for _ in range(40):
+            it.release(await it.acquire(), FetchProblem(Action.RETRY, cause, "nothing"))
+        assert not it.in_doubt
+        assert it.ceiling == 40
+
+    run_virtual(main)
+
+
+def test_another_request_in_the_same_place_takes_a_start():
+    async def main() -> None:
+        clock = VirtualClock()
+        it = limiter(clock, rate=5)
+        ticket = await it.acquire()
+        began = clock.now()
+        for _ in range(5):
+            await it.again(ticket)
+        assert clock.now() - began == pytest.approx(1.0)
+        assert (it.in_flight, it.starts) == (1, 6)
+
+    run_virtual(main)
+
+
+def test_a_token_is_waited_for_without_a_slot():
+    """A request whose token runs out between its turns gives the turn back, and waits for the token first."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        shared = limiter(clock, concurrency=1)
+        renewals: list[asyncio.Task[None]] = []
+
+        def renewal() -> asyncio.Task[None] | None:
+            assert shared.in_flight == 0 or renewals
+            if len(renewals) < 2:
+                renewals.append(asyncio.create_task(clock.sleep(10)))
+            return None if renewals[-1].done() else renewals[-1]
+
+        it = JobLimiter(shared, 1, renewal)
+        async with anyio.create_task_group() as group:
+            group.start_soon(it.acquire)
+            await clock.sleep(5)
+            assert shared.in_flight == 0
+            await clock.sleep(30)
+        assert shared.in_flight == 1
 
     run_virtual(main)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.flow.rate import Pace
+from downloader.flow.rate import StartRate
 
 
-def start_all(pace: Pace, asked: list[float]) -> list[float]:
+def start_all(pace: StartRate, asked: list[float]) -> list[float]:
     """The times at which requests start that are asked for at these times."""
     starts, now = [], 0.0
     for at in asked:
@@ -23,7 +23,7 @@ def start_all(pace: Pace, asked: list[float]) -> list[float]:
 )
 def test_no_window_holds_more_than_rate_times_time_and_a_burst(rate: float, gaps: list[float]):
     asked = [sum(gaps[: n + 1]) for n in range(len(gaps))]
-    pace = Pace(rate, 0.0)
+    pace = StartRate(rate, 0.0)
     starts = start_all(pace, asked)
     assert pace.burst == max(1, -int(-rate * 0.05 // 1))
     for first in range(len(starts)):
@@ -32,22 +32,22 @@ def test_no_window_holds_more_than_rate_times_time_and_a_burst(rate: float, gaps
 
 
 def test_starts_are_spaced_and_idle_time_is_not_saved_up():
-    pace = Pace(10, 0.0)
+    pace = StartRate(10, 0.0)
     assert start_all(pace, [0.0] * 4) == pytest.approx([0, 0.1, 0.2, 0.3])
-    pace = Pace(10, 0.0)
+    pace = StartRate(10, 0.0)
     pace.start(0.0)
     assert start_all(pace, [3600.0] * 3) == pytest.approx([3600, 3600.1, 3600.2])
 
 
 def test_late_timers_are_made_up_for():
     """At 1000 a second a timer that is 5 ms late must not cost 5 starts."""
-    pace = Pace(1000, 0.0)
+    pace = StartRate(1000, 0.0)
     starts = start_all(pace, [round(n * 0.001 / 0.006) * 0.006 for n in range(1000)])
     assert starts[-1] <= 1.01
 
 
 def test_a_refusal_lowers_to_what_passed_in_the_last_minute():
-    pace = Pace(90, 0.0)
+    pace = StartRate(90, 0.0)
     for second in range(60):
         for _ in range(20):
             pace.passed(second)
@@ -59,7 +59,7 @@ def test_a_refusal_lowers_to_what_passed_in_the_last_minute():
 
 
 def test_a_refusal_never_raises_the_rate_and_never_stops_it():
-    pace = Pace(0.5, 0.0)
+    pace = StartRate(0.5, 0.0)
     for _ in range(50):
         pace.passed(0.0)
     before = pace.rate
@@ -71,7 +71,7 @@ def test_a_refusal_never_raises_the_rate_and_never_stops_it():
 
 
 def test_the_rate_comes_back_after_a_minute_by_growing_steps():
-    pace = Pace(90, 0.0)
+    pace = StartRate(90, 0.0)
     pace.refused(0.0)
     rates = []
     for second in range(200):
@@ -86,11 +86,11 @@ def test_the_rate_comes_back_after_a_minute_by_growing_steps():
 @pytest.mark.parametrize("rate", [0, -1, float("nan")])
 def test_a_rate_must_be_positive(rate: float):
     with pytest.raises(ValueError, match="requests per second"):
-        Pace(rate, 0.0)
+        StartRate(rate, 0.0)
 
 
 def test_a_rate_that_is_divided_anew_counts_at_once():
-    pace = Pace(100, 0.0)
+    pace = StartRate(100, 0.0)
     pace.set_most(10)
     assert (pace.rate, pace.burst) == (10, 1)
     assert start_all(pace, [0, 0, 0]) == [0, pytest.approx(0.1), pytest.approx(0.2)]
@@ -99,7 +99,7 @@ def test_a_rate_that_is_divided_anew_counts_at_once():
 
 
 def test_a_larger_share_does_not_undo_what_a_refusal_taught():
-    pace = Pace(100, 0.0)
+    pace = StartRate(100, 0.0)
     pace.refused(0.0)
     pace.set_most(200)
     assert pace.rate == 50

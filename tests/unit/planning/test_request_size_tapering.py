@@ -98,7 +98,7 @@ def run(tiles: int, shape: tuple[int, int], latency, concurrency: int) -> tuple[
 
         source.fetch = fetch
         mosaic = MemoryMosaic(plan)
-        limiter = AdaptiveLimiter(concurrency, 1000, clock, random.Random(1), 900, print)
+        limiter = AdaptiveLimiter(concurrency, 1000, clock, random.Random(1), 900)
         parts = Parts(source, mosaic, limiter, clock, random.Random(2), Tally(), RetryBudget(), Stop())
         share = Share(plan, concurrency, 10**9, RetryPolicy(), checkpoint_s=1e6)
         began = clock.now()

@@ -81,7 +81,7 @@ def test_splits_and_failures_are_told_by_cause():
     highlights(Split(REQUESTS[0], memory, (REQUESTS[1], REQUESTS[2])))
     highlights(Split(REQUESTS[1], memory, (REQUESTS[1], REQUESTS[2])))
     highlights(Split(REQUESTS[1], timed, (REQUESTS[1], REQUESTS[2])))
-    highlights(Split(REQUESTS[1], problem(Action.SPLIT, "ahead"), (REQUESTS[1],), attempts=0))
+    highlights(Split(REQUESTS[1], problem(Action.SPLIT, "split ahead"), (REQUESTS[1],), attempts=0))
     highlights(Failed(REQUESTS[0], problem(Action.FAIL_TILE, "400")))
     highlights(Failed(REQUESTS[1], problem(Action.FAIL_TILE, "400")))
     highlights(Stored(REQUESTS[0], 1000, 0.1))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from downloader.errors import Action, FetchProblem
+from downloader.errors import Action, Cause, FetchProblem
 from downloader.events import Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.model.grid import Window
 from downloader.planning import Estimate, Request, ShardKey, TileBlock
@@ -16,7 +16,7 @@ from downloader.progress import Recorder
 from downloader.progress.history import Latencies, Timeline
 
 ESTIMATE = Estimate(1, 1, 64, 1_000, 100, 10**9, 10**9, 60.0)
-PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")
+PROBLEM = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")
 
 
 class Clock:

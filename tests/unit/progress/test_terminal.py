@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from downloader.errors import Action, FetchProblem
-from downloader.events import HALVED_AT_THE_END, Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
+from downloader.errors import Action, Cause, FetchProblem
+from downloader.events import Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band
@@ -31,7 +31,7 @@ from downloader.progress import (
 from downloader.progress import tally as tally_module
 from downloader.text import size
 
-PROBLEM = FetchProblem(Action.RETRY, "reset", "connection reset")
+PROBLEM = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")
 ESTIMATE = Estimate(1, 1, 64, 115_600, 4_000, 964_000_000, 964_000_000, 60.0)
 LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 9000, 9000)
 
@@ -86,7 +86,7 @@ def test_a_tally_counts_everything() -> None:
 
 def test_halves_of_the_last_requests_are_no_refusals_of_the_service() -> None:
     tally = Tally()
-    halved = FetchProblem(Action.SPLIT, HALVED_AT_THE_END, "halves end sooner")
+    halved = FetchProblem(Action.SPLIT, Cause.HALVED_AT_THE_END, "halves end sooner")
     tally(Split(requests()[0], halved, (), attempts=0))
     assert (tally.splits, tally.requests) == (0, 0)
 

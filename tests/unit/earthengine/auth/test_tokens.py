@@ -1,20 +1,18 @@
 """Tokens: one renewal however many ask, early, bounded, and never shown."""
 
 import asyncio
+import itertools
 import pickle
 import threading
 
 import pytest
 
-from downloader.earthengine.auth.find import Found
-from downloader.earthengine.auth.issuers import Token
-from downloader.earthengine.auth.tokens import (
-    AuthSettings,
-    TokenSource,
-    TokenUnreachableError,
-    resolve_project,
-)
-from downloader.errors import AuthenticationError, JobError
+from downloader.earthengine.auth.find import FoundCredentials
+from downloader.earthengine.auth.issuers import Token, TokenUnreachableError
+from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
+from downloader.errors import Action, AuthenticationError, Cause, FetchProblem, JobError, TileError
+
+REFUSED = FetchProblem(Action.FAIL_JOB, Cause.UNAUTHENTICATED, "401: no", 401, ends_with=AuthenticationError)
 
 
 class Clock:
@@ -51,9 +49,15 @@ class Scripted:
         return step
 
 
+async def renewed(tokens, old):
+    """The token after the service refused `old`."""
+    assert tokens.refused(old, REFUSED).cause is Cause.TOKEN_RENEWED
+    return await tokens.token()
+
+
 def source(*script, project=None):
     issuer = Scripted(*script)
-    return TokenSource(Found(issuer, "scripted", project), clock=Clock()), issuer
+    return TokenSource(FoundCredentials(issuer, "scripted", project), clock=Clock()), issuer
 
 
 async def test_a_token_is_fetched_once_and_kept():
@@ -66,7 +70,7 @@ async def test_one_renewal_serves_all_who_come_meanwhile():
     tokens, issuer = source(Token("a", 3600), Token("b", 3600))
     old = await tokens.token()
     issuer.gate = threading.Event()
-    waiting = [asyncio.create_task(tokens.refresh(old)) for _ in range(40)]
+    waiting = [asyncio.create_task(renewed(tokens, old)) for _ in range(40)]
     await asyncio.sleep(0)
     issuer.gate.set()
     assert await asyncio.gather(*waiting) == ["b"] * 40
@@ -75,8 +79,8 @@ async def test_one_renewal_serves_all_who_come_meanwhile():
 
 async def test_who_comes_with_a_replaced_token_gets_the_new_one_at_once():
     tokens, issuer = source(Token("a", 3600), Token("b", 3600))
-    await tokens.refresh(await tokens.token())
-    assert await tokens.refresh("a") == "b"
+    await renewed(tokens, await tokens.token())
+    assert await renewed(tokens, "a") == "b"
     assert len(issuer.calls) == 2
 
 
@@ -122,8 +126,9 @@ async def test_a_renewal_beside_its_use_may_fail_in_silence():
     await asyncio.wait([tokens._flight])
     assert await tokens.token() == "a"
     tokens._clock.time += 120
-    with pytest.raises(AuthenticationError, match="no"):
+    with pytest.raises(TileError, match="no") as caught:
         await tokens.token()
+    assert caught.value.problem.ends_with is AuthenticationError
     assert len(issuer.calls) >= 3
 
 
@@ -140,13 +145,15 @@ async def test_what_may_pass_is_tried_again_with_growing_waits():
     tokens, issuer = source(TokenUnreachableError("down"), TokenUnreachableError("down"), Token("a", 60))
     assert await tokens.token() == "a"
     assert len(issuer.calls) == 3
-    assert len(tokens._clock.slept) == 2
+    assert len([wait for wait in tokens._clock.slept if wait]) >= 2
+    assert tokens._clock.time >= 1002, "at most one call a second"
 
 
 async def test_and_given_up_within_a_minute():
     tokens, issuer = source(TokenUnreachableError("endpoint down"))
-    with pytest.raises(TokenUnreachableError, match=r"endpoint down.*gave up after"):
+    with pytest.raises(TileError, match=r"endpoint down.*gave up after") as caught:
         await tokens.token()
+    assert (caught.value.problem.action, caught.value.problem.cause) == (Action.RETRY, Cause.NO_TOKEN)
     assert 2 <= len(issuer.calls) <= 6
     assert tokens._clock.time <= 1000 + 60
 
@@ -165,8 +172,9 @@ async def test_a_machine_that_slept_through_an_attempt_tries_again():
 
 async def test_a_refusal_is_not_tried_again():
     tokens, issuer = source(AuthenticationError("deleted"))
-    with pytest.raises(AuthenticationError, match="deleted"):
+    with pytest.raises(TileError, match="deleted") as caught:
         await tokens.token()
+    assert caught.value.problem.action is Action.FAIL_JOB
     assert len(issuer.calls) == 1
 
 
@@ -174,7 +182,7 @@ async def test_a_hanging_thread_is_left_behind(monkeypatch):
     monkeypatch.setattr("downloader.earthengine.auth.tokens._ISSUE_S", 0.02)
     tokens, issuer = source(Token("a", 60))
     issuer.gate = threading.Event()
-    with pytest.raises(TokenUnreachableError, match="no token within"):
+    with pytest.raises(TileError, match="no token within"):
         await tokens.token()
     issuer.gate.set()
 
@@ -186,29 +194,73 @@ async def test_closing_gives_up_a_renewal():
     await asyncio.sleep(0)
     await tokens.aclose()
     issuer.gate.set()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(TileError, match="given up"):
         await waiting
 
 
 async def test_none_sends_nothing():
     tokens = await TokenSource.open(AuthSettings("none"), clock=Clock())
     assert await tokens.token() is None
-    with pytest.raises(AuthenticationError):
-        await tokens.refresh("x")
+    assert tokens.renewal() is None
 
 
 async def test_a_variable_is_read_again_and_its_refused_token_explained(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", " ya29.first \n")
     tokens = await TokenSource.open(AuthSettings("access_token_env", "MY_TOKEN"), clock=Clock())
     assert await tokens.token() == "ya29.first"
-    with pytest.raises(AuthenticationError, match="MY_TOKEN expired") as caught:
-        await tokens.refresh("ya29.first")
-    assert "first" not in str(caught.value)
+    for _ in range(2):
+        assert await renewed(tokens, "ya29.first") == "ya29.first", "it may be good all the same"
+        tokens._clock.time += 2
+    ended = tokens.refused("ya29.first", REFUSED)
+    assert ended.action is Action.FAIL_JOB
+    assert "MY_TOKEN expired" in ended.message
+    assert "first" not in ended.message
+    tokens._clock.time += 2
     monkeypatch.setenv("MY_TOKEN", "ya29.second")
-    assert await tokens.refresh("ya29.first") == "ya29.second"
+    tokens._must = float("-inf")
+    assert await tokens.token() == "ya29.second"
     monkeypatch.delenv("MY_TOKEN")
-    with pytest.raises(AuthenticationError, match="MY_TOKEN is not set"):
-        await tokens.refresh("ya29.second")
+    tokens._must = float("-inf")
+    with pytest.raises(TileError, match="MY_TOKEN is not set"):
+        await tokens.token()
+
+
+async def test_a_token_that_is_never_accepted_ends_the_job_after_three_tries_apart():
+    tokens, _ = source(*(Token(str(k), 3600) for k in range(9)))
+    clock, tried = tokens._clock, []
+    while True:
+        token = await tokens.token()
+        tried.append(clock.time)
+        problem = tokens.refused(token, REFUSED)
+        if problem.action is Action.FAIL_JOB:
+            break
+        clock.time += problem.retry_after_s + 0.01
+    assert len(tried) == 4, "the token that expired, and three tries with renewed ones"
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(tried[1:]))
+    assert "sign in again" in problem.message
+
+
+async def test_while_others_are_answered_a_401_is_the_fault_of_its_answer():
+    """Every second answer is a 401: the job goes on, and hardly any token is asked for."""
+    tokens, issuer = source(*(Token(str(k), 3600) for k in range(99)))
+    causes = []
+    for _ in range(100):
+        tokens.accepted(await tokens.token())
+        problem = tokens.refused(await tokens.token(), REFUSED)
+        causes.append(problem.cause)
+        assert problem.action is Action.RETRY
+        tokens._clock.time += 0.1
+    assert causes.count(Cause.UNAUTHENTICATED) > 95
+    assert len(issuer.calls) <= 3
+
+
+async def test_forty_refusals_of_one_token_are_one_renewal():
+    tokens, _ = source(Token("a", 3600), Token("b", 3600))
+    tokens.accepted(await tokens.token())
+    problems = [tokens.refused("a", REFUSED) for _ in range(40)]
+    assert {problem.cause for problem in problems} == {Cause.TOKEN_RENEWED}
+    assert await tokens.token() == "b"
+    assert tokens.calls == 2
 
 
 async def test_a_command_prints_the_token(tmp_path):
@@ -219,9 +271,11 @@ async def test_a_command_prints_the_token(tmp_path):
     tokens = await TokenSource.open(AuthSettings("access_token_command", f"'{script}' --x"), clock=Clock())
     assert await tokens.token() == "one"
     (tmp_path / "token").write_text("two\n")
-    assert await tokens.refresh("one") == "two"
-    with pytest.raises(AuthenticationError, match=r"token\.sh prints is not accepted"):
-        await tokens.refresh("two")
+    assert await renewed(tokens, "one") == "two"
+    tokens._clock.time += 2
+    assert await renewed(tokens, "two") == "two"
+    tokens._clock.time += 2
+    assert "token.sh prints is not accepted" in tokens.refused("two", REFUSED).message
 
 
 @pytest.mark.parametrize(
@@ -236,7 +290,7 @@ async def test_a_command_prints_the_token(tmp_path):
     ],
 )
 async def test_a_command_that_brings_no_token(command, match):
-    with pytest.raises(AuthenticationError, match=match):
+    with pytest.raises((TileError, AuthenticationError), match=match):
         await (await TokenSource.open(AuthSettings("access_token_command", command), clock=Clock())).token()
 
 

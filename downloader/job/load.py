@@ -25,7 +25,7 @@ _MAX_FILE: Final = 4 * 2**20
 
 
 def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
-    """The job of a YAML file.
+    """Return the job of a YAML file.
 
     Args:
         path: the file; its relative paths start from its folder.
@@ -40,7 +40,7 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
 
 
 def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections: Any) -> Job:
-    """A `Job` from any of its forms; with `path`, `job` is what is fetched and `sections` are the job file's.
+    """Return a `Job` from any of its forms; with `path`, `job` is what is fetched and `sections` are the job file's.
 
     Raises:
         JobError: naming key, value and fix.

@@ -38,7 +38,7 @@ class BucketUrl:
 
 
 def parse_place(text: str) -> BucketUrl | None:
-    """The bucket that `text` names; None where it is the path of a folder.
+    """Return the bucket that `text` names; None where it is the path of a folder.
 
     Raises:
         ValueError: it is a URL and none of a bucket, with what to write instead; never with what may be a secret.

@@ -95,7 +95,7 @@ def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...
 
 
 def _shown(path: tuple[str | int, ...], value: Any) -> str:
-    """The wrong value, unless it may be a secret or is too much to repeat."""
+    """Return the wrong value, unless it may be a secret or is too much to repeat."""
     if path[:1] == ("auth",) or value is None or isinstance(value, (dict, list)):
         return ""
     text = str(value).lower() if isinstance(value, bool) else repr(value)
@@ -125,7 +125,7 @@ def _every_key(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[
 
 
 def _section(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model of the section at `path`."""
+    """Return the model of the section at `path`."""
     for part in path:
         field = model.model_fields.get(str(part))
         nested = _nested(field.annotation) if field else None
@@ -141,7 +141,7 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
 
 
 def _value_at(values: Any, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:
-    """The longest part of `path` that exists in `values` (steps inside the validator do not), and its value."""
+    """Return the longest part of `path` that exists in `values` (steps inside the validator do not), and its value."""
     real: tuple[str | int, ...] = ()
     for part in path:
         inside = (

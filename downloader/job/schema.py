@@ -132,12 +132,12 @@ def _built() -> dict[str, Any]:
 
 
 def job_schema() -> dict[str, Any]:
-    """The schema of a job file, draft 7: titles, descriptions, defaults, choices and examples of every key."""
+    """Return the schema of a job file, draft 7: titles, descriptions, defaults, choices and examples of every key."""
     return deepcopy(_built())
 
 
 def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
-    """A node of pydantic's schema as editors want it; `key` is its place in a job file."""
+    """Return a node of pydantic's schema as editors want it; `key` is its place in a job file."""
     told = dict(node)
     if reference := told.pop("$ref", None):
         told = {**models[str(reference).rpartition("/")[2]], **told}
@@ -186,7 +186,7 @@ def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[
 
 
 def _choice(branches: list[dict[str, Any]]) -> dict[str, Any]:
-    """Any of the branches; instead of a number, a truth value or a choice also a variable of the environment."""
+    """Return any of the branches; instead of a number, a truth value or a choice also a variable of the environment."""
     texts = any(branch.get("type") == "string" and "enum" not in branch for branch in branches)
     plain = any("enum" in branch or branch.get("type") in _PLAIN for branch in branches)
     if plain and not texts:

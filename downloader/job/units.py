@@ -27,7 +27,7 @@ _MAX_DIGITS: Final = 40
 
 
 def parse_size(value: Any) -> int:
-    """Bytes of a size as people write it. Raises ValueError."""
+    """Return the bytes of a size as people write it. Raises ValueError."""
     number, unit = _parse(value, "a size such as 400MB or 1GiB")
     if unit.upper() not in _SIZE:
         raise ValueError(f"unknown unit {unit!r}; write a size such as 400MB or 1GiB")
@@ -67,7 +67,7 @@ def _show_duration(value: float) -> str:
 
 
 def _plainly(value: float) -> str:
-    """The shortest digits that read back as the same float, with no exponent."""
+    """Return the shortest digits that read back as the same float, with no exponent."""
     text = format(Decimal(repr(value)), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -58,7 +58,7 @@ class Document:
     """Nodes that may still be made."""
 
     def where(self, path: Path) -> str:
-        """`file, line n` of the nearest key on the way to `path`, or the `--set` that it came from."""
+        """Return `file, line n` of the nearest key on the way to `path`, or the `--set` that it came from."""
         for own in self.overridden:
             if path[: len(own)] == own:
                 return f"--set {dotted(own)}"
@@ -74,7 +74,7 @@ class Document:
 
 
 def dotted(path: Path) -> str:
-    """`section.key[0]`, as messages name a place."""
+    """Return a path as messages name it: `section.key[0]`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{cut(part)}" for part in path)
     return text.removeprefix(".")
 
@@ -95,7 +95,7 @@ def parse(text: str | bytes, file: str) -> Document:
 
 
 def plain(node: Any, path: Path, document: Document) -> Any:
-    """`node` as dicts, lists and scalars that YAML can write; lines go to `document`.
+    """Return `node` as dicts, lists and scalars that YAML can write; lines go to `document`.
 
     Raises:
         JobError: something that cannot be a value of a job, or more of it than anyone writes.
@@ -115,7 +115,7 @@ def plain(node: Any, path: Path, document: Document) -> Any:
             if given in marks:
                 document.lines[(*path, key)] = marks[given][0] + 1
             if key in values:
-                raise document.error((*path, key), "stands there twice; keep one")
+                raise document.error((*path, key), "is given twice; keep one")
             values[key] = plain(value, (*path, key), document)
         return _expression(values, document) if path == _EXPRESSION else values
     if isinstance(node, (list, tuple)):
@@ -148,7 +148,7 @@ def override(document: Document, text: str) -> None:
 
 
 def expand(value: Any, path: Path, document: Document) -> Any:
-    """`value` with every `${VAR}` replaced from the environment. Raises JobError where a variable is not set."""
+    """Return `value` with every `${VAR}` replaced from the environment. Raises JobError where a variable is not set."""
     if isinstance(value, dict):
         return {key: expand(item, (*path, key), document) for key, item in value.items()}
     if isinstance(value, list):
@@ -177,7 +177,7 @@ def _check_text(text: str, path: Path, document: Document) -> None:
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """YAML text that `parse` reads back as equal values."""
+    """Return YAML text that `parse` reads back as equal values."""
     from ruamel.yaml import YAML
     from ruamel.yaml.nodes import ScalarNode
     from ruamel.yaml.representer import SafeRepresenter
@@ -225,7 +225,7 @@ def _load(text: str, file: str) -> Any:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         found = re.search(r'duplicate key "([^"]*)"', str(error.problem))
         key = repr(found[1]) if found else "a key"
-        raise JobError(f"{where(line)}: {key} stands there twice; keep one") from None
+        raise JobError(f"{where(line)}: {key} is given twice; keep one") from None
     except MarkedYAMLError as error:
         # Never the mark's own text: it quotes the line, which may hold a secret.
         mark = error.problem_mark or error.context_mark

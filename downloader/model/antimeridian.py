@@ -59,7 +59,7 @@ def check_degrees(geometry: BaseGeometry, key: str) -> None:
 
 
 def _lines(geometry: BaseGeometry) -> list[BaseGeometry]:
-    """Every ring and line of a geometry."""
+    """Return every ring and line of a geometry."""
     import shapely
 
     parts = shapely.get_parts(geometry)
@@ -74,7 +74,7 @@ def _lines(geometry: BaseGeometry) -> list[BaseGeometry]:
 def brought_to(
     geometry: BaseGeometry, grid: PixelGrid, reach: Window, key: str, *, free: bool
 ) -> BaseGeometry:
-    """A geometry on a grid in degrees, each part where it meets the image.
+    """Return a geometry on a grid in degrees, each part where it meets the image.
 
     Args:
         geometry: in fractional pixels of `grid`.
@@ -122,7 +122,7 @@ def brought_to(
 
 
 def cut_at_180(geometry: BaseGeometry) -> BaseGeometry:
-    """A geometry in longitude and latitude as GeoJSON has it: from -180 to 180, cut in two at the antimeridian."""
+    """Return a geometry in longitude and latitude as GeoJSON has it: from -180 to 180, cut in two at the antimeridian."""
     import shapely
 
     west, _, east, _ = geometry.bounds

@@ -89,7 +89,7 @@ class BoundingBox:
 
 
 def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
-    """The pixels of `grid` that `box` overlaps by more than a millionth of a pixel, clipped to the grid.
+    """Return the pixels of `grid` that `box` overlaps by more than a millionth of a pixel, clipped to the grid.
 
     Longitudes are taken modulo 360, so that a box in 0…360 finds an image in -180…180.
 
@@ -105,7 +105,7 @@ def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
 
 
 def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | None = None) -> Window:
-    """The pixels of an endless lattice that `box` overlaps by more than a millionth of a pixel.
+    """Return the pixels of an endless lattice that `box` overlaps by more than a millionth of a pixel.
 
     Args:
         lattice: CRS and transform; its size does not matter.
@@ -128,12 +128,12 @@ def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | Non
 
 
 def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:
-    """The pixels of `grid` that `window` of `other` touches, clipped to the grid; None where it touches none."""
+    """Return the pixels of `grid` that `window` of `other` touches, clipped to the grid; None where it touches none."""
     return cover_window_anywhere(grid, window, other).clip(grid.bounds)
 
 
 def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> Window:
-    """The pixels of an endless lattice that `window` of `other` touches.
+    """Return the pixels of an endless lattice that `window` of `other` touches.
 
     Raises:
         JobError: the window comes apart in the lattice's CRS.
@@ -161,14 +161,14 @@ def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
 
 
 def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
-    """The extreme points of a box in a grid's CRS."""
+    """Return the extreme points of a box in a grid's CRS."""
     return (
         box.corners if box.crs == grid.crs else _project(grid, box.corners, box.crs, f"{box}", "region.bbox")
     )
 
 
 def _turns(grid: PixelGrid) -> tuple[int, ...]:
-    """Degrees by which a longitude may be off and still be the same place."""
+    """Return the degrees by which a longitude may be off and still be the same place."""
     return (0, -360, 360) if grid.crs.to_pyproj().is_geographic and grid.crs.unit == "deg" else (0,)
 
 
@@ -208,7 +208,7 @@ def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
 
 
 def _project(grid: PixelGrid, corners: _Corners, crs: Crs, what: str, key: str) -> _Corners:
-    """The extreme points, in `grid`'s CRS, of the outline with these corners in `crs`.
+    """Return the extreme points, in `grid`'s CRS, of the outline with these corners in `crs`.
 
     Projecting keeps insides inside, so that the outline decides; where it comes apart, nothing is sure.
     """
@@ -276,7 +276,7 @@ def _check_whole(
 
 
 def _line(corners: _Corners, source: Crs, target: Crs) -> _Line:
-    """The outline as a function: s from 0 to the number of corners, once around, to (x, y) in `target`."""
+    """Return the outline as a function: s from 0 to the number of corners, once around, to (x, y) in `target`."""
     project = transformer(source, target).transform
     xs, ys = (np.array([corner[axis] for corner in (*corners, corners[0])]) for axis in (0, 1))
     numbers = np.arange(len(corners) + 1)

@@ -41,7 +41,7 @@ class Crs:
 
     @classmethod
     def parse(cls, text: str) -> Crs:
-        """A CRS from a user's text: `EPSG:32610`, any other authority code, or WKT.
+        """Return a CRS from a user's text: `EPSG:32610`, any other authority code, or WKT.
 
         Raises:
             JobError: PROJ does not know it, or its coordinates are not those of a map.
@@ -58,11 +58,11 @@ class Crs:
         return crs
 
     def to_json(self) -> dict[str, str]:
-        """The members that a `PixelGrid` of the API takes."""
+        """Return the members that a `PixelGrid` of the API takes."""
         return {"crsCode": self.code} if self.code is not None else {"crsWkt": str(self.wkt)}
 
     def to_pyproj(self) -> pyproj.CRS:
-        """The pyproj CRS. Raises JobError where PROJ does not know it."""
+        """Return the pyproj CRS. Raises JobError where PROJ does not know it."""
         return _resolve(self)
 
     @property

@@ -51,12 +51,12 @@ class Serializable(Protocol):
     """Anything that serialises itself as the official client's objects do, such as an `ee.Image`."""
 
     def serialize(self) -> str:
-        """The expression as JSON text."""
+        """Return the expression as JSON text."""
         ...
 
 
 def load_expression(value: object, key: str) -> str:
-    """The canonical text of an expression given as JSON text, as a mapping, or as an object that serialises itself.
+    """Return the canonical text of an expression given as JSON text, as a mapping, or as an object that serialises itself.
 
     Args:
         value: the expression.
@@ -96,7 +96,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def canonical(document: Mapping[str, Any], key: str | None = None) -> str:
-    """Compact JSON of the same graph: nodes once each, numbered from the leaves, keys in order.
+    """Return compact JSON of the same graph: nodes once each, numbered from the leaves, keys in order.
 
     Raises:
         JobError: no graph, a reference to nothing, a cycle, or one nested too deeply.
@@ -111,12 +111,12 @@ def canonical(document: Mapping[str, Any], key: str | None = None) -> str:
 
 
 def call(function: str, **arguments: Any) -> dict[str, Any]:
-    """A node that invokes a function; arguments are nodes."""
+    """Return a node that invokes a function; arguments are nodes."""
     return {"functionInvocationValue": {"functionName": function, "arguments": arguments}}
 
 
 def constant(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON
-    """A node of a constant."""
+    """Return a node of a constant."""
     return {"constantValue": value}
 
 
@@ -130,7 +130,7 @@ class _Writer:
         self.written: dict[str, Any] = {}
 
     def reference(self, key: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
-        """The new key of the node under an old one."""
+        """Return the new key of the node under an old one."""
         if not isinstance(key, str) or key not in self._values:
             raise JobError(f"refers to {cut(repr(key))}, which is not among its values", key=self._key)
         if key in self._open:

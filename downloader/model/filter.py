@@ -99,7 +99,7 @@ def _enclosed(node: _Node, prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that was understood."""
+    """A parsed filter."""
 
     root: _Node
     names: tuple[str, ...]
@@ -107,7 +107,7 @@ class Filter:
 
     @classmethod
     def parse(cls, text: str) -> Filter:
-        """The filter that a user wrote.
+        """Return the filter that a user wrote.
 
         Raises:
             JobError: it is none; the message says where, and what was expected there.
@@ -115,20 +115,20 @@ class Filter:
         return _Parser(text).whole()
 
     def for_assets(self) -> str:
-        """As v1's listAssets takes it: `properties.NAME`."""
+        """Return the filter as v1's listAssets takes it: `properties.NAME`."""
         return self.root.text("properties.")
 
     def for_images(self) -> str:
-        """As v1alpha's listImages takes it: bare names."""
+        """Return the filter as v1alpha's listImages takes it: bare names."""
         return self.root.text("")
 
     def joined(self, prefix: str) -> str:
-        """As one operand of an AND, names with `prefix`."""
+        """Return the filter as one operand of an AND, names with `prefix`."""
         return _enclosed(self.root, prefix)
 
 
 def quoted(text: str) -> str:
-    """A text as a literal of the language."""
+    """Return a text as a literal of the language."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -142,7 +142,7 @@ class _Token:
 
 
 class _Parser:
-    """One pass over one filter."""
+    """Recursive-descent parser of one filter."""
 
     def __init__(self, text: str) -> None:
         self._text = text

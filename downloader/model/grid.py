@@ -76,7 +76,7 @@ class Window:
 
     @classmethod
     def between(cls, column: int, row: int, column_end: int, row_end: int) -> Window:
-        """The window from its first to behind its last column and row."""
+        """Return the window from its first to behind its last column and row."""
         return cls(column, row, column_end - column, row_end - row)
 
     @classmethod
@@ -89,7 +89,7 @@ class Window:
         return cls.between(min(left), min(top), max(right), max(bottom))
 
     def clip(self, other: Window) -> Window | None:
-        """The part that lies in `other` too; None where they do not overlap."""
+        """Return the part that lies in `other` too; None where they do not overlap."""
         column, row = max(self.column, other.column), max(self.row, other.row)
         column_end, row_end = min(self.column_end, other.column_end), min(self.row_end, other.row_end)
         if column >= column_end or row >= row_end:
@@ -101,11 +101,11 @@ class Window:
         return self.clip(other) == other
 
     def offset(self, columns: int, rows: int) -> Window:
-        """The same size, moved."""
+        """Return the same size, moved."""
         return Window(self.column + columns, self.row + rows, self.width, self.height)
 
     def aligned(self, step: int) -> Window:
-        """The smallest window around this one whose edges are multiples of `step` pixels."""
+        """Return the smallest window around this one whose edges are multiples of `step` pixels."""
         return Window.between(
             self.column // step * step,
             self.row // step * step,
@@ -142,7 +142,7 @@ class AffineTransform:
 
     @classmethod
     def from_json(cls, document: Mapping[str, object]) -> AffineTransform:
-        """From the API's object; members at zero may be absent or null (docs/contract.md §3.1)."""
+        """Return the transform of the API's object; members at zero may be absent or null (docs/contract.md §3.1)."""
 
         def member(name: str) -> float:
             value = document.get(name)
@@ -157,34 +157,34 @@ class AffineTransform:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, float]:
-        """The API's object, all six members explicit."""
+        """Return the API's object, all six members explicit."""
         return {
             "scaleX": self.scale_x, "shearX": self.shear_x, "translateX": self.translate_x,
             "shearY": self.shear_y, "scaleY": self.scale_y, "translateY": self.translate_y,
         }  # fmt: skip
 
     def to_gdal(self) -> tuple[float, float, float, float, float, float]:
-        """In GDAL's order: (x origin, x per column, x per row, y origin, y per column, y per row)."""
+        """Return the six numbers in GDAL's order: (x origin, x per column, x per row, y origin, y per column, y per row)."""
         return (self.translate_x, self.scale_x, self.shear_x, self.translate_y, self.shear_y, self.scale_y)
 
     def at(self, column: int, row: int) -> tuple[float, float]:
-        """(x, y) in CRS units of the upper-left corner of pixel (column, row), each correctly rounded."""
+        """Return (x, y) in CRS units of the upper-left corner of pixel (column, row), each correctly rounded."""
         x, y = self.exact(column, row)
         return float(x), float(y)
 
     def exact(self, column: int | Fraction, row: int | Fraction) -> tuple[Fraction, Fraction]:
-        """(x, y) in CRS units of a point given in pixels, without rounding."""
+        """Return (x, y) in CRS units of a point given in pixels, without rounding."""
         x = Fraction(self.translate_x) + Fraction(self.scale_x) * column + Fraction(self.shear_x) * row
         y = Fraction(self.translate_y) + Fraction(self.shear_y) * column + Fraction(self.scale_y) * row
         return x, y
 
     def shifted(self, column: int, row: int) -> AffineTransform:
-        """The transform of the grid whose pixel (0, 0) is this grid's pixel (column, row)."""
+        """Return the transform of the grid whose pixel (0, 0) is this grid's pixel (column, row)."""
         x, y = self.at(column, row)
         return replace(self, translate_x=x, translate_y=y)
 
     def locate(self, x: float | Fraction, y: float | Fraction) -> tuple[Fraction, Fraction]:
-        """(column, row) in fractional pixels of a point in CRS units, without rounding."""
+        """Return (column, row) in fractional pixels of a point in CRS units, without rounding."""
         a, b = Fraction(self.scale_x), Fraction(self.shear_x)
         d, e = Fraction(self.shear_y), Fraction(self.scale_y)
         dx, dy = Fraction(x) - Fraction(self.translate_x), Fraction(y) - Fraction(self.translate_y)
@@ -237,13 +237,13 @@ class PixelGrid:
         return (self.height, self.width)
 
     def window(self, window: Window) -> PixelGrid:
-        """The grid of the pixels in `window`, which may reach beyond this grid's edge."""
+        """Return the grid of the pixels in `window`, which may reach beyond this grid's edge."""
         return PixelGrid(
             self.crs, self.transform.shifted(window.column, window.row), window.width, window.height
         )
 
     def cover(self, window: Window, other: PixelGrid) -> Window:
-        """The pixels of this grid that `window` of `other` touches, both in one CRS; not clipped.
+        """Return the pixels of this grid that `window` of `other` touches, both in one CRS; not clipped.
 
         Takes every pixel overlapped by more than `EDGE_TOLERANCE` of a pixel.
         """
@@ -255,7 +255,7 @@ class PixelGrid:
         return around([column for column, _ in corners], [row for _, row in corners])
 
     def to_json(self) -> dict[str, object]:
-        """The API's `PixelGrid` object: CRS, full affine and dimensions, nothing left to be inherited."""
+        """Return the API's `PixelGrid` object: CRS, full affine and dimensions, nothing left to be inherited."""
         return {
             **self.crs.to_json(),
             "affineTransform": self.transform.to_json(),
@@ -269,7 +269,7 @@ class PixelGrid:
 
 
 def around(columns: list[Fraction] | list[float], rows: list[Fraction] | list[float]) -> Window:
-    """The smallest window around points in fractional pixels, at least one pixel a side."""
+    """Return the smallest window around points in fractional pixels, at least one pixel a side."""
     column, row = _first(min(columns)), _first(min(rows))
     return Window.between(
         column, row, max(column + 1, _behind(max(columns))), max(row + 1, _behind(max(rows)))

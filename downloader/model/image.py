@@ -65,7 +65,7 @@ class Image:
     """Degrees east of the middle of its footprint; None where the service tells none."""
 
     def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
-        """The named bands in the order named, all for None. Raises JobError naming what does not exist."""
+        """Return the named bands in the order named, all for None. Raises JobError naming what does not exist."""
         if names is None:
             return self.bands
         by_id = {band.id: band for band in self.bands}

@@ -21,7 +21,7 @@ class ImageQuery:
     end: str | date | None = None
     """First moment that is not taken."""
     region: Mapping[str, Any] | None = None
-    """GeoJSON in longitude and latitude that the footprint must meet."""
+    """Return GeoJSON in longitude and latitude that the footprint must meet."""
     filter: str | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     limit: int | None = None

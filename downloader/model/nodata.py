@@ -17,7 +17,7 @@ BY_MASK: Final = "masked pixels are those that the stored mask marks"
 
 
 def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Band]) -> dict[str, float]:
-    """Band → its nodata value, for the bands that have one.
+    """Return band → its nodata value, for the bands that have one.
 
     Args:
         wanted: `mosaic.nodata` of the job: one value for all bands, some by band, or None.

@@ -50,7 +50,7 @@ class Placement:
         self._first = first
 
     def _chips(self, finest: int) -> list[int]:
-        """Pixels along a chip's side by lattice: enough to cover the ground of the finest one."""
+        """Return the pixels along a chip's side by lattice: enough to cover the ground of the finest one."""
         areas = [pixel_area(lattice.grid) for lattice in self.lattices]
         return [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
 

@@ -31,7 +31,7 @@ def composite_expression(
     mask: tuple[str, Sequence[int]] | None,
     index: tuple[str, str] | None,
 ) -> str:
-    """Canonical JSON of a reduced collection.
+    """Return canonical JSON of a reduced collection.
 
     The images are named one by one, so that the composite means the same whatever joins the collection later.
 
@@ -60,7 +60,7 @@ def composite_expression(
 
 
 def _masked(band: str, bits: Sequence[int]) -> dict[str, Any]:
-    """An image without the pixels whose quality band has any of the bits."""
+    """Return an image without the pixels whose quality band has any of the bits."""
     image = {"argumentReference": _ARGUMENT}
     quality = call("Image.select", input=image, bandSelectors=constant([band]))
     pattern = call("Image.constant", value=constant(sum(1 << bit for bit in set(bits))))
@@ -70,13 +70,13 @@ def _masked(band: str, bits: Sequence[int]) -> dict[str, Any]:
 
 
 def resample_expression(asset: str, mode: str) -> str:
-    """Canonical JSON of an image that is interpolated where another grid is asked for: `bilinear` or `bicubic`."""
+    """Return canonical JSON of an image that is interpolated where another grid is asked for: `bilinear` or `bicubic`."""
     node = call("Image.resample", image=call("Image.load", id=constant(asset)), mode=constant(mode))
     return canonical({"result": "0", "values": {"0": node}})
 
 
 def mosaic_expression(images: Sequence[Image], bands: Sequence[str], resampling: str = "nearest") -> str:
-    """An expression that mosaics images, the first valid pixel winning; canonical JSON.
+    """Return an expression that mosaics images, the first valid pixel winning; canonical JSON.
 
     `ImageCollection.mosaic` puts the last on top, so they go in backwards. Bands that not all of the images have are
     mosaicked of those that have them.
@@ -111,7 +111,7 @@ def _load(image: str, resampling: str) -> dict[str, Any]:
 
 
 def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
-    """The bands of one grid, and behind them those of their masks: uint8, 1 valid, 0 masked.
+    """Return the bands of one grid, and behind them those of their masks: uint8, 1 valid, 0 masked.
 
     Args:
         bands: of the source.
@@ -137,7 +137,7 @@ def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
 def masked_expression(
     asset: str, expression: str, bands: tuple[str, ...], masks: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> str:
-    """Canonical JSON of an expression that computes pixels and masks of one image together.
+    """Return canonical JSON of an expression that computes pixels and masks of one image together.
 
     Args:
         asset: full name of the image; empty where `expression` computes it.
@@ -169,14 +169,14 @@ def masked_expression(
 
 
 def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
-    """1 where a band is valid, if only in part of a coarser pixel, and 0 where it is masked; not masked itself."""
+    """Return an unmasked image: 1 where a band is valid, if only in part of a coarser pixel, 0 where it is masked."""
     mask = call("Image.mask", image=_select(image, bands))
     zero = call("Image.constant", value=constant(0))
     return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=zero))
 
 
 def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
-    """1 where all are; a tree of little depth, as the service bounds it."""
+    """Return an image that is 1 where all are; a tree of little depth, since the service limits depth."""
     while len(images) > 1:
         pairs = zip(images[::2], images[1::2], strict=False)
         joined = [call("Image.and", image1=one, image2=other) for one, other in pairs]

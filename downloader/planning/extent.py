@@ -64,7 +64,7 @@ def _is_free(lattice: Lattice) -> bool:
 
 
 def _reach(lattice: Lattice) -> Window | None:
-    """The pixels that images cover; None for a computed image without an edge, or if images cover none."""
+    """Return the pixels that images cover; None for a computed image without an edge, or if images cover none."""
     if lattice.extents:
         return lattice.hull
     if not lattice.is_endless:
@@ -73,7 +73,7 @@ def _reach(lattice: Lattice) -> Window | None:
 
 
 def _footprint(lattice: Lattice) -> Window | None:
-    """The pixels of a lattice that its bands' own grids touch."""
+    """Return the pixels of a lattice that its bands' own grids touch."""
     grids = {band.grid for band in lattice.bands}
     return Window.hull(cover_window_anywhere(lattice.grid, grid.bounds, grid) for grid in grids)
 
@@ -101,7 +101,7 @@ def _of_window(job: Job, lattices: Sequence[Lattice]) -> list[Extent]:
 
 
 def _of_box(job: Job, lattice: Lattice) -> Extent:
-    """The region of `region.bbox`; without one all of the image."""
+    """Return the region of `region.bbox`; without one all of the image."""
     if job.region.bbox is None:
         reach = _reach(lattice) if lattice.is_bounded else None
         if reach is None:
@@ -133,7 +133,7 @@ def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, k
 
 
 def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str] | None:
-    """The region's geometry, its CRS and the key that gave it; None for a box or a whole image."""
+    """Return the region's geometry, its CRS and the key that gave it; None for a box or a whole image."""
     if job.region.geometry is not None:
         key = "region.geometry"
         return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
@@ -141,7 +141,7 @@ def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str] | None
 
 
 def _covered(extent: Extent, lattice: Lattice) -> Extent:
-    """The extent with what images cover of it, if they end somewhere inside."""
+    """Return the extent with what images cover of it, if they end somewhere inside."""
     window = extent.window
     if lattice.extents:
         return Extent(window, extent.shape, tuple(_inside(lattice.extents, window)))
@@ -158,7 +158,7 @@ def _covered(extent: Extent, lattice: Lattice) -> Extent:
 
 
 def _inside(extents: Iterable[Window | None], window: Window) -> Iterable[Window | None]:
-    """Each extent in pixels of `window`, clipped to it."""
+    """Yield each extent in pixels of `window`, clipped to it."""
     for extent in extents:
         clipped = extent and extent.clip(window)
         yield clipped and clipped.offset(-window.column, -window.row)

@@ -55,7 +55,7 @@ class Group:
         return sum(band.dtype.itemsize for band in self.bands)
 
     def request_grid(self, window: Window, slice_: int = 0) -> PixelGrid:
-        """The grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
+        """Return the grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
         if self.lattices:
             lattice = self.lattices[slice_]
             if lattice is None:
@@ -64,7 +64,7 @@ class Group:
         return self.lattice.window(window.offset(self.window.column, self.window.row))
 
     def present(self, slice_: int) -> frozenset[int]:
-        """Indices of the bands that a slice has inside the region; all bands if its extent is unknown."""
+        """Return the indices of the bands that a slice has inside the region; all bands if its extent is unknown."""
         if self.extents and self.extents[slice_] is None:
             return frozenset()
         if self.lattices and self.lattices[slice_] is None:
@@ -72,18 +72,18 @@ class Group:
         return frozenset(range(len(self.bands))) - (self.absent[slice_] if self.absent else frozenset())
 
     def shards(self) -> Iterator[ShardKey]:
-        """Every shard, row by row, slice after slice; never a list."""
+        """Yield every shard, row by row, slice after slice; never a list."""
         for layer in range(self.tiling.shard_layers):
             for row in range(self.tiling.shard_rows):
                 for column in range(self.tiling.shard_columns):
                     yield ShardKey(self.name, layer, row, column)
 
     def full_mask(self, key: ShardKey) -> int:
-        """Bits of all tiles of a shard that lie inside the group."""
+        """Return the bits of all tiles of a shard that lie inside the group."""
         return self.tiling.full_mask(key.slice, key.row, key.column)
 
     def wanted_mask(self, key: ShardKey) -> int:
-        """Bits of the tiles of a shard that are fetched: inside the group, its region and the images' own extent."""
+        """Return the bits of the tiles of a shard that are fetched: inside the group, its region and the images' own extent."""
         mask = self.full_mask(key)
         if self.region is not None:
             mask &= self.region.mask(self.tiling, key.slice, key.row, key.column)
@@ -95,7 +95,7 @@ class Group:
         return mask
 
     def wanted(self, key: ShardKey) -> dict[int, int]:
-        """Band index → bits of the tiles of a shard that are fetched; bands of which none are stay out."""
+        """Return band index → bits of the tiles of a shard that are fetched; bands of which none are stay out."""
         mask = self.wanted_mask(key)
         if not mask:
             return {}
@@ -116,7 +116,7 @@ class Group:
         return self.region is None and not self.extents
 
     def count_tiles(self) -> int:
-        """Tiles that are fetched; closed form but for a region of another shape, which needs a walk over the shards."""
+        """Return the number of tiles that are fetched: closed form, except for a geometry over slices of different extent."""
         t = self.tiling
         if self.wants_all:
             return t.tiles
@@ -128,7 +128,7 @@ class Group:
         return sum(self.wanted_mask(key).bit_count() for key in self.shards())
 
     def requests(self, key: ShardKey, missing: Mapping[int, int] | None = None) -> Iterator[Request]:
-        """The requests that fetch what a shard misses.
+        """Yield the requests that fetch what a shard misses.
 
         Args:
             key: the shard.
@@ -147,12 +147,12 @@ class Group:
                     yield self.request(key, block, run)
 
     def request(self, key: ShardKey, block: TileBlock, bands: tuple[int, ...]) -> Request:
-        """The request for one rectangle of tiles."""
+        """Return the request for one rectangle of tiles."""
         window = self.tiling.window(block.row, block.column, block.rows, block.columns)
         return Request(key, block, window, bands, len(self.bands))
 
     def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """`bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
+        """Return `bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
         rows, columns = self.shape
         return band_runs(self.bands, columns * self.tiling.tile, rows * self.tiling.tile, bands)
 

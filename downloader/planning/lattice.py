@@ -90,7 +90,7 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
 
 
 def pixel_area(grid: PixelGrid) -> float:
-    """Area of a pixel, in square metres or what is near enough to sort by."""
+    """Return the area of a pixel, in square metres or what is near enough to sort by."""
     if grid.crs.to_pyproj().is_geographic:
         # Square degrees against square metres: a degree of latitude is 111 km.
         return math.prod(grid.transform.pixel_size) * 111_000.0**2
@@ -98,7 +98,7 @@ def pixel_area(grid: PixelGrid) -> float:
 
 
 def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
-    """`grid` with another pixel size, its first corner kept; wide and high enough to hold all of it."""
+    """Return `grid` with another pixel size, its first corner kept; wide and high enough to hold all of it."""
     t = grid.transform
     if t.is_sheared:
         raise JobError(
@@ -119,7 +119,7 @@ def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
 
 
 def group_names(lattices: Iterable[PixelGrid]) -> list[str]:
-    """Names of the Zarr groups: none for a single one, else the pixel size, with `_2` … on a clash."""
+    """Return the names of the Zarr groups: none for a single one, else the pixel size, with `_2` … on a clash."""
     grids = list(lattices)
     if len(grids) == 1:
         return [""]
@@ -196,7 +196,7 @@ def _phase(grid: PixelGrid) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def offset_on(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
-    """(column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
+    """Return (column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
     a, b = lattice.transform, grid.transform
     if lattice.crs != grid.crs or (a.scale_x, a.shear_x, a.shear_y, a.scale_y) != (
         b.scale_x,

@@ -57,31 +57,31 @@ class Plan:
     """The samples; None where there are none."""
 
     def group(self, name: str) -> Group:
-        """The group of this name. Raises KeyError."""
+        """Return the group of this name. Raises KeyError."""
         for group in self.groups:
             if group.name == name:
                 return group
         raise KeyError(name)
 
     def shards(self) -> Iterator[ShardKey]:
-        """Every shard of every group; never a list."""
+        """Yield every shard of every group; never a list."""
         for group in self.groups:
             yield from group.shards()
 
     def pixel_request(self, request: Request) -> PixelRequest:
-        """The call that brings `request`: absolute, in terms of the service."""
+        """Return the call that brings `request`: absolute, in terms of the service."""
         group = self.group(request.shard.group)
         grid = group.request_grid(request.window, request.block.slice)
         return self.call(group, request.block.slice, grid, request.bands)
 
     def first_pixel(self, group: Group, slice_: int, bands: Sequence[int]) -> PixelRequest:
-        """The call that brings one pixel: the first that the images of a slice have in the region."""
+        """Return the call that brings one pixel: the first that the images of a slice have in the region."""
         extent = group.extents[slice_] if group.extents else None
         corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
         return self.call(group, slice_, group.request_grid(corner, slice_), bands)
 
     def call(self, group: Group, slice_: int, grid: PixelGrid, bands: Sequence[int]) -> PixelRequest:
-        """The call that brings bands of one slice on `grid`; masks come by an expression together with the pixels.
+        """Return the call that brings bands of one slice on `grid`; masks come by an expression together with the pixels.
 
         Args:
             group: whose bands.
@@ -99,11 +99,11 @@ class Plan:
         return len({name for part in self.slices for name, _ in part.images}) or 1
 
     def count_tiles(self) -> int:
-        """Tiles that are fetched: all but those outside the region and outside the images themselves."""
+        """Return the tiles that are fetched: all but those outside the region and outside the images themselves."""
         return sum(group.count_tiles() for group in self.groups)
 
     def estimate(self) -> Estimate:
-        """The plan's cost; closed form, and where not all tiles of a group are fetched in proportion to them."""
+        """Return the plan's cost; closed form, and where not all tiles of a group are fetched in proportion to them."""
         requests, pixels = 0.0, 0.0
         for group in self.groups:
             share = group.count_tiles() / group.tiling.tiles

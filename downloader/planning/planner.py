@@ -61,7 +61,7 @@ def make_plan(
         raise JobError(f"{image.id} has no bands", key="source.asset")
     repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
     if repeated:
-        raise JobError(f"{', '.join(sorted(repeated))} stands there more than once", key="source.bands")
+        raise JobError(f"{', '.join(sorted(repeated))} is named more than once", key="source.bands")
     lattices = lattices_of(job, bands, files)
     groups = _Groups(job, sides).of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job))
@@ -194,7 +194,7 @@ class _Groups:
         return Tiling(width, height, self.slices, shard=known or shard_tiles(width, height, itemsize))
 
     def _request_shape(self, tiling: Tiling, bands: tuple[Band, ...]) -> tuple[int, int]:
-        """(rows, columns) of tiles in one request."""
+        """Return (rows, columns) of tiles in one request."""
         model = _model(self.job)
         runs = ([bands[b].dtype for b in run] for run in band_runs(bands, tiling.tile, tiling.tile))
         heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
@@ -202,7 +202,7 @@ class _Groups:
         return pack(tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes)
 
     def _outside(self, bands: tuple[Band, ...]) -> tuple[float, ...]:
-        """By band, what pixels outside the region's geometry become."""
+        """Return by band the value of pixels outside the region's geometry."""
         values = nodata_values(self.job.mosaic.nodata, bands)
         values |= {band.id: 0.0 for band in bands if band.mask_of}
         lacking = [band.id for band in bands if band.id not in values]

@@ -94,7 +94,7 @@ class Shape:
 
 @lru_cache(maxsize=1 << 14)
 def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
-    """Bits of the tiles of one slice that the geometry touches, in the shard at (row, column)."""
+    """Return the bits of the tiles of one slice that the geometry touches, in the shard at (row, column)."""
     import shapely
 
     rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
@@ -118,7 +118,7 @@ def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
 
 
 def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
-    """The geometry of a GeoJSON object: a geometry, a feature, or the union of several.
+    """Return the geometry of a GeoJSON object: a geometry, a feature, or the union of several.
 
     Args:
         document: the object.
@@ -157,7 +157,7 @@ def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
 def place(
     geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, key: str
 ) -> tuple[BaseGeometry, Window]:
-    """A geometry in fractional pixels of `grid`, and the pixels around it, not clipped.
+    """Return a geometry in fractional pixels of `grid`, and the pixels around it, not clipped.
 
     Args:
         geometry: in `crs`, x before y.
@@ -212,7 +212,7 @@ class _Bender:
         self._transformer = None if crs == grid.crs else transformer(crs, grid.crs)
 
     def bend(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) coordinates to (n, 2) pixels."""
+        """Return (n, 2) coordinates to (n, 2) pixels."""
         x, y = points[:, 0], points[:, 1]
         if self._transformer is not None:
             x, y = self._transformer.transform(x, y)
@@ -223,7 +223,7 @@ class _Bender:
         return np.column_stack(self._grid.transform.to_pixels(x, y))
 
     def line(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A line of points as pixels, with points added wherever it bends."""
+        """Return a line of points as pixels, with points added wherever it bends."""
         pixels = self.bend(points)
         for _ in range(_ROUNDS):
             middles = (points[:-1] + points[1:]) / 2
@@ -246,7 +246,7 @@ class _Bender:
 
 
 def _bent(geometry: BaseGeometry, bender: _Bender) -> BaseGeometry:
-    """The geometry in pixels, its edges bent."""
+    """Return the geometry in pixels, its edges bent."""
     import shapely
     from shapely.geometry import LinearRing, LineString, MultiPoint, Point, Polygon
 
@@ -279,7 +279,7 @@ def _count(geometry: BaseGeometry, tiling: Tiling, block: tuple[int, int, int, i
 
 
 def _box(tiling: Tiling, top: Any, left: Any, bottom: Any, right: Any) -> Any:  # noqa: ANN401  # ints or arrays
-    """The pixels of a rectangle of tiles, less the sliver that does not count as touched."""
+    """Return the pixels of a rectangle of tiles, less the sliver that does not count as touched."""
     import shapely
 
     t = float(EDGE_TOLERANCE)

@@ -90,7 +90,7 @@ def _level(band: Band, group: Group) -> int:
 
 
 def _ratio(native: PixelGrid, grid: PixelGrid) -> float:
-    """Native pixels per pixel of a grid in another CRS, at its middle, by the finer axis; infinite where there are none."""
+    """Return native pixels per pixel of a grid in another CRS, at its middle, by the finer axis; infinite if there are none."""
     project = transformer(grid.crs, native.crs).transform
     middle = (grid.width // 2, grid.height // 2)
     corners = [grid.transform.at(middle[0] + dx, middle[1] + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]

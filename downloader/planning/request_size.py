@@ -36,7 +36,7 @@ class ServiceModel:
     """Requests started each second at most."""
 
     def request_s(self, nbytes: float) -> float:
-        """Seconds that one request for `nbytes` bytes takes."""
+        """Return the seconds that one request for `nbytes` bytes takes."""
         return self.base_s + self.per_mb_s * nbytes / 1e6
 
 
@@ -47,7 +47,7 @@ def pack(
     model: ServiceModel,
     max_bytes: int,
 ) -> tuple[int, int]:
-    """(rows, columns) of tiles of one request, both divisors of the shard's side.
+    """Return (rows, columns) of tiles of one request, both divisors of the shard's side.
 
     Args:
         tiling: the group's lattices.
@@ -72,7 +72,7 @@ def pack(
 
 
 def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
-    """Seconds in which the service answers every request of the group, the last ones made smaller.
+    """Return the seconds in which the service answers every request of the group, the last ones made smaller.
 
     At best, after a first wave whose starts are paced, that takes the slots' share of the work and a tile's time; it
     is never slower than without smaller ones.
@@ -89,7 +89,7 @@ def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: Serv
 
 
 def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
-    """Seconds in which the service answers every request of the group, `model.concurrency` at a time, the longest first."""
+    """Return the seconds in which the service answers all requests, `model.concurrency` at a time, the longest first."""
     kinds = _kinds(tiling, shape, itemsize)
     requests = sum(count for _, count in kinds)
     if requests > _SIMULATED:
@@ -110,21 +110,21 @@ def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: Ser
 
 
 def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int) -> list[tuple[int, int]]:
-    """(bytes, how many) of the requests of a group."""
+    """Return (bytes, how many) of the requests of a group."""
     heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
     widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
     return [(h * w * itemsize, n * m * tiling.slices) for h, n in heights.items() for w, m in widths.items()]
 
 
 def _candidates(side: int) -> list[tuple[int, int]]:
-    """Rectangles from large to small, squarest first, so that of equal costs the fewest requests win."""
+    """Return rectangles from large to small, squarest first, so that of equal costs the fewest requests win."""
     steps = [1 << k for k in range(side.bit_length()) if side % (1 << k) == 0]
     shapes = [(rows, columns) for rows in steps for columns in steps if rows <= columns]
     return sorted(shapes, key=lambda shape: (-shape[0] * shape[1], shape[1] - shape[0]))
 
 
 def _lengths(length: int, step: int, shard: int) -> dict[int, int]:
-    """Lengths of the pieces of one axis → how many: cut at every shard's edge, and inside a shard at every step."""
+    """Return length → number of the pieces of one axis, cut at every shard's edge and inside a shard at every step."""
     pieces: dict[int, int] = {}
 
     def cut(span: int, times: int) -> None:
@@ -165,7 +165,7 @@ class Observed:
     _xy: float = field(default=0.0, init=False)
 
     def add(self, nbytes: int, seconds: float) -> None:
-        """A request brought `nbytes` of pixels in `seconds`."""
+        """Return a request brought `nbytes` of pixels in `seconds`."""
         x = nbytes / 1e6
         self._weight = self._weight * _FORGET + 1
         self._x = self._x * _FORGET + x
@@ -174,7 +174,7 @@ class Observed:
         self._xy = self._xy * _FORGET + x * seconds
 
     def model(self) -> ServiceModel:
-        """The guess with its two numbers put right: a straight line through the answers, by least squares."""
+        """Return the guess with both numbers corrected: a straight line through the answers, by least squares."""
         if not self._weight:
             return self.guess
         far = max(self._x / self._weight, 1e-3)
@@ -187,7 +187,7 @@ class Observed:
 
 
 def smaller_shapes(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """(rows, columns) of tiles from `shape` on, each time half as many, down to one tile."""
+    """Yield (rows, columns) of tiles from `shape` on, each time half as many, down to one tile."""
     rows, columns = shape
     yield rows, columns
     while rows * columns > 1:
@@ -207,7 +207,7 @@ def tapered(
     model: ServiceModel,
     waiting: int = 0,
 ) -> tuple[int, int]:
-    """(rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
+    """Return (rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
 
     Args:
         shape: the largest rectangle.

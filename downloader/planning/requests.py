@@ -85,7 +85,7 @@ class Request:
 def blocks(
     tiling: Tiling, shard: tuple[int, int, int], missing: int, shape: tuple[int, int]
 ) -> Iterator[TileBlock]:
-    """Rectangles that cover exactly the tiles of `missing`, none larger than `shape` tiles (rows, columns).
+    """Yield rectangles that cover exactly the tiles of `missing`, none larger than `shape` tiles (rows, columns).
 
     A shard nothing is known of falls into the same rectangles everywhere; one that is partly done is covered
     greedily, row by row, inside those rectangles.
@@ -178,7 +178,7 @@ class TileBlock:
         return self.rows * self.columns
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """(row, column) of each tile, row by row."""
+        """Yield (row, column) of each tile, row by row."""
         for row in range(self.row, self.row + self.rows):
             for column in range(self.column, self.column + self.columns):
                 yield row, column

@@ -101,7 +101,7 @@ class SampleList:
 
 
 def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates x and y of all points in another CRS; infinite where they have none there."""
+    """Return coordinates x and y of all points in another CRS; infinite where they have none there."""
     if crs == points.crs:
         return np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
     x, y = transformer(points.crs, crs).transform(
@@ -113,7 +113,7 @@ def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.f
 def pixels_of(
     grid: PixelGrid, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """(columns, rows, inside) of the pixels that hold points in the grid's CRS.
+    """Return (columns, rows, inside) of the pixels that hold points in the grid's CRS.
 
     A point on an edge belongs to the pixel right of it or below it. Of those without coordinates only `inside`, which
     is False, means something.
@@ -133,7 +133,7 @@ def pixels_of(
 
 
 def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
-    """The grid of the `chip`×`chip` pixels in which the given pixel of `grid` has index `chip // 2`.
+    """Return the grid of the `chip`×`chip` pixels in which the given pixel of `grid` has index `chip // 2`.
 
     Counted from the grid's own origin; it may reach beyond the grid's edge.
     """

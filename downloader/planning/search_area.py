@@ -32,7 +32,7 @@ _SIMPLE: Final = 200
 
 
 def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
-    """GeoJSON in longitude and latitude that the footprint of an image must meet.
+    """Return GeoJSON in longitude and latitude that the footprint of an image must meet.
 
     Raises:
         JobError: the region cannot be shown in longitude and latitude.
@@ -69,7 +69,7 @@ def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
 
 @lru_cache(maxsize=1 << 12)
 def middle_of(grid: PixelGrid) -> float | None:
-    """Degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
+    """Return the degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
     x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
     longitude, _ = transformer(grid.crs, LONLAT).transform(float(x), float(y))
     return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None

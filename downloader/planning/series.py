@@ -39,7 +39,7 @@ class Series:
 
 
 def group_images(images: Iterable[Image], by: str) -> list[tuple[str, tuple[Image, ...]]]:
-    """Images in slices, each with its name: one an image, or those of a day, a solar day or a property's value.
+    """Return images in slices, each with its name: one an image, or those of a day, a solar day or a property's value.
 
     Args:
         images: in the order of time.
@@ -75,7 +75,7 @@ def _label(image: Image, by: str) -> str:
 
 
 def _longitude(image: Image) -> float:
-    """Of the middle of its footprint; where the service tells none, of its pixels."""
+    """Return the longitude of the middle of an image's footprint; without a footprint, of its pixels."""
     if image.longitude is not None:
         return image.longitude
     middle = middle_of(image.bands[0].grid) if image.bands else None
@@ -97,7 +97,7 @@ def arrange(
     onto: Callable[[tuple[Band, ...]], PixelGrid] | None = None,
     resampling: str = "nearest",
 ) -> Series:
-    """Slices and the lattices they share.
+    """Return the slices and the lattices they share.
 
     Args:
         named: each slice's name and images, as `group_images` gives them.
@@ -153,7 +153,7 @@ def slices_of(
 def _first_of_each(
     named: Sequence[tuple[str, tuple[Image, ...]]], wanted: tuple[str, ...], on_missing_band: str
 ) -> dict[str, Band]:
-    """The first band of each name; every other of the name must be of its type and lattice."""
+    """Return the first band of each name; every other of the name must be of its type and lattice."""
     found: dict[str, Band] = {}
     for _, members in named:
         for image in members:
@@ -188,14 +188,14 @@ def _few(names: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def _offset_window(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
-    """The pixels of `lattice` that `grid` is made of; None where it does not lie on it."""
+    """Return the pixels of `lattice` that `grid` is made of; None where it does not lie on it."""
     offset = offset_on(lattice, grid)
     return None if offset is None else grid.bounds.offset(*offset)
 
 
 @lru_cache(maxsize=1 << 16)
 def _covering(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
-    """The pixels of the endless `lattice` that `grid` touches."""
+    """Return the pixels of the endless `lattice` that `grid` touches."""
     return cover_window_anywhere(lattice, grid.bounds, grid)
 
 

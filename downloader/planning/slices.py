@@ -44,11 +44,11 @@ class TileRegion(Protocol):
     """A region as tiles and pixels; picklable."""
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
-        """Bits of the tiles of one shard that the region touches."""
+        """Return the bits of the tiles of one shard that the region touches."""
         ...
 
     def count(self, tiling: Tiling) -> int:
-        """Tiles of one slice that the region touches."""
+        """Return the tiles of one slice that the region touches."""
         ...
 
     def inside(self, window: Window) -> NDArray[np.bool_] | None:

@@ -9,7 +9,7 @@ __all__ = ["halves", "weight"]
 
 
 def halves(group: Group, request: Request) -> tuple[Request, ...]:
-    """The two halves of a request; empty where one tile and one band are left."""
+    """Return the two halves of a request; empty where one tile and one band are left."""
     b = request.block
     if b.tiles > 1:
         if b.columns >= b.rows:
@@ -34,5 +34,5 @@ def halves(group: Group, request: Request) -> tuple[Request, ...]:
 
 
 def weight(group: Group, request: Request) -> int:
-    """Bytes of pixels that a request brings."""
+    """Return the bytes of pixels that a request brings."""
     return request.window.pixels * sum(group.bands[band].dtype.itemsize for band in request.bands)

@@ -22,7 +22,7 @@ MAX_SHARD_BYTES: Final = 64 * 2**20
 
 
 def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:
-    """Tiles along a shard's side: the largest of 8, 4, 2, 1 that keeps both bounds, 1 where none does.
+    """Return the number of tiles along a shard's side: the largest of 8, 4, 2, 1 that keeps both bounds, 1 where none does.
 
     Args:
         width: columns of the group, in pixels.
@@ -38,7 +38,7 @@ def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:
 
 
 def shard_samples(samples: int, chip: int, bytes_per_pixel: int) -> int:
-    """Samples in a shard: the largest power of two that keeps both bounds, 1 where none does.
+    """Return the number of samples in a shard: the largest power of two that keeps both bounds, 1 where none does.
 
     Args:
         samples: how many there are.
@@ -121,7 +121,7 @@ class Tiling:
         return self.shard_slices * self.shard * self.shard
 
     def window(self, row: int, column: int, rows: int = 1, columns: int = 1) -> Window:
-        """The pixels that a rectangle of tiles fills, clipped at the right and bottom edge."""
+        """Return the pixels that a rectangle of tiles fills, clipped at the right and bottom edge."""
         return Window.between(
             column * self.tile,
             row * self.tile,
@@ -130,40 +130,40 @@ class Tiling:
         )
 
     def shard_index(self, layer: int, row: int, column: int) -> int:
-        """A shard's number, counted row by row, layer after layer."""
+        """Return a shard's number, counted row by row, layer after layer."""
         return (layer * self.shard_rows + row) * self.shard_columns + column
 
     def shard_at(self, index: int) -> tuple[int, int, int]:
-        """(layer, row, column) of the shard with this number."""
+        """Return (layer, row, column) of the shard with this number."""
         rest, column = divmod(index, self.shard_columns)
         layer, row = divmod(rest, self.shard_rows)
         return layer, row, column
 
     def slot(self, slice_: int, row: int, column: int) -> int:
-        """A tile's entry in its shard's index: C order over (slice, row, column), as Zarr's sharding has it."""
+        """Return a tile's entry in its shard's index: C order over (slice, row, column), as Zarr's sharding has it."""
         return (
             (slice_ % self.shard_slices) * self.shard + row % self.shard
         ) * self.shard + column % self.shard
 
     def tile_at(self, shard: tuple[int, int, int], slot: int) -> tuple[int, int, int]:
-        """(slice, row, column) of the tile behind an index entry of the shard at (layer, row, column)."""
+        """Return (slice, row, column) of the tile behind an index entry of the shard at (layer, row, column)."""
         layer, row, column = shard
         rest, c = divmod(slot, self.shard)
         s, r = divmod(rest, self.shard)
         return layer * self.shard_slices + s, row * self.shard + r, column * self.shard + c
 
     def slices_of(self, layer: int) -> range:
-        """The slices that the shards of one layer hold."""
+        """Return the slices that the shards of one layer hold."""
         first = layer * self.shard_slices
         return range(first, min(first + self.shard_slices, self.slices))
 
     def slice_mask(self, slice_: int) -> int:
-        """Bits of all index entries of one slice in its shard."""
+        """Return the bits of all index entries of one slice in its shard."""
         plane = self.shard * self.shard
         return ((1 << plane) - 1) << ((slice_ % self.shard_slices) * plane)
 
     def window_mask(self, slice_: int, row: int, column: int, window: Window | None) -> int:
-        """Bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
+        """Return the bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
         if window is None:
             return 0
         inside = window.clip(Window(0, 0, self.width, self.height))
@@ -183,7 +183,7 @@ class Tiling:
         return mask << ((slice_ % self.shard_slices) * self.shard * self.shard)
 
     def full_mask(self, layer: int, row: int, column: int) -> int:
-        """Bits of the index entries that lie inside the group: all of them but at its edges."""
+        """Return the bits of the index entries that lie inside the group: all of them but at its edges."""
         columns = min(self.shard, self.tile_columns - column * self.shard)
         rows = min(self.shard, self.tile_rows - row * self.shard)
         slices = min(self.shard_slices, self.slices - layer * self.shard_slices)

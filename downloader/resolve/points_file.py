@@ -128,7 +128,7 @@ def _csv(text: str, name: str, crs: Crs | None) -> _Table:
         {one for one in header if one and [c.casefold() for c in header].count(one.casefold()) > 1}
     )
     if repeated:
-        raise JobError(f"{name}, line 1: column {repeated[0]!r} stands there twice; rename one", key=_KEY)
+        raise JobError(f"{name}, line 1: column {repeated[0]!r} is given twice; rename one", key=_KEY)
     plane = _column(header, _X), _column(header, _Y)
     degrees = _column(header, _LON), _column(header, _LAT)
     choices = [(plane, crs or LONLAT), (degrees, LONLAT)]

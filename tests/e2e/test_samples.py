@@ -307,7 +307,7 @@ def test_a_killed_run_continues_and_a_lost_folder_is_rebuilt(emulator, tmp_path)
         ("lon,lat\n-122,\n", "line 2, column lat: nothing is no number"),
         ("lon,lat\n37.4,-122\n", "line 2: .* is no place on Earth"),
         ("lon,lat\n-122\n", "line 2: has 1 cells, the header 2"),
-        ("lon,lat,lon\n1,2,3\n", "'lon' stands there twice"),
+        ("lon,lat,lon\n1,2,3\n", "'lon' is given twice"),
         ("lon,lat,date\n-122,37,yesterday\n", "line 2, column date: 'yesterday' is no time"),
         ("lon,lat\n0,0\n", "none of the 1 samples can be fetched.*line 2.*lies outside"),
         (None, "there is no file"),

@@ -107,7 +107,7 @@ class Region(Section):
         return self.geometry is not None or self.file is not None
 
     def box(self) -> BoundingBox:
-        """The bounding box. Only where `bbox` is given."""
+        """Return the bounding box. Only where `bbox` is given."""
         if self.bbox is None:
             raise JobError("is not given", key="region.bbox")
         return BoundingBox(*self.bbox, crs=Crs.parse(self.crs))

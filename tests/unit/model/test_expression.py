@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import random
 
+import numpy as np
 import pytest
 
+from downloader.earthengine.pixels import request_body
 from downloader.errors import JobError
-from downloader.model.expression import MAX_DEPTH, call, canonical, constant, load_expression
+from downloader.model.crs import Crs
+from downloader.model.expression import MAX_BYTES, MAX_DEPTH, call, canonical, constant, load_expression
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.planning import BandType, PixelRequest
 from downloader.planning.expressions import composite_expression, resample_expression
 
 NDVI = {
@@ -140,3 +145,23 @@ def test_composites_of_the_same_images_are_the_same_expression():
     assert '"constantValue":3072' in make(), "bits 10 and 11"
     assert "reduce.median" in make()
     assert resample_expression("A", "bilinear") != resample_expression("A", "bicubic")
+
+
+def test_an_expression_longer_than_a_request_takes_is_refused_by_its_key():
+    graph = {"result": "0", "values": {"0": {"constantValue": "x" * MAX_BYTES}}}
+    with pytest.raises(JobError, match="bytes, and the service takes") as caught:
+        load_expression(graph, "source.expression")
+    assert caught.value.key == "source.expression"
+    images = [f"C/{number:0200d}" for number in range(40_000)]
+    with pytest.raises(JobError, match="bytes, and the service takes") as caught:
+        composite_expression(images, reduce="median", mask=None, index=None)
+    assert caught.value.key == "source.composite"
+
+
+def test_the_document_of_an_expression_is_parsed_once_for_all_its_requests():
+    text = canonical(NDVI)
+    band = (BandType("nd", np.dtype("<f4")),)
+    grid = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 500000, 0, -10, 4200000), 256, 256)
+    first, second = (request_body(PixelRequest("", grid, band, text))["expression"] for _ in range(2))
+    assert first == json.loads(text)
+    assert first is second

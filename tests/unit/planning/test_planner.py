@@ -103,7 +103,7 @@ def test_bands_of_a_thousand_are_not_all_named() -> None:
 
 
 def test_repeated_bands_of_an_asset_are_refused() -> None:
-    with pytest.raises(JobError, match=r"source.bands: B2 stands there more than once"):
+    with pytest.raises(JobError, match=r"source.bands: B2 is named more than once"):
         plan_of(image(Band("B2", U1, G10), Band("B2", U1, G10)))
 
 

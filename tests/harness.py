@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from unittest import mock
 import numpy as np
 import zarr
 
+from downloader.mosaic.format.header import ShardHeader
 from earthengine_emulator import EmulatorProcess
 from tests.forkserver import Forked
 from tests.oracle import QUICKSTART, oracle_window
@@ -293,6 +295,23 @@ def same_bits(found: np.ndarray, wanted: np.ndarray, what: str) -> None:
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file under a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def without_ids(objects: dict[str, bytes]) -> dict[str, bytes]:
+    """The same files but for the ids of their mosaics, in which two of them differ that hold the same."""
+    return {
+        key: data[ShardHeader.parse(data).nbytes :]
+        if data.startswith(b"EEDSHARD")
+        else re.sub(rb"\b[0-9a-f]{32}\b", b"", data)
+        if key.endswith("zarr.json")
+        else data
+        for key, data in objects.items()
+    }
+
+
+def key_of(emulator: EmulatorProcess) -> tuple[str, str]:
+    """Flags for commands on a mosaic, whose own job chooses no credentials."""
+    return "--key-file", str(emulator.key_file)
 
 
 def leftovers(folder: Path) -> list[str]:

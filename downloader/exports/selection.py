@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.layout import GroupLayout
 
 __all__ = ["Excerpt", "part_of"]
 

@@ -1,33 +1,35 @@
-"""The job that a mosaic keeps: written into it when it is made, read back to repair it or to compare it."""
+"""The job file inside a mosaic: written when the mosaic is created, read to repair it or to compare it."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from downloader.earthengine.names import is_this_machine
-from downloader.errors import JobError
+from downloader.errors import DownloadError, JobError
 from downloader.job import Job
 from downloader.job.yaml import dump, parse
+from downloader.mosaic.record.paths import JOB
+from downloader.mosaic.storage.location import Location, locate
 
 __all__ = ["freeze", "meaning", "thaw"]
 
 _BASE: Final = re.compile(r"# Relative paths start from (?P<base>.+), seen from the mosaic\.\n")
 _SECTIONS: Final[tuple[str, ...]] = ("source", "region", "grid", "mosaic")
-"""What says what a mosaic is; the other sections say who fetches it, and how fast."""
+"""Sections that determine what a mosaic is; the others say with which credentials it is fetched, and how fast."""
 
 
 def freeze(job: Job) -> str:
-    """The job as its author wrote it, with a first line that says where its relative paths start from.
+    """Return the job as its author wrote it, with a first line that says where its relative paths start from.
 
-    That folder is told as seen from the mosaic, so that both may be moved together; nothing is told where the mosaic
-    lies in a bucket, from which no way leads to a folder. A command that prints tokens is left out: its words may hold a
-    secret, and whoever gets the mosaic would get a command to run.
+    That folder is given relative to the mosaic, so that both may be moved together; there is no such line where the
+    mosaic lies in a bucket. A command that prints tokens is left out: its words may hold a secret, and whoever gets the
+    mosaic would get a command to run.
     """
     text = job.dump()
     if job.auth.access_token_command is not None:
@@ -39,7 +41,7 @@ def freeze(job: Job) -> str:
 
 
 def meaning(job: Job) -> str:
-    """The sections of the job that say what the mosaic is, without its path: no secret, and nothing of the machine."""
+    """Return the sections that determine the mosaic, without its path: they hold no secret and no fact of the machine."""
     values = parse(job.dump(), "job").values
     kept = {name: values[name] for name in _SECTIONS if name in values}
     kept["mosaic"] = {key: value for key, value in kept["mosaic"].items() if key != "path"} | {"path": "."}
@@ -47,29 +49,24 @@ def meaning(job: Job) -> str:
 
 
 def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str] = ()) -> Job:
-    """The job of an existing mosaic.
+    """Return the job of an existing mosaic.
 
-    A mosaic may come from a stranger: what its job says is fetched, but no command of it is run, no cluster of it is
-    joined, and no credentials go to a server that only it names.
+    A mosaic may come from somebody else, so its job chooses what is fetched and nothing else: its sections `auth` and
+    `executor` are not used, and of `service` only the emulator and an endpoint on this machine or of Google. Credentials
+    and the project are those of the caller.
 
     Args:
         mosaic: its folder, or its URL; relative paths of the job then start from the current folder.
-        stated: what `meaning` said when it was made, for one that lost its job file.
+        stated: what `meaning` returned when it was made, for a mosaic that lost its job file.
         service: whose pixels it holds.
         overrides: `key.path=value` texts, as `--set` takes them.
 
     Raises:
-        JobError: there is none, it cannot be read any more, or it asks for one of these.
+        JobError: there is none, it cannot be read, or it names an endpoint that is not trusted.
     """
-    from downloader.mosaic.record.paths import JOB
-    from downloader.mosaic.storage.location import locate
-
     location = locate(mosaic)
     file = f"{location.name}/{JOB}"
-    try:
-        text = (location.read(JOB) or b"").decode()
-    except (OSError, UnicodeDecodeError):
-        text = ""
+    text = _stored_text(location)
     where = location.name if location.has_lease else str(Path(mosaic).absolute())
     base, name = Path(), file
     if text.strip():
@@ -83,26 +80,31 @@ def thaw(mosaic: Path | str, stated: str, service: str, overrides: Sequence[str]
         raise JobError(
             f"{mosaic}: its job file was lost ({file}), and its attributes hold none; name the job file in place of the mosaic"
         )
-    if not any(o.partition("=")[0].strip().startswith("executor") for o in overrides):
-        # A cluster runs what it likes where it is joined: none is joined because a mosaic says so.
-        overrides = [*overrides, "executor=local"]
-    path = json.dumps(where)
-    job = Job.parse(text, name, base, [*overrides, f"mosaic.path={path}"])
-    _distrust(job, name, overrides)
-    return job
+    text = dump(_trusted(parse(text, name).values, name, overrides))
+    return Job.parse(text, name, base, [*overrides, f"mosaic.path={json.dumps(where)}"])
 
 
-def _distrust(job: Job, name: str, overrides: Sequence[str]) -> None:
-    said = {override.partition("=")[0].strip() for override in overrides}
-    if job.auth.access_token_command is not None and not said & {"auth", "auth.access_token_command"}:
-        raise JobError(
-            f"{name}: auth.access_token_command: no command is run because a mosaic says so; name the job file in place "
-            "of the mosaic, or a --key-file"
-        )
-    host = urlsplit(job.service.endpoint).hostname
-    known = host is None or is_this_machine(host) or host.endswith(".googleapis.com")
-    if not known and not said & {"service", "service.endpoint"}:
-        raise JobError(
-            f"{name}: service.endpoint: no credentials go to {host} because a mosaic says so; add "
-            f"--endpoint {job.service.endpoint} where you trust it, or name the job file in place of the mosaic"
-        )
+def _stored_text(location: Location) -> str:
+    """Return the mosaic's job file; empty where it cannot be read."""
+    try:
+        return (location.read(JOB) or b"").decode()
+    except (DownloadError, UnicodeDecodeError):
+        return ""
+
+
+def _trusted(values: Mapping[str, Any], name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the parts of a job that are taken from a mosaic. Raises JobError for an endpoint of somebody else's."""
+    kept = {key: value for key, value in values.items() if key not in {"auth", "service", "executor"}}
+    service = values.get("service")
+    if isinstance(service, dict):
+        kept["service"] = {key: service[key] for key in ("endpoint", "emulator") if key in service}
+        endpoint = service.get("endpoint")
+        host = urlsplit(endpoint).hostname if isinstance(endpoint, str) else None
+        said = {override.partition("=")[0].strip() for override in overrides}
+        is_known = host is None or is_this_machine(host) or host.endswith(".googleapis.com")
+        if not is_known and not said & {"service", "service.endpoint"}:
+            raise JobError(
+                f"{name}: service.endpoint: no credentials go to {host} because a mosaic says so; add "
+                f"--endpoint {endpoint} where you trust it, or name the job file in place of the mosaic"
+            )
+    return kept

@@ -174,7 +174,7 @@ def test_row_38_a_flipped_bit_is_found_by_verify_and_repaired(lab):
     assert found.status == 3, found
     assert "B2/c/1/1" in found.out
     asked = len(harness.getpixels(lab.emulator))
-    repaired = harness.cli("verify", lab.mosaic, "--repair")
+    repaired = harness.cli("verify", lab.mosaic, *harness.key_of(lab.emulator), "--repair")
     assert repaired.status == 0, repaired
     assert len(harness.getpixels(lab.emulator)) - asked == 1
     lab.right()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import LARGE, asked, cli, snapshot
+from tests.harness import LARGE, asked, cli, key_of, snapshot
 from tests.oracle import QUICKSTART
 
 ABSENT = 2**64 - 1
@@ -110,7 +110,7 @@ def test_every_damage_of_a_shard_is_found_and_only_its_tiles_are_fetched_again(
     assert found["coverage_cells"] == {"": len(tiles)}
     assert found["groups"][""]["missing"] == len(tiles) == found["damaged_tiles"]
 
-    repaired = cli("verify", mosaic, "--repair")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert repaired.status == 0, repaired
     assert asked(emulator, made.origin) == {(QUICKSTART, "B2", row, column): 1 for row, column in tiles}
     assert untouched.items() <= snapshot(mosaic / "B2").items()
@@ -154,7 +154,7 @@ def test_every_damage_of_a_plain_tile_is_found_and_only_that_is_fetched_again(
     assert looked.status == 3, looked
     found = {(one["object"], one["band"], tuple(one["tiles"][0])) for one in looked.document["damaged"]}
     assert found == {(f"B3/c/{row}/{column}", "B3", (0, row, column)) for row, column in places}
-    repaired = cli("verify", mosaic, "--repair")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert repaired.status == 0, repaired
     assert asked(emulator, made.origin) == {(QUICKSTART, "B3", *place): 1 for place in places}
     made.check(mosaic)
@@ -171,7 +171,7 @@ def test_several_bands_and_shards_at_once(make, emulator, tmp_path) -> None:
     assert looked.status == 3
     assert "tile 0/2/1: the object is gone" in looked.out
     assert "tile 0/0/0: the chunk's checksum does not match" in looked.out
-    repaired = cli("verify", mosaic, "--repair")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert repaired.status == 0, repaired
     places = [("B2", 0, 0), ("B3", 0, 0), ("B3", 2, 1)]
     assert asked(emulator, made.origin) == {(QUICKSTART, *place): 1 for place in places}
@@ -198,7 +198,7 @@ def test_a_repair_that_cannot_fetch_leaves_an_honest_mosaic(make, emulator, tmp_
     emulator.control("configure", {"faults": [{"fault": "permission-403", "on": "asset"}]})
     mosaic = made.copy(tmp_path / "m")
     plain_bit(mosaic / "B2/c/1/1")
-    ended = cli("verify", mosaic, "--repair")
+    ended = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert ended.status == 6, ended
     looked = cli("verify", mosaic, "--json").document
     assert looked["intact"]
@@ -216,7 +216,7 @@ def test_an_intact_mosaic_is_repaired_by_leaving_it_alone(make, emulator, tmp_pa
     emulator.control("reset", {})
     mosaic = made.copy(tmp_path / "m")
     before = snapshot(mosaic)
-    ended = cli("verify", mosaic, "--repair")
+    ended = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert ended.status == 0, ended
     after = snapshot(mosaic)
     before.pop(".downloader/lock")

@@ -7,7 +7,7 @@ import json
 import pytest
 import zarr
 
-from tests.harness import asked, cli, compare, getpixels, job, snapshot, window, write_job
+from tests.harness import asked, cli, compare, getpixels, job, key_of, snapshot, window, write_job
 from tests.oracle import QUICKSTART
 
 FAULTY = {"fault": "internal-500", "on": "pixels", "covers": [300, 300], "above_pixels": 1, "band": "B3"}
@@ -73,7 +73,7 @@ def test_a_rerun_tries_only_those(failed, emulator, tmp_path) -> None:
 def test_repair_fetches_what_is_damaged_and_leaves_what_failed(failed, emulator, tmp_path) -> None:
     mosaic = tmp_path / "m"
     (mosaic / "B2/c/0/2").write_bytes(b"")
-    repaired = cli("verify", mosaic, "--repair", "--json")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair", "--json")
     assert repaired.status == 3, repaired
     assert asked(emulator) == {(QUICKSTART, "B2", 0, 2): 1}
     after = repaired.document["repair"]["after"]

@@ -11,7 +11,7 @@ import pytest
 import xarray
 import zarr
 
-from tests.harness import SMALL, asked, cli, getpixels, job, running, snapshot, window, write_job
+from tests.harness import SMALL, asked, cli, getpixels, job, key_of, running, snapshot, window, write_job
 from tests.harness import wait_until as wait
 
 OWN = ".downloader"
@@ -98,7 +98,7 @@ def test_verify_repairs_a_lost_folder_without_asking_for_pixels(make, emulator, 
     }
     assert looked.document["groups"][""]["stored"] == 9
     assert looked.document["unledgered"] == 18
-    repaired = cli("verify", mosaic, "--repair")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert repaired.status == 0, repaired
     assert emulator.control("state")["requests"] == {}
     assert remake(mosaic, emulator).status == 0
@@ -116,7 +116,7 @@ def test_damage_and_a_lost_folder_are_repaired_with_the_job_of_the_attributes(
     data[1000] ^= 1
     (mosaic / "B2/c/1/1").write_bytes(data)
     services = ("--endpoint", emulator.url, "--key-file", emulator.key_file, "--project", "p-test-1")
-    repaired = cli("verify", mosaic, "--repair", *services)
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair", *services)
     assert repaired.status == 0, repaired
     assert {key[1:] for key in asked(emulator, made.origin)} == {("B2", 1, 1)}
     made.check(mosaic)
@@ -144,11 +144,15 @@ def test_a_job_that_means_something_else_is_refused_by_the_attributes_alone(make
 
 def test_a_ledger_of_a_newer_version_is_refused_with_the_remedy(make, emulator, tmp_path) -> None:
     mosaic = make("sharded").copy(tmp_path / "m")
-    (mosaic / OWN / "ledger/99990101T000000.000000-00000000.jsonl").write_text('{"ledger": 2}\n')
-    for ended in (cli("verify", mosaic), remake(mosaic, emulator), cli("verify", mosaic, "--repair")):
+    (mosaic / OWN / "ledger/99990101T000000.000000-00000000.jsonl").write_text('{"ledger": 3}\n')
+    for ended in (
+        cli("verify", mosaic),
+        remake(mosaic, emulator),
+        cli("verify", mosaic, *key_of(emulator), "--repair"),
+    ):
         assert ended.status == 5, ended
-        assert "ledger version 2, this version reads up to 1" in ended.err
-        assert "use the newer downloader" in ended.err
+        assert "ledger version 3, and this downloader reads version 2" in ended.err
+        assert "use the one that wrote it" in ended.err
 
 
 def metadata_losses(mosaic: Path) -> dict[str, object]:
@@ -199,7 +203,7 @@ def test_lost_metadata_is_found_object_by_object_and_written_anew_without_the_se
     assert looked.status == 3, looked
     assert {lost["object"] for lost in looked.document["lost"]} == set(losses)
     assert looked.document["damaged"] == []
-    repaired = cli("verify", mosaic, "--repair")
+    repaired = cli("verify", mosaic, *key_of(emulator), "--repair")
     assert repaired.status == 0, repaired
     assert emulator.control("state")["requests"] == {}
     after = snapshot(mosaic)
@@ -224,7 +228,7 @@ def test_a_root_that_is_lost_is_written_anew_and_wrong_coverage_is_told(make, em
     assert looked.status == 3
     assert "lost: zarr.json: is missing" in looked.out
     assert "coverage differs from what is stored in 1 tile" in looked.out
-    assert cli("verify", mosaic, "--repair").status == 0
+    assert cli("verify", mosaic, *key_of(emulator), "--repair").status == 0
     assert json.loads((mosaic / "zarr.json").read_text()) == before
 
 
@@ -236,7 +240,7 @@ def test_coverage_alone_is_mended(make, emulator, tmp_path) -> None:
     array = zarr.open_array(mosaic / "coverage", mode="r+")
     array[1, 2] = 4
     assert cli("verify", mosaic, "--json").document["coverage_cells"] == {"": 1}
-    assert cli("verify", mosaic, "--repair").status == 0
+    assert cli("verify", mosaic, *key_of(emulator), "--repair").status == 0
     assert snapshot(mosaic / "coverage") == before
     assert emulator.control("state")["requests"] == {}
 
@@ -253,7 +257,7 @@ def test_groups_of_several_resolutions_are_verified_each(emulator, tmp_path) -> 
     assert looked.document["coverage_cells"] == {"20m": 1}
     assert [one["object"] for one in looked.document["damaged"]] == ["20m/B11/c/0/1"]
     emulator.control("reset", {})
-    assert cli("verify", tmp_path / "m", "--repair").status == 0
+    assert cli("verify", tmp_path / "m", *key_of(emulator), "--repair").status == 0
     assert [record["bands"] for record in getpixels(emulator)] == [["B11"]]
 
 
@@ -266,7 +270,7 @@ def test_a_mosaic_may_be_verified_while_a_run_writes_it_and_not_repaired(emulato
     with running("run", job_path) as process:
         wait(lambda: len(list((tmp_path / "m/B2/c").glob("*/*"))) > 1, process)
         looked = cli("verify", tmp_path / "m", "--json")
-        refused = cli("verify", tmp_path / "m", "--repair")
+        refused = cli("verify", tmp_path / "m", *key_of(emulator), "--repair")
         assert process.poll() is None, "the run ended before it could be watched"
     assert looked.status == 3, looked
     assert looked.document["damaged"] == []

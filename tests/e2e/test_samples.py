@@ -16,7 +16,7 @@ import zarr
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
 from downloader.mosaic.verify.verify import verify
-from tests.harness import ROOT, cli, job, ledger_lines, same_bits, start, wait_until, write_job
+from tests.harness import ROOT, cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
 
 SCENE = QUICKSTART.removeprefix(PUBLIC)
@@ -287,7 +287,7 @@ def test_a_killed_run_continues_and_a_lost_folder_is_rebuilt(emulator, tmp_path)
     ended = cli("run", file)
     assert ended.status == 0, ended
     shutil.rmtree(mosaic / ".downloader")
-    assert cli("verify", mosaic, "--repair").status in (0, 3)
+    assert cli("verify", mosaic, *key_of(emulator), "--repair").status in (0, 3)
     emulator.control("configure", {"latency_ms": 0})
     again = cli("run", file)
     assert again.status == 0, again

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from downloader.errors import JobError, RefusedError
+from downloader.job import Job
 from downloader.mosaic import open_for_writing, read_identity
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.storage.lock import FileLock
@@ -79,13 +80,23 @@ def kept(folder, **sections):
     return folder
 
 
-def test_no_command_is_run_because_a_mosaic_says_so(tmp_path):
-    mosaic = kept(tmp_path, auth={"access_token_command": ["touch", str(tmp_path / "pwned")]})
-    with pytest.raises(JobError, match="access_token_command"):
-        thaw(mosaic, "", "earthengine")
-    job_of_it = thaw(mosaic, "", "earthengine", ['auth={"key_file": "/k.json"}'])
-    assert job_of_it.auth.access_token_command is None
-    assert not (tmp_path / "pwned").exists()
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"access_token_command": ["touch", "pwned"]},
+        {"key_file": "key.json"},
+        {"access_token_env": "SECRET"},
+        {"application_default": True},
+        "earthengine",
+    ],
+)
+def test_no_credentials_are_chosen_because_a_mosaic_says_so(tmp_path, auth):
+    mosaic = kept(tmp_path, auth=auth, service={"project": "theirs", "workload_tag": "theirs"})
+    job_of_it = thaw(mosaic, "", "earthengine")
+    assert job_of_it.auth == Job.from_dict({"source": {"asset": "A"}, "mosaic": {"path": "m"}}).auth
+    assert (job_of_it.service.project, job_of_it.service.workload_tag) == (None, None)
+    mine = thaw(mosaic, "", "earthengine", ['auth={"key_file": "/k.json"}', "service.project=mine"])
+    assert (mine.auth.key_file, mine.service.project) == ("/k.json", "mine")
 
 
 def test_no_credentials_go_to_a_server_because_a_mosaic_says_so(tmp_path):

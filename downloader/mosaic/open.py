@@ -1,6 +1,6 @@
-"""Opening a mosaic for writing: is it ours, does it mean the same, is anybody else in it?
+"""Open a mosaic for writing: check that it is ours, means the same as the job, and is not being written.
 
-Until all these questions are answered nothing is written; what exists and is something else stays untouched.
+Nothing is written before all of this is known; what exists and is something else stays untouched.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from downloader.planning import Existing, Plan
 __all__ = ["existing", "open_for_writing"]
 
 _AT_ONCE = 16
-"""Chunks of coordinates written before a reader sees the mosaic; axes of 500,000 pixels are whole by then."""
+"""Chunks of coordinates written before a reader sees the mosaic: all of axes up to 500,000 pixels."""
 
 
 @asynccontextmanager
@@ -55,19 +55,19 @@ async def open_for_writing(
     overwrite: bool = False,
     on_update: OnUpdate = "refuse",
 ) -> AsyncIterator[ZarrMosaic]:
-    """A mosaic for `plan` at `path`: created, continued or extended.
+    """Open a mosaic for `plan` at `path`: created, continued or extended.
 
     Args:
-        path: a folder, created with the folders above it; or a folder in a bucket, by its URL.
-        plan: what belongs into it.
+        path: a folder, created with the folders above it; or the URL of a folder in a bucket.
+        plan: what it is to hold.
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
         job_text: the job as its author wrote it, `${VAR}` and all.
-        job: YAML of the sections that say what the mosaic is; it stands in the Zarr attributes too.
-        overwrite: delete a mosaic of ours that means something else, or the same; never anything else.
+        job: YAML of the sections that determine the mosaic; also written into the Zarr attributes.
+        overwrite: first delete the mosaic of ours that is there, whatever it means; never anything else.
         on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
 
-    Leaving the block commits nothing: what is to be kept is committed before.
+    Leaving the block commits nothing.
 
     Raises:
         RefusedError: the path is something else, cannot be written, or was made by a newer version.
@@ -114,7 +114,7 @@ async def open_for_writing(
 
 
 def existing(path: MosaicPath) -> Existing | None:
-    """What the mosaic at `path` has settled, for the planner; None where there is none.
+    """Return what the mosaic at `path` fixes for the planner; None where there is none.
 
     Raises:
         RefusedError: the mosaic was made by a newer version, or its marker is damaged.
@@ -125,7 +125,7 @@ def existing(path: MosaicPath) -> Existing | None:
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """What `open_for_writing` was asked for; its methods run in a worker thread."""
+    """Arguments of `open_for_writing`; the methods run in a worker thread."""
 
     location: Location
     plan: Plan
@@ -161,7 +161,7 @@ class _Opening:
             raise
 
     def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, UpdatePlan, bool]:
-        """What was there, what it becomes, and whether it was deleted for that."""
+        """Return what was there, what it becomes, and whether it was deleted for that."""
         path = self.location.name
         known = read_identity(path)
         overwritten = known is not None and self.overwrite
@@ -171,8 +171,8 @@ class _Opening:
         new = Identity.of(self.plan, self.settings, self.service, known, self.job)
         settled = plan_update(known, new, path, self.on_update)
         if overwritten and self.location.has_lease:
-            # A run that lost its lease and wakes may still put an object of the mosaic that was here: what the new
-            # ledger does not name is not believed.
+            # A run that lost its lease and wakes may still put an object of the mosaic that was here: objects
+            # that the new ledger does not name are not used.
             settled = replace(settled, identity=replace(settled.identity, refetching=True))
         return known, settled, overwritten
 
@@ -193,7 +193,7 @@ class _Opening:
             if known is not None and settled.starts_refetching:
                 forget_pixels(store, known, settled.slices)
             if overwritten and self.location.has_lease:
-                # There, so that a run which wakes with what it knew of the old mosaic cannot put its own.
+                # They exist, so that a run which wakes with what it knew of the old mosaic cannot put its own.
                 for layout in identity.layouts:
                     write_coverage(store, layout, GroupState(layout.group))
             changed = []

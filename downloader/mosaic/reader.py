@@ -1,4 +1,4 @@
-"""Reading a mosaic with xarray, holes and all."""
+"""Open a mosaic with xarray; tiles that are not stored are refused, masked or ignored."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Chunks", "Missing", "level_layout", "open_group", "open_tree"]
 
 Chunks = Literal["shard", "auto"] | dict[str, int] | int | None
-"""How Dask cuts the arrays: `shard` as the objects are, None for no Dask, else as xarray has it."""
+"""Dask's chunks: `shard` for those of the objects, None for no Dask, else as xarray takes them."""
 
 Missing = Literal["raise", "mask", "ignore"]
-"""What to do where tiles are not stored."""
+"""What to do about tiles that are not stored."""
 
 
 def open_group(
@@ -37,12 +37,12 @@ def open_group(
     mask_and_scale: bool = False,
     missing: Missing = "raise",
 ) -> xarray.Dataset:
-    """One group of a mosaic as a Dataset: a variable for each band, `coverage` among the coordinates.
+    """Return one group of a mosaic as a Dataset: a variable for each band, `coverage` among the coordinates.
 
     Args:
         path: the mosaic.
-        group: name of the group, such as `10m`; may be left out where there is one.
-        level: 1 for the pixels; 2, 4, 8, … for an overview whose pixels are so many times as large.
+        group: name of the group, such as `10m`; may be left out where there is only one.
+        level: 1 for the pixels; 2, 4, 8, … for the overview of that factor.
         chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
         mask_and_scale: whether a declared nodata value becomes NaN, and every pixel that the mosaic's own mask calls
@@ -74,7 +74,7 @@ def open_tree(
     mask_and_scale: bool = False,
     missing: Missing = "raise",
 ) -> xarray.DataTree:
-    """All groups of a mosaic as a DataTree; arguments and errors are those of `open_group`."""
+    """Return all groups of a mosaic as a DataTree; arguments and errors are those of `open_group`."""
     layouts = read_mosaic(path).layouts
     datasets = {
         f"/{layout.group.name}": _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
@@ -85,7 +85,7 @@ def open_tree(
 
 
 def level_layout(path: MosaicPath, layout: GroupLayout, factor: int) -> GroupLayout:
-    """The layout of an overview of a group, by its factor. Raises JobError where there is none."""
+    """Return the layout of a group's overview of a factor. Raises JobError where there is none."""
     location = locate(path)
     visible = visible_levels(location.store())
     levels = {one.factor: one.layout for one in levels_of(layout, policies_of(layout))}
@@ -134,7 +134,7 @@ def _open(
 
 
 def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
-    """Sorted by time: images that were added later stand later in the mosaic."""
+    """Return the dataset sorted by time: images that were added later come later in the mosaic."""
     if "time" not in dataset.indexes or dataset.indexes["time"].is_monotonic_increasing:
         return dataset
     sorted_: xarray.Dataset = dataset.sortby("time")
@@ -142,7 +142,7 @@ def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
 
 
 def _without_masked(dataset: xarray.Dataset, layout: GroupLayout) -> xarray.Dataset:
-    """NaN wherever a band is masked, if the mosaic has masks; they stay as they are."""
+    """Put NaN wherever the mosaic's own mask says a band is masked."""
     arrays = dict(zip((band.id for band in layout.group.bands), layout.arrays, strict=True))
     masks = {arrays[name]: arrays[mask.id] for mask in layout.group.bands for name in mask.mask_of}
     return dataset.assign(
@@ -151,7 +151,7 @@ def _without_masked(dataset: xarray.Dataset, layout: GroupLayout) -> xarray.Data
 
 
 def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], layout: GroupLayout) -> xarray.Dataset:
-    """NaN wherever a tile is not stored; a mask says masked there anyway."""
+    """Put NaN wherever a tile is not stored; masks say masked there already."""
     tile = layout.group.tiling.tile
     masked: dict[Hashable, Any] = {}
     masks: dict[Any, Any] = {}

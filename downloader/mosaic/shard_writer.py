@@ -1,4 +1,4 @@
-"""Shards as a worker sees them: tiles go in one by one, shards come out whole.
+"""Collect encoded tiles in memory and commit whole shards.
 
 Tiles are encoded as they arrive and kept encoded until their shard is committed. All state is guarded by thread
 locks and all of a commit happens in one worker thread, so a task cancelled at any moment leaves nothing half: the
@@ -35,24 +35,24 @@ __all__ = ["Guard", "Notes", "ShardWriter"]
 
 
 class Guard(Protocol):
-    """Says whether this process may still write."""
+    """The right to write: a lock, a lease or a worker's lock."""
 
     def check(self) -> None:
-        """Called before every commit, and before its line. Raises LockedError when it may not."""
+        """Raise LockedError when this process may not write any more; called before every commit, and before its line."""
         ...
 
 
 class Notes(Protocol):
-    """Where a commit is noted: the ledger, or whoever keeps it."""
+    """Receiver of the ledger's lines."""
 
     def append(self, *entries: LedgerEntry) -> None:
-        """Note them. Raises OSError where that cannot be done."""
+        """Write lines. Raises OSError."""
         ...
 
 
 @dataclass
 class _PendingShard:
-    """What was placed in a shard and is not committed yet."""
+    """Tiles of a shard that are not committed yet."""
 
     entries: list[dict[int, bytes]]
     """By band: slot → encoded tile."""
@@ -66,7 +66,7 @@ class _PendingShard:
 
 
 class ShardWriter:
-    """Places tiles and commits shards of groups whose arrays exist: the seam `Mosaic`."""
+    """Writer of tiles and shards of groups whose arrays exist; implements `Mosaic`."""
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class ShardWriter:
             store: the mosaic's objects.
             layouts: its groups.
             states: what is stored of each, by its name; kept up to date.
-            notes: where commits are noted.
-            guard: asked before.
+            notes: receives the lines about commits.
+            guard: asked before each commit.
         """
         self.store = store
         self._layouts = {layout.group.name: layout for layout in layouts}
@@ -96,14 +96,14 @@ class ShardWriter:
         self.touched: set[str] = set()
         """Names of groups in which something was committed."""
         self.blank: dict[str, int] = {}
-        """Group → tiles, band by band, that came with nothing but nodata or zero."""
+        """Group → tiles, band by band, that hold nothing but nodata or zero."""
         self._encoders = anyio.CapacityLimiter(cores())
         self._writers = anyio.CapacityLimiter(store.writers)
 
     # What the engine asks.
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
+        """Return band index → bits of the tiles that are not durably stored; empty for a shard that is done."""
         return self._states[key.group].missing(key)
 
     # What the engine does.
@@ -121,7 +121,7 @@ class ShardWriter:
         await anyio.to_thread.run_sync(self._place, request, pixels, limiter=self._encoders)
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
-        """Note that the tiles of `request` could not be had; saved with the shard's next commit."""
+        """Record that the tiles of `request` could not be fetched; saved with the shard's next commit."""
         tiling = self._layouts[request.shard.group].group.tiling
         mask = 0
         for row, column in request.block:
@@ -222,7 +222,7 @@ class ShardWriter:
     def _write(
         self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
     ) -> dict[int, Piece]:
-        """Put the shard's objects and flush them; what each band has now."""
+        """Put the shard's objects and flush them; return what each band has now."""
         # Before each try: a mosaic that was moved or deleted since fails with more than a lost lock.
         self._lock.check()
         place = layout.group.tiling.shard_at(index)
@@ -254,7 +254,7 @@ class ShardWriter:
     def _top_up(
         self, key: str, new: dict[int, bytes], header: ShardHeader, codec: ChunkCodec
     ) -> EncodedShard:
-        """Put tiles beside those that the object holds. One band after the other: each reads its object whole."""
+        """Add tiles to those that the object holds. One band after the other: each reads its object whole."""
         made: list[EncodedShard] = []
 
         def make(old: Buffer | None) -> Sequence[Buffer]:
@@ -265,7 +265,7 @@ class ShardWriter:
         return made[-1]
 
     def _append(self, *lines: LedgerEntry) -> None:
-        # Once more: a process that was stopped since may wake in a mosaic that is no longer its own.
+        # Again: a process that was suspended since may wake in a mosaic that is no longer its own.
         self._lock.check()
         with self._appending:
             self._ledger.append(*lines)
@@ -277,7 +277,7 @@ class ShardWriter:
         entries: list[dict[int, bytes]],
         failed: tuple[FailedTiles, ...],
     ) -> None:
-        """Let go of what was committed; what was placed meanwhile stays. Under the guard."""
+        """Drop what was committed; what was placed meanwhile stays. Call it with `self._guard` held."""
         for slots, committed in zip(shard.entries, entries, strict=True):
             for slot, data in committed.items():
                 if slots.get(slot) is data:
@@ -287,7 +287,7 @@ class ShardWriter:
             del self._open[key]
 
     def _shard(self, key: ShardKey) -> _PendingShard:
-        """The open shard of this key. Under the guard."""
+        """Return the pending shard of this key. Call it with `self._guard` held."""
         shard = self._open.get(key)
         if shard is None:
             shard = self._open[key] = _PendingShard([{} for _ in self._layouts[key.group].group.bands])
@@ -295,7 +295,7 @@ class ShardWriter:
 
 
 def _is_blank(pixels: NDArray[np.generic], fill: np.generic) -> bool:
-    """Whether all pixels are the band's nodata value, or all are zero; as a rule the first pixel tells."""
+    """Return whether all pixels are the band's nodata value, or all are zero; most often the first pixel tells."""
     first = pixels[0, 0]
     if first != first:
         return bool(fill != fill and np.isnan(pixels).all())

@@ -1,4 +1,4 @@
-"""A mosaic of which only some tiles count as missing: what a repair fetches, and no more."""
+"""A view of a mosaic in which only chosen tiles count as missing, for repairs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Chosen = Mapping[ShardKey, Mapping[int, int]]
 
 
 class Selection:
-    """A `Mosaic` that hides whatever is missing beside the tiles chosen."""
+    """A `Mosaic` in which nothing is missing but the tiles chosen."""
 
     def __init__(self, mosaic: Mosaic, chosen: Chosen) -> None:
         self._mosaic = mosaic
         self._chosen = chosen
 
     def shards(self, plan: Plan) -> Iterator[ShardKey]:
-        """Shards of which something is chosen, in their order in the plan."""
+        """Yield the shards of which something is chosen, in the order of the plan."""
         for group in plan.groups:
             yield from sorted(key for key in self._chosen if key.group == group.name)
 
@@ -39,7 +39,7 @@ class Selection:
         return {band: mask for band, mask in lacks.items() if mask}
 
     def is_done(self) -> bool:
-        """Whether all that was chosen is stored."""
+        """Return whether all that was chosen is stored."""
         return not any(self.missing(key) for key in self._chosen)
 
     async def place(self, request: Request, pixels: NDArray[np.void]) -> None:

@@ -1,4 +1,4 @@
-"""Single tiles of a mosaic, read without zarr: for comparing them with what the service answers today."""
+"""Read single tiles of a mosaic without zarr, to compare them with the service's or to make overviews."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["BandTiles", "draw_tiles", "read_tile"]
 
 
 def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> NDArray[np.generic]:
-    """The pixels (height, width) of one band of one tile, clipped at the group's edge.
+    """Return the pixels (height, width) of one band of one tile, clipped at the group's edge.
 
     Raises:
         FileNotFoundError: it is not stored.
@@ -50,7 +50,7 @@ def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> ND
 
 
 def draw_tiles(states: Mapping[str, GroupState], count: int, seed: int) -> dict[ShardKey, int]:
-    """Tiles drawn at random from all that are stored with all their bands, each as likely as any other.
+    """Draw tiles at random from all that are stored with all their bands, each with the same probability.
 
     Returns:
         Shard → bits of the tiles drawn; all of them where `count` are not stored.
@@ -78,7 +78,7 @@ def draw_tiles(states: Mapping[str, GroupState], count: int, seed: int) -> dict[
 
 
 class BandTiles:
-    """The tiles of one band of one group, as far as they count as stored."""
+    """The stored tiles of one band of one group."""
 
     def __init__(
         self,
@@ -87,13 +87,13 @@ class BandTiles:
         band: int,
         stored: Callable[[tuple[int, int, int]], int] | None = None,
     ) -> None:
-        """Of a group.
+        """Nothing is read yet.
 
         Args:
             store: the mosaic's objects.
             layout: the group.
             band: index of the band.
-            stored: (layer, row, column) of a shard → bits of the tiles that count; None where all that is there does.
+            stored: (layer, row, column) of a shard → bits of the tiles that count; None where all that exist count.
         """
         self._store = store
         self._layout = layout
@@ -102,7 +102,7 @@ class BandTiles:
         self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None] | None = None
 
     def read(self, slice_: int, row: int, column: int) -> NDArray[Any] | None:
-        """The pixels (height, width) of a tile, clipped at the group's edge; None for one that is not stored.
+        """Return the pixels (height, width) of a tile, clipped at the group's edge; None for one that is not stored.
 
         Raises:
             ValueError: it is damaged.
@@ -124,7 +124,7 @@ class BandTiles:
         return chunk[: window.height, : window.width]
 
     def describe(self, slice_: int, row: int, column: int) -> str:
-        """A tile's name, for messages."""
+        """Return a tile's name, for messages."""
         layout = self._layout
         moment = f"slice {slice_}, " if layout.leading else ""
         return f"{layout.prefix}{layout.arrays[self._band]}, {moment}tile row {row}, column {column}"

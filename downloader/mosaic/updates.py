@@ -1,9 +1,9 @@
-"""An image that changed under a mosaic: refused, kept or fetched again (`source.on_update`).
+"""What happens when an image changed since its pixels were stored: refuse, keep or refetch (`source.on_update`).
 
-The catalogue's `updateTime` is the only sign of a change. To keep records the new time as accepted beside the old;
-to fetch again forgets what the ledger knew, after `coverage` called it missing, and leaves the old objects where they
-are until each is replaced whole: no reader sees a hole that `coverage` calls stored. Of a series only the slices of
-the images that changed are touched.
+The catalogue's `updateTime` is the only sign of a change. `keep` records the new time as accepted beside the old.
+`refetch` marks the pixels missing in `coverage`, then removes their lines from the ledger, and leaves the old objects
+where they are until each is replaced whole: no reader sees a hole that `coverage` calls stored. Of a series only the
+slices of the images that changed are touched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from downloader.mosaic.storage.store import Store
 __all__ = ["OnUpdate", "UpdatePlan", "accepted", "forget_pixels", "plan_update", "update_times"]
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
-"""What to do with an image whose `updateTime` is not the one that its pixels were stored under."""
+"""What to do about an image whose `updateTime` changed since its pixels were stored."""
 
 _NAMED = 3
 """Images that a notice names."""
@@ -31,20 +31,20 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlan:
-    """What a mosaic is from now on."""
+    """What a mosaic becomes, and what must be done for that."""
 
     identity: Identity
     is_extended: bool
-    """Whether it is new, or has bands, groups or times that it had not."""
+    """Whether it is new, or gets further bands, groups or times."""
     starts_refetching: bool = False
-    """Whether what is stored of the images that changed is to be forgotten first."""
+    """Whether the pixels of the images that changed must first be marked missing."""
     slices: frozenset[int] | None = None
     """Of a series, the slices that are fetched again; None for all that is stored."""
     notices: tuple[str, ...] = ()
 
 
 def plan_update(known: Identity | None, new: Identity, where: str, on_update: OnUpdate) -> UpdatePlan:
-    """What the mosaic becomes that is `known` and is opened for a job that means `new`.
+    """Return what the mosaic `known` becomes when it is opened for a job that means `new`.
 
     Raises:
         DriftError: the job means something else.
@@ -88,7 +88,7 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
 
 
 def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:
-    """The same mosaic, whose images changed while they were fetched, and were accepted so.
+    """Return the identity after images changed while they were fetched, and the change was accepted.
 
     Args:
         identity: what it is.
@@ -104,14 +104,14 @@ def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:
 
 
 def update_times(identity: Identity) -> dict[str, str]:
-    """Full name → `updateTime` of every image of a mosaic."""
+    """Return full name → `updateTime` of every image of a mosaic."""
     if identity.listed is not None:
         return {image.name: image.update_time for image in identity.listed.images}
     return {identity.source.get("asset", ""): identity.source.get("updateTime", "")}
 
 
 def with_times(identity: Identity, times: Mapping[str, str]) -> Identity:
-    """The same with other `updateTime`s of some images."""
+    """Return the identity with other `updateTime`s of some images."""
     if not times:
         return identity
     if identity.listed is None:
@@ -127,12 +127,12 @@ def with_times(identity: Identity, times: Mapping[str, str]) -> Identity:
 
 
 def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None = None) -> None:
-    """Call what is stored missing: first to readers, then to ourselves. The objects stay. Raises OSError.
+    """Mark pixels as missing: first in `coverage`, then in the ledger. The objects stay. Raises OSError.
 
     Args:
         store: the mosaic's objects.
         known: what the mosaic is.
-        slices: those of a series that are forgotten; None for everything.
+        slices: those of a series whose pixels are marked; None for everything.
     """
     if slices is None:
         for layout in known.layouts:
@@ -178,7 +178,7 @@ def _told(known: Identity, changed: Mapping[str, str], now: Mapping[str, str]) -
 
 
 def _kept(identity: Identity, changed: Mapping[str, str]) -> tuple[str, ...]:
-    """The record of accepted earlier states, with those of `changed` images: of a series behind the image's id."""
+    """Return the accepted earlier `updateTime`s with those of `changed` images; of a series after the image's id."""
     alone = identity.listed is None
     entries = [time if alone else f"{_shown_id(identity, name)} {time}" for name, time in changed.items()]
     return (*(entry for entry in identity.kept if entry not in entries), *entries)

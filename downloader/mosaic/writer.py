@@ -1,4 +1,4 @@
-"""The mosaic as a run sees it: its shards, and what is kept of them beside: ledger, coordinates, coverage."""
+"""A mosaic opened for writing: shards, ledger, coordinates and `coverage`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["ZarrMosaic"]
 
 
 class ZarrMosaic(ShardWriter):
-    """A mosaic opened for writing: the seam `Mosaic`, made by `open_for_writing`."""
+    """A mosaic opened for writing, made by `open_for_writing`; implements `Mosaic`."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class ZarrMosaic(ShardWriter):
         self.identity = identity
         """What the mosaic is."""
         self.found = found
-        """What the start found: garbage in the ledger, objects adopted, tiles lost."""
+        """What the scan at the start found."""
         self.notices = notices
-        """Lines about what the start found, worth a user's knowing."""
+        """Lines about what the start found, for the user."""
         self.lock = lock
         """The right to write it."""
         self._background = ThreadPoolExecutor(1, thread_name_prefix="coordinates")
@@ -62,11 +62,11 @@ class ZarrMosaic(ShardWriter):
 
     @property
     def layouts(self) -> tuple[GroupLayout, ...]:
-        """Its groups."""
+        """Layouts of its groups."""
         return self.identity.layouts
 
     def counts(self) -> dict[str, Counts]:
-        """Group → its tiles, of those stored and failed; kept up to date, so asking is free."""
+        """Return the number of tiles by state of each group; kept up to date, so that asking is free."""
         return {name: state.counts() for name, state in self._states.items()}
 
     def count_stored(self) -> int:
@@ -74,26 +74,26 @@ class ZarrMosaic(ShardWriter):
         return sum(state.counts().stored for state in self._states.values())
 
     def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
-        """(tile, bands, cause, message) of every tile on record as failed."""
+        """Yield (tile, bands, cause, message) of every tile that failed."""
         for state in self._states.values():
             yield from state.failures()
 
     def partial(self) -> list[ShardKey]:
-        """Shards of which something is stored and something is not, whatever failed in them."""
+        """Return the shards of which something is stored and something is not, whatever failed in them."""
         return [key for state in self._states.values() for key in state.partial()]
 
     def failed(self) -> list[ShardKey]:
-        """Shards in which tiles are on record as failed."""
+        """Return the shards in which tiles failed."""
         return [key for state in self._states.values() for key in state.failed_shards()]
 
     def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
-        """Of a shard: bits of the tiles stored, band by band, and what failed."""
+        """Return the bits of the tiles stored in a shard, band by band, and what failed in it."""
         state = self._states[key.group]
         index = state.index(key)
         return state.stored(index), state.failed.get(index, ())
 
     def blank_notices(self) -> Iterator[str]:
-        """A line for each group in which tiles came that hold nothing but nodata or zero; stored as they came."""
+        """Yield a line for each group in which tiles hold nothing but nodata or zero."""
         for name, bands in self.blank.items():
             tiles = bands // len(self._layouts[name].group.bands)
             if tiles:
@@ -104,13 +104,13 @@ class ZarrMosaic(ShardWriter):
                 )
 
     def disk_bytes(self) -> int:
-        """Bytes of the mosaic's objects, metadata and ledger included."""
+        """Return the length of all objects of the mosaic, metadata and ledger included."""
         return sum(nbytes for _, nbytes in self.store.list(""))
 
     # What a run does.
 
     async def record(self, entries: Iterable[LedgerEntry]) -> None:
-        """Note shards that others committed on behalf of this run, whose objects are durable.
+        """Write the lines of shards that workers of this run committed, whose objects are durable.
 
         Raises:
             StoppedError: the disk is full or does not work.
@@ -198,7 +198,7 @@ class ZarrMosaic(ShardWriter):
         return found.lost
 
     def _restate(self, identity: Identity) -> None:
-        """Say anew what the mosaic is: to ourselves, then to readers."""
+        """Write the identity: the marker, then the Zarr attributes."""
 
         def write() -> None:
             self.store.put(MARKER, [identity_to_bytes(identity)])

@@ -1,4 +1,4 @@
-"""Arrays along the leading axis: times, ids, properties; one value for each slice.
+"""The arrays along the leading axis: times, ids and properties, one value for each slice.
 
 They grow in place: a chunk holds more places than values, and a reader sees as many as the metadata's shape says. So
 values are written first, and become visible with the metadata.
@@ -20,10 +20,10 @@ from downloader.planning import Slice
 __all__ = ["CHUNK", "AxisArray", "AxisProperty", "Kind", "axis_arrays", "kind_of"]
 
 CHUNK: Final = 1024
-"""Values in one chunk, however many there are."""
+"""Values in one chunk; the last one is padded."""
 
 NO_TIME: Final = -(2**63)
-"""What stands for no time; numpy's own NaT."""
+"""The value for no time: numpy's NaT."""
 
 Kind = Literal["int64", "float64", "string"]
 """Zarr's data types of such arrays."""
@@ -33,34 +33,34 @@ _Value = int | float | str
 
 @dataclass(frozen=True, slots=True)
 class AxisProperty:
-    """A property of the images that is kept along the axis."""
+    """A property of the images that is stored along the axis."""
 
     name: str
     """As the catalogue spells it."""
     array: str
     """Name of its array."""
     kind: Kind
-    """Settled when the array is made: `float64` where all values are numbers, else `string`; of samples as the file's."""
+    """Chosen when the array is created: `float64` where all values are numbers, else `string`; of samples as in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisArray:
-    """One of them."""
+    """One array along the leading axis."""
 
     name: str
     kind: Kind
     values: tuple[_Value, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     across: int = 0
-    """Numbers in each value, which then stand one after the other; 0 for a single one."""
+    """Numbers in each value, stored one after the other; 0 for a single number."""
 
     @property
     def length(self) -> int:
-        """How many values."""
+        """Number of values."""
         return len(self.values) // max(1, self.across)
 
     def document(self, dimension: str, *, checksum: bool) -> dict[str, Any]:
-        """Its `zarr.json`, as zarr-python writes it."""
+        """Return its `zarr.json`, as zarr-python writes it."""
         wide = [self.across] if self.across else []
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.kind == "string":
@@ -82,7 +82,7 @@ class AxisArray:
         }
 
     def chunks(self, prefix: str, *, checksum: bool) -> Iterator[tuple[str, bytes]]:
-        """(key, bytes) of every chunk, full length each; the same values always give the same bytes."""
+        """Yield (key, bytes) of every chunk, each at full length; equal values give equal bytes."""
         step = CHUNK * max(1, self.across)
         for number, first in enumerate(range(0, len(self.values), step)):
             data = self._encoded(self.values[first : first + step], step)
@@ -104,7 +104,7 @@ class AxisArray:
 
 
 def axis_arrays(slices: Sequence[Slice], kept: Iterable[AxisProperty]) -> tuple[AxisArray, ...]:
-    """The arrays of a time axis: `time`, `image_id` and the properties."""
+    """Return the arrays of a time axis: `time`, `image_id` and the properties."""
     times = tuple(NO_TIME if part.time_us is None else part.time_us for part in slices)
     about: dict[str, Any] = {
         "standard_name": "time",
@@ -127,7 +127,7 @@ def axis_arrays(slices: Sequence[Slice], kept: Iterable[AxisProperty]) -> tuple[
 
 
 def kind_of(values: Iterable[object]) -> Kind:
-    """The data type for a property's values; None where an image lacks it."""
+    """Return the data type for a property's values, of which None stands for an image that lacks it."""
     stated = [value for value in values if value is not None]
     return "float64" if stated and all(map(_is_number, stated)) else "string"
 

@@ -1,4 +1,4 @@
-"""What stands along the axes: pixel centres in `x` and `y`, from the lattice's own origin; times, ids, properties."""
+"""Write the coordinates: pixel centres in `x` and `y`, from the lattice's own origin, and the arrays along the leading axis."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["CoordinateWriter", "coordinate_chunks", "write_axis"]
 def coordinate_chunks(
     layout: GroupLayout, known: Callable[[str], frozenset[str]] = lambda _: frozenset()
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """(key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared, or each sample has its own.
+    """Yield (key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared, or each sample has its own.
 
     Args:
         layout: the group.
-        known: folder of an axis → keys that are not wanted.
+        known: folder of an axis → keys to leave out.
     """
     grid, lattice, window = layout.group.grid, layout.group.lattice, layout.group.window
     if layout.group.lattices or grid.transform.is_sheared:
@@ -49,9 +49,9 @@ def coordinate_chunks(
 
 
 def write_axis(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
-    """Write what stands along the leading axis, as far as it is not there; readers see it with the metadata.
+    """Write the chunks of the leading axis that are missing or differ; readers see them with the metadata.
 
-    A chunk that grows keeps the values that it had, so a reader of the shorter array sees the same. Raises OSError.
+    A chunk that grows keeps its values, so a reader of the shorter array sees the same. Raises OSError.
     """
     written = []
     for layout in layouts:
@@ -68,17 +68,17 @@ def write_axis(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
 
 
 class CoordinateWriter:
-    """Writes what is not written yet; a run that was killed in between is finished by the next."""
+    """Writer of the chunks of `x` and `y` that are missing; what a killed run left is written by the next."""
 
     def __init__(self, store: Store, layouts: tuple[GroupLayout, ...]) -> None:
         self._store = store
-        # Without the marker nobody knows whether the chunks outlived a loss of power: all are written again.
+        # Without the marker it is not known whether the chunks survived a loss of power: all are written again.
         self._marked = any(key == COORDINATES for key, _ in store.list(OWN))
         self._todo = self._missing(layouts)
         self._batch: list[tuple[str, bytes]] = []
 
     def write(self, most: int) -> bool:
-        """Write the next `most` chunks; whether all are written and durable. Safe to repeat when it raises OSError."""
+        """Write the next `most` chunks; return whether all are written and durable. Safe to repeat when it raises OSError."""
         self._batch = self._batch or list(islice(self._todo, most))
         for key, data in self._batch:
             self._store.put(key, [data])

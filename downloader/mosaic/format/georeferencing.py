@@ -1,4 +1,4 @@
-"""Where the pixels lie, told so that every reader understands: CF, rioxarray, odc-geo, GDAL, GeoZarr.
+"""Georeferencing attributes for every reader: CF, rioxarray, odc-geo, GDAL and GeoZarr.
 
 No reader knows all ways and no way is known by all readers, so the same facts stand three times: a CF grid mapping
 `spatial_ref`, 1-D `x` and `y` at pixel centres, and the `proj:` and `spatial:` conventions on each array. A sheared
@@ -58,7 +58,7 @@ CONVENTIONS: Final = [
 
 
 def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:
-    """Attributes of `spatial_ref`: CF's parameters, the WKT under both names in use, and GDAL's transform."""
+    """Return the attributes of `spatial_ref`: CF's parameters, the WKT under both names in use, and GDAL's transform."""
     crs = grid.crs.to_pyproj()
     wkt = crs.to_wkt()
     transform = " ".join(repr(value) for value in grid.transform.to_gdal())
@@ -66,7 +66,7 @@ def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:
 
 
 def axis_attributes(grid: PixelGrid, axis: str) -> dict[str, Any]:
-    """CF attributes of the coordinate `x` or `y`."""
+    """Return the CF attributes of the coordinate `x` or `y`."""
     crs = grid.crs.to_pyproj()
     if crs.is_geographic:
         name, unit = ("longitude", "degrees_east") if axis == "x" else ("latitude", "degrees_north")
@@ -83,7 +83,7 @@ def axis_attributes(grid: PixelGrid, axis: str) -> dict[str, Any]:
 def band_attributes(
     grid: PixelGrid | None, band: str, dtype: np.dtype[np.generic], nodata: float | None
 ) -> dict[str, Any]:
-    """Attributes of a band's array.
+    """Return the attributes of a band's array.
 
     `coordinates` besides `grid_mapping` keeps the CRS in a plain `xarray.open_zarr`. `_FillValue` stands only where
     a nodata value is declared: it makes xarray read integers as floats. Without a `grid` nothing is said of the place.
@@ -119,7 +119,7 @@ def _place_attributes(grid: PixelGrid) -> dict[str, Any]:
 
 
 def mask_attributes(mask_of: Sequence[str]) -> dict[str, Any]:
-    """What the array of a mask says besides: CF flags, and the bands that it tells of; nothing for pixels."""
+    """Return further attributes of a mask's array: CF flags, and the bands that it belongs to; none for pixels."""
     if not mask_of:
         return {}
     return {
@@ -131,7 +131,7 @@ def mask_attributes(mask_of: Sequence[str]) -> dict[str, Any]:
 
 
 def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) -> np.generic:
-    """A band's nodata value in its own type, 0 where it declares none.
+    """Return a band's nodata value in its own type; 0 where it declares none.
 
     Raises:
         JobError: the type has no such value.
@@ -154,14 +154,14 @@ def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) ->
 
 
 def encode_fill_value(value: np.generic) -> int | str:
-    """A `_FillValue` attribute as xarray writes and reads it in Zarr v3: floats in base64 of little-endian float64."""
+    """Return a `_FillValue` attribute as xarray has it in Zarr v3: floats in base64 of little-endian float64."""
     if value.dtype.kind == "f":
         return base64.standard_b64encode(struct.pack("<d", float(value))).decode()
     return int(value)
 
 
 def centres(scale: float, translate: float, first: int, count: int) -> NDArray[np.float64]:
-    """`translate + scale × (k + ½)` for k = first, first + 1, …: pixel centres along one axis.
+    """Return pixel centres along one axis: `translate + scale × (k + ½)` for k = first, first + 1, …
 
     Product and sum are carried in two float64 (Dekker 1971, Knuth's two-sum) and rounded once, which agrees with
     rational arithmetic but is fast enough for axes of 10⁷ pixels.
@@ -187,7 +187,7 @@ def centres(scale: float, translate: float, first: int, count: int) -> NDArray[n
 
 
 def _split(value: Any) -> tuple[Any, Any]:  # noqa: ANN401 - scalar or array alike
-    """Veltkamp's split of float64 into halves of 26 bits, whose products are exact."""
+    """Return Veltkamp's split of float64 into halves of 26 bits, whose products are exact."""
     scaled = value * 134217729.0
     high = scaled - (scaled - value)
     return high, value - high

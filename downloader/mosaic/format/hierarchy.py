@@ -1,4 +1,4 @@
-"""Creating and extending the Zarr hierarchy on a store, so that a reader may open it at any moment."""
+"""Create and extend the Zarr hierarchy on a store, so that a reader may open it at any moment."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ def ensure_hierarchy(
     attributes: Mapping[str, Any],
     broken: Collection[str] = (),
 ) -> bool:
-    """Write the metadata that is not there yet, or grew along an axis; the root's, which makes all visible, last.
+    """Write the metadata that is missing, or grew along an axis; the root's, which makes all visible, last.
 
     Args:
         store: the mosaic's objects.
         layouts: its groups.
         attributes: of the root; those of the groups are the same but for the statement of identity.
-        broken: keys of `zarr.json`s that are there and to be written anew.
+        broken: keys of `zarr.json`s that exist and are to be written anew.
 
-    Returns whether anything was written. What is there stays as it is, so a reader's own attributes survive; a run
-    that was killed in between is finished by the next.
+    Returns whether anything was written. What is there stays as it is, so attributes that users added survive.
     """
     groups = {
         layout.group.name: {f"{layout.prefix}{name}": document for name, document in layout.documents()}
@@ -89,9 +88,9 @@ def ensure_hierarchy(
             put(f"{name}/{ROOT}", group_document(in_group, local))
             inlined[name] = group_document(in_group, {})
         inlined.update(members)
-    # Overviews are made by others, and stay.
+    # Overviews are written elsewhere, and stay.
     inlined.update({path: node for path, node in nodes_of(root).items() if path.split("/")[0] == OVERVIEWS})
-    # To a reader that lists folders instead of asking the root, zarr-python warns of each that is no group.
+    # zarr-python warns a reader that lists folders of each one that is no group.
     put(f"{OWN}/{ROOT}", group_document({}, {}))
     store.flush(written)
     store.put(ROOT, [dump(group_document(at_root, inlined))])
@@ -100,7 +99,7 @@ def ensure_hierarchy(
 
 
 def read_document(store: Store, key: str) -> dict[str, Any] | None:
-    """A JSON object of the store; None where there is none that can be read."""
+    """Return a JSON object of the store; None where it is missing or damaged."""
     try:
         document = json.loads(bytes(store.get(key)))
     except (FileNotFoundError, ValueError):
@@ -109,12 +108,12 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
 
 
 def members_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Path → metadata of the arrays that are inlined in a group's metadata; none where it holds none."""
+    """Return path → metadata of the arrays that are inlined in a group's metadata."""
     return {path: node for path, node in nodes_of(group).items() if node["node_type"] == "array"}
 
 
 def nodes_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Path → metadata of all arrays and groups that are inlined in a group's metadata; none where it holds none."""
+    """Return path → metadata of all arrays and groups that are inlined in a group's metadata."""
     try:
         members: dict[str, dict[str, Any]] = (group or {})["consolidated_metadata"]["metadata"]
         return {path: member for path, member in members.items() if member["node_type"] in {"array", "group"}}
@@ -123,7 +122,7 @@ def nodes_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
 
 
 def _grown(there: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
-    """An array's metadata as it is, longer where the planned is; a first missing time brings its `_FillValue`."""
+    """Return an array's metadata as it is, longer where the planned is; a first missing time brings its `_FillValue`."""
     if there.get("shape") == planned["shape"]:
         return there
     stated = there.get("attributes")
@@ -140,17 +139,17 @@ STATEMENT: Final = "downloader"
 """Attribute of the root: the mosaic's identity as JSON text."""
 
 EARLIER: Final = "earlier_update_times"
-"""Attribute: states of the image before `update_time`, of which pixels are stored as well."""
+"""Attribute: earlier `update_time`s of which pixels are stored as well."""
 
 OURS: Final = frozenset({STATEMENT, EARLIER, "update_time", "coordinates"})
-"""Attributes that follow the mosaic; all others stay as whoever wrote them last left them."""
+"""Attributes that follow the mosaic; users may change all others."""
 
 
 def image_attributes(plan: Plan) -> dict[str, Any]:
-    """Attributes of a group: where the pixels come from, when they were taken, what else the asset says of itself."""
+    """Return the attributes of a group: source of the pixels, their times, and the asset's properties."""
     image = plan.image
     if plan.listed is not None:
-        # What differs from image to image stands along the axis.
+        # What differs from image to image is stored along the axis.
         source = plan.listed.facts.get("collection", "")
         return {"Conventions": "CF-1.11", **({"source": source} if source else {})}
     told = {
@@ -168,13 +167,13 @@ def image_attributes(plan: Plan) -> dict[str, Any]:
 
 
 def merged(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """`wanted` where nothing stands yet, what is there elsewhere; ours as wanted, and gone where not wanted."""
+    """Return the attributes that are there, completed by `wanted`; those of `OURS` are as wanted, or removed."""
     kept = {name: value for name, value in there.items() if name not in OURS}
     return {**wanted, **kept}
 
 
 def _plain_json(value: Any) -> Any:  # noqa: ANN401 - JSON of the service
-    """What JSON can hold: the service's properties may be numbers that JSON has no word for."""
+    """Return what JSON can hold: the service's properties may be numbers that JSON lacks."""
     if isinstance(value, Mapping):
         return {str(name): _plain_json(member) for name, member in value.items()}
     if isinstance(value, list | tuple):

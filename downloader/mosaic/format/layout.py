@@ -1,7 +1,7 @@
-"""The Zarr v3 hierarchy of a mosaic: which arrays there are, and under which key each object lies.
+"""The Zarr v3 hierarchy of a mosaic: its arrays, their metadata, and the key of each object.
 
-The documents are written here rather than by zarr-python, so that creating a mosaic loads none of it and adding a
-band is one atomic replacement of the root's; tests hold each one to what zarr-python itself writes.
+The documents are written here rather than by zarr-python, so that creating a mosaic does not load it, and adding a band
+is one atomic replacement of the root's; tests compare each one with what zarr-python writes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class GroupLayout:
         along: tuple[AxisArray, ...] = (),
         mosaic: str = "0" * 32,
     ) -> GroupLayout:
-        """The layout of a planned group; `names` maps band ids to array names."""
+        """Return the layout of a planned group; `names` maps band ids to array names."""
         return cls(
             group,
             tuple(names[band.id] for band in group.bands),
@@ -90,7 +90,7 @@ class GroupLayout:
 
     @cached_property
     def codec(self) -> ChunkCodec:
-        """What encodes a tile of a band."""
+        """Codec of a tile of a band."""
         return ChunkCodec(self.compressor, checksum=self.profile == "sharded")
 
     @cached_property
@@ -108,15 +108,15 @@ class GroupLayout:
 
     @property
     def prefix(self) -> str:
-        """What stands before every key of the group."""
+        """Prefix of every key of the group."""
         return f"{self.group.name}/" if self.group.name else ""
 
     def folder(self, band: int) -> str:
-        """The folder that holds the objects of a band's array."""
+        """Return the folder that holds the objects of a band's array."""
         return f"{self.prefix}{self.arrays[band]}/c"
 
     def shard_object(self, band: int, layer: int, row: int, column: int) -> str:
-        """The key of a band's object of one shard."""
+        """Return the key of a band's object of one shard."""
         place = f"{layer}/{row}/{column}" if self.leading else f"{row}/{column}"
         return f"{self.folder(band)}/{place}"
 
@@ -126,7 +126,7 @@ class GroupLayout:
         return ShardHeader(self.mosaic, self.origin, self.group.bands[band].id, self.level, shard, cells)
 
     def tile_object(self, band: int, shard: tuple[int, int, int], slot: int) -> str:
-        """The key of a band's object of one tile, where the profile is `plain`."""
+        """Return the key of a band's object of one tile, where the profile is `plain`."""
         return self.shard_object(band, *self.group.tiling.tile_at(shard, slot))
 
     def parse_key(self, key: str, band: int) -> tuple[tuple[int, int, int], int] | None:
@@ -153,23 +153,23 @@ class GroupLayout:
         return shard, t.slot(layer, row, column)
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
-        """(key, bytes) of every chunk of the arrays along the leading axis."""
+        """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
         for array in self.along:
             yield from array.chunks(self.prefix, checksum=self.codec.checksum)
 
     @property
     def coordinates(self) -> str:
-        """Names of the arrays that are no data beside the bands: the attribute `coordinates` of the group."""
+        """Attribute `coordinates` of the group: names of the arrays that are no data variables."""
         return " ".join(["coverage", *(a.name for a in self.along if a.name != self.group.axis)])
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(array name, `zarr.json`) of every array of the group."""
+        """Yield (array name, `zarr.json`) of every array of the group."""
         grid = self.group.grid
         if not self.group.lattices and not grid.transform.is_sheared:
             for axis, length in (("y", grid.height), ("x", grid.width)):
                 yield axis, self._axis_document(axis, length, axis_attributes(grid, axis))
         if not self.group.lattices:
-            # Of samples each has a place of its own, which stands along their axis.
+            # Each sample has a grid of its own, which is stored along their axis.
             yield GRID_MAPPING, array_document(
                 (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
                 grid_mapping_attributes(grid),
@@ -192,7 +192,7 @@ class GroupLayout:
         shape = (tiling.slices, *cells) if self.leading else cells
         chunk = coverage_chunk(tiling)[0 if self.leading else 1 :]
         attributes = {
-            "long_name": "what is stored of each tile, the worst over the group's bands",
+            "long_name": "state of each tile, the worst over the group's bands",
             "flag_values": [int(state) for state in Coverage],
             "flag_meanings": " ".join(state.name.lower() for state in Coverage),
             "tile_pixels": tiling.tile,
@@ -235,7 +235,7 @@ def array_document(
     codecs: list[dict[str, object]],
     attributes: dict[str, Any],
 ) -> dict[str, Any]:
-    """The `zarr.json` of an array (Zarr v3, core specification)."""
+    """Return the `zarr.json` of an array (Zarr v3, core specification)."""
     return {
         "shape": list(shape),
         "data_type": dtype.name,
@@ -252,7 +252,7 @@ def array_document(
 
 
 def group_document(attributes: Mapping[str, Any], members: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The `zarr.json` of a group with the metadata of all below it inlined, as zarr-python consolidates."""
+    """Return the `zarr.json` of a group with the metadata of all below it inlined, as zarr-python consolidates."""
     return {
         "attributes": dict(attributes),
         "zarr_format": 3,
@@ -262,7 +262,7 @@ def group_document(attributes: Mapping[str, Any], members: Mapping[str, dict[str
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
-    """A metadata document as bytes."""
+    """Return a metadata document as bytes."""
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
@@ -287,7 +287,7 @@ def _fill_json(value: np.generic) -> int | float | str:
 
 @dataclass(frozen=True, slots=True)
 class MosaicSettings:
-    """How a mosaic is stored (DESIGN §5, `mosaic`)."""
+    """How a mosaic is stored: the job file's section `mosaic`."""
 
     profile: Literal["sharded", "plain"] = "sharded"
     """`sharded`: many tiles an object, checksums inside. `plain`: one object a tile, readable by GDAL 3.12."""

@@ -1,4 +1,4 @@
-"""Names of arrays: a band's own name wherever that is safe in a path and free."""
+"""Names of arrays: a band's own name where that is safe in a path and not taken."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["RESERVED", "array_names"]
 RESERVED: Final = frozenset(
     {"x", "y", "time", "sample", "image_id", "spatial_ref", "coverage", "overviews", "zarr.json"}
 )
-"""What the mosaic itself has in a group."""
+"""Names that the mosaic itself uses in a group."""
 
 _LONGEST: Final = 120
-"""File systems take 255 bytes; the index of a chunk and a staging suffix need few of them."""
+"""Longest name in bytes: file systems take 255, and a temporary file's suffix needs a few."""
 
 
 def array_names(
     bands: Iterable[str], known: Mapping[str, str] | None = None, taken: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Band id → array name, different also where a file system does not tell upper from lower case.
+    """Return band id → array name; the names differ also on a file system that ignores case.
 
     Args:
         bands: ids as the service spells them.
-        known: names that an existing mosaic gave; they stay.
+        known: names in an existing mosaic; they stay.
         taken: names of other arrays.
     """
     names = dict(known or {})
     taken = {name.casefold() for name in (*names.values(), *taken)} | RESERVED
     bands = [band for band in bands if band not in names]
-    # A band that can keep its own name keeps it, whatever stands before it in the list.
+    # A band that can keep its own name keeps it, whichever comes before it in the list.
     for band in sorted(bands, key=lambda band: _safe(band) != band or band.casefold() in taken):
         name = _safe(band)
         if name != band:

@@ -1,6 +1,6 @@
-"""Samples in the mosaic: the arrays along their axis, and how the document of identity keeps them.
+"""Samples in the mosaic: the arrays along their axis, and their form in the identity's document.
 
-Thousands of points and places would make the document long, so they stand in it as packed text.
+Thousands of points would make the document long, so they are packed as text.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = [
 SAMPLE_ARRAYS: Final = frozenset(
     {"sample_id", "image_id", "time", "crs", "transform", "lon", "lat", "centre_x", "centre_y", "affine"}
 )
-"""Names along the axis of samples that no band and no column may have."""
+"""Names along the axis of samples, which no band and no column may have."""
 
 
 def sample_arrays(
     group: Group, samples: SampleList, listed: ImageList, kept: Sequence[AxisProperty]
 ) -> tuple[AxisArray, ...]:
-    """What stands along the axis: which sample, of which image and time, and where its pixels lie."""
+    """Return the arrays along the axis: the sample, its image and time, and its place."""
     images = {image.name: image for image in listed.images}
     of = [images.get(one.image) for one in samples.samples]
     times = tuple(_time(image) for image in of)
@@ -72,7 +72,7 @@ def _degrees(name: str, towards: str) -> dict[str, Any]:
 
 
 def _places(group: Group) -> tuple[AxisArray, ...]:
-    """Where each chip lies; nothing and NaN for a sample that has none."""
+    """Return the arrays of the chips' places; empty text and NaN for a sample that has none."""
     codes: list[str] = []
     transforms: list[float] = []
     xs: list[float] = []
@@ -120,7 +120,7 @@ def _columns(samples: SampleList, kept: Sequence[AxisProperty]) -> list[AxisArra
 
 
 def samples_to_text(samples: SampleList) -> str:
-    """The samples as packed text."""
+    """Return the samples as packed text."""
     images = {name: number for number, name in enumerate(dict.fromkeys(s.image for s in samples.samples))}
     return _packed(
         {
@@ -137,7 +137,7 @@ def samples_to_text(samples: SampleList) -> str:
 
 
 def samples_from_text(text: str) -> SampleList:
-    """The samples of `samples_to_text`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
+    """Return the samples of `samples_to_text`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
     document = _unpacked(text)
     columns = tuple(Column(str(name), _checked_kind(kind)) for name, kind in document["columns"])
     found = []
@@ -150,7 +150,7 @@ def samples_from_text(text: str) -> SampleList:
 
 
 def lattices_to_text(lattices: Sequence[PixelGrid | None]) -> str:
-    """The chips' grids as packed text: what differs from chip to chip is the origin alone."""
+    """Return the chips' grids as packed text; only the origin differs from chip to chip."""
     kinds: dict[tuple[Crs, float, float, float, float], int] = {}
     rows: list[list[float] | None] = []
     for grid in lattices:
@@ -164,7 +164,7 @@ def lattices_to_text(lattices: Sequence[PixelGrid | None]) -> str:
 
 
 def lattices_from_text(text: str, window: Window) -> tuple[PixelGrid | None, ...]:
-    """The grids of `lattices_to_text`, of chips as large as `window`. Raises as `samples_from_text`."""
+    """Return the grids of `lattices_to_text`, of chips as large as `window`. Raises as `samples_from_text`."""
     document = _unpacked(text)
     kinds = [(_crs(crs), *numbers) for crs, *numbers in document["kinds"]]
     found: list[PixelGrid | None] = []

@@ -1,1 +1,1 @@
-"""Coarser levels of a mosaic: which there are, how they are built, which are stale."""
+"""Overviews: coarser levels of a mosaic, how they are built, and which of them are stale."""

@@ -1,4 +1,4 @@
-"""One shard of a level of overviews, made of the tiles below it."""
+"""Make one shard of an overview of the tiles below it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def make_shard(
         store: the mosaic's objects.
         level: the level.
         place: (layer, row, column) of the shard.
-        states: by group of the mosaic, what is stored; levels are in it by what is there.
-        replaces: whether objects of it may be there.
+        states: by group of the mosaic, what is stored; of levels all that exists counts.
+        replaces: whether objects of the shard may exist.
 
     Raises:
         StoppedError: the disk is full or does not work, or a tile below is damaged.
@@ -80,7 +80,7 @@ def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> 
 def _entries(
     store: Store, level: Level, band: int, place: tuple[int, int, int], states: Mapping[str, GroupState]
 ) -> dict[int, bytes]:
-    """Slot → encoded tile of one band of a shard, for the tiles of which anything is there below."""
+    """Return slot → encoded tile of one band of a shard, for the tiles of which anything is stored below."""
     layout, tiling = level.layout, level.layout.group.tiling
     bands = layout.group.bands
     pixels = _tiles(store, level, band, states)
@@ -100,7 +100,7 @@ def _entries(
 
 
 def _tiles(store: Store, level: Level, band: int, states: Mapping[str, GroupState]) -> BandTiles:
-    """What a level is made of: the mosaic's tiles as far as the ledger knows them, or those of the level below."""
+    """Return the tiles that a level is made of: the mosaic's as far as the ledger names them, or those of the level below."""
     below = level.below
     state, tiling = states.get(below.group.name), below.group.tiling
     if state is None:
@@ -109,7 +109,7 @@ def _tiles(store: Store, level: Level, band: int, states: Mapping[str, GroupStat
 
 
 def _by_quarters(shard: int, slices: int) -> Iterator[int]:
-    """The slots of a shard in an order in which all that lie over one shard of the level below come together."""
+    """Yield the slots of a shard, those over one shard of the level below together."""
     half = max(1, shard // 2)
     plane = sorted(range(shard * shard), key=lambda s: (s // shard // half, s % shard // half, s))
     for depth in range(slices):
@@ -126,7 +126,7 @@ def _block(
     *,
     has_nodata: bool,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None] | None:
-    """The 2×2 tiles below a tile, side by side, and which pixels hold data; None where none of them is stored."""
+    """Return the 2×2 tiles below a tile, side by side, and which pixels hold data; None where none of them is stored."""
     slice_, row, column = tile
     block: NDArray[Any] = np.full((2 * side, 2 * side), fill)
     valid = np.zeros(block.shape, np.bool_)
@@ -158,6 +158,6 @@ def _read(tiles: BandTiles, slice_: int, row: int, column: int) -> NDArray[Any] 
         return tiles.read(slice_, row, column)
     except ValueError as error:
         raise StoppedError(
-            f"overviews: {tiles.describe(slice_, row, column)} is damaged ({error}); mend it with "
+            f"overviews: {tiles.describe(slice_, row, column)} is damaged ({error}); repair it with "
             "`downloader verify --repair` and make them again"
         ) from error

@@ -1,4 +1,4 @@
-"""`coverage` of overviews, made of the mosaic's own: a tile of a level is as bad as the worst of the four below it."""
+"""`coverage` of overviews, from the mosaic's own: a tile of a level has the worst state of the four below it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _ORDER: Final = (
     Coverage.MISSING,
     Coverage.FAILED,
 )
-"""From the best to the worst; outside is what wants nothing."""
+"""States from the best to the worst; nothing is wanted outside."""
 
 _BY_RANK: Final = np.array(_ORDER, np.uint8)
 _RANKS: Final = np.argsort(_BY_RANK).astype(np.uint8)
 
 
 def level_coverage(chain: tuple[Level, ...], state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """(level's group, cells) of every level of a group, cells as (slice, row, column) in tiles.
+    """Yield (level's group, cells) of every level of a group; cells are (slice, row, column) in tiles.
 
-    In memory are a quarter of a byte for each tile of the mosaic, and what one chunk of `coverage` takes.
+    It takes a quarter of a byte for each tile of the mosaic, and one chunk of `coverage`.
     """
     if not chain:
         return
@@ -46,7 +46,7 @@ def level_coverage(chain: tuple[Level, ...], state: GroupState) -> Iterator[tupl
 
 
 def with_stale(level: Level, cells: NDArray[np.uint8], stale: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The same while the shards that are `stale` (layer, row, column) are not made: what they hold is missing."""
+    """Return the cells while the shards that are `stale` (layer, row, column) are not made: what they hold is missing."""
     tiling = level.layout.group.tiling
     tiles = stale.repeat(tiling.shard_slices, 0).repeat(tiling.shard, 1).repeat(tiling.shard, 2)
     tiles = tiles[: tiling.slices, : tiling.tile_rows, : tiling.tile_columns]
@@ -54,7 +54,7 @@ def with_stale(level: Level, cells: NDArray[np.uint8], stale: NDArray[np.bool_])
 
 
 def level_chunks(layout: GroupLayout, cells: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """(key, cells) of each chunk of a level's `coverage`."""
+    """Yield (key, cells) of each chunk of a level's `coverage`."""
     depth, height, width = coverage_chunk(layout.group.tiling)
     slices, rows, columns = cells.shape
     for first in range(0, slices, depth):
@@ -69,7 +69,7 @@ def level_chunks(layout: GroupLayout, cells: NDArray[np.uint8]) -> Iterator[tupl
 
 
 def _first(layout: GroupLayout, state: GroupState) -> NDArray[np.uint8]:
-    """Cells of the first level, from what is stored below."""
+    """Return the cells of the first level, from what is stored below."""
     t = layout.group.tiling
     cells = np.zeros((t.slices, -(-t.tile_rows // 2), -(-t.tile_columns // 2)), np.uint8)
     depth, height, width = coverage_chunk(t)
@@ -84,7 +84,7 @@ def _first(layout: GroupLayout, state: GroupState) -> NDArray[np.uint8]:
 
 
 def _worst(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The worst of each 2×2 cells; a last odd row or column has no others."""
+    """Return the worst of each 2×2 cells; a last odd row or column stands alone."""
     _, rows, columns = cells.shape
     ranks = np.pad(_RANKS[cells], ((0, 0), (0, rows % 2), (0, columns % 2)))
     worst = np.maximum(

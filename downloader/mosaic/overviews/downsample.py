@@ -1,4 +1,4 @@
-"""Four pixels to one, by the rule that a band's pyramid has (contract §4.1): pixels that hold no data do not count."""
+"""Average or choose four pixels by the band's pyramiding policy (docs/contract.md §4.1); pixels without data do not count."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 __all__ = ["POLICIES", "halve"]
 
 POLICIES: Final = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
-"""What the service's catalogue knows as `pyramidingPolicy`."""
+"""The service's words for a band's `pyramidingPolicy`."""
 
 
 def halve(
     pixels: NDArray[Any], valid: NDArray[np.bool_] | None, policy: str, blank: float | np.generic
 ) -> NDArray[Any]:
-    """Every 2×2 block of `pixels` to one pixel of the same type.
+    """Return one pixel of the same type for every 2×2 block of `pixels`.
 
     MEAN of integers is rounded to the nearest, halves up; SAMPLE takes the upper left pixel; MODE the commonest, the
     first in reading order of several; MEDIAN the lower one of two in the middle.
 
     Args:
         pixels: (height, width), both even.
-        valid: which of them hold data, shaped as they are; None where all do.
+        valid: which of them hold data, shaped like `pixels`; None where all do.
         policy: one of `POLICIES`.
-        blank: what a pixel becomes of which no block holds data.
+        blank: value of a pixel whose block holds no data.
 
     Returns:
         (height ÷ 2, width ÷ 2).
@@ -58,7 +58,7 @@ def _of_all(four: NDArray[Any], policy: str) -> NDArray[Any]:
 def _of_some(
     four: NDArray[Any], seen: NDArray[np.bool_], count: NDArray[np.uint8], policy: str
 ) -> NDArray[Any]:
-    """Of the pixels that are seen; anything where none is."""
+    """Return the value over the pixels that hold data; anything where none does."""
     if policy == "MEAN":
         return _mean(four, seen, np.maximum(count, 1))
     if policy in {"MIN", "MAX"}:

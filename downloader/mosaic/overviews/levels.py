@@ -1,4 +1,4 @@
-"""The levels of a mosaic's overviews: each half as fine as the one below, until one is small enough to look at.
+"""The levels of a mosaic's overviews: each half as fine as the one below, down to a size that fits a screen.
 
 A level lies in the mosaic as a group of its own, `overviews/2` or `overviews/10m/2` by the factor, beside the pixels and
 never among them: what opens the pixels sees nothing of it. It is laid out like the group that it is made of, with the
@@ -21,26 +21,26 @@ OVERVIEWS: Final = "overviews"
 """Name of the group of all overviews."""
 
 SMALLEST: Final = 512
-"""A level of no more pixels a side is the last one."""
+"""Pixels along the longer side of the last level, at most."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One level of one group."""
+    """One level of the overviews of a group."""
 
     factor: int
-    """How many pixels of the mosaic lie along the side of one of its: 2, 4, 8, …"""
+    """Pixels of the mosaic along the side of one of its own: 2, 4, 8, …"""
     layout: GroupLayout
     below: GroupLayout
-    """What it is made of."""
+    """The level below, or the pixels."""
 
 
 def levels_of(layout: GroupLayout, policies: Mapping[str, str]) -> tuple[Level, ...]:
-    """The levels of a group, the finest first; none where it is small, or holds samples.
+    """Return the levels of a group, the finest first; none where it is small, or holds samples.
 
     Args:
         layout: the group.
-        policies: band id → how its levels are made.
+        policies: band id → pyramiding policy.
     """
     levels: list[Level] = []
     if layout.group.axis == "sample":
@@ -55,7 +55,7 @@ def levels_of(layout: GroupLayout, policies: Mapping[str, str]) -> tuple[Level, 
 
 
 def policies_of(layout: GroupLayout) -> dict[str, str]:
-    """Band id → how the service makes its pyramid; a mask is valid where any of its pixels is, as the service has it."""
+    """Return band id → the service's pyramiding policy; a mask's is MAX: valid where any pixel below is."""
     return {band.id: "MAX" if band.mask_of else band.pyramiding.upper() for band in layout.group.bands}
 
 
@@ -78,7 +78,7 @@ def _halved(below: GroupLayout, name: str, factor: int, policies: Mapping[str, s
 
 
 def _coarser(grid: PixelGrid) -> PixelGrid:
-    """The same corner and pixels twice as large; a last odd row or column has one of its own."""
+    """Return the grid of the same corner with pixels twice as large; a last odd row or column has one of its own."""
     t = grid.transform
     doubled = AffineTransform(
         2 * t.scale_x, 2 * t.shear_x, t.translate_x, 2 * t.shear_y, 2 * t.scale_y, t.translate_y

@@ -1,4 +1,4 @@
-"""How overviews are told to readers: the `multiscales` convention of GeoZarr (github.com/zarr-conventions/multiscales).
+"""Metadata of overviews: the `multiscales` convention of GeoZarr (github.com/zarr-conventions/multiscales).
 
 It stands twice. At the root band by band, from the pixels up, each with its own way of resampling, which is how GDAL
 ≥ 3.13 finds the overviews of an array. And in the group of the overviews level by level, without the pixels, which is
@@ -59,7 +59,7 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
         _path(base, index) not in arrays for base in bases for index in range(len(base.arrays))
     ):
         raise RefusedError(
-            f"{store.name}: {ROOT} is missing or damaged; mend it with `downloader verify --repair`"
+            f"{store.name}: {ROOT} is missing or damaged; repair it with `downloader verify --repair`"
         )
     documents: dict[str, dict[str, Any]] = {}
     nodes: dict[str, dict[str, Any]] = {}
@@ -113,7 +113,7 @@ def visible_levels(store: Store) -> frozenset[str]:
 
 
 def attributes_of(stated: Mapping[str, Any], layout: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`multiscales` and what belongs to it; conventions that are stated already stay."""
+    """Return the attribute `multiscales` and those that belong to it; conventions that are stated already stay."""
     ours = {one["uuid"] for one in (_CONVENTION, *CONVENTIONS)}
     there = stated.get("zarr_conventions")
     kept = [
@@ -133,7 +133,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _above(groups: Mapping[str, Sequence[Level]]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """(name, attributes) of the groups that hold the levels, from the innermost."""
+    """Yield (name, attributes) of the groups that hold the levels, from the innermost."""
     chains = {name: chain for name, chain in groups.items() if chain}
     for name, chain in chains.items():
         yield f"{OVERVIEWS}/{name}".rstrip("/"), attributes_of({}, list(_level_by_level(chain)))

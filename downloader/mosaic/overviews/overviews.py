@@ -52,7 +52,7 @@ class Overviews:
     """By group, tiles of the mosaic that are not stored, and are missing in its overviews too."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain values, for `--json`."""
+        """Return plain values, for `--json`."""
         return {
             "path": self.path,
             "groups": {
@@ -131,7 +131,7 @@ def build_overviews(
         shards, made = builder.run()
     except OSError as error:
         raise StoppedError(
-            f"{store.name}: cannot be read or written ({error.strerror or error}); see to the disk, and make the"
+            f"{store.name}: cannot be read or written ({error.strerror or error}); check the disk, and make the"
             " overviews again"
         ) from error
     counts = {name: state.counts() for name, state in states.items()}
@@ -164,7 +164,7 @@ def _read_policies(store: Store) -> dict[str, str] | None:
 def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
     layouts = identity.layouts
     if any(layout.group.axis == "sample" for layout in layouts):
-        raise JobError("overviews: the mosaic holds samples, which have none; leave them out")
+        raise JobError("overviews: the mosaic holds samples, which have no overviews")
     if any(layout.group.tiling.tile % 2 for layout in layouts):
         raise JobError("overviews: tiles of an odd number of pixels cannot be halved")
     taken = [layout for layout in layouts if not layout.group.name and OVERVIEWS in layout.arrays]
@@ -180,6 +180,6 @@ def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
             )
         if policy.upper() not in POLICIES:
             raise JobError(
-                f"overviews: {policy!r} is no policy; choose {', '.join(p.lower() for p in POLICIES)}"
+                f"overviews: {policy!r} is not a policy; choose {', '.join(p.lower() for p in POLICIES)}"
             )
     return {band: policy.upper() for band, policy in policies.items()}

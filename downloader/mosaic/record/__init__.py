@@ -1,1 +1,1 @@
-"""What a mosaic keeps about itself: identity, ledger, state."""
+"""What a mosaic records about itself: identity, ledger, state."""

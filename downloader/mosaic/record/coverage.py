@@ -1,4 +1,4 @@
-"""The array `coverage`: what is stored of each tile, derived from the ledger and rebuilt whenever asked."""
+"""Write the array `coverage`, the state of each tile, from what the ledger says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None
 
 
 def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """(key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
+    """Yield (key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
     tiling = layout.group.tiling
     depth, height, width = coverage_chunk(tiling)
     rows, columns, layers = height // tiling.shard, width // tiling.shard, depth // tiling.shard_slices
@@ -54,7 +54,7 @@ def _block(
     columns: tuple[int, int],
     failed: Iterable[int],
 ) -> NDArray[np.uint8]:
-    """Cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing.
+    """Return the cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing.
 
     `failed` are the numbers of the layer's shards in which tiles failed.
     """
@@ -69,7 +69,7 @@ def _block(
         slots = np.unpackbits(together.view(np.uint8), axis=1, bitorder="little")[:, : tiling.slots]
         cells[row - rows[0], : slots.shape[0]] = slots * np.uint8(Coverage.STORED)
         if state.group.absent:
-            # Bands that no image of a slice has are no hole: what is there of it decides.
+            # Bands that no image of a slice has are no hole: the others decide.
             for column in range(columns[0], last):
                 for slot in bits(state.complete(tiling.shard_index(layer, row, column))):
                     cells[row - rows[0], column - columns[0], slot] = Coverage.STORED
@@ -88,7 +88,7 @@ def _block(
 def _mark_unwanted(
     planes: NDArray[np.uint8], group: Group, layer: int, rows: tuple[int, int], columns: tuple[int, int]
 ) -> None:
-    """Say of tiles that nobody wants why: outside the region, else outside the images."""
+    """Mark the tiles that are not wanted: outside the region, else outside the images."""
     tiling, side = group.tiling, group.tiling.shard
     if group.region is not None:
         for row in range(*rows):

@@ -233,14 +233,14 @@ def identity_from_bytes(data: bytes, where: str) -> Identity:
 
 
 def checked_name(name: Any) -> str:  # noqa: ANN401 - JSON
-    """A name that becomes a path: what the writer would not have written is not read either. Raises ValueError."""
+    """Return a name that becomes a path. Raises ValueError for one that the writer would not have written."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of a group or an array")
     return name
 
 
 def group_to_document(layout: GroupLayout) -> dict[str, Any]:
-    """A group as plain values."""
+    """Return a group as plain values."""
     group = layout.group
     t, w = group.tiling, group.window
     windows = {extent: number for number, extent in enumerate(dict.fromkeys(group.extents))}
@@ -283,7 +283,7 @@ def group_to_document(layout: GroupLayout) -> dict[str, Any]:
 
 
 def group_from_document(document: dict[str, Any], profile: Any, compressor: Any, mosaic: str) -> GroupLayout:  # noqa: ANN401 - JSON
-    """The group of `group_to_document`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
+    """Return the group of `group_to_document`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
     size = document["dimensions"]
     lattice = PixelGrid(
         Crs(code=document.get("crsCode"), wkt=document.get("crsWkt")),
@@ -358,7 +358,7 @@ def _number_json(value: float | None) -> float | str | None:
 
 
 def list_to_document(listed: ImageList) -> dict[str, Any]:
-    """The list as plain values."""
+    """Return the list as plain values."""
     images = list(listed.images)
     folders = {image.name[: image.name.rfind("/") + 1] for image in images}
     prefix = folders.pop() if len(folders) == 1 else ""
@@ -394,7 +394,7 @@ def list_to_document(listed: ImageList) -> dict[str, Any]:
 
 
 def list_from_document(document: Mapping[str, Any]) -> ImageList:
-    """The list of `list_to_document`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
+    """Return the list of `list_to_document`. Raises KeyError, TypeError, ValueError or JobError for anything else."""
     grids = [_grid(grid) for grid in document["grids"]]
     band_lists = [
         tuple(

@@ -3,10 +3,10 @@
 Each run appends to a file of its own in `.downloader/ledger` (in a bucket: a folder of numbered objects); the first line
 names the format. A line tells of one shard which tiles of which bands are stored, how long their objects are, what failed
 and why. What it says of a band replaces what earlier lines said (`plain`: what it says of a tile does). The shards are the
-truth for pixels, so a line that is torn, lost or wrong costs a look at a shard's own index, nothing more.
+truth for pixels, so a line that is torn, lost or wrong costs a read of the shard's own header and index, nothing more.
 
-In a bucket the first line also says how long the files of earlier holders of the lease were when this one took it: what
-one of them adds later, because it was paused and woke, does not count.
+In a bucket the first line also says how long the files of earlier holders of the lease were when this one took it: lines
+that one of them adds later, because it was paused and woke, do not count.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _STAMP: Final = "%Y%m%dT%H%M%S.%f"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one line says of one band of a shard."""
+    """One band of a shard in a line of the ledger."""
 
     stored: int
     """Bits of the slots stored; `plain`: of those that `chunks` names."""
@@ -64,7 +64,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Tiles that could not be had, for one cause."""
+    """Tiles that could not be fetched, for one cause."""
 
     tiles: int
     """Bits of the slots."""
@@ -74,7 +74,7 @@ class Failure:
 
 
 def failures_by_name(group: Group, failed: tuple[FailedTiles, ...]) -> tuple[Failure, ...]:
-    """Failures with the names of their bands, as a line keeps them."""
+    """Return failures with the names of their bands, as a line has them."""
     return tuple(
         Failure(f.tiles, tuple(group.bands[b].id for b in sorted(f.bands)), f.cause, f.message)
         for f in failed
@@ -83,7 +83,7 @@ def failures_by_name(group: Group, failed: tuple[FailedTiles, ...]) -> tuple[Fai
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line."""
+    """One line of the ledger: a shard that was committed."""
 
     group: str
     shard: tuple[int, int, int]
@@ -98,7 +98,7 @@ class LedgerEntry:
     """How a shard of an overview was made; 0 for the mosaic's own pixels."""
 
     def to_line(self) -> bytes:
-        """The line, its end included."""
+        """Return the line with its end."""
         document: dict[str, Any] = {
             "group": self.group,
             "shard": self.shard,
@@ -121,7 +121,7 @@ class LedgerEntry:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> LedgerEntry:
-        """From a line's JSON object. Raises KeyError, TypeError or ValueError for anything else."""
+        """Return the line of a JSON object. Raises KeyError, TypeError or ValueError for anything else."""
         layer, row, column = document["shard"]
         chunks = document.get("chunks") or [()] * len(document["bands"])
         pieces = {
@@ -155,14 +155,14 @@ class LedgerEntry:
 
 
 class LedgerWriter:
-    """Appends to this run's own file; safe to use from one thread at a time."""
+    """Writer of this run's own file; for one thread at a time."""
 
     def __init__(self, store: Store, epoch: int | None = None) -> None:
-        """A new file, not written yet.
+        """Choose the name of a new file; nothing is written yet.
 
         Args:
             store: the mosaic's objects.
-            epoch: of the lease; None under a lock, where nobody writes who lost it.
+            epoch: of the lease; None under a lock, which a run cannot lose while it writes.
         """
         self._store = store
         self._fences = epoch is not None
@@ -183,7 +183,7 @@ class LedgerWriter:
         self._begun = False
 
     def begin(self) -> None:
-        """Write the header at once: from now on, what holders of earlier epochs add does not count. Raises OSError."""
+        """Write the first line now, so that lines added by holders of earlier epochs no longer count. Raises OSError."""
         self.append()
 
     def append(self, *entries: LedgerEntry) -> None:
@@ -203,14 +203,14 @@ class LedgerWriter:
 
 @dataclass(slots=True)
 class LedgerReader:
-    """Reads what is readable."""
+    """Reader of all files of the ledger."""
 
     store: Store
     garbage: int = field(default=0, init=False)
-    """Lines that were no line of a ledger; their shards are looked at instead."""
+    """Lines that could not be read; their shards' own headers and indexes are read instead."""
 
     def entries(self) -> Iterator[LedgerEntry]:
-        """Every line of every file, oldest run first; but for what was added after another run had taken over.
+        """Yield the lines of all files, oldest run first, except those added after another run had taken over.
 
         Raises:
             RefusedError: a file was written by a newer version.
@@ -227,7 +227,7 @@ class LedgerReader:
                 yield from self._entries(key, data)
 
     def _limits(self, runs: Mapping[str, list[tuple[str, int]]]) -> dict[str, int]:
-        """File → bytes of it that count; files that count whole are left out."""
+        """Return file → number of its bytes that count; files that count whole are left out."""
         limits: dict[str, int] = {}
         for run, pieces in runs.items():
             epoch = _epoch(run)
@@ -269,12 +269,12 @@ class LedgerReader:
 
 
 def last_epoch(store: Store) -> int:
-    """The highest epoch in the names of the ledger's files; 0 where none has one."""
+    """Return the highest epoch in the names of the ledger's files; 0 where none has one."""
     return max(map(_epoch, _runs(store)), default=0)
 
 
 def _runs(store: Store) -> dict[str, list[tuple[str, int]]]:
-    """Name of a file → (key, bytes) of its objects in order; on a disk each has one."""
+    """Return name of a file → (key, bytes) of its objects in order; on a disk each has one."""
     runs: dict[str, list[tuple[str, int]]] = {}
     for key, size in sorted(store.list(LEDGER)):
         runs.setdefault(key[len(LEDGER) + 1 :].partition("/")[0], []).append((key, size))

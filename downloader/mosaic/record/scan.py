@@ -1,8 +1,8 @@
-"""What a mosaic holds: the ledger's claims, held against the objects that are there.
+"""Find what a mosaic holds: compare the ledger with the objects that exist.
 
-Objects are listed once. Where an object is as long as the ledger says, the ledger is believed; where it is not, or
-where the ledger does not know the object, the shard's own index is read. Known but absent is missing, and so is an
-object too short for its index.
+Objects are listed once. Where an object is as long as the ledger says, the ledger is believed; where it is not, or where
+the ledger does not name the object, the shard's own header and index are read. An object that is gone, cut, or another
+shard's by its header counts as missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Claims", "Scan", "read_claims", "scan"]
 
 @dataclass(slots=True)
 class Scan:
-    """What was found."""
+    """State of every group, and what a run should report of it."""
 
     states: dict[str, GroupState] = field(default_factory=dict)
     """By name of the group."""
@@ -35,7 +35,7 @@ class Scan:
     """Tiles, band by band, that the ledger knew and that are missing or damaged now."""
 
     def notices(self) -> Iterator[str]:
-        """What a run should say of it."""
+        """Yield the lines that a run should print."""
         if self.garbage:
             yield (
                 f"the ledger has {self.garbage:,} lines that cannot be read (of a run that was killed, or damaged):"
@@ -51,13 +51,13 @@ class Scan:
 def scan(
     store: Store, layouts: Iterable[GroupLayout], writer: LedgerWriter | None = None, *, adopt: bool = True
 ) -> Scan:
-    """The state of every group.
+    """Return the state of every group.
 
     Args:
         store: the mosaic's objects.
         layouts: its groups.
-        writer: where to note what the ledger did not know; None to look without touching anything.
-        adopt: whether objects that the ledger does not know as they are count; else what they hold is missing.
+        writer: for lines about what the ledger did not know; None to write nothing.
+        adopt: whether objects that differ from the ledger count by what they hold; else they count as missing.
 
     Raises:
         RefusedError: the ledger was written by a newer version.
@@ -78,12 +78,12 @@ def scan(
 def read_claims(
     store: Store, layouts: Iterable[GroupLayout], *, checksums: bool = False
 ) -> tuple[dict[str, Claims], int]:
-    """What the ledger says of every group, and how many of its lines could not be read.
+    """Return what the ledger says of every group, and how many of its lines could not be read.
 
     Args:
         store: the mosaic's objects.
         layouts: its groups.
-        checksums: whether those of `plain` tiles are wanted.
+        checksums: whether the checksums of objects are kept, too.
 
     Raises:
         RefusedError: the ledger was written by a newer version.
@@ -100,7 +100,7 @@ Changes = dict[int, dict[int, Piece]]
 
 
 class Claims:
-    """What the ledger says of one group: masks in a GroupState, and the lengths of objects beside it."""
+    """What the ledger says of one group: a GroupState, and the lengths of objects."""
 
     def __init__(self, layout: GroupLayout, *, checksums: bool = False) -> None:
         self.layout = layout
@@ -117,7 +117,7 @@ class Claims:
         """Whether anything is known of the group, from the ledger or the listing."""
 
     def believe(self, entry: LedgerEntry) -> None:
-        """Take one line; what lies outside the group is no line of this mosaic."""
+        """Apply one line; one for a place outside the group is ignored."""
         self.known = True
         layer, row, column = entry.shard
         t = self._tiling
@@ -153,7 +153,7 @@ class Claims:
             self.state.failed.pop(index, None)
 
     def hold_against(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
-        """Correct the claims by what is there; returns the pieces that changed, by shard and band."""
+        """Correct the claims by the objects that exist; return the pieces that changed, by shard and band."""
         sizes = self.listed(store)
         changes: Changes = {}
         if not self.known:
@@ -171,14 +171,14 @@ class Claims:
         return changes
 
     def entry(self, index: int, pieces: dict[int, Piece]) -> LedgerEntry:
-        """The line that says what was found of a shard."""
+        """Return the line about what was found of a shard."""
         bands = self.layout.group.bands
         failures = failures_by_name(self.layout.group, self.state.failed.get(index, ()))
         named = {bands[band].id: piece for band, piece in sorted(pieces.items())}
         return LedgerEntry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
 
     def listed(self, store: Store) -> NDArray[np.uint32]:
-        """Bytes of the objects that are there, shaped as `lengths`."""
+        """Return the lengths of the objects that exist, shaped like `lengths`."""
         # Not zeros_like: that would touch every page of what may be a gigabyte.
         sizes = np.zeros(self.lengths.shape, np.uint32)
         t = self._tiling
@@ -229,7 +229,7 @@ class Claims:
         shard = self._tiling.shard_at(index)
         length = checksum = 0
         if size and adopt and self._tiling.full_mask(*shard) >> slot & 1:
-            # Without a line there is no checksum to hold it against: it must at least decode.
+            # Without a line there is no checksum to compare it with: it must at least decode.
             shape = (self._tiling.tile, self._tiling.tile)
             try:
                 data = bytes(store.get(self.layout.tile_object(band, shard, slot)))

@@ -1,4 +1,4 @@
-"""What is durably stored, in memory: a bit for each tile and band, and the few that failed."""
+"""The state of a group in memory: a bit for each tile and band that is stored, and the few that failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Counts", "FailedTiles", "GroupState", "bits", "combine"]
 
 @dataclass(frozen=True, slots=True)
 class FailedTiles:
-    """Tiles of one shard that could not be had, for one cause."""
+    """Tiles of one shard that could not be fetched, for one cause."""
 
     tiles: int
     """Bits of the shard's slots."""
@@ -29,7 +29,7 @@ class FailedTiles:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Tiles of a group; a tile is stored when all its bands are, failed when one that is not stored failed."""
+    """Tiles of a group by state. A tile is stored when all its bands are, failed when a band that is not stored failed."""
 
     tiles: int
     stored: int
@@ -42,7 +42,7 @@ class Counts:
 
 
 class GroupState:
-    """The bits of one group. Memory is touched only where something was stored."""
+    """State of one group. Memory is touched only where something was stored."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
@@ -60,18 +60,18 @@ class GroupState:
         return self.group.wanted_mask(ShardKey(self.group.name, *self.group.tiling.shard_at(index)))
 
     def index(self, key: ShardKey) -> int:
-        """A shard's number."""
+        """Return a shard's number."""
         return self.group.tiling.shard_index(key.slice, key.row, key.column)
 
     def stored(self, index: int) -> list[int]:
-        """Bits of the slots stored, band by band."""
+        """Return the bits of the slots stored, band by band."""
         row = self.masks[index]
         if self._words == 1:
             return [int(word) for word in row[:, 0]]
         return [int.from_bytes(band.tobytes(), "little") for band in row]
 
     def missing(self, key: ShardKey) -> dict[int, int]:
-        """Band index → bits of the tiles not stored; empty for a shard that is done."""
+        """Return band index → bits of the tiles not stored; empty for a shard that is done."""
         stored = self.stored(self.index(key))
         lacks = {band: mask & ~stored[band] for band, mask in self.group.wanted(key).items()}
         return {band: mask for band, mask in lacks.items() if mask}
@@ -103,7 +103,7 @@ class GroupState:
             self._failed += self.failed_mask(index).bit_count()
 
     def complete(self, index: int) -> int:
-        """Bits of the tiles of which all bands are stored, as far as their slice's images have them."""
+        """Return the bits of the tiles of which all bands are stored that the images of their slice have."""
         key = ShardKey(self.group.name, *self.group.tiling.shard_at(index))
         together, stored = self.group.wanted_mask(key), self.stored(index)
         if not self.group.absent:
@@ -116,7 +116,7 @@ class GroupState:
         return together & ~lacks
 
     def failed_mask(self, index: int) -> int:
-        """Bits of the tiles of which a band failed and is still not stored."""
+        """Return the bits of the tiles of which a band failed and is not stored since."""
         causes = self.failed.get(index)
         if not causes:
             return 0
@@ -128,11 +128,11 @@ class GroupState:
         return mask & self._wanted(index)
 
     def counts(self) -> Counts:
-        """Tiles stored and failed; kept up to date, not counted."""
+        """Return the number of tiles by state; kept up to date, so that asking is free."""
         return Counts(self._tiles, self._stored, self._failed)
 
     def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
-        """(tile, bands, cause, message) of every tile that failed."""
+        """Yield (tile, bands, cause, message) of every tile that failed."""
         for index, causes in sorted(self.failed.items()):
             stored = self.stored(index)
             shard = self.group.tiling.shard_at(index)
@@ -144,7 +144,7 @@ class GroupState:
                         yield key, tuple(self.group.bands[b].id for b in bands), cause.cause, cause.message
 
     def partial(self) -> Iterator[ShardKey]:
-        """Shards of which something is stored and something is not."""
+        """Yield the shards of which something is stored and something is not."""
         tiling = self.group.tiling
         for index in np.flatnonzero(self.masks.any(axis=(1, 2))).tolist():
             key = ShardKey(self.group.name, *tiling.shard_at(index))
@@ -152,7 +152,7 @@ class GroupState:
                 yield key
 
     def failed_shards(self) -> Iterator[ShardKey]:
-        """Shards in which tiles are on record as failed."""
+        """Yield the shards in which tiles failed."""
         for index in sorted(self.failed):
             if self.failed_mask(index):
                 yield ShardKey(self.group.name, *self.group.tiling.shard_at(index))
@@ -163,7 +163,7 @@ class GroupState:
 
 
 def bits(mask: int) -> Iterator[int]:
-    """Numbers of the bits set, lowest first."""
+    """Yield the numbers of the bits set, lowest first."""
     while mask:
         low = mask & -mask
         yield low.bit_length() - 1
@@ -173,7 +173,7 @@ def bits(mask: int) -> Iterator[int]:
 def combine(
     old: tuple[FailedTiles, ...], new: tuple[FailedTiles, ...], stored: list[int]
 ) -> tuple[FailedTiles, ...]:
-    """What failed in a shard, after more failed and more was stored: the last cause of each tile and band."""
+    """Return what failed in a shard after more failed and more was stored: the last cause of each tile and band."""
     causes: dict[tuple[int, int], tuple[str, str]] = {}
     for failed in (*old, *new):
         for band in failed.bands:

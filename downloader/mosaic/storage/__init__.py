@@ -1,1 +1,1 @@
-"""Where a mosaic lies: disks and buckets, locks and leases."""
+"""Storage of a mosaic: disks and buckets, locks and leases."""

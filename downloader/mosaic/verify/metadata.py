@@ -1,4 +1,4 @@
-"""Whether all that is not pixels is there and as the layout says: `zarr.json`s, coordinates, our own files."""
+"""Check and restore what is not pixels: `zarr.json`s, coordinates, the files below `.downloader`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACE: Final = ("GeoTransform", "spatial:transform", "spatial:shape", "grid_map
 
 
 def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iterator[Lost]:
-    """Everything that is missing or says something else than the layout.
+    """Yield everything that is missing or differs from the layout.
 
     Args:
         store: the mosaic's objects.
@@ -46,7 +46,7 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
         has_marker: whether its marker could be read.
     """
     if not has_marker:
-        yield Lost(MARKER, "is missing or cannot be read; what it said stands in the attributes")
+        yield Lost(MARKER, "is missing or cannot be read; the Zarr attributes hold the same")
     if not any(key == JOB and size for key, size in store.list(OWN)):
         yield Lost(JOB, "is missing or empty")
     if read_document(store, f"{OWN}/{ROOT}") is None:
@@ -74,7 +74,7 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
 
 
 def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -> None:
-    """Write anew what `lost_metadata` found, but for the job. Raises OSError."""
+    """Write what `lost_metadata` found, except the job. Raises OSError."""
     keys = {one.key for one in lost}
     if MARKER in keys:
         store.put(MARKER, [identity_to_bytes(identity)])
@@ -104,7 +104,7 @@ def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> I
     attributes = attributes if isinstance(attributes, dict) else {}
     statement = statement_of(identity)
     if attributes.get(STATEMENT) != statement.attributes[STATEMENT]:
-        yield Lost(ROOT, "its attribute `downloader` is missing or says something else than the mosaic is")
+        yield Lost(ROOT, "its attribute `downloader` is missing or differs from the mosaic's identity")
     elif absent := [name for name in statement.attributes if name not in attributes]:
         yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
     if statement.copy is not None:
@@ -127,7 +127,7 @@ def _inlined(
 
 
 def _difference(found: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
-    """How an array's metadata differs from the planned; empty where it does not."""
+    """Return how an array's metadata differs from the planned; empty where it does not."""
     for name in _STRUCTURE:
         if found.get(name) != planned[name]:
             return f"{name} is {found.get(name)!r:.100}, not {planned[name]!r:.100}"

@@ -1,7 +1,7 @@
-"""Making a damaged mosaic honest: what is damaged counts as missing, everywhere, and what can be told anew is.
+"""Repair a mosaic: mark damaged tiles as missing, and rebuild metadata that can be derived.
 
-The order is that of promise 6: `coverage` first, so that no reader takes a hole for data, then the objects, then the
-ledger's lines. What it leaves is a mosaic that lacks tiles, which the normal road fetches.
+`coverage` is written first, so that no reader takes a hole for data, then the objects, then the ledger's lines. What is
+left is a mosaic that lacks tiles, which a run fetches.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ __all__ = ["RepairResult", "repair_mosaic"]
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What was found, and what is left to fetch."""
+    """What a repair found, and what is left to fetch."""
 
     verification: Verification
-    """As it was before."""
+    """State before the repair."""
     chosen: dict[ShardKey, dict[int, int]]
     """Shard → band index → bits of the tiles that were damaged, and are missing now."""
 
 
 def repair_mosaic(path: MosaicPath, job_text: str = "", *, watch: Watch | None = None) -> RepairResult:
-    """Verify the mosaic at `path` under its lock, drop what is damaged, write anew what is lost beside pixels.
+    """Verify the mosaic at `path` under its lock, drop what is damaged, and write lost metadata.
 
     Args:
         path: the mosaic's folder.
-        job_text: what its job file becomes where that was lost; empty where nobody knows.
-        watch: told how far the reading is.
+        job_text: content of its job file where that was lost; empty where it is not known.
+        watch: told how far the verification is.
 
     Raises:
         RefusedError: there is no mosaic of ours, it cannot be written, or another run writes it (LockedError).
@@ -95,7 +95,7 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
 
 
 def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
-    """Take tiles out of their objects, and keep all others as they are; what the ledger is to say of the band."""
+    """Remove tiles from their objects and keep all others as they are; return what the ledger is to say of the band."""
     tiling, place = layout.group.tiling, (shard.slice, shard.row, shard.column)
     if layout.profile == "plain":
         slots = [slot for slot in range(tiling.slots) if tiles >> slot & 1]
@@ -103,7 +103,7 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
         return Piece(0, 0, tuple((slot, 0, 0) for slot in slots))
     key = layout.shard_object(band, *place)
     old = None
-    with contextlib.suppress(OSError):  # of a disk that cannot read it any more, too
+    with contextlib.suppress(OSError):  # also of a disk that cannot read it any more
         old = store.get(key)
     made = merge(old, {}, layout.header(band, place), layout.codec, drop=tiles)
     if not made.stored:
@@ -115,7 +115,7 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
 
 
 def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:
-    """Objects of which nobody knows what they held: a reader would only stumble over them."""
+    """Delete damaged objects whose content is not known: readers would fail on them."""
     store.delete(damage.key for damage in damaged if not damage.tiles)
 
 

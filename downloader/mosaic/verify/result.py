@@ -1,4 +1,4 @@
-"""What reading a mosaic through and through found: values, for people, programs and repairs."""
+"""Results of a verification."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Tiles of one band of one shard that were stored and are not there as they were."""
+    """Stored tiles of one band of one shard that are damaged or gone."""
 
     key: str
     """The object that holds them, below the mosaic."""
@@ -26,21 +26,21 @@ class Damage:
     band: str
     """The band's id."""
     tiles: int
-    """Bits of the shard's slots; 0 where nobody knows what a damaged object held."""
+    """Bits of the shard's slots; 0 where it is not known what a damaged object held."""
     keys: tuple[TileKey, ...]
-    """The same tiles, by their places."""
+    """The same tiles, by their keys."""
     reason: str
     """One readable line."""
 
     @classmethod
     def of(cls, key: str, shard: ShardKey, band: str, tiles: int, tiling: Tiling, reason: str) -> Damage:
-        """With the places of the tiles worked out."""
+        """Return the damage with the keys of its tiles."""
         place = (shard.slice, shard.row, shard.column)
         keys = tuple(TileKey(shard.group, *tiling.tile_at(place, slot)) for slot in bits(tiles))
         return cls(key, shard, band, tiles, keys, reason)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "object": self.key,
             "group": self.shard.group,
@@ -53,7 +53,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Something beside pixels that is not as it should be: metadata, coordinates, our own files."""
+    """Something other than pixels that is missing or wrong: metadata, coordinates, files below `.downloader`."""
 
     key: str
     """The object, below the mosaic."""
@@ -63,7 +63,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Verification:
-    """The state of a mosaic, as its objects show it."""
+    """State of a mosaic, as its objects show it."""
 
     path: str
     service: str

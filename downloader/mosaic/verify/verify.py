@@ -1,4 +1,4 @@
-"""Reading a mosaic through and through: every object, every checksum, every chunk decoded once.
+"""Verify a mosaic: read every object, compare every header and checksum, decode every chunk once.
 
 No lock is taken and nothing is written, so a run may be under way. The ledger is read first, and what it named then is
 checked; a run only ever adds to that. Memory: one object for each thread.
@@ -45,18 +45,18 @@ _RUN: Final = 1 << 16
 
 @dataclass(slots=True)
 class Examination:
-    """A verification, and what a repair needs beside it."""
+    """A verification, and what a repair needs in addition."""
 
     identity: Identity
     verification: Verification
     states: dict[str, GroupState]
-    """By group: what is whole, by the objects themselves; failures by the ledger."""
+    """By group: what is whole according to the objects; failures according to the ledger."""
     unwritten: dict[ShardKey, dict[str, Piece]]
     """Shard → band id → the line that the ledger lacks."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
-    """What is damaged, lost, missing or told wrongly in the mosaic at `path`.
+    """Return what is damaged, lost, missing or wrong in the mosaic at `path`.
 
     Raises:
         RefusedError: there is no mosaic of this downloader, or a newer version made it or its ledger.
@@ -65,7 +65,7 @@ def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
 
 
 def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = False) -> Examination:
-    """`verify`, with what a repair needs; `exclusive` where the caller holds the lock.
+    """Like `verify`, with what a repair needs; `exclusive` where the caller holds the lock.
 
     Raises:
         RefusedError: as `verify` does.
@@ -116,7 +116,7 @@ def _ledger_files(store: Store) -> list[tuple[str, int]]:
 
 
 def _coverage(store: Store, layout: GroupLayout, state: GroupState) -> tuple[int, list[Lost]]:
-    """Cells that say something else than `state`, and chunks that cannot be read."""
+    """Return the number of cells that differ from `state`, and the chunks that cannot be read."""
     wrong, unusable = 0, []
     for key, cells in coverage_chunks(layout, state):
         try:
@@ -132,7 +132,7 @@ def _coverage(store: Store, layout: GroupLayout, state: GroupState) -> tuple[int
 
 @dataclass(slots=True)
 class _Piece:
-    """One band of one shard, to be read and judged by a thread."""
+    """One band of one shard, to be checked by a thread."""
 
     claim: Claims
     index: int
@@ -163,7 +163,7 @@ class _Piece:
 
 
 class _Reading:
-    """All objects of all groups, by a few threads."""
+    """Check of all objects of all groups, by a few threads."""
 
     def __init__(self, store: Store, *, adopt: bool) -> None:
         self._store = store
@@ -206,7 +206,7 @@ class _Reading:
         yield from piece.damages
 
     def _pieces(self) -> Iterator[tuple[_Piece, int]]:
-        """Each band of each shard of which something is claimed or there, and the bits of its tiles' objects."""
+        """Yield each band of each shard of which something is claimed or exists, and the bits of its tiles' objects."""
         for claim, sizes in self._claims:
             plain = claim.layout.profile == "plain"
             for begin in range(0, len(sizes), _RUN):

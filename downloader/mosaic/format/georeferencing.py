@@ -161,7 +161,7 @@ def encode_fill_value(value: np.generic) -> int | str:
 
 
 def centres(scale: float, translate: float, first: int, count: int) -> NDArray[np.float64]:
-    """Return pixel centres along one axis: `translate + scale × (k + ½)` for k = first, first + 1, …
+    """Return pixel centres along one axis: `translate + scale × (k + ½)` for `count` values of k from `first`.
 
     Product and sum are carried in two float64 (Dekker 1971, Knuth's two-sum) and rounded once, which agrees with
     rational arithmetic but is fast enough for axes of 10⁷ pixels.

@@ -85,6 +85,7 @@ Fault = Callable[[Request], str | None]
 """What happens to a request; None for nothing. See `FaultyProxy`."""
 
 _BUSY = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>'
+_CONFLICT = b'<?xml version="1.0"?><Error><Code>ConditionalRequestConflict</Code><Message>Try again.</Message></Error>'
 _DENIED = b'<?xml version="1.0"?><Error><Code>%s</Code><Message>You may not, key %s.</Message></Error>'
 
 
@@ -97,6 +98,7 @@ class FaultyProxy:
     `lost`       carried out, and the connection closed without a word
     `lost stall` carried out, and never answered
     `403 CODE`   answered so, with this code of S3
+    `conflict`   answered with 409 ConditionalRequestConflict, not carried out
     """
 
     upstream: int
@@ -161,6 +163,9 @@ class FaultyProxy:
             self.faults[fault] += 1
         if fault == "busy":
             self._say(client, 503, _BUSY)
+            return
+        if fault == "conflict":
+            self._say(client, 409, _CONFLICT)
             return
         if fault is not None and fault.startswith("403"):
             self._say(client, 403, _DENIED % (fault[4:].encode(), SECRET.encode()[:0]))

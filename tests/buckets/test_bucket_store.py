@@ -75,6 +75,45 @@ def test_a_put_survives(cloud, kind, what) -> None:
     assert cloud.proxy.faults[kind] == 1
 
 
+@pytest.mark.parametrize("what", ["put", "topped up", "appended", "swapped"])
+def test_a_conflict_is_tried_again_and_is_nobody_elses_object(cloud, what) -> None:
+    """S3's 409 says that another request for the key is under way, and nothing of what is there."""
+    store = cloud.store()
+    store.put("k", [b"old"])
+    tag = store.swap("s", b"before", None)
+    left = [3]
+
+    def conflict(request) -> str | None:
+        if request.method != "PUT" or not left[0]:
+            return None
+        left[0] -= 1
+        return "conflict"
+
+    store.contested = lambda: pytest.fail("asked its lease")
+    cloud.proxy.fault = conflict
+    if what == "topped up":
+        store.replace("k", lambda old: [bytes(old), b"+new"])
+        assert bytes(store.get("k")) == b"old+new"
+    elif what == "appended":
+        store.append("log", b"one\n")
+        assert [bytes(store.get(key)) for key, _ in store.list("log")] == [b"one\n"]
+    elif what == "swapped":
+        assert store.swap("s", b"after", tag) is not None
+        assert bytes(store.get("s")) == b"after"
+    else:
+        store.put("new", [b"new"])
+        assert bytes(store.get("new")) == b"new"
+    assert cloud.proxy.faults["conflict"] == 3
+
+
+def test_conflicts_without_end_are_given_up(cloud, monkeypatch) -> None:
+    monkeypatch.setattr(bucket, "_CONFLICT_PAUSE_S", 0.001)
+    cloud.proxy.fault = lambda request: "conflict" if request.method == "PUT" else None
+    for act in (lambda store: store.append("log", b"x"), lambda store: store.put("k", [b"x"])):
+        with pytest.raises(OSError, match="409"):
+            act(cloud.store())
+
+
 def test_reads_are_tried_again_too(cloud) -> None:
     store = cloud.store(timeout="1s")
     store.put("k", [b"data"])

@@ -344,6 +344,24 @@ def test_row_62_mosaic_deleted_under_a_running_job(lab):
     lab.heal(1500)
 
 
+@pytest.mark.parametrize("lines", [1, 3, 6])
+def test_row_69_mosaic_moved_under_a_running_job(lab, lines):
+    """Nothing is built at the old path, whatever is being written; moved back, the same command goes on."""
+    lab.job(1500)
+    lab.faults(latency_ms=300)
+    process = lab.start()
+    lab.pause(lines, process)
+    away = lab.mosaic.with_name("elsewhere")
+    lab.mosaic.rename(away)
+    process.send_signal(signal.SIGCONT)
+    run = lab.end(process)
+    assert run.status == 5, run
+    assert "moved, deleted or unmounted while this run was writing" in run.said
+    assert not lab.mosaic.exists()
+    away.rename(lab.mosaic)
+    lab.heal(1500)
+
+
 def test_row_63_no_file_descriptors_left(lab):
     """A job asks for more connections than the process may have: it slows down or ends clearly, nothing is wrong."""
 

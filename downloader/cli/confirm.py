@@ -1,4 +1,4 @@
-"""The question before a large run: asked of a terminal, told to everything else."""
+"""The question before a large run: asked on a terminal, else a notice."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["MANY_BYTES", "MANY_REQUESTS", "approval", "somebody_is_there"]
 
 MANY_BYTES: Final = 50 * 10**9
-"""Bytes to come from which on a person is asked."""
+"""Bytes to download above which a person is asked."""
 
 MANY_REQUESTS: Final = 100_000
-"""Requests to come from which on a person is asked."""
+"""Requests to send above which a person is asked."""
 
 
 def somebody_is_there() -> bool:
-    """Whether a person can see a question and answer it."""
+    """Return whether a person can see a question and answer it."""
     return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())
 
 
@@ -51,14 +51,14 @@ def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan
         if not somebody_is_there():
             progress(Notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)"))
             return
-        if not await _agreed(f"{_words(left)} to come. Go on?"):
+        if not await _agreed(f"{_words(left)} left to download. Continue?"):
             raise click.Abort
 
     return approve
 
 
 async def _agreed(question: str) -> bool:
-    """A person's answer, awaited on the event loop, so that Ctrl-C ends the question as it ends a run."""
+    """Ask, awaiting the answer on the event loop, so that Ctrl-C ends the question as it ends a run."""
     while True:
         click.echo(f"{question} [y/N]: ", nl=False, err=True)
         match (await _line()).strip().lower():
@@ -70,7 +70,7 @@ async def _agreed(question: str) -> bool:
 
 
 async def _line() -> str:
-    """The next line that is typed; not read in a thread, which would outlive the command as long as nobody types."""
+    """Return the next line that is typed. A thread would outlive the command for as long as nobody types."""
     loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
     typed = asyncio.Event()
     loop.add_reader(terminal, typed.set)

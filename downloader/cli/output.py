@@ -1,4 +1,4 @@
-"""Printing, also where nobody reads any more."""
+"""Print to standard output and standard error, even if they are closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["complain", "logs_json", "refuse_inside", "say", "set_log_format"]
 _log_format = "text"
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What steers a terminal; names and properties in a catalogue are anybody's."""
+"""Characters that control a terminal; names and properties in a catalogue are untrusted."""
 
 
 def refuse_inside(option: str, file: Path, mosaic: Path | str) -> None:
@@ -24,18 +24,18 @@ def refuse_inside(option: str, file: Path, mosaic: Path | str) -> None:
 
 
 def set_log_format(kind: str) -> None:
-    """How standard error is written from now on: `text`, or `json` for one object a line."""
+    """Set the format of standard error: `text`, or `json` for one object per line."""
     global _log_format  # noqa: PLW0603  # standard error is one, too
     _log_format = kind
 
 
 def logs_json() -> bool:
-    """Whether standard error is for programs."""
+    """Return whether standard error is written as JSON."""
     return _log_format == "json"
 
 
 def complain(text: str, **fields: object) -> None:
-    """Say on standard error why a command failed."""
+    """Print to standard error why a command failed."""
     if logs_json():
         from downloader.progress import json_line
 
@@ -45,7 +45,7 @@ def complain(text: str, **fields: object) -> None:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print to standard output, or to standard error; that its reader went away is no error.
+    """Print to standard output or standard error; a closed pipe is not an error.
 
     Control characters but line ends and tabs are shown as a replacement character.
 

@@ -17,7 +17,7 @@ __all__ = ["asset_text", "box", "place"]
 
 
 def asset_text(document: Mapping[str, Any]) -> str:
-    """An asset of the catalogue for people."""
+    """Return an asset of the catalogue as text."""
     lines = [
         str(document.get("id") or document.get("name")),
         f"type: {document.get('type')}",
@@ -44,7 +44,7 @@ def asset_text(document: Mapping[str, Any]) -> str:
 
 
 def _fills(bands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What is said of masked pixels → the bands of an asset's document that it is said of."""
+    """Return phrase on masked pixels → bands of an asset's document that it is true of."""
     from downloader.earthengine.catalogue import band_dtype
 
     told: dict[str, list[str]] = {}
@@ -78,12 +78,12 @@ def _band_row(band: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(number: object) -> str:
-    """A number of the catalogue, which may stand as a text."""
+    """Return a number of the catalogue, which may be a text."""
     return f"{number:.10g}" if isinstance(number, int | float) else str(number)
 
 
 def place(group: Group) -> str:
-    """The box around a group in longitude and latitude; empty where it has none, or each slice lies elsewhere."""
+    """Return the box around a group in longitude and latitude; empty if it has none, or each slice has its own."""
     if group.lattices:
         return ""
     import pyproj
@@ -102,7 +102,7 @@ def place(group: Group) -> str:
 
 
 def box(west: float, south: float, east: float, north: float) -> str:
-    """A box in longitude and latitude, in words."""
+    """Return a box in longitude and latitude as text."""
     return f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"
 
 

@@ -161,7 +161,7 @@ def big(emulator, tmp_path):
 
 
 def test_a_terminal_is_asked_before_a_large_run_and_no_means_no(big, tmp_path, emulator):
-    status, shown = on_terminal("run", big, answers=[("Go on?", "n")], cwd=tmp_path)
+    status, shown = on_terminal("run", big, answers=[("Continue?", "n")], cwd=tmp_path)
     assert status == 130, shown
     assert "385.81 GB in 46,225 requests" in shown
     assert not (tmp_path / "mosaic.zarr").exists()
@@ -169,19 +169,21 @@ def test_a_terminal_is_asked_before_a_large_run_and_no_means_no(big, tmp_path, e
 
 
 def test_ctrl_c_ends_the_question(big, tmp_path, emulator):
-    status, shown = on_terminal("run", big, answers=[("Go on?", "\x03")], cwd=tmp_path)
+    status, shown = on_terminal("run", big, answers=[("Continue?", "\x03")], cwd=tmp_path)
     assert status == 130, shown
     assert not (tmp_path / "mosaic.zarr").exists()
 
 
 def test_what_is_no_answer_is_asked_again(big, tmp_path):
-    status, shown = on_terminal("run", big, answers=[("Go on?", "maybe"), ("Go on?", "no")], cwd=tmp_path)
+    status, shown = on_terminal(
+        "run", big, answers=[("Continue?", "maybe"), ("Continue?", "no")], cwd=tmp_path
+    )
     assert status == 130, shown
     assert "answer y or n" in shown
 
 
 def test_yes_on_the_terminal_goes_on(big, tmp_path):
-    status, shown = on_terminal("run", big, answers=[("Go on?", "y")], cwd=tmp_path)
+    status, shown = on_terminal("run", big, answers=[("Continue?", "y")], cwd=tmp_path)
     assert status == 4, shown
     assert "2 requests are made" in shown
     assert (tmp_path / "mosaic.zarr").is_dir()
@@ -190,7 +192,7 @@ def test_yes_on_the_terminal_goes_on(big, tmp_path):
 def test_yes_on_the_command_line_asks_nothing(big, tmp_path):
     status, shown = on_terminal("run", big, "--yes", cwd=tmp_path)
     assert status == 4, shown
-    assert "Go on?" not in shown
+    assert "Continue?" not in shown
 
 
 def test_without_a_terminal_it_goes_on_with_a_line(big):

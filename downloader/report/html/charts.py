@@ -1,4 +1,4 @@
-"""ChartLine charts as numbers of SVG: nice ticks, and points that the template draws."""
+"""Line charts as coordinates of SVG, which the template draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Chart", "ChartLine", "Tick", "line_chart", "nice_step", "time_unit"]
 WIDTH: Final = 480
 HEIGHT: Final = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
-"""Room around the plot, for labels."""
+"""Margins around the plot, for labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Chart:
     id: str
     title: str
     words: str
-    """What it shows, for who does not see it."""
+    """Text alternative."""
     unit: str
     """Of the vertical axis."""
     time_unit: str
@@ -60,7 +60,7 @@ class Chart:
 
 
 def nice_step(span: float, most: int) -> float:
-    """The smallest of 1, 2, 5 × 10ⁿ that cuts a span into no more than so many parts."""
+    """Return the smallest of 1, 2, 5 × 10ⁿ that divides a span into at most `most` parts."""
     if span <= 0 or not math.isfinite(span):
         return 1.0
     rough = span / most
@@ -69,7 +69,7 @@ def nice_step(span: float, most: int) -> float:
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
-    """The unit in which a time is told, and how many seconds it has."""
+    """Return the unit for a time axis, and its length in seconds."""
     for name, length in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
         if seconds >= 2 * length:
             return name, length
@@ -85,7 +85,7 @@ def line_chart(
     lines: Sequence[tuple[str, str, Sequence[float], bool]],
     words: str,
 ) -> Chart:
-    """A chart over time.
+    """Return a chart over time.
 
     Args:
         name: its id in the page.

@@ -1,4 +1,4 @@
-"""The page of a report: what was asked, what came, how it went, and how to open it."""
+"""The page of a report: what was requested and stored, how the run went, and how to open the mosaic."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ _STATES: Final = {
 
 @dataclass(slots=True)
 class _Drawn:
-    """What was drawn from the mosaic itself."""
+    """Pictures, maps and facts read from the mosaic."""
 
     pictures: list[Figure] = field(default_factory=list)
     maps: list[TileMap] = field(default_factory=list)
     groups: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What could not be drawn, and why."""
+    """Messages on what could not be drawn, and why."""
     profile: str = ""
     axis: str = ""
     array: str = ""
     """Name of the first band's array."""
     place: str = ""
-    """Where on the Earth."""
+    """Box around the mosaic in longitude and latitude."""
 
 
 def report_page(report: RunResult) -> str:
-    """The page of a report, as HTML.
+    """Return the page of a report as HTML.
 
-    The mosaic is read for its pictures; what cannot be read is left out, and said.
+    Reads the mosaic for its pictures; what cannot be read is left out, and a note says so.
     """
     drawn = _draw(report)
     causes = Counter(tile.cause for tile in report.failed)
@@ -86,7 +86,7 @@ def report_page(report: RunResult) -> str:
 
 
 def _meaning(report: RunResult) -> str:
-    """One or two sentences: how much there is, and why it ended."""
+    """Return one or two sentences: how much is stored, and why the run ended."""
     if report.state == "complete":
         return f"All {counted(report.tiles, 'tile')} are stored."
     stored = f"{report.tiles_stored:,} of {counted(report.tiles, 'tile')} are stored."
@@ -96,16 +96,16 @@ def _meaning(report: RunResult) -> str:
 
 
 def _figures(report: RunResult) -> list[tuple[str, str, str]]:
-    """(what, figure, more) of the cards."""
+    """Return (name, figure, note) of the cards."""
     seconds = report.seconds or float("inf")
     before = f"; {report.tiles_before:,} of them by earlier runs" if report.tiles_before else ""
     return [
         ("Tiles stored", f"{report.tiles_stored:,}", f"of {report.tiles:,}{before}"),
-        ("Received", size(report.wire_bytes), f"{rate(report.wire_bytes, seconds)} on the average"),
-        ("Requests", f"{report.requests:,}", f"{sum(report.retries.values()):,} made again"),
+        ("Received", size(report.wire_bytes), f"{rate(report.wire_bytes, seconds)} on average"),
+        ("Requests", f"{report.requests:,}", f"{sum(report.retries.values()):,} repeated"),
         ("Time", duration(report.seconds), f"{report.requests / seconds:,.1f} requests/s"),
         ("On disk", size(report.disk_bytes), "pixels of the whole mosaic"),
-        ("Memory", memory(report.peak_memory_bytes), "at the highest"),
+        ("Memory", memory(report.peak_memory_bytes), "peak"),
     ]  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _facts(report: RunResult, place: str) -> list[tuple[str, str]]:
         facts.append(("When", _when(report)))
     facts.append(("Credentials", report.credentials))
     if report.splits:
-        facts.append(("Requests split", f"{report.splits:,}, as the service found them too much"))
+        facts.append(("Requests split", f"{report.splits:,}, because the service found them too large"))
     return [(name, text) for name, text in facts if text]
 
 
@@ -140,22 +140,22 @@ def _latencies(report: RunResult) -> list[tuple[str, str]]:
     if found is None or not found.total:
         return []
     return [
-        ("half of the requests within", duration(found.quantile(0.5))),
-        ("95 of 100 within", duration(found.quantile(0.95))),
-        ("99 of 100 within", duration(found.quantile(0.99))),
-        ("the longest", duration(found.longest_s)),
+        ("median", duration(found.quantile(0.5))),
+        ("95th percentile", duration(found.quantile(0.95))),
+        ("99th percentile", duration(found.quantile(0.99))),
+        ("longest", duration(found.longest_s)),
     ]
 
 
 def _events(report: RunResult) -> list[tuple[str, str]]:
-    """(when, text)."""
+    """Return (when, text) of each notice."""
     if report.history is None:
         return [("", text) for text in report.notices]
     return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
 def _draw(report: RunResult) -> _Drawn:
-    """Pictures and maps. Whatever is wrong with the mosaic, the rest of the report is worth having."""
+    """Return pictures and maps. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
     try:
         from downloader.mosaic.status import read_mosaic
@@ -217,7 +217,7 @@ def _states(mosaic: str, layout: GroupLayout) -> StateMap:
 
 
 def _group(layout: GroupLayout) -> tuple[str, ...]:
-    """A row of the table of groups."""
+    """Return a row of the table of groups."""
     group = layout.group
     kinds: dict[str, list[str]] = {}
     for band in group.bands:

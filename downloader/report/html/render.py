@@ -1,4 +1,4 @@
-"""From values to a page: every text escaped, whatever it holds."""
+"""Render values into a page; every text is escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["render"]
 
 
 def render(template: str, **values: Any) -> str:  # whatever the template takes
-    """A page of `templates/`."""
+    """Return a page of `templates/`."""
     return _environment().get_template(template).render(**values)
 
 
@@ -34,7 +34,7 @@ def _environment() -> Environment:
 
 
 def _visible(value: Any) -> Any:  # noqa: ANN401  # what a template prints
-    """Texts of strangers without characters that steer: they could turn a line around or hide a part of it."""
+    """Return a text without control and bidirectional characters, which could reorder or hide a part of it."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     if value.isascii() and value.isprintable():

@@ -1,4 +1,4 @@
-"""Cells of one class as one outline, so that a map of thousands of cells is a few lines of SVG."""
+"""Outlines of the cells of each class, so that a map of thousands of cells is a few lines of SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["outlines", "rectangles"]
 
 
 def rectangles(cells: NDArray[Any], value: Any) -> list[tuple[int, int, int, int]]:  # noqa: ANN401  # of the cells' type
-    """(row, column, rows, columns) of rectangles that cover exactly the cells with this value."""
+    """Return (row, column, rows, columns) of rectangles that cover exactly the cells with this value."""
     done: list[tuple[int, int, int, int]] = []
     open_: dict[tuple[int, int], int] = {}
     wanted = np.pad(np.equal(cells, value), ((0, 1), (1, 1)))
@@ -27,7 +27,7 @@ def rectangles(cells: NDArray[Any], value: Any) -> list[tuple[int, int, int, int
 
 
 def outlines(cells: NDArray[Any]) -> dict[int, str]:
-    """Class → the `d` of an SVG path, in cells, for every class that there is."""
+    """Return class → `d` of an SVG path, in cells, for every class in `cells`."""
     return {
         int(value): "".join(f"M{c} {r}h{w}v{h}h-{w}z" for r, c, h, w in rectangles(cells, value))
         for value in np.unique(cells)

@@ -1,4 +1,4 @@
-"""Pictures inside a page: quick looks as data, small enough to be mailed."""
+"""Previews as `data:` URLs, small enough to be mailed within a page."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "data_uri", "figure"]
 
 SIZE: Final = 640
-"""Pixels along the longer side of a quick look."""
+"""Pixels along the longer side of a preview."""
 
 MOST_TILES: Final = 6_000
-"""Tiles, over all bands, that a quick look may read: some five seconds. Of larger mosaics it is coarser."""
+"""Tiles, over all bands, that a preview may read: some five seconds. A larger mosaic is shown coarser."""
 
 _SHOWN: Final = 320
-"""Pixels of the page that a small picture is blown up to."""
+"""Pixels on the page that a small picture is enlarged to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture and its words."""
+    """A picture with its caption."""
 
     uri: str
     width: int
@@ -34,11 +34,11 @@ class Figure:
     alt: str
     caption: str
     is_coarse: bool = False
-    """Whether its pixels should be seen as squares."""
+    """Whether its pixels are shown as squares."""
 
 
 def data_uri(image: Image) -> str:
-    """The picture as a `data:` URL; photographs of the Earth take a fifth of a PNG as WebP."""
+    """Return the picture as a `data:` URL; as WebP it takes a fifth of a PNG."""
     from PIL import features
 
     kind = "WEBP" if features.check("webp") else "PNG"
@@ -50,7 +50,7 @@ def data_uri(image: Image) -> str:
 
 
 def figure(picture: Preview) -> Figure:
-    """A quick look as the page shows it."""
+    """Return a preview as the page shows it."""
     image = picture.image
     scale = max(1, _SHOWN // max(image.width, image.height))
     bands = ", ".join(picture.bands)

@@ -1,4 +1,4 @@
-"""Maps of a group's tiles, as the templates draw them: by state, and by how long their requests took."""
+"""Maps of a group's tiles by state and by latency, as the templates draw them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS: Final = {
     "outside_region": "outside the region",
     "outside_image": "outside the image",
 }
-"""State → what it is called, in the order of the legends."""
+"""State → its name in the legend, in that order."""
 
 _CLASSES: Final = 6
 """Classes of a map by latency, at most."""
@@ -48,7 +48,7 @@ class LegendEntry:
     """Class of the style sheet."""
     text: str
     count: int | None = None
-    """Tiles, or None where they are not told."""
+    """Tiles; None if they are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TileMap:
     id: str
     title: str
     words: str
-    """What it shows, for who does not see it."""
+    """Text alternative."""
     width: float
     """In cells; a last cell may be cut."""
     height: float
@@ -79,7 +79,7 @@ class TileMap:
 def state_maps(
     name: str, title: str, states: StateMap, tiles: tuple[float, float], axis: str
 ) -> list[TileMap]:
-    """The maps of a group's tiles by state: over its area, and along its leading axis where it has one.
+    """Return the maps of a group's tiles by state: over its area, and along its leading axis if it has one.
 
     Args:
         name: begins the ids of the maps.
@@ -129,7 +129,7 @@ def state_maps(
 def latency_maps(
     name: str, title: str, latency: LatencyMap, tiles: tuple[float, float], axis: str
 ) -> list[TileMap]:
-    """The same by latency; arguments as those of `state_maps`."""
+    """Return the same maps by latency; arguments as for `state_maps`."""
     maps = []
     if latency.cells.size > 1 or not axis:
         note = _note(latency.side, "tiles", square=True, mean=True)
@@ -168,7 +168,7 @@ def _latency_map(
 
 
 def _breaks(known: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Ends of the classes, at round numbers: equal steps, or equal ratios where values differ by much.
+    """Return the limits of the classes, at round numbers: equal steps, or equal ratios if values differ much.
 
     A class is no narrower than a twentieth of its value: less is noise, and would look like a pattern.
     """
@@ -183,7 +183,7 @@ def _breaks(known: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _round(bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """To two digits, outward at the ends."""
+    """Round to two digits, outward at the ends."""
     scale = 10.0 ** (np.floor(np.log10(bounds)) - 1)
     rounded = np.round(bounds / scale) * scale
     rounded[0], rounded[-1] = (

@@ -1,4 +1,4 @@
-"""The states of tiles on a lattice of few cells, however many tiles there are: a cell shows the worst of its tiles."""
+"""States of any number of tiles on a lattice of few cells: a cell shows the worst of its tiles."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EMPTY: Final = 255
 """A cell in which there is no tile."""
 
 _RANK: Final = np.array([3, 2, 0, 1, 4], np.uint8) + 1
-"""State → how much it deserves to be shown; 0 is left for cells without tiles."""
+"""State → rank, the worst highest; 0 is left for cells without tiles."""
 
 _STATE: Final = np.array([EMPTY, 2, 3, 1, 0, 4], np.uint8)
 """Rank → state."""
 
 _MOST_CELLS: Final = 128
-"""Cells along a side of a map at most."""
+"""Maximum number of cells along a side of a map."""
 
 _MOST_RUNS: Final = 4096
-"""Cells of a map along the leading axis at most."""
+"""Maximum number of cells of a map along the leading axis."""
 
 _BLOCK: Final = 1024
-"""Tiles along the side of what is read at once."""
+"""Tiles along the side of a block that is read at once."""
 
 _Block = tuple[tuple[int, int, int], NDArray[np.uint8]]
 """((slice, row, column) of the first tile, states (slices, rows, columns))."""
@@ -57,7 +57,7 @@ class StateMap:
 
 
 def coverage_blocks(coverage: Any) -> Iterator[_Block]:  # noqa: ANN401  # zarr's arrays are loosely typed
-    """The array `coverage` of a group, block by block."""
+    """Yield the array `coverage` of a group block by block."""
     *lead, rows, columns = coverage.shape
     depth = max(1, coverage.chunks[0]) if lead else 1
     for first in range(0, lead[0] if lead else 1, depth):
@@ -69,7 +69,7 @@ def coverage_blocks(coverage: Any) -> Iterator[_Block]:  # noqa: ANN401  # zarr'
 
 
 def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap:
-    """The states of (slices, rows, columns) tiles, as far as `blocks` tell them."""
+    """Return the states of (slices, rows, columns) tiles that `blocks` hold."""
     slices, rows, columns = shape
     side, run = doubled(max(rows, columns), _MOST_CELLS), doubled(slices, _MOST_RUNS)
     cells = np.zeros((-(-rows // side), -(-columns // side)), np.uint8)
@@ -95,7 +95,7 @@ def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap
 
 
 def fold(line: NDArray[Any], empty: Any) -> NDArray[Any]:  # noqa: ANN401  # of the line's own type
-    """A line laid in rows, as square as it gets; `empty` behind its end."""
+    """Fold a line into rows, as square as possible, padded with `empty`."""
     columns = max(1, int(np.ceil(np.sqrt(len(line)))))
     if len(line) <= 24:
         columns = max(1, len(line))
@@ -106,7 +106,7 @@ def fold(line: NDArray[Any], empty: Any) -> NDArray[Any]:  # noqa: ANN401  # of 
 
 
 def doubled(length: int, most: int) -> int:
-    """The smallest power of two that cuts a length into no more than so many parts."""
+    """Return the smallest power of two that divides a length into at most `most` parts."""
     step = 1
     while -(-length // step) > most:
         step *= 2
@@ -114,5 +114,5 @@ def doubled(length: int, most: int) -> int:
 
 
 def starts(begin: int, length: int, step: int) -> NDArray[np.intp]:
-    """Where cells begin within a stretch that begins anywhere, as `reduceat` takes it."""
+    """Return the first index of each cell within a stretch that begins at `begin`, for `reduceat`."""
     return np.maximum(np.arange(begin // step * step, begin + length, step) - begin, 0)

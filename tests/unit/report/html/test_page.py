@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.progress.history import History, Latencies, LatencyMap, Line, Timeline
+from downloader.progress.history import History, Latencies, LatencyMap, TimedNotice, Timeline
 from downloader.report.how_to_open import recipes
 from downloader.report.html.charts import line_chart, nice_step, time_unit
 from downloader.report.html.svg import outlines, rectangles
@@ -249,7 +249,7 @@ def evil_report():
         job=EVIL,
         began="2026-01-01T00:00:00Z",
         versions={EVIL: EVIL},
-        history=History(timeline, Latencies((0, 2), 0.001), {}, (Line(0.5, EVIL),), 3),
+        history=History(timeline, Latencies((0, 2), 0.001), {}, (TimedNotice(0.5, EVIL),), 3),
     )
 
 

@@ -262,7 +262,7 @@ async def test_what_cannot_be_is_refused(tmp_path, monkeypatch) -> None:
         ("a.tif", {"window": (0, 0, 5)}, "give column,row"),
         ("a.tif", {"window": (0, 0, 5, 5), "bbox": (0, 0, 1, 1)}, "take one"),
         ("a.tif", {"bbox": (0, 0, 1, 1)}, "^--bbox: .* lies outside"),
-        ("a.tif", {"time": "0"}, "no time series"),
+        ("a.tif", {"time": "0"}, "not a time series"),
         ("a.tif", {"compress": "jpeg"}, "none of deflate"),
         ("a.tif", {"level": 2}, "no overview of level 2"),
     ):

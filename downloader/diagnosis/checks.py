@@ -32,7 +32,7 @@ __all__ = ["examine"]
 
 _SKEW_S: Final = 30.0
 _MUCH_SKEW_S: Final = 300.0
-"""A token's assertion from a clock that is off by more is refused (contract §2.3)."""
+"""A token's assertion from a clock that is off by more is refused (docs/contract.md §2.3)."""
 
 _CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
@@ -77,7 +77,7 @@ def _anonymous(access: Access) -> Access:
 
 
 async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
-    """Whether the service can be reached, and whether its clock and ours agree; asked without credentials."""
+    """Check without credentials that the service can be reached, and that its clock and ours agree."""
     client = inquiry.client
     host = urlsplit(client.standard).netloc
     answer = await inquiry.ask("GET", f"{client.standard}/$discovery/rest?version=v1")
@@ -117,7 +117,7 @@ def _clock(answer: Answer) -> Finding:
 
 
 async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Finding]) -> EarthEngine | None:
-    """A client with credentials, if there are any; and what is to be said of them."""
+    """Open a client with credentials and add findings about them; return None if there are none."""
     try:
         client = await stack.enter_async_context(access.client())
     except AuthenticationError as error:
@@ -131,7 +131,7 @@ async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Findi
 
 
 async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
-    """Who asks, who pays, and what they may do; whether they may read pixels."""
+    """Check credentials, project and permissions; return whether pixels may be read."""
     client = inquiry.client
     document = await inquiry.ask("GET", SCENE)
     who, whose = _told(document), "project"
@@ -159,7 +159,7 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
 
 
 async def _computing(inquiry: Inquiry) -> Finding:
-    """Whether expressions may be computed: composites, masks, resampling."""
+    """Check that expressions may be computed: composites, masks, resampling."""
     call = {
         "functionName": "Number.add",
         "arguments": {"left": {"constantValue": 1}, "right": {"constantValue": 2}},
@@ -227,7 +227,7 @@ _REMEDIES: Final = {
 
 
 def _told(answer: Answer) -> Finding:
-    """What a request that brought no good answer says of the account; `ok` for one that did."""
+    """Return what the answer to a request says of the account; `ok` for a good answer."""
     problem = answer.problem
     if problem is None:
         return Finding("credentials", "ok", "accepted")

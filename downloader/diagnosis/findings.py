@@ -1,4 +1,4 @@
-"""What a check found, and what all of them found together."""
+"""Findings of the checks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What all checks found."""
+    """Findings of all checks."""
 
     findings: tuple[Finding, ...]
     requests: int

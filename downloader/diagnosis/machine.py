@@ -13,6 +13,8 @@ from typing import Final
 from downloader._version import versions
 from downloader.diagnosis.findings import Finding
 from downloader.errors import DownloadError, RefusedError
+from downloader.mosaic.storage.location import locate
+from downloader.mosaic.storage.lock import FileLock
 from downloader.text import size
 
 __all__ = ["place", "software"]
@@ -24,7 +26,7 @@ _TOLD: Final = ("numpy", "zarr", "httpx", "aiohttp", "pyproj")
 
 
 def software() -> Finding:
-    """Which versions are at work."""
+    """Return the versions of this package, of Python and of the libraries."""
     found = versions()
     shown = ", ".join(f"{name} {found[name]}" for name in _TOLD if name in found)
     text = f"downloader {found['earthengine-downloader']}, Python {found['python']}, {shown}"
@@ -34,7 +36,7 @@ def software() -> Finding:
 
 
 def place(path: Path | str) -> Iterator[Finding]:
-    """Whether a mosaic can be written at `path`: a folder's room and locks, or a bucket that answers."""
+    """Check that a mosaic can be written at `path`: disk space and locks of a folder, or a bucket that answers."""
     if not isinstance(path, Path):
         yield _bucket(path)
         return
@@ -65,8 +67,6 @@ def _room(folder: Path, free: int) -> Finding:
 
 
 def _locks(scratch: Path, folder: Path) -> Finding:
-    from downloader.mosaic.storage.lock import FileLock
-
     lock = FileLock(scratch / "lock", str(folder))
     try:
         lock.acquire()
@@ -79,8 +79,6 @@ def _locks(scratch: Path, folder: Path) -> Finding:
 
 
 def _bucket(url: str) -> Finding:
-    from downloader.mosaic.storage.location import locate
-
     try:
         names = locate(url).entries()
     except DownloadError as error:

@@ -38,7 +38,7 @@ _MAX_BYTES: Final = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request brought."""
+    """Answer to one request."""
 
     reply: Reply | None
     """None where no answer came, or none was asked for."""

@@ -43,7 +43,7 @@ __all__ = ["Draw", "compare", "differing"]
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How random tiles are drawn and compared."""
+    """A draw of random tiles, and how they are compared."""
 
     count: int
     """Tiles, or all if fewer are stored."""
@@ -179,7 +179,7 @@ class Comparing:
 def differing(
     stored: NDArray[np.generic], came: NDArray[np.generic], tolerance: float
 ) -> tuple[int, float | None]:
-    """How many pixels differ, and by how much at most; two NaNs are the same where a tolerance is given.
+    """Return how many pixels differ, and by how much at most; with a tolerance, two NaNs are the same.
 
     Args:
         stored: (height, width), as it is in the mosaic.

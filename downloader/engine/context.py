@@ -28,7 +28,7 @@ __all__ = ["FetchContext", "RunContext", "RunOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a caller says of one run beside its job."""
+    """Options of one run that are not part of its job."""
 
     credentials: Credentials | None = None
     """A google-auth object in place of the job's `auth`."""
@@ -53,7 +53,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchContext:
-    """What fetching the pixels of a plan needs."""
+    """Everything that fetching the pixels of a plan needs."""
 
     job: Job
     plan: Plan
@@ -71,7 +71,7 @@ class FetchContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(FetchContext):
-    """What a run works with, once its mosaic is open."""
+    """Everything that a run works with, once its mosaic is open."""
 
     mosaic: ZarrMosaic
     chosen: Selection | None = None

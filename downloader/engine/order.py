@@ -11,7 +11,7 @@ __all__ = ["Known", "order"]
 
 
 class Known(Protocol):
-    """What a mosaic knows of shards that are neither untouched nor done."""
+    """A mosaic's record of shards that are neither untouched nor done."""
 
     def partial(self) -> list[ShardKey]:
         """Shards of which some tiles are stored and some are not."""

@@ -27,11 +27,11 @@ __all__ = ["survey", "target_state"]
 async def survey(
     job: Job, stop: Stop, credentials: Credentials | None = None, *, tiles: int = 0, seed: int | None = None
 ) -> PlanPreview:
-    """What a run of the job would meet; stores nothing.
+    """Return what a run of the job would do; stores nothing.
 
     Args:
         job: what is to be fetched.
-        stop: who may ask to stop.
+        stop: may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         tiles: how many random tiles to fetch and time; with 0 only metadata is asked for.
         seed: of that draw; None draws anew each time.

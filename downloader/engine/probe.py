@@ -1,4 +1,4 @@
-"""A few random tiles, fetched and thrown away: what they say of the time and the room that all of them take.
+"""Fetch a few random tiles, and extrapolate the duration and the size of the whole job from them.
 
 Single tiles tell the latency and how well the pixels compress; a few requests of the plan's own size tell beside them
 what a request costs and what a megabyte does, from which the time of the whole follows as in the plan.
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from downloader.errors import Action, FetchProblem, TileError
+from downloader.flow.concurrent import for_each
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.planning import ShardKey
 from downloader.report.probe import Probe
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
         AuthenticationError, JobError, StoppedError: nothing can be fetched at all.
     """
     from downloader.earthengine import RestPixelSource
-    from downloader.mosaic.format.codec import ChunkCodec
 
     seed = random.randrange(2**31) if seed is None else seed  # noqa: S311  # a sample, not a secret
     rng = random.Random(seed)  # noqa: S311  # as above
@@ -80,7 +80,7 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
     source, client = RestPixelSource(connection.client), connection.client
     problems: list[FetchProblem] = []
 
-    async def measure(sample: _Sample, slots: anyio.CapacityLimiter) -> None:
+    async def measure(sample: _Sample) -> None:
         wanted = plan.pixel_request(sample.request)
 
         async def attempt() -> NDArray[np.void] | None:
@@ -95,38 +95,18 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
             sample.seconds, sample.came = time.perf_counter() - began, True
             return pixels
 
-        async with slots:
-            pixels = await client.persist(attempt, str(sample.request))
-            if pixels is not None and sample.request.tiles == 1:
-                sample.encoded = _encoded(pixels, codec, sample.group.tiling.tile)
+        pixels = await client.persist(attempt, str(sample.request))
+        if pixels is not None and sample.request.tiles == 1:
+            sample.encoded = _encoded(pixels, codec, sample.group.tiling.tile)
 
     client.headers.clear()
-    slots = anyio.CapacityLimiter(min(_AT_ONCE, job.limits.concurrency))
-    await _all(measure, [*single, *large], slots)
+    await for_each([*single, *large], measure, min(_AT_ONCE, job.limits.concurrency))
     headers = {
         name: value
         for name, value in client.headers.items()
         if name.startswith(_TELLING) and not name.endswith("-emulator")
     }
     return _summed(plan, job.mosaic.compressor, seed, single, large, problems, headers)
-
-
-async def _all(measure: Any, samples: list[_Sample], slots: anyio.CapacityLimiter) -> None:  # noqa: ANN401  # a coroutine function
-    """Measure all; what ends the first ends the rest, and is raised as it is."""
-    errors: list[Exception] = []
-
-    async def one(sample: _Sample) -> None:
-        try:
-            await measure(sample, slots)
-        except Exception as error:  # noqa: BLE001  # raised below: a task group would wrap it
-            errors.append(error)
-            group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for sample in samples:
-            group.start_soon(one, sample)
-    if errors:
-        raise errors[0]
 
 
 def draw(plan: Plan, tiles: int, rng: random.Random, *, whole: bool = False) -> list[tuple[Group, Request]]:
@@ -180,15 +160,13 @@ def _place(group: Group, rng: random.Random, seen: set[tuple[int, int, int]]) ->
     return None
 
 
-def _shard(group: Group, slice_: int, row: int, column: int) -> Any:  # noqa: ANN401  # a ShardKey
-    from downloader.planning import ShardKey
-
+def _shard(group: Group, slice_: int, row: int, column: int) -> ShardKey:
     tiling = group.tiling
     return ShardKey(group.name, slice_ // tiling.shard_slices, row // tiling.shard, column // tiling.shard)
 
 
 def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list[Request]:
-    """What fetches one tile with all its bands; with `whole`, the run's own requests that hold it."""
+    """Return the requests that fetch one tile with all its bands; with `whole`, the run's own request that holds it."""
     slice_, row, column = place
     key = _shard(group, *place)
     if whole:
@@ -205,7 +183,7 @@ def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list
     return list(alone.requests(key, dict.fromkeys(range(len(group.bands)), 1 << slot)))
 
 
-def _encoded(pixels: NDArray[np.void], codec: Any, side: int) -> int:  # noqa: ANN401  # a ChunkCodec
+def _encoded(pixels: NDArray[np.void], codec: ChunkCodec, side: int) -> int:
     """Bytes on disk of one tile; a tile at the edge is filled up, as it is when it is stored."""
     import numpy as np
 

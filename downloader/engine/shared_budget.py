@@ -24,7 +24,7 @@ __all__ = ["SharedBudget", "new_limiter"]
 
 @dataclass(slots=True)
 class SharedBudget:
-    """What all jobs of a session may use together. Belongs to one event loop."""
+    """Limits that all jobs of a session keep together. Belongs to one event loop."""
 
     jobs: int
     """Jobs at once, at most; each may use so large a part of the memory."""

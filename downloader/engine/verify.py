@@ -35,7 +35,7 @@ __all__ = ["Checkup", "check", "kept_job"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checkup:
-    """What was found, and what was done about it."""
+    """Result of `verify`: findings, and what was done about them."""
 
     found: Verification
     """As the mosaic was at the start."""

@@ -105,7 +105,7 @@ async def _found(
     frozen: ImageList | None,
     properties: tuple[str, ...],
 ) -> list[Image]:
-    """What the job's source names now, each image once; `meant` are the ids it lists."""
+    """Return the images that the source names now, each once; `meant` are the ids it lists."""
     source = job.source
     if meant is not None:
         known = (
@@ -228,7 +228,7 @@ def _shown(grid: PixelGrid) -> str:
 
 
 def _check_nodata(job: Job, series: Series) -> None:
-    """What a slice lacks is filled with nodata, so there must be one."""
+    """Raise JobError if a band that a slice lacks has no nodata value to stand in its place."""
     lacking = frozenset[str]().union(*series.absent)
     if not lacking:
         return

@@ -1,4 +1,4 @@
-"""Sources that the service computes: a user's expression, or a composite whose expression is built here."""
+"""Resolve sources that the service computes: a user's expression, or a composite whose expression is built here."""
 
 from __future__ import annotations
 
@@ -129,6 +129,6 @@ def _native(
 
 
 def resampled(image: Image, mode: str) -> Slice:
-    """What `computePixels` is asked for where one image is interpolated onto another grid."""
+    """Return the expression that interpolates one image onto another grid."""
     text = resample_expression(image.id, mode)
     return Slice(image.id, expression=text, images=((image.name, image.update_time),))

@@ -1,4 +1,4 @@
-"""The image of a collection that is nearest in time to a point's date and covers it."""
+"""Find the image that is nearest in time to a point's date and covers the point."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image
 
 
 def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:
-    """Which points lie in the image's footprint; all where the catalogue states none that can be read."""
+    """Return which points lie in the image's footprint; all of them if it has none that can be read."""
     import shapely
 
     everywhere = np.ones(len(rows), np.bool_)
@@ -139,7 +139,7 @@ def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:
 
 
 def uncovered(job: Job, point: Point) -> str:
-    """What is said of a point that no image covers."""
+    """Return the message for a point that no image covers."""
     source = job.source
     which = (
         f"{source.collection} from {source.start} to {source.end}" if source.collection else "source.images"

@@ -42,7 +42,7 @@ class _Table:
     rows: list[tuple[str, list[Any]]]
     """(line 7, cells)."""
     coordinates: tuple[int, int]
-    """Which cells are x and y."""
+    """Numbers of the columns that hold x and y."""
     crs: Crs
 
 
@@ -179,7 +179,7 @@ def _delimiter(text: str) -> str:
 
 
 def _column(header: Sequence[str], names: tuple[str, ...]) -> int | None:
-    """Which column has one of these names, whatever the case."""
+    """Return the number of the column that has one of these names, whatever the case."""
     folded = [name.strip().casefold() for name in header]
     return next((folded.index(name) for name in names if name in folded), None)
 

@@ -10,6 +10,7 @@ from downloader.errors import JobError, MissingExtraError
 from downloader.job.files import read_text
 from downloader.model.crs import LONLAT, Crs
 from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.mosaic.record.ownership import read_identity
 from downloader.planning.polygon import read_geojson
 from downloader.text import cut
 
@@ -83,8 +84,6 @@ def read_grid(path: Path, key: str) -> PixelGrid:
         MissingExtraError: rasterio is not installed.
     """
     if path.is_dir():
-        from downloader.mosaic.record.ownership import read_identity
-
         identity = read_identity(path)
         if identity is not None:
             return identity.layouts[0].group.grid

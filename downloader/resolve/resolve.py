@@ -1,4 +1,4 @@
-"""From a job's source to the images it names: what the catalogue says, in the form that planning takes."""
+"""Resolve a job's source to its images, by kind of source."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dic
 
 
 def _files(job: Job) -> JobFiles:
-    """What stands in the files that the job names."""
+    """Read the files that the job names."""
     geometry, crs, like, points = None, None, None, None
     if job.region.file is not None:
         geometry, crs = read_geometry(job.resolve(job.region.file), "region.file")

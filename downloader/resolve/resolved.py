@@ -39,7 +39,7 @@ those before are gone."""
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSource:
-    """What the catalogue says of a job's source."""
+    """A job's source with everything that the catalogue says of its images."""
 
     image: Image
     """The one image, or the first of many, whose bands and types the others share."""

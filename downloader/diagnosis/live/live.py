@@ -182,7 +182,7 @@ def _npy(answer: Answer) -> str:
 
 
 def _header(answer: Answer) -> str:
-    """How an NPY's header is written."""
+    """Return how the header of an NPY is written."""
     data = answer.body
     if not answer.is_good or not data.startswith(b"\x93NUMPY"):
         return _outcome(answer)

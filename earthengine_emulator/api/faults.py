@@ -70,7 +70,7 @@ FAULTS: Final[Mapping[str, Known]] = {
     "restricted": Known("a good answer with parallelism_restricted=true"),
     "redirect": Known("302 to another place", {"location": "http://127.0.0.2:9/elsewhere"}),
     # The token endpoint.
-    "token-garbage": Known("200 with a page that is no JSON", on="token"),
+    "token-garbage": Known("200 with a page in place of JSON", on="token"),
     "token-empty": Known("200 with {}", on="token"),
     "token-signature": Known("400 invalid_grant: Invalid JWT Signature.", on="token"),
     "token-clock": Known("400 invalid_grant: iat and exp are out of the reasonable", on="token"),
@@ -108,7 +108,7 @@ FAULTS: Final[Mapping[str, Known]] = {
     "npy-magic": Known("the magic is damaged"),
     "npy-version": Known("the same array in format version 2.0 or 3.0", {"major": 2}),
     "npy-huge-header": Known("a header of 65,535 bytes, nearly all of it spaces"),
-    "npy-header-garbage": Known("a header that is no dict"),
+    "npy-header-garbage": Known("a header that is not a dict"),
     "npy-shape": Known("one row too few, the header says so"),
     "npy-transposed": Known("height and width exchanged in the header"),
     "npy-fields-missing": Known("the last band is not there"),

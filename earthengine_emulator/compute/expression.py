@@ -123,7 +123,7 @@ class Expression:
         if "functionReference" in content:
             function: object = self._refer(content["functionReference"], scope, depth)
             if not callable(function):
-                raise invalid_argument("Expression calls what is no function.")
+                raise invalid_argument("Expression calls a value that is not a function.")
             return function(**{key: self._node(n, scope, depth + 1) for key, n in given.items()})
         name = content["functionName"]
         if name not in self._library:

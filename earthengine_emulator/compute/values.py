@@ -89,7 +89,7 @@ def _geometry(feature: object, **options: object) -> Shape:
         return shape
     found = footprint(feature) if isinstance(feature, Image) else cast("Feature", feature).geometry
     if found is None:
-        raise invalid_argument("Element: there is no geometry.")
+        raise invalid_argument("The element has no geometry.")
     return found
 
 

@@ -86,7 +86,7 @@ def add_collection(catalogue: Catalogue, name: str, folder: Path) -> None:
     """
     paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
     if not paths:
-        raise RasterError(f"{folder}: there is no GeoTIFF in it")
+        raise RasterError(f"{folder} contains no GeoTIFF")
     try:
         common = sidecars.read(folder / "collection.json")
     except sidecars.SidecarError as error:

@@ -140,7 +140,7 @@ def _band(path: Path, id_: str, array: zarr.Array[Any], lattice: Lattice) -> Ban
         attributes.get("pyramidingPolicy", "MODE" if "flag_values" in attributes else "MEAN")
     ).upper()
     if policy not in sidecars.POLICIES:
-        raise RasterError(f"{path}: {id_} has the pyramidingPolicy {policy}, which there is not")
+        raise RasterError(f"{path}: {id_} has an unknown pyramidingPolicy, {policy}")
     return Band(id_, PIXEL_TYPES[KINDS[str(array.dtype)]], lattice, policy, missing)
 
 

@@ -71,7 +71,9 @@ def load(path: Path) -> ServiceAccount:
             raise KeyFileError(f"{path} is a key file of {document['client_email']}; name another file")
         key = load_pem_private_key(document["private_key"].encode(), None)
     except (ValueError, KeyError, TypeError) as error:
-        raise KeyFileError(f"{path} exists and is no key file of an emulator; name another file") from error
+        raise KeyFileError(
+            f"{path} exists and is not a key file of an emulator; name another file"
+        ) from error
     if not isinstance(key, RSAPrivateKey):
         raise KeyFileError(f"{path} does not hold an RSA key; name another file")
     return ServiceAccount(key, str(document["private_key_id"]))

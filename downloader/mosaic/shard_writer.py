@@ -25,21 +25,14 @@ from downloader.mosaic.format.shard import EncodedShard, encode_shard, merge
 from downloader.mosaic.record.ledger import LedgerEntry, Piece, failures_by_name
 from downloader.mosaic.record.state import FailedTiles, GroupState, combine
 from downloader.mosaic.storage.disk_errors import trying
-from downloader.mosaic.storage.store import Store, cores
+from downloader.mosaic.storage.lock import Lock
+from downloader.mosaic.storage.store import Store, WorkerLock, cores
 from downloader.planning import Request, ShardKey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Guard", "Notes", "ShardWriter"]
-
-
-class Guard(Protocol):
-    """The right to write: a lock, a lease or a worker's lock."""
-
-    def check(self) -> None:
-        """Raise LockedError when this process may not write any more; called before every commit, and before its line."""
-        ...
+__all__ = ["Notes", "ShardWriter"]
 
 
 class Notes(Protocol):
@@ -74,7 +67,7 @@ class ShardWriter:
         layouts: Iterable[GroupLayout],
         states: dict[str, GroupState],
         notes: Notes,
-        guard: Guard,
+        guard: Lock | WorkerLock,
     ) -> None:
         """Nothing is written yet.
 

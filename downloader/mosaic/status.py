@@ -10,9 +10,8 @@ from typing import Final
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
-from downloader.mosaic.record.state import Counts
+from downloader.mosaic.record.state import Counts, TileFailure, failures_document
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
-from downloader.planning import TileKey
 from downloader.text import counted, table
 
 __all__ = ["Status", "is_new", "read_mosaic", "status"]
@@ -34,8 +33,7 @@ class Status:
     """Group → its tiles."""
     bands: Mapping[str, tuple[str, ...]]
     """Group → its bands."""
-    failures: tuple[tuple[TileKey, tuple[str, ...], str, str], ...]
-    """(tile, bands, cause, message) of each tile that failed."""
+    failures: tuple[TileFailure, ...]
     unreadable: int
     """Lines of the ledger that could not be read; what they said was read from the shards."""
     images: int = 1
@@ -99,27 +97,10 @@ class Status:
             "complete": self.is_complete,
             "share": self.share,
             "groups": {
-                name: {
-                    "bands": list(self.bands[name]),
-                    "tiles": counts.tiles,
-                    "stored": counts.stored,
-                    "failed": counts.failed,
-                    "missing": counts.missing,
-                }
+                name: {"bands": list(self.bands[name]), **counts.to_json()}
                 for name, counts in self.groups.items()
             },
-            "failures": [
-                {
-                    "group": key.group,
-                    "slice": key.slice,
-                    "row": key.row,
-                    "column": key.column,
-                    "bands": list(bands),
-                    "cause": cause,
-                    "message": message,
-                }
-                for key, bands, cause, message in self.failures
-            ],
+            "failures": failures_document(self.failures),
             "unreadable_ledger_lines": self.unreadable,
         }
 

@@ -32,21 +32,10 @@ def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> ND
         FileNotFoundError: it is not stored.
         ValueError: it is damaged.
     """
-    tiling = layout.group.tiling
-    place = (tile.slice // tiling.shard_slices, tile.row // tiling.shard, tile.column // tiling.shard)
-    slot = tiling.slot(tile.slice, tile.row, tile.column)
-    if layout.profile == "plain":
-        data = store.get(layout.tile_object(band, place, slot))
-    else:
-        whole = np.frombuffer(store.get(layout.shard_object(band, *place)), np.uint8)
-        index, stored = read_shard(whole, whole, whole.size, layout.header(band, place))
-        span = index.span(slot)
-        if span is None or not stored >> slot & 1:
-            raise FileNotFoundError(f"{tile} is not stored")
-        data = whole[span[0] : span[1]]
-    chunk = layout.codec.decode(data, layout.group.bands[band].dtype, (tiling.tile, tiling.tile))
-    window = tiling.window(tile.row, tile.column)
-    return chunk[: window.height, : window.width]
+    pixels = BandTiles(store, layout, band).read(tile.slice, tile.row, tile.column)
+    if pixels is None:
+        raise FileNotFoundError(f"{tile} is not stored")
+    return pixels
 
 
 def draw_tiles(states: Mapping[str, GroupState], count: int, seed: int) -> dict[ShardKey, int]:

@@ -20,13 +20,13 @@ from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import MARKER
 from downloader.mosaic.record.scan import Scan, scan
-from downloader.mosaic.record.state import Counts, FailedTiles
+from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.updates import accepted
-from downloader.planning import ShardKey, TileKey
+from downloader.planning import ShardKey
 
 __all__ = ["ZarrMosaic"]
 
@@ -73,7 +73,7 @@ class ZarrMosaic(ShardWriter):
         """Return how many tiles are stored, over all groups; free."""
         return sum(state.counts().stored for state in self._states.values())
 
-    def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
+    def failures(self) -> Iterator[TileFailure]:
         """Yield (tile, bands, cause, message) of every tile that failed."""
         for state in self._states.values():
             yield from state.failures()

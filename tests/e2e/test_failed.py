@@ -50,8 +50,8 @@ def test_a_failed_tile_is_told_everywhere(failed, tmp_path) -> None:
     looked = cli("verify", mosaic, "--json")
     assert looked.status == 3
     assert looked.document["intact"]
-    assert looked.document["failed"][0]["tile"] == [0, 1, 1]
-    assert looked.document["failed"][0]["cause"] == told["cause"]
+    assert [looked.document["failures"][0][name] for name in ("slice", "row", "column")] == [0, 1, 1]
+    assert looked.document["failures"][0]["cause"] == told["cause"]
     assert "failed: tile / 0/1/1 (B2, B3)" in cli("verify", mosaic).out
 
 
@@ -79,7 +79,7 @@ def test_repair_fetches_what_is_damaged_and_leaves_what_failed(failed, emulator,
     after = repaired.document["repair"]["after"]
     assert after["intact"]
     assert after["groups"][""] == {"tiles": 9, "stored": 8, "failed": 1, "missing": 0}
-    assert after["failed"][0]["tile"] == [0, 1, 1]
+    assert [after["failures"][0][name] for name in ("slice", "row", "column")] == [0, 1, 1]
 
 
 def test_the_cause_of_a_failure_is_all_that_is_lost_with_the_folder(failed, emulator, tmp_path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.model.document import to_document
 from downloader.planning import Group, ShardKey, TileKey
 
-__all__ = ["Counts", "FailedTiles", "GroupState", "bits", "combine"]
+__all__ = ["Counts", "FailedTiles", "GroupState", "TileFailure", "bits", "combine", "failures_document"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,22 @@ class Counts:
     def missing(self) -> int:
         """Neither stored nor failed."""
         return self.tiles - self.stored - self.failed
+
+    def to_json(self) -> dict[str, int]:
+        """Return the counts as plain values."""
+        return {**to_document(self), "missing": self.missing}
+
+
+TileFailure = tuple[TileKey, tuple[str, ...], str, str]
+"""(tile, bands, cause, message) of a tile that failed."""
+
+
+def failures_document(failures: Iterable[TileFailure]) -> list[dict[str, Any]]:
+    """Return failures as plain values."""
+    return [
+        {**to_document(key), "bands": list(bands), "cause": cause, "message": message}
+        for key, bands, cause, message in failures
+    ]
 
 
 class GroupState:
@@ -131,7 +149,7 @@ class GroupState:
         """Return the number of tiles by state; kept up to date, so that asking is free."""
         return Counts(self._tiles, self._stored, self._failed)
 
-    def failures(self) -> Iterator[tuple[TileKey, tuple[str, ...], str, str]]:
+    def failures(self) -> Iterator[TileFailure]:
         """Yield (tile, bands, cause, message) of every tile that failed."""
         for index, causes in sorted(self.failed.items()):
             stored = self.stored(index)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from downloader.errors import DownloadError, JobError, RefusedError, StoppedError
 from downloader.job.location import BucketUrl, parse_place
@@ -41,60 +41,6 @@ _QUICK_S: Final = 10
 _RETRY_S: Final = 60
 _QUICK_RETRY_S: Final = 20
 """Seconds during which a failed request is repeated, with growing pauses."""
-
-
-class Location(Protocol):
-    """A folder or a bucket that holds a mosaic, or may come to hold one."""
-
-    @property
-    def name(self) -> str:
-        """Path or URL, for messages."""
-        ...
-
-    @property
-    def has_lease(self) -> bool:
-        """Whether runs are kept apart by a lease, which a paused run may lose, and not by a lock."""
-        ...
-
-    def read(self, key: str) -> bytes | None:
-        """Return a small object; None where it does not exist.
-
-        Raises:
-            DownloadError: it cannot be read.
-        """
-        ...
-
-    def entries(self, folder: str = "") -> frozenset[str]:
-        """Return the names directly in a folder; none where it does not exist.
-
-        Raises:
-            DownloadError: it is no folder, or cannot be read.
-        """
-        ...
-
-    def prepare(self) -> None:
-        """Create the mosaic's folder, the folders above it, and the one for what is not pixels. Raises OSError."""
-        ...
-
-    def store(self, *, durable: bool = True) -> Store:
-        """Return its objects; nothing is opened yet."""
-        ...
-
-    def lock(self, store: Store, abandoned: threading.Event | None = None) -> Lock:
-        """Return the lock, not acquired yet; a caller that no longer wants to wait for it sets `abandoned`."""
-        ...
-
-    def seems_held(self) -> bool:
-        """Return whether a run seems to write the mosaic; for messages, not for safety."""
-        ...
-
-    def problem(self, error: OSError) -> DownloadError:
-        """Return the error to raise for one of the disk's or the bucket's."""
-        ...
-
-    def readable(self) -> Any:  # noqa: ANN401  # what zarr and xarray open
-        """Return what zarr and xarray open."""
-        ...
 
 
 def no_mosaic(path: MosaicPath) -> RefusedError:
@@ -154,16 +100,20 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """See `Location`."""
+        """Path or URL, for messages."""
         return str(self.path)
 
     @property
     def has_lease(self) -> bool:
-        """See `Location`."""
+        """Whether runs are kept apart by a lease, which a paused run may lose, and not by a lock."""
         return False
 
     def read(self, key: str) -> bytes | None:
-        """See `Location`."""
+        """Return a small object; None where it does not exist.
+
+        Raises:
+            DownloadError: it cannot be read.
+        """
         with errors_of(self):
             try:
                 return read_file(self.path / key)
@@ -171,7 +121,11 @@ class Folder:
                 return None
 
     def entries(self, folder: str = "") -> frozenset[str]:
-        """See `Location`."""
+        """Return the names directly in a folder; none where it does not exist.
+
+        Raises:
+            DownloadError: it is no folder, or cannot be read.
+        """
         path = self.path / folder
         with errors_of(self):
             try:
@@ -186,27 +140,27 @@ class Folder:
                 raise RefusedError(f"{path}: exists and is no folder; choose another mosaic.path") from None
 
     def prepare(self) -> None:
-        """See `Location`."""
+        """Create the mosaic's folder, the folders above it, and the one for what is not pixels. Raises OSError."""
         (self.path / OWN).mkdir(parents=True, exist_ok=True)
 
     def store(self, *, durable: bool = True) -> DiskStore:
-        """See `Location`."""
+        """Return its objects; nothing is opened yet."""
         return DiskStore(self.path, durable=durable)
 
     def lock(self, store: Store, abandoned: threading.Event | None = None) -> FileLock:  # noqa: ARG002  # a bucket's
-        """See `Location`."""
+        """Return the lock, not acquired yet; a caller that no longer wants to wait for it sets `abandoned`."""
         return FileLock(self.path.absolute() / LOCK, self.name)
 
     def seems_held(self) -> bool:
-        """See `Location`."""
+        """Return whether a run seems to write the mosaic; for messages, not for safety."""
         return seems_held(self.path / LOCK)
 
     def problem(self, error: OSError) -> DownloadError:
-        """See `Location`."""
+        """Return the error to raise for one of the disk's or the bucket's."""
         return disk_error(self.name, error)
 
     def readable(self) -> Path:
-        """See `Location`."""
+        """Return what zarr and xarray open."""
         return self.path
 
 
@@ -218,30 +172,30 @@ class Bucket:
 
     @property
     def name(self) -> str:
-        """See `Location`."""
+        """See `Folder`."""
         return str(self.url)
 
     @property
     def has_lease(self) -> bool:
-        """See `Location`."""
+        """See `Folder`."""
         return True
 
     def read(self, key: str) -> bytes | None:
-        """See `Location`."""
+        """See `Folder`."""
         with errors_of(self):
             there = self._quick.tagged(key)
         return None if there is None else bytes(there[0])
 
     def entries(self, folder: str = "") -> frozenset[str]:
-        """See `Location`."""
+        """See `Folder`."""
         with errors_of(self):
             return self._quick.entries(folder)
 
     def prepare(self) -> None:
-        """See `Location`. Buckets have no folders."""
+        """See `Folder`. Buckets have no folders."""
 
     def store(self, *, durable: bool = True) -> BucketStore:  # noqa: ARG002  # a bucket always is
-        """See `Location`."""
+        """See `Folder`."""
         return BucketStore(
             connect_bucket(self.url, _SMALL_S, _RETRY_S),
             self.name,
@@ -249,17 +203,17 @@ class Bucket:
         )
 
     def lock(self, store: Store, abandoned: threading.Event | None = None) -> Lease:
-        """See `Location`."""
+        """See `Folder`."""
         lease = Lease(self._quick, lambda: last_epoch(store), abandoned, LASTS_S)
         store.contested = lease.confirm
         return lease
 
     def seems_held(self) -> bool:
-        """See `Location`."""
+        """See `Folder`."""
         return is_leased(self._quick)
 
     def problem(self, error: OSError) -> DownloadError:
-        """See `Location`."""
+        """See `Folder`."""
         if is_permanent(error):
             return disk_error(self.name, error)
         return StoppedError(
@@ -267,8 +221,8 @@ class Bucket:
             " name the endpoint, and run the same command again"
         )
 
-    def readable(self) -> Any:  # noqa: ANN401  # as `Location`
-        """See `Location`."""
+    def readable(self) -> Any:  # noqa: ANN401  # as `Folder`
+        """See `Folder`."""
         from zarr.storage import ObjectStore as ZarrObjectStore
 
         return ZarrObjectStore(connect_bucket(self.url, _LARGE_S, _RETRY_S), read_only=True)
@@ -276,3 +230,7 @@ class Bucket:
     @cached_property
     def _quick(self) -> BucketStore:
         return BucketStore(connect_bucket(self.url, _QUICK_S, _QUICK_RETRY_S), self.name)
+
+
+Location: TypeAlias = Folder | Bucket
+"""A place that holds a mosaic, or may come to hold one."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from downloader.mosaic.record.state import Counts, bits
+from downloader.mosaic.record.state import Counts, TileFailure, bits, failures_document
 from downloader.planning import ShardKey, TileKey, Tiling
 from downloader.text import counted, size, table
 
@@ -72,8 +72,7 @@ class Verification:
     """Group → its tiles; what is damaged counts as missing."""
     damaged: tuple[Damage, ...]
     lost: tuple[Lost, ...]
-    failures: tuple[tuple[TileKey, tuple[str, ...], str, str], ...]
-    """(tile, bands, cause, message) of each tile that could not be had so far."""
+    failures: tuple[TileFailure, ...]
     coverage: Mapping[str, int] = field(default_factory=dict)
     """Group → cells of `coverage` that say something else than the objects; groups without such are left out."""
     objects: int = 0
@@ -155,28 +154,11 @@ class Verification:
             "service": self.service,
             "clean": self.is_clean,
             "intact": self.is_intact,
-            "groups": {
-                name: {
-                    "tiles": counts.tiles,
-                    "stored": counts.stored,
-                    "failed": counts.failed,
-                    "missing": counts.missing,
-                }
-                for name, counts in self.groups.items()
-            },
+            "groups": {name: counts.to_json() for name, counts in self.groups.items()},
             "damaged_tiles": self.damaged_tiles,
             "damaged": [damage.to_json() for damage in self.damaged],
             "lost": [{"object": lost.key, "reason": lost.reason} for lost in self.lost],
-            "failed": [
-                {
-                    "group": key.group,
-                    "tile": [key.slice, key.row, key.column],
-                    "bands": list(bands),
-                    "cause": cause,
-                    "message": message,
-                }
-                for key, bands, cause, message in self.failures
-            ],
+            "failures": failures_document(self.failures),
             "coverage_cells": dict(self.coverage),
             "objects": self.objects,
             "bytes": self.nbytes,

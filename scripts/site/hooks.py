@@ -1,6 +1,7 @@
 """Hooks of mkdocs.yml: the pages that are made from something else, so that they cannot fall behind it.
 
-`reference/cli.md` comes from the commands themselves, `changelog.md` and `contributing.md` from the files at the root.
+`reference/cli.md` comes from the commands themselves, `emulator-acceptance.md` from `tests/contract/acceptance.md` and the
+names of the tests, `changelog.md` and `contributing.md` from the files at the root.
 Pages that the navigation does not name join the guides, and public names that `reference/python.md` does not, its end.
 """
 
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from scripts.site.cli_page import cli_page  # noqa: E402  # after the path
+from tests.contract import acceptance  # noqa: E402
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -45,6 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     pages = {
         "reference/cli.md": cli_page(),
+        "emulator-acceptance.md": acceptance.page(),
         "changelog.md": from_root("CHANGELOG.md"),
         "contributing.md": from_root("CONTRIBUTING.md"),
     }

@@ -1,6 +1,7 @@
-"""The acceptance page's column of tests: `python -m tests.contract.acceptance` writes it anew.
+"""The acceptance table, and the tests that hold each of its rows.
 
-The rows themselves, a request and the answer it must get, are written on the page by hand.
+The rows, a request and the answer it must get, stand in `acceptance.md` beside this file. A test is a row's by its name
+(`test_row_017_…`, `test_rows_018_019_…`); the site's page adds them as a column.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "emulator-acceptance.md"
+PAGE = Path(__file__).with_name("acceptance.md")
 ROWS = 100
 _NAME = re.compile(r"^test_rows?((?:_\d{3})+)_")
-_ROW = re.compile(r"^\| (\d+) \| (.*) \| (.*) \| .*\|$", re.MULTILINE)
-"""A row of the page: number, request, answer, tests."""
+_ROW = re.compile(r"^\| (\d+) \|.*\|$", re.MULTILINE)
 
 
 def tests_by_row() -> dict[int, list[tuple[str, str]]]:
@@ -33,24 +32,22 @@ def tests_by_row() -> dict[int, list[tuple[str, str]]]:
 
 
 def rows() -> list[int]:
-    """Return the numbers of the page's rows, in the page's order."""
+    """Return the numbers of the table's rows, in the table's order."""
     return [int(match[1]) for match in _ROW.finditer(PAGE.read_text(encoding="utf-8"))]
 
 
 def page() -> str:
-    """Return the page with its column of tests up to date."""
+    """Return the site's page: the table with a column of tests, its links relative to `docs/`."""
     by_row = tests_by_row()
 
-    def line(match: re.Match[str]) -> str:
-        tests = "<br>".join(f"`{file}` {_said(name)}" for file, name in by_row[int(match[1])])
-        return f"| {match[1]} | {match[2]} | {match[3]} | {tests} |"
+    def row(match: re.Match[str]) -> str:
+        tests = "<br>".join(
+            f"`{file}` {_NAME.sub('', name).replace('_', ' ')}" for file, name in by_row[int(match[1])]
+        )
+        return f"{match[0]} {tests} |"
 
-    return _ROW.sub(line, PAGE.read_text(encoding="utf-8"))
-
-
-def _said(name: str) -> str:
-    return _NAME.sub("", name).replace("_", " ")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    text = _ROW.sub(row, PAGE.read_text(encoding="utf-8"))
+    text = text.replace("| answer |", "| answer | tests |").replace(
+        "| --- | --- | --- |", "| --- | --- | --- | --- |"
+    )
+    return text.replace("](../../docs/", "](")

@@ -1,4 +1,4 @@
-"""Rows 17 to 26 of docs/emulator-acceptance.md: assets.get."""
+"""Rows 17 to 26 of tests/contract/acceptance.md: assets.get."""
 
 from __future__ import annotations
 

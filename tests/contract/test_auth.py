@@ -1,4 +1,4 @@
-"""Rows 1 to 11 of docs/emulator-acceptance.md: credentials and projects."""
+"""Rows 1 to 11 of tests/contract/acceptance.md: credentials and projects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 12 to 14 of docs/emulator-acceptance.md: what clients fetch before their first call."""
+"""Rows 12 to 14 of tests/contract/acceptance.md: what clients fetch before their first call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 72 to 78 of docs/emulator-acceptance.md: computePixels, value.compute, thumbnails."""
+"""Rows 72 to 78 of tests/contract/acceptance.md: computePixels, value.compute, thumbnails."""
 
 from __future__ import annotations
 

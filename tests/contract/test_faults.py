@@ -1,4 +1,4 @@
-"""Every fault that can be switched on, seen from a plain socket (docs/emulator-acceptance.md, rows 92 to 98; docs/faults.md)."""
+"""Every fault that can be switched on, seen from a plain socket (tests/contract/acceptance.md, rows 92 to 98; docs/faults.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 62 to 66 of docs/emulator-acceptance.md: GeoTIFF, PNG and JPEG."""
+"""Rows 62 to 66 of tests/contract/acceptance.md: GeoTIFF, PNG and JPEG."""
 
 from __future__ import annotations
 

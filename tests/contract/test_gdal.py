@@ -1,4 +1,4 @@
-"""Rows 16, 46 and 92 of docs/emulator-acceptance.md with GDAL's EEDAI and EEDA drivers, as the wheels of rasterio and pyogrio have them."""
+"""Rows 16, 46 and 92 of tests/contract/acceptance.md with GDAL's EEDAI and EEDA drivers, as the wheels of rasterio and pyogrio have them."""
 
 from __future__ import annotations
 

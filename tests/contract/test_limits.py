@@ -1,4 +1,4 @@
-"""Rows 79 to 86 of docs/emulator-acceptance.md: what one request may ask for."""
+"""Rows 79 to 86 of tests/contract/acceptance.md: what one request may ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 27 to 45 of docs/emulator-acceptance.md: listAssets and listImages."""
+"""Rows 27 to 45 of tests/contract/acceptance.md: listAssets and listImages."""
 
 from __future__ import annotations
 

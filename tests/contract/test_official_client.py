@@ -1,4 +1,4 @@
-"""Rows 15, 92 and 98 of docs/emulator-acceptance.md: the official Python client, unmodified, in a process of its own."""
+"""Rows 15, 92 and 98 of tests/contract/acceptance.md: the official Python client, unmodified, in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 47 to 61 and 67 to 71 of docs/emulator-acceptance.md: getPixels as NPY."""
+"""Rows 47 to 61 and 67 to 71 of tests/contract/acceptance.md: getPixels as NPY."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 87 to 91 and 99 of docs/emulator-acceptance.md: quotas, their signals, and slots that come free."""
+"""Rows 87 to 91 and 99 of tests/contract/acceptance.md: quotas, their signals, and slots that come free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows 90 and 92 to 98 of docs/emulator-acceptance.md, with the downloader: its real process against a real emulator."""
+"""Rows 90 and 92 to 98 of tests/contract/acceptance.md, with the downloader: its real process against a real emulator."""
 
 from __future__ import annotations
 

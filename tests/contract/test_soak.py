@@ -1,4 +1,4 @@
-"""Row 100 of docs/emulator-acceptance.md: forty workers, five thousand tiles, the default limits."""
+"""Row 100 of tests/contract/acceptance.md: forty workers, five thousand tiles, the default limits."""
 
 from __future__ import annotations
 

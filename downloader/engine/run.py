@@ -27,7 +27,7 @@ from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.overviews.overviews import build_overviews
 from downloader.mosaic.storage.disk_errors import check_room
-from downloader.mosaic.stored_job import freeze, meaning
+from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
 from downloader.planning import Plan
 from downloader.progress import HEARTBEAT, Heartbeat, Highlights, Recorder, Tally, fanout
@@ -90,7 +90,6 @@ async def _opened(
         MosaicSettings.of(job, plan),
         service=connection.client.service_identity,
         job_text=freeze(job),
-        job=meaning(job),
         overwrite=options.overwrite,
         on_update=on_update,
     )

@@ -33,6 +33,7 @@ from downloader.mosaic.storage.disk_errors import is_permanent, trying
 from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store
+from downloader.mosaic.stored_job import meaning
 from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_update
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
@@ -51,7 +52,6 @@ async def open_for_writing(
     *,
     service: str,
     job_text: str = "",
-    job: str = "",
     overwrite: bool = False,
     on_update: OnUpdate = "refuse",
 ) -> AsyncIterator[ZarrMosaic]:
@@ -63,7 +63,6 @@ async def open_for_writing(
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
         job_text: the job as its author wrote it, `${VAR}` and all.
-        job: YAML of the sections that determine the mosaic; also written into the Zarr attributes.
         overwrite: first delete the mosaic of ours that is there, whatever it means; never anything else.
         on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
 
@@ -83,7 +82,6 @@ async def open_for_writing(
         settings or MosaicSettings(),
         service,
         job_text,
-        job,
         overwrite,
         on_update,
         abandoned,
@@ -132,7 +130,6 @@ class _Opening:
     settings: MosaicSettings
     service: str
     job_text: str
-    job: str
     overwrite: bool
     on_update: OnUpdate
     abandoned: threading.Event
@@ -168,7 +165,7 @@ class _Opening:
         if known is not None and self.overwrite:
             delete_mosaic(store, known, lock.check)
             known = None
-        new = Identity.of(self.plan, self.settings, self.service, known, self.job)
+        new = Identity.of(self.plan, self.settings, self.service, known, meaning(self.job_text))
         settled = plan_update(known, new, path, self.on_update)
         if overwritten and self.location.has_lease:
             # A run that lost its lease and wakes may still put an object of the mosaic that was here: objects

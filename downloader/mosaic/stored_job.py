@@ -40,11 +40,16 @@ def freeze(job: Job) -> str:
     return f"# Relative paths start from {base}, seen from the mosaic.\n{text}"
 
 
-def meaning(job: Job) -> str:
-    """Return the sections that determine the mosaic, without its path: they hold no secret and no fact of the machine."""
-    values = parse(job.dump(), "job").values
+def meaning(text: str) -> str:
+    """Return the sections of a job that determine the mosaic; empty for an empty text.
+
+    They are without the mosaic's path, and hold no secret and no fact of the machine.
+    """
+    if not text.strip():
+        return ""
+    values = parse(text, "job").values
     kept = {name: values[name] for name in _SECTIONS if name in values}
-    kept["mosaic"] = {key: value for key, value in kept["mosaic"].items() if key != "path"} | {"path": "."}
+    kept["mosaic"] = {**kept.get("mosaic", {}), "path": "."}
     return dump(kept)
 
 

@@ -58,7 +58,7 @@ def read_target(job: Job, plan: Plan, service: str) -> TargetState:
         return TargetState(location.name, "refused", error.strerror or str(error))
     if known is None:
         return TargetState(location.name, "new")
-    new = Identity.of(plan, MosaicSettings.of(job, plan), service, known, meaning(job))
+    new = Identity.of(plan, MosaicSettings.of(job, plan), service, known, meaning(job.dump()))
     settled = plan_update(known, new, location.name, job.source.on_update)
     if settled.starts_refetching and settled.slices is None:
         return TargetState(location.name, "same", "; ".join(settled.notices))

@@ -85,7 +85,7 @@ def test_the_meaning_has_no_secret_no_path_and_no_speed() -> None:
             auth={"key_file": "/home/somebody/key.json"},
             limits={"concurrency": 3},
             service={"endpoint": "https://example.org"},
-        )
+        ).dump()
     )
     for word in ("somebody", "concurrency", "example.org", "out/m.zarr"):
         assert word not in text
@@ -93,11 +93,11 @@ def test_the_meaning_has_no_secret_no_path_and_no_speed() -> None:
 
 
 def test_a_lost_job_is_read_from_what_the_attributes_say_and_its_service_overridden(tmp_path) -> None:
-    again = thaw(tmp_path / "m", meaning(job()), SERVICE, ["service.endpoint=https://example.org"])
+    again = thaw(tmp_path / "m", meaning(job().dump()), SERVICE, ["service.endpoint=https://example.org"])
     assert (again.source.asset, again.service.endpoint) == ("A/B", "https://example.org")
     assert again.mosaic_path == tmp_path / "m"
-    assert thaw(tmp_path / "m", meaning(job()), "emulator land-2").service.endpoint == "emulator"
-    assert thaw(tmp_path / "m", meaning(job()), SERVICE).service.endpoint == "auto"
+    assert thaw(tmp_path / "m", meaning(job().dump()), "emulator land-2").service.endpoint == "emulator"
+    assert thaw(tmp_path / "m", meaning(job().dump()), SERVICE).service.endpoint == "auto"
 
 
 def test_no_job_at_all_is_said_with_the_remedy(tmp_path) -> None:

@@ -108,13 +108,13 @@ async def test_more_bands_are_an_extension_and_nothing_is_fetched_again(tmp_path
     await create(tmp_path / "m", one_group(["B3", "x"]))
     shards = {k: v for k, v in tree(tmp_path / "m").items() if k.startswith(("B3/c", "x_/c"))}
     plan = one_group(["x_", "B2", "B3", "x"])
-    async with open_for_writing(tmp_path / "m", plan, service=SERVICE, job_text="new") as mosaic:
+    async with open_for_writing(tmp_path / "m", plan, service=SERVICE, job_text="source: new") as mosaic:
         assert set(mosaic.missing(next(plan.groups[0].shards()))) == {0, 1}
         assert mosaic.counts()[""].stored == 0
         assert set(zarr.open_group(tmp_path / "m", mode="r")) >= {"B2", "B3", "x_", "x__"}
         await fill(mosaic, plan)
     assert shards.items() <= tree(tmp_path / "m").items()
-    assert (tmp_path / "m/.downloader/job.yaml").read_text() == "new"
+    assert (tmp_path / "m/.downloader/job.yaml").read_text() == "source: new"
     root = zarr.open_group(tmp_path / "m", mode="r")
     assert {name: array.attrs["band"] for name, array in root.arrays() if "band" in array.attrs} == {
         "B3": "B3", "B2": "B2", "x_": "x", "x__": "x_",

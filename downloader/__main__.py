@@ -13,7 +13,7 @@ for objects of modules that stay; what a run allocates later, pixels, is freed b
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status (DESIGN §4)."""
+    """Run the command line and return the exit status."""
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     # No linear algebra is done here, and a pool of threads for it, which numpy starts, spins before it sleeps.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

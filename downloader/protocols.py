@@ -136,7 +136,7 @@ class Limiter(Protocol):
         ...
 
     def restrict(self) -> None:
-        """The service said that it restricts this project's parallelism (contract §5.2). May be called often."""
+        """The service said that it restricts this project's parallelism (docs/contract.md §5.2). May be called often."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 """A service in virtual time, and a pool of workers that ask it through the real limiter and the real retries.
 
-The service counts a request from its arrival to its answer, refuses at once what is too much (contract §5.2), and
+The service counts a request from its arrival to its answer, refuses at once what is too much (docs/contract.md §5.2), and
 changes its mind at set times. The way there and back takes time, in which the client's count and the service's differ.
 """
 

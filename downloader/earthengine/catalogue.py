@@ -100,7 +100,7 @@ class EarthEngineCatalogue:
 
 
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
-    """The image in an asset's document (contract §3).
+    """The image in an asset's document (docs/contract.md §3).
 
     Args:
         document: as the service sent it; members at their default may be absent, unknown ones are ignored.
@@ -135,7 +135,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
 
 
 def band_dtype(data_type: Mapping[str, Any]) -> np.dtype[np.generic] | None:
-    """The numpy type in which NPY delivers a band (table of contract §3.2); None where the document is no type.
+    """The numpy type in which NPY delivers a band (table of docs/contract.md §3.2); None where the document is no type.
 
     int64 comes as float64, and so does an integer band without a range.
     """
@@ -306,7 +306,7 @@ class ImageReader:
         name = str(document.get("name") or "")
         key = json.dumps(document.get("bands"))
         bands = self._known.get(key)
-        # listImages may leave the type out, which is clear (contract §3.5).
+        # listImages may leave the type out, which is clear (docs/contract.md §3.5).
         plain = {**document, "type": "IMAGE", "bands": [] if bands is not None else document.get("bands")}
         if self._keep is not None:
             properties = document.get("properties")

@@ -4,7 +4,7 @@ v1's `listAssets` is asked first: it belongs to the stable version, the official
 "begins before", which `listImages` (v1alpha) cannot. Where a service lacks it, `listImages` gives the same images.
 
 The service promises nothing of the order of a listing, so images are sorted here: by time, then by id. Pages are
-followed lazily, by their token alone: a page may be short, or empty, and not be the last (contract §3.4).
+followed lazily, by their token alone: a page may be short, or empty, and not be the last (docs/contract.md §3.4).
 """
 
 from __future__ import annotations

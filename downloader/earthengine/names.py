@@ -1,4 +1,4 @@
-"""Names: what users write, what the API takes, and the hosts that serve it (contract §1)."""
+"""Names: what users write, what the API takes, and the hosts that serve it (docs/contract.md §1)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HIGH_VOLUME: Final = "https://earthengine-highvolume.googleapis.com"
 """For many small automated requests; counts its concurrency apart from the standard host."""
 
 NO_PROJECT: Final = "earthengine-legacy"
-"""Stands in the path where no project is known: the service account's own one pays (contract §2.1)."""
+"""Stands in the path where no project is known: the service account's own one pays (docs/contract.md §2.1)."""
 
 _PROJECT: Final = r"projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
-"""A Cloud project: an optional `domain.tld:`, then 6–30 characters (contract §1.3, rule 1)."""
+"""A Cloud project: an optional `domain.tld:`, then 6–30 characters (docs/contract.md §1.3, rule 1)."""
 
 _NAME: Final = re.compile(rf"({_PROJECT}/assets/)(.+)", re.DOTALL)
 _MAX_CHARACTERS: Final = 1024

@@ -81,7 +81,7 @@ class Query:
         )
 
     def for_assets(self) -> dict[str, str]:
-        """Parameters of v1's listAssets: all in one filter, as the official client sends it (contract §3.5)."""
+        """Parameters of v1's listAssets: all in one filter, as the official client sends it (docs/contract.md §3.5)."""
         terms = []
         if self.start_us is not None:
             terms.append(f"startTime >= {quoted(timestamp(self.start_us))}")

@@ -1,4 +1,4 @@
-"""Thumbnails: a stretched PNG of an image, made by the service, as the API's own quickstart asks for it (contract §4.6)."""
+"""Thumbnails: a stretched PNG of an image, made by the service, as the API's own quickstart asks for it (docs/contract.md §4.6)."""
 
 from __future__ import annotations
 

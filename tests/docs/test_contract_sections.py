@@ -12,18 +12,6 @@ CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 SECTIONS = set(re.findall(r"^##+ (\d+(?:\.\d+)?) ", CONTRACT, re.MULTILINE))
 ERRORS = set(re.findall(r"^\| (E\d+) \|", CONTRACT, re.MULTILINE))
 FOLDERS = ["downloader", "earthengine_emulator", "scripts", "tests"]
-STILL_TO_COME = {
-    *("downloader/__main__.py", "downloader/diagnosis", "downloader/earthengine", "downloader/flow"),
-    *(
-        "downloader/mosaic",
-        "downloader/protocols.py",
-        "tests/e2e",
-        "tests/simulation.py",
-        "tests/unit/earthengine",
-    ),
-    *("tests/unit/flow", "tests/unit/model", "tests/unit/planning"),
-}
-"""Places whose citations are still of the old form; nothing may be added."""
 _SECTION = re.compile(r"docs/contract\.md §(\d+(?:\.\d+)*)((?:(?:,| and) §\d+(?:\.\d+)*)*)")
 _PAGE = re.compile(r"(?<![\w/.-])((?:docs/)?(?:[a-z-]+/)*[a-z-]+\.md)\b")
 _ERROR = re.compile(r"(?<![\w'\"])E(\d{1,2})(?![\w.+-])")
@@ -39,14 +27,12 @@ _OF_OTHER_STANDARDS = re.compile(r"RFC \d+ §[\d.]+|AIP-\d+ §[\d.]+")
 
 
 def lines(*folders: str) -> Iterator[tuple[str, str]]:
-    """Yield (place, line) of the Python files in `folders` that are held already, this file left out."""
+    """Yield (place, line) of the Python files in `folders`, this file left out."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            name = path.relative_to(ROOT).as_posix()
-            if path == Path(__file__) or any(name.startswith(place) for place in STILL_TO_COME):
-                continue
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                yield f"{name}:{number}", line
+            if path != Path(__file__):
+                for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                    yield f"{path.relative_to(ROOT)}:{number}", line
 
 
 def test_cited_sections_exist():

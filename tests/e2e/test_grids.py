@@ -91,7 +91,7 @@ def test_masked_pixels_are_stored_as_answered(emulator, tmp_path, mosaic, fill):
 
 
 def masked_value(kind, fill):
-    """The contract's rule (§4.3), written down a second time."""
+    """The rule of docs/contract.md §4.3, written down a second time."""
     dtype = np.dtype(DTYPES[kind])
     if dtype.kind == "u":
         return 0

@@ -1,7 +1,7 @@
 """Grids that the job asks for, and regions of any shape: each pixel where rasterio, given the same transform, says it is.
 
 The oracle knows native pixels only: for another grid each output pixel's centre is brought to the image's CRS by pyproj
-and looked up there, as the service does (contract §4.1).
+and looked up there, as the service does (docs/contract.md §4.1).
 """
 
 from __future__ import annotations

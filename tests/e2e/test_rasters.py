@@ -35,7 +35,7 @@ def test_every_pixel_is_rasterio_s(tmp_path, name):
     assert ended.status == 0, ended
     with rasterio.open(DATA / name) as file:
         bands, transform, crs = file.read(), file.transform, file.crs
-        # Earth Engine answers 0 for masked pixels of unsigned bands (contract §4.3).
+        # Earth Engine answers 0 for masked pixels of unsigned bands (docs/contract.md §4.3).
         wanted = np.where(file.read_masks() != 0, bands, 0)
     arrays = list(band_arrays(mosaic).values())
     assert len(arrays) == len(wanted)

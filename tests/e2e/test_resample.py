@@ -111,7 +111,7 @@ def test_another_service_is_refused(make, emulator, tmp_path) -> None:
         file.write_text(file.read_text().replace("emulator land", "emulator sea"))
     looked = cli("verify", mosaic, *key_of(emulator), "--resample", 1)
     assert looked.status == 5, looked
-    assert "service: emulator sea-1 → emulator land-2" in looked.err
+    assert "service: emulator sea-2 → emulator land-2" in looked.err
 
 
 @pytest.mark.parametrize("profile", ["sharded", "plain"])

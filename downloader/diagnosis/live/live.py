@@ -1,4 +1,4 @@
-"""What the service's contract leaves open (§11 there), and a dozen small requests can show.
+"""Answers to the open points of docs/contract.md §11, from a dozen small requests.
 
 What comes out is text to paste into an issue: what was asked, and what came. Project, account and tokens stay out of it.
 """

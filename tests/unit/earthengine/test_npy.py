@@ -125,7 +125,7 @@ def test_one_byte_types_may_be_spelt_in_any_way(code):
 
 
 def test_headers_beyond_numpys_limit_are_read():
-    """1,024 bands: numpy's own `load` refuses the header (contract §4.3)."""
+    """1,024 bands: numpy's own `load` refuses the header (docs/contract.md §4.3)."""
     pixels = scene((1, 1), tuple((f"B{k}", "<u2") for k in range(1024)))
     body = body_of(pixels)
     with pytest.raises(ValueError, match="max_header_size"):

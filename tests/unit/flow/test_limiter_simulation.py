@@ -1,4 +1,4 @@
-"""The limiter and the retries against a simulated service, in virtual time: the numbers of DESIGN §9 and the faults."""
+"""The limiter and the retries against a simulated service, in virtual time: the numbers of docs/flow.md and the faults."""
 
 import itertools
 

@@ -100,7 +100,7 @@ def test_json_is_complete_and_read_back_equal(t: AffineTransform) -> None:
 
 
 def test_json_members_at_zero_may_be_absent_null_or_integers() -> None:
-    """The API leaves out what is zero (contract §3.1), and null counts as absent."""
+    """The API leaves out what is zero (docs/contract.md §3.1), and null counts as absent."""
     t = AffineTransform.from_json({"scaleX": 10, "scaleY": -10, "shearX": None, "translateX": 499980})
     assert t == AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 0.0)
 

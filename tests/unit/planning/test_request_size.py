@@ -132,7 +132,7 @@ def test_slow_answers_are_packed_less_than_slow_starts() -> None:
 
 
 def test_a_scene_is_packed_within_an_eighth_of_the_best_rectangle() -> None:
-    """DESIGN §9's service: the shapes a shard allows, against all that the size limit allows, shards or not."""
+    """The shapes a shard allows, against all that the size limit allows, shards or not."""
     tiling = Tiling(10980, 10980, shard=shard_tiles(10980, 10980, 8))
     model = ServiceModel(base_s=0.25, per_mb_s=0.4, concurrency=40, starts_per_s=100)
     chosen = schedule_s(tiling, pack(tiling, (U2,) * 4, None, model, 2**30 // 4 // 40), 8, model)

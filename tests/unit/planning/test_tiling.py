@@ -13,7 +13,7 @@ from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, TILE, Tiling
 
 
 def shard_side_by_the_book(width: int, height: int, itemsize: int) -> int:
-    """DESIGN §2: the largest of 256 … 2048 that leaves at least 64 shards per slice and at most 64 MiB; 256 where none does."""
+    """The largest of 256 … 2048 that leaves at least 64 shards per slice and at most 64 MiB; 256 where none does."""
     keeps = [
         side
         for side in (256, 512, 1024, 2048)

@@ -147,6 +147,7 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
         findings.append(Finding("project", "warn", text, "set service.project, or --project"))
     else:
         findings.append(Finding("project", "ok", f"{client.project} is billed"))
+        findings += await _registration(inquiry, client.project)
     body = {"fileFormat": "NPY", "bandIds": ["B2"], "grid": PIXEL}
     pixels = await inquiry.ask("POST", f"{SCENE}:getPixels", body=body, base=client.high_volume)
     host = urlsplit(client.high_volume).netloc
@@ -156,6 +157,22 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
         findings.append(replace(_told(pixels), name="pixels"))
     findings += [await _computing(inquiry), _quota(client, inquiry.headers, pixels)]
     return pixels.is_good
+
+
+async def _registration(inquiry: Inquiry, project: str) -> list[Finding]:
+    """Return how the project is registered for Earth Engine; nothing where the service does not say."""
+    answer = await inquiry.ask("GET", f"projects/{project}/config")
+    try:
+        state = json.loads(answer.body).get("registrationState") if answer.is_good else None
+    except (ValueError, AttributeError, RecursionError):
+        state = None
+    text = _REGISTRATION.get(str(state))
+    if text is not None:
+        return [Finding("registration", "ok", text)]
+    if state == "NOT_REGISTERED":
+        text = f"{project} is not registered for Earth Engine"
+        return [Finding("registration", "fail", text, _REMEDIES[Cause.NOT_REGISTERED])]
+    return []
 
 
 async def _computing(inquiry: Inquiry) -> Finding:
@@ -195,6 +212,12 @@ def _quota(client: EarthEngine, headers: dict[str, str], pixels: Answer) -> Find
         told or "the service tells no figures; by default 40 requests at once and 100 a second",
         "" if told else f"the Earth Engine API's are shown at {_CONSOLE}",
     )
+
+
+_REGISTRATION: Final = {
+    "REGISTERED_COMMERCIALLY": "the project is registered for commercial use",
+    "REGISTERED_NOT_COMMERCIALLY": "the project is registered for noncommercial use, which has a monthly quota",
+}
 
 
 def _problem(answer: Answer) -> FetchProblem:

@@ -1,4 +1,4 @@
-"""The catalogue: asset documents as the service writes them, and images as the planner needs them."""
+"""Read the catalogue: asset documents as the service writes them, images as the planner needs them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from downloader.earthengine.geojson import middle_longitude
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.names import NO_PROJECT, asset_name
 from downloader.earthengine.query import Query
+from downloader.earthengine.redact import readable
 from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
@@ -46,23 +47,23 @@ _INTEGERS: Final = tuple(
 
 
 class EarthEngineCatalogue:
-    """What there is to fetch, asked of the service."""
+    """The catalogue of the service."""
 
     def __init__(self, client: EarthEngine) -> None:
         self._client = client
 
     async def document(self, asset: str) -> dict[str, Any]:
-        """The service's own document of an asset, given by id or name, unchanged.
+        """Return the service's own document of an asset, given by id or name, unchanged.
 
         Raises:
-            JobError: there is none of this name.
+            JobError: there is no asset of this name.
             AuthenticationError: it may not be read.
             StoppedError: the service did not answer for too long.
         """
         return await self._client.call("GET", asset_name(asset), subject=asset)
 
     async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
-        """The image of this id or name.
+        """Return the image of this id or name.
 
         Args:
             asset: id or name.
@@ -95,12 +96,12 @@ class EarthEngineCatalogue:
             yield image
 
     async def computed(self, expression: str, name: str) -> Image:
-        """The bands, types and grids that the service reports for an expression; see `computed_image`."""
+        """Return the bands, types and grids that the service reports for an expression; see `computed_image`."""
         return await computed_image(self._client, expression, name)
 
 
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
-    """The image in an asset's document (docs/contract.md §3).
+    """Return the image in an asset's document (docs/contract.md §3).
 
     Args:
         document: as the service sent it; members at their default may be absent, unknown ones are ignored.
@@ -113,7 +114,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
     shown = str(document.get("id") or asset_id(name))
     kind = str(document.get("type") or "").upper()
     if kind != "IMAGE":
-        what = _INSTEAD.get(kind, f"of the unknown type {kind!r}").format(id=shown)
+        what = _INSTEAD.get(kind, f"of the unknown type {readable(repr(kind), 80)}").replace("{id}", shown)
         raise JobError(f"{shown} is not an image but {what}")
     bands: list[Band] = []
     for number, entry in enumerate(_list(document.get("bands"))):
@@ -135,7 +136,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
 
 
 def band_dtype(data_type: Mapping[str, Any]) -> np.dtype[np.generic] | None:
-    """The numpy type in which NPY delivers a band (table of docs/contract.md §3.2); None where the document is no type.
+    """Return the numpy type in which NPY delivers a band (docs/contract.md §3.2); None where the document is no type.
 
     int64 comes as float64, and so does an integer band without a range.
     """
@@ -205,7 +206,7 @@ def _band_id(entry: object, number: int) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A number of proto3 JSON, which may stand as a string (int64, `NaN`, `Infinity`); None for anything else."""
+    """Return a number of proto3 JSON, which may be a string (int64, `NaN`, `Infinity`); None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -226,7 +227,7 @@ _PRECISIONS: Final = {"int": "INT", "float": "FLOAT", "double": "DOUBLE"}
 
 
 async def computed_image(client: EarthEngine, expression: str, name: str) -> Image:
-    """The bands, types and grids that the service reports for an expression.
+    """Return the bands, types and grids that the service reports for an expression.
 
     Args:
         client: the service.
@@ -271,7 +272,7 @@ def _computed_band(entry: Mapping[str, Any]) -> Band:
 
 
 class ImageReader:
-    """Makes images of a listing's documents, sharing what they have in common.
+    """Reads images from a listing's documents, sharing what they have in common.
 
     Thousands of images have a handful of band lists, which take nine tenths of the time and memory of reading them.
     """
@@ -298,7 +299,7 @@ class ImageReader:
         self._known: dict[str, tuple[Band, ...]] = {}
 
     def read(self, document: Mapping[str, Any]) -> Image:
-        """The image of a document.
+        """Return the image of a document.
 
         Raises:
             JobError: one of the wanted bands cannot be used.

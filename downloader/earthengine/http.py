@@ -152,7 +152,7 @@ def _session(connections: int) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
     )
     # aiohttp would repeat a GET by itself, past the limiter.
-    session._retry_connection = False  # noqa: SLF001  # no public switch; test_http.py holds what it does
+    session._retry_connection = False  # noqa: SLF001  # no public switch; tests of the client over a socket hold it
     return session
 
 

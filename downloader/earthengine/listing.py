@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from downloader.earthengine.names import asset_name
+from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError, TileError
 from downloader.model.image import asset_id
 from downloader.model.time import instant_us
@@ -24,16 +25,9 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.query import Query
 
-    def _conforms(client: EarthEngine) -> Caller:
-        return client
-
-
-__all__ = ["MOST_IMAGES", "Caller", "Found", "Listing", "Method", "Order"]
+__all__ = ["MOST_IMAGES", "Listing"]
 
 T = TypeVar("T")
-
-Method = Literal["auto", "listAssets", "listImages"]
-"""How to list; `auto` takes the first that the service has."""
 
 MOST_IMAGES: Final = 100_000
 """A longer listing is refused: its period or region is too large, or the service never ends."""
@@ -61,22 +55,6 @@ _INSTEAD: Final = {
 }
 
 
-class Caller(Protocol):
-    """What a listing needs of the client."""
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        version: str = "v1",
-        subject: str = "",
-    ) -> dict[str, Any]:
-        """A document of the service; repeated while that may help."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Way:
     """One of the two methods, and a query in its words."""
@@ -91,7 +69,10 @@ class _Way:
 class Listing:
     """The catalogue's lists, asked of the service."""
 
-    def __init__(self, client: Caller) -> None:
+    methods: tuple[str, ...] = ("listAssets", "listImages")
+    """Methods to list by; the first that the service has is taken."""
+
+    def __init__(self, client: EarthEngine) -> None:
         self._client = client
 
     async def select(
@@ -102,9 +83,8 @@ class Listing:
         *,
         limit: int | None = None,
         order_by: str | None = None,
-        method: Method = "auto",
     ) -> list[T]:
-        """The images of a collection that meet `query`, each as `convert` makes it of the service's document.
+        """Return the images of a collection that meet `query`, each as `convert` makes it of the service's document.
 
         Args:
             collection: id or name.
@@ -113,7 +93,6 @@ class Listing:
             limit: no more than so many: the first by `order_by`, without it the first that the service lists.
             order_by: a property, `startTime`, `endTime` or `updateTime`, ascending; `-NAME` for descending. Images
                 without it come last. None sorts by time.
-            method: which method to list by.
 
         Returns:
             In order; those that `order_by` does not tell apart by time, then by id.
@@ -126,26 +105,26 @@ class Listing:
         """
         if limit is not None and limit < 1:
             raise JobError(f"limit: {limit} is no number of images; write 1 or more, or leave it out")
-        order = Order.parse(order_by)
+        ordering = _Ordering.parse(order_by)
         name = asset_name(collection)
         await self._expect_collection(collection, name)
-        found: list[Found[T]] = []
-        size = _PAGE if limit is None or order.name else min(limit, _PAGE)
-        async with aclosing(self._matching(collection, name, query, method, size)) as matching:
+        found: list[_Listed[T]] = []
+        size = _PAGE if limit is None or ordering.name else min(limit, _PAGE)
+        async with aclosing(self._matching(collection, name, query, size)) as matching:
             async for document, time_us in matching:
-                rank = order.rank(document)
-                found.append(Found(time_us, _shown(document), rank, convert(document)))
-                if limit is not None and not order.name and len(found) == limit:
+                rank = ordering.rank(document)
+                found.append(_Listed(time_us, _shown(document), rank, convert(document)))
+                if limit is not None and not ordering.name and len(found) == limit:
                     break
                 if len(found) > MOST_IMAGES:
                     raise JobError(
                         f"{collection}: more than {MOST_IMAGES:,} images match; take a shorter period, a smaller "
                         "region or a stricter filter"
                     )
-        return [one.value for one in order.sorted(found, collection)][:limit]
+        return [one.value for one in ordering.sorted(found, collection)][:limit]
 
     async def count(self, parent: str) -> tuple[int, bool]:
-        """How many assets lie directly in a folder or collection, and whether there are more than were counted.
+        """Return how many assets lie directly in a folder or collection, and whether there are more than were counted.
 
         Raises:
             DownloadError: as `select`.
@@ -166,20 +145,20 @@ class Listing:
         document = await self._client.call("GET", name, subject=collection)
         kind = str(document.get("type") or "").upper()
         if kind != "IMAGE_COLLECTION":
-            what = _INSTEAD.get(kind, f"of the type {kind!r}").format(id=collection)
+            what = _INSTEAD.get(kind, f"of the type {readable(repr(kind), 80)}").replace("{id}", collection)
             raise JobError(f"{collection} is no image collection but {what}")
 
     async def _matching(
-        self, collection: str, name: str, query: Query, method: Method, size: int
+        self, collection: str, name: str, query: Query, size: int
     ) -> AsyncGenerator[tuple[dict[str, Any], int | None], None]:
-        """Documents of images in the period, each once, with its time; in the service's order."""
+        """Yield documents of images in the period, each once, with its time; in the service's order."""
         seen: set[str] = set()
         barren = 0
         ways = [
             _Way("v1", "listAssets", "assets", query.for_assets()),
             _Way("v1alpha", "listImages", "images", query.for_images()),
         ]
-        ways = [way for way in ways if method in {"auto", way.method}]
+        ways = [way for way in ways if way.method in self.methods]
         async with aclosing(self._pages(collection, name, ways, size)) as pages:
             async for entries in pages:
                 barren = 0 if any(_name(entry, collection) not in seen for entry in entries) else barren + 1
@@ -199,7 +178,7 @@ class Listing:
                         yield document, time_us
 
     async def _whole(self, entry: dict[str, Any], name: str, query: Query) -> dict[str, Any]:
-        """The entry; where it lacks what an image needs, the asset's own document."""
+        """Return the entry, or the asset's own document where the entry lacks what an image needs."""
         needed = ("name", "bands", "updateTime", *(("startTime",) if query.is_timed else ()))
         if all(entry.get(key) for key in needed):
             return entry
@@ -208,7 +187,7 @@ class Listing:
     async def _pages(
         self, collection: str, name: str, ways: list[_Way], size: int
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """The entries of each page, by the first of the ways that the service has."""
+        """Yield the entries of each page, by the first of the ways that the service has."""
         for number, candidate in enumerate(ways):
             way = replace(candidate, params={**candidate.params, "pageSize": str(size)})
             try:
@@ -250,7 +229,7 @@ def _shown(document: Mapping[str, Any]) -> str:
 
 
 def _name(entry: Mapping[str, Any], collection: str) -> str:
-    """Its resource name; a member at its default may be absent, but one of name and id must be there."""
+    """Return the entry's resource name: a member at its default may be absent, but one of name and id must be there."""
     name, identifier = entry.get("name"), entry.get("id")
     if isinstance(name, str) and name:
         return name
@@ -262,7 +241,9 @@ def _name(entry: Mapping[str, Any], collection: str) -> str:
 def _entries(page: Mapping[str, Any], way: _Way, collection: str) -> list[dict[str, Any]]:
     entries = page.get(way.key, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise StoppedError(f"{collection}: the service's list is none; is service.endpoint Earth Engine's?")
+        raise StoppedError(
+            f"{collection}: the service's list is not a list of images; is service.endpoint Earth Engine's?"
+        )
     return entries
 
 
@@ -276,7 +257,7 @@ def _token(page: Mapping[str, Any], collection: str) -> str | None:
 
 
 def _status(error: JobError) -> int | None:
-    """HTTP status of the answer that ended in this error."""
+    """Return the HTTP status of the answer that ended in this error."""
     cause = error.__cause__
     return cause.problem.status if isinstance(cause, TileError) else None
 
@@ -286,7 +267,7 @@ _FIELDS: Final = ("startTime", "endTime", "updateTime")
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[T]):
+class _Listed(Generic[T]):
     """One image of a listing, as far as its order matters."""
 
     time_us: int | None
@@ -297,15 +278,15 @@ class Found(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """By what images are ordered before their time."""
+class _Ordering:
+    """The property that images are ordered by before their time."""
 
     name: str = ""
     descending: bool = False
 
     @classmethod
-    def parse(cls, text: str | None) -> Order:
-        """The order that a user wrote: NAME, or -NAME for descending. Raises JobError where there is no name."""
+    def parse(cls, text: str | None) -> _Ordering:
+        """Return the order that a user wrote: NAME, or -NAME for descending. Raises JobError where there is no name."""
         if text is None:
             return cls()
         name = text.strip().removeprefix("-").removeprefix("properties.")
@@ -314,7 +295,7 @@ class Order:
         return cls(name, text.strip().startswith("-"))
 
     def rank(self, document: Mapping[str, Any]) -> tuple[int, float, str] | None:
-        """What sorts: numbers before texts."""
+        """Return the sort key of a document: numbers before texts."""
         if not self.name:
             return None
         properties = document.get("properties")
@@ -324,8 +305,8 @@ class Order:
             return (0, float(value), "")
         return None if value is None else (1, 0.0, str(value))
 
-    def sorted(self, found: list[Found[T]], collection: str) -> list[Found[T]]:
-        """In order; ties by time, then by id, those without a time last."""
+    def sorted(self, found: list[_Listed[T]], collection: str) -> list[_Listed[T]]:
+        """Return the images in order; ties by time, then by id, those without a time last."""
         found = sorted(found, key=lambda one: (one.time_us is None, one.time_us or 0, one.id))
         if not self.name:
             return found

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
 from downloader.errors import JobError
+from downloader.model.time import instant_us
 from downloader.text import cut
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "canonical",
     "checked",
     "constant",
+    "image_load",
     "load_expression",
     "parsed",
 ]
@@ -118,6 +120,20 @@ def call(function: str, **arguments: Any) -> dict[str, Any]:
 def constant(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any JSON
     """Return a node of a constant."""
     return {"constantValue": value}
+
+
+def image_load(asset: str, update_time: str = "") -> dict[str, Any]:
+    """Return a node that loads an image; with `update_time`, the version of it that has this `updateTime`.
+
+    The service numbers versions by their update time in microseconds. A number of another unit is refused, or keeps the
+    request waiting until it times out.
+
+    Raises:
+        JobError: `update_time` is no time.
+    """
+    version = instant_us(update_time)
+    pin = {} if version is None else {"version": constant(version)}
+    return call("Image.load", id=constant(asset), **pin)
 
 
 class _Writer:

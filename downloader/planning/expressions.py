@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import call, canonical, checked, constant
+from downloader.model.expression import call, canonical, checked, constant, image_load
 from downloader.model.image import Band, Image, asset_id
 
 __all__ = [
@@ -41,7 +41,7 @@ def composite_expression(
         mask: a quality band and the bits that leave a pixel out; None keeps all pixels.
         index: two bands whose normalised difference is added as band `nd`; None adds none.
     """
-    loads = [call("Image.load", id=constant(image)) for image in images]
+    loads = [image_load(image) for image in images]
     values: dict[str, Any] = {}
     collection: dict[str, Any] = call("ImageCollection.fromImages", images={"arrayValue": {"values": loads}})
     if mask is not None:
@@ -71,7 +71,7 @@ def _masked(band: str, bits: Sequence[int]) -> dict[str, Any]:
 
 def resample_expression(asset: str, mode: str) -> str:
     """Return canonical JSON of an image that is interpolated where another grid is asked for: `bilinear` or `bicubic`."""
-    node = call("Image.resample", image=call("Image.load", id=constant(asset)), mode=constant(mode))
+    node = call("Image.resample", image=image_load(asset), mode=constant(mode))
     return canonical({"result": "0", "values": {"0": node}})
 
 
@@ -106,7 +106,7 @@ def mosaic_expression(images: Sequence[Image], bands: Sequence[str], resampling:
 
 
 def _load(image: str, resampling: str) -> dict[str, Any]:
-    load = call("Image.load", id=constant(image))
+    load = image_load(image)
     return load if resampling == "nearest" else call("Image.resample", image=load, mode=constant(resampling))
 
 
@@ -151,7 +151,7 @@ def masked_expression(
         values = dict(document["values"])  # numbered, so that no name below is among them
         image: dict[str, Any] = {"valueReference": document["result"]}
     else:
-        values["image"] = call("Image.load", id=constant(asset_id(asset)))
+        values["image"] = image_load(asset_id(asset))
         image = {"valueReference": "image"}
     parts = [_select(image, bands)] if bands else []
     single = [(name, of[0]) for name, of in masks if len(of) == 1]

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band
-from downloader.planning.limits import MAX_REQUEST_BANDS, MAX_REQUEST_BYTES, counted_bytes
+from downloader.planning.limits import (
+    MAX_COMPUTED_VALUES,
+    MAX_REQUEST_BANDS,
+    MAX_REQUEST_BYTES,
+    counted_bytes,
+)
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
 from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
@@ -43,6 +48,8 @@ class Group:
     """The arrays' leading axis."""
     absent: tuple[frozenset[int], ...] = ()
     """By slice, indices of the bands that its images lack; empty where none lacks any."""
+    is_computed: bool = False
+    """Whether the service computes the pixels of some slice, which bounds its requests further."""
 
     @property
     def grid(self) -> PixelGrid:
@@ -154,7 +161,8 @@ class Group:
     def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Return `bands` in runs, each of which the service's limits allow for one request of `shape` tiles."""
         rows, columns = self.shape
-        return band_runs(self.bands, columns * self.tiling.tile, rows * self.tiling.tile, bands)
+        width, height = columns * self.tiling.tile, rows * self.tiling.tile
+        return band_runs(self.bands, width, height, bands, is_computed=self.is_computed)
 
     def count_requests(self) -> int:
         """Return the number of requests of a run that starts from nothing; closed form."""
@@ -170,7 +178,12 @@ class Group:
 
 
 def band_runs(
-    bands: Sequence[Band], width: int, height: int, chosen: Sequence[int] | None = None
+    bands: Sequence[Band],
+    width: int,
+    height: int,
+    chosen: Sequence[int] | None = None,
+    *,
+    is_computed: bool = False,
 ) -> list[tuple[int, ...]]:
     """Return indices of bands in runs, each of which one request of width × height pixels may ask for.
 
@@ -179,12 +192,15 @@ def band_runs(
         width: columns of the request.
         height: rows of the request.
         chosen: indices of the bands asked for; None for all.
+        is_computed: whether the service computes the pixels.
     """
+    values = MAX_COMPUTED_VALUES // max(1, width * height) if is_computed else MAX_REQUEST_BANDS
+    most = max(1, min(values, MAX_REQUEST_BANDS))
     runs: list[list[int]] = []
     counted = 0
     for band in range(len(bands)) if chosen is None else chosen:
         more = counted_bytes(width, height, (bands[band].dtype,))
-        if not runs or len(runs[-1]) == MAX_REQUEST_BANDS or counted + more > MAX_REQUEST_BYTES:
+        if not runs or len(runs[-1]) == most or counted + more > MAX_REQUEST_BYTES:
             runs.append([])
             counted = 0
         runs[-1].append(band)

@@ -7,7 +7,14 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["MAX_REQUEST_BANDS", "MAX_REQUEST_BYTES", "MAX_REQUEST_SIDE", "counted_bytes", "fits"]
+__all__ = [
+    "MAX_COMPUTED_VALUES",
+    "MAX_REQUEST_BANDS",
+    "MAX_REQUEST_BYTES",
+    "MAX_REQUEST_SIDE",
+    "counted_bytes",
+    "fits",
+]
 
 MAX_REQUEST_BYTES: Final = 50_331_648
 """Ceiling for one pixel request, counted as width × height × Σ over bands of (itemsize + 1 mask byte); equality passes."""
@@ -19,15 +26,23 @@ MAX_REQUEST_BANDS: Final = 1_024
 """Ceiling for the bands of one request."""
 
 
+MAX_COMPUTED_VALUES: Final = 10_485_760
+"""Numbers (pixels × bands, masks included) of one computed request: the service was seen to refuse outputs of more than
+80 MiB in numbers of its own, of some 8 bytes each, whatever types are asked for."""
+
+
 def counted_bytes(width: int, height: int, dtypes: Iterable[np.dtype[np.generic]]) -> int:
     """Return the bytes that the service counts against `MAX_REQUEST_BYTES`."""
     return width * height * sum(dtype.itemsize + 1 for dtype in dtypes)
 
 
-def fits(width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...]) -> bool:
-    """Return whether one request may ask for so many pixels of bands of these types."""
+def fits(
+    width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...], *, is_computed: bool = False
+) -> bool:
+    """Return whether one request may ask for so many pixels of bands of these types, read or computed."""
     return (
         len(dtypes) <= MAX_REQUEST_BANDS
         and max(width, height) <= MAX_REQUEST_SIDE
         and counted_bytes(width, height, dtypes) <= MAX_REQUEST_BYTES
+        and (not is_computed or width * height * len(dtypes) <= MAX_COMPUTED_VALUES)
     )

@@ -43,7 +43,12 @@ _NO_FILES: Final = JobFiles()
 
 
 def make_plan(
-    job: Job, image: Image, sides: Mapping[str, int] | None = None, files: JobFiles = _NO_FILES
+    job: Job,
+    image: Image,
+    sides: Mapping[str, int] | None = None,
+    files: JobFiles = _NO_FILES,
+    *,
+    is_computed: bool = False,
 ) -> Plan:
     """Return the plan of `job` for one image.
 
@@ -52,6 +57,7 @@ def make_plan(
         image: what the catalogue says, or what the service's first answers corrected it to.
         sides: tiles along a shard's side by group, as an existing mosaic has them.
         files: contents of the files that the job names.
+        is_computed: whether the service computes the pixels.
 
     Raises:
         JobError: a band that does not exist, a region outside, a grid that cannot be.
@@ -63,7 +69,7 @@ def make_plan(
     if repeated:
         raise JobError(f"{', '.join(sorted(repeated))} is named more than once", key="source.bands")
     lattices = lattices_of(job, bands, files)
-    groups = _Groups(job, sides).of(lattices, extents_of(job, lattices, files))
+    groups = _Groups(job, sides, is_computed=is_computed).of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job))
 
 
@@ -87,7 +93,8 @@ def make_series_plan(
         JobError: a region that cannot be.
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-    maker = _Groups(job, sides, "time", len(series.slices), series.absent)
+    is_computed = any(part.expression for part in series.slices)
+    maker = _Groups(job, sides, "time", len(series.slices), series.absent, is_computed)
     groups = maker.of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job), "time", series.slices)
 
@@ -126,7 +133,8 @@ def make_sample_plan(
     extents, samples = placement.extents(samples, images, spec.chip)
     if not any(extents[0].chips):
         raise _hopeless(samples)
-    groups = _Groups(job, sides, "sample", len(samples)).of(placement.lattices, extents)
+    maker = _Groups(job, sides, "sample", len(samples), is_computed=bool(expressions))
+    groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
     kept = SampleList(points.crs, points.columns, samples)
     return Plan(first, groups, _model(job), "sample", slices, listed, kept)
@@ -148,6 +156,8 @@ class _Groups:
     """Length of the leading axis; 1 where there is none."""
     absent: Sequence[frozenset[str]] = ()
     """By slice, the bands that none of its images has."""
+    is_computed: bool = False
+    """Whether the service computes the pixels of some slice."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
@@ -175,6 +185,7 @@ class _Groups:
             lattices=extent.chips,
             axis=self.axis,
             absent=absent if any(absent) else (),
+            is_computed=self._computes(bands),
         )
 
     def _tiling(self, name: str, bands: tuple[Band, ...], extent: Extent) -> Tiling:
@@ -193,13 +204,20 @@ class _Groups:
             return Tiling(width, height, self.slices, tile=width, shard_slices=run)
         return Tiling(width, height, self.slices, shard=known or shard_tiles(width, height, itemsize))
 
+    def _computes(self, bands: tuple[Band, ...]) -> bool:
+        return self.is_computed or any(band.mask_of for band in bands)
+
     def _request_shape(self, tiling: Tiling, bands: tuple[Band, ...]) -> tuple[int, int]:
         """Return (rows, columns) of tiles in one request."""
         model = _model(self.job)
-        runs = ([bands[b].dtype for b in run] for run in band_runs(bands, tiling.tile, tiling.tile))
+        is_computed = self._computes(bands)
+        found = band_runs(bands, tiling.tile, tiling.tile, is_computed=is_computed)
+        runs = ([bands[b].dtype for b in run] for run in found)
         heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
         max_bytes = int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
-        return pack(tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes)
+        return pack(
+            tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes, is_computed=is_computed
+        )
 
     def _outside(self, bands: tuple[Band, ...]) -> tuple[float, ...]:
         """Return by band the value of pixels outside the region's geometry."""

@@ -46,6 +46,8 @@ def pack(
     tiles: int | None,
     model: ServiceModel,
     max_bytes: int,
+    *,
+    is_computed: bool = False,
 ) -> tuple[int, int]:
     """Return (rows, columns) of tiles of one request, both divisors of the shard's side.
 
@@ -55,6 +57,7 @@ def pack(
         tiles: the user's number of tiles, at most; None for `auto`.
         model: what is known of the service.
         max_bytes: pixel bytes one answer may have, so that all in flight fit the memory.
+        is_computed: whether the service computes the pixels.
     """
     itemsize = sum(dtype.itemsize for dtype in dtypes)
     best, best_cost = (1, 1), float("inf")
@@ -63,7 +66,10 @@ def pack(
         if (rows, columns) != (1, 1):
             if tiles is not None and rows * columns > tiles:
                 continue
-            if not fits(width, height, dtypes) or width * height * itemsize > max_bytes:
+            if (
+                not fits(width, height, dtypes, is_computed=is_computed)
+                or width * height * itemsize > max_bytes
+            ):
                 continue
         cost = -rows * columns if tiles is not None else tapered_s(tiling, (rows, columns), itemsize, model)
         if cost < best_cost:

@@ -65,7 +65,13 @@ class ResolvedSource:
                 job, self.files.points, self.samples, self.listed, sides, self.files, self.expressions
             )
         if self.series is None:
-            plan = make_plan(job, self.image, sides, self.files)
+            plan = make_plan(
+                job,
+                self.image,
+                sides,
+                self.files,
+                is_computed=bool(self.computed and self.computed.expression),
+            )
             return plan if self.computed is None else replace(plan, slices=(self.computed,))
         plan = make_series_plan(job, self.series, self.image, sides, self.files)
         return replace(plan, listed=self.listed)

@@ -654,3 +654,28 @@ async def test_googles_hosts_are_earth_engine():
     for url in (STANDARD, HIGH_VOLUME):
         async with client_of(url) as client:
             assert client.service_identity == "earthengine"
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" + b"[]," * 1_600_000 + b"[]]", b'{"a": [' + b"1," * 4_100_000 + b"1]}"]
+)
+async def test_a_document_that_would_fill_the_memory_is_not_parsed(wire, body):
+    wire.script = always(ok(body), keep=True)
+    async with client_of(wire.url, clock=HastyClock(), timeouts=Timeouts(), patience_s=1.0) as client:
+        with pytest.raises(StoppedError, match="JSON"):
+            await EarthEngineCatalogue(client).document("A/B")
+
+
+async def test_a_person_without_a_project_is_told_before_the_first_request(wire, monkeypatch, tmp_path):
+    for name in ("EE_PROJECT_ID", "EE_PROJECT", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    saved = tmp_path / ".config" / "earthengine" / "credentials"
+    saved.parent.mkdir(parents=True)
+    saved.write_text('{"refresh_token": "1//r"}')
+    with pytest.raises(JobError, match=r"service\.project: none is known"):
+        async with client_of(wire.url, auth=AuthSettings("earthengine")):
+            pass
+    async with client_of(wire.url, auth=AuthSettings("earthengine"), project="my-project"):
+        pass
+    assert wire.requests == []

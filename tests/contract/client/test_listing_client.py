@@ -48,9 +48,10 @@ async def client(emulator):
 
 async def listed(client, collection="COPERNICUS/S2", method="auto", limit=None, order_by=None, **conditions):
     query = Query.of(**conditions)
-    return await Listing(client).select(
-        collection, query, lambda d: d["id"], limit=limit, order_by=order_by, method=method
-    )
+    listing = Listing(client)
+    if method != "auto":
+        listing.methods = (method,)
+    return await listing.select(collection, query, lambda d: d["id"], limit=limit, order_by=order_by)
 
 
 def asked(emulator, what="assets.list"):

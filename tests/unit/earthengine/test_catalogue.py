@@ -191,3 +191,14 @@ def test_any_document_is_an_image_or_a_jobs_error(bands):
         parse_image(document() | {"bands": bands}, NAME)
     except JobError as error:
         assert str(error)  # noqa: PT017  # either way is fine; only another exception is not
+
+
+@pytest.mark.parametrize("kind", ["{x}", "{0}", "{", "IMAGE_{id}", "{0.__class__}"])
+def test_a_type_with_braces_is_no_format_string(kind):
+    with pytest.raises(JobError, match="of the unknown type"):
+        parse_image({"type": kind, "id": "A/{b}"}, "projects/p/assets/a")
+
+
+def test_an_id_with_braces_stands_as_it_is():
+    with pytest.raises(JobError, match=r"downloader images A/\{b\} --start"):
+        parse_image({"type": "IMAGE_COLLECTION", "id": "A/{b}"}, "projects/p/assets/a")

@@ -81,10 +81,11 @@ class Service:
         return [call for call in self.calls if ":" in call[1]]
 
 
-async def ids(service, query=None, **options):
-    return await Listing(service).select(
-        "A", query or Query(), lambda d: d["name"].rpartition("/")[2], **options
-    )
+async def ids(service, query=None, method=None, **options):
+    listing = Listing(service)
+    if method is not None:
+        listing.methods = (method,)
+    return await listing.select("A", query or Query(), lambda d: d["name"].rpartition("/")[2], **options)
 
 
 async def test_pages_are_followed_by_their_token_alone():

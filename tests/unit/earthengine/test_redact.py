@@ -1,10 +1,12 @@
 """Foreign text: short, on one line, without secrets."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.earthengine.redact import MAX_CHARACTERS, readable, redact
+from downloader.earthengine.redact import MAX_CHARACTERS, hide, readable, redact
 
 SECRET = "s3cr3t-Value_0123456789"
 
@@ -71,3 +73,21 @@ def test_anything_becomes_one_short_printable_line(text):
 def test_a_hostile_text_takes_no_time(piece):
     readable(piece * 500_000)
     readable("<html>" + piece * 500_000)
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "'{}'", "the token {} is odd", '{{"error": {{"message": "{}"}}}}', "<p>{}</p>", "x={}"]
+)
+def test_a_token_in_use_is_hidden_whatever_its_form(form):
+    """A token of a command or variable need not look like one of Google's."""
+    token = "opaque/SECRET+token0123=="
+    hide(token)
+    for spelt in (token, quote(token, safe="")):
+        assert "SECRET" not in readable(form.format(spelt))
+        assert "[hidden]" in readable(form.format(spelt))
+    assert "SECRET" not in readable("<html>" + " " * 16_370 + token), "nor where the text is cut"
+
+
+def test_what_is_too_short_to_be_a_token_hides_no_words():
+    hide("band")
+    assert readable("band B2 is missing") == "band B2 is missing"

@@ -11,7 +11,15 @@ import pytest
 from downloader.earthengine.pixels import request_body
 from downloader.errors import JobError
 from downloader.model.crs import Crs
-from downloader.model.expression import MAX_BYTES, MAX_DEPTH, call, canonical, constant, load_expression
+from downloader.model.expression import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    call,
+    canonical,
+    constant,
+    image_load,
+    load_expression,
+)
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.planning import BandType, PixelRequest
 from downloader.planning.expressions import composite_expression, resample_expression
@@ -165,3 +173,9 @@ def test_the_document_of_an_expression_is_parsed_once_for_all_its_requests():
     first, second = (request_body(PixelRequest("", grid, band, text))["expression"] for _ in range(2))
     assert first == json.loads(text)
     assert first is second
+
+
+def test_an_image_is_pinned_by_its_update_time_in_microseconds() -> None:
+    pinned = image_load("A/B", "2017-04-30T19:03:51.123456Z")["functionInvocationValue"]["arguments"]
+    assert pinned == {"id": constant("A/B"), "version": constant(1_493_579_031_123_456)}
+    assert image_load("A/B") == call("Image.load", id=constant("A/B"))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band
+from downloader.planning.group import band_runs
 from downloader.planning.limits import fits
 from downloader.planning.request_size import ServiceModel, pack, schedule_s
 from downloader.planning.tiling import Tiling, shard_tiles
@@ -143,3 +149,21 @@ def test_a_scene_is_packed_within_an_eighth_of_the_best_rectangle() -> None:
         if fits(columns * 256, rows * 256, (U2,) * 4)
     )
     assert chosen <= 1.125 * best
+
+
+def test_computed_requests_stay_below_what_the_service_computes_at_once() -> None:
+    """80 MiB in numbers of 8 bytes: a composite of uint16 would else be asked for in tiles of twice that."""
+    tiling, types = Tiling(8192, 8192, shard=32), (np.dtype("<u2"),) * 4
+    model = ServiceModel(concurrency=1)
+    read = pack(tiling, types, None, model, 10**9)
+    computed = pack(tiling, types, None, model, 10**9, is_computed=True)
+    assert math.prod(read) * 256**2 * 4 > 10_485_760
+    assert math.prod(computed) * 256**2 * 4 <= 10_485_760
+    assert math.prod(computed) > 1
+
+
+def test_bands_of_computed_requests_go_in_more_runs() -> None:
+    grid = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 0, 0, -10, 0), 256, 256)
+    bands = [Band(f"B{k}", np.dtype("u1"), grid) for k in range(400)]
+    assert [len(run) for run in band_runs(bands, 256, 256)] == [384, 16]
+    assert [len(run) for run in band_runs(bands, 256, 256, is_computed=True)] == [160, 160, 80]

@@ -1,6 +1,7 @@
 """Finding credentials: the chain, files that are broken in every way, and what google-auth's errors come to."""
 
 import base64
+import contextlib
 import http.server
 import json
 import threading
@@ -288,6 +289,13 @@ def test_silence_at_the_metadata_address_is_bounded(monkeypatch, home):
         (500, b"", TokenUnreachableError, "500"),
         (200, b"<html>", TokenUnreachableError, "no sense"),
         (200, b"[]", TokenUnreachableError, "no sense"),
+        (200, b"[" * 200_000, TokenUnreachableError, "no sense"),
+        (
+            200,
+            b'{"access_token": "a", "expires_in": 1' + b"0" * 400 + b"}",
+            TokenUnreachableError,
+            "no sense",
+        ),
     ],
 )
 def test_a_metadata_server_without_a_token(status, body, error, match):
@@ -404,3 +412,33 @@ def test_an_object_of_unknown_make_may_fail_as_it_likes():
     Odd.refresh = lambda self, request: None
     with pytest.raises(AuthenticationError, match="bring no token"):
         GoogleIssuer(Odd(), "odd").issue(None)
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), RecursionError()])
+def test_an_answer_that_google_auth_cannot_read_may_pass(error):
+    class Odd:
+        valid, token, expiry = False, None, None
+
+        def refresh(self, request):
+            raise error
+
+    with pytest.raises(TokenUnreachableError, match="no sense"):
+        GoogleIssuer(Odd(), "odd").issue(None)
+
+
+@pytest.mark.parametrize("lifetime", ["1e400", "1e308", '"x"', "-1e400"])
+def test_a_lifetime_that_cannot_be_is_an_error_or_no_harm(home, lifetime):
+    saved(home)
+    body = b'{"access_token": "ya29.x", "expires_in": ' + lifetime.encode() + b"}"
+    with Endpoint(body=body) as server:
+        credentials = find.earth_engine().issuer
+        credentials._credentials._token_uri = server.url
+        with contextlib.suppress(TokenUnreachableError):
+            credentials.issue(None)
+
+
+def test_a_persons_credentials_need_a_project(home, monkeypatch):
+    saved(home)
+    assert find.earth_engine().is_user
+    signed_in(home, type="authorized_user", refresh_token="1//r")
+    assert find.chain().is_user

@@ -17,7 +17,7 @@ from downloader.diagnosis.live.tags import read_tags
 from earthengine_emulator.api.settings import STRICT, Settings
 from tests.harness import command, job, secrets, write_job
 
-SERVICE = ("credentials", "project", "pixels", "computing", "quota")
+SERVICE = ("credentials", "project", "registration", "pixels", "computing", "quota")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_all_is_well(emulator, account, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ended = command("doctor", *account)
     assert ended.status == 0, ended
-    assert "all is well; 4 requests" in ended.out
+    assert "all is well; 5 requests" in ended.out
     found = command("doctor", *account, "--json").document
     assert found["well"]
     assert found["settled"] is None
@@ -107,7 +107,7 @@ def test_nothing_is_asked_live_where_pixels_cannot_be_read(emulator, account):
     ended = command("doctor", *account, "--live", "--json")
     assert ended.status == 6
     assert ended.document["settled"] is None
-    assert ended.document["requests"] == 4
+    assert ended.document["requests"] == 5
 
 
 # ---------------------------------------------------------------- what can be wrong
@@ -286,3 +286,9 @@ def test_what_is_no_tiff_is_told(data):
 
 def test_json_is_plain(emulator, account):
     assert json.dumps(command("doctor", *account, "--json").document)
+
+
+def test_how_the_project_is_registered_is_told(emulator, account):
+    found = command("doctor", *account, "--json").document
+    texts = {finding["name"]: finding["text"] for finding in found["findings"]}
+    assert "noncommercial use" in texts["registration"]

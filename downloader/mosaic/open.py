@@ -69,7 +69,7 @@ async def open_for_writing(
     Leaving the block commits nothing.
 
     Raises:
-        RefusedError: the path is something else, cannot be written, or was made by a newer version.
+        RefusedError: the path is something else, cannot be written, or was made by another version of the format.
         LockedError: another run writes it.
         DriftError: it was made by a job that means something else.
         JobError: a nodata value that the band's type does not have.
@@ -115,7 +115,7 @@ def existing(path: MosaicPath) -> Existing | None:
     """Return what the mosaic at `path` fixes for the planner; None where there is none.
 
     Raises:
-        RefusedError: the mosaic was made by a newer version, or its marker is damaged.
+        RefusedError: the mosaic was made by another version of the format, or its marker is damaged.
     """
     identity = read_identity(path)
     return None if identity is None else identity.existing

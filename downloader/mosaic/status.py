@@ -109,7 +109,7 @@ def status(path: MosaicPath) -> Status:
     """Return the state of the mosaic at `path`, also while another process writes it.
 
     Raises:
-        RefusedError: there is no mosaic of this downloader, or a newer version made it.
+        RefusedError: there is no mosaic of this downloader, or another version of the format made it.
     """
     location = locate(path)
     identity = read_mosaic(path)

@@ -89,7 +89,10 @@ CHANGES = {
     "fewer bands": ({"source": {"asset": ASSET, "bands": ["B8"]}}, ["B3", "not in this job"]),
     "another nodata": ({"mosaic": {"nodata": 7}}, ["nodata"]),
     "another profile": ({"mosaic": {"profile": "plain"}}, ["mosaic.profile: sharded → plain"]),
-    "bands of another grid": ({"source": {"asset": ASSET, "bands": ["B3", "B8", "B5"]}}, ["groups"]),
+    "bands of another grid": (
+        {"source": {"asset": ASSET, "bands": ["B3", "B8", "B5"]}},
+        ["source.bands: B8"],
+    ),
 }
 
 

@@ -45,7 +45,7 @@ def read_lines(store: Store, layouts: Iterable[GroupLayout]) -> dict[str, ShardL
     """Return the last line of each shard, by group.
 
     Raises:
-        RefusedError: the ledger was written by a newer version.
+        RefusedError: the ledger was written by another version.
         OSError: it cannot be read.
     """
     found = {}

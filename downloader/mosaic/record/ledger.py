@@ -213,7 +213,7 @@ class LedgerReader:
         """Yield the lines of all files, oldest run first, except those added after another run had taken over.
 
         Raises:
-            RefusedError: a file was written by a newer version.
+            RefusedError: a file was written by another version.
         """
         runs = _runs(self.store)
         limits = self._limits(runs)

@@ -60,7 +60,7 @@ def scan(
         adopt: whether objects that differ from the ledger count by what they hold; else they count as missing.
 
     Raises:
-        RefusedError: the ledger was written by a newer version.
+        RefusedError: the ledger was written by another version.
         OSError: the store cannot be read.
     """
     claims, garbage = read_claims(store, layouts)
@@ -86,7 +86,7 @@ def read_claims(
         checksums: whether the checksums of objects are kept, too.
 
     Raises:
-        RefusedError: the ledger was written by a newer version.
+        RefusedError: the ledger was written by another version.
     """
     claims = {layout.group.name: Claims(layout, checksums=checksums) for layout in layouts}
     reader = LedgerReader(store)

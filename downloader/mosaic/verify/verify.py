@@ -59,7 +59,7 @@ def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
     """Return what is damaged, lost, missing or wrong in the mosaic at `path`.
 
     Raises:
-        RefusedError: there is no mosaic of this downloader, or a newer version made it or its ledger.
+        RefusedError: there is no mosaic of this downloader, or another version of the format made it or its ledger.
     """
     return examine(path, watch=watch).verification
 

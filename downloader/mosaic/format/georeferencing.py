@@ -148,7 +148,7 @@ def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) ->
         scalar = dtype.type(int(nodata)) if fits else dtype.type(0)
     if not fits:
         raise JobError(
-            f"{nodata!r} is no value of band {band}, whose pixels are {dtype.name}", key="mosaic.nodata"
+            f"{nodata!r} is not a value of band {band}, whose pixels are {dtype.name}", key="mosaic.nodata"
         )
     return scalar
 

@@ -36,7 +36,7 @@ COORDINATES: Final = f"{OWN}/coordinates"
 """Present once all of `x` and `y` is written and durable."""
 
 OVERVIEWS_RECORD: Final = f"{OWN}/overviews.json"
-"""How overviews are made where somebody chose another way than the bands' own."""
+"""Pyramiding policies of overviews that were made with others than the bands' own."""
 
 LOCK: Final = f"{OWN}/lock"
 """File that a run locks, on a disk."""

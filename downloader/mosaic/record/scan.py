@@ -20,7 +20,7 @@ from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWri
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["Claims", "Scan", "read_claims", "scan"]
+__all__ = ["LedgerClaims", "Scan", "read_claims", "scan"]
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def scan(
     claims, garbage = read_claims(store, layouts)
     result = Scan(garbage=garbage)
     for name, claim in claims.items():
-        changes = claim.hold_against(store, result, adopt=adopt)
+        changes = claim.correct_by_objects(store, result, adopt=adopt)
         if claim.known:
             claim.state.recount()
         result.states[name] = claim.state
@@ -77,7 +77,7 @@ def scan(
 
 def read_claims(
     store: Store, layouts: Iterable[GroupLayout], *, checksums: bool = False
-) -> tuple[dict[str, Claims], int]:
+) -> tuple[dict[str, LedgerClaims], int]:
     """Return what the ledger says of every group, and how many of its lines could not be read.
 
     Args:
@@ -88,18 +88,18 @@ def read_claims(
     Raises:
         RefusedError: the ledger was written by another version.
     """
-    claims = {layout.group.name: Claims(layout, checksums=checksums) for layout in layouts}
+    claims = {layout.group.name: LedgerClaims(layout, checksums=checksums) for layout in layouts}
     reader = LedgerReader(store)
     for entry in reader.entries():
         if entry.group in claims:
-            claims[entry.group].believe(entry)
+            claims[entry.group].apply(entry)
     return claims, reader.garbage
 
 
 Changes = dict[int, dict[int, Piece]]
 
 
-class Claims:
+class LedgerClaims:
     """What the ledger says of one group: a GroupState, and the lengths of objects."""
 
     def __init__(self, layout: GroupLayout, *, checksums: bool = False) -> None:
@@ -116,7 +116,7 @@ class Claims:
         self.known = False
         """Whether anything is known of the group, from the ledger or the listing."""
 
-    def believe(self, entry: LedgerEntry) -> None:
+    def apply(self, entry: LedgerEntry) -> None:
         """Apply one line; one for a place outside the group is ignored."""
         self.known = True
         layer, row, column = entry.shard
@@ -152,7 +152,7 @@ class Claims:
         else:
             self.state.failed.pop(index, None)
 
-    def hold_against(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
+    def correct_by_objects(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
         """Correct the claims by the objects that exist; return the pieces that changed, by shard and band."""
         sizes = self.listed(store)
         changes: Changes = {}
@@ -165,9 +165,9 @@ class Claims:
                 index, band = where[0] + begin, where[1]
                 size = int(sizes[(index, *where[1:])])
                 if self._plain:
-                    self._look_at_tile(store, (index, band, where[2]), size, result, changes, adopt)
+                    self._check_tile(store, (index, band, where[2]), size, result, changes, adopt)
                 else:
-                    self._look_at_shard(store, (index, band), size, result, changes, adopt)
+                    self._check_shard(store, (index, band), size, result, changes, adopt)
         return changes
 
     def entry(self, index: int, pieces: dict[int, Piece]) -> LedgerEntry:
@@ -193,7 +193,7 @@ class Claims:
                 sizes[(index, band, slot) if self._plain else (index, band)] = size
         return sizes
 
-    def _look_at_shard(
+    def _check_shard(
         self, store: Store, where: tuple[int, int], size: int, result: Scan, changes: Changes, adopt: bool
     ) -> None:
         index, band = where
@@ -213,7 +213,7 @@ class Claims:
         # A damaged object keeps its length in the ledger: the next start has seen it already.
         changes.setdefault(index, {})[band] = Piece(stored, size)
 
-    def _look_at_tile(
+    def _check_tile(
         self,
         store: Store,
         where: tuple[int, int, int],

@@ -137,7 +137,9 @@ class Folder:
             except NotADirectoryError:
                 if not os.path.lexists(path):
                     raise  # something above it is no folder
-                raise RefusedError(f"{path}: exists and is no folder; choose another mosaic.path") from None
+                raise RefusedError(
+                    f"{path}: exists and is not a folder; choose another mosaic.path"
+                ) from None
 
     def prepare(self) -> None:
         """Create the mosaic's folder, the folders above it, and the one for what is not pixels. Raises OSError."""

@@ -4,8 +4,8 @@ Only the run itself holds the mosaic's lock or lease, and only it writes the led
 shards. A worker that is cut off, paused or orphaned must not put any more once its shards were given to another. So the
 run creates a small object for each worker before the worker begins:
 
-* **On a disk** the worker holds the kernel's lock on that file, which ends with its process. Whoever wants its shards,
-  the run or a later one, first takes that lock, which proves that the worker is gone, and then removes the file.
+* **On a disk** the worker holds the kernel's lock on that file, which ends with its process. Before its shards are given
+  to another worker, a run takes that lock, which proves that the worker is gone, and then removes the file.
 * **In a bucket** nothing can prove that. The object is deleted, and puts state what must be there (`bucket`): a worker
   that wakes and finds another object than it knew looks for its lock before it writes.
 """

@@ -24,7 +24,7 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.record.ownership import read_identity, read_marker
 from downloader.mosaic.record.paths import LEDGER
-from downloader.mosaic.record.scan import Claims, read_claims
+from downloader.mosaic.record.scan import LedgerClaims, read_claims
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.location import MosaicPath, locate, no_mosaic
 from downloader.mosaic.storage.store import Store
@@ -78,7 +78,7 @@ def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = F
     store = location.store()
     before = None if not exclusive and location.seems_held() else _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)
-    reading = _Reading(store, adopt=not identity.refetching)
+    reading = _ObjectCheck(store, adopt=not identity.refetching)
     for claim in claims.values():
         reading.take(claim)
     damaged = tuple(reading.run(watch))
@@ -134,7 +134,7 @@ def _coverage(store: Store, layout: GroupLayout, state: GroupState) -> tuple[int
 class _Piece:
     """One band of one shard, to be checked by a thread."""
 
-    claim: Claims
+    claim: LedgerClaims
     index: int
     band: int
     claimed: int
@@ -162,19 +162,19 @@ class _Piece:
         self.damages.append(Damage.of(key, shard, group.bands[self.band].id, tiles, group.tiling, reason))
 
 
-class _Reading:
+class _ObjectCheck:
     """Check of all objects of all groups, by a few threads."""
 
     def __init__(self, store: Store, *, adopt: bool) -> None:
         self._store = store
         self._adopt = adopt
-        self._claims: list[tuple[Claims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
+        self._claims: list[tuple[LedgerClaims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
         self.unwritten: dict[ShardKey, dict[str, Piece]] = {}
         """Shard → band id → what the ledger lacks of it."""
 
-    def take(self, claim: Claims) -> None:
+    def take(self, claim: LedgerClaims) -> None:
         """Add a group; its objects are listed now."""
         self._claims.append((claim, claim.listed(self._store)))
         state = GroupState(claim.layout.group)
@@ -186,7 +186,7 @@ class _Reading:
         waiting: deque[Future[_Piece]] = deque()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as pool:
             for piece, present in self._pieces():
-                waiting.append(pool.submit(self._judge, piece, present))
+                waiting.append(pool.submit(self._check, piece, present))
                 if len(waiting) > 2 * _THREADS:
                     yield from self._end(waiting.popleft().result(), watch, total)
             while waiting:
@@ -221,14 +221,14 @@ class _Reading:
                     elif claimed or known[row, band] != there[row, band]:
                         yield _Piece(claim, index, band, claimed), int(there[row, band] != 0)
 
-    def _judge(self, piece: _Piece, present: int) -> _Piece:
+    def _check(self, piece: _Piece, present: int) -> _Piece:
         if piece.layout.profile == "plain":
-            self._judge_tiles(piece, present)
+            self._check_tiles(piece, present)
         else:
-            self._judge_shard(piece)
+            self._check_shard(piece)
         return piece
 
-    def _judge_shard(self, piece: _Piece) -> None:
+    def _check_shard(self, piece: _Piece) -> None:
         layout, tiling = piece.layout, piece.layout.group.tiling
         key = layout.shard_object(piece.band, *piece.shard)
         try:
@@ -264,7 +264,7 @@ class _Reading:
             piece.unledgered = 1
             piece.line = Piece(piece.good, data.size, checksum=checksum)
 
-    def _judge_tiles(self, piece: _Piece, present: int) -> None:
+    def _check_tiles(self, piece: _Piece, present: int) -> None:
         tiling = piece.layout.group.tiling
         wanted = present & tiling.full_mask(*piece.shard) if self._adopt else 0
         for slot in bits(piece.claimed | wanted):
@@ -278,7 +278,7 @@ class _Reading:
             is_claimed = bool(piece.claimed >> slot & 1)
             try:
                 if is_claimed:
-                    self._hold_against_ledger(piece, slot, data)
+                    self._compare_with_ledger(piece, slot, data)
                 self._decode(piece, data)
             except ValueError as error:
                 piece.damage(key, 1 << slot, str(error) if data.size else "the object is empty")
@@ -286,7 +286,7 @@ class _Reading:
             piece.good |= 1 << slot
             piece.unledgered += not is_claimed
 
-    def _hold_against_ledger(
+    def _compare_with_ledger(
         self, piece: _Piece, slot: int, data: np.ndarray[tuple[int], np.dtype[np.uint8]]
     ) -> None:
         length = int(piece.claim.lengths[piece.index, piece.band, slot])

@@ -69,7 +69,7 @@ def test_fill_values_are_encoded_as_xarray_writes_them(tmp_path, dtype, value) -
     [("<u2", -1), ("<u2", 65536), ("<i2", 0.5), ("<u2", float("nan")), ("|u1", float("inf")), ("<f4", 1e39)],
 )
 def test_a_nodata_value_the_type_does_not_have_is_refused(dtype, value) -> None:
-    with pytest.raises(JobError, match=r"mosaic\.nodata: .* is no value of band B"):
+    with pytest.raises(JobError, match=r"mosaic\.nodata: .* is not a value of band B"):
         fill_scalar("B", np.dtype(dtype), value)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 _ALLOCATIONS = 20_000
@@ -14,6 +16,8 @@ for objects of modules that stay; what a run allocates later, pixels, is freed b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _end)
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     # No linear algebra is done here, and a pool of threads for it, which numpy starts, spins before it sleeps.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -26,6 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError:  # its reader went away; the interpreter's last flush would make the exit status 120
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - lives as long as the process
     return status
+
+
+def _end(number: int, _frame: object) -> None:
+    """End with 128 + the signal's number where nothing drains: before a run, behind it, and in commands that only read."""
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

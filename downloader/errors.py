@@ -38,6 +38,7 @@ __all__ = [
     "asset_is_gone",
     "exit_status",
     "first_of",
+    "is_exhausted",
 ]
 
 
@@ -280,6 +281,20 @@ def first_of(error: BaseException) -> BaseException:
         ours = error.subgroup(DownloadError)
         error = (ours or error).exceptions[0]
     return error
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Return whether the machine, or a limit of this process, gave no more memory or no more threads."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(is_exhausted, error.exceptions))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError | OSError)
+        and any(words in str(error) for words in _EXHAUSTED)
+    )
+
+
+_EXHAUSTED = ("can't start new thread", "failed to map segment", "annot allocate memory")
+"""What the interpreter, the loader of libraries and the kernel say."""
 
 
 def asset_is_gone(error: DownloadError) -> bool:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "cut", "duration", "few", "memory", "rate", "size", "table"]
+__all__ = ["counted", "cut", "duration", "few", "memory", "rate", "size", "table", "visible"]
 
 _UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0), (1.0, "bytes", 0))
 """(bytes, unit, digits behind the point)."""
+
+_HARMFUL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls but tab and line feed, marks that reorder or hide text, line separators, lone surrogates."""
 
 
 def counted(number: float, noun: str, plural: str | None = None) -> str:
@@ -53,6 +60,14 @@ def cut(text: object, most: int = 200) -> str:
     """Return what a message repeats of a value: at most so many characters, the end replaced by an ellipsis."""
     whole = str(text)
     return whole if len(whole) <= most else f"{whole[: most - 1]}…"
+
+
+def visible(text: str) -> str:
+    """Return a text that cannot steer a terminal: what controls it, or reorders or hides text, is shown as U+FFFD.
+
+    Names and properties in a catalogue are untrusted. Line feeds and tabs stay.
+    """
+    return _HARMFUL.sub("\ufffd", text)
 
 
 def few(names: Sequence[str], noun: str = "band", most: int = 6) -> str:

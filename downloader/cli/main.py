@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from downloader._version import __version__
+from downloader.text import visible
 
 __all__ = ["main"]
 
@@ -194,7 +195,7 @@ def downloader() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
     from downloader.cli.output import complain, set_log_format
-    from downloader.errors import DownloadError, exit_status
+    from downloader.errors import DownloadError, exit_status, is_exhausted
 
     set_log_format("text")
     try:
@@ -203,11 +204,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except click.exceptions.Exit as leave:
         return leave.exit_code
-    except click.NoSuchOption as error:
-        _advised(error).show()
-        return 2
     except click.ClickException as error:
-        error.show()
+        shown = _advised(error) if isinstance(error, click.NoSuchOption) else error
+        shown.message = visible(shown.message)
+        shown.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
@@ -217,5 +217,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}", status=4)
+        return 4
+    except Exception as error:
+        if not is_exhausted(error):
+            raise
+        complain(
+            "this machine gave no more memory or threads; what was committed is saved: free some, raise the limit of this "
+            "process (ulimit -v, -u, or its container's), or lower limits.memory, and run the same command again",
+            status=4,
+        )
         return 4
     return status if isinstance(status, int) else 0

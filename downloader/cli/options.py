@@ -15,6 +15,7 @@ import click
 from downloader.cli.choices import endpoints, keys
 from downloader.cli.output import logs_json, set_log_format
 from downloader.cli.parameters import JOB_FILE
+from downloader.text import visible
 
 __all__ = [
     "job_argument",
@@ -124,6 +125,13 @@ def verbosity(function: _Command) -> _Command:
     return function
 
 
+class _Visible(logging.Formatter):
+    """Records as text that cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def set_up_logging(verbose: int) -> None:
     """Write the log of this package to standard error, at the level that `-v` asks for."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
@@ -133,7 +141,7 @@ def set_up_logging(verbose: int) -> None:
 
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("downloader")
     logger.handlers[:] = [handler]
     logger.setLevel(level)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
+
+from downloader.text import visible
 
 __all__ = ["complain", "logs_json", "refuse_inside", "say", "set_log_format"]
 
 _log_format = "text"
-
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that control a terminal; names and properties in a catalogue are untrusted."""
 
 
 def refuse_inside(option: str, file: Path, mosaic: Path | str) -> None:
@@ -47,12 +44,12 @@ def complain(text: str, **fields: object) -> None:
 def say(text: str, *, err: bool = False) -> None:
     """Print to standard output or standard error; a closed pipe is not an error.
 
-    Control characters but line ends and tabs are shown as a replacement character.
+    What could steer a terminal is replaced; see `text.visible`.
 
     Raises:
         OSError: what was printed to standard output is lost for another reason, such as a full disk.
     """
-    text = _CONTROL.sub("\ufffd", text)
+    text = visible(text)
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # the descriptor was closed before the start; print would take another stream then
         return

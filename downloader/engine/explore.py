@@ -17,6 +17,7 @@ from downloader.engine.connect import Connection, connect
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.errors import DownloadError, JobError, RefusedError
+from downloader.job.files import read_text
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.image_query import ImageQuery
 
@@ -219,16 +220,9 @@ def geojson(region: Region) -> Mapping[str, Any]:
     if not isinstance(region, str | os.PathLike):
         raise JobError(f"wanted GeoJSON or a file of it, got {type(region).__name__}", key="region")
     file = Path(region)
+    text = read_text(file, _MAX_FILE, "name a GeoJSON file", "region")
     try:
-        if file.stat().st_size > _MAX_FILE:
-            raise JobError(
-                f"{file} is larger than {_MAX_FILE // 2**20} MiB; simplify the geometry", key="region"
-            )
-        document = json.loads(file.read_bytes())
-    except OSError as error:
-        raise JobError(
-            f"{file} cannot be read: {error.strerror or error}; name a GeoJSON file", key="region"
-        ) from error
+        document = json.loads(text)
     except (ValueError, RecursionError):
         raise JobError(f"{file} is no GeoJSON", key="region") from None
     if not isinstance(document, dict):

@@ -115,13 +115,17 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
             end_process(128 + number)
         stop.ask("stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}", int(number))
 
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         loop.add_signal_handler(number, ask, number)
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            # None: not of Python's making.
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def end_process(status: int) -> None:

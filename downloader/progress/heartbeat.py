@@ -38,6 +38,9 @@ _FRESH_S: Final = 120.0
 _SILENT_S: Final = 1800.0
 """A process that was silent for so long is another one by now, which has the same number."""
 
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A pipe in the file's place is an error, and no wait for its reader."""
+
 _MAX_BYTES: Final = 65_536
 
 
@@ -169,7 +172,7 @@ class Heartbeat:
         staged = self._file.with_name(f"{self._file.name}#0")
         data = json.dumps(asdict(self._status())).encode()
         try:
-            descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+            descriptor = os.open(staged, _CREATE, 0o644)
             with os.fdopen(descriptor, "wb") as out:
                 out.write(data)
             staged.replace(self._file)
@@ -210,8 +213,10 @@ class Heartbeat:
 def read_heartbeat(file: Path) -> RunStatus | None:
     """Return the state of a run from its file; None where there is none that can be read."""
     try:
-        with file.open("rb") as content:
-            document = json.loads(content.read(_MAX_BYTES))
+        # A pipe in its place would keep the reader waiting.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as content:
+            document = json.loads(content.read(_MAX_BYTES) or b"")
         status = RunStatus(**{one.name: document[one.name] for one in fields(RunStatus)})
         (
             float(status.heard),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 from downloader.events import Ended, Event, Failed, Notice, Retried, Split, Started, Stored
 from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
 from downloader.protocols import Progress
-from downloader.text import counted, rate
+from downloader.text import counted, rate, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ class Lines:
                 self._print(summary(self._tally))
 
     def _print(self, line: str) -> None:
-        print(line, file=self._out, flush=True)  # this is the display
+        print(visible(line), file=self._out, flush=True)  # this is the display
 
 
 class Bar:
@@ -101,7 +101,7 @@ class Bar:
                 self._refresh()
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
     def _refresh(self) -> None:
         tally = self._tally
@@ -152,6 +152,7 @@ class TerminalLine:
 
     def __call__(self, text: str) -> None:
         """Show this now."""
+        text = visible(text)
         if self._redraws:
             columns = shutil.get_terminal_size().columns - 1
             text = text if len(text) <= columns else f"{text[: columns - 1]}…"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
+from downloader.__main__ import main
 from tests.harness import (
     ASSET,
     BANDS,
@@ -255,6 +257,33 @@ def test_130_and_143_interrupted(emulator, tmp_path, mosaic, values, number, sta
         ended = end(process)
     assert ended.status == status, ended
     assert "interrupted" in said(ended)
+
+
+def test_143_also_where_nothing_drains(tmp_path):
+    """Before a run and in commands that only read, SIGTERM ends the process with the same status."""
+    with running("status", tmp_path / "m.zarr", "--watch") as process:
+        wait_until(lambda: caught(process.pid) & 1 << signal.SIGTERM - 1, process)
+        process.send_signal(signal.SIGTERM)
+        ended = end(process)
+    assert ended.status == 143, ended
+
+
+def caught(pid):
+    """Bits of the signals that a process handles."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_4_no_memory_or_no_threads(tmp_path, values, monkeypatch, capsys, error):
+    def start(_thread):
+        raise error
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    assert main(["plan", str(write_job(tmp_path, values))]) == 4
+    said = capsys.readouterr().err
+    assert "limits.memory" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_1_is_for_what_nobody_foresaw(emulator, tmp_path, values, monkeypatch):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import struct
+import sys
 
 import pytest
+from rich.console import Console
 
+from downloader.cli import main
+from downloader.cli.options import set_up_logging
 from downloader.cli.output import say
 from downloader.earthengine import npy
 from downloader.errors import JobError
+from downloader.events import Notice
 from downloader.job import Job
 from downloader.job.yaml import parse
+from downloader.progress.terminal import Bar, Lines
 
 
 @pytest.mark.parametrize(
@@ -57,9 +65,24 @@ def test_a_header_nested_without_end_is_an_error_like_any_other(piece):
         npy.decode(body, None, (1, 1))
 
 
-@pytest.mark.parametrize("steer", ["\x1b]0;title\x07", "\x1b[2J", "\r", "\x9b31m", "\x00", "\x7f"])
+@pytest.mark.parametrize(
+    "steer", ["\x1b]0;title\x07", "\x1b[2J", "\r", "\x9b31m", "\x00", "\x7f", "\u202e", "\u2028", "\u2066"]
+)
 def test_a_name_of_the_catalogue_does_not_steer_the_terminal(capsys, steer):
     say(f"B2{steer}\tB3\nB4")
     out = capsys.readouterr().out
     assert out.endswith("B3\nB4\n")
     assert all(c.isprintable() or c in "\t\n" or c == "\ufffd" for c in out)
+
+
+@pytest.mark.parametrize("harmful", ["\x1b[2J", "\u202e", "\u2066"])
+def test_nor_does_it_in_a_log_a_notice_or_a_message(capsys, harmful):
+    set_up_logging(1)
+    logging.getLogger("downloader.test").info("B2%s", harmful)
+    Lines(sys.stderr)(Notice(f"B2{harmful}"))
+    bar = io.StringIO()
+    Bar(Console(file=bar, force_terminal=True))(Notice(f"B2{harmful}"))
+    assert main(["run", f"B2{harmful}.yaml"]) == 2
+    said = capsys.readouterr().err + bar.getvalue()
+    assert said.count("B2\ufffd") == 4
+    assert harmful[0] not in said.replace("\x1b[?25", "")

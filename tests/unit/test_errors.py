@@ -24,6 +24,7 @@ from downloader.errors import (
     StoppedError,
     TileError,
     exit_status,
+    is_exhausted,
 )
 
 PROBLEM = FetchProblem(Action.SLOW, Cause.CONCURRENCY, "Too many concurrent requests.", 429, 2.5)
@@ -95,3 +96,19 @@ def test_a_problem_keeps_everything_but_its_action() -> None:
         2.5,
     )
     assert PROBLEM.action is Action.SLOW
+
+
+@pytest.mark.parametrize(
+    ("error", "exhausted"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("can't start new thread"), True),
+        (ExceptionGroup("", [ValueError(), ExceptionGroup("", [MemoryError()])]), True),
+        (ImportError("x.so: failed to map segment from shared object"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("another"), False),
+        (ValueError("can't start new thread"), False),
+    ],
+)
+def test_a_machine_without_memory_or_threads_is_told_from_a_mistake_of_ours(error, exhausted):
+    assert is_exhausted(error) is exhausted

@@ -8,7 +8,7 @@ import pytest
 from downloader.exports.export import Exported
 from downloader.planning import Estimate
 from downloader.progress import announcement
-from downloader.text import counted, duration, few, memory, rate, size, table
+from downloader.text import counted, duration, few, memory, rate, size, table, visible
 
 ESTIMATE = Estimate(1, 1, 1, 1, 1, 3_000_000_000_000, 3_000_000_000_000, 200_000.0)
 
@@ -83,3 +83,15 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
     shown = table([["B4", "9"], ["B11", "1,024"]], ("band", "tiles"))
     assert shown.splitlines() == ["band  tiles", "B4        9", "B11   1,024"]
     assert table([], ("band", "tiles")) == "band  tiles"
+
+
+@pytest.mark.parametrize(
+    "harmful", ["\x1b", "\x07", "\r", "\x9b", "\u202e", "\u2028", "\u2066", "\ufeff", "\ud800"]
+)
+def test_what_steers_a_terminal_is_replaced(harmful: str) -> None:
+    assert visible(f"B2{harmful}\tB3\nB4") == "B2\ufffd\tB3\nB4"
+
+
+def test_texts_of_any_script_stay() -> None:
+    words = "Øresund, 東京, دریای خزر, می‌خواهم, 👩‍🚀 ±2 µm"
+    assert visible(words) == words

@@ -239,6 +239,11 @@ def _metadata() -> FoundCredentials | None:
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
     try:
+        # Opening a pipe would wait for its writer.
+        if path.exists() and not path.is_file():
+            raise AuthenticationError(
+                f"credentials file {path} cannot be read: it is no regular file; {remedy}"
+            )
         with path.open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
     except FileNotFoundError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from downloader.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,12 +35,5 @@ def _environment() -> Environment:
 
 
 def _visible(value: Any) -> Any:  # noqa: ANN401  # what a template prints
-    """Return a text without control and bidirectional characters, which could reorder or hide a part of it."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):
-        return value
-    if value.isascii() and value.isprintable():
-        return value
-    return "".join(
-        character if character in "\n\t" or unicodedata.category(character) not in {"Cc", "Cf"} else "\ufffd"
-        for character in value
-    )
+    """Return a text without characters that could reorder or hide a part of it."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

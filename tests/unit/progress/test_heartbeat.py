@@ -238,3 +238,12 @@ def test_a_line_is_redrawn_cut_and_cleared(monkeypatch):
     with TerminalLine(plain, redraws=False) as show:
         show("x" * 50)
     assert plain.getvalue() == "x" * 50 + "\n"
+
+
+def test_a_pipe_in_the_place_of_a_heartbeat_keeps_nobody_waiting(tmp_path):
+    file = tmp_path / "heartbeat.json"
+    os.mkfifo(file)
+    os.mkfifo(tmp_path / "heartbeat.json#0")
+    assert read_heartbeat(file) is None
+    Heartbeat(file)(Started(ESTIMATE, 0))
+    assert read_heartbeat(file) is None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Sequence
 from importlib import import_module
 
 import click
 
 from downloader._version import __version__
-from downloader.text import visible
 
 __all__ = ["main"]
 
@@ -194,7 +194,7 @@ def downloader() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
-    from downloader.cli.output import complain, set_log_format
+    from downloader.cli.output import complain, say, set_log_format
     from downloader.errors import DownloadError, exit_status, is_exhausted
 
     set_log_format("text")
@@ -205,9 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
-        shown = _advised(error) if isinstance(error, click.NoSuchOption) else error
-        shown.message = visible(shown.message)
-        shown.show()
+        said = io.StringIO()
+        (_advised(error) if isinstance(error, click.NoSuchOption) else error).show(said)
+        say(said.getvalue().rstrip("\n"), err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130

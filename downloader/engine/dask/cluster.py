@@ -137,14 +137,17 @@ async def _closed(thing: Any) -> None:  # noqa: ANN401  # Client or LocalCluster
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What Dask logs of workers that come and go, the run says in its own words."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
+    # Some of its loggers have levels of their own.
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    before = {logger: logger.level for logger in map(logging.getLogger, names)}
     if not logging.getLogger("downloader").isEnabledFor(logging.DEBUG):
-        logger.setLevel(logging.CRITICAL)
+        for logger in before:
+            logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:

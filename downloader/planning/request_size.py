@@ -1,6 +1,6 @@
 """Tiles per request: the rectangle with which a simulated service finishes the group soonest.
 
-Once nearly all is handed out, requests get smaller (`tapering`); so where there are more requests than slots, the last
+Once nearly all is handed out, requests get smaller (`tapered`); so where there are more requests than slots, the last
 wave costs what it holds and no more.
 """
 

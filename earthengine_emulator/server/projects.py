@@ -11,7 +11,6 @@ from earthengine_emulator.server.auth import Token
 DISABLED: Final = "p-disabled"
 DENIED: Final = "p-denied"
 UNREGISTERED: Final = "p-unregistered"
-LIMITED: Final = "p-limited"
 RESTRICTED: Final = "p-restricted"
 NOT_FOUND: Final = "p-deleted"
 NOT_SIGNED_UP: Final = "p-not-signed-up"

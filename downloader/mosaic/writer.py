@@ -191,6 +191,8 @@ class ZarrMosaic(ShardWriter):
 
     def _find_lost(self) -> int:
         """Compare the objects of the groups written to with the ledger; return how many tiles are gone since."""
+        if not self.touched:
+            return 0
         layouts = [self._layouts[name] for name in self.touched]
         found = scan(self.store, layouts, self._own_ledger, adopt=not self.identity.refetching)
         if found.lost:

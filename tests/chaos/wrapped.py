@@ -158,6 +158,7 @@ def patience(seconds: float) -> None:
     """Shortens waits that no key of the job file names."""
     from downloader.earthengine import client, timeouts
     from downloader.earthengine.auth import token_http, tokens
+    from downloader.flow.retry import RetryPolicy
 
     names = list(timeouts.Timeouts.__dataclass_fields__)
     defaults = list(timeouts.Timeouts.__init__.__defaults__)
@@ -166,7 +167,8 @@ def patience(seconds: float) -> None:
     defaults[names.index("body_s")] = 4 * seconds
     timeouts.Timeouts.__init__.__defaults__ = tuple(defaults)
     token_http.TokenRequest.__init__.__defaults__ = (seconds,)
-    tokens._PATIENCE_S, tokens._ISSUE_S = 4 * seconds, 2 * seconds
+    tokens._POLICY = RetryPolicy(retries=5, total_s=4 * seconds)
+    tokens._ISSUE_S = 2 * seconds
     client._METADATA = timeouts.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
 
 

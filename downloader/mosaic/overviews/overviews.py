@@ -164,7 +164,7 @@ def _read_policies(store: Store) -> dict[str, str] | None:
 def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
     layouts = identity.layouts
     if any(layout.group.axis == "sample" for layout in layouts):
-        raise JobError("overviews: the mosaic holds samples, which have no overviews")
+        raise JobError("overviews: the mosaic holds samples, which have none")
     if any(layout.group.tiling.tile % 2 for layout in layouts):
         raise JobError("overviews: tiles of an odd number of pixels cannot be halved")
     taken = [layout for layout in layouts if not layout.group.name and OVERVIEWS in layout.arrays]

@@ -12,7 +12,7 @@ import click
 from downloader.cli.options import service_options
 from downloader.cli.output import say
 from downloader.cli.parameters import Numbers
-from downloader.text import table
+from downloader.text import cut, table
 
 __all__ = ["images_command"]
 
@@ -105,14 +105,15 @@ def _columns(condition: str | None, order_by: str | None) -> list[str]:
 
 def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """Return a function that keeps of a document only what the table shows: whole documents would fill the memory."""
+    from downloader.earthengine.catalogue import as_mapping
     from downloader.model.image import asset_id
 
     def read(document: Mapping[str, Any]) -> dict[str, Any]:
-        properties = document.get("properties") or {}
+        properties = as_mapping(document.get("properties"))
         return {
             "id": str(document.get("id") or asset_id(str(document.get("name")))),
-            "time": str(document.get("startTime") or "-"),
-            **{name: properties[name] for name in names if name in properties},
+            "time": cut(document.get("startTime") or "-"),
+            **{name: cut(properties[name]) for name in names if name in properties},
         }
 
     return read
@@ -120,5 +121,5 @@ def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str,
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     shown = list(columns) or [name for name in _CLOUDS if any(name in row for row in rows)][:1]
-    cells = [[row["id"], row["time"], *(str(row.get(name, "-")) for name in shown)] for row in rows]
+    cells = [[row["id"], row["time"], *(row.get(name, "-") for name in shown)] for row in rows]
     return table(cells, ("image", "time", *shown))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +16,9 @@ from downloader.earthengine.query import Query
 from downloader.earthengine.redact import readable
 from downloader.errors import JobError
 from downloader.model.crs import Crs
-from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.grid import MAX_SIDE, AffineTransform, PixelGrid
 from downloader.model.image import Band, Image, asset_id
+from downloader.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -31,7 +31,16 @@ if TYPE_CHECKING:
         return catalogue
 
 
-__all__ = ["EarthEngineCatalogue", "ImageReader", "band_dtype", "computed_image", "parse_image"]
+__all__ = [
+    "EarthEngineCatalogue",
+    "ImageReader",
+    "as_list",
+    "as_mapping",
+    "as_number",
+    "band_dtype",
+    "computed_image",
+    "parse_image",
+]
 
 _INSTEAD: Final = {
     "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them)",
@@ -40,6 +49,9 @@ _INSTEAD: Final = {
     "FEATURE_VIEW": "a feature view, which has no pixels of its own",
     "CLASSIFIER": "a classifier, which has no pixels",
 }
+
+_LONGEST_ID: Final = 1_000
+"""Characters of a band's id; the service's own have a few dozen."""
 
 _INTEGERS: Final = tuple(
     np.dtype(code) for code in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")
@@ -111,26 +123,27 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
     Raises:
         JobError: as `EarthEngineCatalogue.image` says.
     """
-    shown = str(document.get("id") or asset_id(name))
+    identifier = str(document.get("id") or asset_id(name))
+    shown = readable(identifier, 200)
     kind = str(document.get("type") or "").upper()
     if kind != "IMAGE":
         what = _INSTEAD.get(kind, f"of the unknown type {readable(repr(kind), 80)}").replace("{id}", shown)
         raise JobError(f"{shown} is not an image but {what}")
     bands: list[Band] = []
-    for number, entry in enumerate(_list(document.get("bands"))):
+    for number, entry in enumerate(as_list(document.get("bands"))):
         try:
-            bands.append(_band(entry, f"{shown}: band {_band_id(entry, number)}"))
+            bands.append(_band(entry, f"{shown}: band {cut(_band_id(entry, number))}"))
         except JobError:
             if wanted is None or _band_id(entry, number) in wanted:
                 raise
     return Image(
         name=str(document.get("name") or name),
-        id=shown,
+        id=identifier,
         bands=tuple(bands),
         update_time=str(document.get("updateTime") or ""),
         start_time=str(document.get("startTime") or ""),
         end_time=str(document.get("endTime") or ""),
-        properties=_mapping(document.get("properties")),
+        properties=as_mapping(document.get("properties")),
         longitude=middle_longitude(document.get("geometry")),
     )
 
@@ -149,8 +162,8 @@ def band_dtype(data_type: Mapping[str, Any]) -> np.dtype[np.generic] | None:
         return None
     if "range" not in data_type:
         return np.dtype("<f8")
-    limits = _mapping(data_type["range"])
-    low, high = _number(limits.get("min", 0)), _number(limits.get("max", 0))
+    limits = as_mapping(data_type["range"])
+    low, high = as_number(limits.get("min", 0)), as_number(limits.get("max", 0))
     if low is None or high is None:
         return None
     for dtype in _INTEGERS:
@@ -161,51 +174,58 @@ def band_dtype(data_type: Mapping[str, Any]) -> np.dtype[np.generic] | None:
 
 
 def _band(entry: object, where: str) -> Band:
-    band = _mapping(entry)
-    identifier = band.get("id")
-    if not isinstance(identifier, str) or not identifier:
-        raise JobError(f"{where} has no id")
-    data_type = _mapping(band.get("dataType"))
-    if _number(data_type.get("dimensionsCount", 0)):
+    band = as_mapping(entry)
+    identifier = _identifier(band, where)
+    data_type = as_mapping(band.get("dataType"))
+    if as_number(data_type.get("dimensionsCount", 0)):
         raise JobError(f"{where} holds arrays in its pixels, which cannot be fetched as numbers")
     dtype = band_dtype(data_type)
     if dtype is None:
-        raise JobError(f"{where} has a data type this version does not know: {str(dict(data_type))[:120]}")
-    missing = _list(_mapping(band.get("missingData")).get("values"))
+        raise JobError(f"{where} has a data type this version does not know: {cut(dict(data_type))}")
+    missing = as_list(as_mapping(band.get("missingData")).get("values"))
     return Band(
         id=identifier,
         dtype=dtype,
-        grid=_grid(_mapping(band.get("grid")), where),
+        grid=_grid(as_mapping(band.get("grid")), where),
         pyramiding=str(band.get("pyramidingPolicy") or "MEAN"),
-        missing=tuple(number for number in map(_number, missing) if number is not None),
+        missing=tuple(number for number in map(as_number, missing) if number is not None),
     )
 
 
 def _grid(grid: Mapping[str, Any], where: str) -> PixelGrid:
-    dimensions = _mapping(grid.get("dimensions"))
-    width, height = _number(dimensions.get("width", 0)), _number(dimensions.get("height", 0))
+    dimensions = as_mapping(grid.get("dimensions"))
+    width, height = as_number(dimensions.get("width", 0)), as_number(dimensions.get("height", 0))
     if not width or not height:
         raise JobError(
             f"{where} is unbounded: the catalogue states no size; give a region and a grid through an expression instead"
         )
-    if min(width, height) < 1 or width % 1 or height % 1:
-        raise JobError(f"{where} has an impossible size, {width} × {height}")
+    if min(width, height) < 1 or max(width, height) > MAX_SIDE or width % 1 or height % 1:
+        raise JobError(f"{where} has an impossible size, {width:g} × {height:g}")
     code, wkt = grid.get("crsCode"), grid.get("crsWkt") or grid.get("wkt")
     if not (isinstance(code, str) and code) and not (isinstance(wkt, str) and wkt):
         raise JobError(f"{where} has no CRS in the catalogue")
     crs = Crs(code=code) if isinstance(code, str) and code else Crs(wkt=str(wkt))
     try:
-        transform = AffineTransform.from_json(_mapping(grid.get("affineTransform")))
+        transform = AffineTransform.from_json(as_mapping(grid.get("affineTransform")))
     except (JobError, ValueError, TypeError, OverflowError) as error:
-        raise JobError(f"{where} has no usable affine transform: {error}") from error
+        raise JobError(f"{where} has no usable affine transform: {cut(error)}") from error
     return PixelGrid(crs, transform, int(width), int(height))
 
 
 def _band_id(entry: object, number: int) -> str:
-    return str(_mapping(entry).get("id") or f"number {number + 1}")
+    return str(as_mapping(entry).get("id") or f"number {number + 1}")
 
 
-def _number(value: object) -> float | None:
+def _identifier(band: Mapping[str, Any], where: str) -> str:
+    identifier = band.get("id")
+    if not isinstance(identifier, str) or not identifier:
+        raise JobError(f"{where} has no id")
+    if len(identifier) > _LONGEST_ID:
+        raise JobError(f"{where} has an id of {len(identifier):,} characters, more than any band's")
+    return identifier
+
+
+def as_number(value: object) -> float | None:
     """Return a number of proto3 JSON, which may be a string (int64, `NaN`, `Infinity`); None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -215,11 +235,13 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return a JSON object; an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}
 
 
-def _list(value: object) -> list[Any]:
+def as_list(value: object) -> list[Any]:
+    """Return a JSON array; an empty one for anything else."""
     return value if isinstance(value, list) else []
 
 
@@ -243,32 +265,33 @@ async def computed_image(client: EarthEngine, expression: str, name: str) -> Ima
     document = answer.get("result")
     if not isinstance(document, Mapping) or document.get("type") != "Image":
         kind = document.get("type") if isinstance(document, Mapping) else type(document).__name__
-        raise JobError(f"computes {kind}, and only an image has pixels", key="source.expression")
-    bands = tuple(_computed_band(entry) for entry in document.get("bands") or ())
+        raise JobError(f"computes {cut(kind)}, and only an image has pixels", key="source.expression")
+    bands = tuple(_computed_band(as_mapping(entry)) for entry in as_list(document.get("bands")))
     if not bands:
         raise JobError("computes an image without bands", key="source.expression")
-    return Image(name, name, bands, properties=dict(document.get("properties") or {}))
+    return Image(name, name, bands, properties=dict(as_mapping(document.get("properties"))))
 
 
 def _computed_band(entry: Mapping[str, Any]) -> Band:
-    name = f"band {entry.get('id')}"
-    kind: Mapping[str, Any] = entry.get("data_type") or {}
+    identifier = _identifier(entry, "the image that the expression computes: a band")
+    name = f"band {cut(identifier)}"
+    kind = as_mapping(entry.get("data_type"))
     precision = _PRECISIONS.get(str(kind.get("precision")))
-    limits = {name: kind[name] for name in ("min", "max") if isinstance(kind.get(name), int | float)}
+    limits = {name: kind[name] for name in ("min", "max") if as_number(kind.get(name)) is not None}
     dtype = band_dtype({"precision": precision, "range": limits} if limits else {"precision": precision})
     if dtype is None:
-        raise JobError(f"{name} has a type that no pixel has, {dict(kind)}", key="source.expression")
+        raise JobError(f"{name} has a type that no pixel has, {cut(dict(kind))}", key="source.expression")
     try:
         a, b, c, d, e, f = (float(number) for number in entry["crs_transform"])
         crs = Crs.parse(str(entry["crs"]))
         transform = AffineTransform(a, b, c, d, e, f)
-    except (KeyError, TypeError, ValueError) as error:
-        raise JobError(f"the grid of {name} cannot be read ({error})", key="source.expression") from None
-    size: list[Any] = list(entry.get("dimensions") or ())
-    is_bounded = len(size) == 2 and all(isinstance(n, int | float) and 0 < n < math.inf for n in size)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise JobError(f"the grid of {name} cannot be read ({cut(error)})", key="source.expression") from None
+    size = [as_number(number) or 0 for number in as_list(entry.get("dimensions"))]
+    is_bounded = len(size) == 2 and all(0 < number <= MAX_SIDE for number in size)
     width, height = (int(size[0]), int(size[1])) if is_bounded else (1, 1)
     grid = PixelGrid(crs, transform, width, height)
-    return Band(str(entry["id"]), np.dtype(dtype), grid, is_bounded=is_bounded)
+    return Band(identifier, np.dtype(dtype), grid, is_bounded=is_bounded)
 
 
 class ImageReader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -35,6 +36,8 @@ _MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 
 _MAX_PARTS: Final = 1_500_000, 4_000_000
 """Objects and lists, and commas, of one document: read into Python they take up to 60 times the bytes of their text."""
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _METADATA: Final = Timeouts(first_byte_s=60.0, body_s=120.0)
 
@@ -343,6 +346,10 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(body)
+        if _SURROGATE.search(body):
+            # Half of a pair is text that cannot be written anywhere.
+            whole = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+            document = json.loads(whole)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

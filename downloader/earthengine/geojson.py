@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from downloader.errors import JobError
+from downloader.text import cut
 
 __all__ = ["middle_longitude", "plain_geometry"]
 
@@ -108,11 +109,9 @@ def _coordinates(given: object, depth: int, what: str) -> list[Any]:
 
 
 def _position(given: list[object] | tuple[object, ...], what: str) -> list[float]:
-    numbers = [
-        x for x in given[:2] if isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
-    ]
+    numbers = [x for x in given[:2] if _is_number(x)]
     if len(numbers) < 2:
-        raise JobError(f"{what}: {str(list(given))[:60]} is no position; write [longitude, latitude]")
+        raise JobError(f"{what}: {cut(list(given), 60)} is no position; write [longitude, latitude]")
     longitude, latitude = numbers
     if abs(latitude) > 90 or abs(longitude) > 360:
         swapped = abs(longitude) <= 90 and abs(latitude) <= 360
@@ -157,13 +156,15 @@ def _longitudes(given: object) -> Iterator[list[float]]:
 
 
 def _is_position(given: object) -> bool:
-    return (
-        isinstance(given, list)
-        and bool(given)
-        and isinstance(given[0], int | float)
-        and not isinstance(given[0], bool)
-        and math.isfinite(given[0])
-    )
+    return isinstance(given, list) and bool(given) and _is_number(given[0])
+
+
+def _is_number(given: object) -> TypeGuard[float]:
+    """Return whether it is a number with which sums can be made; whole numbers have no end in JSON."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < _MOST
+
+
+_MOST: Final = 1e300
 
 
 def _unwound(line: list[float]) -> tuple[float, float]:

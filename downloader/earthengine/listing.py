@@ -9,6 +9,7 @@ followed lazily, by their token alone: a page may be short, or empty, and not be
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -302,7 +303,7 @@ class _Ordering:
         own = properties if isinstance(properties, dict) else {}
         value = document.get(self.name) if self.name in _FIELDS else own.get(self.name)
         if isinstance(value, int | float):
-            return (0, float(value), "")
+            return (0, value if value == value else math.inf, "")  # NaN has no place in an order
         return None if value is None else (1, 0.0, str(value))
 
     def sorted(self, found: list[_Listed[T]], collection: str) -> list[_Listed[T]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from downloader.errors import JobError
 from downloader.model.crs import Crs
+from downloader.text import cut
 
 __all__ = ["EDGE_TOLERANCE", "MAX_SIDE", "AffineTransform", "PixelGrid", "Window"]
 
@@ -30,6 +31,9 @@ EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
 
 MAX_SIDE: Final = 2**31
 """Pixels along a side of a grid, and of their distance from its origin: more is a mistake in a number."""
+
+_MOST: Final = 1e30
+"""Greatest number of a transform: products of two, and of one with a grid's side, stay far from a float's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,8 @@ class AffineTransform:
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.to_gdal()):
             raise JobError(f"an affine transform needs finite numbers, got {self.to_gdal()}")
+        if max(map(abs, self.to_gdal())) > _MOST:
+            raise JobError(f"an affine transform needs numbers below {_MOST:g}, got {self.to_gdal()}")
         if Fraction(self.scale_x) * Fraction(self.scale_y) == Fraction(self.shear_x) * Fraction(self.shear_y):
             raise JobError(f"an affine transform must be invertible, got {self.to_gdal()}")
 
@@ -149,7 +155,7 @@ class AffineTransform:
             try:
                 return float(value) if value is not None else 0.0  # type: ignore[arg-type]  # float() refuses the rest
             except (TypeError, ValueError, OverflowError):
-                raise JobError(f"an affine transform's {name} is no number: {value!r}") from None
+                raise JobError(f"an affine transform's {name} is no number: {cut(repr(value))}") from None
 
         return cls(
             member("scaleX"), member("shearX"), member("translateX"),

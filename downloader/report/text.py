@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from downloader.earthengine.catalogue import as_list, as_mapping, as_number, band_dtype
 from downloader.errors import JobError
 from downloader.model.nodata import masked_pixels
-from downloader.text import few, table
+from downloader.text import cut, few, table
 
 if TYPE_CHECKING:
     from downloader.planning import Group
@@ -17,18 +18,18 @@ __all__ = ["asset_text", "box", "place"]
 
 
 def asset_text(document: Mapping[str, Any]) -> str:
-    """Return an asset of the catalogue as text."""
+    """Return an asset of the catalogue as text; members that are not what they should be are shown as `?`."""
     lines = [
-        str(document.get("id") or document.get("name")),
-        f"type: {document.get('type')}",
-        f"name: {document.get('name')}",
+        cut(document.get("id") or document.get("name")),
+        f"type: {cut(document.get('type'))}",
+        f"name: {cut(document.get('name'))}",
     ]
     lines += [
-        f"{key}: {document[key]}"
+        f"{key}: {cut(document[key])}"
         for key in ("startTime", "endTime", "updateTime", "sizeBytes")
         if key in document
     ]
-    bands = document.get("bands") or []
+    bands = [as_mapping(band) for band in as_list(document.get("bands"))]
     if bands:
         lines += [
             "",
@@ -45,41 +46,48 @@ def asset_text(document: Mapping[str, Any]) -> str:
 
 def _fills(bands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return phrase on masked pixels → bands of an asset's document that it is true of."""
-    from downloader.earthengine.catalogue import band_dtype
-
     told: dict[str, list[str]] = {}
     for band in bands:
-        dtype = band_dtype(band.get("dataType", {}))
-        missing = band.get("missingData", {}).get("values", [])
+        dtype = band_dtype(as_mapping(band.get("dataType")))
+        missing = _missing(band)
         if dtype is not None:
-            nodata = float(missing[0]) if len(missing) == 1 else None
+            nodata = as_number(missing[0]) if len(missing) == 1 else None
             words = masked_pixels(dtype, nodata, has_mask=False)
-            told.setdefault(words, []).append(str(band.get("id")))
+            told.setdefault(words, []).append(_shown(band.get("id")))
     return told
 
 
 def _band_row(band: Mapping[str, Any]) -> list[str]:
-    grid, dtype = band.get("grid", {}), band.get("dataType", {})
-    extent, affine = grid.get("dimensions", {}), grid.get("affineTransform", {})
-    limits = dtype.get("range", {})
-    kind = str(dtype.get("precision", "?"))
+    grid, dtype = as_mapping(band.get("grid")), as_mapping(band.get("dataType"))
+    extent, affine = as_mapping(grid.get("dimensions")), as_mapping(grid.get("affineTransform"))
+    limits = as_mapping(dtype.get("range"))
+    kind = _shown(dtype.get("precision", "?"))
     if limits and kind.startswith("INT"):
         kind += f" {_plain(limits.get('min', 0))}…{_plain(limits.get('max', 0))}"
-    missing = band.get("missingData", {}).get("values", [])
     return [
-        str(band.get("id")),
+        _shown(band.get("id")),
         kind,
-        f"{extent.get('width', '?')}×{extent.get('height', '?')}",
-        f"{affine.get('scaleX', '?')}",
-        str(grid.get("crsCode", "WKT")),
-        str(band.get("pyramidingPolicy", "")),
-        ", ".join(map(str, missing)) or "-",
+        f"{_shown(extent.get('width', '?'))}×{_shown(extent.get('height', '?'))}",
+        _shown(affine.get("scaleX", "?")),
+        _shown(grid.get("crsCode", "WKT")),
+        _shown(band.get("pyramidingPolicy", "")),
+        few([_shown(value) for value in _missing(band)], "value") or "-",
     ]
+
+
+def _missing(band: Mapping[str, Any]) -> list[Any]:
+    return as_list(as_mapping(band.get("missingData")).get("values"))
 
 
 def _plain(number: object) -> str:
     """Return a number of the catalogue, which may be a text."""
-    return f"{number:.10g}" if isinstance(number, int | float) else str(number)
+    value = number if isinstance(number, str) else as_number(number)
+    return f"{value:.10g}" if isinstance(value, float) else _shown(number)
+
+
+def _shown(value: object) -> str:
+    """Return a value of the catalogue, as far as a column has room for it."""
+    return " ".join(cut(value, 60).split()) if isinstance(value, str | int | float) else "?"
 
 
 def place(group: Group) -> str:

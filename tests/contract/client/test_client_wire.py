@@ -679,3 +679,11 @@ async def test_a_person_without_a_project_is_told_before_the_first_request(wire,
     async with client_of(wire.url, auth=AuthSettings("earthengine"), project="my-project"):
         pass
     assert wire.requests == []
+
+
+async def test_half_of_a_surrogate_pair_in_a_document_becomes_text_that_can_be_written(wire):
+    body = rb'{"id": "a\ud800b", "name": "\ud83d\ude00", "type": "\\ud800"}'
+    wire.script = always(ok(body), keep=True)
+    async with client_of(wire.url) as client:
+        document = await EarthEngineCatalogue(client).document("A/B")
+    assert document == {"id": "a?b", "name": "\U0001f600", "type": "\\ud800"}

@@ -202,3 +202,25 @@ def test_a_type_with_braces_is_no_format_string(kind):
 def test_an_id_with_braces_stands_as_it_is():
     with pytest.raises(JobError, match=r"downloader images A/\{b\} --start"):
         parse_image({"type": "IMAGE_COLLECTION", "id": "A/{b}"}, "projects/p/assets/a")
+
+
+@pytest.mark.parametrize("change", [{"affineTransform": {"scaleX": 1e308, "scaleY": -1}}, {"dimensions": {"width": 2**40, "height": 1}}])  # fmt: skip
+def test_a_grid_of_impossible_numbers_is_refused_before_anything_is_made(change):
+    with pytest.raises(JobError, match="A/B: band B1 has"):
+        parse_image(document(band(grid=grid(**change))), NAME)
+
+
+def test_ids_without_end_are_not_repeated_whole():
+    for wrong in (
+        document(band("Q" * 5_000)),
+        document(type="Q" * 5_000),
+        document(band("Q" * 500, dataType=None)),
+    ):
+        with pytest.raises(JobError) as caught:
+            parse_image(wrong, NAME)
+        assert "Q" * 201 not in str(caught.value)
+
+
+def test_a_footprint_of_impossible_numbers_lies_nowhere():
+    footprint = {"type": "Point", "coordinates": [10**400, 1e308]}
+    assert parse_image(document(band(), geometry=footprint), NAME).longitude is None

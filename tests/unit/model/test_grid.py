@@ -245,3 +245,12 @@ def test_coarser_groups_take_every_pixel_a_fine_window_touches() -> None:
     fine = PixelGrid(UTM, AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 4200000.0), 10980, 10980)
     coarse = PixelGrid(UTM, AffineTransform(60.0, 0.0, 499980.0, 0.0, -60.0, 4200000.0), 1830, 1830)
     assert coarse.cover(Window(5, 6, 2, 6), fine) == Window(0, 1, 2, 1)
+
+
+@pytest.mark.parametrize("position", range(6))
+@pytest.mark.parametrize("number", [1e308, -1e300, 1e31])
+def test_numbers_that_sums_cannot_be_made_with_are_refused(position: int, number: float) -> None:
+    numbers = [10.0, 0.0, 0.0, 0.0, -10.0, 0.0]
+    numbers[position] = number
+    with pytest.raises(JobError, match="numbers below 1e"):
+        AffineTransform(*numbers)

@@ -115,6 +115,8 @@ def arrange(
     if not named:
         raise JobError("no image matches; widen the period, the region or the filter", key="source")
     wanted = bands if bands is not None else tuple(band.id for band in named[0][1][0].bands)
+    if not wanted:
+        raise JobError(f"{named[0][1][0].id} has no bands; name those to fetch", key="source.bands")
     catalogue = _first_of_each(named, wanted, on_missing_band)
     of = tuple(catalogue[name] for name in wanted)
     shared: dict[PixelGrid, list[Band]] = {}

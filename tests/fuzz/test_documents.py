@@ -8,7 +8,7 @@ from downloader.engine.memory import peak_memory
 from tests.fuzz.documents import KINDS, Case, run, to_bytes
 
 SEED = 13
-COUNT = 400
+COUNT = 300
 GROWTH = 200 * 2**20
 
 

@@ -243,6 +243,7 @@ def test_onto_another_grid_extents_are_what_the_image_touches() -> None:
             NAMES,
             "C/1 has no band 'B5'; its bands are B2",
         ),
+        ([image(0, 0, 0, 9, 9, ())], None, "C/0 has no bands"),
         ([image(0, 0, 0, 9, 9)], ("B7",), "C/0 has no band 'B7'"),
     ],
 )

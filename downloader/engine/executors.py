@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 __all__ = ["executor_of", "memory_for", "refuse_what_cannot_travel"]
 
 
-def memory_for(job: Job, plan: Plan, budget: SharedBudget | None = None) -> int:
+def memory_for(job: Job, plan: Plan, budget: SharedBudget | None = None, before: int | None = None) -> int:
     """Return the bytes for pixels of a run; with workers on this machine, those of one worker.
 
     Args:
         job: what is fetched.
         plan: its plan.
         budget: what jobs of one process share; None for a job alone.
+        before: resident bytes of this process when the job began, as `base_memory` takes it.
 
     Raises:
         JobError: `limits.memory` is too little; the message holds the number needed.
     """
     if budget is not None:
         return budget.memory_of(job, plan)
-    memory = pixel_memory(job.limits.memory, plan)
+    memory = pixel_memory(job.limits.memory, plan, before)
     workers = 1 if job.executor.dask is None else job.executor.dask.workers or 1
     missing = needed_memory(plan) - memory // workers
     if missing > 0:

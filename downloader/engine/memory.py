@@ -18,13 +18,18 @@ OWN = 256 * 2**20
 """Bytes that this package and its libraries take before a job, at most; beyond that a process holds what is not ours."""
 
 
-def base_memory() -> int:
-    """Resident bytes of this process that a job's limit counts before the job begins.
+def base_memory(before: int | None = None) -> int:
+    """Return the resident bytes of this process that a job's limit counts before a pixel is fetched.
 
     A library call may come from a process that holds gigabytes of its own (a notebook, a pipeline): they are not the
-    job's, and no reason to refuse it.
+    job's, and no reason to refuse it. What was added since is: documents of the catalogue, lists of images, the plan.
+
+    Args:
+        before: resident bytes when the job began; None if it begins now.
     """
-    return min(current_memory(), OWN)
+    now = current_memory()
+    before = now if before is None else before
+    return min(before, OWN) + max(0, now - before)
 
 
 def needed_memory(plan: Plan) -> int:
@@ -38,13 +43,18 @@ def needed_memory(plan: Plan) -> int:
     return need
 
 
-def pixel_memory(limit: int, plan: Plan) -> int:
-    """Bytes of `limit`, the resident bytes that a job may take, which are left for pixels of `plan`.
+def pixel_memory(limit: int, plan: Plan, before: int | None = None) -> int:
+    """Return the bytes of `limit`, the resident bytes that a job may take, which are left for pixels of `plan`.
+
+    Args:
+        limit: `limits.memory`.
+        plan: what is fetched.
+        before: as `base_memory` takes it.
 
     Raises:
         JobError: a shard and a request do not fit.
     """
-    have, need = limit - base_memory() - HEADROOM, needed_memory(plan)
+    have, need = limit - base_memory(before) - HEADROOM, needed_memory(plan)
     if have < need:
         total = (limit - have + need) // 2**20 + 1
         raise JobError(

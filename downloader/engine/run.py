@@ -15,7 +15,7 @@ from downloader._version import versions
 from downloader.engine.connect import Connection, connect
 from downloader.engine.context import RunContext, RunOptions
 from downloader.engine.executors import executor_of, memory_for, refuse_what_cannot_travel
-from downloader.engine.memory import peak_memory
+from downloader.engine.memory import current_memory, peak_memory
 from downloader.engine.order import order
 from downloader.engine.prepare import existing_mosaic, prepare
 from downloader.engine.stop import Stop
@@ -57,10 +57,12 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
         DownloadError: every other end; once tiles could be fetched, with the report on it.
     """
     refuse_what_cannot_travel(job, credentials=options.credentials is not None)
+    before = current_memory()
     async with connect(job.service_settings, options.credentials, options.budget) as connection:
         with stop.cancels():
             plan, notices = await _plan(job, connection, options)
-        async with _opened(job, plan, connection, progress, stop, options) as context:
+        memory = memory_for(job, plan, options.budget, before)
+        async with _opened(job, plan, connection, progress, stop, options, memory) as context:
             report, error = await _run(context, [*_of_credentials(context, options), *notices])
     if error is not None:
         error.report = report
@@ -79,10 +81,15 @@ async def _plan(job: Job, connection: Connection, options: RunOptions) -> tuple[
 
 @asynccontextmanager
 async def _opened(
-    job: Job, plan: Plan, connection: Connection, progress: Progress, stop: Stop, options: RunOptions
+    job: Job,
+    plan: Plan,
+    connection: Connection,
+    progress: Progress,
+    stop: Stop,
+    options: RunOptions,
+    memory: int,
 ) -> AsyncIterator[RunContext]:
     """Open the mosaic, and yield what the run works with."""
-    memory = memory_for(job, plan, options.budget)
     on_update = options.on_update(job)
     opening = open_for_writing(
         job.mosaic_path,

@@ -11,3 +11,10 @@ from downloader.engine import memory
 def test_what_a_callers_process_holds_is_not_the_jobs(monkeypatch, holds: int, counted: int) -> None:
     monkeypatch.setattr(memory, "current_memory", lambda: holds)
     assert memory.base_memory() == counted
+
+
+@pytest.mark.parametrize("before", [110 * 2**20, 8 * 2**30])
+def test_what_the_job_has_read_since_it_began_is_the_jobs(monkeypatch, before: int) -> None:
+    documents = 400 * 2**20
+    monkeypatch.setattr(memory, "current_memory", lambda: before + documents)
+    assert memory.base_memory(before) == min(before, memory.OWN) + documents

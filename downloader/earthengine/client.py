@@ -107,8 +107,8 @@ class EarthEngine:
         """Each call of `call` and `persist` takes a turn of it; None for no limit."""
         self.headers: dict[str, str] = {}
         """The last value of each header of an answer that may tell of costs and quotas; names in lower case."""
-        self.calls = 0
-        """Requests sent to the service, repeats included."""
+        self.metadata_calls = 0
+        """Calls of `call` and `persist` that were made, repeats included: everything but pixels of tiles."""
         self._access = access
         self._clock: Clock = clock or MonotonicClock()
         self._policy = RetryPolicy(_RETRIES, access.patience_s)
@@ -280,7 +280,6 @@ class EarthEngine:
             headers["authorization"] = f"Bearer {token}"
         if self.project is not None:
             headers["x-goog-user-project"] = self.project
-        self.calls += 1
         try:
             reply = await self._transport.send(
                 method, url, headers=headers, content=content, max_bytes=max_bytes, timeouts=timeouts
@@ -313,8 +312,10 @@ class EarthEngine:
     async def _in_turn(self, attempt: Callable[[], Awaitable[T]]) -> T:
         limiter = self.limiter
         if limiter is None:
+            self.metadata_calls += 1
             return await attempt()
         ticket = await limiter.acquire()
+        self.metadata_calls += 1
         problem: FetchProblem | None = _CANCELLED
         try:
             value = await attempt()

@@ -139,7 +139,11 @@ class Fetcher:
             if error.problem not in (_SPLIT_AHEAD, _HALVED):
                 problem = error.problem
             self._ended |= self._ends_job(error.problem)
-            if error.problem.action is Action.RETRY and limiter.in_doubt and await self._is_answered(ticket):
+            if (
+                error.problem.action is Action.RETRY
+                and limiter.in_doubt
+                and await self._is_answered(ticket, spent)
+            ):
                 problem = None  # to the limiter; the tile's own retries count it
             raise
         finally:
@@ -161,7 +165,7 @@ class Fetcher:
         if can_split and self._is_last() and self._endgame.is_worth_halving(nbytes):
             raise TileError(_HALVED)
 
-    async def _is_answered(self, ticket: int) -> bool:
+    async def _is_answered(self, ticket: int, spent: _Spent) -> bool:
         """Whether the service answers what it answered before this run's first request: then a tile is to blame.
 
         Without it the last tiles of a job, where they fail for ever, would look like an outage.
@@ -172,6 +176,7 @@ class Fetcher:
                 if number not in self._gone and (bands := group.present(number)):
                     await self._parts.limiter.again(ticket)
                     self._parts.budget.call()
+                    spent.calls += 1
                     try:
                         await self._parts.source.fetch(plan.first_pixel(group, number, [min(bands)]))
                     except TileError:

@@ -241,6 +241,7 @@ def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: in
         tiles_stored=sum(c.stored for c in counts),
         tiles_failed=sum(c.failed for c in counts),
         requests=tally.requests,
+        metadata_calls=client.metadata_calls,
         splits=tally.splits,
         retries=dict(tally.retries),
         wire_bytes=tally.wire_bytes,

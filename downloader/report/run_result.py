@@ -45,7 +45,9 @@ class RunResult:
     """Stored now, by all runs."""
     tiles_failed: int
     requests: int
-    """Calls made by this run, retries included."""
+    """Calls for pixels of tiles made by this run, retries included."""
+    metadata_calls: int
+    """Its other calls, retries included: documents, listings, and one pixel of each group before the start."""
     splits: int
     retries: Mapping[str, int]
     """Cause → calls that were repeated for it."""

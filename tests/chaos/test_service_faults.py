@@ -50,17 +50,27 @@ def test_row_2_rate_quota_sustained_then_lifted(lab):
     assert run.report["tiles_failed"] == 0
 
 
-@pytest.mark.parametrize("fault", ["daily-429", "monthly"])
-def test_row_3_compute_quota_exhausted(lab, fault):
+METRIC = "Quota exceeded for quota metric 'EECU-seconds' and limit 'EECU-seconds per month'."
+TILES_CUSTOM = "Your usage exceeded the custom quota for 'earthengine.googleapis.com/tiles'."
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"fault": "daily-429"}, "midnight Pacific time"),
+        ({"fault": "daily-429", "status": 400}, "midnight Pacific time"),
+        ({"fault": "monthly-429"}, "The month's allowance"),
+        ({"fault": "concurrency-429", "message": METRIC}, "The month's allowance"),
+        ({"fault": "daily-429", "message": TILES_CUSTOM}, "An administrator of the project set this quota"),
+    ],
+    ids=["daily", "daily under 400", "monthly", "by its metric", "custom"],
+)
+def test_row_3_compute_quota_exhausted(lab, fault, says):
     lab.job(1500)
-    if fault == "daily-429":
-        lab.faults({"fault": "daily-429", "skip": 10}, latency_ms=50)
-    else:
-        message = "Quota exceeded for quota metric 'EECU-seconds' and limit 'EECU-seconds per month'."
-        lab.faults({"fault": "concurrency-429", "message": message, "skip": 10}, latency_ms=50)
+    lab.faults({"skip": 10, **fault}, latency_ms=50)
     run = lab.run(status=4)
     assert "run the same command again" in run.said or "the same command continues" in run.said
-    assert ("midnight Pacific time" if fault == "daily-429" else "month") in run.said
+    assert says in run.said
     assert 0 < lab.stored_tiles_are_right(1500) == run.report["tiles_stored"]
     asked = len(harness.getpixels(lab.emulator))
     assert asked <= 9 + 8, "nothing more is asked than was under way"
@@ -215,6 +225,9 @@ def test_row_11_401_again_after_the_refresh(lab):
         ("service-disabled-403", "Enable it by visiting"),
         ("user-project-denied-403", "roles/serviceusage.serviceUsageConsumer"),
         ("unregistered-403", "is not registered to use Earth Engine"),
+        ("sdk-project-403", "Set service.project to a Cloud project of yours"),
+        ("quota-project-403", "Set service.project to a Cloud project of yours"),
+        ("not-signed-up-403", "Set service.project to a Cloud project of yours"),
     ],
 )
 def test_row_12_403_ends_the_job(lab, fault, remedy):

@@ -608,23 +608,21 @@ async def herd(wire, client, requests=30, starts_per_s=5.0):
     return causes
 
 
-@pytest.mark.parametrize("kind", ["dropped", "refused", "resets"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dropped", "refused"])
 async def test_repeats_keep_to_the_rate(wire, kind, monkeypatch):
-    """Thirty connections dropped at once, thirty 401s at once, resets of half the calls: at 5 starts a second."""
+    """Thirty connections dropped at once, thirty 401s at once, at 5 starts a second."""
     times, all_here = [], asyncio.Event()
 
     async def script(connection, number):
         times.append(asyncio.get_running_loop().time())
-        if kind != "resets" and number <= 10:
-            if number == 10:
+        if number <= 30:
+            if number == 30:
                 all_here.set()
             await all_here.wait()
             if kind == "refused":
                 await connection.send(refusal(401))
                 return True
-            connection.reset()
-            return False
-        if kind == "resets" and number % 2:
             connection.reset()
             return False
         await connection.send(ok())
@@ -634,9 +632,61 @@ async def test_repeats_keep_to_the_rate(wire, kind, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", "a-token-of-the-test")
     auth = AuthSettings("access_token_env", "MY_TOKEN")
     async with client_of(wire.url, auth=auth, timeouts=Timeouts(), concurrency=40) as client:
-        causes = await herd(wire, client, requests=20)
-    assert len(causes) >= 8
+        causes = await herd(wire, client, requests=30)
+    assert len(causes) >= 30
     assert peak_per_second(times) <= 5 + 1
+
+
+@pytest.mark.slow
+async def test_resets_of_nine_in_ten_keep_to_the_rate(wire):
+    """Calls of a used connection, of a fresh one, and those that the breaker lets pass alike."""
+    times = []
+
+    async def script(connection, number):
+        times.append(asyncio.get_running_loop().time())
+        if number % 10 and number <= 50:
+            connection.reset()
+            return False
+        await connection.send(ok())
+        return True
+
+    wire.script = script
+    async with client_of(wire.url, timeouts=Timeouts(), concurrency=40) as client:
+        causes = await herd(wire, client, requests=30)
+    assert len(causes) == 45
+    assert peak_per_second(times) <= 5 + 1
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("used", [False, True])
+async def test_retries_are_calls_after_the_first(wire, retries, used):
+    """One more where the first call went out on a connection that had been used before: it may have been closed long ago."""
+
+    async def script(connection, number):
+        if used and number == 1:
+            await connection.send(ok())
+            return True
+        connection.reset()
+        return False
+
+    wire.script = script
+    clock, told = HastyClock(), []
+    async with client_of(wire.url, clock=clock, timeouts=Timeouts()) as client:
+        source = RestPixelSource(client)
+        if used:
+            assert whole(await source.fetch(small_request()))
+            await asyncio.sleep(REST_S + 0.05)
+        before = len(wire.requests)
+        with pytest.raises(TileError):
+            await persist(
+                lambda: source.fetch(small_request()),
+                RetryPolicy(retries),
+                RetryBudget(),
+                clock,
+                random.Random(1),
+                lambda problem, call: told.append(problem.cause),
+            )
+    assert len(wire.requests) - before == 1 + retries + used == 1 + len(told)
 
 
 async def test_identity(wire, source):

@@ -22,6 +22,7 @@ REPORT = Report(
     tiles_stored=64,
     tiles_failed=0,
     requests=54,
+    metadata_calls=3,
     splits=0,
     retries={},
     wire_bytes=28_311_552,

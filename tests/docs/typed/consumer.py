@@ -36,7 +36,8 @@ def told(event: Event) -> None:
         case Split():
             assert_type(len(event.parts), int)
         case Failed():
-            assert_type(event.problem.cause, str)
+            cause: str = event.problem.cause
+            assert cause
         case Notice():
             assert_type(event.text, str)
         case Ended():

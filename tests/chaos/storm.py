@@ -56,6 +56,8 @@ PASSING: list[dict[str, Any]] = [
         {"fault": name}
         for name in ("concurrency-429", "rate-429", "rate-403", "internal-500", "unavailable-503")
     ),
+    *({"fault": name} for name in ("aggregations-429", "memory-capacity-503")),
+    {"fault": "memory-capacity-503", "status": 400},
     *({"fault": name} for name in ("html-502", "html-503", "deadline-504", "html-504", "redirect")),
     *({"fault": f"reset-{place}"} for place in ("before-headers", "in-headers", "after-headers", "in-body")),
     *({"fault": name} for name in ("short-body", "cut-chunked", "json-200", "html-200", "empty-200")),
@@ -84,7 +86,10 @@ WHOLE: list[dict[str, Any]] = [{"fault": name} for name in ("restricted", "gzip"
 
 TOO_MUCH: list[dict[str, Any]] = [
     {"fault": name, "above_pixels": pixels}
-    for name in ("too-large-400", "memory-400", "timeout-400", "deadline-504")
+    for name in (
+        *("too-large-400", "memory-400", "timeout-400", "deadline-504", "memory-capacity-503"),
+        *("output-too-large-400", "reprojection-too-large-400", "reproject-exceeds-400"),
+    )
     for pixels in (TILE * TILE, 2 * TILE * TILE)
 ]
 """Strike every request above a size."""
@@ -93,6 +98,7 @@ RARE: list[dict[str, Any]] = [
     {"fault": "stall-before-headers"},
     {"fault": "stall-after-headers"},
     {"fault": "stall-in-body"},
+    {"fault": "hang", "on": "pixels"},
     {"fault": "drip", "seconds_per_byte": 0.02},
     {"fault": "refuse", "seconds": 1.0},
     {"fault": "expire-tokens"},
@@ -110,6 +116,10 @@ REFUSALS = ("expire-tokens", "unauthenticated-401")
 
 ENDING: list[tuple[dict[str, Any], set[int]]] = [
     ({"fault": "daily-429", **SMALL}, {4}),
+    ({"fault": "monthly-429", "status": 400, **SMALL}, {4}),
+    *(({"fault": f"{name}-403", **SMALL}, {6}) for name in ("sdk-project", "quota-project", "not-signed-up")),
+    ({"fault": "no-bands-400", **SMALL}, {2}),
+    ({"fault": "load-not-found-400", **SMALL}, {2}),
     ({"fault": "bad-request-400", **SMALL}, {3}),
     ({"fault": "service-disabled-403", **SMALL}, {6}),
     ({"fault": "unregistered-403", **SMALL}, {6}),

@@ -35,9 +35,9 @@ FOUR_A_SHARD = {
 @pytest.mark.parametrize(
     ("number", "status", "word"),
     [
-        (signal.SIGTERM, 143, "SIGTERM received"),
-        (signal.SIGINT, 130, "SIGINT received"),
-        (signal.SIGHUP, 129, "SIGHUP received"),
+        (signal.SIGTERM, 143, "stopped by SIGTERM"),
+        (signal.SIGINT, 130, "stopped by Ctrl-C"),
+        (signal.SIGHUP, 129, "stopped by SIGHUP"),
     ],
 )
 def test_the_first_signal_drains(emulator, tmp_path, number, status, word):

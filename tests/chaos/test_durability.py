@@ -24,6 +24,7 @@ CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,write,pwrite64"
 _CALL = re.compile(r"(?P<pid>\d+) +(?P<name>\w+)\((?P<rest>.*)")
 _RESUMED = re.compile(r"(?P<pid>\d+) +<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
 _FILE = re.compile(r"^\d+<(?P<path>[^>]*)>")
+_PLACE = re.compile(r'\d+<(?P<folder>[^>]*)>, "(?P<name>(?:[^"\\]|\\.)*)"')
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -94,7 +95,9 @@ def events(log):
             continue
         file, strings = _FILE.match(text), _STRING.findall(text)
         if name.startswith(("rename", "link")):
-            yield Event(name, start, number, strings[-1].strip('"'))
+            places = _PLACE.findall(text)
+            path = str(Path(*places[-1])) if places else strings[-1].strip('"')
+            yield Event(name, start, number, path)
         elif file:
             written = ast.literal_eval("b" + strings[0]) if strings else b""
             yield Event(name, start, number, file["path"], written)

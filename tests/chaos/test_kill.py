@@ -95,7 +95,7 @@ def test_many_requests_a_shard_with_partial_commits(emulator, tmp_path):
         limits={"concurrency": 12},
     )
     plan = cli("plan", write_job(tmp_path, values, "plan.yaml"), "--json").document["groups"][0]
-    assert (plan["shardSide"], plan["shards"], plan["tilesPerRequest"]) == (1024, 66, 1)
+    assert (plan["shard_side"], plan["shards"], plan["tiles_per_request"]) == (1024, 66, 1)
     bound = Duplicates(concurrency=12, requests_per_shard=16, tiles_per_shard=16, bands=1)
     survive(
         emulator,

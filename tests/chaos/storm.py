@@ -346,6 +346,10 @@ class StormyJob:
         self.tally.runs += 1
         if ended.status not in self._allowed_ends | ({143} if end == "term" else set()):
             raise StormError(f"ended with {ended.status}, which nothing explains:\n{ended}")
+        if ended.status == 0 and "complete:" not in ended.out:
+            raise StormError(
+                f"ended with 0 and is not complete (wanted end: {end}, own faults: {own}):\n{ended}"
+            )
         if ended.status == -signal.SIGKILL:
             self.tally.kills += 1
         elif ended.status:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -19,6 +18,7 @@ import anyio, anyio.to_thread
 from downloader.engine import stop as stopping, sync
 from downloader.engine.stop import Stop
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell in the background ignores it
 stop, began, sent = Stop(), threading.Event(), threading.Event()
 if sys.argv[1] == "hangs":
     stopping.GRACE_S = sync._PATIENCE_S = 0.5
@@ -66,11 +66,9 @@ def test_interrupts_that_come_together_are_all_heard(between_s):
 
 
 def test_a_thread_that_cannot_end_does_not_keep_the_process():
-    began = time.monotonic()
     ended = script("hangs", 30, 0.05)
     assert "KeyboardInterrupt" in ended.stderr
     assert ended.returncode in (128 + signal.SIGINT, -signal.SIGINT)
-    assert time.monotonic() - began < 20
 
 
 def test_results_and_errors_come_back_and_the_handler_too():

@@ -45,7 +45,7 @@ def grow(place, nbytes):
 
 @needs_root
 def test_row_33_disk_full_in_mid_shard(lab, small_disk):
-    place = small_disk(250_000)
+    place = small_disk(700_000)
     lab.job(path=place / "mosaic.zarr", limits={"concurrency": 3})
     run = lab.run(status=4)
     assert any("should it get full, the run stops" in line for line in run.report["notices"])

@@ -126,7 +126,7 @@ def test_a_region_from_a_file(run, tmp_path):
         (["images", COLLECTION, "--start", "2017-05-01", "--end", "2017-04-01"], 2, "must lie before end"),
         (["images", COLLECTION, "--point", "37.422,-122.085"], 2, "they look swapped"),
         (["images", COLLECTION, "--point", "here"], 2, "'here': write LON,LAT, such as"),
-        (["images", COLLECTION, "--region", "nowhere.geojson"], 2, "region: nowhere.geojson cannot be read"),
+        (["images", COLLECTION, "--region", "nowhere.geojson"], 2, "region: there is no file nowhere.geojson"),
         (["images", COLLECTION, "--region", "pyproject.toml"], 2, "region: pyproject.toml is no GeoJSON"),
         (["images", COLLECTION, *HERE, "--region", "x"], 2, "--point and --region exclude each other"),
         (["images", COLLECTION, "--ids", "--json"], 2, "--json and --ids exclude each other"),

@@ -392,10 +392,13 @@ def test_plan_and_status_and_preview_speak_of_samples(emulator, tmp_path):
 
 
 def test_the_recipe_of_the_docs(emulator, tmp_path):
-    """docs/samples.md: a data set of those chips that are there, one read at a time."""
-    blocks = re.findall(
-        r"^```python\n(.*?)^```$", (ROOT / "docs/samples.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    """docs/recipes.md and docs/samples.md: a data set of those chips that are there, pixels as the oracle has them."""
+
+    def blocks(page: str) -> list[str]:
+        return re.findall(
+            r"^```python\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL
+        )
+
     points = [*scattered(6), (0, 0), *scattered(2, seed=3)]
     write_points(
         tmp_path / "points.csv",
@@ -406,17 +409,19 @@ def test_the_recipe_of_the_docs(emulator, tmp_path):
     with pytest.raises(IncompleteError) as caught:
         downloader.download(values, progress=False)
     scope: dict = {}
-    exec(blocks[1], scope)  # the page's own words
-    chips = scope["Chips"](caught.value.report.mosaic, ["B4", "B3", "B2"], "kind")
+    (recipe,) = (block for block in blocks("recipes.md") if "class Chips" in block)
+    exec(recipe[: recipe.index("\ntrain, test =")], scope)  # the page's own words
+    chips = scope["Chips"](caught.value.report.mosaic, ["B4", "B3", "B2"], holdout=0, scale=1)
     assert len(chips) == 8
     there = [p for p in points if p != (0, 0)]
     for n in range(len(chips)):
-        pixels, label = chips[n]
+        pixels, name = chips[n]
         assert pixels.shape == (3, 32, 32)
         np.testing.assert_array_equal(pixels[0], expected(QUICKSTART, "B4", *there[n], 32)[0])
-        assert label == ("fig" if points.index(there[n]) % 2 == 0 else "kiwi")
+        assert name == str(1 + points.index(there[n])), "the row of the file"
+    page = blocks("samples.md")
     body = (
-        blocks[0]
+        page[0]
         .replace('downloader.download("plots.yaml")', "report")
         .replace("report = report", "")
         .replace("report.open(chunks=None)", 'report.open(chunks=None, missing="ignore")')
@@ -424,9 +429,10 @@ def test_the_recipe_of_the_docs(emulator, tmp_path):
     scope = {"report": caught.value.report}
     exec(body, scope)  # as above
     assert scope["x"].shape == (8, 3, 32, 32)
+    assert list(scope["y"]) == ["fig" if points.index(p) % 2 == 0 else "kiwi" for p in there]
     np.testing.assert_array_equal(scope["first"][0], expected(QUICKSTART, "B4", *there[0], 32)[0])
     affine = pytest.importorskip("affine")
-    exec(blocks[2], scope)  # as above
+    exec(page[1], scope)  # as above
     assert isinstance(scope["transform"], affine.Affine)
     assert scope["crs"] == "EPSG:32610"
 

@@ -6,8 +6,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-__all__ = ["versions"]
-
 __version__ = "0.1.0"
 
 

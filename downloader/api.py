@@ -33,16 +33,6 @@ if TYPE_CHECKING:
     from downloader.events import Event
     from downloader.mosaic.verify.result import Verification
 
-__all__ = [
-    "adownload",
-    "doctor",
-    "download",
-    "plan",
-    "run_status",
-    "status",
-    "verify",
-]
-
 
 def download(
     job: JobLike,

@@ -10,21 +10,6 @@ from downloader.errors import Cause, FetchProblem
 from downloader.planning.plan import Estimate
 from downloader.planning.requests import Request
 
-__all__ = [
-    "Ended",
-    "Event",
-    "Failed",
-    "Flow",
-    "Level",
-    "Notice",
-    "Outcome",
-    "Retried",
-    "RunState",
-    "Split",
-    "Started",
-    "Stored",
-]
-
 Level = Literal["info", "warning", "error"]
 
 RunState = Literal["complete", "incomplete", "stopped", "interrupted", "failed"]

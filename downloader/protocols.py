@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from downloader.model.image_query import ImageQuery
     from downloader.planning import PixelRequest, Request, ShardKey
 
-__all__ = [
-    "Catalogue",
-    "Clock",
-    "Executor",
-    "Feed",
-    "Limiter",
-    "Mosaic",
-    "PixelSource",
-    "Progress",
-]
-
 
 Progress: TypeAlias = "Callable[[Event], object]"
 """A function that is told of each event, on the run's event loop; what it raises ends the run."""

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["counted", "cut", "duration", "few", "memory", "rate", "size", "table", "visible"]
-
 _UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0), (1.0, "bytes", 0))
 """(bytes, unit, digits behind the point)."""
 

@@ -7,8 +7,6 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-__all__ = ["endpoints", "keys", "keys_beginning"]
-
 
 def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of an endpoint."""

@@ -7,8 +7,6 @@ from click.shell_completion import get_completion_class
 
 from downloader.cli.output import say
 
-__all__ = ["completion_command"]
-
 _EPILOG = """\b
 Examples:
   eval "$(downloader completion bash)"                          in ~/.bashrc

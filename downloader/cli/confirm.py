@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from downloader.planning import Estimate, Plan
     from downloader.protocols import Progress
 
-__all__ = ["MANY_BYTES", "MANY_REQUESTS", "approval", "somebody_is_there"]
 
 MANY_BYTES: Final = 50 * 10**9
 """Bytes to download above which a person is asked."""

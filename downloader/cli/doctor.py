@@ -12,8 +12,6 @@ import click
 from downloader.cli.options import job_options
 from downloader.cli.output import say
 
-__all__ = ["doctor_command"]
-
 _EPILOG = """\b
 Examples:
   downloader doctor

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["emulate_command"]
-
 
 class _EmulatorCommand(click.Command):
     """A command whose options are those of the emulator's own parser, shown as other commands show theirs."""

@@ -12,8 +12,6 @@ from downloader.cli.output import say
 from downloader.cli.parameters import WORDS, Numbers
 from downloader.cli.progress import counting
 
-__all__ = ["export_command"]
-
 _EPILOG = """\b
 Examples:
   downloader export out/scene.zarr -o scene.tif

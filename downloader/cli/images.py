@@ -14,8 +14,6 @@ from downloader.cli.output import say
 from downloader.cli.parameters import Numbers
 from downloader.text import cut, table
 
-__all__ = ["images_command"]
-
 _CLOUDS = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER", "CLOUDY_PIXEL_OVER_LAND_PERCENTAGE", "CLOUD_COVERAGE")
 """Names of the cloud property in several collections; shown if no filter names a property."""
 

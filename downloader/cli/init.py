@@ -18,7 +18,6 @@ from downloader.cli.parameters import WORDS, Numbers
 if TYPE_CHECKING:
     from downloader.job.template import JobTemplate
 
-__all__ = ["init_command"]
 
 _BBOX = Numbers("W,S,E,N", "-122.12,37.38,-122.04,37.44", 4)
 _POINT = Numbers("LON,LAT", "-122.085,37.422", 2)

@@ -10,8 +10,6 @@ from downloader.cli.options import service_options
 from downloader.cli.output import say
 from downloader.text import counted
 
-__all__ = ["inspect_command"]
-
 _EPILOG = """\b
 Examples:
   downloader inspect LANDSAT

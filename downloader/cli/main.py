@@ -11,8 +11,6 @@ import click
 
 from downloader._version import __version__
 
-__all__ = ["main"]
-
 _EXAMPLES = """\b
 Examples, in the order of a first day:
   downloader doctor                              check that everything is in place

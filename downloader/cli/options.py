@@ -17,15 +17,6 @@ from downloader.cli.output import logs_json, set_log_format
 from downloader.cli.parameters import JOB_FILE
 from downloader.text import visible
 
-__all__ = [
-    "job_argument",
-    "job_options",
-    "raw_service_options",
-    "service_options",
-    "set_up_logging",
-    "verbosity",
-]
-
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 

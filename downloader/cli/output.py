@@ -9,8 +9,6 @@ import click
 
 from downloader.text import visible
 
-__all__ = ["complain", "logs_json", "refuse_inside", "say", "set_log_format"]
-
 _log_format = "text"
 
 

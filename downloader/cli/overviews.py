@@ -10,8 +10,6 @@ import click
 from downloader.cli.output import say
 from downloader.cli.progress import counting
 
-__all__ = ["overviews_command"]
-
 _EPILOG = """\b
 Examples:
   downloader overviews out/scene.zarr

@@ -10,8 +10,6 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["JOB_FILE", "WORDS", "Numbers"]
-
 
 class _Words(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.3 on
     """Words with commas between them, as a tuple; spaces around them do not count."""

@@ -10,8 +10,6 @@ import click
 from downloader.cli.options import job_argument, job_options
 from downloader.cli.output import refuse_inside, say
 
-__all__ = ["plan_command"]
-
 _EPILOG = """\b
 Examples:
   downloader plan job.yaml

@@ -10,8 +10,6 @@ import click
 from downloader.cli.output import refuse_inside, say
 from downloader.cli.parameters import WORDS, Numbers
 
-__all__ = ["preview_command"]
-
 _EPILOG = """\b
 Examples:
   downloader preview m.zarr -o look.png

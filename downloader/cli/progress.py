@@ -13,8 +13,6 @@ from downloader.progress import JsonLines, Lines, fanout, terminal_progress
 from downloader.protocols import Progress
 from downloader.text import duration, size
 
-__all__ = ["counting", "display"]
-
 _LOG = logging.getLogger("downloader")
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from downloader.protocols import Progress
     from downloader.report.report import Report
 
-__all__ = ["run_command"]
 
 _EPILOG = """\b
 Examples:

@@ -6,8 +6,6 @@ import click
 
 from downloader.cli.output import say
 
-__all__ = ["schema_command"]
-
 _EPILOG = """\b
 Examples:
   downloader schema > job.schema.json

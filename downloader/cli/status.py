@@ -15,7 +15,6 @@ from downloader.cli.output import say
 if TYPE_CHECKING:
     from downloader.progress import RunStatus
 
-__all__ = ["status_command"]
 
 _EPILOG = """\b
 Examples:

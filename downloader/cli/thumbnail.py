@@ -12,8 +12,6 @@ from downloader.cli.output import say
 from downloader.cli.parameters import WORDS, Numbers
 from downloader.text import size as size_text
 
-__all__ = ["thumbnail_command"]
-
 _EPILOG = """\b
 Examples:
   downloader thumbnail COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG \\

@@ -11,8 +11,6 @@ import click
 from downloader.cli.options import job_options, set_up_logging, verbosity
 from downloader.cli.output import say
 
-__all__ = ["verify_command"]
-
 _EPILOG = """\b
 Examples:
   downloader verify out/mosaic.zarr

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from downloader.earthengine.client import EarthEngine
 
-__all__ = ["examine"]
 
 _SKEW_S: Final = 30.0
 _MUCH_SKEW_S: Final = 300.0

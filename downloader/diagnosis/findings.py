@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from textwrap import fill
 from typing import Any, Literal
 
-__all__ = ["Diagnosis", "Finding", "Level"]
-
 Level = Literal["ok", "warn", "fail"]
 
 

@@ -17,8 +17,6 @@ from downloader.mosaic.storage.location import locate
 from downloader.mosaic.storage.lock import FileLock
 from downloader.text import size
 
-__all__ = ["place", "software"]
-
 _LITTLE: Final = 5 * 10**9
 """Free bytes below which a word is said."""
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.transport import Reply
 
-__all__ = ["MOST", "PIXEL", "SCENE", "Answer", "Inquiry"]
 
 SCENE: Final = asset_name(QUICKSTART)
 """The image of the API's quickstart, which everybody may read."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from downloader.earthengine.pixels import RestPixelSource
     from downloader.planning import PixelRequest
 
-__all__ = ["answered_types"]
-
 
 async def answered_types(
     source: RestPixelSource, questions: Sequence[Sequence[tuple[str, PixelRequest]]]

@@ -15,7 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Buffers"]
 
 _SMALL: Final = 2**18
 """Below this the allocator keeps memory by itself."""

@@ -31,17 +31,6 @@ if TYPE_CHECKING:
         return catalogue
 
 
-__all__ = [
-    "EarthEngineCatalogue",
-    "ImageReader",
-    "as_list",
-    "as_mapping",
-    "as_number",
-    "band_dtype",
-    "computed_image",
-    "parse_image",
-]
-
 _INSTEAD: Final = {
     "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them)",
     "FOLDER": "a folder: name an image in it",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from downloader.protocols import Clock, Limiter
 
-__all__ = ["Access", "EarthEngine"]
 
 T = TypeVar("T")
 

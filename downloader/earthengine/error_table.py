@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from downloader.earthengine.transport import Reply
     from downloader.earthengine.wire_error import WireError
 
-__all__ = ["MAX_RETRY_AFTER_S", "ending", "failed", "lost", "retry_after_s", "unusable"]
 
 MAX_RETRY_AFTER_S: Final = 300.0
 """A longer `Retry-After` is cut to this: the service's quotas count by the minute."""

@@ -10,8 +10,6 @@ from typing import Any, Final, TypeGuard
 from downloader.errors import JobError
 from downloader.text import cut
 
-__all__ = ["middle_longitude", "plain_geometry"]
-
 _DEPTHS: Final = {
     "Point": 0, "MultiPoint": 1, "LineString": 1, "LinearRing": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3,
 }  # fmt: skip

@@ -26,16 +26,6 @@ from downloader.errors import Cause, JobError
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-__all__ = [
-    "DIRECT",
-    "FOREIGN_ERRORS",
-    "REST_S",
-    "check_proxies",
-    "make_client",
-    "on_used_connection",
-    "ssl_context",
-    "translated",
-]
 
 FOREIGN_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 """All that the library raises for failures of a connection. `TimeoutError` is an `OSError`."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.query import Query
 
-__all__ = ["MOST_IMAGES", "Listing"]
 
 T = TypeVar("T")
 

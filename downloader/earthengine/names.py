@@ -10,15 +10,6 @@ from urllib.parse import urlsplit
 from downloader.errors import JobError
 from downloader.model.image import LEGACY, PUBLIC
 
-__all__ = [
-    "HIGH_VOLUME",
-    "NO_PROJECT",
-    "STANDARD",
-    "asset_name",
-    "base_url",
-    "is_this_machine",
-]
-
 STANDARD: Final = "https://earthengine.googleapis.com"
 """More caching; the better one for metadata and computed pixels."""
 

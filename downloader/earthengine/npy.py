@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Buffer
 
-__all__ = ["MAX_HEADER_BYTES", "NpyError", "decode"]
 
 MAX_HEADER_BYTES: Final = 65_535
 """What the two-byte length field of version 1.0 can say; 1,024 bands with short names take 17,398."""

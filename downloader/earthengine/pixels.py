@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from downloader.planning import PixelRequest
     from downloader.protocols import PixelSource
 
-__all__ = ["RestPixelSource", "request_body"]
 
 _HEADROOM_BYTES: Final = 70_000
 """What an answer may have beyond its pixels: the longest NPY header, and some."""

@@ -13,8 +13,6 @@ from downloader.errors import JobError
 from downloader.model.filter import Filter, quoted
 from downloader.model.time import instant_us, timestamp
 
-__all__ = ["Query"]
-
 _LONGEST_US: Final = 366 * 86_400 * 10**6
 """No image lasts longer than a year, the length of annual products."""
 

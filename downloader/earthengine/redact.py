@@ -9,8 +9,6 @@ from collections import deque
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["MAX_CHARACTERS", "hide", "readable", "redact"]
-
 MAX_CHARACTERS: Final = 300
 """Longer texts are cut; the service's own messages are rarely longer."""
 

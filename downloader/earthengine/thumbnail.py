@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from downloader.earthengine.client import EarthEngine
 
-__all__ = ["Stretch", "fetch_thumbnail", "png_size"]
 
 _MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _HEADROOM_BYTES: Final = 2**17

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 
 from downloader.errors import Cause
 
-__all__ = ["ProgressTimeout", "Timeouts"]
-
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from downloader.protocols import Clock
 
-__all__ = ["USER_AGENT", "Reply", "Transport"]
 
 USER_AGENT: Final = f"earthengine-downloader/{__version__}"
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from downloader.errors import Cause
 
-__all__ = ["WireError"]
-
 
 class WireError(Exception):
     """A request that brought no whole answer."""

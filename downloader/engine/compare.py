@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from downloader.planning import Plan, Request, ShardKey
     from downloader.protocols import Mosaic, Progress
 
-__all__ = ["Draw", "compare", "differing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Draw:

@@ -24,7 +24,6 @@ from downloader.job.service_settings import ServiceSettings
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-__all__ = ["Connection", "connect", "reach"]
 
 _START_PATIENCE_S = 120.0
 """Seconds in which the catalogue must answer, unless `limits.give_up_after` is less: nothing is lost by giving up."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from downloader.events import Outcome
 
-__all__ = ["FetchContext", "RunContext", "RunOptions"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:

@@ -13,8 +13,6 @@ from downloader.planning.request_size import Observed, tapered
 from downloader.planning.split import weight
 from downloader.protocols import Clock, Limiter
 
-__all__ = ["Endgame"]
-
 _WORTH_S: Final = 0.05
 """A last request is halved where that is expected to save more than this."""
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Executor
 
-__all__ = ["executor_of", "memory_for", "refuse_what_cannot_travel"]
-
 
 def memory_for(job: Job, plan: Plan, budget: SharedBudget | None = None, before: int | None = None) -> int:
     """Return the bytes for pixels of a run; with workers on this machine, those of one worker.

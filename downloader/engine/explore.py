@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from downloader.model.image import Image
 
-__all__ = ["geojson", "images", "inspect", "inspect_with_count", "list_documents", "thumbnail"]
 
 T = TypeVar("T")
 

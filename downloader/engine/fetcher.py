@@ -20,8 +20,6 @@ from downloader.planning import PixelRequest, Request
 from downloader.planning.split import halves, weight
 from downloader.protocols import Clock
 
-__all__ = ["Fetcher"]
-
 _CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on this side")
 _SPLIT_AHEAD: Final = FetchProblem(
     Action.SPLIT, Cause.SPLIT_AHEAD, "the service refused requests of this size before"

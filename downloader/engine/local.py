@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from downloader.protocols import Executor, Mosaic
 
-__all__ = ["LocalExecutor", "retry_policy", "worker_parts"]
-
 
 def retry_policy(job: Job) -> RetryPolicy:
     """Return how often and how long one request of the job is repeated."""

@@ -8,8 +8,6 @@ import sys
 from downloader.errors import JobError
 from downloader.planning import Plan
 
-__all__ = ["HEADROOM", "OWN", "base_memory", "current_memory", "needed_memory", "peak_memory", "pixel_memory"]
-
 HEADROOM = 48 * 2**20
 """Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
 

@@ -9,8 +9,6 @@ from downloader.flow.memory import MemoryBudget
 from downloader.planning import Plan, ShardKey
 from downloader.protocols import Mosaic
 
-__all__ = ["OpenShard", "OpenShards"]
-
 
 @dataclass(slots=True)
 class OpenShard:

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from downloader.planning import Plan, ShardKey
 
-__all__ = ["Known", "order"]
-
 
 class Known(Protocol):
     """A mosaic's record of shards that are neither untouched nor done."""

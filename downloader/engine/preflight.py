@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.planning import Plan
 
-__all__ = ["survey", "target_state"]
-
 
 async def survey(
     job: Job, stop: Stop, credentials: Credentials | None = None, *, tiles: int = 0, seed: int | None = None

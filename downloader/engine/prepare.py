@@ -14,8 +14,6 @@ from downloader.mosaic.open import existing
 from downloader.planning import Existing, Plan
 from downloader.resolve.resolve import resolve
 
-__all__ = ["existing_mosaic", "prepare"]
-
 
 async def existing_mosaic(job: Job) -> Existing | None:
     """Return what the job's mosaic has settled, read in a thread; None if there is no mosaic.

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.planning import Group, Plan, Request
 
-__all__ = ["draw", "fitted", "probe"]
 
 _AT_ONCE: Final = 4
 """Requests under way: a probe is to see the service, not to load it."""

@@ -13,8 +13,6 @@ from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import Plan
 from downloader.protocols import Clock, Limiter, Mosaic, PixelSource, Progress
 
-__all__ = ["Parts", "Share"]
-
 
 @dataclass(frozen=True, slots=True)
 class Share:

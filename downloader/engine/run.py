@@ -33,10 +33,9 @@ from downloader.planning import Plan
 from downloader.progress import HEARTBEAT, Heartbeat, Highlights, Recorder, Tally, fanout
 from downloader.protocols import Executor, Progress
 from downloader.report.plan_text import source_text
-from downloader.report.report import FailedTile, Report
+from downloader.report.report import Report
+from downloader.report.run_result import FailedTile
 from downloader.resolve.recheck import recheck
-
-__all__ = ["run"]
 
 _NO_OPTIONS = RunOptions()
 

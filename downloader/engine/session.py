@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from downloader.events import Event
 
-__all__ = ["Session"]
-
 
 class Session:
     """Jobs that run side by side and share what the service grants.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from downloader.job.sections.service import Limits
     from downloader.planning import Plan
 
-__all__ = ["SharedBudget", "new_limiter"]
-
 
 @dataclass(slots=True)
 class SharedBudget:

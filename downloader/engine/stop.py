@@ -17,8 +17,6 @@ import anyio
 
 from downloader.errors import DownloadError, InterruptedRunError, StoppedError
 
-__all__ = ["GRACE_S", "NotStarted", "Stop", "end_process", "stop_on_signals"]
-
 _Result = TypeVar("_Result")
 
 GRACE_S = 20.0

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from downloader.events import Event
     from downloader.report.report import Report
 
-__all__ = ["Outcomes", "outcomes"]
 
 _AHEAD = 64
 """Outcomes that may wait to be taken before the run pauses."""

@@ -15,8 +15,6 @@ import anyio
 
 from downloader.engine.stop import GRACE_S, Stop, end_process
 
-__all__ = ["in_thread"]
-
 _Result = TypeVar("_Result")
 
 _PATIENCE_S: Final = GRACE_S

@@ -30,8 +30,6 @@ from downloader.text import counted
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-__all__ = ["Checkup", "check", "kept_job"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checkup:

@@ -24,8 +24,6 @@ from downloader.planning import Request, ShardKey
 from downloader.planning.split import weight
 from downloader.protocols import Feed
 
-__all__ = ["Listed", "work"]
-
 _PATIENCE_S: Final = 0.1
 """How long an idle pool waits for a shard to finish by itself before it is committed as far as it is. Where durations
 scatter by a third, 0.1 s in place of 1 s makes a job of four requests a shard a tenth quicker."""

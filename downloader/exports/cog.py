@@ -17,7 +17,6 @@ from downloader.model.grid import PixelGrid, Window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "COMPRESSORS", "Compress", "Raster", "blocks_of", "rasterio_or_raise", "write_cog"]
 
 BLOCK: Final = 2048
 """Pixels along the side of a block, which is in memory at once; a multiple of the file's tiles."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-__all__ = ["Exported", "export"]
-
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 _OUTSIDE: Final = (Coverage.OUTSIDE_REGION, Coverage.OUTSIDE_IMAGE)
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 from downloader.mosaic.format.layout import GroupLayout
 
-__all__ = ["Excerpt", "part_of"]
-
 
 @dataclass(frozen=True)
 class Excerpt:

@@ -8,8 +8,6 @@ from typing import Final
 from downloader.flow.clock import Patience
 from downloader.text import duration
 
-__all__ = ["Circuit"]
-
 ROW_TO_OPEN: Final = 10
 """Problems in a row, without an answer between, after which a failure counts as everybody's."""
 

@@ -6,8 +6,6 @@ import time
 
 import anyio
 
-__all__ = ["MonotonicClock", "Patience"]
-
 
 class MonotonicClock:
     """The machine's monotonic clock, which setting the date does not move."""

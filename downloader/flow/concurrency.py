@@ -6,8 +6,6 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PROBE_S", "AdaptiveConcurrency", "Ticket"]
-
 PROBE_S: Final = 15.0
 """Shortest distance between two probes above a remembered ceiling."""
 

@@ -9,8 +9,6 @@ import anyio
 
 from downloader.errors import DownloadError
 
-__all__ = ["AT_ONCE", "for_each"]
-
 _Item = TypeVar("_Item")
 
 AT_ONCE: Final = 16

@@ -17,8 +17,6 @@ from downloader.flow.rate import StartRate
 from downloader.protocols import Clock
 from downloader.text import duration
 
-__all__ = ["MAX_PAUSE_S", "AdaptiveLimiter"]
-
 MAX_PAUSE_S = 300.0
 """A longer `Retry-After` is cut to this."""
 

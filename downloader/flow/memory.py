@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import anyio
 
-__all__ = ["MemoryBudget"]
-
 
 class MemoryBudget:
     """Bytes to be reserved before they are allocated, and released after; first come, first served.

@@ -6,8 +6,6 @@ import math
 from collections import deque
 from typing import Final
 
-__all__ = ["BURST_S", "StartRate"]
-
 BURST_S: Final = 0.05
 """Starts worth this many seconds may be made up for at once after a late timer; idle time saves up no more."""
 

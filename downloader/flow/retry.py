@@ -16,7 +16,6 @@ from downloader.protocols import Clock
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-__all__ = ["RetryBudget", "RetryPolicy", "Tries", "persist", "repeat"]
 
 T = TypeVar("T")
 

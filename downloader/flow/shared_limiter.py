@@ -20,8 +20,6 @@ if TYPE_CHECKING:
         return limiter
 
 
-__all__ = ["JobLimiter"]
-
 _NOT_SENT = FetchProblem(Action.RETRY, Cause.CANCELLED, "its access token expired before it was sent")
 
 

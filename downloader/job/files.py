@@ -7,8 +7,6 @@ from pathlib import Path
 from downloader.errors import JobError
 from downloader.text import cut, memory
 
-__all__ = ["read_text"]
-
 
 def read_text(path: Path, most: int, advice: str, key: str | None = None) -> str:
     """Return a file's text, without a byte-order mark.

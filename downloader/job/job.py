@@ -19,8 +19,6 @@ from downloader.job.sections.service import Auth, Limits, RequestSettings, Servi
 from downloader.job.sections.source import Source
 from downloader.job.service_settings import ServiceSettings
 
-__all__ = ["Job"]
-
 _ARTICLES = {
     "images": "several",
     "collection": "a collection",

@@ -14,8 +14,6 @@ from downloader.job.job import Job
 from downloader.job.yaml import override, parse
 from downloader.model.expression import Serializable
 
-__all__ = ["JobLike", "as_job", "load_job", "located"]
-
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
 or an object that serialises itself, such as an `ee.Image`."""

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["BucketUrl", "parse_place"]
-
 _SCHEMES: Final = {
     "s3": "s3://BUCKET/PATH (Amazon S3 and what speaks its protocol)",
     "gs": "gs://BUCKET/PATH (Google Cloud Storage)",

@@ -13,8 +13,6 @@ from pydantic_core import ErrorDetails
 from downloader.errors import JobError
 from downloader.job.yaml import Document, dotted
 
-__all__ = ["explain"]
-
 _SHOWN: Final = 80
 """Characters of a wrong value that a message repeats."""
 

@@ -19,8 +19,6 @@ from pydantic import TypeAdapter
 from downloader.job.job import Job
 from downloader.job.units import Duration, Size
 
-__all__ = ["SCHEMA_ID", "job_schema"]
-
 SCHEMA_ID: Final = "urn:earthengine-downloader:job"
 """Its name; no address, since every copy is as good as another of the same version."""
 

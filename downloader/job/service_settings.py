@@ -12,8 +12,6 @@ from pydantic import PrivateAttr
 from downloader.job.sections.file_section import FileSection
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
 
-__all__ = ["ServiceSettings"]
-
 
 class ServiceSettings(FileSection):
     """The sections of a job that say how its service is reached; all that is needed where there is no job."""

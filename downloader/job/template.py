@@ -18,8 +18,6 @@ from downloader.errors import JobError, RefusedError
 from downloader.job import Job
 from downloader.job.schema import SCHEMA_ID, job_schema
 
-__all__ = ["SCENE", "SCHEMA_FILE", "JobTemplate", "init", "schema_text"]
-
 SCENE: Final = "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
 """The image of the API's quickstart; the emulator serves it too."""
 

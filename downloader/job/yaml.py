@@ -16,8 +16,6 @@ from downloader.errors import JobError
 from downloader.model.expression import MAX_DEPTH, Serializable, load_expression
 from downloader.text import cut
 
-__all__ = ["Document", "dotted", "dump", "expand", "override", "parse", "plain"]
-
 _MAX_NODES: Final = 100_000
 """A job file is small; more nodes than this come from aliases that multiply."""
 

@@ -17,7 +17,6 @@ from downloader.model.grid import EDGE_TOLERANCE, PixelGrid, Window
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["brought_to", "check_degrees", "cut_at_180"]
 
 _TURNS: Final = (0, -1, 1, -2, 2)
 """Times around the globe: a geometry from -360 to 360 meets an image from -180 to 360."""

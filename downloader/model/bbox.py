@@ -16,8 +16,6 @@ from downloader.errors import JobError
 from downloader.model.crs import Crs, transformer
 from downloader.model.grid import PixelGrid, Window, around
 
-__all__ = ["BoundingBox", "cover_box", "cover_box_anywhere", "cover_window", "cover_window_anywhere"]
-
 _SAMPLES: Final = 129
 """Points along an edge that goes from one CRS to another: edges bend."""
 

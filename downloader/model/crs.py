@@ -12,7 +12,6 @@ from downloader.errors import JobError
 if TYPE_CHECKING:
     import pyproj
 
-__all__ = ["LONLAT", "Crs", "transformer"]
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+")
 

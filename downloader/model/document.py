@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LEFT_OUT", "to_document"]
-
 LEFT_OUT = {"document": False}
 """`field(metadata=LEFT_OUT)`: a field that documents do not show."""
 

@@ -15,19 +15,6 @@ from downloader.errors import JobError
 from downloader.model.time import instant_us
 from downloader.text import cut
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_DEPTH",
-    "Serializable",
-    "call",
-    "canonical",
-    "checked",
-    "constant",
-    "image_load",
-    "load_expression",
-    "parsed",
-]
-
 MAX_BYTES: Final = 10_485_760 - 2**20
 """Bytes of the longest expression; the rest of the largest request that the service takes (docs/contract.md §5.1) holds
 grid, bands and the masks that are added."""

@@ -24,7 +24,6 @@ from downloader.text import cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Filter", "quoted"]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:

@@ -23,8 +23,6 @@ from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.text import cut
 
-__all__ = ["EDGE_TOLERANCE", "MAX_SIDE", "AffineTransform", "PixelGrid", "Window"]
-
 EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
 """A pixel overlapped by no more than this share of a pixel is not taken."""
 

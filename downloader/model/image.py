@@ -12,8 +12,6 @@ import numpy as np
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
 
-__all__ = ["LEGACY", "PUBLIC", "Band", "Image", "asset_id"]
-
 PUBLIC: Final = "projects/earthengine-public/assets/"
 LEGACY: Final = "projects/earthengine-legacy/assets/"
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-__all__ = ["ImageQuery"]
-
 
 @dataclass(frozen=True, slots=True)
 class ImageQuery:

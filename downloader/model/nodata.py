@@ -10,8 +10,6 @@ import numpy as np
 from downloader.errors import JobError
 from downloader.model.image import Band
 
-__all__ = ["BY_MASK", "holds", "masked_pixels", "nodata_values"]
-
 BY_MASK: Final = "masked pixels are those that the stored mask marks"
 """What `masked_pixels` says of a band whose mask is fetched."""
 

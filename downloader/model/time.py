@@ -7,8 +7,6 @@ from typing import Final
 
 from downloader.errors import JobError
 
-__all__ = ["from_us", "instant_us", "now", "rfc3339", "timestamp"]
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

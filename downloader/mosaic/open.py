@@ -38,8 +38,6 @@ from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
 
-__all__ = ["existing", "open_for_writing"]
-
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic: all of axes up to 500,000 pixels."""
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import xarray
     from numpy.typing import NDArray
 
-__all__ = ["Chunks", "Missing", "level_layout", "open_group", "open_tree"]
 
 Chunks = Literal["shard", "auto"] | dict[str, int] | int | None
 """Dask's chunks: `shard` for those of the objects, None for no Dask, else as xarray takes them."""

@@ -32,8 +32,6 @@ from downloader.planning import Request, ShardKey
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Notes", "ShardWriter"]
-
 
 class Notes(Protocol):
     """Receiver of the ledger's lines."""

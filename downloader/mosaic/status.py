@@ -14,8 +14,6 @@ from downloader.mosaic.record.state import Counts, TileFailure, failures_documen
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
 from downloader.text import counted, table
 
-__all__ = ["Status", "is_new", "read_mosaic", "status"]
-
 _SHOWN: Final = 5
 """Failed tiles that the text names; the JSON names all."""
 

@@ -17,8 +17,6 @@ from downloader.job.yaml import dump, parse
 from downloader.mosaic.record.paths import JOB
 from downloader.mosaic.storage.location import Location, locate
 
-__all__ = ["freeze", "meaning", "thaw"]
-
 _BASE: Final = re.compile(r"# Relative paths start from (?P<base>.+), seen from the mosaic\.\n")
 _SECTIONS: Final[tuple[str, ...]] = ("source", "region", "grid", "mosaic")
 """Sections that determine what a mosaic is; the others say with which credentials it is fetched, and how fast."""

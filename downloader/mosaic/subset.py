@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from downloader.errors import FetchProblem
     from downloader.protocols import Mosaic
 
-__all__ = ["Chosen", "Selection"]
 
 Chosen = Mapping[ShardKey, Mapping[int, int]]
 """Shard → band index → bits of the tiles chosen."""

@@ -18,8 +18,6 @@ from downloader.mosaic.stored_job import meaning
 from downloader.mosaic.updates import plan_update
 from downloader.planning import Plan
 
-__all__ = ["TargetState", "read_target"]
-
 
 @dataclass(frozen=True, slots=True)
 class TargetState:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.storage.store import Store
 
-__all__ = ["BandTiles", "draw_tiles", "read_tile"]
-
 
 def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> NDArray[np.generic]:
     """Return the pixels (height, width) of one band of one tile, clipped at the group's edge.

@@ -20,8 +20,6 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["OnUpdate", "UpdatePlan", "accepted", "forget_pixels", "plan_update", "update_times"]
-
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do about an image whose `updateTime` changed since its pixels were stored."""
 

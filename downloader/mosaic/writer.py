@@ -28,8 +28,6 @@ from downloader.mosaic.storage.store import Store
 from downloader.mosaic.updates import accepted
 from downloader.planning import ShardKey
 
-__all__ = ["ZarrMosaic"]
-
 
 class ZarrMosaic(ShardWriter):
     """A mosaic opened for writing, made by `open_for_writing`; implements `Mosaic`."""

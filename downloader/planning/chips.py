@@ -22,7 +22,6 @@ from downloader.planning.samples import Points, Sample, chip_around, pixels_of, 
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["Placement"]
 
 _Coordinates = tuple[NDArray[np.float64], NDArray[np.float64]]
 

@@ -12,14 +12,6 @@ import numpy as np
 from downloader.model.expression import call, canonical, checked, constant, image_load
 from downloader.model.image import Band, Image, asset_id
 
-__all__ = [
-    "composite_expression",
-    "masked_expression",
-    "mosaic_expression",
-    "resample_expression",
-    "with_masks",
-]
-
 _ARGUMENT = "_MAPPING_VAR_0_0"
 _REDUCERS = {"median": "reduce.median", "mean": "reduce.mean", "mosaic": "ImageCollection.mosaic"}
 

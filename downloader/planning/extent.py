@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from downloader.job import Job
 
-__all__ = ["Extent", "extents_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Extent:

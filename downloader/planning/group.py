@@ -17,8 +17,6 @@ from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
 from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
 
-__all__ = ["Group", "band_runs"]
-
 
 @dataclass(frozen=True, slots=True)
 class Group:

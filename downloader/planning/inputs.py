@@ -12,8 +12,6 @@ from downloader.planning.samples import Points
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["JobFiles"]
-
 
 @dataclass(frozen=True, slots=True)
 class JobFiles:

@@ -20,8 +20,6 @@ from downloader.planning.inputs import JobFiles
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["Lattice", "check_lattices", "group_names", "lattices_of", "offset_on", "pixel_area"]
-
 
 @dataclass(frozen=True, slots=True)
 class Lattice:

@@ -7,15 +7,6 @@ from typing import Final
 
 import numpy as np
 
-__all__ = [
-    "MAX_COMPUTED_VALUES",
-    "MAX_REQUEST_BANDS",
-    "MAX_REQUEST_BYTES",
-    "MAX_REQUEST_SIDE",
-    "counted_bytes",
-    "fits",
-]
-
 MAX_REQUEST_BYTES: Final = 50_331_648
 """Ceiling for one pixel request, counted as width × height × Σ over bands of (itemsize + 1 mask byte); equality passes."""
 

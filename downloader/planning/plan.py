@@ -15,8 +15,6 @@ from downloader.planning.requests import BandType, PixelRequest, Request, ShardK
 from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, ImageList, Slice
 
-__all__ = ["Estimate", "Plan", "pixel_request"]
-
 _HEADER_BYTES = 256
 """About what an NPY header and the HTTP headers add to an answer."""
 

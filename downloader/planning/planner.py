@@ -34,7 +34,6 @@ from downloader.planning.tiling import Tiling, shard_samples, shard_tiles
 if TYPE_CHECKING:
     from downloader.job import Job
 
-__all__ = ["make_plan", "make_sample_plan", "make_series_plan"]
 
 _REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""

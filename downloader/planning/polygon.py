@@ -25,7 +25,6 @@ from downloader.text import cut
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Shape", "place", "read_geojson"]
 
 _BEND: Final = 0.001
 """Pixels that the middle of an edge may lie off its chord before the edge is halved."""

@@ -12,8 +12,6 @@ from downloader.model.image import Band
 from downloader.planning.group import Group
 from downloader.planning.lattice import offset_on
 
-__all__ = ["Reading", "readings"]
-
 _SMALLEST = 256
 """A pyramid ends with the first level that fits so many pixels a side."""
 

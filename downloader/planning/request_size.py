@@ -16,8 +16,6 @@ import numpy as np
 from downloader.planning.limits import fits
 from downloader.planning.tiling import Tiling
 
-__all__ = ["Observed", "ServiceModel", "pack", "schedule_s", "smaller_shapes", "tapered", "tapered_s"]
-
 _SIMULATED = 4_096
 """Up to so many requests a schedule is simulated; beyond, waves are many and the average decides."""
 

@@ -10,8 +10,6 @@ import numpy as np
 from downloader.model.grid import PixelGrid, Window
 from downloader.planning.tiling import Tiling
 
-__all__ = ["BandType", "PixelRequest", "Request", "ShardKey", "TileBlock", "TileKey", "blocks"]
-
 
 @dataclass(frozen=True, slots=True)
 class BandType:

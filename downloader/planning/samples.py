@@ -13,18 +13,6 @@ from numpy.typing import NDArray
 from downloader.model.crs import Crs, transformer
 from downloader.model.grid import PixelGrid, Window
 
-__all__ = [
-    "Column",
-    "Point",
-    "Points",
-    "Sample",
-    "SampleList",
-    "chip_around",
-    "facts_of",
-    "pixels_of",
-    "project",
-]
-
 _EXACT: Final = 1e-6
 """Nearer than this to a pixel's edge, in pixels, the exact arithmetic decides."""
 

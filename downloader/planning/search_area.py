@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from downloader.job import Job
 
-__all__ = ["middle_of", "region_geojson"]
 
 _POINTS: Final = 16
 """Points that an edge is given at least when it goes to another CRS; footprints are no more exact than that."""

@@ -21,8 +21,6 @@ from downloader.planning.lattice import Lattice, check_lattices, offset_on
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
 
-__all__ = ["Series", "arrange", "group_images", "slices_of"]
-
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
 

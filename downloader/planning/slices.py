@@ -14,8 +14,6 @@ from downloader.model.image import Image
 from downloader.planning.samples import SampleList
 from downloader.planning.tiling import Tiling
 
-__all__ = ["Axis", "Existing", "ImageList", "Slice", "TileRegion"]
-
 Axis = Literal["", "time", "sample"]
 """The leading axis of every array; empty where arrays are (y, x)."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from downloader.planning.group import Group
 from downloader.planning.requests import Request, TileBlock
 
-__all__ = ["halves", "weight"]
-
 
 def halves(group: Group, request: Request) -> tuple[Request, ...]:
     """Return the two halves of a request; empty where one tile and one band are left."""

@@ -9,8 +9,6 @@ from typing import Final
 from downloader.errors import JobError
 from downloader.model.grid import Window
 
-__all__ = ["MAX_SHARD_BYTES", "MIN_SHARDS", "TILE", "Tiling", "shard_samples", "shard_tiles"]
-
 TILE: Final = 256
 """Pixels along a tile's side unless the plan says otherwise."""
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from downloader.errors import JobError
 
-__all__ = ["PALETTES", "lookup"]
-
 PALETTES: Final = {
     "grey": "000000 ffffff",
     "viridis": "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c 1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725",

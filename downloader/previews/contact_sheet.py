@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.coverage import Coverage
 
-__all__ = ["Sheet"]
-
 _GAP: Final = 2
 """Pixels between chips."""
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.coverage import Coverage
 
-__all__ = ["Layered", "Thinning"]
-
 _ALL = (slice(None), slice(None))
 
 

@@ -29,7 +29,6 @@ from downloader.previews.stretch import Limits, limits_of, per_band, stretch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Look", "Preview", "draw", "preview"]
 
 _Thin = Callable[[Any], NDArray[np.generic]]
 

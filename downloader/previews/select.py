@@ -11,7 +11,6 @@ from downloader.errors import JobError
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["bands_of", "choose_bands", "choose_group", "choose_slice", "coarser", "is_of_samples"]
 
 _NATURAL: Final = (
     ("red", "green", "blue"),

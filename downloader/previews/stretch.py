@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from downloader.errors import JobError
 
-__all__ = ["Limits", "limits_of", "per_band", "stretch"]
-
 Limits = tuple[float, float]
 """The values shown darkest and brightest."""
 

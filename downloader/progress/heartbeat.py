@@ -23,8 +23,6 @@ from downloader.model.time import rfc3339
 from downloader.progress.tally import Tally, Timer
 from downloader.text import counted, duration, rate
 
-__all__ = ["HEARTBEAT", "Heartbeat", "RunStatus", "read_heartbeat"]
-
 HEARTBEAT: Final = ".downloader/heartbeat.json"
 """Key of the file in a mosaic on a disk."""
 

@@ -10,8 +10,6 @@ from downloader.errors import Action, FetchProblem
 from downloader.events import Event, Failed, Notice, Retried, Split
 from downloader.planning import Request
 
-__all__ = ["Highlights"]
-
 _AGAIN_S: Final = 600.0
 """A kind of event that did not occur for so long is reported again when it does."""
 

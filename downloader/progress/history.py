@@ -10,8 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["History", "Latencies", "LatencyMap", "TimedNotice", "Timeline"]
-
 FIRST_S: Final = 0.001
 """Upper end of the first bucket of `Latencies`, in seconds."""
 

@@ -12,8 +12,6 @@ from downloader.model.time import now
 from downloader.progress.tally import Tally, Timer, announcement, summary
 from downloader.progress.terminal import forgiving
 
-__all__ = ["JsonFormatter", "JsonLines", "json_line"]
-
 
 def json_line(level: str, event: str, message: str, **fields: Any) -> str:
     """One object, on one line, in ASCII, so that nothing in it steers a terminal."""

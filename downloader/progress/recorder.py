@@ -24,8 +24,6 @@ from downloader.progress.history import (
     Timeline,
 )
 
-__all__ = ["Recorder"]
-
 _BINS: Final = 600
 """Bins of the timeline at most; even, as they are merged in pairs."""
 

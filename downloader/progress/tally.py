@@ -13,8 +13,6 @@ from downloader.planning import Estimate
 from downloader.protocols import Progress
 from downloader.text import counted, duration, rate, size
 
-__all__ = ["Tally", "Timer", "announcement", "fanout", "summary"]
-
 
 def fanout(*listeners: Progress) -> Progress:
     """Return a function that passes each event to all of `listeners`, in their order; with none of them, to nobody."""

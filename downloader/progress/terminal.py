@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import ProgressColumn, TaskID
 
-__all__ = [
-    "Bar",
-    "Lines",
-    "TerminalLine",
-    "forgiving",
-    "listener",
-    "open_null",
-    "terminal_line",
-    "terminal_progress",
-]
 
 _WIDE = 72
 """Columns of a terminal from which the bar itself is shown."""

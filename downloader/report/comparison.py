@@ -9,8 +9,6 @@ from downloader.model.document import to_document
 from downloader.planning import TileKey
 from downloader.text import counted
 
-__all__ = ["PixelDifference", "ServiceComparison"]
-
 _SHOWN: Final = 20
 """Differences that the text names; the JSON names all."""
 

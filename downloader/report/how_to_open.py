@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from downloader.report.run_result import RunResult
 
-__all__ = ["Recipe", "opening_line", "recipes"]
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -16,19 +16,6 @@ from downloader.mosaic.record.state import GroupState
 from downloader.planning import Group, Tiling
 from downloader.report.html.tile_states import starts
 
-__all__ = [
-    "FAILED",
-    "GROUND",
-    "KINDS",
-    "OUTSIDE_IMAGE",
-    "OUTSIDE_REGION",
-    "PART",
-    "STORED",
-    "TO_FETCH",
-    "plan_blocks",
-    "plan_cells",
-]
-
 KINDS: Final = ("todo", "stored", "part", "failed", "outside_region", "outside_image", "ground")
 """Classes of cells, by number."""
 

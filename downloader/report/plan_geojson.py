@@ -16,8 +16,6 @@ from downloader.report.html.svg import rectangles
 from downloader.report.plan_cells import KINDS
 from downloader.report.plan_map import WORDS, Panel, footprints, region_rings, sample_kinds
 
-__all__ = ["plan_geojson"]
-
 _Ring = NDArray[np.float64]
 
 _TOLERANCE: Final = 0.5

@@ -35,8 +35,6 @@ from downloader.report.plan_cells import (
 )
 from downloader.report.text import box
 
-__all__ = ["WORDS", "Panel", "footprints", "panels", "region_rings", "sample_kinds"]
-
 WORDS: Final = {
     "todo": "to be fetched",
     "stored": "stored already",

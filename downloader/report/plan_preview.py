@@ -20,8 +20,6 @@ from downloader.report.plan_text import plan_document, plan_lines, remarks
 from downloader.report.probe import Probe
 from downloader.text import counted, duration, size
 
-__all__ = ["PlanPreview"]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PlanPreview:

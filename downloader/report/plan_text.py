@@ -13,8 +13,6 @@ from downloader.model.time import from_us, rfc3339
 from downloader.planning import Group, ImageList, Plan, readings
 from downloader.text import counted, duration, few, size, table
 
-__all__ = ["plan_document", "plan_lines", "remarks", "source_text"]
-
 _LOST: Final = 5
 """Samples without pixels that the text names."""
 

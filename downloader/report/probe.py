@@ -8,8 +8,6 @@ from typing import Any
 
 from downloader.text import counted, duration, size
 
-__all__ = ["Probe"]
-
 
 @dataclass(frozen=True, slots=True)
 class Probe:

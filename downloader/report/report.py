@@ -13,13 +13,12 @@ from downloader.model.document import to_document
 from downloader.mosaic.reader import open_group, open_tree
 from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_page
-from downloader.report.run_result import FailedTile, RunResult
+from downloader.report.run_result import RunResult
 from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["KINDS", "FailedTile", "Report"]
 
 KINDS: Final = (".html", ".json", ".txt")
 """Endings of the files that a report is saved as."""

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from downloader.events import RunState
 from downloader.progress.history import History
 
-__all__ = ["FailedTile", "RunResult"]
-
 
 @dataclass(frozen=True, slots=True)
 class FailedTile:

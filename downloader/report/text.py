@@ -14,8 +14,6 @@ from downloader.text import cut, few, table
 if TYPE_CHECKING:
     from downloader.planning import Group
 
-__all__ = ["asset_text", "box", "place"]
-
 
 def asset_text(document: Mapping[str, Any]) -> str:
     """Return an asset of the catalogue as text; members that are not what they should be are shown as `?`."""

@@ -30,7 +30,6 @@ from downloader.resolve.resolved import ResolvedSource
 if TYPE_CHECKING:
     from downloader.model.grid import PixelGrid
 
-__all__ = ["collect", "find_again", "listed_ids"]
 
 _MAX_LIST_FILE: Final = 16 * 2**20
 _NAMED: Final = 3

@@ -20,8 +20,6 @@ from downloader.planning.slices import Slice
 from downloader.protocols import Catalogue
 from downloader.resolve.resolved import ResolvedSource
 
-__all__ = ["compute", "resampled"]
-
 
 async def compute(job: Job, catalogue: Catalogue, files: JobFiles) -> ResolvedSource:
     """Resolve a source that the service computes. Raises as `_expression` and `_composite`."""

@@ -10,8 +10,6 @@ from downloader.job import Job
 from downloader.model.image import Image
 from downloader.protocols import Catalogue
 
-__all__ = ["is_of_one_image", "look_up", "source_facts"]
-
 
 async def look_up(
     catalogue: Catalogue,

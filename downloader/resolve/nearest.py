@@ -22,8 +22,6 @@ from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
 from downloader.resolve.lookup import is_of_one_image, look_up
 
-__all__ = ["nearest_images", "uncovered"]
-
 _CELL: Final = 1.0
 """Degrees of longitude and latitude within which points share one listing."""
 

@@ -20,8 +20,6 @@ from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.time import instant_us
 from downloader.planning.samples import Column, Point, Points
 
-__all__ = ["parse_points", "read_points"]
-
 _KEY: Final = "region.points.file"
 _MAX_BYTES: Final = 256 * 2**20
 _X: Final = ("x", "easting")

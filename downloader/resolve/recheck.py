@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from downloader.planning import Plan
     from downloader.protocols import Catalogue, Progress
 
-__all__ = ["recheck"]
 
 _NAMED: Final = 3
 """Images that a message names."""

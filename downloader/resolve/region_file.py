@@ -17,7 +17,6 @@ from downloader.text import cut
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["read_geometry", "read_grid"]
 
 _MAX_GEOJSON = 512 * 2**20
 _ADVICE = "name a vector file such as region.geojson"

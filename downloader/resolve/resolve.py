@@ -18,8 +18,6 @@ from downloader.resolve.region_file import read_geometry, read_grid
 from downloader.resolve.resolved import ResolvedSource
 from downloader.resolve.samples import find_images_again, sample
 
-__all__ = ["resolve", "update_times"]
-
 
 async def resolve(
     job: Job,

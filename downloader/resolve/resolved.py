@@ -25,8 +25,6 @@ from downloader.planning.samples import Sample, pixels_of, project
 from downloader.planning.series import Series
 from downloader.planning.slices import Slice
 
-__all__ = ["ResolvedSource", "TypeQuestion"]
-
 _ALTERNATIVES: Final = 8
 """Further slices that may answer for a group if the images of the first are gone."""
 

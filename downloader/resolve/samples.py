@@ -21,8 +21,6 @@ from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import nearest_images, uncovered
 from downloader.resolve.resolved import ResolvedSource
 
-__all__ = ["find_images_again", "sample"]
-
 
 async def sample(
     job: Job, catalogue: Catalogue, files: JobFiles, existing: Existing | None = None

@@ -17,8 +17,6 @@ from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
 from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
 
-__all__ = ["ask_open_points", "redacted"]
-
 _COLLECTION: Final = SCENE.rpartition("/")[0]
 _NOBODYS: Final = "ee-downloader-nosuchproject"
 """A project that nobody has: its name has a form that is allowed."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-__all__ = ["read_tags"]
-
 _TYPES: Final = {1: "B", 2: "s", 3: "H", 4: "I", 12: "d", 16: "Q"}
 """Type → its letter, of those that are read."""
 

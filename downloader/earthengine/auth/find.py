@@ -19,16 +19,6 @@ from downloader.earthengine.auth.issuers import SCOPE, GoogleIssuer, Issuer, Met
 from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.errors import AuthenticationError
 
-__all__ = [
-    "METADATA_S",
-    "FoundCredentials",
-    "application_default",
-    "chain",
-    "earth_engine",
-    "given",
-    "key_file",
-]
-
 METADATA_S: Final = 3.0
 """Seconds that the question whether there is a metadata server may take."""
 

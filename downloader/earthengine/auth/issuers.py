@@ -15,18 +15,6 @@ from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.earthengine.redact import readable
 from downloader.errors import AuthenticationError
 
-__all__ = [
-    "SCOPE",
-    "CommandIssuer",
-    "GoogleIssuer",
-    "Issuer",
-    "MetadataIssuer",
-    "Token",
-    "TokenUnchangedError",
-    "TokenUnreachableError",
-    "VariableIssuer",
-]
-
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 _COMMAND_S: Final = 30.0

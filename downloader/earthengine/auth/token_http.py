@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["CALL_S", "TokenAnswer", "TokenRequest"]
 
 CALL_S: Final = 15.0
 """Seconds for one call of a token endpoint, from connecting to its last byte."""

@@ -35,7 +35,6 @@ from downloader.flow.retry import RetryPolicy, Tries, repeat
 if TYPE_CHECKING:
     from downloader.protocols import Clock
 
-__all__ = ["AuthKind", "AuthSettings", "TokenSource", "resolve_project"]
 
 AuthKind = Literal[
     "chain", "key_file", "application_default", "earthengine", "access_token_env", "access_token_command",

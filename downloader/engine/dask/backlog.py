@@ -16,8 +16,6 @@ from downloader.mosaic.record.state import FailedTiles
 from downloader.planning import Plan, Request, ShardKey
 from downloader.planning.split import weight
 
-__all__ = ["Backlog", "Seen"]
-
 _SCANNED: Final = 256
 """Shards looked at in a row before others get a turn: a rerun passes many that are done."""
 

@@ -15,7 +15,6 @@ from downloader.errors import MissingExtraError, StoppedError
 if TYPE_CHECKING:
     from downloader.job.sections.executor import Dask
 
-__all__ = ["Cluster", "cluster"]
 
 _CONNECT_S: Final = 20.0
 _IDENTITY_S: Final = 5.0

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Executor, Progress
 
-__all__ = ["DaskExecutor", "Terms"]
 
 _RUNS: Final = 8
 """Tasks of a worker at a time, about."""

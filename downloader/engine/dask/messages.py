@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     """What happened at a worker, in its instruction. The line of a commit comes before the `Done` of its shard."""
 
 
-__all__ = [
-    "BEAT_S",
-    "Assignment",
-    "Done",
-    "Grant",
-    "Instruction",
-    "Left",
-    "Mail",
-    "Mailbox",
-    "Message",
-    "Portion",
-]
-
 BEAT_S: Final = 0.25
 """Seconds between two looks of the run at each of its workers."""
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
         return feed
 
 
-__all__ = ["Pool"]
-
 _ROOM: Final = 1.25
 """The pool is made for so much more than the present share, so that a share may grow a little without a new pool."""
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from downloader.engine.dask.messages import Grant
 
-__all__ = ["Division"]
-
 
 @dataclass(slots=True)
 class _Member:

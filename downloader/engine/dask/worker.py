@@ -29,8 +29,6 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from downloader.mosaic.storage.store import Store, WorkerLock
 
-__all__ = ["Engine", "EngineGoneError", "beat", "fetch", "start"]
-
 
 class EngineGoneError(Exception):
     """The engine that a task was meant for is not here: its run knows, or is gone."""

@@ -6,8 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-__all__ = ["Section"]
-
 
 class Section(BaseModel):
     """A mapping of the job file: immutable, unknown keys refused."""

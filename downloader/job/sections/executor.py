@@ -10,8 +10,6 @@ from pydantic import Field, field_validator, model_validator
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration
 
-__all__ = ["Dask", "ExecutorSection"]
-
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})")
 _ADDRESSES = "write the scheduler's address, such as tcp://scheduler:8786"
 

@@ -13,8 +13,6 @@ from downloader.job.messages import explain
 from downloader.job.sections.base import Section
 from downloader.job.yaml import Document, dump, expand, override, parse, plain
 
-__all__ = ["FileSection"]
-
 
 class FileSection(Section):
     """A section that can stand alone in a file; its relative paths start from the file's folder."""

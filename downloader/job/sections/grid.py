@@ -10,8 +10,6 @@ from downloader.errors import JobError
 from downloader.job.sections.base import Section
 from downloader.model.crs import Crs
 
-__all__ = ["Grid"]
-
 
 def _pair(value: Any) -> Any:
     if isinstance(value, (int, float, str)):

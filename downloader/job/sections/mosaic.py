@@ -10,8 +10,6 @@ from downloader.job.location import parse_place
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration
 
-__all__ = ["MosaicSection"]
-
 
 def _nodata(value: Any) -> Any:
     if value is None:

@@ -11,8 +11,6 @@ from downloader.job.sections.base import Section
 from downloader.model.bbox import BoundingBox
 from downloader.model.crs import Crs
 
-__all__ = ["PointsSpec", "Region", "WindowSpec"]
-
 
 class WindowSpec(Section):
     """A rectangle in pixels of the finest grid asked for."""

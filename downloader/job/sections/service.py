@@ -18,8 +18,6 @@ from pydantic import (
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration, Size
 
-__all__ = ["Auth", "Emulator", "Limits", "RequestSettings", "Service"]
-
 
 class Emulator(Section):
     """Assets that the embedded emulator serves if `service.endpoint` is `emulator`."""

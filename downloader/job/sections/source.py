@@ -21,8 +21,6 @@ from downloader.model.filter import Filter
 from downloader.model.time import instant_us
 from downloader.text import cut
 
-__all__ = ["Composite", "MaskBits", "Source"]
-
 _Text = Annotated[str, Field(min_length=1)]
 
 

@@ -17,8 +17,6 @@ import numpy as np
 from downloader.mosaic.format.codec import CRC_BYTES, crc32c
 from downloader.planning import Slice
 
-__all__ = ["CHUNK", "AxisArray", "AxisProperty", "Kind", "axis_arrays", "kind_of"]
-
 CHUNK: Final = 1024
 """Values in one chunk; the last one is padded."""
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["CRC_BYTES", "ChunkCodec", "crc32c"]
 
 CRC_BYTES: Final = 4
 """Length of a crc32c at the end of a chunk or an index, little-endian."""

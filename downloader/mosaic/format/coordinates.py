@@ -13,8 +13,6 @@ from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.record.paths import COORDINATES, OWN
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["CoordinateWriter", "coordinate_chunks", "write_axis"]
-
 
 def coordinate_chunks(
     layout: GroupLayout, known: Callable[[str], frozenset[str]] = lambda _: frozenset()

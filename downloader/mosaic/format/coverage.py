@@ -7,8 +7,6 @@ from typing import Final
 
 from downloader.planning import Tiling
 
-__all__ = ["COVERAGE_CHUNK", "Coverage", "coverage_chunk"]
-
 COVERAGE_CHUNK: Final = 1024
 """Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
 

@@ -19,19 +19,6 @@ from numpy.typing import NDArray
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
 
-__all__ = [
-    "CONVENTIONS",
-    "GRID_MAPPING",
-    "MASK_OF",
-    "axis_attributes",
-    "band_attributes",
-    "centres",
-    "encode_fill_value",
-    "fill_scalar",
-    "grid_mapping_attributes",
-    "mask_attributes",
-]
-
 GRID_MAPPING: Final = "spatial_ref"
 """Name of the grid mapping variable; rioxarray and odc-geo look for it by this name."""
 

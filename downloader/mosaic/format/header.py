@@ -25,8 +25,6 @@ import numpy as np
 
 from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
 
-__all__ = ["HEADER_VERSION", "ShardHeader"]
-
 HEADER_VERSION: Final = 1
 
 _MAGIC: Final = b"EEDSHARD"

@@ -12,19 +12,6 @@ from downloader.mosaic.record.paths import OWN
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Plan
 
-__all__ = [
-    "EARLIER",
-    "OURS",
-    "ROOT",
-    "STATEMENT",
-    "ensure_hierarchy",
-    "image_attributes",
-    "members_of",
-    "merged",
-    "nodes_of",
-    "read_document",
-]
-
 ROOT: Final = "zarr.json"
 """The key of a node's metadata, below the node's path."""
 

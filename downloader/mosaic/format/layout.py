@@ -31,14 +31,6 @@ from downloader.mosaic.format.georeferencing import (
 from downloader.mosaic.format.header import ShardHeader
 from downloader.planning import Group, Plan
 
-__all__ = [
-    "GroupLayout",
-    "MosaicSettings",
-    "array_document",
-    "axis_chunk",
-    "group_document",
-]
-
 _AXIS_CHUNK: Final = 65_536
 
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["RESERVED", "array_names"]
-
 RESERVED: Final = frozenset(
     {"x", "y", "time", "sample", "image_id", "spatial_ref", "coverage", "overviews", "zarr.json"}
 )

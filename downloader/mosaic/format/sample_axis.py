@@ -20,15 +20,6 @@ from downloader.mosaic.format.axis import NO_TIME, AxisArray, AxisProperty
 from downloader.planning import Group, ImageList
 from downloader.planning.samples import Column, Point, Sample, SampleList
 
-__all__ = [
-    "SAMPLE_ARRAYS",
-    "lattices_from_text",
-    "lattices_to_text",
-    "sample_arrays",
-    "samples_from_text",
-    "samples_to_text",
-]
-
 SAMPLE_ARRAYS: Final = frozenset(
     {"sample_id", "image_id", "time", "crs", "transform", "lon", "lat", "centre_x", "centre_y", "affine"}
 )

@@ -17,16 +17,6 @@ from numpy.typing import NDArray
 from downloader.mosaic.format.codec import CRC_BYTES, Buffer, ChunkCodec, crc32c
 from downloader.mosaic.format.header import ShardHeader
 
-__all__ = [
-    "DamagedShardError",
-    "EncodedShard",
-    "ShardIndex",
-    "encode_shard",
-    "index_bytes",
-    "merge",
-    "read_shard",
-]
-
 _ABSENT: Final = np.uint64(2**64 - 1)
 _ENTRY_BYTES: Final = 16
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.lock import Lock
 
-__all__ = ["OverviewBuilder", "Watch"]
 
 Watch = Callable[[int, int], None]
 """Called with (shards made, shards to make); may raise to stop, which loses nothing that was made."""

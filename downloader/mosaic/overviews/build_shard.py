@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
 
-__all__ = ["make_shard"]
-
 
 def make_shard(
     store: Store,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.record.state import GroupState
 
-__all__ = ["level_chunks", "level_coverage", "with_stale"]
 
 _ORDER: Final = (
     Coverage.OUTSIDE_IMAGE,

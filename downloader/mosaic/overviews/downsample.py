@@ -9,7 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["POLICIES", "halve"]
 
 POLICIES: Final = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
 """The service's words for a band's `pyramidingPolicy`."""

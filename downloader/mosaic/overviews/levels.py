@@ -15,8 +15,6 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.planning import Tiling
 
-__all__ = ["OVERVIEWS", "SMALLEST", "Level", "levels_of", "policies_of"]
-
 OVERVIEWS: Final = "overviews"
 """Name of the group of all overviews."""
 

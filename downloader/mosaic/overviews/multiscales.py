@@ -19,8 +19,6 @@ from downloader.mosaic.format.layout import GroupLayout, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["RESAMPLING", "attributes_of", "show_levels", "visible_levels"]
-
 RESAMPLING: Final = {
     "MEAN": "average",
     "SAMPLE": "nearest",

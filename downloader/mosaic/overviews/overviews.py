@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.lock import Lock
 
-__all__ = ["Overviews", "Watch", "build_overviews", "overviews"]
 
 _FORMAT: Final = 2
 """Version of the record of policies; one of another version is ignored."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.storage.store import Store
 
-__all__ = ["ShardLines", "of_four", "read_lines", "recipe_of", "stale_shards"]
 
 _MADE: Final = 2
 """Version of how pixels are made; another one makes all of them anew."""

@@ -13,8 +13,6 @@ from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Group
 
-__all__ = ["coverage_chunks", "write_coverage"]
-
 
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
     """Write the group's `coverage` chunk by chunk. Raises OSError."""

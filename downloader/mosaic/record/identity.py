@@ -23,8 +23,6 @@ from downloader.planning import Existing, Group, ImageList, Plan, Slice
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import SampleList, facts_of
 
-__all__ = ["Comparison", "Identity", "arrays_along"]
-
 _WAYS_OF_UPDATES: Final = (
     "The image changed in the catalogue since its pixels were stored. Keep what is stored with --accept updates"
     " (always: source.on_update: keep), or fetch all of it again with --set source.on_update=refetch. "

@@ -39,20 +39,6 @@ from downloader.mosaic.record.paths import MARKER
 from downloader.planning import Group, ImageList, Tiling, slices_of
 from downloader.planning.polygon import Shape
 
-__all__ = [
-    "FORMAT",
-    "Statement",
-    "group_from_document",
-    "group_to_document",
-    "identity_from_bytes",
-    "identity_from_root",
-    "identity_to_bytes",
-    "identity_to_document",
-    "list_from_document",
-    "list_to_document",
-    "statement_of",
-]
-
 FORMAT: Final = 2
 """Version of the mosaic's format; another one is refused."""
 

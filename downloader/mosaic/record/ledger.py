@@ -25,17 +25,6 @@ from downloader.mosaic.record.state import FailedTiles
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Group
 
-__all__ = [
-    "FORMAT",
-    "Failure",
-    "LedgerEntry",
-    "LedgerReader",
-    "LedgerWriter",
-    "Piece",
-    "failures_by_name",
-    "last_epoch",
-]
-
 FORMAT: Final = 2
 """Version of the lines; another one is refused, never guessed at."""
 

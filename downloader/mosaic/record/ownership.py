@@ -16,8 +16,6 @@ from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVE
 from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["delete_mosaic", "read_identity", "read_marker", "refuse_foreign", "write_hierarchy"]
-
 
 def read_identity(path: MosaicPath) -> Identity | None:
     """Return what the mosaic at `path` is: from its marker, or where that was lost from its attributes; None for no mosaic.

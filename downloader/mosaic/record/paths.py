@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = [
-    "COORDINATES",
-    "IMAGES",
-    "JOB",
-    "LEASE",
-    "LEDGER",
-    "LOCK",
-    "MARKER",
-    "OVERVIEWS_RECORD",
-    "OWN",
-    "WORKERS",
-]
-
 OWN: Final = ".downloader"
 """The folder. Every other key here lies in it."""
 

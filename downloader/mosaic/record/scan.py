@@ -20,8 +20,6 @@ from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWri
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["LedgerClaims", "Scan", "read_claims", "scan"]
-
 
 @dataclass(slots=True)
 class Scan:

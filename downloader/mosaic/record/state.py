@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from downloader.model.document import to_document
 from downloader.planning import Group, ShardKey, TileKey
 
-__all__ = ["Counts", "FailedTiles", "GroupState", "TileFailure", "bits", "combine", "failures_document"]
-
 
 @dataclass(frozen=True, slots=True)
 class FailedTiles:

@@ -26,7 +26,6 @@ from downloader.mosaic.storage.worker_lock import BucketWorkerLock
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-__all__ = ["BucketStore", "Tag"]
 
 Tag = dict[str, str]
 """A version of an object as the store names it: entity tag, and a version where it has such."""

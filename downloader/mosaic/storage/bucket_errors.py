@@ -8,8 +8,6 @@ from typing import Final
 
 from downloader.errors import AuthenticationError, DownloadError, RefusedError
 
-__all__ = ["ambiguous", "is_conflict", "store_error"]
-
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _WORDS: Final = re.compile(r"<Message>\s*([^<]*?)\s*</Message>", re.DOTALL)
 _STATUS: Final = re.compile(r"status code: (\d{3}[^:\n]*)")

@@ -19,7 +19,6 @@ from downloader.mosaic.storage.bucket_errors import store_error
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
-__all__ = ["connect_bucket"]
 
 _CLIENT: Final = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",

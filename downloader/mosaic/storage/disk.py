@@ -20,8 +20,6 @@ from downloader.mosaic.format.codec import Buffer
 from downloader.mosaic.storage.store import cores
 from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
 
-__all__ = ["DiskStore", "read_file"]
-
 _STAGED: Final = re.compile(r"#\d+$")
 _STAGE: Final = itertools.count(1)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW

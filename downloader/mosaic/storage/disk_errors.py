@@ -9,8 +9,6 @@ from typing import Final, TypeVar
 from downloader.errors import DownloadError, RefusedError, StoppedError
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["check_room", "disk_error", "is_permanent", "trying"]
-
 _PERMANENT: Final = {
     errno.EACCES,
     errno.EPERM,

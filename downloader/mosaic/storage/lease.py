@@ -30,7 +30,6 @@ from downloader.mosaic.record.paths import LEASE, WORKERS
 if TYPE_CHECKING:
     from downloader.mosaic.storage.bucket import BucketStore, Tag
 
-__all__ = ["LASTS_S", "Lease", "is_leased"]
 
 LASTS_S: Final = 120.0
 """Seconds without a renewal after which another run takes a lease over; the same for all runs of a mosaic."""

@@ -26,8 +26,6 @@ from downloader.mosaic.storage.lease import LASTS_S, Lease, is_leased
 from downloader.mosaic.storage.lock import FileLock, Lock, seems_held
 from downloader.mosaic.storage.store import Store
 
-__all__ = ["Location", "MosaicPath", "errors_of", "locate", "locked", "no_mosaic"]
-
 MosaicPath = str | os.PathLike[str]
 """A folder's path, or a bucket's URL, also one that went through `pathlib`."""
 

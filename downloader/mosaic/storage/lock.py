@@ -16,8 +16,6 @@ from downloader.errors import LockedError, RefusedError
 from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.worker_lock import await_workers
 
-__all__ = ["FileLock", "Lock", "seems_held"]
-
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 

@@ -12,8 +12,6 @@ from typing import Protocol
 
 from downloader.mosaic.format.codec import Buffer
 
-__all__ = ["Store", "WorkerLock", "cores"]
-
 
 class WorkerLock(Protocol):
     """The right of one worker of a distributed run to write shards of the run's mosaic."""

@@ -26,15 +26,6 @@ from downloader.mosaic.record.paths import WORKERS
 if TYPE_CHECKING:
     from downloader.mosaic.storage.store import Store, WorkerLock
 
-__all__ = [
-    "BucketWorkerLock",
-    "FileWorkerLock",
-    "acquire_worker_lock",
-    "await_workers",
-    "create_worker_lock",
-    "remove_unlocked",
-    "remove_worker_lock",
-]
 
 PATIENCE_S: Final = 30.0
 """Seconds that a new run waits for workers of a dead one, which leave by themselves once nobody talks to them."""

@@ -18,8 +18,6 @@ from downloader.mosaic.record.paths import JOB, MARKER, OWN
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.result import Lost
 
-__all__ = ["lost_metadata", "restore_metadata"]
-
 _STRUCTURE: Final = (
     "shape",
     "data_type",

@@ -25,8 +25,6 @@ from downloader.mosaic.verify.result import Damage, Verification
 from downloader.mosaic.verify.verify import Examination, Watch, examine
 from downloader.planning import ShardKey
 
-__all__ = ["RepairResult", "repair_mosaic"]
-
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:

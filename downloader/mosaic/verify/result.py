@@ -10,8 +10,6 @@ from downloader.mosaic.record.state import Counts, TileFailure, bits, failures_d
 from downloader.planning import ShardKey, TileKey, Tiling
 from downloader.text import counted, size, table
 
-__all__ = ["Damage", "Lost", "Verification"]
-
 _SHOWN: Final = 20
 """Findings that the text names; the JSON names all."""
 

@@ -32,8 +32,6 @@ from downloader.mosaic.verify.metadata import lost_metadata
 from downloader.mosaic.verify.result import Damage, Lost, Verification
 from downloader.planning import ShardKey
 
-__all__ = ["Examination", "Watch", "examine", "verify"]
-
 Watch = Callable[[int, int], None]
 """Called with (objects read, objects in all)."""
 

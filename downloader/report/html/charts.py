@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Chart", "ChartLine", "Tick", "line_chart", "nice_step", "time_unit"]
-
 WIDTH: Final = 480
 HEIGHT: Final = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from downloader.progress.history import LatencyMap
     from downloader.report.html.tile_states import StateMap
 
-__all__ = ["report_page"]
 
 _FAILED: Final = 50
 """Failed tiles that the page names one by one."""

@@ -17,8 +17,6 @@ from downloader.report.plan_map import WORDS, Panel
 from downloader.report.plan_text import source_text
 from downloader.text import counted, duration, size
 
-__all__ = ["plan_page"]
-
 
 def plan_page(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
     """Return the page of a plan's maps as HTML."""

@@ -10,8 +10,6 @@ from downloader.text import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["render"]
-
 
 def render(template: str, **values: Any) -> str:  # whatever the template takes
     """Return a page of `templates/`."""

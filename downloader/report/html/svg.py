@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["outlines", "rectangles"]
-
 
 def rectangles(cells: NDArray[Any], value: Any) -> list[tuple[int, int, int, int]]:  # noqa: ANN401  # of the cells' type
     """Return (row, column, rows, columns) of rectangles that cover exactly the cells with this value."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from downloader.previews import Preview
 
-__all__ = ["Figure", "data_uri", "figure"]
 
 SIZE: Final = 640
 """Pixels along the longer side of a preview."""

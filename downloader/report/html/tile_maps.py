@@ -16,7 +16,6 @@ from downloader.report.html.tile_states import EMPTY, STATES, StateMap, fold
 if TYPE_CHECKING:
     from downloader.progress.history import LatencyMap
 
-__all__ = ["WORDS", "LegendEntry", "TileMap", "latency_maps", "state_maps"]
 
 WORDS: Final = {
     "stored": "stored",

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.coverage import Coverage
 
-__all__ = ["EMPTY", "STATES", "StateMap", "coverage_blocks", "doubled", "fold", "starts", "state_map"]
-
 STATES: Final = tuple(state.name.lower() for state in Coverage)
 """Names of the values of `coverage`, as in its `flag_meanings`."""
 

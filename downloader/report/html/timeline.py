@@ -11,7 +11,6 @@ from downloader.report.html.charts import Chart, line_chart, time_unit
 if TYPE_CHECKING:
     from downloader.progress.history import Timeline
 
-__all__ = ["TimelineView", "timeline_view"]
 
 _POINTS: Final = 120
 """Points of a chart at most: more would be a carpet."""

@@ -10,7 +10,8 @@ from types import MappingProxyType
 import pytest
 
 from downloader.report.how_to_open import opening_line
-from downloader.report.report import FailedTile, Report
+from downloader.report.report import Report
+from downloader.report.run_result import FailedTile
 
 REPORT = Report(
     mosaic="out/quickstart.zarr",

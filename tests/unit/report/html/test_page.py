@@ -20,7 +20,7 @@ from downloader.report.html.svg import outlines, rectangles
 from downloader.report.html.tile_maps import latency_maps, state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
 from downloader.report.html.timeline import timeline_view
-from downloader.report.report import FailedTile
+from downloader.report.run_result import FailedTile
 from tests.unit.report.test_report import REPORT
 
 MISSING, STORED, OUTSIDE_REGION, OUTSIDE_IMAGE, FAILED = range(5)

@@ -1,0 +1,105 @@
+"""CF attributes of a band and attributes of a dataset.
+
+Rules: https://cfconventions.org/Data/cf-conventions/cf-conventions-1.12/cf-conventions.html, sections 3.1 (units), 3.5 (flags),
+8.1 (packed data).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any, Final
+
+from downloader.datasets.facts import BandFacts, DatasetFacts
+
+__all__ = ["band_attributes", "dataset_attributes", "udunits"]
+
+_UNITS: Final = {
+    "dimensionless": "1",
+    "fraction": "1",
+    "area fraction": "1",
+    "mass fraction": "1",
+    "mol fraction": "1",
+    "volume fraction": "1",
+    "reflectance factor": "1",
+    "spectral reflectance": "1",
+    "&deg;c": "degC",
+    "&deg;f": "degF",
+    "deg": "degree",
+    "seconds": "s",
+    "m of water equivalent": "m",
+    "db": "dB",
+}
+"""Catalogue's spelling in lower case → the spelling of UDUNITS."""
+
+
+def udunits(units: str) -> str:
+    """Return units as CF wants them where the spelling is known, else unchanged but for HTML entities."""
+    known = _UNITS.get(units.lower())
+    if known is not None:
+        return known
+    plain = html.unescape(units).replace("μ", "µ")
+    # m^-2 and m-2 mean the same to UDUNITS; a slash is understood as well.
+    return re.sub(r"(?<=[A-Za-zµ])\^(?=-?\d)", "", plain)
+
+
+def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any]:
+    """Return the CF attributes of a band: plain strings, numbers and lists.
+
+    Args:
+        band: facts of the band.
+        physical: whether the stored values are in physical units already, so that scale and offset were applied.
+    """
+    found: dict[str, Any] = {}
+    if band.label:
+        found["long_name"] = band.label
+    if band.units:
+        found["units"] = udunits(band.units)
+    if not physical:
+        if band.scale is not None:
+            found["scale_factor"] = band.scale
+        if band.offset is not None:
+            found["add_offset"] = band.offset
+    if band.wavelength_um is not None:
+        found["wavelength_um"] = band.wavelength_um
+    if band.classes:
+        found["flag_values"] = [value for value, _, _ in band.classes]
+        found["flag_meanings"] = " ".join(_word(name) for _, name, _ in band.classes)
+    elif band.bits:
+        found |= _flags(band)
+    return found
+
+
+def _flags(band: BandFacts) -> dict[str, Any]:
+    masks: list[int] = []
+    values: list[int] = []
+    words: list[str] = []
+    for field in band.bits:
+        mask = ((1 << field.count) - 1) << field.first
+        for value, meaning in field.values or ((1, ""),):
+            if not field.values and field.count > 1:
+                continue  # a number, which no list of meanings describes
+            masks.append(mask)
+            values.append(value << field.first)
+            words.append(_word(f"{field.label} {meaning}".strip()))
+    if not masks:
+        return {}
+    return {"flag_masks": masks, "flag_values": values, "flag_meanings": " ".join(words)}
+
+
+def _word(text: str) -> str:
+    """One word of `flag_meanings`."""
+    return re.sub(r"[^A-Za-z0-9_.+@-]+", "_", text).strip("_") or "unnamed"
+
+
+def dataset_attributes(dataset: DatasetFacts) -> dict[str, str]:
+    """Return title, institution, licence, DOI and source of a dataset, as ACDD and STAC name them."""
+    found = {
+        "title": dataset.title,
+        "institution": dataset.provider,
+        "license": dataset.license,
+        "source": f"Earth Engine dataset {dataset.id}",
+    }
+    if dataset.doi:
+        found["doi"] = dataset.doi
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,123 @@
+"""Facts of public datasets: title, licence, bands with units, scale, classes and bits.
+
+The facts were taken from the STAC sources of the Earth Engine Public Data Catalog
+(https://github.com/google/earthengine-catalog, Apache-2.0); `scripts/make-dataset-facts` writes the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["BandFacts", "BitField", "DatasetFacts", "dataset_facts"]
+
+
+@dataclass(frozen=True, slots=True)
+class BitField:
+    """Consecutive bits of a quality band that mean one thing."""
+
+    first: int
+    """Lowest bit."""
+    count: int
+    label: str
+    values: tuple[tuple[int, str], ...] = ()
+    """(value of the bits shifted down to 0, meaning)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandFacts:
+    """What the catalogue says of one band."""
+
+    name: str
+    label: str = ""
+    units: str = ""
+    """As the catalogue spells them."""
+    scale: float | None = None
+    """Physical value = stored value × scale + offset; None where the catalogue states none."""
+    offset: float | None = None
+    wavelength_um: float | None = None
+    gsd_m: float | None = None
+    """Pixel size in metres, where it differs from the dataset's."""
+    classes: tuple[tuple[int, str, str], ...] = ()
+    """(value, name, colour as RRGGBB) of a class band."""
+    bits: tuple[BitField, ...] = ()
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether values are classes or bit fields, which must not be interpolated."""
+        return bool(self.classes or self.bits)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What the catalogue says of one dataset."""
+
+    id: str
+    title: str
+    license: str
+    provider: str
+    bands: tuple[BandFacts, ...]
+    doi: str = ""
+    status: str = ""
+    """Empty, or `deprecated` and its like."""
+
+    def band(self, name: str) -> BandFacts | None:
+        """Return the facts of a band, or None."""
+        return next((band for band in self.bands if band.name == name), None)
+
+
+@cache
+def dataset_facts(asset: str) -> DatasetFacts | None:
+    """Return the facts of the dataset that an asset belongs to, or None for an asset that is not in the public catalogue.
+
+    Args:
+        asset: id of an image or collection, with or without `projects/earthengine-public/assets/`. The longest leading part
+            that is a dataset counts, so the id of an image finds its collection.
+    """
+    parts = asset.removeprefix("projects/earthengine-public/assets/").strip("/").split("/")
+    with zipfile.ZipFile(str(files(__package__) / "facts.zip")) as archive:
+        names = set(archive.namelist())
+        for length in range(len(parts), 0, -1):
+            name = "/".join(parts[:length])
+            if f"{name}.json" in names:
+                return _dataset(name, json.loads(archive.read(f"{name}.json")))
+    return None
+
+
+def _dataset(name: str, document: Mapping[str, Any]) -> DatasetFacts:
+    return DatasetFacts(
+        id=name,
+        title=document["title"],
+        license=document["license"],
+        provider=document["provider"],
+        doi=document.get("doi", ""),
+        status=document.get("status", ""),
+        bands=tuple(_band(band) for band in document["bands"]),
+    )
+
+
+def _band(document: Mapping[str, Any]) -> BandFacts:
+    return BandFacts(
+        name=document["name"],
+        label=document.get("label", ""),
+        units=document.get("units", ""),
+        scale=document.get("scale"),
+        offset=document.get("offset"),
+        wavelength_um=document.get("wavelength_um"),
+        gsd_m=document.get("gsd_m"),
+        classes=tuple((value, label, colour) for value, label, colour in document.get("classes", ())),
+        bits=tuple(
+            BitField(
+                bits["first"],
+                bits["count"],
+                bits.get("label", ""),
+                tuple((value, label) for value, label in bits.get("values", ())),
+            )
+            for bits in document.get("bits", ())
+        ),
+    )

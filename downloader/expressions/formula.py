@@ -120,7 +120,9 @@ def parse_formula(text: str, key: str) -> Formula:
 
     def refuse(reason: str) -> JobError:
         shown = text if len(text) <= 200 else f"{text[:200]}…"
-        return JobError(f"{shown!r} is not a formula: {reason}; write for instance (B8 - B4) / (B8 + B4)")
+        return JobError(
+            f"{shown!r} is not a formula: {reason}; write for instance (B8 - B4) / (B8 + B4)", key=key
+        )
 
     if len(text) > MAX_CHARACTERS:
         raise refuse(f"it has more than {MAX_CHARACTERS:,} characters")
@@ -159,16 +161,21 @@ def _check(node: ast.expr, names: dict[str, None], refuse: Callable[[str], JobEr
             _check(right, names, refuse)
         case ast.Compare():
             raise refuse("only one comparison of two sides is allowed; multiply comparisons to combine them")
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
-            wanted = FUNCTIONS[name][1]
-            if len(arguments) < wanted or (wanted == 1 and len(arguments) != 1):
-                raise refuse(f"{name} takes {'one argument' if wanted == 1 else 'two or more arguments'}")
-            for argument in arguments:
+        case ast.Call(func=ast.Name()):
+            for argument in _arguments(node, refuse):
                 _check(argument, names, refuse)
-        case ast.Call(func=ast.Name(id=name)):
-            raise refuse(f"{name} is not a function; known are {', '.join(FUNCTIONS)}")
         case _:
             raise refuse(f"{ast.unparse(node)!r} is not allowed in it")
+
+
+def _arguments(node: ast.Call, refuse: Callable[[str], JobError]) -> list[ast.expr]:
+    name = node.func.id if isinstance(node.func, ast.Name) else ""
+    if name not in FUNCTIONS or node.keywords:
+        raise refuse(f"{ast.unparse(node.func)} is not a function; known are {', '.join(FUNCTIONS)}")
+    wanted = FUNCTIONS[name][1]
+    if len(node.args) < wanted or (wanted == 1 and len(node.args) != 1):
+        raise refuse(f"{name} takes {'one argument' if wanted == 1 else 'two or more arguments'}")
+    return node.args
 
 
 def _number(value: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ every node stands once under `values`, numbered in the order of a walk that only
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -123,6 +123,11 @@ def image_load(asset: str, update_time: str = "") -> dict[str, Any]:
     return call("Image.load", id=constant(asset), **pin)
 
 
+def function(arguments: Sequence[str], body: Mapping[str, Any]) -> dict[str, Any]:
+    """A node that defines a function; `canonical` gives its body an entry of its own."""
+    return {"functionDefinitionValue": {"argumentNames": list(arguments), "body": dict(body)}}
+
+
 class _Writer:
     def __init__(self, values: Mapping[str, Any], key: str | None) -> None:
         self._values = values
@@ -180,7 +185,10 @@ class _Writer:
                 arguments = {name: child(node) for name, node in sorted(content.get("arguments", {}).items())}
                 return {**called, "arguments": arguments}
             case "functionDefinitionValue":
-                body = self.reference(content["body"], depth)
+                given = content["body"]
+                body = (
+                    self._node(given, depth) if isinstance(given, Mapping) else self.reference(given, depth)
+                )
                 return {"argumentNames": list(content["argumentNames"]), "body": body}
             case _:
                 return content

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from downloader.datasets.facts import BandFacts, DatasetFacts
 
-__all__ = ["band_attributes", "dataset_attributes", "udunits"]
-
 _UNITS: Final = {
     "dimensionless": "1",
     "fraction": "1",

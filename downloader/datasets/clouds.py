@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CloudMask", "cloud_mask"]
-
 
 @dataclass(frozen=True, slots=True)
 class CloudMask:

@@ -11,8 +11,6 @@ from typing import Final
 
 from downloader.datasets.facts import BandFacts, DatasetFacts
 
-__all__ = ["COLOURS", "bands_of_colour", "colour_of"]
-
 COLOURS: Final[dict[str, tuple[str, float, float]]] = {
     "coastal": (r"coastal|ultra blue|^aerosols$", 0.40, 0.45),
     "blue": (r"blue", 0.45, 0.515),

@@ -14,8 +14,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["BandFacts", "BitField", "DatasetFacts", "dataset_facts"]
-
 
 @dataclass(frozen=True, slots=True)
 class BitField:

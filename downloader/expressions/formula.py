@@ -17,10 +17,11 @@ import numpy as np
 from downloader.errors import JobError
 from downloader.model.expression import call, constant
 
-__all__ = ["FUNCTIONS", "Formula", "Interval", "parse_formula"]
-
 MAX_CHARACTERS: Final = 2_000
 """Longer formulas are refused: Python's parser is recursive."""
+
+MAX_NESTING: Final = 80
+"""Operations within operations of one formula; the service limits the depth of the whole graph (`model.expression.MAX_DEPTH`)."""
 
 FUNCTIONS: Final[Mapping[str, tuple[str, int]]] = {
     "abs": ("Image.abs", 1),
@@ -132,17 +133,18 @@ def parse_formula(text: str, key: str) -> Formula:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         where = f" at character {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         raise refuse(f"it cannot be read{where}") from None
-    try:
-        _check(tree, names, refuse)
-    except RecursionError:
-        raise refuse("it cannot be read, as it is nested too deeply") from None
+    _check(tree, names, refuse)
     if not names:
         raise refuse("it names no band")
     return Formula(text.strip(), tuple(names), tree)
 
 
-def _check(node: ast.expr, names: dict[str, None], refuse: Callable[[str], JobError]) -> None:
+def _check(
+    node: ast.expr, names: dict[str, None], refuse: Callable[[str], JobError], nesting: int = 0
+) -> None:
     """Accept the nodes of the grammar and collect the names of bands."""
+    if nesting > MAX_NESTING:
+        raise refuse(f"it is nested deeper than {MAX_NESTING} operations; use brackets to pair its terms")
     match node:
         case ast.Name(id=name):
             if name in FUNCTIONS:
@@ -152,18 +154,18 @@ def _check(node: ast.expr, names: dict[str, None], refuse: Callable[[str], JobEr
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise refuse(f"{value!r} is not a number")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-            _check(operand, names, refuse)
+            _check(operand, names, refuse, nesting + 1)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            _check(left, names, refuse)
-            _check(right, names, refuse)
+            _check(left, names, refuse, nesting + 1)
+            _check(right, names, refuse, nesting + 1)
         case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
-            _check(left, names, refuse)
-            _check(right, names, refuse)
+            _check(left, names, refuse, nesting + 1)
+            _check(right, names, refuse, nesting + 1)
         case ast.Compare():
             raise refuse("only one comparison of two sides is allowed; multiply comparisons to combine them")
         case ast.Call(func=ast.Name()):
             for argument in _arguments(node, refuse):
-                _check(argument, names, refuse)
+                _check(argument, names, refuse, nesting + 1)
         case _:
             raise refuse(f"{ast.unparse(node)!r} is not allowed in it")
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from downloader.model.expression import call, constant
 
-__all__ = ["MaskRule", "keep_graph", "mask_bands"]
-
 
 @dataclass(frozen=True, slots=True)
 class MaskRule:

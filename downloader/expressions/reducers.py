@@ -13,8 +13,6 @@ from typing import Any, Final
 from downloader.errors import JobError
 from downloader.model.expression import call, constant, function
 
-__all__ = ["REDUCERS", "Reducer", "parse_reducer", "reduce_graph"]
-
 REDUCERS: Final = ("first", "last", "median", "mean", "min", "max", "count", "std", "medoid")
 """Words of `source.reduce`, besides percentiles `p0` to `p100` and `{least: BAND}`, `{most: BAND}`."""
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from downloader.model.expression import call, constant
 
-__all__ = ["stack_graph", "stack_name"]
-
 
 def stack_name(slice_: int, band: int) -> str:
     """Return the name of a band in a stack: `s0b0` is the first band of the first image."""

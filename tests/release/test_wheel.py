@@ -85,6 +85,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {
         "earthengine_emulator/api/discovery.json",
         "earthengine_emulator/compute/signatures.txt",
+        "downloader/datasets/facts.zip",
     } <= inside
     assert [name for name in inside if name.endswith((".html", ".css"))], "templates of the report"
 
@@ -93,7 +94,8 @@ def test_the_metadata_say_what_it_is(wheel):
     with zipfile.ZipFile(wheel) as archive:
         said = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
         entries = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
-        assert f"{NAME}.dist-info/licenses/LICENSE" in archive.namelist()
+        licenses = {f"{NAME}.dist-info/licenses/{name}" for name in ("LICENSE", "NOTICE")}
+        assert licenses <= set(archive.namelist())
     assert (said["Name"], said["Version"]) == ("earthengine-downloader", __version__)
     assert said["Requires-Python"] == ">=3.11"
     assert said["License-Expression"] == "Apache-2.0"
@@ -107,7 +109,15 @@ def test_the_sdist_holds_what_a_checkout_holds(built):
         inside = {name.removeprefix(f"{NAME}/") for name in archive.getnames()}
     for folder in ("downloader", "tests", "docs", "scripts", "configs"):
         assert tracked(folder) <= inside
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "mkdocs.yml"} <= inside
+    assert {
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "mkdocs.yml",
+    } <= inside
     assert not [
         name for name in inside if name.startswith(("configs/out", "site/", ".venv")) or "__pycache__" in name
     ]

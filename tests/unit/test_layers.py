@@ -23,7 +23,7 @@ IMPURE = {
     "aiohttp", "anyio", "asyncio", "google", "httpx", "numcodecs", "obstore", "random", "requests", "rich", "signal", "socket",
     "subprocess", "tenacity", "threading", "time", "urllib", "xarray", "zarr",
 }  # fmt: skip
-PURE = {"errors", "model", "job", "planning", "events"}
+PURE = {"errors", "model", "job", "expressions", "planning", "events"}
 GUARDS = {("downloader.planning.polygon", "threading")}
 """A lock around a C library that two threads may not use together; no thread is started."""
 

@@ -130,7 +130,7 @@ def test_the_smallest_type_that_holds_it(text, dtype):
         ("'x' + B8", "not a number"), ("True + B8", "not a number"), ("B8 and B4", "not allowed"), ("B8 % 2", "not allowed"),
         ("sqrt", "needs arguments"), ("sqrt(B8, B4)", "one argument"), ("min(B8)", "two or more"), ("tan(B8)", "known are abs"),
         ("abs(x=B8)", "not a function"), ("1e999 * B8", "not a number"), ("(" * 500 + "B8" + ")" * 500, "cannot be read"),
-        ("B8 +" * 1000 + "B8", "more than 2,000"), ("-" * 1900 + "B8", "cannot be read"), ("B8\x00", "cannot be read"),
+        ("B8 +" * 1000 + "B8", "more than 2,000"), ("-" * 1500 + "B8", "nested deeper|cannot be read"), ("B8 + " * 90 + "B8", "nested deeper than 80"), ("B8\x00", "cannot be read"),
         ("[B8 for B8 in B4]", "not allowed"), ("B8 if B4 else B3", "not allowed"), ("f(*B8)", "not a function"),
     ],
 )  # fmt: skip

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from downloader.expressions.mask_bands import masked_expression
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning.expressions import masked_expression
 from downloader.planning.group import Group
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey

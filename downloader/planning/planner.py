@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
+from downloader.expressions.mask_bands import with_masks
 from downloader.model.grid import MAX_SIDE
 from downloader.model.image import Band, Image
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning.chips import Placement
-from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.group import Group, band_runs
 from downloader.planning.inputs import JobFiles

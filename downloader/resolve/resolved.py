@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from downloader.errors import JobError
+from downloader.expressions.mask_bands import with_masks
 from downloader.job import Job
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import ImageList, Plan, make_plan, make_sample_plan, make_series_plan
-from downloader.planning.expressions import with_masks
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of, pixel_area

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from downloader.errors import JobError
+from downloader.expressions.mask_bands import masked_expression, with_masks
 from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.expression import call, canonical, constant
@@ -15,7 +16,6 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.model.nodata import masked_pixels, nodata_values
 from downloader.planning import Request, make_plan, readings
-from downloader.planning.expressions import masked_expression, with_masks
 
 PUBLIC = "projects/earthengine-public/assets/"
 FINE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 0, 0, -10, 0), 600, 600)

@@ -1,0 +1,94 @@
+"""Masks as bands: their names, and the expression that computes pixels and masks of one image together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from downloader.model.expression import call, canonical, constant, image_load
+from downloader.model.image import Band, asset_id
+
+
+def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
+    """Return the bands of one grid, and behind them those of their masks: uint8, 1 valid, 0 masked.
+
+    Args:
+        bands: of the source.
+        how: `none`; `per-band`, which adds `B2_mask` for `B2`; `any`, which adds one `mask` that is 0 wherever one of
+            the bands is masked. A name that a band has already gets a trailing `_`.
+    """
+    if how == "none" or not bands:
+        return bands
+    names = {band.id for band in bands}
+
+    def mask(name: str, of: tuple[Band, ...]) -> Band:
+        while name in names:
+            name += "_"
+        names.add(name)
+        return Band(name, np.dtype("u1"), of[0].grid, mask_of=tuple(band.id for band in of))
+
+    if how == "any":
+        return (*bands, mask("mask", bands))
+    return (*bands, *(mask(f"{band.id}_mask", (band,)) for band in bands))
+
+
+@lru_cache(maxsize=4096)
+def masked_expression(
+    asset: str, expression: str, bands: tuple[str, ...], masks: tuple[tuple[str, tuple[str, ...]], ...]
+) -> str:
+    """Return canonical JSON of an expression that computes pixels and masks of one image together.
+
+    Args:
+        asset: full name of the image; empty where `expression` computes it.
+        expression: serialised; empty where an asset is read.
+        bands: ids of the pixels asked for, as they are.
+        masks: (id, bands that it tells of) of the masks asked for.
+    """
+    values: dict[str, Any] = {}
+    if expression:
+        document = json.loads(expression)
+        values = dict(document["values"])  # numbered, so that no name below is among them
+        image: dict[str, Any] = {"valueReference": document["result"]}
+    else:
+        values["image"] = image_load(asset_id(asset))
+        image = {"valueReference": "image"}
+    parts = [_select(image, bands)] if bands else []
+    single = [(name, of[0]) for name, of in masks if len(of) == 1]
+    if single:
+        valid = _valid(image, [band for _, band in single])
+        parts.append(_select(valid, [band for _, band in single], [name for name, _ in single]))
+    for name, of in masks:
+        if len(of) > 1:
+            parts.append(_select(_every([_valid(image, [band]) for band in of]), [0], [name]))
+    node = parts[0]
+    for part in parts[1:]:
+        node = call("Image.addBands", dstImg=node, srcImg=part)
+    values["result"] = node
+    return canonical({"result": "result", "values": values})
+
+
+def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
+    """Return an unmasked image: 1 where a band is valid, if only in part of a coarser pixel, 0 where it is masked."""
+    mask = call("Image.mask", image=_select(image, bands))
+    zero = call("Image.constant", value=constant(0))
+    return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=zero))
+
+
+def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return an image that is 1 where all are; a tree of little depth, since the service limits depth."""
+    while len(images) > 1:
+        pairs = zip(images[::2], images[1::2], strict=False)
+        joined = [call("Image.and", image1=one, image2=other) for one, other in pairs]
+        images = joined + images[len(joined) * 2 :]
+    return call("Image.toUint8", value=images[0])
+
+
+def _select(
+    image: dict[str, Any], bands: Sequence[str | int], names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    renamed = {} if names is None else {"newNames": constant(list(names))}
+    return call("Image.select", input=image, bandSelectors=constant(list(bands)), **renamed)

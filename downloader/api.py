@@ -127,7 +127,6 @@ def plan(
 def doctor(
     job: JobLike | None = None,
     *,
-    live: bool = False,
     overrides: Sequence[str] = (),
     credentials: Credentials | None = None,
     **sections: Any,
@@ -136,7 +135,6 @@ def doctor(
 
     Args:
         job: the job whose service, credentials and mosaic are checked; None checks the defaults and the current folder.
-        live: ask also what the service's contract leaves open; 15 requests at most in all.
         overrides: changes to a job file or the defaults, as `--set` takes them.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         **sections: without a job: `service` and `auth` as in the job file.
@@ -149,9 +147,9 @@ def doctor(
     """
     if job is None:
         settings, where = ServiceSettings.of(**sections, overrides=overrides), Path("mosaic.zarr")
-        return in_thread(examine(settings, where, credentials, live=live), Stop())
+        return in_thread(examine(settings, where, credentials), Stop())
     settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job, **sections)
-    return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials, live=live), Stop())
+    return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())
 
 
 def status(target: str | os.PathLike[str]) -> Status:

@@ -226,7 +226,6 @@ class Cause(enum.StrEnum):
     SPLIT_AHEAD = "split ahead"
     HALVED_AT_THE_END = "halved at the end"
     NO_IMAGE = "no image"
-    NOT_ASKED = "not asked"
 
     @property
     def never_arrived(self) -> bool:

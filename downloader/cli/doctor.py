@@ -17,7 +17,6 @@ Examples:
   downloader doctor
   downloader doctor job.yaml
   downloader doctor --project my-project --key-file my-key.json
-  downloader doctor --live > answers.txt      at most 15 small requests; paste them into an issue
 
 Exit status: 0 nothing failed, 2 the job or the address is wrong, 4 the service cannot be reached, 5 the place of the
 mosaic cannot be written, 6 credentials, project or permission.
@@ -40,19 +39,8 @@ _STATUSES = {
 @click.command("doctor", epilog=_EPILOG)
 @click.argument("job", required=False, type=click.Path(path_type=Path))
 @job_options
-@click.option(
-    "--live",
-    is_flag=True,
-    help="Also ask the service what its documentation leaves open, with at most 15 small requests, and print the answers "
-    "without project or account.",
-)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor_command(
-    job: Path | None,
-    overrides: list[str],
-    live: bool,
-    as_json: bool,
-) -> int:
+def doctor_command(job: Path | None, overrides: list[str], as_json: bool) -> int:
     """Check that everything a run needs is in place, and how to fix what is not.
 
     Checks versions, disk space, locks, the connection to the service, the clock, credentials, project, permissions and
@@ -60,14 +48,12 @@ def doctor_command(
     """
     from downloader import api
 
-    found = api.doctor(job, overrides=overrides, live=live)
+    found = api.doctor(job, overrides=overrides)
     if as_json:
         say(json.dumps(found.to_json(), indent=2))
     else:
-        # What is to be pasted stands alone on standard output.
-        stream = sys.stdout if found.settled is None else sys.stderr
-        columns = shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
-        say(found.shown(columns), err=found.settled is not None)
-        if found.settled is not None:
-            say(found.settled)
+        columns = (
+            shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+        )
+        say(found.shown(columns))
     return next((_STATUSES.get(one.name, 1) for one in found.findings if one.level == "fail"), 0)

@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 from downloader.diagnosis import machine
 from downloader.diagnosis.findings import Diagnosis, Finding
-from downloader.diagnosis.live.live import ask_open_points
 from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
 from downloader.earthengine.auth.tokens import AuthSettings
 from downloader.earthengine.client import Access
 from downloader.earthengine.names import NO_PROJECT
 from downloader.engine.connect import reach
-from downloader.errors import AuthenticationError, Cause, DownloadError, FetchProblem
+from downloader.errors import AuthenticationError, Cause, DownloadError
 from downloader.job.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ async def examine(
     settings: ServiceSettings,
     where: Path | str,
     credentials: Credentials | None = None,
-    *,
-    live: bool = False,
 ) -> Diagnosis:
     """Make all checks. What fails is a finding, not an exception.
 
@@ -49,10 +46,9 @@ async def examine(
         settings: the service and the credentials to check.
         where: the path or URL that a mosaic is to be written to.
         credentials: a google-auth object in place of `settings.auth`.
-        live: ask also what the service's contract leaves open; 15 requests at most in all.
     """
     findings = [machine.software(), *machine.place(where)]
-    settled, asked = None, 0
+    asked = 0
     try:
         async with reach(settings, credentials) as access, AsyncExitStack() as stack:
             nobody = await stack.enter_async_context(_anonymous(access).client())
@@ -62,12 +58,11 @@ async def examine(
             client = await _signed_in(access, stack, findings)
             if client is not None and reachable:
                 inquiry.client = client
-                if await _rights(inquiry, findings) and live:
-                    settled = await ask_open_points(inquiry)
+                await _rights(inquiry, findings)
             asked = inquiry.asked
     except DownloadError as error:
         findings.append(Finding("service", "fail", str(error), "correct the job file"))
-    return Diagnosis(tuple(findings), asked, settled)
+    return Diagnosis(tuple(findings), asked)
 
 
 def _anonymous(access: Access) -> Access:
@@ -79,11 +74,10 @@ async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
     """Check without credentials that the service can be reached, and that its clock and ours agree."""
     client = inquiry.client
     host = urlsplit(client.standard).netloc
-    answer = await inquiry.ask("GET", f"{client.standard}/$discovery/rest?version=v1")
-    if answer.reply is None:
-        problem = _problem(answer)
-        remedy = _REACHING.get(problem.cause, _UNREACHED)
-        return [Finding("endpoint", "fail", f"{host}: {problem.message}", remedy)], False
+    answer = await inquiry.ask(f"{client.standard}/$discovery/rest?version=v1")
+    if answer.problem is not None and not answer.headers:
+        remedy = _REACHING.get(answer.problem.cause, _UNREACHED)
+        return [Finding("endpoint", "fail", f"{host}: {answer.problem.message}", remedy)], False
     text = f"{host} answers, in {answer.seconds:.2f} s"
     return [Finding("endpoint", "ok", text), _clock(answer)], True
 
@@ -98,9 +92,8 @@ _UNREACHED: Final = "look at the network, at proxies and firewalls, and at servi
 
 
 def _clock(answer: Answer) -> Finding:
-    date = answer.reply.headers.get("date", "") if answer.reply else ""
     try:
-        there = email.utils.parsedate_to_datetime(date)
+        there = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
     except (ValueError, IndexError, OverflowError):
         return Finding("clock", "ok", "the service says no time; not compared")
     there = there if there.tzinfo else there.replace(tzinfo=UTC)
@@ -129,18 +122,18 @@ async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Findi
     return client
 
 
-async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
-    """Check credentials, project and permissions; return whether pixels may be read."""
+async def _rights(inquiry: Inquiry, findings: list[Finding]) -> None:
+    """Check credentials, project and permissions."""
     client = inquiry.client
-    document = await inquiry.ask("GET", SCENE)
+    document = await inquiry.ask(SCENE)
     who, whose = _told(document), "project"
     if not document.is_good and who.name != whose:
         findings.append(who)
-        return False
+        return
     findings.append(Finding("credentials", "ok", f"{client.credentials_in_use}; accepted"))
     if not document.is_good:
         findings.append(who)
-        return False
+        return
     if client.project is None:
         text = "none named: the credentials' own project is billed, and computing may need one"
         findings.append(Finding("project", "warn", text, "set service.project, or --project"))
@@ -148,19 +141,18 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> bool:
         findings.append(Finding("project", "ok", f"{client.project} is billed"))
         findings += await _registration(inquiry, client.project)
     body = {"fileFormat": "NPY", "bandIds": ["B2"], "grid": PIXEL}
-    pixels = await inquiry.ask("POST", f"{SCENE}:getPixels", body=body, base=client.high_volume)
+    pixels = await inquiry.ask(f"{SCENE}:getPixels", body=body, base=client.high_volume)
     host = urlsplit(client.high_volume).netloc
     if pixels.is_good:
         findings.append(Finding("pixels", "ok", f"one pixel from {host}, in {pixels.seconds:.2f} s"))
     else:
         findings.append(replace(_told(pixels), name="pixels"))
-    findings += [await _computing(inquiry), _quota(client, inquiry.headers, pixels)]
-    return pixels.is_good
+    findings += [await _computing(inquiry), _quota(client, pixels)]
 
 
 async def _registration(inquiry: Inquiry, project: str) -> list[Finding]:
     """Return how the project is registered for Earth Engine; nothing where the service does not say."""
-    answer = await inquiry.ask("GET", f"projects/{project}/config")
+    answer = await inquiry.ask(f"projects/{project}/config")
     try:
         state = json.loads(answer.body).get("registrationState") if answer.is_good else None
     except (ValueError, AttributeError, RecursionError):
@@ -182,7 +174,7 @@ async def _computing(inquiry: Inquiry) -> Finding:
     }
     expression = {"result": "0", "values": {"0": {"functionInvocationValue": call}}}
     project = inquiry.client.project or NO_PROJECT
-    answer = await inquiry.ask("POST", f"projects/{project}/value:compute", body={"expression": expression})
+    answer = await inquiry.ask(f"projects/{project}/value:compute", body={"expression": expression})
     try:
         right = answer.is_good and json.loads(answer.body).get("result") == 3
     except (ValueError, AttributeError):
@@ -194,7 +186,7 @@ async def _computing(inquiry: Inquiry) -> Finding:
     return Finding("computing", "warn", found.text, remedy)
 
 
-def _quota(client: EarthEngine, headers: dict[str, str], pixels: Answer) -> Finding:
+def _quota(client: EarthEngine, pixels: Answer) -> Finding:
     if client.restricted:
         return Finding(
             "quota",
@@ -204,7 +196,7 @@ def _quota(client: EarthEngine, headers: dict[str, str], pixels: Answer) -> Find
         )
     if pixels.problem is not None and pixels.problem.status == 429:
         return Finding("quota", "warn", pixels.problem.message, "wait, or lower limits.concurrency")
-    told = ", ".join(f"{name}: {value}" for name, value in headers.items() if "quota" in name)
+    told = ", ".join(f"{name}: {value}" for name, value in client.headers.items() if "quota" in name)
     return Finding(
         "quota",
         "ok",
@@ -217,11 +209,6 @@ _REGISTRATION: Final = {
     "REGISTERED_COMMERCIALLY": "the project is registered for commercial use",
     "REGISTERED_NOT_COMMERCIALLY": "the project is registered for noncommercial use, which has a monthly quota",
 }
-
-
-def _problem(answer: Answer) -> FetchProblem:
-    assert answer.problem is not None  # noqa: S101  # only asked of answers that are not good
-    return answer.problem
 
 
 _PAYING: Final = {

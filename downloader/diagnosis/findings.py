@@ -45,9 +45,6 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     requests: int
     """Requests that the service was asked, those for tokens apart."""
-    settled: str | None = None
-    """With `live`: what the service answered to the open points of its contract, as text to paste; holds no secret, no
-    project and no account."""
 
     @property
     def is_well(self) -> bool:
@@ -60,7 +57,6 @@ class Diagnosis:
             "well": self.is_well,
             "findings": [asdict(finding) for finding in self.findings],
             "requests": self.requests,
-            "settled": self.settled,
         }
 
     def __str__(self) -> str:

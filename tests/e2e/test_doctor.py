@@ -1,21 +1,16 @@
-"""`downloader doctor`: what is well, what is not and what to do about it; and the open points of the contract."""
+"""`downloader doctor`: what is well, what is not and what to do about it."""
 
 from __future__ import annotations
 
 import json
-import re
 import socket
-import struct
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 import downloader
-from downloader.diagnosis.live.live import redacted
-from downloader.diagnosis.live.tags import read_tags
-from earthengine_emulator.api.settings import STRICT, Settings
-from tests.harness import command, job, secrets, write_job
+from tests.harness import command, job, write_job
 
 SERVICE = ("credentials", "project", "registration", "pixels", "computing", "quota")
 
@@ -41,7 +36,6 @@ def test_all_is_well(emulator, account, tmp_path, monkeypatch):
     assert "all is well; 5 requests" in ended.out
     found = command("doctor", *account, "--json").document
     assert found["well"]
-    assert found["settled"] is None
     assert levels(found) == dict.fromkeys(("versions", "disk", "locks", "endpoint", "clock", *SERVICE), "ok")
     assert list(tmp_path.iterdir()) == [], "no trace is left"
 
@@ -52,62 +46,6 @@ def test_a_job_is_examined_where_its_mosaic_goes(emulator, tmp_path):
     assert found.is_well
     assert str(tmp_path) in next(one.text for one in found.findings if one.name == "disk")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.yaml"]
-
-
-def test_live_settles_in_fifteen_requests_and_tells_no_secret(emulator, account):
-    # What this block says is the mild emulator's answer, also where everything else runs against the strict one.
-    mild = Settings()
-    emulator.control("configure", {name: getattr(mild, name) for name in STRICT})
-    before = len(asked(emulator))
-    ended = command("doctor", *account, "--live")
-    assert ended.status == 0, ended
-    calls = asked(emulator)[before:]
-    assert 10 < len(calls) <= 15, [call["method"] for call in calls]
-    assert all(call["size"] is None or max(call["size"]) <= 2 for call in calls), "small ones"
-    block = ended.out
-    assert block.startswith("```text\n")
-    assert block.endswith("```\n")
-    for point in (
-        "1 masked, computed",
-        "2 NPY",
-        "2 PNG",
-        "4 unknown band",
-        "4 no fileFormat",
-        "6, 7",
-        "8 pageSize",
-    ):
-        assert point in block
-    assert "|u1 0, |i1 0, <i2 0" in block
-    assert "a multiple of 64" in block
-    assert "bits 32/32/32" in block
-    assert "accepted, 2 entries" in block
-    for word in (*secrets(emulator.key_file), b"p-test-1", b"gserviceaccount"):
-        assert word not in block.encode()
-    for word in secrets(emulator.key_file):
-        assert word not in ended.err.encode()
-    assert "14 requests to the service" in ended.err
-
-
-def test_live_tells_the_strict_emulator_from_the_mild_one(emulator, account):
-    emulator.control("configure", {"fill": "min", "header_padding": 16})
-    block = command("doctor", *account, "--live").out
-    assert "<i2 -32768" in block
-    assert "|u1 0, |i1 -128" in block
-
-
-def test_live_shows_what_is_unusual(emulator, account):
-    emulator.control("configure", {"headers": {"Retry-After": "7", "x-earth-engine-init-message": "hello"}})
-    block = command("doctor", *account, "--live").out
-    assert "Retry-After: seen" in block
-    assert "x-earth-engine-init-message: hello" in block
-
-
-def test_nothing_is_asked_live_where_pixels_cannot_be_read(emulator, account):
-    emulator.control("configure", {"faults": [{"fault": "permission-403", "on": "pixels"}]})
-    ended = command("doctor", *account, "--live", "--json")
-    assert ended.status == 6
-    assert ended.document["settled"] is None
-    assert ended.document["requests"] == 5
 
 
 # ---------------------------------------------------------------- what can be wrong
@@ -252,36 +190,6 @@ def test_lines_fit_the_terminal(emulator, account, tmp_path):
 
 
 # ---------------------------------------------------------------- parts
-
-
-def test_what_is_pasted_is_redacted():
-    text = (
-        "403: project my-proj (project_number:123456789) of a.b@c.iam.gserviceaccount.com ya29.abc-def token"
-    )
-    shown = redacted(text, "my-proj", "service account a.b@c.iam.gserviceaccount.com (key.json)")
-    assert not re.search(r"my-proj|123456|a\.b|ya29", shown)
-    assert shown.startswith("403: project …")
-
-
-def test_tags_of_a_tiff_in_either_order():
-    for order, magic in (("<", b"II*\0"), (">", b"MM\0*")):
-        entries = [
-            struct.pack(f"{order}HHIHH", 277, 3, 1, 2, 0),
-            struct.pack(f"{order}HHII", 258, 3, 3, 200),
-            struct.pack(f"{order}HHII", 42113, 2, 6, 210),
-        ]
-        data = magic + struct.pack(f"{order}I", 8) + struct.pack(f"{order}H", 3) + b"".join(entries)
-        data = data.ljust(200, b"\0") + struct.pack(f"{order}3H", 16, 16, 32)
-        data = data.ljust(210, b"\0") + b"-9999\0"
-        assert read_tags(data) == {277: (2,), 258: (16, 16, 32), 42113: "-9999"}
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"PNG", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"]
-)
-def test_what_is_no_tiff_is_told(data):
-    with pytest.raises(ValueError, match="TIFF"):
-        read_tags(data)
 
 
 def test_json_is_plain(emulator, account):

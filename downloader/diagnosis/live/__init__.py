@@ -1,1 +1,0 @@
-"""Questions to the live service that public documentation leaves open."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from downloader.errors import JobError
-from downloader.model.expression import call, constant
+from downloader.model.expression import call, number
 
 MAX_CHARACTERS: Final = 2_000
 """Longer formulas are refused: Python's parser is recursive."""
@@ -180,18 +180,14 @@ def _arguments(node: ast.Call, refuse: Callable[[str], JobError]) -> list[ast.ex
     return node.args
 
 
-def _number(value: float) -> dict[str, Any]:
-    return call("Image.constant", value=constant(value))
-
-
 def _graph(node: ast.expr, band: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     match node:
         case ast.Name(id=name):
             return band(name)
         case ast.Constant(value=value):
-            return _number(value)  # type: ignore[arg-type]  # `_check` lets only numbers through
+            return number(value)  # type: ignore[arg-type]  # `_check` lets only numbers through
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return call("Image.multiply", image1=_graph(operand, band), image2=_number(-1))
+            return call("Image.multiply", image1=_graph(operand, band), image2=number(-1))
         case ast.UnaryOp(operand=operand):
             return _graph(operand, band)
         case ast.BinOp(left=left, op=op, right=right):
@@ -199,7 +195,7 @@ def _graph(node: ast.expr, band: Callable[[str], dict[str, Any]]) -> dict[str, A
             result = call(_BINARY[type(op)], image1=one, image2=other)
             if isinstance(op, ast.Div):
                 result = call(
-                    "Image.updateMask", image=result, mask=call("Image.neq", image1=other, image2=_number(0))
+                    "Image.updateMask", image=result, mask=call("Image.neq", image1=other, image2=number(0))
                 )
             return result
         case ast.Compare(left=left, ops=[op], comparators=[right]):

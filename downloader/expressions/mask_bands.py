@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import call, canonical, constant, image_load
+from downloader.model.expression import add_bands, call, canonical, image_load, number, select
 from downloader.model.image import Band, asset_id
 
 
@@ -56,26 +56,22 @@ def masked_expression(
     else:
         values["image"] = image_load(asset_id(asset))
         image = {"valueReference": "image"}
-    parts = [_select(image, bands)] if bands else []
+    parts = [select(image, bands)] if bands else []
     single = [(name, of[0]) for name, of in masks if len(of) == 1]
     if single:
         valid = _valid(image, [band for _, band in single])
-        parts.append(_select(valid, [band for _, band in single], [name for name, _ in single]))
+        parts.append(select(valid, [band for _, band in single], [name for name, _ in single]))
     for name, of in masks:
         if len(of) > 1:
-            parts.append(_select(_every([_valid(image, [band]) for band in of]), [0], [name]))
-    node = parts[0]
-    for part in parts[1:]:
-        node = call("Image.addBands", dstImg=node, srcImg=part)
-    values["result"] = node
+            parts.append(select(_every([_valid(image, [band]) for band in of]), [0], [name]))
+    values["result"] = add_bands(parts)
     return canonical({"result": "result", "values": values})
 
 
 def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
     """Return an unmasked image: 1 where a band is valid, if only in part of a coarser pixel, 0 where it is masked."""
-    mask = call("Image.mask", image=_select(image, bands))
-    zero = call("Image.constant", value=constant(0))
-    return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=zero))
+    mask = call("Image.mask", image=select(image, bands))
+    return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=number(0)))
 
 
 def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,10 +81,3 @@ def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
         joined = [call("Image.and", image1=one, image2=other) for one, other in pairs]
         images = joined + images[len(joined) * 2 :]
     return call("Image.toUint8", value=images[0])
-
-
-def _select(
-    image: dict[str, Any], bands: Sequence[str | int], names: Sequence[str] | None = None
-) -> dict[str, Any]:
-    renamed = {} if names is None else {"newNames": constant(list(names))}
-    return call("Image.select", input=image, bandSelectors=constant(list(bands)), **renamed)

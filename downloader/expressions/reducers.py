@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from downloader.errors import JobError
-from downloader.model.expression import call, constant, function
+from downloader.model.expression import call, constant, function, select
 
 REDUCERS: Final = ("first", "last", "median", "mean", "min", "max", "count", "std", "medoid")
 """Words of `source.reduce`, besides percentiles `p0` to `p100` and `{least: BAND}`, `{most: BAND}`."""
 
 _DIRECT: Final = {
+    "first": "ImageCollection.mosaic",
     "last": "ImageCollection.mosaic",
     "median": "reduce.median",
     "mean": "reduce.mean",
@@ -67,26 +70,32 @@ def parse_reducer(value: object, key: str) -> Reducer:
     )
 
 
-def reduce_graph(images: Sequence[dict[str, Any]], reducer: Reducer, bands: Sequence[str]) -> dict[str, Any]:
-    """Return the graph of one image reduced from many.
+def reduced_dtype(reducer: Reducer, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the smallest type that holds what a reducer makes of a band: float32 for fractions."""
+    if reducer.name == "count":
+        return np.dtype("u2")
+    if reducer.name in {"median", "mean", "std", "percentile"}:
+        return np.dtype("f4")
+    return dtype
+
+
+def reduce_graph(collection: dict[str, Any], reducer: Reducer, bands: Sequence[str]) -> dict[str, Any]:
+    """Return the graph of one image reduced from a collection, with its bands under their names.
 
     Args:
-        images: graphs of images with exactly the bands `bands`, in this order, in the order of time; their masks are 0 or 1.
+        collection: graph of a collection whose images have exactly the bands `bands`, in this order, and masks of 0 or 1. They
+            are in the order in which the first or last wins; for `first` in the reverse of it, since `mosaic` puts the last on top.
         reducer: how.
         bands: names of the bands.
 
     Sources: https://developers.google.com/earth-engine/guides/reducers_intro and reducers_image_collection.
     """
-    ordered = list(reversed(images)) if reducer.name == "first" else list(images)
-    collection = call("ImageCollection.fromImages", images={"arrayValue": {"values": ordered}})
     match reducer.name:
-        case "first":
-            return call("ImageCollection.mosaic", collection=collection)
         case "std":
-            return _renamed(_reduced(collection, call("Reducer.stdDev")), range(len(bands)), bands)
+            return select(_reduced(collection, call("Reducer.stdDev")), range(len(bands)), bands)
         case "percentile":
             percentile = call("Reducer.percentile", percentiles=constant([reducer.percentile]))
-            return _renamed(_reduced(collection, percentile), range(len(bands)), bands)
+            return select(_reduced(collection, percentile), range(len(bands)), bands)
         case "medoid":
             return _medoid(collection, bands)
         case "least" | "most":
@@ -99,26 +108,15 @@ def _reduced(collection: dict[str, Any], reducer: dict[str, Any]) -> dict[str, A
     return call("ImageCollection.reduce", collection=collection, reducer=reducer)
 
 
-def _renamed(image: dict[str, Any], positions: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
-    """Bands by position: the service composes their names in ways of its own."""
-    return call(
-        "Image.select", input=image, bandSelectors=constant(list(positions)), newNames=constant(list(names))
-    )
-
-
-def _select(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
-    return call("Image.select", input=image, bandSelectors=constant(list(bands)))
-
-
 def _by_key(collection: dict[str, Any], key: str, bands: Sequence[str], extreme: str) -> dict[str, Any]:
     """All bands of the image whose key band is least or greatest; a pixel with any band masked takes no part."""
     order = [key, *(band for band in bands if band != key)]
     element = {"argumentReference": _ELEMENT}
     ordered = call(
-        "Collection.map", collection=collection, baseAlgorithm=function([_ELEMENT], _select(element, order))
+        "Collection.map", collection=collection, baseAlgorithm=function([_ELEMENT], select(element, order))
     )
     reduced = _reduced(ordered, call(f"Reducer.{extreme}", numInputs=constant(len(order))))
-    return _renamed(reduced, [order.index(band) for band in bands], bands)
+    return select(reduced, [order.index(band) for band in bands], bands)
 
 
 def _medoid(collection: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
@@ -135,4 +133,4 @@ def _medoid(collection: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
     )
     tuples = call("Collection.map", collection=collection, baseAlgorithm=function([_ELEMENT], keyed))
     reduced = _reduced(tuples, call("Reducer.min", numInputs=constant(1 + len(bands))))
-    return _renamed(reduced, range(1, 1 + len(bands)), bands)
+    return select(reduced, range(1, 1 + len(bands)), bands)

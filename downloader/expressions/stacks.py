@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from downloader.model.expression import call, constant
+from downloader.model.expression import add_bands, select
 
 
 def stack_name(slice_: int, band: int) -> str:
@@ -19,22 +19,10 @@ def stack_graph(images: Sequence[dict[str, Any]], bands: Sequence[Sequence[str]]
     Args:
         images: graphs of the images.
         bands: of each image the names of the bands to take.
-
-    Bands are added pairwise, so that the graph is nested to the logarithm of the number of images: the service bounds it.
     """
-    parts = [
-        call(
-            "Image.select",
-            input=image,
-            bandSelectors=constant(list(names)),
-            newNames=constant([stack_name(number, position) for position in range(len(names))]),
-        )
-        for number, (image, names) in enumerate(zip(images, bands, strict=True))
-    ]
-    while len(parts) > 1:
-        joined = [
-            call("Image.addBands", dstImg=one, srcImg=other)
-            for one, other in zip(parts[::2], parts[1::2], strict=False)
+    return add_bands(
+        [
+            select(image, names, [stack_name(number, position) for position in range(len(names))])
+            for number, (image, names) in enumerate(zip(images, bands, strict=True))
         ]
-        parts = joined + parts[len(joined) * 2 :]
-    return parts[0]
+    )

@@ -7,7 +7,7 @@ every node stands once under `values`, numbered in the order of a walk that only
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -123,6 +123,32 @@ def image_load(asset: str, update_time: str = "") -> dict[str, Any]:
     return call("Image.load", id=constant(asset), **pin)
 
 
+def number(value: float) -> dict[str, Any]:
+    """Return a node of an image that has one value everywhere."""
+    return call("Image.constant", value=constant(value))
+
+
+def select(
+    image: dict[str, Any], bands: Sequence[str | int], names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Return a node of an image with these bands alone, by name or position, under new names if there are any."""
+    renamed = {} if names is None or list(names) == list(bands) else {"newNames": constant(list(names))}
+    return call("Image.select", input=image, bandSelectors=constant(list(bands)), **renamed)
+
+
+def add_bands(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a node of an image with the bands of all images, in order.
+
+    Bands are added pairwise, so that the graph is nested to the logarithm of the number of images: the service limits depth.
+    """
+    parts = list(images)
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        joined = [call("Image.addBands", dstImg=one, srcImg=other) for one, other in pairs]
+        parts = joined + parts[len(joined) * 2 :]
+    return parts[0]
+
+
 def function(arguments: Sequence[str], body: Mapping[str, Any]) -> dict[str, Any]:
     """A node that defines a function; `canonical` gives its body an entry of its own."""
     return {"functionDefinitionValue": {"argumentNames": list(arguments), "body": dict(body)}}
@@ -134,6 +160,10 @@ class _Writer:
         self._key = key
         self._keys: dict[str, str] = {}
         self._known: dict[str, str] = {}
+        self._met: dict[int, str] = {}
+        """Nodes by identity: graphs that are built here use the same node in several places."""
+        self._heights: list[int] = []
+        """How deeply each written node is nested below itself."""
         self._open: set[str] = set()
         self.written: dict[str, Any] = {}
 
@@ -150,45 +180,66 @@ class _Writer:
         return self._known[key]
 
     def _node(self, node: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
+        if id(node) not in self._met:
+            self._met[id(node)] = self._write(node, depth)
+        return self._met[id(node)]
+
+    def _write(self, node: Any, depth: int) -> str:  # noqa: ANN401  # from JSON
         if depth > MAX_DEPTH:
-            raise JobError(f"is nested deeper than {MAX_DEPTH}, which the service refuses", key=self._key)
+            raise self._too_deep()
         if not isinstance(node, Mapping) or len(node) != 1 or next(iter(node)) not in _KINDS:
             raise JobError(f"{str(node)[:60]!r} is no node of an expression", key=self._key)
         kind, content = next(iter(node.items()))
         if kind == "valueReference":
             return self.reference(content, depth)
+        children: list[str] = []
+
+        def child(of: Any, *, is_key: bool = False) -> str:  # noqa: ANN401  # from JSON
+            found = self.reference(of, depth + 1) if is_key else self._node(of, depth + 1)
+            children.append(found)
+            return found
+
         try:
-            written = {kind: self._content(kind, content, depth + 1)}
+            written = {kind: _content(kind, content, child)}
         except (AttributeError, KeyError, TypeError):
             raise JobError(f"{str(node)[:60]!r} is no {kind}", key=self._key) from None
         text = json.dumps(written, sort_keys=True)
         if text not in self._keys:
+            height = 1 + max((self._heights[int(one)] for one in children), default=-1)
+            if height > MAX_DEPTH:
+                raise self._too_deep()
+            self._heights.append(height)
             self._keys[text] = str(len(self._keys))
             self.written[self._keys[text]] = written
         return self._keys[text]
 
-    def _content(self, kind: str, content: Any, depth: int) -> Any:  # noqa: ANN401  # to and from JSON
-        def child(node: Any) -> dict[str, str]:  # noqa: ANN401  # from JSON
-            return {"valueReference": self._node(node, depth)}
+    def _too_deep(self) -> JobError:
+        return JobError(f"is nested deeper than {MAX_DEPTH}, which the service refuses", key=self._key)
 
-        match kind:
-            case "arrayValue":
-                return {"values": [child(node) for node in content["values"]]}
-            case "dictionaryValue":
-                return {"values": {name: child(node) for name, node in sorted(content["values"].items())}}
-            case "functionInvocationValue":
-                called = (
-                    {"functionReference": self.reference(content["functionReference"], depth)}
-                    if "functionReference" in content
-                    else {"functionName": content["functionName"]}
-                )
-                arguments = {name: child(node) for name, node in sorted(content.get("arguments", {}).items())}
-                return {**called, "arguments": arguments}
-            case "functionDefinitionValue":
-                given = content["body"]
-                body = (
-                    self._node(given, depth) if isinstance(given, Mapping) else self.reference(given, depth)
-                )
-                return {"argumentNames": list(content["argumentNames"]), "body": body}
-            case _:
-                return content
+
+def _content(kind: str, content: Any, child: Callable[..., str]) -> Any:  # noqa: ANN401  # to and from JSON
+    """Return a node's content with references to its children; a function's may be a key, as JSON has it, or a node."""
+
+    def refer(node: object) -> dict[str, str]:
+        return {"valueReference": child(node)}
+
+    def function_of(given: object) -> str:
+        return child(given, is_key=not isinstance(given, Mapping))
+
+    match kind:
+        case "arrayValue":
+            return {"values": [refer(node) for node in content["values"]]}
+        case "dictionaryValue":
+            return {"values": {name: refer(node) for name, node in sorted(content["values"].items())}}
+        case "functionInvocationValue":
+            called = (
+                {"functionReference": function_of(content["functionReference"])}
+                if "functionReference" in content
+                else {"functionName": content["functionName"]}
+            )
+            arguments = {name: refer(node) for name, node in sorted(content.get("arguments", {}).items())}
+            return {**called, "arguments": arguments}
+        case "functionDefinitionValue":
+            return {"argumentNames": list(content["argumentNames"]), "body": function_of(content["body"])}
+        case _:
+            return content

@@ -93,7 +93,8 @@ class Expression:
             "dictionaryValue": lambda: {
                 k: self._node(n, scope, depth + 1) for k, n in content.get("values", {}).items()
             },
-            "valueReference": lambda: self._refer(content, scope, depth),
+            # A reference is no level of its own: it is what a node of `values` is reached by.
+            "valueReference": lambda: self._refer(content, scope, depth - 1),
             "functionDefinitionValue": lambda: self._define(content, scope, depth),
             "functionInvocationValue": lambda: self._invoke(content, scope, depth),
         }

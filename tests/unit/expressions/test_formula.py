@@ -65,7 +65,8 @@ def formulas(draw, depth=3):
         case "binary":
             return f"({one} {draw(st.sampled_from(['+', '-', '*', '/']))} {other})"
         case "compare":
-            return f"({one} {draw(st.sampled_from(['<', '<=', '>', '>=', '==', '!=']))} {other})"
+            # numpy negates and adds no booleans
+            return f"(({one} {draw(st.sampled_from(['<', '<=', '>', '>=', '==', '!=']))} {other}) * 1)"
         case "minus":
             return f"(-{one})"
     name = draw(st.sampled_from(sorted(FUNCTIONS)))

@@ -17,6 +17,7 @@ from downloader.model.expression import (
     call,
     canonical,
     constant,
+    function,
     image_load,
     load_expression,
 )
@@ -129,6 +130,39 @@ def test_depth_is_bounded():
         node = call("Image.toInt16", value=node)
     with pytest.raises(JobError, match="nested deeper"):
         canonical({"result": "0", "values": {"0": node}})
+
+
+def test_nodes_used_twice_are_walked_once():
+    node = call("Image.constant", value=constant(1))
+    for _ in range(60):  # 2^60 paths lead to the first
+        node = call("Image.add", image1=node, image2=node)
+    assert len(json.loads(canonical({"result": "0", "values": {"0": node}}))["values"]) == 62
+
+
+def test_depth_is_that_of_the_longest_way():
+    deep = constant(0)
+    for _ in range(60):
+        deep = call("List.get", list=deep, index=constant(0))
+    top = deep
+    for _ in range(60):
+        top = call("List.get", list=top, index=constant(1))
+    both = {"arrayValue": {"values": [deep, top]}}  # the deep part is met first where it is not deep
+    with pytest.raises(JobError, match="nested deeper"):
+        canonical({"result": "0", "values": {"0": both}})
+
+
+def test_functions_are_given_as_nodes_or_by_key():
+    body = call("Image.abs", value={"argumentReference": "x"})
+    inline = function(["x"], body)
+    applied = {"functionInvocationValue": {"functionReference": inline, "arguments": {"x": constant(1)}}}
+    by_key = {
+        "b": body,
+        "f": {"functionDefinitionValue": {"argumentNames": ["x"], "body": "b"}},
+        "r": {"functionInvocationValue": {"functionReference": "f", "arguments": {"x": constant(1)}}},
+    }
+    assert canonical({"result": "0", "values": {"0": applied}}) == canonical(
+        {"result": "r", "values": by_key}
+    )
 
 
 def test_objects_that_serialise_themselves_are_taken():

@@ -1,0 +1,173 @@
+"""What is done to each image: bands chosen, masked, scaled, and computed from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from downloader.expressions.formula import Formula
+from downloader.expressions.masks import MaskRule, keep_graph, mask_bands
+from downloader.model.expression import add_bands, call, constant, image_load, number, select
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBand:
+    """A band of the images of one collection, as formulas and rules call it."""
+
+    name: str
+    """Name in formulas and mask rules, and of the band that is written as it is."""
+    own: str = ""
+    """Name in the image, where it is another, as of a colour."""
+    scale: float = 1
+    """Formulas see stored value × scale + offset."""
+    offset: float = 0
+    resampling: str = "nearest"
+    """How the service makes pixels of another grid: `nearest`, `bilinear` or `bicubic`."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values in physical units differ from those stored."""
+        return (self.scale, self.offset) != (1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedBand:
+    """A band of the result."""
+
+    name: str
+    formula: Formula
+    dtype: np.dtype[Any]
+    """Type of the result, after reducing."""
+    is_decibel: bool = False
+    """Whether means are taken of 10^(value/10), the linear power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is done to each image of one collection."""
+
+    bands: tuple[ComputedBand, ...]
+    """Bands of the result."""
+    sources: tuple[SourceBand, ...] = ()
+    """Bands of the image whose name, scale or resampling is not the plain one."""
+    mask: tuple[MaskRule, ...] = ()
+
+    def source(self, name: str) -> SourceBand:
+        """Return the image's band of a name in formulas and rules."""
+        return next((band for band in self.sources if band.name == name), SourceBand(name))
+
+    def of(self, bands: Sequence[ComputedBand]) -> tuple[str, ...]:
+        """Return the names of the image's bands that some of the bands need, and the mask, each once."""
+        names = [name for band in bands for name in band.formula.bands]
+        return tuple(dict.fromkeys([*names, *mask_bands(self.mask)]))
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """One frozen image that goes into a computed image."""
+
+    node: Mapping[str, Any]
+    """Graph of the image."""
+    partners: Mapping[str, Mapping[str, Any]]
+    """Collection → graph of the image of that collection which has the same index."""
+    recipe: int = 0
+    """Place of its recipe among those of the computation."""
+    lacks: frozenset[str] = frozenset()
+    """Bands, as formulas and rules call them, that the image does not have."""
+
+
+def input_image(
+    asset: str,
+    update_time: str = "",
+    *,
+    partners: Mapping[str, tuple[str, str]] | None = None,
+    recipe: int = 0,
+    lacks: frozenset[str] = frozenset(),
+) -> InputImage:
+    """Return an asset as input of a computed image.
+
+    Args:
+        asset: id of the image.
+        update_time: pins the version of the image; empty leaves it open.
+        partners: collection → (id, update time) of the image there that has the same index.
+        recipe: as `InputImage.recipe`.
+        lacks: as `InputImage.lacks`.
+
+    Raises:
+        JobError: an update time is no time.
+    """
+    loads = {collection: image_load(*which) for collection, which in (partners or {}).items()}
+    return InputImage(image_load(asset, update_time), loads, recipe, lacks)
+
+
+def loaded(image: InputImage, recipe: Recipe, bands: Sequence[ComputedBand]) -> dict[str, Any]:
+    """Return the graph of an input with the bands that the recipe needs, under the names that formulas and rules use."""
+    sources = [recipe.source(name) for name in recipe.of(bands)]
+    parts = []
+    for resampling, group in groupby(
+        sorted(sources, key=lambda band: band.resampling), lambda band: band.resampling
+    ):
+        chosen = list(group)
+        node = dict(image.node)
+        if resampling != "nearest":
+            node = call("Image.resample", image=node, mode=constant(resampling))
+        parts.append(select(node, [band.own or band.name for band in chosen], [band.name for band in chosen]))
+    partner_rules = dict.fromkeys((rule.of, rule.band, rule.band_in_graph) for rule in recipe.mask if rule.of)
+    parts += [select(dict(image.partners[of]), [band], [name]) for of, band, name in partner_rules]
+    return add_bands(parts)
+
+
+def each_graph(
+    image: dict[str, Any], recipe: Recipe, bands: Sequence[ComputedBand], *, linear_power: bool = False
+) -> dict[str, Any]:
+    """Return the graph of what a recipe makes of an image: the bands asked for, in order, masked by its rules.
+
+    Args:
+        image: graph of the image, as `loaded` gives it.
+        recipe: what is done.
+        bands: those of the recipe's that are wanted.
+        linear_power: whether bands in decibels become linear power.
+    """
+    parts = []
+    for is_plain, group in groupby(bands, lambda band: _is_plain(band, recipe, linear_power)):
+        chosen = list(group)
+        if is_plain:
+            parts.append(
+                select(image, [band.formula.bands[0] for band in chosen], [band.name for band in chosen])
+            )
+        else:
+            parts += [
+                select(_computed(image, recipe, band, linear_power), [0], [band.name]) for band in chosen
+            ]
+    result = add_bands(parts)
+    if not recipe.mask:
+        return result
+    return call("Image.updateMask", image=result, mask=keep_graph(image, recipe.mask))
+
+
+def _is_plain(band: ComputedBand, recipe: Recipe, linear_power: bool) -> bool:
+    if not band.formula.is_band or (linear_power and band.is_decibel):
+        return False
+    return not recipe.source(band.formula.bands[0]).is_scaled
+
+
+def _computed(
+    image: dict[str, Any], recipe: Recipe, band: ComputedBand, linear_power: bool
+) -> dict[str, Any]:
+    def physical(name: str) -> dict[str, Any]:
+        source, stored = recipe.source(name), select(image, [name])
+        if not source.is_scaled:
+            return stored
+        scaled = call("Image.multiply", image1=stored, image2=number(source.scale))
+        return call("Image.add", image1=scaled, image2=number(source.offset)) if source.offset else scaled
+
+    result = band.formula.graph(physical)
+    if linear_power and band.is_decibel:
+        result = call(
+            "Image.pow", image1=number(10), image2=call("Image.divide", image1=result, image2=number(10))
+        )
+    return result

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The downloader with its Dask and bucket support, as a user without rights. See docs/containers.md.
+# The downloader with its Dask and bucket support, as a user without rights. See docs/pipelines.md.
 #   docker build -t downloader .
 #   docker run --rm -v "$PWD:/work" -u "$(id -u):$(id -g)" downloader run job.yaml
 ARG PYTHON=3.13

@@ -1,4 +1,4 @@
-"""README.md, word by word: every block is run, in a fresh folder that holds what a clone holds; and so docs/index.md's."""
+"""README.md, word by word: every block is run, in a fresh folder that holds what a clone holds."""
 
 from __future__ import annotations
 

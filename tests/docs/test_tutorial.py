@@ -28,7 +28,7 @@ def test_every_block_but_the_installation_is_run_and_commands_print_what_stands_
     assert [block.code for block in blocks if block.reason] == [
         "pip install 'earthengine-downloader[xarray]'\n"
     ]
-    assert sum(block.output is not None for block in blocks) >= 8
+    assert sum(block.output is not None for block in blocks) >= 7
 
 
 def test_every_event_that_is_told_is_explained():

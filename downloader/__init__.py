@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.job.template import JobTemplate, init
-    from downloader.mosaic import open_group, open_tree
     from downloader.mosaic.overviews.overviews import Overviews, overviews
+    from downloader.mosaic.reader import open_group, open_tree
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
     from downloader.report.plan_preview import PlanPreview
@@ -124,7 +124,7 @@ _MODULES = {
     "downloader.job.template": ("JobTemplate", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.mosaic": ("open_group", "open_tree"),
+    "downloader.mosaic.reader": ("open_group", "open_tree"),
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
     "downloader.events": (
         "Ended", "Event", "Failed", "Flow", "Notice", "Outcome", "Retried", "Split", "Started", "Stored",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 __version__ = "0.1.0"
@@ -18,6 +16,10 @@ _LIBRARIES: Final = (
 
 def versions() -> dict[str, str]:
     """Name → version, this package first."""
+    # Some 30 ms, which a command that names no versions need not take.
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"earthengine-downloader": __version__, "python": platform.python_version()}
     found["platform"] = f"{platform.system()} {platform.release()} {platform.machine()}"
     for library in _LIBRARIES:

@@ -18,12 +18,12 @@ from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.engine.verify import Checkup, check, kept_job
 from downloader.job import Job
-from downloader.job.load import JobLike, as_job, load_job
-from downloader.job.location import parse_place
+from downloader.job.load import JobLike, as_job, load_job, mosaic_place
 from downloader.job.service_settings import ServiceSettings
 from downloader.mosaic.status import Status
 from downloader.mosaic.status import status as status_of
-from downloader.progress import HEARTBEAT, RunStatus, listener, read_heartbeat
+from downloader.progress.heartbeat import RunStatus, run_at
+from downloader.progress.terminal import listener
 from downloader.report.plan_preview import PlanPreview
 from downloader.report.report import Report
 
@@ -158,7 +158,7 @@ def status(target: str | os.PathLike[str]) -> Status:
     Raises:
         RefusedError: there is no mosaic of this package.
     """
-    return status_of(_place(target))
+    return status_of(mosaic_place(target))
 
 
 def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
@@ -167,19 +167,7 @@ def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
     Reads one small file. None where no run is known: one that ended by itself removes the file, and a mosaic in a bucket
     has none. A run that was killed leaves it, and its state is not `is_alive`.
     """
-    place = _place(target)
-    return read_heartbeat(place / HEARTBEAT) if isinstance(place, Path) else None
-
-
-def _place(target: str | os.PathLike[str]) -> Path | str:
-    """Return where the mosaic is that a job file or a path names."""
-    path = Path(target)
-    place = load_job(path).mosaic_path if os.path.isfile(path) else target  # noqa: PTH113 - False, never an error
-    try:
-        url = parse_place(os.fspath(place))
-    except ValueError:
-        return os.fspath(place)  # refused where it is used, with what to write
-    return Path(place) if url is None else str(url)
+    return run_at(mosaic_place(target))
 
 
 def verify(

@@ -10,7 +10,7 @@ from downloader.errors import Action, Cause, FetchProblem
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.mosaic import ZarrMosaic
+from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Tiling
 from downloader.planning.series import arrange
 

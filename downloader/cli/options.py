@@ -128,7 +128,7 @@ def set_up_logging(verbose: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     handler = logging.StreamHandler(sys.stderr)
     if logs_json():
-        from downloader.progress import JsonFormatter
+        from downloader.progress.jsonlines import JsonFormatter
 
         handler.setFormatter(JsonFormatter())
     else:

@@ -32,7 +32,7 @@ def logs_json() -> bool:
 def complain(text: str, **fields: object) -> None:
     """Print to standard error why a command failed."""
     if logs_json():
-        from downloader.progress import json_line
+        from downloader.progress.jsonlines import json_line
 
         say(json_line("error", "error", text, **fields), err=True)
     else:
@@ -54,7 +54,7 @@ def say(text: str, *, err: bool = False) -> None:
     try:
         print(text, file=stream, flush=True)  # click.echo ends the process when a pipe is closed
     except OSError as error:
-        from downloader.progress import open_null
+        from downloader.progress.terminal import open_null
 
         # The interpreter's last flush would fail where this one did, and make the exit status 120.
         setattr(sys, "stderr" if err else "stdout", open_null())

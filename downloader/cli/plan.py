@@ -50,14 +50,17 @@ def plan_command(
 
     Asks for metadata only, with --probe also for a few tiles. Stores nothing.
     """
-    from downloader import api
+    from downloader.engine.preflight import survey
+    from downloader.engine.stop import Stop
+    from downloader.engine.sync import in_thread
     from downloader.job.load import load_job, located
 
     loaded = load_job(job, overrides)
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
+    stop = Stop()
     with located(job, overrides):
-        found = api.plan(loaded, probe=tiles or 0, seed=seed)
+        found = in_thread(survey(loaded, stop, tiles=tiles or 0, seed=seed), stop)
     if map_file is not None:
         say(found.map(map_file), err=True)
     if as_json:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 from downloader.cli.output import logs_json
 from downloader.events import Event, Failed, Retried, Split, Stored
-from downloader.progress import JsonLines, Lines, fanout, terminal_progress
+from downloader.progress.jsonlines import JsonLines
+from downloader.progress.tally import fanout
+from downloader.progress.terminal import Lines, terminal_progress
 from downloader.protocols import Progress
 from downloader.text import duration, size
 

@@ -142,7 +142,7 @@ def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
 
 def _log_end(report: Report) -> None:
     """Log the end of the run as an event."""
-    from downloader.progress import json_line
+    from downloader.progress.jsonlines import json_line
 
     line = json_line(
         "info" if report.state == "complete" else "error",

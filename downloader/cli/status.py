@@ -13,7 +13,7 @@ import click
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
-    from downloader.progress import RunStatus
+    from downloader.progress.heartbeat import RunStatus
 
 
 _EPILOG = """\b
@@ -45,9 +45,10 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
 
     Asks no service, takes no lock, and can follow a run from another terminal.
     """
-    from downloader import api
-    from downloader.job.load import load_job
+    from downloader.job.load import load_job, mosaic_place
     from downloader.mosaic.status import is_new
+    from downloader.mosaic.status import status as status_of
+    from downloader.progress.heartbeat import run_at
 
     watched = watch and _watch(target, as_json=as_json)
     if target.is_file() and is_new(path := load_job(target).mosaic_path):
@@ -56,7 +57,8 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
         else:
             say(f"{path}: nothing fetched yet. Next: downloader run {target}")
         return
-    status, run = api.status(target), api.run_status(target)
+    place = mosaic_place(target)
+    status, run = status_of(place), run_at(place)
     if as_json:
         say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
         return
@@ -75,15 +77,17 @@ def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
 
 def _watch(target: Path, *, as_json: bool) -> bool:
     """Show the run until it ends. Returns whether there was one."""
-    from downloader import api
-    from downloader.progress import terminal_line
+    from downloader.job.load import mosaic_place
+    from downloader.progress.heartbeat import run_at
+    from downloader.progress.terminal import terminal_line
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
     show = terminal_line(sys.stdout)
-    _await(target)
+    place = mosaic_place(target)
+    _await(place)
     seen = False
     with show:
-        while (run := api.run_status(target)) is not None and run.is_alive:
+        while (run := run_at(place)) is not None and run.is_alive:
             seen = True
             if as_json:
                 say(json.dumps({"run": run.to_json()}))
@@ -93,15 +97,16 @@ def _watch(target: Path, *, as_json: bool) -> bool:
     return seen
 
 
-def _await(target: Path) -> None:
+def _await(place: Path | str) -> None:
     """Wait for the heartbeat of a run that was started just now."""
-    from downloader import api
     from downloader.errors import RefusedError
+    from downloader.mosaic.status import status
+    from downloader.progress.heartbeat import run_at
 
     try:
-        patience_s = 0.0 if api.status(target).is_complete else _SOON_S
+        patience_s = 0.0 if status(place).is_complete else _SOON_S
     except RefusedError:
         patience_s = _WAIT_S  # it is still to be made
     until = time.monotonic() + patience_s
-    while api.run_status(target) is None and time.monotonic() < until:
+    while run_at(place) is None and time.monotonic() < until:
         time.sleep(0.1)

@@ -14,11 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
 
-import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
-from httpx_aiohttp.transport import AiohttpResponseStream
-
+from downloader.earthengine.libraries import AiohttpResponseStream, AiohttpTransport, aiohttp, httpx
 from downloader.earthengine.redact import readable
 from downloader.earthengine.wire_error import WireError
 from downloader.errors import Cause, JobError
@@ -70,13 +66,20 @@ def ssl_context() -> ssl.SSLContext:
         ) from error
 
 
+def ssl_context_for(url: str) -> ssl.SSLContext:
+    """Return the trusted certificates, or for a URL that is not of TLS none at all: reading them takes time. Raises JobError."""
+    return ssl_context() if url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
     """Return a client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
     check_proxies()
 
     def transport(proxy: httpx.Proxy | None = None) -> httpx.AsyncBaseTransport:
         return _Transport(
-            verify=ssl_context(), client=lambda: _session(connections), proxy=proxy and _with_header(proxy)
+            verify=ssl_context_for(""),
+            client=lambda: _session(connections),
+            proxy=proxy and _with_header(proxy),
         )
 
     return httpx.AsyncClient(
@@ -84,7 +87,7 @@ def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
         transport=transport(),
         mounts=_mounts(transport),
         follow_redirects=False,
-        timeout=None,  # noqa: S113  # `ProgressTimeout` watches; the time to connect goes with each request
+        timeout=None,  # `ProgressTimeout` watches; the time to connect goes with each request
     )
 
 
@@ -137,7 +140,7 @@ def _pattern(host: str) -> str:
 
 def _session(connections: int) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
-        connector=_Connector(limit=connections, keepalive_timeout=_KEEP_ALIVE_S, ssl=ssl_context()),
+        connector=_Connector(limit=connections, keepalive_timeout=_KEEP_ALIVE_S),
         read_bufsize=_READ_BYTES,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -152,6 +155,9 @@ class _Connector(aiohttp.TCPConnector):
     aiohttp looks for surplus bytes when a connection is released, and not when it is taken again: an answer sent twice
     would be taken for that of the next request, and another tile's pixels be stored.
     """
+
+    def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:
+        return ssl_context() if req.is_ssl() else None
 
     async def _get(self, key: Any, traces: Any) -> Connection | None:  # noqa: ANN401  # aiohttp's own types
         kept, now = self._conns.get(key, deque()), time.monotonic()

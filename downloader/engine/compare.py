@@ -24,7 +24,7 @@ from downloader.mosaic.storage.location import locate
 from downloader.mosaic.tile_reader import draw_tiles, read_tile
 from downloader.mosaic.updates import plan_update, update_times
 from downloader.planning import TileKey
-from downloader.progress import Tally, fanout
+from downloader.progress.tally import Tally, fanout
 from downloader.report.comparison import PixelDifference, ServiceComparison
 
 if TYPE_CHECKING:

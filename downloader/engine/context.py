@@ -14,7 +14,8 @@ from downloader.mosaic.subset import Chosen, Selection
 from downloader.mosaic.updates import OnUpdate
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan
-from downloader.progress import Recorder, Tally
+from downloader.progress.recorder import Recorder
+from downloader.progress.tally import Tally
 from downloader.protocols import Progress
 
 if TYPE_CHECKING:

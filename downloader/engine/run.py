@@ -30,7 +30,10 @@ from downloader.mosaic.storage.disk_errors import check_room
 from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
 from downloader.planning import Plan
-from downloader.progress import HEARTBEAT, Heartbeat, Highlights, Recorder, Tally, fanout
+from downloader.progress.heartbeat import HEARTBEAT, Heartbeat
+from downloader.progress.highlights import Highlights
+from downloader.progress.recorder import Recorder
+from downloader.progress.tally import Tally, fanout
 from downloader.protocols import Executor, Progress
 from downloader.report.plan_text import source_text
 from downloader.report.report import Report

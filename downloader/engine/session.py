@@ -16,7 +16,7 @@ from downloader.engine.stop import Stop
 from downloader.errors import JobError
 from downloader.job.load import JobLike, as_job
 from downloader.job.units import parse_size
-from downloader.progress import listener
+from downloader.progress.terminal import listener
 from downloader.report.report import Report
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, InterruptedRunError, StoppedError
 from downloader.events import Outcome
 from downloader.job.load import JobLike, as_job
-from downloader.progress import listener
+from downloader.progress.terminal import listener
 
 if TYPE_CHECKING:
     import os

@@ -11,6 +11,7 @@ from typing import Any, Final
 from downloader.errors import JobError
 from downloader.job.files import read_text
 from downloader.job.job import Job
+from downloader.job.location import parse_place
 from downloader.job.yaml import override, parse
 from downloader.model.expression import Serializable
 
@@ -67,6 +68,20 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
             f"an {type(job).__name__} needs the path of the mosaic that it becomes", key="mosaic.path"
         )
     return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
+
+
+def mosaic_place(target: str | os.PathLike[str]) -> Path | str:
+    """Return the mosaic that a job file or a path names: a folder's path, or a bucket's URL as text.
+
+    Raises:
+        JobError: the job file cannot be read, or does not hold a valid job.
+    """
+    place = load_job(target).mosaic_path if os.path.isfile(target) else target  # noqa: PTH113 - False, never an error
+    try:
+        url = parse_place(os.fspath(place))
+    except ValueError:
+        return os.fspath(place)  # refused where it is used, with what to write
+    return Path(place) if url is None else str(url)
 
 
 @contextmanager

@@ -224,3 +224,8 @@ def read_heartbeat(file: Path) -> RunStatus | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return status
+
+
+def run_at(place: Path | str) -> RunStatus | None:
+    """Return the state of the run that writes the mosaic at a folder; None for a bucket, where no run leaves the file."""
+    return read_heartbeat(place / HEARTBEAT) if isinstance(place, Path) else None

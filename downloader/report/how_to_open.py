@@ -46,9 +46,7 @@ def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Reci
     title = "With this package" + ("" if is_whole else "; missing tiles are NaN")
     missing = "" if is_whole else ', missing="mask"'
     found.append(
-        Recipe(
-            title, f"from downloader.mosaic import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})"
-        )
+        Recipe(title, f"from downloader import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})")
     )
     if array and profile == "plain" and not several and not axis and "://" not in report.mosaic:
         name = f'ZARR:"{report.mosaic}":/{array}'

@@ -87,7 +87,7 @@ def constant(task: Task) -> Result:
     from downloader.flow.retry import RetryBudget, RetryPolicy
     from downloader.mosaic.open import open_for_writing
     from downloader.mosaic.storage.disk import DiskStore
-    from downloader.progress import Tally
+    from downloader.progress.tally import Tally
 
     if not task.options.get("disk"):
         put, flush = DiskStore.put, DiskStore.flush

@@ -19,7 +19,7 @@ from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Plan, Request, ShardKey
-from downloader.progress import Tally
+from downloader.progress.tally import Tally
 from downloader.protocols import Clock
 from tests.virtual_clock import VirtualClock, run_virtual
 

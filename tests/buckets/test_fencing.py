@@ -13,7 +13,8 @@ import pytest
 import zarr
 
 from downloader.errors import DownloadError, LockedError
-from downloader.mosaic import MosaicSettings, open_for_writing
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.storage import location

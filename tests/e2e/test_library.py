@@ -267,7 +267,7 @@ async def test_what_looks_at_the_whole_mosaic_does_not_block_the_event_loop(
     emulator, tmp_path, monkeypatch, method
 ):
     """With a million objects in a bucket, other jobs of the process and heartbeats stood still for minutes."""
-    from downloader.mosaic import ZarrMosaic
+    from downloader.mosaic.writer import ZarrMosaic
 
     seen = []
     original = getattr(ZarrMosaic, method)

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError
 from downloader.job import Job
-from downloader.mosaic import MosaicSettings, open_for_writing
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.hierarchy import merged
+from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.format.shard import ShardIndex, encode_shard, index_bytes, merge
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_from_root, identity_to_document, statement_of
 from downloader.mosaic.storage.lock import FileLock, seems_held

@@ -12,9 +12,10 @@ import pytest
 import zarr
 
 from downloader.engine.compare import differing
-from downloader.mosaic import MosaicSettings, open_for_writing
 from downloader.mosaic.format.header import ShardHeader
+from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.format.shard import ShardIndex, encode_shard
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.tile_reader import draw_tiles, read_tile
 from downloader.planning import TileKey

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from downloader.model.grid import Window
-from downloader.mosaic import MosaicSettings, open_for_writing
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from tests.mosaics import band_pixels, fill, one_group
 
 TYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]

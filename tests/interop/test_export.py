@@ -16,7 +16,8 @@ from downloader.errors import IncompleteError, JobError, MissingExtraError, Refu
 from downloader.exports import cog
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band
-from downloader.mosaic import MosaicSettings, open_for_writing
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.planning import Group, Plan, Tiling
 from tests.harness import command
 from tests.interop.test_readers import GRIDS, SHEARED
@@ -219,7 +220,7 @@ async def test_an_overview_in_place_of_the_pixels(tmp_path) -> None:
     await make(tmp_path / "m", one_group(window=Window(100, 200, 1300, 1111)))
     downloader.overviews(tmp_path / "m")
     downloader.export(tmp_path / "m", tmp_path / "a.tif", level=4)
-    from downloader.mosaic import open_group
+    from downloader.mosaic.reader import open_group
 
     found = open_group(tmp_path / "m", level=4, chunks=None)
     with rasterio.open(tmp_path / "a.tif") as dataset:

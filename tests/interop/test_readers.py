@@ -18,8 +18,10 @@ from affine import Affine
 from downloader.errors import IncompleteError, JobError, MissingExtraError, RefusedError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
-from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.overviews.overviews import overviews
+from downloader.mosaic.reader import open_group, open_tree
 from downloader.planning import Plan
 from tests.mosaics import PROBLEM, band_pixels, fill, image_of, one_group
 

@@ -12,7 +12,9 @@ import rioxarray  # registers the accessor
 import xarray as xr
 import zarr
 
-from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.reader import open_group, open_tree
 from tests.mosaics import band_pixels, day, fill, series
 
 # affine's own word to rioxarray and odc-geo about their use of it.

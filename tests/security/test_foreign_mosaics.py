@@ -8,7 +8,8 @@ import pytest
 
 from downloader.errors import JobError, RefusedError
 from downloader.job import Job
-from downloader.mosaic import open_for_writing, read_identity
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.storage.lock import FileLock
 from downloader.mosaic.stored_job import thaw

@@ -7,7 +7,7 @@ import pytest
 
 from downloader.exports.export import Exported
 from downloader.planning import Estimate
-from downloader.progress import announcement
+from downloader.progress.tally import announcement
 from downloader.text import counted, duration, few, memory, rate, size, table, visible
 
 ESTIMATE = Estimate(1, 1, 1, 1, 1, 3_000_000_000_000, 3_000_000_000_000, 200_000.0)

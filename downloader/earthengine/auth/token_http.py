@@ -59,10 +59,10 @@ class TokenRequest:
         **_: object,
     ) -> TokenAnswer:
         """One call. Raises `google.auth.exceptions.TransportError` as said above."""
-        import httpx
         from google.auth.exceptions import TransportError
 
-        from downloader.earthengine.http import DIRECT, check_proxies, ssl_context
+        from downloader.earthengine.http import DIRECT, check_proxies, ssl_context_for
+        from downloader.earthengine.libraries import httpx
 
         check_proxies()
 
@@ -74,7 +74,7 @@ class TokenRequest:
                     timeout=limit_s,
                     follow_redirects=False,
                     mounts=dict.fromkeys(DIRECT),
-                    verify=ssl_context(),
+                    verify=ssl_context_for(url),
                 ) as client,
                 client.stream(
                     method, url, content=body, headers={**(headers or {}), "accept-encoding": "identity"}
@@ -101,7 +101,7 @@ class TokenRequest:
 
 
 def _bounded(response: httpx.Response, deadline: float) -> bytes:
-    import httpx
+    from downloader.earthengine.libraries import httpx
 
     data = b""
     for chunk in response.iter_raw():

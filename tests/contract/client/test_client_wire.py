@@ -453,8 +453,8 @@ async def test_a_missing_file_of_certificates_is_named(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
     ssl_context.cache_clear()
     with pytest.raises(JobError, match=r"SSL_CERT_FILE: /no/such/file\.pem cannot be read"):
-        async with client_of("https://earthengine.example"):
-            pass
+        async with client_of("https://127.0.0.1:9") as client:
+            await problem(RestPixelSource(client))
     ssl_context.cache_clear()
 
 

@@ -15,7 +15,7 @@ from downloader.engine.worker import Listed, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
-from downloader.progress import Tally
+from downloader.progress.tally import Tally
 from tests.fakes import FreeLimiter, MemoryMosaic, PositionSource, expected, make_plan_of, problem
 from tests.virtual_clock import VirtualClock, run_virtual
 

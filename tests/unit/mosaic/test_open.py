@@ -17,7 +17,9 @@ import zarr
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError, StoppedError
 from downloader.model.grid import Window
-from downloader.mosaic import MosaicSettings, existing, open_for_writing, read_identity
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import existing, open_for_writing
+from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan
 from tests.mosaics import UTM, band_pixels, fill, image_of, one_group
@@ -284,7 +286,7 @@ def test_a_reader_sees_all_or_nothing_of_a_creation(tmp_path) -> None:
     """The root's document is the last of the hierarchy's."""
     code = """
 import asyncio, sys
-from downloader.mosaic import open_for_writing
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.storage.disk import DiskStore
 from tests.mosaics import one_group
 put = DiskStore.put
@@ -335,7 +337,7 @@ async def test_nodata_survives_the_identity(tmp_path, nodata) -> None:
 
 KILLED = """
 import asyncio, os, signal, sys
-from downloader.mosaic import open_for_writing
+from downloader.mosaic.open import open_for_writing
 from tests.mosaics import fill, one_group
 async def main():
     async with open_for_writing(sys.argv[1], one_group(), service="earth-engine") as mosaic:

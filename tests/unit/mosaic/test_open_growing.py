@@ -12,7 +12,11 @@ import xarray as xr
 
 from downloader.errors import DriftError, IncompleteError
 from downloader.model.grid import PixelGrid, Window
-from downloader.mosaic import MosaicSettings, open_for_writing, open_group, read_identity, status
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.reader import open_group
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.status import status
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Plan

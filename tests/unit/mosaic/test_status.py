@@ -8,7 +8,7 @@ import pytest
 
 import downloader
 from downloader.errors import RefusedError
-from downloader.mosaic import status
+from downloader.mosaic.status import status
 
 
 def unreadable(folder):

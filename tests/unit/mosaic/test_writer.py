@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 
 from downloader.errors import LockedError, StoppedError
 from downloader.model.grid import Window
-from downloader.mosaic import Counts, MosaicSettings, ZarrMosaic, open_for_writing
 from downloader.mosaic.format.header import ShardHeader
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.record.state import Counts
 from downloader.mosaic.storage.disk import DiskStore
+from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan, ShardKey
 from downloader.protocols import Mosaic
 from tests.mosaics import PROBLEM, band_pixels, fill, one_group, pixels

@@ -15,7 +15,7 @@ from downloader.engine.worker import Listed, work
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning.request_size import Observed, ServiceModel, smaller_shapes, tapered
-from downloader.progress import Tally
+from downloader.progress.tally import Tally
 from scripts.benchmarks.schedule import Service, list_schedule
 from tests.fakes import MemoryMosaic, PositionSource, make_plan_of
 from tests.virtual_clock import VirtualClock, run_virtual

@@ -17,14 +17,10 @@ import pytest
 from downloader.errors import Action, FetchProblem
 from downloader.events import Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.planning import Estimate
-from downloader.progress import (
-    Heartbeat,
-    Highlights,
-    JsonFormatter,
-    JsonLines,
-    TerminalLine,
-    read_heartbeat,
-)
+from downloader.progress.heartbeat import Heartbeat, read_heartbeat
+from downloader.progress.highlights import Highlights
+from downloader.progress.jsonlines import JsonFormatter, JsonLines
+from downloader.progress.terminal import TerminalLine
 from tests.fakes import make_plan_of
 
 GROUP = make_plan_of((4, 4)).groups[0]

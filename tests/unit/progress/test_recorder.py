@@ -12,8 +12,8 @@ from downloader.errors import Action, Cause, FetchProblem
 from downloader.events import Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.model.grid import Window
 from downloader.planning import Estimate, Request, ShardKey, TileBlock
-from downloader.progress import Recorder
 from downloader.progress.history import Latencies, Timeline
+from downloader.progress.recorder import Recorder
 
 ESTIMATE = Estimate(1, 1, 64, 1_000, 100, 10**9, 10**9, 60.0)
 PROBLEM = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")

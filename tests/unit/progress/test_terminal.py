@@ -18,17 +18,9 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band
 from downloader.planning import Estimate, Group, Request, ShardKey, Tiling
-from downloader.progress import (
-    Bar,
-    Lines,
-    Tally,
-    announcement,
-    fanout,
-    forgiving,
-    summary,
-    terminal_progress,
-)
 from downloader.progress import tally as tally_module
+from downloader.progress.tally import Tally, announcement, fanout, summary
+from downloader.progress.terminal import Bar, Lines, forgiving, terminal_progress
 from downloader.text import size
 
 PROBLEM = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")

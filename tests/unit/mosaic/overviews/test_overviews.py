@@ -16,14 +16,17 @@ import xarray as xr
 from downloader.errors import JobError, LockedError, RefusedError, StoppedError
 from downloader.model.grid import Window
 from downloader.model.image import Band
-from downloader.mosaic import MosaicSettings, open_for_writing, open_group, open_tree, read_identity
 from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.overviews.coverage import _worst
 from downloader.mosaic.overviews.downsample import POLICIES, halve
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.overviews import overviews
 from downloader.mosaic.overviews.stale import of_four
+from downloader.mosaic.reader import open_group, open_tree
 from downloader.mosaic.record import ledger
+from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.record.paths import OVERVIEWS_RECORD
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.verify.repair import repair_mosaic

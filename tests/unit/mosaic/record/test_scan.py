@@ -10,10 +10,11 @@ import pytest
 import zarr
 
 from downloader.model.grid import PixelGrid, Window
-from downloader.mosaic import MosaicSettings, open_for_writing, status
-from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.scan import scan
+from downloader.mosaic.status import status
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import ShardKey
 from tests.mosaics import PROBLEM, UTM, band_pixels, fill, one_group

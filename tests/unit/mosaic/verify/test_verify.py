@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from downloader.mosaic import MosaicSettings, open_for_writing
+from downloader.mosaic.format.layout import MosaicSettings
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
 from tests.mosaics import band_pixels, fill, one_group

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from downloader.errors import JobError
 from downloader.model.expression import call, number, select
 
 
@@ -23,8 +22,8 @@ class MaskRule:
     """Collection of the partner image that has the band; empty for the image itself."""
     first: int = 0
     count: int = 0
-    bits: tuple[int, ...] = ()
-    """Bits of which none may be set; empty where the rule is about values."""
+    pattern: int = 0
+    """Bits of which none may be set; 0 where the rule is about values."""
     values: tuple[int, ...] = ()
     """Values to compare with."""
     is_bad: bool = True
@@ -38,66 +37,6 @@ class MaskRule:
     def band_in_graph(self) -> str:
         """Name of the band in the graph; a partner's band gets a name that no band of the image has."""
         return re.sub(r"\W", "_", f"partner {self.of} {self.band}") if self.of else self.band
-
-
-def parse_mask_rule(value: object, key: str) -> MaskRule:
-    """Return the rule that an entry of `source.mask` writes.
-
-    Args:
-        value: `band` and one of `bits`, `values`, or `below` and `above`; `of` names the partner's collection, `is: good` or
-            `is: bad` (default) what `values` are, and `field: [first bit, number of bits]` the bits that hold them.
-        key: key of the job file, for the message.
-
-    Raises:
-        JobError: it is no rule; the message says what is wrong of it.
-    """
-    if not isinstance(value, Mapping) or not isinstance(value.get("band"), str):
-        raise JobError(
-            f"{str(value)[:100]!r} is not a mask; write clouds, or a rule such as {{band: SCL, values: [3, 8, 9]}}",
-            key=key,
-        )
-    known = {"band", "of", "bits", "values", "field", "is", "below", "above"}
-    if unknown := [str(name) for name in value if name not in known]:
-        raise JobError(f"a rule has no {unknown[0]}; its keys are {', '.join(sorted(known))}", key=key)
-    kinds = [name for name in ("bits", "values", "below", "above") if name in value]
-    if len(kinds) != 1 and kinds != ["below", "above"]:
-        raise JobError("a rule needs one of bits, values, and below or above", key=key)
-    if ("is" in value or "field" in value) and kinds != ["values"]:
-        raise JobError("is and field belong to a rule with values", key=key)
-    if value.get("is", "bad") not in {"good", "bad"}:
-        raise JobError(f"{value['is']!r} is neither good nor bad", key=f"{key}.is")
-    first, count = _whole(value["field"], f"{key}.field", 2) if "field" in value else (0, 0)
-    bits = _whole(value["bits"], f"{key}.bits") if "bits" in value else ()
-    if any(bit > 31 for bit in (*bits, first + count)):
-        raise JobError("bits are counted from 0 to 31", key=key)
-    return MaskRule(
-        band=value["band"],
-        of=str(value.get("of", "")),
-        first=first,
-        count=count,
-        bits=bits,
-        values=_whole(value["values"], f"{key}.values") if "values" in value else (),
-        is_bad=value.get("is", "bad") == "bad",
-        minimum=_real(value.get("below"), f"{key}.below"),
-        maximum=_real(value.get("above"), f"{key}.above"),
-    )
-
-
-def _whole(value: object, key: str, length: int | None = None) -> tuple[int, ...]:
-    numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    if not numbers or not all(
-        isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in numbers
-    ):
-        raise JobError(f"{str(value)[:100]!r} is not a list of whole numbers, 0 or more", key=key)
-    if length is not None and len(numbers) != length:
-        raise JobError("needs two numbers: the first bit and how many there are", key=key)
-    return tuple(numbers)
-
-
-def _real(value: object, key: str) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise JobError(f"{str(value)[:100]!r} is not a number", key=key)
-    return value
 
 
 def mask_bands(rules: Sequence[MaskRule]) -> tuple[str, ...]:
@@ -125,8 +64,8 @@ def _joined(operation: str, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _kept(image: dict[str, Any], rule: MaskRule) -> list[dict[str, Any]]:
     """Return the conditions of one rule, all of which must hold."""
     band = select(image, [rule.band_in_graph])
-    if rule.bits:
-        found = call("Image.bitwiseAnd", image1=band, image2=number(sum(1 << bit for bit in set(rule.bits))))
+    if rule.pattern:
+        found = call("Image.bitwiseAnd", image1=band, image2=number(rule.pattern))
         return [call("Image.eq", image1=found, image2=number(0))]
     if rule.values:
         if rule.first:

@@ -6,7 +6,6 @@ import pytest
 
 from downloader.datasets.clouds import CLOUD_MASKS, cloud_mask
 from downloader.datasets.facts import dataset_facts
-from downloader.expressions.masks import parse_mask_rule
 
 COLLECTIONS = [
     "COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED", *(f"LANDSAT/{sensor}/C02/{tier}" for sensor in
@@ -22,11 +21,10 @@ def test_bands_of_the_rules_are_in_the_catalogue(collection):
     mask = cloud_mask(collection)
     assert mask
     assert mask.source.startswith("https://")
-    for document in mask.rules:
-        rule = parse_mask_rule(document, "source.mask")
-        facts = dataset_facts(rule.of or collection)
+    for rule in mask.rules:
+        facts = dataset_facts(rule.get("of", collection))
         assert facts
-        assert facts.band(rule.band), f"{facts.id} has no {rule.band}"
+        assert facts.band(rule["band"]), f"{facts.id} has no {rule['band']}"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from downloader.errors import JobError
 from downloader.expressions.composite import computed_expression
 from downloader.expressions.formula import parse_formula
-from downloader.expressions.masks import parse_mask_rule
+from downloader.expressions.masks import MaskRule
 from downloader.expressions.recipe import ComputedBand, Recipe, SourceBand, input_image
 from downloader.expressions.reducers import parse_reducer, reduced_dtype
 from tests.unit.expressions.emulated import compute
@@ -133,14 +133,14 @@ def test_medoid_is_the_image_nearest_to_the_median(images):
 
 
 RULES = {
-    "bits": ({"band": "qa", "bits": [0, 3]}, lambda q: (q & 0b1001) == 0),
-    "bad values": ({"band": "qa", "values": [1, 3, 8], "is": "bad"}, lambda q: ~np.isin(q, [1, 3, 8])),
-    "good values": ({"band": "qa", "values": [0, 2], "is": "good"}, lambda q: np.isin(q, [0, 2])),
-    "a field": ({"band": "qa", "field": [1, 2], "values": [0, 3], "is": "good"}, lambda q: np.isin((q >> 1) & 3, [0, 3])),
-    "bad field": ({"band": "qa", "field": [2, 2], "values": [1, 2]}, lambda q: ~np.isin((q >> 2) & 3, [1, 2])),
-    "below": ({"band": "qa", "below": 7}, lambda q: q >= 7),
-    "above": ({"band": "qa", "above": 20}, lambda q: q <= 20),
-    "below and above": ({"band": "qa", "below": 7, "above": 20}, lambda q: (q >= 7) & (q <= 20)),
+    "bits": (MaskRule("qa", pattern=0b1001), lambda q: (q & 0b1001) == 0),
+    "bad values": (MaskRule("qa", values=(1, 3, 8)), lambda q: ~np.isin(q, [1, 3, 8])),
+    "good values": (MaskRule("qa", values=(0, 2), is_bad=False), lambda q: np.isin(q, [0, 2])),
+    "a field": (MaskRule("qa", first=1, count=2, values=(0, 3), is_bad=False), lambda q: np.isin((q >> 1) & 3, [0, 3])),
+    "bad field": (MaskRule("qa", first=2, count=2, values=(1, 2)), lambda q: ~np.isin((q >> 2) & 3, [1, 2])),
+    "below": (MaskRule("qa", minimum=7), lambda q: q >= 7),
+    "above": (MaskRule("qa", maximum=20), lambda q: q <= 20),
+    "below and above": (MaskRule("qa", minimum=7, maximum=20), lambda q: (q >= 7) & (q <= 20)),
 }  # fmt: skip
 
 
@@ -149,7 +149,7 @@ RULES = {
 @given(images=scenes(least=1, most=3))
 def test_rules_on_bands_of_the_image(name, images):
     rule, kept = RULES[name]
-    found = run(images, Recipe((band("a"),), mask=(parse_mask_rule(rule, "k"),)), parse_reducer("last", "k"))
+    found = run(images, Recipe((band("a"),), mask=(rule,)), parse_reducer("last", "k"))
     stack = np.where(
         np.stack([kept(image["qa"].data) for image in images.values()]), stacked(images, "a"), np.nan
     )
@@ -161,8 +161,8 @@ def test_rules_on_bands_of_the_image(name, images):
 def test_a_rule_on_the_partner_and_one_on_the_image(images, data):
     scores = {f"{PARTNER}/{n}": {"a": data.draw(holed("u1", 0, 100))} for n in range(len(images))}
     rules = (
-        parse_mask_rule({"band": "a", "of": PARTNER, "below": 60}, "k"),
-        parse_mask_rule({"band": "qa", "bits": [1]}, "k"),
+        MaskRule("a", of=PARTNER, minimum=60),
+        MaskRule("qa", pattern=2),
     )
     inputs = [
         input_image(image, partners={PARTNER: (partner, "2024-01-01T00:00:00Z")})
@@ -210,7 +210,7 @@ def test_one_image_by_itself(images):
     [image] = images.values()
     recipe = Recipe(
         (band("a", "u2"), band("a / b", "f4", name="q")),
-        mask=(parse_mask_rule({"band": "qa", "bits": [2]}, "k"),),
+        mask=(MaskRule("qa", pattern=4),),
     )
     found = run(images, recipe)
     hidden = (image["qa"].data & 4) != 0
@@ -227,7 +227,7 @@ def test_collections_whose_bands_and_scales_differ(one, other, first):
     theirs = Recipe(
         (band("red"),),
         (SourceBand("red", own="y", offset=3.0),),
-        (parse_mask_rule({"band": "qa", "bits": [0]}, "k"),),
+        (MaskRule("qa", pattern=1),),
     )
     inputs = [*(input_image(name, recipe=1) for name in others), *(input_image(name) for name in one)]
     text = computed_expression(inputs, [mine, theirs], parse_reducer(first, "k"), "k")
@@ -278,9 +278,7 @@ def nodes(text, name):
 
 
 def test_what_is_done_to_each_image_is_written_once():
-    recipe = Recipe(
-        (band("(a - b) / (a + b)", name="nd"),), mask=(parse_mask_rule({"band": "qa", "bits": [1]}, "k"),)
-    )
+    recipe = Recipe((band("(a - b) / (a + b)", name="nd"),), mask=(MaskRule("qa", pattern=2),))
     texts = [
         computed_expression(
             [input_image(f"C/i{n}") for n in range(count)], [recipe], parse_reducer("median", "k"), "k"

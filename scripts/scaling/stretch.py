@@ -125,7 +125,7 @@ class _Nowhere:
         self._pace.shards.add(key)
 
 
-def stretch(plan: Plan, service: Service, minutes: float = 3, seed: int = 1, memory: int = MEMORY) -> Pace:
+def stretch(plan: Plan, service: Service, minutes: float = 3, seed: int = 1) -> Pace:
     """Twice so many minutes of a plan, begun at a random place of it; what came in the second half.
 
     Nothing of the plan is listed: shards are counted from their numbers, whatever its size is.
@@ -135,17 +135,16 @@ def stretch(plan: Plan, service: Service, minutes: float = 3, seed: int = 1, mem
         service: which answers.
         minutes: of virtual time that are counted.
         seed: of the place and of the durations.
-        memory: bytes for pixels on their way.
     """
-    return run_virtual(_stretch, plan, service, minutes * 60, seed, memory)
+    return run_virtual(_stretch, plan, service, minutes * 60, seed)
 
 
-async def _stretch(plan: Plan, service: Service, seconds: float, seed: int, memory: int) -> Pace:
+async def _stretch(plan: Plan, service: Service, seconds: float, seed: int) -> Pace:
     clock, pace = VirtualClock(), Pace(seconds)
     limiter = AdaptiveLimiter(service.quota, 90.0, clock, random.Random(seed), 900.0)
     source, mosaic = _Source(service, clock, seed, pace), _Nowhere(plan, clock, pace)
     parts = Parts(source, mosaic, limiter, clock, random.Random(seed + 1), Tally(), RetryBudget(), Stop())
-    share = Share(plan, service.quota, memory, RetryPolicy(), checkpoint_s=30.0)
+    share = Share(plan, service.quota, MEMORY, RetryPolicy(), checkpoint_s=30.0)
     with anyio.move_on_after(2 * seconds) as scope:
         await work(share, parts, Listed(_from_somewhere(plan, random.Random(seed + 2))))
     assert scope.cancelled_caught, "the plan ended before the stretch did"

@@ -9,7 +9,7 @@ from scripts.scaling.books import books_of
 from scripts.scaling.stretch import NEAR, SLOW, stretch
 from scripts.scaling.undertakings import UNDERTAKINGS, Undertaking, plan_of
 
-__all__ = ["amounts", "bookkeeping", "larger_requests", "times"]
+__all__ = ["amounts", "bookkeeping", "times"]
 
 STARTS_PER_S = 90.0
 """`limits.requests_per_second`."""
@@ -45,18 +45,6 @@ def times(undertakings: Sequence[Undertaking] = UNDERTAKINGS, minutes: float = 3
         rows.append([*row, duration(estimate.requests / STARTS_PER_S)])
     heads = [f"{service.name}: {what}" for service in (NEAR, SLOW) for what in ("rate", "time")]
     return table(["", *heads, "starts alone, 90 a second"], rows)
-
-
-def larger_requests(minutes: float = 3) -> str:
-    """What more memory buys, as it makes requests larger; simulated."""
-    rows = []
-    for text, gib in (("512MiB", 0.5), ("1GiB", 1), ("4GiB", 4)):
-        plan = plan_of(UNDERTAKINGS[4], {"memory": text})
-        rows.append([f"`limits.memory: {text}`", size(request_bytes(plan))])
-        for service in (NEAR, SLOW):
-            pace = stretch(plan, service, minutes, memory=int((gib - 0.17) * 2**30))
-            rows[-1] += [f"{pace.mb_per_s:,.0f} MB/s"]
-    return table(["", "a request", NEAR.name, SLOW.name], rows)
 
 
 def bookkeeping(undertakings: Sequence[Undertaking] = UNDERTAKINGS) -> str:

@@ -27,13 +27,9 @@ SCENE_KM = 109.8
 
 SENTINEL = ((10, ("B2", "B3", "B4", "B8")),)
 SENTINEL_TEN = (*SENTINEL, (20, ("B5", "B6", "B7", "B8A", "B11", "B12")))
-LANDSAT = ((30, ("SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7", "QA_PIXEL")),)
 
 SENTINEL_DECADE = 730
 """Looks in ten years, one every five days."""
-
-LANDSAT_DECADE = 456
-"""Looks in ten years, one every eight days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +47,16 @@ UNDERTAKINGS = (
     Undertaking("a Sentinel-2 scene, 4 bands", SCENE_KM, SENTINEL),
     Undertaking("a country once, 4 bands of 10 m", COUNTRY_KM, SENTINEL),
     Undertaking("a country once, 10 bands of 10 and 20 m", COUNTRY_KM, SENTINEL_TEN),
-    Undertaking("a country, a decade of Landsat, 7 bands of 30 m", COUNTRY_KM, LANDSAT, LANDSAT_DECADE),
     Undertaking("a continent once, 4 bands of 10 m", CONTINENT_KM, SENTINEL),
     Undertaking("a country, a decade of Sentinel-2, 4 bands", COUNTRY_KM, SENTINEL, SENTINEL_DECADE),
-    Undertaking("a continent, a decade of Landsat", CONTINENT_KM, LANDSAT, LANDSAT_DECADE),
     Undertaking("a continent, a decade of Sentinel-2", CONTINENT_KM, SENTINEL, SENTINEL_DECADE),
 )
 
 
-def plan_of(undertaking: Undertaking, limits: dict[str, object] | None = None) -> Plan:
-    """The real plan, as for an image of so many pixels; along time the same groups, with so many slices.
-
-    Args:
-        undertaking: what is asked for.
-        limits: the job's limits, such as `{"memory": "4GiB"}`.
-    """
+def plan_of(undertaking: Undertaking) -> Plan:
+    """The real plan, as for an image of so many pixels; along time the same groups, with so many slices."""
     bands = tuple(band for size, names in undertaking.bands for band in _bands(undertaking, size, names))
-    job = Job.from_dict(
-        {"source": {"asset": "A"}, "mosaic": {"path": "m.zarr"}, "limits": limits or {}},
-    )
+    job = Job.from_dict({"source": {"asset": "A"}, "mosaic": {"path": "m.zarr"}})
     plan = make_plan(job, Image("projects/p/assets/a", "a", bands))
     if undertaking.looks == 1:
         return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -18,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
+        # Registered first, called last: behind it the interpreter's own end would give the status of a killed process.
+        atexit.register(_deaf)
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     # No linear algebra is done here, and a pool of threads for it, which numpy starts, spins before it sleeps.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -35,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _end(number: int, _frame: object) -> None:
     """End with 128 + the signal's number where nothing drains: before a run, behind it, and in commands that only read."""
     os._exit(128 + number)
+
+
+def _deaf() -> None:
+    """Ignore what asks to end: the process is about to, with the status of its work."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,29 @@ class Forked(subprocess.Popen):
         finally:
             self._close_pipe_fds(*pipes)
 
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        """Wait; a status that is lost is an error, where `Popen` would call it 0."""
+        try:
+            return os.waitpid(self.pid, wait_flags)
+        except ChildProcessError as error:
+            raise RuntimeError(
+                f"the exit status of process {self.pid} is lost: it is no child of this one"
+            ) from error
+
+    def _internal_poll(self, _deadstate: int | None = None, **_: Any) -> int | None:
+        if self.returncode is None and self._waitpid_lock.acquire(blocking=False):
+            try:
+                pid, status = self._try_wait(os.WNOHANG) if self.returncode is None else (0, 0)
+                if pid == self.pid:
+                    self._handle_exitstatus(status)
+            except RuntimeError:
+                if _deadstate is None:
+                    raise
+                self.returncode = _deadstate  # of a process that nobody waits for any more
+            finally:
+                self._waitpid_lock.release()
+        return self.returncode
+
 
 def preload() -> None:
     """Import whatever a run may import."""

@@ -20,7 +20,10 @@ from downloader.errors import DownloadError, InterruptedRunError, StoppedError
 _Result = TypeVar("_Result")
 
 GRACE_S = 20.0
-"""Seconds that requests under way may still take once a run drains."""
+"""Seconds that requests under way may still take once a run drains, and a run that was told twice to stop."""
+
+_SAVE_S = 60.0
+"""Seconds that saving what was fetched may take after that."""
 
 
 class NotStarted(Exception):  # noqa: N818  # no error: what was not started stays undone
@@ -109,8 +112,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
         numbers.append(signal.SIGHUP)
 
     def ask(number: signal.Signals) -> None:
-        if not stop.drain.is_set():
-            end_process(128 + number)
+        end_process(128 + number, GRACE_S if stop.drain.is_set() else GRACE_S + _SAVE_S)
         stop.ask("stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}", int(number))
 
     before = {number: signal.getsignal(number) for number in numbers}
@@ -126,16 +128,18 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def end_process(status: int) -> None:
-    """End the process 20 s after its main thread, should other threads be left that cannot end, as on a disk that hangs.
+def end_process(status: int, at_most_s: float | None = None) -> None:
+    """End the process, should it be kept by a thread that cannot end, as one that writes to a disk that hangs.
 
     Args:
         status: the exit status of the process then.
+        at_most_s: seconds that the main thread may take, None for any; other threads have 20 s after its end.
     """
 
     def wait() -> None:
-        threading.main_thread().join()
-        time.sleep(GRACE_S)
+        threading.main_thread().join(at_most_s)
+        if not threading.main_thread().is_alive():
+            time.sleep(GRACE_S)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

@@ -152,8 +152,8 @@ class Tries:
         """Return the seconds until the next call. Raises TileError where there is to be none.
 
         The wait is drawn evenly from 0 to a bound that doubles with each failure ("full jitter"), after what the
-        service itself asked for. Two problems are repeated at once, and cost no retry: a kept connection that the other
-        side had closed, once, and an access token that has been renewed.
+        service itself asked for. Two problems are repeated at once: a kept connection that the other side had closed,
+        the first time, and an access token that has been renewed, which costs no retry.
         """
         self.calls += 1
         problem = error.problem
@@ -167,7 +167,7 @@ class Tries:
         if is_late or self._failures > self._policy.retries:
             self._give_up(error)
         wait_s = min(max(problem.retry_after_s or 0.0, 0.0), MAX_PAUSE_S)
-        if is_own or not self._is_at_once(problem):
+        if not self._is_at_once(problem):
             bound_s = 2.0 ** min(max(self._failures - 1, 0), 32) if is_own else 1.0
             wait_s += self._rng.uniform(0.0, min(bound_s, _MAX_WAIT_S))
         if self._patience.left_s < wait_s:
@@ -182,7 +182,7 @@ class Tries:
 
     def _is_own(self, problem: FetchProblem) -> bool:
         """Whether the problem counts as a failure of this request."""
-        return not self._is_at_once(problem)
+        return problem.cause is not Cause.TOKEN_RENEWED
 
     def _judge(self, error: TileError) -> None:
         """Raise what ends the request before its retries are counted."""

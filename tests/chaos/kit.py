@@ -21,6 +21,7 @@ import zarr
 
 from earthengine_emulator import EmulatorProcess
 from tests import harness
+from tests.forkserver import Forked
 from tests.harness import Ended
 
 COLUMN = ROW = 300
@@ -120,8 +121,7 @@ class Lab:
         **popen: object,
     ) -> subprocess.Popen:
         """Start `downloader run`, through the wrapper where it is to have a fault of its own."""
-        # A process of its own from the start: what kills it must be read off its own exit status.
-        return subprocess.Popen(
+        return Forked(
             self.command(*arguments, wrapped=wrapped),
             **{
                 "stdin": subprocess.DEVNULL,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -141,6 +143,24 @@ def test_row_36_slow_disk(lab):
     run = lab.run(wrapped=["--disk", "bandwidth=50e6"])
     assert run.report["peak_memory_bytes"] <= limit * 2**20
     lab.right(side=3000, bands=("B2", "B3", "B4", "B8"))
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_row_36_a_disk_that_hangs(lab, signals):
+    """A write that never returns keeps neither the run nor its process once it was asked to stop."""
+    process = lab.start(wrapped=["--disk", "hang=4", "--grace", "1"])
+    harness.wait_until(lambda: lab.requests() > TILES, process)
+    time.sleep(0.5)
+    assert process.poll() is None
+    began = time.monotonic()
+    for _ in range(signals):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    run = lab.end(process)
+    assert run.status == 143
+    assert time.monotonic() - began < 10
+    assert lab.stored_tiles_are_right() == 0, "coverage is written at the end"
+    lab.heal()
 
 
 def objects(lab):

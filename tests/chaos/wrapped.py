@@ -6,6 +6,7 @@ Everything is the downloader's own but for what a flag names; the methods of its
     --disk eio=N           writing the N-th object of pixels fails once with EIO
     --disk eio-from=N      … and all after it
     --disk bandwidth=B     objects are written at B bytes a second
+    --disk hang=N          writing the N-th object of pixels never ends
     --die put=N            the process ends, as by SIGKILL, just before the N-th object of pixels is put
     --die stage=N          … when its staging file is written in half
     --die flush=N          … when the N-th commit's objects are put and not yet flushed
@@ -13,6 +14,7 @@ Everything is the downloader's own but for what a flag names; the methods of its
     --die torn=N           … when half of that line is written
     --clock S@T            after T seconds the monotonic clock is S seconds ahead
     --block S@T            after T seconds the event loop stands still for S seconds
+    --grace S              a run that stops drains for S seconds, and saves for as many
     --patience S           waits for tokens, metadata and idle connections are about S seconds
     --no-locks             the file system knows no flock
     --lease S              leases in buckets last S seconds
@@ -88,7 +90,13 @@ def disk(text: str) -> None:
                 raise OSError(errno.EIO, os.strerror(errno.EIO), key)
         put(store, key, buffers)
 
-    around("put", {"slow": slow, "bandwidth": bandwidth, "eio": eio, "eio-from": eio}[kind])
+    def hang(put: Any, store: DiskStore, key: str, buffers: Any) -> None:
+        while is_pixels(key) and count.next() >= int(value):
+            time.sleep(3600)
+        put(store, key, buffers)
+
+    wrappers = {"slow": slow, "bandwidth": bandwidth, "eio": eio, "eio-from": eio, "hang": hang}
+    around("put", wrappers[kind])
 
 
 def dying(text: str) -> None:
@@ -172,6 +180,13 @@ def patience(seconds: float) -> None:
     client._METADATA = timeouts.Timeouts(first_byte_s=seconds, body_s=2 * seconds)
 
 
+def grace(seconds: float) -> None:
+    """Shortens what a run that was asked to stop waits."""
+    from downloader.engine import stop, worker
+
+    stop.GRACE_S = stop._SAVE_S = worker.GRACE_S = seconds
+
+
 def lease(seconds: float) -> None:
     """Shortens the lease of mosaics in buckets."""
     location.LASTS_S = seconds
@@ -195,6 +210,7 @@ def main() -> int:
     parser.add_argument("--clock", type=clock)
     parser.add_argument("--block", type=block)
     parser.add_argument("--patience", type=lambda text: patience(float(text)))
+    parser.add_argument("--grace", type=lambda text: grace(float(text)))
     parser.add_argument("--lease", type=lambda text: lease(float(text)))
     parser.add_argument("--no-locks", action="store_true")
     if parser.parse_args(sys.argv[1:split]).no_locks:

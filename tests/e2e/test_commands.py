@@ -381,6 +381,16 @@ def test_a_closed_pipe_changes_nothing(emulator, job_file, mosaic, command, stre
         compare(mosaic)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.parametrize("ask", [Forked.poll, Forked.wait])
+def test_a_lost_exit_status_is_not_taken_for_success(ask):
+    """Of the tests' own processes."""
+    process = Forked([sys.executable, "-m", "downloader", "--version"], stdout=subprocess.DEVNULL)
+    os.waitpid(process.pid, 0)
+    with pytest.raises(RuntimeError, match="is lost"):
+        ask(process)
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_a_closed_descriptor_changes_nothing(job_file, mosaic, closed):
     line = f"exec {sys.executable} -m downloader run {job_file} {closed}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from downloader.__main__ import main
 from tests.harness import (
     ASSET,
     BANDS,
+    ROOT,
     asked,
     cli,
     command,
@@ -266,6 +269,21 @@ def test_143_also_where_nothing_drains(tmp_path):
         process.send_signal(signal.SIGTERM)
         ended = end(process)
     assert ended.status == 143, ended
+
+
+def test_a_signal_while_the_process_ends_changes_no_status():
+    """The interpreter takes signal handlers down before it is gone: the status would be that of a killed process."""
+    program = """
+import os, signal, sys
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
+        kill(pid, number)
+last = Last()
+from downloader.__main__ import main
+sys.exit(main(["schema"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)
+    assert ended.returncode == 0, ended
 
 
 def caught(pid):

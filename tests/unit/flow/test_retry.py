@@ -239,11 +239,12 @@ def test_waits_use_the_whole_range():
     assert 7 < sum(waits) / 1000 < 9
 
 
-def test_a_connection_that_was_closed_while_idle_is_repeated_at_once_and_free_the_first_time():
+def test_a_connection_that_was_closed_while_idle_is_repeated_at_once_and_is_a_retry():
     calls = Calls(IDLE, RESET)
-    assert calls.run(RetryPolicy(retries=1)) == ("pixels", 3)
-    assert calls.times[1] == calls.times[0]
-    assert Calls(IDLE, IDLE).fail(RetryPolicy(retries=0)).action is Action.FAIL_TILE
+    assert calls.run(RetryPolicy(retries=2)) == ("pixels", 3)
+    assert calls.times[2] > calls.times[1] == calls.times[0]
+    assert Calls(IDLE, IDLE).fail(RetryPolicy(retries=1)).action is Action.FAIL_TILE
+    assert Calls(IDLE).fail(RetryPolicy(retries=0)).action is Action.FAIL_TILE
 
 
 def test_a_renewed_token_costs_no_retry():

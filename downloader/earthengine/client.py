@@ -149,6 +149,11 @@ class EarthEngine:
         return self._tokens.describe()
 
     @property
+    def token_calls(self) -> int:
+        """Calls made for access tokens so far."""
+        return self._tokens.calls
+
+    @property
     def service_identity(self) -> str:
         """Whose pixels these are: `earthengine`, `emulator DATASET` or `host:NAME`; settled by the first answer."""
         if self._emulator is not None:

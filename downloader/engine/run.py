@@ -244,6 +244,7 @@ def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: in
         tiles_failed=sum(c.failed for c in counts),
         requests=tally.requests,
         metadata_calls=client.metadata_calls,
+        token_calls=client.token_calls,
         splits=tally.splits,
         retries=dict(tally.retries),
         wire_bytes=tally.wire_bytes,

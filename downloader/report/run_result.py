@@ -46,6 +46,8 @@ class RunResult:
     """Calls for pixels of tiles made by this run, retries included."""
     metadata_calls: int
     """Its other calls, retries included: documents, listings, and one pixel of each group before the start."""
+    token_calls: int
+    """Calls for access tokens, which go to another host."""
     splits: int
     retries: Mapping[str, int]
     """Cause → calls that were repeated for it."""

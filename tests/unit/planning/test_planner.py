@@ -60,6 +60,19 @@ def test_one_grid_lies_at_the_root() -> None:
     assert group.tiling.shard_side == 1024
 
 
+@pytest.mark.parametrize("mask", ["none", "per-band"])
+def test_masks_count_among_the_values_of_a_computed_request(mask: str) -> None:
+    """One request at a time is as large as it may be: of computed pixels 10,485,760 values, docs/contract.md §5.1."""
+    bands = dict.fromkeys([f"b{k}" for k in range(4)], U1)
+    scene = image(*(Band(name, dtype, utm(10.0, 40_000), "MEAN") for name, dtype in bands.items()))
+    plan = plan_of(scene, mosaic={"path": "out.zarr", "mask": mask}, limits={"concurrency": 1})
+    (group,) = plan.groups
+    asked = [request for key in islice(plan.shards(), 2) for request in group.requests(key)]
+    largest = max(r.window.width * r.window.height * len(r.bands) for r in asked)
+    assert {len(r.bands) for r in asked} == {4 if mask == "none" else 8}
+    assert (largest <= 10_485_760) == (mask == "per-band")
+
+
 def test_several_grids_are_groups_finest_first() -> None:
     plan = plan_of(bands=["B1", "B5", "QA20", "B2"])
     assert [(g.name, [b.id for b in g.bands]) for g in plan.groups] == [

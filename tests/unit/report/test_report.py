@@ -24,6 +24,7 @@ REPORT = Report(
     tiles_failed=0,
     requests=54,
     metadata_calls=3,
+    token_calls=1,
     splits=0,
     retries={},
     wire_bytes=28_311_552,

@@ -68,7 +68,6 @@ class _Server:
 
     def __init__(self, env: dict[str, str]) -> None:
         self.variables = python_variables(env)
-        self._lock = threading.Lock()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
@@ -81,20 +80,21 @@ class _Server:
         theirs.close()
 
     def fork(self, request: dict[str, Any], streams: list[int]) -> int:
-        """Have a process forked; it is a child of this one when its id is returned."""
-        with self._lock:
-            self._libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            try:
-                socket.send_fds(self._socket, [json.dumps(request).encode()], streams)
-                answer = self._socket.recv(4)
-            finally:
-                self._libc.prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        """Have a process forked, under `_lock`; it is a child of this one when its id is returned."""
+        self._libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], streams)
+            answer = self._socket.recv(4)
+        finally:
+            self._libc.prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         if not answer:
             raise RuntimeError("tests.forkserver ended: its standard error says why")
         return int(struct.unpack("i", answer)[0])
 
 
 _server: _Server | None = None
+_lock = threading.Lock()
+"""One server, and one process forked at a time: whether this one adopts is a switch of the whole process."""
 
 
 class Forked(subprocess.Popen):
@@ -104,8 +104,9 @@ class Forked(subprocess.Popen):
         global _server  # noqa: PLW0603 - one for this process, started when it is needed
         given = inspect.signature(super()._execute_child).bind(*arguments).arguments
         words, env = given["args"], dict(given["env"] or os.environ)
-        if _server is None and sys.platform == "linux":
-            _server = _Server(env)
+        with _lock:
+            if _server is None and sys.platform == "linux":
+                _server = _Server(env)
         if (
             _server is None
             or given["preexec_fn"] is not None
@@ -121,7 +122,8 @@ class Forked(subprocess.Popen):
         streams = [fd if fd != -1 else own for own, fd in enumerate((pipes[0], pipes[3], pipes[5]))]
         cwd = os.fspath(given["cwd"] or Path.cwd())
         try:
-            self.pid = _server.fork({"words": words[2:], "cwd": cwd, "env": env}, streams)
+            with _lock:
+                self.pid = _server.fork({"words": words[2:], "cwd": cwd, "env": env}, streams)
             self._child_created = True
         finally:
             self._close_pipe_fds(*pipes)

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import forkserver
 from tests.forkserver import Forked
 from tests.harness import (
     ASSET,
@@ -390,6 +392,21 @@ def test_a_lost_exit_status_is_not_taken_for_success(ask):
     with pytest.raises(RuntimeError, match="is lost"):
         ask(process)
     process.returncode = 0  # so that nobody else asks
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_processes_started_together_are_children_of_this_one(monkeypatch):
+    """Also the first ones, while none has started the server yet: two servers took each other's children away."""
+    monkeypatch.setattr(forkserver, "_server", None)
+    command = [sys.executable, "-m", "downloader", "--version"]
+
+    def run(_number: int) -> int:
+        return Forked(command, stdout=subprocess.DEVNULL, env=environment()).wait()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, range(16))) == [0] * 16
+    forkserver._server._socket.close()
+    forkserver._server._process.wait()
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])

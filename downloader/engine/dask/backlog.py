@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import anyio.lowlevel
 
@@ -20,25 +20,16 @@ _SCANNED: Final = 256
 """Shards looked at in a row before others get a turn: a rerun passes many that are done."""
 
 
-class Seen(Protocol):
-    """What a mosaic knows of a shard."""
-
-    def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Band index → bits of the tiles not stored."""
-        ...
-
-    def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
-        """Bits of the tiles stored, band by band, and what failed."""
-        ...
-
-
 @dataclass
 class Backlog:
     """Shards in their order, those that came back first."""
 
     plan: Plan
     shards: Iterable[ShardKey]
-    seen: Seen
+    missing: Callable[[ShardKey], Mapping[int, int]]
+    """Band index → bits of the tiles of a shard that are to be fetched."""
+    known: Callable[[ShardKey], tuple[list[int], tuple[FailedTiles, ...]]]
+    """Bits of the tiles of a shard that are stored, band by band, and what failed."""
     max_requests: int | None = None
     max_bytes: int | None = None
     limit: str | None = None
@@ -69,7 +60,7 @@ class Backlog:
         """About how many requests a shard takes."""
         group = self.plan.group(key.group)
         together = 0
-        for mask in self.seen.missing(key).values():
+        for mask in self.missing(key).values():
             together |= mask
         return max(1, -(-together.bit_count() // math.prod(group.shape)))
 
@@ -80,7 +71,7 @@ class Backlog:
             key = next(self._rest, None)
             if key is None:
                 self._is_read = True
-            elif self.seen.missing(key):
+            elif self.missing(key):
                 self._ahead.append(key)
             number += 1
             if number % _SCANNED == 0:
@@ -92,10 +83,10 @@ class Backlog:
         spent = 0
         while self._ahead and spent < cost and self.limit is None:
             key = self._ahead.popleft()
-            missing = self._within_limits(key, self.seen.missing(key))
+            missing = self._within_limits(key, self.missing(key))
             if missing:
                 spent += self.cost(key)
-                stored, failed = self.seen.known(key)
+                stored, failed = self.known(key)
                 run.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
         return run
 
@@ -121,7 +112,7 @@ class Backlog:
         keys = tuple(keys)
         for key in keys:
             self._planned.pop(key, None)
-        self._ahead.extendleft(key for key in keys if self.seen.missing(key))
+        self._ahead.extendleft(key for key in keys if self.missing(key))
         if keys:
             self.limit = None
 

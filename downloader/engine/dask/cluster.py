@@ -47,9 +47,11 @@ class Cluster:
             answers = await self._client.run(function, *arguments, workers=[address])
         return answers[address]
 
-    def submit(self, address: str, name: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # a Future
+    def submit(self, address: str, function: Any, name: str) -> Any:  # noqa: ANN401  # a Future
         """Start a task at one worker and nowhere else; a `distributed.Future`."""
-        return self._client.submit(function, *arguments, key=name, workers=[address], pure=False, retries=0)
+        return self._client.submit(
+            function, name, key=f"downloader-{name}", workers=[address], pure=False, retries=0
+        )
 
 
 @asynccontextmanager

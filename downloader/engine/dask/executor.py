@@ -1,26 +1,29 @@
 """The executor of Dask: divides shards and quota among worker processes, and takes in what they did.
 
-The run plans lazily, hands out shards as tasks, a few for each worker at a time, and calls every worker a few times a
-second: the worker follows the instruction, and its messages go to the listeners and the ledger. Only the run writes the
-ledger: one line of many shards costs as much as one of one, and the order of all lines says which is the last of a shard.
-A worker does what a local run does (`pool`), with its share of the quota.
+The run plans lazily, and calls every worker a few times a second: with its part of the quota and its next shards. The
+worker answers with what happened, which goes to the listeners and the ledger. Only the run writes the ledger: one line of
+many shards costs as much as one of one, and the order of all lines says which is the last of a shard. A worker does what
+a local run does (`pool`), with its share of the quota.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 import anyio.to_thread
 
 from downloader._version import __version__
-from downloader.engine.dask.backlog import Backlog, Seen
+from downloader.engine.context import RunContext
+from downloader.engine.dask.backlog import Backlog
 from downloader.engine.dask.cluster import Cluster, cluster
 from downloader.engine.dask.messages import (
     BEAT_S,
@@ -30,9 +33,10 @@ from downloader.engine.dask.messages import (
     Instruction,
     Left,
     Mail,
+    Portion,
 )
 from downloader.engine.dask.quota import Division
-from downloader.engine.dask.worker import beat, fetch, start
+from downloader.engine.dask.worker import beat, start, wait
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
@@ -45,16 +49,8 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from anyio.streams.memory import MemoryObjectSendStream
+    from downloader.protocols import Executor
 
-    from downloader.engine.stop import Stop
-    from downloader.events import Outcome
-    from downloader.mosaic.writer import ZarrMosaic
-    from downloader.protocols import Executor, Progress
-
-
-_RUNS: Final = 8
-"""Tasks of a worker at a time, about."""
 
 _LOOKED_AHEAD: Final = 4
 """Shards looked up ahead, for each that workers may hold: far enough to see the end before it is there."""
@@ -74,18 +70,8 @@ _LOOK_S: Final = 3.0
 _MISSED: Final = 4
 """Looks at a worker that may fail in a row while the scheduler knows it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a run of the executor is given, beside its mosaic."""
-
-    assignment: Assignment
-    """That of every worker, but for its name and its part of the quota."""
-    concurrency: int
-    requests_per_second: float
-    max_requests: int | None = None
-    max_bytes: int | None = None
-    max_time_s: float | None = None
+_UNREACHED: Final = (OSError, TimeoutError, KeyError)
+"""What a call raises whose worker is gone or does not answer."""
 
 
 @dataclass(slots=True)
@@ -95,13 +81,17 @@ class _Worker:
     address: str
     name: str
     heard: int = 0
+    sent: int = 0
+    """Portions that it is known to have."""
+    unsent: list[Portion] = field(default_factory=list)
+    """Portions of which this is not known."""
     outstanding: dict[ShardKey, int] = field(default_factory=dict)
     """Shards that it has → about how many requests each takes."""
     done: int = 0
     """About how many requests it has made."""
-    futures: set[Any] = field(default_factory=set)
+    task: Any = None
+    """A task of Dask that ends when it leaves; None before it began."""
     mail: Mail | None = None
-    began: bool = False
     left: Left | None = None
     left_at: float = 0.0
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -113,36 +103,15 @@ class _Worker:
 class DaskExecutor:
     """An `Executor` of worker processes, here or elsewhere, through Dask."""
 
-    def __init__(
-        self,
-        settings: Any,  # noqa: ANN401  # job.executor.Dask
-        terms: Terms,
-        mosaic: ZarrMosaic,
-        seen: Seen,
-        progress: Progress,
-        stop: Stop,
-        outcomes: MemoryObjectSendStream[Outcome] | None = None,
-    ) -> None:
-        """Nothing is started before the block is entered.
-
-        Args:
-            settings: which cluster.
-            terms: what is to be done, as whom, how fast.
-            mosaic: what the run writes.
-            seen: the same, or what of it is chosen.
-            progress: told of each event.
-            stop: who may ask to stop.
-            outcomes: takes what becomes of each request; without a bound.
-        """
-        self._settings = settings
-        self._terms = terms
-        self._mosaic = mosaic
-        self._seen = seen
-        self._progress = progress
-        self._outcomes = outcomes
-        self._stop = stop
+    def __init__(self, context: RunContext) -> None:
+        """Start nothing before the block is entered; `context` is the run."""
+        assert context.job.executor.dask is not None  # noqa: S101  # asked before
+        self._settings = context.job.executor.dask
+        self._limits = context.job.limits
+        self._mosaic = context.mosaic
+        self._context = context
         self._stack = AsyncExitStack()
-        self._division = Division(terms.concurrency, terms.requests_per_second)
+        self._division = Division(self._limits.concurrency, self._limits.requests_per_second)
         self._workers: dict[str, _Worker] = {}
         self._slowest_s = _FIRST_S
         self._is_measured = False
@@ -150,57 +119,44 @@ class DaskExecutor:
         self._is_cancelled = False
         self._leaving: list[_Worker] = []
         """Workers that are gone, whose shards others may not have yet."""
-        self._peak_memory = 0
+        self.peak_memory = 0
+        """See `Executor`."""
 
     async def __aenter__(self) -> Self:
+        """Wait until there are workers."""
+        self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
         try:
-            await self._enter()
-        except BaseExceptionGroup as errors:
-            await self.__aexit__(None, None, None)
-            raise first_of(errors) from None
+            told = False
+            until = time.monotonic() + self._limits.give_up_after
+            while len(await self._present() or []) < (self._settings.workers or 1):
+                if time.monotonic() > until:
+                    raise self._no_workers()
+                if not told and self._settings.scheduler is not None:
+                    told = True
+                    self._context.progress(Notice(f"waiting for workers of {self._cluster.address}"))
+                await anyio.sleep(BEAT_S)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
         return self
 
-    async def _enter(self) -> None:
-        """Have workers that are ready for their first shard."""
-        self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
-        told = False
-        until = time.monotonic() + self._terms.assignment.give_up_after_s
-        while len(present := await self._present() or []) < (self._settings.workers or 1):
-            if time.monotonic() > until:
-                raise self._no_workers()
-            if not told and self._settings.scheduler is not None:
-                told = True
-                self._progress(Notice(f"waiting for workers of {self._cluster.address}"))
-            await anyio.sleep(BEAT_S)
-        for address in present:
-            self._join(address)
-        async with anyio.create_task_group() as group:
-            for worker in self._workers.values():
-                group.start_soon(self._begin, worker)
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
-            for worker in self._workers.values():
-                # Only where the run ended before its work began.
-                await self._forget(worker)
-            await anyio.to_thread.run_sync(self._clear)
             await self._stack.aclose()
-
-    @property
-    def peak_memory(self) -> int:
-        """See `Executor`."""
-        return self._peak_memory
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        terms = self._terms
+        self._assignment = _assignment(self._context)
+        limits, seen = self._limits, self._context.chosen or self._mosaic
         self._backlog = Backlog(
-            terms.assignment.plan, shards, self._seen, terms.max_requests, terms.max_bytes
+            self._assignment.plan,
+            shards,
+            seen.missing,
+            self._mosaic.known,
+            limits.max_requests,
+            limits.max_bytes,
         )
         await self._backlog.look_ahead(1)
         if self._backlog.is_empty:
@@ -213,8 +169,6 @@ class DaskExecutor:
                 outer.start_soon(self._watch_time)
                 with anyio.CancelScope(shield=True):
                     async with anyio.create_task_group() as group:
-                        for worker in self._workers.values():
-                            group.start_soon(self._serve, worker)
                         await self._go(group)
                         group.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
@@ -226,7 +180,7 @@ class DaskExecutor:
         if self._error is not None:
             raise self._error
         if self._backlog.limit is not None:
-            self._stop.ask(self._backlog.limit)
+            self._context.stop.ask(self._backlog.limit)
 
     # The run as a whole ------------------------------------------------------------------------------------
 
@@ -236,8 +190,11 @@ class DaskExecutor:
         while True:
             present = await self._present()
             if present is None:
-                raise self._no_scheduler()
-            await self._backlog.look_ahead(_LOOKED_AHEAD * self._terms.concurrency)
+                raise StoppedError(
+                    f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start"
+                    " it, and run the same command again to continue"
+                )
+            await self._backlog.look_ahead(_LOOKED_AHEAD * self._limits.concurrency)
             if not self._is_over:
                 for address in present:
                     if address not in self._workers:
@@ -250,14 +207,14 @@ class DaskExecutor:
             if self._is_over and not self._workers and (not self._leaving or self._stopping):
                 return
             alone_since = None if present else alone_since or time.monotonic()
-            patience_s = self._terms.assignment.give_up_after_s
+            patience_s = self._limits.give_up_after
             if alone_since is not None and time.monotonic() - alone_since > patience_s:
                 raise self._no_workers()
             if self._stopping and math.isinf(ends_at):
-                ends_at = time.monotonic() + GRACE_S + self._terms.assignment.silence_s
+                ends_at = time.monotonic() + GRACE_S + self._settings.leave_after
             if time.monotonic() > ends_at:
                 return
-            self._progress(self._flow())
+            self._context.progress(self._flow())
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
 
     @property
@@ -266,7 +223,7 @@ class DaskExecutor:
 
     @property
     def _stopping(self) -> bool:
-        return self._stop.drain.is_set() or self._error is not None or self._is_cancelled
+        return self._context.stop.drain.is_set() or self._error is not None or self._is_cancelled
 
     @property
     def _is_over(self) -> bool:
@@ -289,16 +246,10 @@ class DaskExecutor:
                 await anyio.sleep(BEAT_S)
         return None
 
-    def _no_scheduler(self) -> StoppedError:
-        return StoppedError(
-            f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start it, and"
-            " run the same command again to continue"
-        )
-
     def _no_workers(self) -> StoppedError:
         return StoppedError(
             f"no worker came to the Dask scheduler at {self._cluster.address} for"
-            f" {self._terms.assignment.give_up_after_s:g} s; everything committed so far is saved: start workers, and run"
+            f" {self._limits.give_up_after:g} s; everything committed so far is saved: start workers, and run"
             " the same command again to continue"
         )
 
@@ -309,9 +260,9 @@ class DaskExecutor:
             self._is_cancelled = True
 
     async def _watch_time(self) -> None:
-        if self._terms.max_time_s is not None:
-            await anyio.sleep(self._terms.max_time_s)
-            self._stop.ask(f"limits.max_time: {self._terms.max_time_s:g} s are over")
+        if self._limits.max_time is not None:
+            await anyio.sleep(self._limits.max_time)
+            self._context.stop.ask(f"limits.max_time: {self._limits.max_time:g} s are over")
 
     # Workers come and go -----------------------------------------------------------------------------------
 
@@ -326,16 +277,16 @@ class DaskExecutor:
         missed = 0
         try:
             with worker.scope:
-                while worker.left is None and not worker.began:
+                while worker.left is None and worker.task is None:
                     await self._begin(worker)
-                    if not worker.began and worker.left is None:
+                    if worker.task is None and worker.left is None:
                         worker.left = Left() if self._is_over else None
                         await anyio.sleep(BEAT_S)
                 while worker.left is None:
                     try:
                         await self._look_at(worker)
                         missed = 0
-                    except (OSError, TimeoutError, KeyError):
+                    except _UNREACHED:
                         missed += 1
                         if missed >= _MISSED:
                             worker.left = Left()
@@ -346,13 +297,9 @@ class DaskExecutor:
             worker.left = worker.left or Left()
         finally:
             self._depart(worker)
-        if worker.left is not None and worker.left.blank is not None:
-            await self._forget(worker)
-
-    async def _forget(self, worker: _Worker) -> None:
-        """Tell a worker that the run is over, where it has not heard so."""
-        if worker.began:
-            with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
+        if worker.task is not None and worker.left is not None and worker.left.blank is not None:
+            # It left by itself, and keeps its last figures until it hears that the run has them.
+            with suppress(*_UNREACHED):
                 instruction = Instruction(Grant(0, 0.0, 0), worker.heard, leave=True)
                 await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
 
@@ -360,14 +307,14 @@ class DaskExecutor:
         grant = self._division.grant(worker.name, time.monotonic())
         if grant.concurrency < 1:
             return
-        assignment = replace(self._terms.assignment, name=worker.name, grant=grant)
+        assignment = replace(self._assignment, name=worker.name, grant=grant)
         store = self._mosaic.store
         await anyio.to_thread.run_sync(
             lambda: trying(store, "a worker's lock", 4096, lambda: create_worker_lock(store, worker.name))
         )
         try:
             await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
-        except (OSError, TimeoutError, KeyError):
+        except _UNREACHED:
             worker.left = Left()
         except DownloadError as error:
             raise _at(worker, error) from error
@@ -377,26 +324,30 @@ class DaskExecutor:
                 f" version {__version__}, with what it needs"
             ) from error
         else:
-            worker.began = True
+            worker.task = self._cluster.submit(worker.address, wait, worker.name)
 
     async def _look_at(self, worker: _Worker) -> None:
         self._hand_out(worker)
-        at_once = self._error is not None or self._is_cancelled or self._stop.now.is_set()
+        at_once = self._error is not None or self._is_cancelled or self._context.stop.now.is_set()
         instruction = Instruction(
             self._division.grant(worker.name, time.monotonic()),
             worker.heard,
             is_last=self._backlog.is_empty,
             stop=2 if at_once else int(self._stopping),
-            reason=self._stop.reason or "the run ended",
+            reason=self._context.stop.reason or "the run ended",
             leave=self._is_over,
+            sent=worker.sent,
+            portions=tuple(worker.unsent),
         )
         mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
         if mail is None:
             worker.left = Left()
             return
         worker.mail = mail
+        worker.sent += len(instruction.portions)
+        worker.unsent.clear()
         self._division.told(worker.name, mail.concurrency, mail.in_flight, mail.overspent)
-        self._peak_memory = max(self._peak_memory, mail.peak_memory)
+        self.peak_memory = max(self.peak_memory, mail.peak_memory)
         await self._read(worker, mail)
 
     def _depart(self, worker: _Worker) -> None:
@@ -408,12 +359,12 @@ class DaskExecutor:
         # The service may still be busy with requests of a process that was killed.
         linger_s = 0.0 if self._is_over else self._slowest_s
         self._division.leave(worker.name, time.monotonic() + linger_s)
-        for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
-            future.release()
+        if worker.task is not None:
+            worker.task.release()
         for name, tiles in (left.blank or {}).items():
             self._mosaic.blank[name] = self._mosaic.blank.get(name, 0) + tiles
         if not clean and worker.outstanding and not self._stopping:
-            self._progress(
+            self._context.progress(
                 Notice(
                     f"the worker at {worker.address} is gone; the {len(worker.outstanding)} shards that it had go to others"
                 )
@@ -428,16 +379,16 @@ class DaskExecutor:
                 self._backlog.put_back(worker.outstanding)
                 continue
             waited_s = time.monotonic() - worker.left_at
-            if waited_s > self._terms.assignment.give_up_after_s and not self._stopping:
+            if waited_s > self._limits.give_up_after and not self._stopping:
                 self._fail(
                     StoppedError(
                         f"the worker that was at {worker.address} cannot be reached, and still holds the mosaic; everything"
                         " committed so far is saved: end its process, and run the same command again to continue"
                     )
                 )
-            elif waited_s > self._terms.assignment.silence_s and not worker.is_told:
+            elif waited_s > self._settings.leave_after and not worker.is_told:
                 worker.is_told = True
-                self._progress(
+                self._context.progress(
                     Notice(
                         f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"
                         f" {len(worker.outstanding)} shards wait until its process ends or leaves by itself"
@@ -475,19 +426,9 @@ class DaskExecutor:
         if not math.isinf(left):
             out = sum(sum(one.outstanding.values()) for one in self._workers.values())
             most = min(most, math.ceil((left + out) * share))
-        run = max(1.0, most / _RUNS)
-        while has < most:
-            portions = self._backlog.take(min(run, most - has))
-            if not portions:
-                return
-            for portion in portions:
-                worker.outstanding[portion.key] = self._backlog.cost(portion.key)
-                has += worker.outstanding[portion.key]
-            first = portions[0].key
-            name = f"shards-{first.group or 'root'}-{first.slice}-{first.row}-{first.column}-{secrets.token_hex(4)}"
-            future = self._cluster.submit(worker.address, name, fetch, worker.name, portions)
-            worker.futures.add(future)
-            future.add_done_callback(worker.futures.discard)
+        for portion in self._backlog.take(most - has):
+            worker.outstanding[portion.key] = self._backlog.cost(portion.key)
+            worker.unsent.append(portion)
 
     def _share(self, worker: _Worker) -> float:
         """A worker's part of everything that may be under way."""
@@ -499,13 +440,8 @@ class DaskExecutor:
         return worker.mail.concurrency if worker.mail else self._division.concurrency // len(self._division)
 
     async def _read(self, worker: _Worker, mail: Mail) -> None:
-        entries = []
         news = [event for number, event in enumerate(mail.messages, mail.first) if number > worker.heard]
-        for event in news:
-            match event:
-                case LedgerEntry():
-                    entries.append(event)
-        if entries:
+        if entries := [event for event in news if isinstance(event, LedgerEntry)]:
             await self._mosaic.record(entries)
         for event in news:
             match event:
@@ -513,12 +449,12 @@ class DaskExecutor:
                     if isinstance(event, Stored):
                         self._measure(event.seconds / event.attempts)
                     self._backlog.heard(event)
-                    self._progress(event)
-                    if self._outcomes is not None:
+                    self._context.progress(event)
+                    if self._context.outcomes is not None:
                         with suppress(anyio.BrokenResourceError):
-                            self._outcomes.send_nowait(event)
+                            self._context.outcomes.send_nowait(event)
                 case Retried() | Notice():
-                    self._progress(event)
+                    self._context.progress(event)
                 case Done():
                     worker.done += worker.outstanding.pop(event.key, 0)
                     self._backlog.done(event.key)
@@ -532,6 +468,28 @@ class DaskExecutor:
         if not self._is_measured:
             self._is_measured, self._slowest_s = True, 1.0
         self._slowest_s = max(self._slowest_s, seconds)
+
+
+def _assignment(context: RunContext) -> Assignment:
+    """Return what every worker is told, but for its name and its part of the quota."""
+    job, mosaic, settings = context.job, context.mosaic, context.job.executor.dask
+    assert settings is not None  # noqa: S101  # asked before
+    place = job.mosaic_path
+    return Assignment(
+        name="",
+        version=__version__,
+        # Neither image lists nor what lies along an axis are a worker's business, and they may be large.
+        plan=replace(context.plan, listed=None, samples=None),
+        layouts=tuple(replace(layout, along=()) for layout in mosaic.layouts),
+        mosaic=os.path.abspath(place) if isinstance(place, Path) else place,  # noqa: PTH100  # keeps links as they are
+        durable=job.mosaic.durability == "full",
+        access=context.connection.access,
+        limits=job.limits,
+        checkpoint_s=job.mosaic.checkpoint,
+        memory=None if settings.workers is None else context.memory,
+        grant=Grant(0, job.limits.requests_per_second, 0),
+        silence_s=settings.leave_after,
+    )
 
 
 def _at(worker: _Worker, error: DownloadError) -> DownloadError:

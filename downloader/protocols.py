@@ -48,7 +48,7 @@ class PixelSource(Protocol):
 
 
 class Catalogue(Protocol):
-    """What the service says of images; no pixels."""
+    """What the service says of images."""
 
     async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
         """Return the image of an id or full name.
@@ -95,6 +95,20 @@ class Catalogue(Protocol):
 
         Raises:
             JobError: it computes no image, or the service refuses it.
+            AuthenticationError, StoppedError: as for `image`.
+        """
+        ...
+
+    async def pixels(self, request: PixelRequest, subject: str) -> NDArray[np.void]:
+        """Return a few pixels that help to choose images: a structured (height, width) array of `request.dtype`.
+
+        Args:
+            request: what is asked for.
+            subject: what messages say it was about.
+
+        Raises:
+            TileError: it is too much for one request.
+            JobError: the service refuses it.
             AuthenticationError, StoppedError: as for `image`.
         """
         ...

@@ -12,9 +12,10 @@ import numpy as np
 from downloader.earthengine.geojson import middle_longitude
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.names import NO_PROJECT, asset_name
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.earthengine.query import Query
 from downloader.earthengine.redact import readable
-from downloader.errors import JobError
+from downloader.errors import Action, DownloadError, JobError, TileError
 from downloader.model.crs import Crs
 from downloader.model.grid import MAX_SIDE, AffineTransform, PixelGrid
 from downloader.model.image import Band, Image, asset_id
@@ -23,8 +24,11 @@ from downloader.text import cut
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 
+    from numpy.typing import NDArray
+
     from downloader.earthengine.client import EarthEngine
     from downloader.model.image_query import ImageQuery
+    from downloader.planning import PixelRequest
     from downloader.protocols import Catalogue
 
     def _conforms(catalogue: EarthEngineCatalogue) -> Catalogue:
@@ -99,6 +103,16 @@ class EarthEngineCatalogue:
     async def computed(self, expression: str, name: str) -> Image:
         """Return the bands, types and grids that the service reports for an expression; see `computed_image`."""
         return await computed_image(self._client, expression, name)
+
+    async def pixels(self, request: PixelRequest, subject: str) -> NDArray[np.void]:
+        """See `Catalogue.pixels`."""
+        source = RestPixelSource(self._client)
+        try:
+            return await self._client.persist(lambda: source.fetch(request), subject)
+        except DownloadError as error:
+            if isinstance(error.__cause__, TileError) and error.__cause__.problem.action is Action.SPLIT:
+                raise error.__cause__ from error
+            raise
 
 
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from downloader.errors import JobError
-from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, each_graph, loaded
+from downloader.expressions.recipe import (
+    ComputedBand,
+    InputImage,
+    Recipe,
+    collection_graph,
+    each_graph,
+    loaded,
+)
 from downloader.expressions.reducers import Reducer, reduce_graph
 from downloader.model.expression import (
     add_bands,
@@ -14,12 +21,10 @@ from downloader.model.expression import (
     canonical,
     checked,
     constant,
-    function,
     number,
     select,
 )
 
-_ELEMENT: Final = "one"
 _TYPES: Final = {
     "u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32", "f4": "float", "f8": "double",
 }  # fmt: skip
@@ -107,36 +112,14 @@ def _collection(
     wanted: Sequence[Sequence[ComputedBand]],
     reducer: Reducer,
 ) -> dict[str, Any]:
-    """Return a flat collection of prepared images.
+    """Return a flat collection of prepared images, for `first` in the reverse order."""
 
-    What is done is one function for each recipe: mapped where all images share it, else called for each image, since a merge of
-    collections would lose their order.
-    """
+    def prepare(recipe: int, image: dict[str, Any]) -> dict[str, Any]:
+        linear_power = reducer.name == "mean"
+        return _whole_masks(each_graph(image, recipes[recipe], wanted[recipe], linear_power=linear_power))
 
-    def prepare(recipe: int) -> dict[str, Any]:
-        each = each_graph(
-            {"argumentReference": _ELEMENT},
-            recipes[recipe],
-            wanted[recipe],
-            linear_power=reducer.name == "mean",
-        )
-        return function([_ELEMENT], _whole_masks(each))
-
-    used = sorted({image.recipe for image in images})
-    if len(used) > 1:
-        functions = {recipe: prepare(recipe) for recipe in used}
-        nodes = [
-            {
-                "functionInvocationValue": {
-                    "functionReference": functions[image.recipe],
-                    "arguments": {_ELEMENT: node},
-                }
-            }
-            for image, node in zip(images, nodes, strict=True)
-        ]
-    ordered = list(reversed(nodes)) if reducer.name == "first" else list(nodes)
-    flat = call("ImageCollection.fromImages", images={"arrayValue": {"values": ordered}})
-    return flat if len(used) > 1 else call("Collection.map", collection=flat, baseAlgorithm=prepare(used[0]))
+    backwards = -1 if reducer.name == "first" else 1
+    return collection_graph(nodes[::backwards], [image.recipe for image in images][::backwards], prepare)
 
 
 def _whole_masks(image: dict[str, Any]) -> dict[str, Any]:

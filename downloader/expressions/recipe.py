@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from downloader.expressions.formula import Formula
 from downloader.expressions.masks import MaskRule, keep_graph, mask_bands
-from downloader.model.expression import add_bands, call, constant, image_load, number, select
+from downloader.model.expression import add_bands, call, constant, function, image_load, number, select
+
+_ELEMENT: Final = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,42 @@ def loaded(image: InputImage, recipe: Recipe, bands: Sequence[ComputedBand]) -> 
     partner_rules = dict.fromkeys((rule.of, rule.band, rule.band_in_graph) for rule in recipe.mask if rule.of)
     parts += [select(dict(image.partners[of]), [band], [name]) for of, band, name in partner_rules]
     return add_bands(parts)
+
+
+def collection_graph(
+    nodes: Sequence[dict[str, Any]],
+    recipes: Sequence[int],
+    prepare: Callable[[int, dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Return a flat collection of images, each prepared by its recipe.
+
+    What is done is one function for each recipe: mapped where all images share it, else called for each image, since a merge of
+    collections would lose their order.
+
+    Args:
+        nodes: graphs of the images, as `loaded` gives them.
+        recipes: number of each image's recipe.
+        prepare: graph of what a recipe makes of an image.
+    """
+    functions = {
+        recipe: function([_ELEMENT], prepare(recipe, {"argumentReference": _ELEMENT}))
+        for recipe in sorted(set(recipes))
+    }
+    if len(functions) > 1:
+        nodes = [
+            {
+                "functionInvocationValue": {
+                    "functionReference": functions[recipe],
+                    "arguments": {_ELEMENT: node},
+                }
+            }
+            for recipe, node in zip(recipes, nodes, strict=True)
+        ]
+    flat = call("ImageCollection.fromImages", images={"arrayValue": {"values": list(nodes)}})
+    if len(functions) > 1:
+        return flat
+    [only] = functions.values()
+    return call("Collection.map", collection=flat, baseAlgorithm=only)
 
 
 def each_graph(

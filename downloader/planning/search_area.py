@@ -31,13 +31,24 @@ _SIMPLE: Final = 200
 
 
 def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
-    """Return GeoJSON in longitude and latitude that the footprint of an image must meet.
+    """Return GeoJSON in longitude and latitude that the footprint of an image must meet. Raises as `region_lonlat`."""
+    import shapely
+    from shapely.geometry import mapping
+
+    geometry = region_lonlat(job, files)
+    if shapely.get_num_coordinates(geometry) > _SIMPLE:
+        geometry = geometry.convex_hull
+    document: dict[str, Any] = mapping(geometry)
+    return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+
+
+def region_lonlat(job: Job, files: JobFiles) -> BaseGeometry:
+    """Return the job's region in longitude and latitude, cut at 180°.
 
     Raises:
         JobError: the region cannot be shown in longitude and latitude.
     """
     import shapely
-    from shapely.geometry import mapping
 
     geometry, crs = _geometry(job, files)
     if crs != LONLAT:
@@ -59,11 +70,7 @@ def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
             geometry = shapely.transform(
                 geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1]))
             )
-    geometry = cut_at_180(geometry)
-    if shapely.get_num_coordinates(geometry) > _SIMPLE:
-        geometry = geometry.convex_hull
-    document: dict[str, Any] = mapping(geometry)
-    return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+    return cut_at_180(geometry)
 
 
 @lru_cache(maxsize=1 << 12)

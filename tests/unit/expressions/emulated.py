@@ -42,16 +42,18 @@ def emulated_image(name: str, bands: dict[str, np.ma.MaskedArray]) -> Image:
     )
 
 
-def compute(expression: str, images: dict[str, dict[str, np.ma.MaskedArray]]) -> dict[str, np.ma.MaskedArray]:
-    """Every band of a computed image, on the grid of the images."""
+def compute(
+    expression: str, images: dict[str, dict[str, np.ma.MaskedArray]], grid: Lattice | None = None
+) -> dict[str, np.ma.MaskedArray]:
+    """Every band of a computed image, on the grid of the images or another."""
     library = functions.library(Catalogue(emulated_image(name, bands) for name, bands in images.items()))
     result = Expression(json.loads(expression), library).value()
     assert isinstance(result, Image)
     height, width = next(iter(next(iter(images.values())).values())).shape
-    grid = Lattice(CRS, width, height, (10, 0, 0, 0, -10, 0))
+    grid = grid or Lattice(CRS, width, height, (10, 0, 0, 0, -10, 0))
     found = {}
     for place, band in enumerate(result.bands):
-        values, valid = sampling.reader(Pyramids(), result, place, grid).rows(0, height)
+        values, valid = sampling.reader(Pyramids(), result, place, grid).rows(0, grid.height)
         mask = False if valid is None else ~valid
         found[band.id] = np.ma.array(values.astype(band.type.dtype), mask=np.broadcast_to(mask, values.shape))
     return found

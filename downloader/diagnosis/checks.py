@@ -75,7 +75,7 @@ async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
     client = inquiry.client
     host = urlsplit(client.standard).netloc
     answer = await inquiry.ask(f"{client.standard}/$discovery/rest?version=v1")
-    if answer.problem is not None and not answer.headers:
+    if answer.problem is not None and answer.problem.status is None:
         remedy = _REACHING.get(answer.problem.cause, _UNREACHED)
         return [Finding("endpoint", "fail", f"{host}: {answer.problem.message}", remedy)], False
     text = f"{host} answers, in {answer.seconds:.2f} s"
@@ -218,13 +218,14 @@ _PAYING: Final = {
 """Causes that lie with the project."""
 
 _ASKING: Final = {
-    Cause.UNAUTHENTICATED, Cause.NO_CREDENTIALS, Cause.CREDENTIALS, Cause.NO_TOKEN, Cause.SCOPE, Cause.ASSET_DENIED,
+    Cause.UNAUTHENTICATED, Cause.TOKEN_RENEWED, Cause.NO_CREDENTIALS, Cause.CREDENTIALS, Cause.NO_TOKEN, Cause.SCOPE, Cause.ASSET_DENIED,
     Cause.FRONT_END, Cause.FORBIDDEN_RATE, Cause.FORBIDDEN,
 }  # fmt: skip
 """Causes that lie with the credentials."""
 
 _REMEDIES: Final = {
     Cause.CREDENTIALS: "sign in again, or give another key file; a clock that is wrong has the same effect",
+    Cause.TOKEN_RENEWED: "sign in again, or give another key file; a clock that is wrong has the same effect",
     Cause.UNAUTHENTICATED: "sign in again, or give another key file; a clock that is wrong has the same effect",
     Cause.NO_CREDENTIALS: "give credentials under auth, such as key_file, or --key-file",
     Cause.SERVICE_DISABLED: "enable the Earth Engine API in that project, or set another service.project",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from downloader.earthengine import error_table
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import FetchProblem, TileError
@@ -39,7 +38,7 @@ class Answer:
     seconds: float
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Empty if no answer came, like the body."""
+    """Empty for another status, like the body."""
 
     @property
     def is_good(self) -> bool:
@@ -67,8 +66,7 @@ class Inquiry:
         url = path if "://" in path else client.url(base or client.standard, path)
         method = "GET" if body is None else "POST"
         try:
-            reply = await client.ask(method, url, body=body, max_bytes=_MAX_BYTES, timeouts=_PATIENCE)
+            reply = await client.exchange(method, url, body=body, max_bytes=_MAX_BYTES, timeouts=_PATIENCE)
         except TileError as error:
             return Answer(error.problem, time.perf_counter() - began)
-        problem = None if reply.status == 200 else error_table.failed(reply)
-        return Answer(problem, time.perf_counter() - began, bytes(reply.body), reply.headers)
+        return Answer(None, time.perf_counter() - began, bytes(reply.body), reply.headers)

@@ -333,7 +333,7 @@ class ImageReader:
         name = str(document.get("name") or "")
         key = json.dumps(document.get("bands"))
         bands = self._known.get(key)
-        # listImages may leave the type out, which is clear (docs/contract.md §3.5).
+        # A listing may leave the type out, which is clear.
         plain = {**document, "type": "IMAGE", "bands": [] if bands is not None else document.get("bands")}
         if self._keep is not None:
             properties = document.get("properties")

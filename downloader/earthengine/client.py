@@ -173,7 +173,6 @@ class EarthEngine:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        version: str = _VERSION,
         subject: str = "",
     ) -> dict[str, Any]:
         """Return a JSON document the job cannot do without; asked for again, with growing waits, while that may help.
@@ -183,16 +182,15 @@ class EarthEngine:
             path: resource name, with `:method` where one is meant; percent-encoded here.
             params: query parameters.
             body: sent as JSON.
-            version: of the API; listImages exists in `v1alpha` only.
             subject: what messages say this was about.
 
         Raises:
             DownloadError: as the error table says: JobError, AuthenticationError, StoppedError.
         """
-        url = self.url(self.standard, path, version=version, params=params)
+        url = self.url(self.standard, path, params)
         form = None
         if method == "GET" and params and len(url) > _LONG_URL:
-            method, url, form = "POST", self.url(self.standard, path, version=version), params
+            method, url, form = "POST", self.url(self.standard, path), params
 
         async def attempt() -> dict[str, Any]:
             reply = await self.exchange(
@@ -206,12 +204,10 @@ class EarthEngine:
 
         return await self.persist(attempt, subject)
 
-    def url(
-        self, base: str, path: str, *, version: str = _VERSION, params: Mapping[str, str] | None = None
-    ) -> str:
+    def url(self, base: str, path: str, params: Mapping[str, str] | None = None) -> str:
         """Return the absolute URL of a resource, percent-encoded."""
         query = f"?{urlencode(params)}" if params else ""
-        return f"{base}/{version}/{quote(path, safe='/:')}{query}"
+        return f"{base}/{_VERSION}/{quote(path, safe='/:')}{query}"
 
     async def exchange(
         self,
@@ -223,30 +219,7 @@ class EarthEngine:
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
-        """Send one request and return its answer, which has status 200. Nothing is repeated here; arguments as for `ask`.
-
-        Raises:
-            TileError: anything else came, or nothing; its problem says what to do.
-        """
-        reply, token = await self._ask(method, url, body, overridden, max_bytes, timeouts)
-        if reply.status == 200:
-            return reply
-        problem = error_table.failed(reply)
-        if reply.status == 401 and token is not None:
-            problem = self._tokens.refused(token, problem)
-        raise TileError(problem)
-
-    async def ask(
-        self,
-        method: str,
-        url: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        overridden: Mapping[str, str] | None = None,
-        max_bytes: int,
-        timeouts: Timeouts,
-    ) -> Reply:
-        """Send one request and return its answer, whatever its status.
+        """Send one request and return its answer, which has status 200. Nothing is repeated here.
 
         Args:
             method: GET or POST.
@@ -257,20 +230,8 @@ class EarthEngine:
             timeouts: what it may take.
 
         Raises:
-            TileError: no whole answer came; its problem says what to do.
+            TileError: anything else came, or nothing; its problem says what to do.
         """
-        return (await self._ask(method, url, body, overridden, max_bytes, timeouts))[0]
-
-    async def _ask(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        overridden: Mapping[str, str] | None,
-        max_bytes: int,
-        timeouts: Timeouts,
-    ) -> tuple[Reply, str | None]:
-        """Return the answer, and the access token that was sent for it."""
         content, kind = None, {}
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
@@ -293,7 +254,12 @@ class EarthEngine:
         self._note(reply.headers)
         if token is not None and reply.status < 500 and reply.status != 401:
             self._tokens.accepted(token)
-        return reply, token
+        if reply.status == 200:
+            return reply
+        problem = error_table.failed(reply)
+        if reply.status == 401 and token is not None:
+            problem = self._tokens.refused(token, problem)
+        raise TileError(problem)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:
         """Return what `attempt` returns; made again while its `TileError` says that helps, within bounds.

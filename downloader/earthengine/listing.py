@@ -1,7 +1,4 @@
-"""Listings: the images of a collection, page after page, by either of the two methods that the API has.
-
-v1's `listAssets` is asked first: it belongs to the stable version, the official client uses it, and its filter can say
-"begins before", which `listImages` (v1alpha) cannot. Where a service lacks it, `listImages` gives the same images.
+"""Listings: the images of a collection, page after page, by v1's `listAssets`, as the official client lists them.
 
 The service promises nothing of the order of a listing, so images are sorted here: by time, then by id. Pages are
 followed lazily, by their token alone: a page may be short, or empty, and not be the last (docs/contract.md §3.4).
@@ -11,12 +8,12 @@ from __future__ import annotations
 
 import math
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.redact import readable
-from downloader.errors import JobError, StoppedError, TileError
+from downloader.errors import JobError, StoppedError
 from downloader.model.image import asset_id
 from downloader.model.time import instant_us
 
@@ -38,9 +35,6 @@ _PAGE: Final = 500
 _BARREN: Final = 100
 """Pages in a row that bring nothing new, after which a listing is taken for endless."""
 
-_NO_METHOD: Final = (404, 405, 501)
-"""Statuses that mean, for a collection that is there, that the service has no such method."""
-
 _COUNTED: Final = 1_000
 """Children that are counted; of more, only that there are more is said."""
 _PAGES_COUNTED: Final = 10
@@ -55,22 +49,8 @@ _INSTEAD: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """One of the two methods, and a query in its words."""
-
-    version: str
-    method: str
-    key: str
-    """Of the entries in an answer."""
-    params: Mapping[str, str]
-
-
 class Listing:
     """The catalogue's lists, asked of the service."""
-
-    methods: tuple[str, ...] = ("listAssets", "listImages")
-    """Methods to list by; the first that the service has is taken."""
 
     def __init__(self, client: EarthEngine) -> None:
         self._client = client
@@ -130,13 +110,12 @@ class Listing:
             DownloadError: as `select`.
         """
         params = {"view": "BASIC", "pageSize": str(_COUNTED)}
-        way = _Way("v1", "listAssets", "assets", params)
         count: int = 0
         token: str | None = None
         # A page may hold less than was asked for, even nothing, and still go on.
         for _ in range(_PAGES_COUNTED):
-            page = await self._page(parent, asset_name(parent), way, token)
-            count, token = count + len(_entries(page, way, parent)), _token(page, parent)
+            page = await self._page(parent, asset_name(parent), params, token)
+            count, token = count + len(_entries(page, parent)), _token(page, parent)
             if token is None or count >= _COUNTED:
                 break
         return count, token is not None
@@ -154,12 +133,8 @@ class Listing:
         """Yield documents of images in the period, each once, with its time; in the service's order."""
         seen: set[str] = set()
         barren = 0
-        ways = [
-            _Way("v1", "listAssets", "assets", query.for_assets()),
-            _Way("v1alpha", "listImages", "images", query.for_images()),
-        ]
-        ways = [way for way in ways if way.method in self.methods]
-        async with aclosing(self._pages(collection, name, ways, size)) as pages:
+        params = {**query.parameters(), "pageSize": str(size)}
+        async with aclosing(self._pages(collection, name, params)) as pages:
             async for entries in pages:
                 barren = 0 if any(_name(entry, collection) not in seen for entry in entries) else barren + 1
                 if barren == _BARREN:
@@ -185,21 +160,13 @@ class Listing:
         return await self._client.call("GET", name, subject=asset_id(name))
 
     async def _pages(
-        self, collection: str, name: str, ways: list[_Way], size: int
+        self, collection: str, name: str, params: Mapping[str, str]
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
-        """Yield the entries of each page, by the first of the ways that the service has."""
-        for number, candidate in enumerate(ways):
-            way = replace(candidate, params={**candidate.params, "pageSize": str(size)})
-            try:
-                page = await self._page(collection, name, way, None)
-            except JobError as error:
-                if _status(error) in _NO_METHOD and number + 1 < len(ways):
-                    continue
-                raise
-            break
+        """Yield the entries of each page."""
+        page = await self._page(collection, name, params, None)
         tokens: set[str] = set()
         while True:
-            entries = _entries(page, way, collection)
+            entries = _entries(page, collection)
             yield entries
             token = _token(page, collection)
             if token is None:
@@ -211,16 +178,14 @@ class Listing:
                     "end; try again later"
                 )
             tokens.add(token)
-            page = await self._page(collection, name, way, token)
+            page = await self._page(collection, name, params, token)
 
-    async def _page(self, collection: str, name: str, way: _Way, token: str | None) -> dict[str, Any]:
-        params = {**way.params, **({} if token is None else {"pageToken": token})}
+    async def _page(
+        self, collection: str, name: str, params: Mapping[str, str], token: str | None
+    ) -> dict[str, Any]:
+        paged = dict(params) if token is None else {**params, "pageToken": token}
         return await self._client.call(
-            "GET",
-            f"{name}:{way.method}",
-            params=params,
-            version=way.version,
-            subject=f"{collection}: its list",
+            "GET", f"{name}:listAssets", params=paged, subject=f"{collection}: its list"
         )
 
 
@@ -238,8 +203,8 @@ def _name(entry: Mapping[str, Any], collection: str) -> str:
     raise StoppedError(f"{collection}: the service lists an image without a name; try again later")
 
 
-def _entries(page: Mapping[str, Any], way: _Way, collection: str) -> list[dict[str, Any]]:
-    entries = page.get(way.key, [])
+def _entries(page: Mapping[str, Any], collection: str) -> list[dict[str, Any]]:
+    entries = page.get("assets", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise StoppedError(
             f"{collection}: the service's list is not a list of images; is service.endpoint Earth Engine's?"
@@ -254,12 +219,6 @@ def _token(page: Mapping[str, Any], collection: str) -> str | None:
             f"{collection}: the service's page token is no text; is service.endpoint Earth Engine's?"
         )
     return token
-
-
-def _status(error: JobError) -> int | None:
-    """Return the HTTP status of the answer that ended in this error."""
-    cause = error.__cause__
-    return cause.problem.status if isinstance(cause, TileError) else None
 
 
 _FIELDS: Final = ("startTime", "endTime", "updateTime")

@@ -1,4 +1,4 @@
-"""Which images of a collection: a period, a region, a filter, in the words of either listing method."""
+"""Conditions on the images of a collection: a period, a region, a filter."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import Any, Final
+from typing import Any
 
 from downloader.earthengine.geojson import plain_geometry
 from downloader.errors import JobError
 from downloader.model.filter import Filter, quoted
 from downloader.model.time import instant_us, timestamp
-
-_LONGEST_US: Final = 366 * 86_400 * 10**6
-"""No image lasts longer than a year, the length of annual products."""
-
-_LAST_US: Final = 253_402_300_799_000_000
-"""The end of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +72,8 @@ class Query:
             and (self.end_us is None or time_us < self.end_us)
         )
 
-    def for_assets(self) -> dict[str, str]:
-        """Parameters of v1's listAssets: all in one filter, as the official client sends it (docs/contract.md §3.5)."""
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of listAssets: all in one filter, as the official client sends it (docs/contract.md §3.5)."""
         terms = []
         if self.start_us is not None:
             terms.append(f"startTime >= {quoted(timestamp(self.start_us))}")
@@ -89,25 +83,8 @@ class Query:
             # The official client's own form: JSON, but for its quotes.
             terms.append(f"intersects({quoted(json.dumps(self.region).replace(chr(34), chr(39)))})")
         if self.filter is not None:
-            terms.append(self.filter.for_assets() if not terms else self.filter.joined("properties."))
+            terms.append(self.filter.sent(alone=not terms))
         return {"filter": " AND ".join(terms)} if terms else {}
-
-    def for_images(self) -> dict[str, str]:
-        """Parameters of v1alpha's listImages.
-
-        Its `endTime` bounds the *end* of an image, where a period here bounds the beginning: it is set a year later
-        than asked, so that an image that lasts is not lost, and `holds` decides.
-        """
-        found: dict[str, str] = {}
-        if self.start_us is not None:
-            found["startTime"] = timestamp(self.start_us)
-        if self.end_us is not None:
-            found["endTime"] = timestamp(min(self.end_us + _LONGEST_US, _LAST_US))
-        if self.region is not None:
-            found["region"] = json.dumps(self.region, separators=(",", ":"))
-        if self.filter is not None:
-            found["filter"] = self.filter.for_images()
-        return found
 
 
 def _moment(given: str | date | None, what: str) -> int | None:

@@ -57,8 +57,8 @@ class _Comparison:
     literal: str
     """As it is sent: a number, or a text in double quotes."""
 
-    def text(self, prefix: str) -> str:
-        name = self.name if self.name in _TIMES else prefix + self.name
+    def text(self) -> str:
+        name = self.name if self.name in _TIMES else f"properties.{self.name}"
         return f"{name} {self.sign} {self.literal}"
 
 
@@ -66,7 +66,7 @@ class _Comparison:
 class _Intersects:
     literal: str
 
-    def text(self, prefix: str) -> str:  # noqa: ARG002  # a shape has no name
+    def text(self) -> str:
         return f"{_INTERSECTS}({self.literal})"
 
 
@@ -74,8 +74,8 @@ class _Intersects:
 class _Not:
     inner: _Node
 
-    def text(self, prefix: str) -> str:
-        return f"NOT {_enclosed(self.inner, prefix)}"
+    def text(self) -> str:
+        return f"NOT {_enclosed(self.inner)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,15 @@ class _Junction:
     """AND or OR."""
     parts: tuple[_Node, ...]
 
-    def text(self, prefix: str) -> str:
-        return f" {self.word} ".join(_enclosed(part, prefix) for part in self.parts)
+    def text(self) -> str:
+        return f" {self.word} ".join(_enclosed(part) for part in self.parts)
 
 
 _Node = _Comparison | _Intersects | _Not | _Junction
 
 
-def _enclosed(node: _Node, prefix: str) -> str:
-    text = node.text(prefix)
+def _enclosed(node: _Node) -> str:
+    text = node.text()
     return f"({text})" if isinstance(node, _Junction | _Not) else text
 
 
@@ -113,17 +113,9 @@ class Filter:
         """
         return _Parser(text).whole()
 
-    def for_assets(self) -> str:
-        """Return the filter as v1's listAssets takes it: `properties.NAME`."""
-        return self.root.text("properties.")
-
-    def for_images(self) -> str:
-        """Return the filter as v1alpha's listImages takes it: bare names."""
-        return self.root.text("")
-
-    def joined(self, prefix: str) -> str:
-        """Return the filter as one operand of an AND, names with `prefix`."""
-        return _enclosed(self.root, prefix)
+    def sent(self, *, alone: bool = True) -> str:
+        """Return the filter as listAssets takes it, with `properties.NAME`; if not `alone`, as one operand of an AND."""
+        return self.root.text() if alone else _enclosed(self.root)
 
 
 def quoted(text: str) -> str:

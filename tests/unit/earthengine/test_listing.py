@@ -52,49 +52,45 @@ def ended(status, action=Action.FAIL_ASSET):
 class Service:
     """Gives the pages of one collection in turn; `pages` may be a function of the number of the page."""
 
-    def __init__(self, pages=(), kind="IMAGE_COLLECTION", methods=("listAssets", "listImages"), assets=()):
+    def __init__(self, pages=(), kind="IMAGE_COLLECTION", assets=()):
         self.pages = pages if callable(pages) else lambda number: pages[number]
         self.count = None if callable(pages) else len(pages)
-        self.kind, self.methods = kind, methods
+        self.kind = kind
         self.assets = {asset["name"]: asset for asset in assets}
         self.calls = []
 
-    async def call(self, method, path, *, params=None, version="v1", subject=""):
-        self.calls.append((version, path, dict(params or {})))
+    async def call(self, method, path, *, params=None, subject=""):
+        self.calls.append((path, dict(params or {})))
         name, _, verb = path.partition(":")
         if not verb:
             return self.assets.get(name, {"type": self.kind, "name": name})
-        if verb not in self.methods:
-            raise ended(404)
         number = int(params.get("pageToken", "0"))
         page = self.pages(number)
         if isinstance(page, Exception):
             raise page
         if isinstance(page, dict):
             return page
-        key = {"listAssets": "assets", "listImages": "images"}[verb]
         more = number + 1 != self.count
-        return ({key: page} if page else {}) | ({"nextPageToken": str(number + 1)} if more else {})
+        return ({"assets": page} if page else {}) | ({"nextPageToken": str(number + 1)} if more else {})
 
     @property
     def listings(self):
-        return [call for call in self.calls if ":" in call[1]]
+        return [call for call in self.calls if ":" in call[0]]
 
 
-async def ids(service, query=None, method=None, **options):
-    listing = Listing(service)
-    if method is not None:
-        listing.methods = (method,)
-    return await listing.select("A", query or Query(), lambda d: d["name"].rpartition("/")[2], **options)
+async def ids(service, query=None, **options):
+    return await Listing(service).select(
+        "A", query or Query(), lambda d: d["name"].rpartition("/")[2], **options
+    )
 
 
 async def test_pages_are_followed_by_their_token_alone():
     service = Service([[], [entry("a")], [], [], [entry("b"), entry("c")], []])
     assert await ids(service) == ["a", "b", "c"]
     assert len(service.listings) == 6
-    assert [call[2].get("pageToken") for call in service.listings] == [None, "1", "2", "3", "4", "5"]
-    first = service.listings[0][2]
-    assert all(without(call[2], "pageToken") == first for call in service.listings)
+    assert [call[1].get("pageToken") for call in service.listings] == [None, "1", "2", "3", "4", "5"]
+    first = service.listings[0][1]
+    assert all(without(call[1], "pageToken") == first for call in service.listings)
 
 
 async def test_no_image_is_no_error():
@@ -137,7 +133,7 @@ async def test_a_limit_asks_for_no_more_than_it_needs():
     service = Service(lambda number: [entry(f"{number}{k}", 20 - number) for k in range(3)])
     assert await ids(service, limit=4) == ["10", "00", "01", "02"]
     assert len(service.listings) == 2
-    assert service.listings[0][2]["pageSize"] == "4"
+    assert service.listings[0][1]["pageSize"] == "4"
 
 
 def cloudy(identifier, day, cloud):
@@ -216,7 +212,7 @@ async def test_what_an_entry_lacks_is_asked_of_the_asset(key):
     query = Query.of(start="2017-04-02", end="2017-04-06")
     documents = await Listing(service).select("A", query, lambda document: document)
     assert documents == [entry("b", 4), whole]
-    assert [call[1] for call in service.calls if ":" not in call[1]] == [NAME, f"{NAME}/a"]
+    assert [call[0] for call in service.calls if ":" not in call[0]] == [NAME, f"{NAME}/a"]
 
 
 async def test_an_image_without_a_time_lies_in_no_period():
@@ -276,29 +272,6 @@ async def test_too_many_images_end_it(monkeypatch):
     assert len(service.listings) == 3
 
 
-# Two methods ---------------------------------------------------------------------------------------------------
-
-
-async def test_the_stable_method_comes_first_and_the_other_where_it_is_missing():
-    both = Service([[entry("a")], [entry("b")]])
-    assert await ids(both) == ["a", "b"]
-    assert {call[:2] for call in both.listings} == {("v1", f"{NAME}:listAssets")}
-    old = Service([[entry("a")], [entry("b")]], methods=("listImages",))
-    assert await ids(old) == ["a", "b"]
-    assert [call[:2] for call in old.listings] == [
-        ("v1", f"{NAME}:listAssets"), ("v1alpha", f"{NAME}:listImages"), ("v1alpha", f"{NAME}:listImages"),
-    ]  # fmt: skip
-    with pytest.raises(JobError, match="404"):
-        await ids(Service([[]], methods=()))
-
-
-async def test_only_a_missing_method_calls_for_the_other():
-    service = Service([ended(400, Action.FAIL_TILE)])
-    with pytest.raises(JobError, match="400"):
-        await ids(service)
-    assert len(service.listings) == 1
-
-
 async def test_a_page_that_vanishes_later_is_an_error():
     service = Service([[entry("a")], ended(404)])
     with pytest.raises(JobError, match="404"):
@@ -320,7 +293,6 @@ async def test_however_it_is_paged_the_images_are_the_same(days, sizes, seed):
         at += size
     pages.append(entries[at:])
     assert await ids(Service(pages)) == wanted
-    assert await ids(Service(pages), method="listImages") == wanted
 
 
 # Images --------------------------------------------------------------------------------------------------------
@@ -357,4 +329,4 @@ async def test_children_are_counted_page_by_page_as_far_as_a_thousand():
     assert await Listing(Service([[entry("a"), entry("b")]])).count("A") == (2, False)
     many = Service([[entry("a")], []])
     assert await Listing(many).count("A") == (1, False), "a page may be empty and another follow, or none"
-    assert many.listings[0][2] == {"view": "BASIC", "pageSize": "1000"}
+    assert many.listings[0][1] == {"view": "BASIC", "pageSize": "1000"}

@@ -15,30 +15,24 @@ POINT = {"type": "Point", "coordinates": [-122.085, 37.422]}
 RING = [[-1, 0], [1, 0], [1, 2], [-1, 0]]
 
 
-def test_the_quickstarts_query_in_both_forms():
+def test_the_quickstarts_query_as_it_is_sent():
     query = Query.of(
         start="2017-04-01", end="2017-05-01", region=POINT, filter="CLOUDY_PIXEL_PERCENTAGE < 10"
     )
-    assert query.for_assets() == {
+    assert query.parameters() == {
         "filter": 'startTime >= "2017-04-01T00:00:00.000Z" AND startTime < "2017-05-01T00:00:00.000Z" AND '
         "intersects(\"{'type': 'Point', 'coordinates': [-122.085, 37.422]}\") AND "
         "properties.CLOUDY_PIXEL_PERCENTAGE < 10"
-    }
-    assert query.for_images() == {
-        "startTime": "2017-04-01T00:00:00.000Z",
-        "endTime": "2018-05-02T00:00:00.000Z",  # bounds an image's end: `Query.holds` decides
-        "region": '{"type":"Point","coordinates":[-122.085,37.422]}',
-        "filter": "CLOUDY_PIXEL_PERCENTAGE < 10",
     }
 
 
 def test_a_users_or_stays_together_among_the_terms():
     query = Query.of(start="2017-04-01", filter="a = 1 OR b = 2")
-    assert query.for_assets()["filter"].endswith("AND (properties.a = 1 OR properties.b = 2)")
+    assert query.parameters()["filter"].endswith("AND (properties.a = 1 OR properties.b = 2)")
 
 
 def test_no_condition_is_no_parameter():
-    assert Query.of().for_assets() == Query.of().for_images() == {}
+    assert Query.of().parameters() == {}
     assert Query.of().holds(None)
 
 

@@ -15,32 +15,31 @@ from earthengine_emulator.catalogue.model import PUBLIC, Image
 
 
 @pytest.mark.parametrize(
-    ("text", "assets", "images"),
+    ("text", "sent"),
     [
-        ("CLOUDY_PIXEL_PERCENTAGE < 10", "properties.CLOUDY_PIXEL_PERCENTAGE < 10", "CLOUDY_PIXEL_PERCENTAGE < 10"),
-        ("a<10", "properties.a < 10", "a < 10"),
-        ("a<-1.5e3", "properties.a < -1.5e3", "a < -1.5e3"),
-        ("a >= +.5", "properties.a >= .5", "a >= .5"),
-        ("properties.a != 1", "properties.a != 1", "a != 1"),
-        ('system:index = "2017"', 'properties.system:index = "2017"', 'system:index = "2017"'),
-        ("tile = '10\"SEG'", 'properties.tile = "10\\"SEG"', 'tile = "10\\"SEG"'),
-        (r'a = "b\\c"', r'properties.a = "b\\c"', r'a = "b\\c"'),
-        ("((a = 1))", "properties.a = 1", "a = 1"),
-        ("a=1 AND b=2 AND c=3", "properties.a = 1 AND properties.b = 2 AND properties.c = 3", "a = 1 AND b = 2 AND c = 3"),
-        ("a=1 AND b=2 OR c=3", "properties.a = 1 AND (properties.b = 2 OR properties.c = 3)", "a = 1 AND (b = 2 OR c = 3)"),
-        ("a=1 OR b=2 AND c=3", "(properties.a = 1 OR properties.b = 2) AND properties.c = 3", "(a = 1 OR b = 2) AND c = 3"),
-        ("(a=1 AND b=2) OR c=3", "(properties.a = 1 AND properties.b = 2) OR properties.c = 3", "(a = 1 AND b = 2) OR c = 3"),
-        ("NOT a=1", "NOT properties.a = 1", "NOT a = 1"),
-        ("NOT (a=1 OR b=2)", "NOT (properties.a = 1 OR properties.b = 2)", "NOT (a = 1 OR b = 2)"),
-        ("NOT a=1 AND b=2", "(NOT properties.a = 1) AND properties.b = 2", "(NOT a = 1) AND b = 2"),
-        ('startTime >= "2017-04-01"', 'startTime >= "2017-04-01T00:00:00.000Z"', 'startTime >= "2017-04-01T00:00:00.000Z"'),
-        ("endTime<'2017-04-01T02:00:00+02:00'", 'endTime < "2017-04-01T00:00:00.000Z"', 'endTime < "2017-04-01T00:00:00.000Z"'),
-        ('intersects("POINT(1 2)")', 'intersects("POINT(1 2)")', 'intersects("POINT(1 2)")'),
+        ("CLOUDY_PIXEL_PERCENTAGE < 10", "properties.CLOUDY_PIXEL_PERCENTAGE < 10"),
+        ("a<10", "properties.a < 10"),
+        ("a<-1.5e3", "properties.a < -1.5e3"),
+        ("a >= +.5", "properties.a >= .5"),
+        ("properties.a != 1", "properties.a != 1"),
+        ('system:index = "2017"', 'properties.system:index = "2017"'),
+        ("tile = '10\"SEG'", 'properties.tile = "10\\"SEG"'),
+        (r'a = "b\\c"', r'properties.a = "b\\c"'),
+        ("((a = 1))", "properties.a = 1"),
+        ("a=1 AND b=2 AND c=3", "properties.a = 1 AND properties.b = 2 AND properties.c = 3"),
+        ("a=1 AND b=2 OR c=3", "properties.a = 1 AND (properties.b = 2 OR properties.c = 3)"),
+        ("a=1 OR b=2 AND c=3", "(properties.a = 1 OR properties.b = 2) AND properties.c = 3"),
+        ("(a=1 AND b=2) OR c=3", "(properties.a = 1 AND properties.b = 2) OR properties.c = 3"),
+        ("NOT a=1", "NOT properties.a = 1"),
+        ("NOT (a=1 OR b=2)", "NOT (properties.a = 1 OR properties.b = 2)"),
+        ("NOT a=1 AND b=2", "(NOT properties.a = 1) AND properties.b = 2"),
+        ('startTime >= "2017-04-01"', 'startTime >= "2017-04-01T00:00:00.000Z"'),
+        ("endTime<'2017-04-01T02:00:00+02:00'", 'endTime < "2017-04-01T00:00:00.000Z"'),
+        ('intersects("POINT(1 2)")', 'intersects("POINT(1 2)")'),
     ],
 )  # fmt: skip
-def test_what_is_sent(text, assets, images):
-    made = Filter.parse(text)
-    assert (made.for_assets(), made.for_images()) == (assets, images)
+def test_what_is_sent(text, sent):
+    assert Filter.parse(text).sent() == sent
 
 
 def test_names_are_those_of_properties_in_order():
@@ -135,14 +134,14 @@ def meant(tree, properties):
 def test_what_is_sent_means_what_was_written(tree, properties):
     made = Filter.parse(written(tree))
     image = Image(f"{PUBLIC}A/B", (), None, "", properties=properties)
-    for sent in (made.for_assets(), made.for_images()):
+    for sent in (made.sent(), made.sent(alone=False)):
         assert served.parse(sent)(image) == meant(tree, properties)
 
 
 @given(TREES)
 def test_what_is_sent_reads_as_itself(tree):
     made = Filter.parse(written(tree))
-    for sent in (made.for_assets(), made.for_images()):
+    for sent in (made.sent(), made.sent(alone=False)):
         assert Filter.parse(sent) == made
 
 

@@ -103,25 +103,34 @@ class AxisArray:
 
 def axis_arrays(slices: Sequence[Slice], kept: Iterable[AxisProperty]) -> tuple[AxisArray, ...]:
     """Return the arrays of a time axis: `time`, `image_id` and the properties."""
-    times = tuple(NO_TIME if part.time_us is None else part.time_us for part in slices)
-    about: dict[str, Any] = {
-        "standard_name": "time",
-        "long_name": "beginning of the image, UTC",
-        "units": "microseconds since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-        "axis": "T",
-    }
-    if NO_TIME in times:
-        about["_FillValue"] = NO_TIME
     ids = tuple(part.id for part in slices)
     found = [
-        AxisArray("time", "int64", times, about),
+        time_array([part.time_us for part in slices], axis="T"),
         AxisArray("image_id", "string", ids, {"long_name": "image, or what the images of a slice share"}),
     ]
     for one in kept:
         values = tuple(_as(one.kind, part.properties.get(one.name)) for part in slices)
         found.append(AxisArray(one.array, one.kind, values, {"property": one.name}))
     return tuple(found)
+
+
+def time_array(times_us: Sequence[int | None], **further: str) -> AxisArray:
+    """Return the array `time` of microseconds since 1970, UTC; None stands for no time.
+
+    Args:
+        times_us: a value for each index of the axis.
+        further: attributes beside those of any time.
+    """
+    about: dict[str, Any] = {
+        "standard_name": "time",
+        "long_name": "beginning of the image, UTC",
+        "units": "microseconds since 1970-01-01",
+        "calendar": "proleptic_gregorian",
+        **further,
+    }
+    if None in times_us:
+        about["_FillValue"] = NO_TIME
+    return AxisArray("time", "int64", tuple(NO_TIME if t is None else t for t in times_us), about)
 
 
 def kind_of(values: Iterable[object]) -> Kind:

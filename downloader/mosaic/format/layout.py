@@ -49,7 +49,7 @@ class GroupLayout:
     nodata: tuple[float | None, ...]
     """Declared nodata values, by index of the band."""
     profile: Literal["sharded", "plain"]
-    compressor: str
+    compressor: Literal["lz4", "zstd", "none"]
     along: tuple[AxisArray, ...] = ()
     """Arrays along the leading axis; none where there is none."""
     mosaic: str = "0" * 32

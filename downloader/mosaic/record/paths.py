@@ -10,9 +10,6 @@ OWN: Final = ".downloader"
 MARKER: Final = f"{OWN}/mosaic.json"
 """The identity of the mosaic; its presence says that a folder was made by this downloader."""
 
-IMAGES: Final = f"{OWN}/images.json"
-"""The frozen list of images of a time series, or of the samples' images."""
-
 JOB: Final = f"{OWN}/job.yaml"
 """The job file as its author wrote it, of the run that created or last extended the mosaic."""
 

@@ -14,14 +14,8 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.mosaic.format.sample_axis import (
-    lattices_from_text,
-    lattices_to_text,
-    samples_from_text,
-    samples_to_text,
-)
 from downloader.planning import ImageList, make_sample_plan
-from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, facts_of, pixels_of
+from downloader.planning.samples import Point, Points, Sample, chip_around, pixels_of
 from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples
 from downloader.resolve.points_file import parse_points
 
@@ -262,26 +256,3 @@ def test_no_sample_at_all_is_a_wrong_job():
         plan_of(points_at((0, 0), (1, 1)), [image()], [None, None])
     with pytest.raises(JobError, match="lies outside"):
         plan_of(points_at((0, 0)), [image()])
-
-
-# ---------------------------------------------------------------- the document
-
-
-def test_samples_and_lattices_survive_their_text():
-    points = csv("lon,lat,n,f,s,image,date\n-122,37,1,,a,X/Y,\n-121.5,36.123456789012,2,0.1,,,2020-01-01\n")
-    samples = SampleList(
-        points.crs,
-        points.columns,
-        (Sample(points.rows[0], "img"), Sample(points.rows[1], "", "line 3: none")),
-    )
-    again = samples_from_text(samples_to_text(samples))
-    assert facts_of(again) == facts_of(samples)
-    assert again.samples[1] == samples.samples[1]
-    lattices = (
-        chip_around(FINE, 5, 6, 64),
-        None,
-        chip_around(PixelGrid(LONLAT, AffineTransform(0.1, 0, 1 / 3, 0, -0.1, 2), 9, 9), 1, 1, 64),
-    )
-    assert lattices_from_text(lattices_to_text(lattices), Window(0, 0, 64, 64)) == lattices
-    with pytest.raises(ValueError, match="unpacked"):
-        samples_from_text("QUJD")

@@ -16,7 +16,7 @@ from downloader.errors import RefusedError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.mosaic import open_for_writing
+from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.record.identity_json import identity_from_bytes, stored_list
 from downloader.mosaic.record.packed import pack, unpack
 from downloader.planning import ImageList

@@ -1,7 +1,7 @@
 """Tiles per request: the rectangle with which a simulated service finishes the group soonest.
 
-Once nearly all is handed out, requests get smaller (`tapered`); so where there are more requests than slots, the last
-wave costs what it holds and no more.
+Once nearly all is handed out, requests get smaller (`tapered`): as durations scatter, none may take longer than a share of
+what is left. So where there are more requests than slots, the last wave costs what it holds and little more.
 """
 
 from __future__ import annotations
@@ -152,6 +152,13 @@ _FORGET = 0.98
 _GUESS = 0.1
 """Weight of each of the two points by which the first guess takes part."""
 
+_GUIDED_SHARE = 0.75
+"""Share of the time that is left, all slots busy, that one of the last requests may be expected to take. Of 0.65 to 0.95
+it ends a job of two to ten waves soonest where durations scatter by 30 %."""
+
+_LEAST_LATENCIES = 1.5
+"""A request that takes no longer than so many latencies is not made smaller for the sake of that share."""
+
 _SLACK = 1.01
 """A larger rectangle is kept where a smaller one would end the job sooner by less than this factor."""
 
@@ -176,6 +183,14 @@ class Observed:
         self._y = self._y * _FORGET + seconds
         self._xx = self._xx * _FORGET + x * x
         self._xy = self._xy * _FORGET + x * seconds
+
+    @property
+    def longest_share(self) -> float:
+        """Share of the time that is left which one request may be expected to take.
+
+        All of it before the first answer: a job of one wave ends soonest uncut unless its durations scatter.
+        """
+        return _GUIDED_SHARE if self._weight else 1.0
 
     def model(self) -> ServiceModel:
         """Return the guess with both numbers corrected: a straight line through the answers, by least squares."""
@@ -210,6 +225,7 @@ def tapered(
     later: tuple[int, float],
     model: ServiceModel,
     waiting: int = 0,
+    longest_share: float = 1.0,
 ) -> tuple[int, int]:
     """Return (rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
 
@@ -221,11 +237,14 @@ def tapered(
         later: requests of `shape` that follow after this shard, and the seconds that they take one after the other.
         model: how long a request takes, and how many may start in a second.
         waiting: requests that start before those of this shard.
+        longest_share: share of the time that is left, all slots busy, that a request may be expected to take; what takes
+            little more than its latency may take longer.
     """
     best, chosen, slots = math.inf, shape, len(free_in_s)
     busy_s, last_s = sum(free_in_s), max(free_in_s)
     after, after_s = later
     largest_s = model.request_s(math.prod(shape) * tile_bytes) if after else 0.0
+    least_s = _LEAST_LATENCIES * model.base_s
     for rows, columns in smaller_shapes(shape):
         requests = -(-tiles // (rows * columns))
         each_s = model.request_s(min(rows * columns, tiles) * tile_bytes)
@@ -236,8 +255,10 @@ def tapered(
             end_s = max(heap[0], (waiting + number) / model.starts_per_s) + each_s
             heapq.heapreplace(heap, end_s)
         level_s = (busy_s + requests * each_s + after_s) / slots
-        paced_s = (waiting + requests + after) / model.starts_per_s + largest_s
-        ends_s = max(last_s, end_s, level_s, paced_s)
+        paced_s = (waiting + requests + after) / model.starts_per_s
+        if rows * columns > 1 and each_s > max(longest_share * max(level_s, paced_s) * _SLACK, least_s):
+            continue
+        ends_s = max(last_s, end_s, level_s, paced_s + largest_s)
         if ends_s * _SLACK < best:
             best, chosen = ends_s, (rows, columns)
     return chosen

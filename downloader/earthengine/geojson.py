@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final, TypeGuard
 
 from downloader.errors import JobError
-from downloader.text import cut
-
-_DEPTHS: Final = {
-    "Point": 0, "MultiPoint": 1, "LineString": 1, "LinearRing": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3,
-}  # fmt: skip
-"""How deep a type's positions lie in its coordinates."""
-
-_MANY: Final = {"Point": "MultiPoint", "LineString": "MultiLineString", "Polygon": "MultiPolygon"}
+from downloader.planning.polygon import read_geojson
 
 
-def plain_geometry(region: Mapping[str, Any], what: str = "region") -> dict[str, Any]:
-    """One geometry, of nothing but `type` and `coordinates`, of a GeoJSON geometry, feature or collection.
+def plain_geometry(region: Mapping[str, Any], key: str = "region") -> dict[str, Any]:
+    """Return one geometry, of nothing but `type` and `coordinates`, for a GeoJSON geometry, feature or collection.
 
     Args:
         region: longitudes and latitudes in degrees; heights are dropped.
-        what: what messages call it.
+        key: what messages call it.
 
     Raises:
         JobError: it is no GeoJSON, lies nowhere on Earth, or mixes points, lines and areas.
     """
-    parts = list(_geometries(region, what))
-    if not parts:
-        raise JobError(f"{what}: holds no geometry")
-    if len(parts) == 1:
-        return parts[0]
-    kinds = {part["type"].removeprefix("Multi") for part in parts}
-    if len(kinds) > 1:
-        raise JobError(
-            f"{what}: mixes {' and '.join(sorted(kinds))}; give geometries of one kind, such as polygons only"
-        )
-    coordinates: list[Any] = []
-    for part in parts:
-        coordinates += part["coordinates"] if part["type"].startswith("Multi") else [part["coordinates"]]
-    return {"type": _MANY[kinds.pop()], "coordinates": coordinates}
+    import shapely
+    from shapely.geometry import mapping
+
+    if not isinstance(region, Mapping):
+        raise JobError("is no GeoJSON object", key=key)
+    if region.get("type") == "LinearRing":  # Earth Engine's own for outlines
+        region = {"type": "Polygon", "coordinates": [region.get("coordinates")]}
+    geometry = shapely.force_2d(read_geojson(region, key))
+    west, south, east, north = geometry.bounds
+    if max(-south, north) > 90 or max(-west, east) > 360:
+        swapped = max(-west, east) <= 90 and max(-south, north) <= 360
+        hint = "they look swapped: longitude stands first" if swapped else "coordinates are in degrees"
+        raise JobError(f"[{west:.10g}, {south:.10g}] is not a valid [longitude, latitude]; {hint}", key=key)
+    if geometry.geom_type == "GeometryCollection":
+        raise JobError("mixes kinds of geometries; give one kind, such as polygons only", key=key)
+    document: dict[str, Any] = json.loads(json.dumps(mapping(geometry)))
+    return document
 
 
 def middle_longitude(geometry: object) -> float | None:
@@ -71,62 +68,6 @@ def middle_longitude(geometry: object) -> float | None:
     if gap <= 0:
         return 0.0
     return (begin + (360 - gap) / 2 + 180) % 360 - 180
-
-
-def _geometries(region: object, what: str) -> Iterator[dict[str, Any]]:
-    if not isinstance(region, Mapping):
-        raise JobError(f"{what}: is no GeoJSON object")
-    kind = region.get("type")
-    if kind == "Feature":
-        if region.get("geometry") is not None:
-            yield from _geometries(region["geometry"], what)
-    elif kind in {"FeatureCollection", "GeometryCollection"}:
-        members = region.get("features" if kind == "FeatureCollection" else "geometries")
-        for member in members if isinstance(members, list) else []:
-            yield from _geometries(member, what)
-    elif kind in _DEPTHS:
-        coordinates = _coordinates(region.get("coordinates"), _DEPTHS[kind], what)
-        if kind == "LinearRing":
-            kind, coordinates = "Polygon", [coordinates]
-        if kind in {"Polygon", "MultiPolygon"}:
-            _close(
-                coordinates if kind == "Polygon" else [ring for area in coordinates for ring in area], what
-            )
-        yield {"type": kind, "coordinates": coordinates}
-    else:
-        raise JobError(
-            f"{what}: {str(kind)[:40]!r} is no type of GeoJSON; write a geometry such as "
-            '{"type": "Point", "coordinates": [-122.085, 37.422]}, longitude first'
-        )
-
-
-def _coordinates(given: object, depth: int, what: str) -> list[Any]:
-    if not isinstance(given, list | tuple) or not given:
-        raise JobError(f"{what}: coordinates are missing or not nested as their type asks")
-    return [_coordinates(part, depth - 1, what) for part in given] if depth else _position(given, what)
-
-
-def _position(given: list[object] | tuple[object, ...], what: str) -> list[float]:
-    numbers = [x for x in given[:2] if _is_number(x)]
-    if len(numbers) < 2:
-        raise JobError(f"{what}: {cut(list(given), 60)} is no position; write [longitude, latitude]")
-    longitude, latitude = numbers
-    if abs(latitude) > 90 or abs(longitude) > 360:
-        swapped = abs(longitude) <= 90 and abs(latitude) <= 360
-        hint = "they look swapped" if swapped else "coordinates are in degrees"
-        raise JobError(
-            f"{what}: [{longitude:.10g}, {latitude:.10g}] is not a valid [longitude, latitude]; {hint}"
-        )
-    return [longitude, latitude]
-
-
-def _close(rings: list[list[Any]], what: str) -> None:
-    """End each ring where it began."""
-    for ring in rings:
-        if ring[0] != ring[-1]:
-            ring.append(list(ring[0]))
-        if len(ring) < 4:
-            raise JobError(f"{what}: a polygon needs three corners at least")
 
 
 def _lines(geometry: object) -> Iterator[list[float]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from downloader.cli.output import logs_json
 from downloader.events import Event, Failed, Retried, Split, Stored
-from downloader.progress.jsonlines import JsonLines
+from downloader.progress.jsonlines import json_line
 from downloader.progress.tally import fanout
 from downloader.progress.terminal import Lines, terminal_progress
 from downloader.protocols import Progress
@@ -23,7 +23,7 @@ def display(*, quiet: bool, verbose: int) -> Progress:
     if quiet:
         return fanout()
     if logs_json() and sys.stderr is not None:
-        shown = JsonLines(sys.stderr)
+        shown = Lines(sys.stderr, line=json_line)
         return fanout(shown, _log) if verbose else shown
     if verbose:
         # A log between the redrawn lines of a bar would be unreadable.

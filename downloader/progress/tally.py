@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from downloader.events import Event, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.planning import Estimate
@@ -78,6 +79,19 @@ class Tally:
     def tiles_now(self) -> int:
         """Tiles that need nothing more from this run, failed ones included."""
         return min(round(self.tiles_before + self.tiles_stored + self.tiles_failed), self.tiles_total)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the counts as plain values."""
+        return {
+            "tiles": self.tiles_now,
+            "of": self.tiles_total,
+            "failed": round(self.tiles_failed),
+            "requests": self.requests,
+            "wire_bytes": self.wire_bytes,
+            "in_flight": self.in_flight,
+            "ceiling": self.ceiling,
+            "retries": dict(self.retries),
+        }
 
 
 def announcement(estimate: Estimate, tiles_done: int) -> str:

@@ -6,9 +6,11 @@ import io
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from downloader.events import Ended, Event, Failed, Notice, Retried, Split, Started, Stored
+from downloader.model.document import to_document
 from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
 from downloader.protocols import Progress
 from downloader.text import counted, rate, visible
@@ -25,13 +27,26 @@ _NARROW = 44
 """Columns under which only the tiles are counted."""
 
 
-class Lines:
-    """A `Progress` that prints a plain line now and then: for pipes, files and cron."""
+def plain_line(_level: str, _event: str, message: str, **_: Any) -> str:
+    """Return the message, without what could steer a terminal."""
+    return visible(message)
 
-    def __init__(self, out: TextIO, every_s: float = 10.0) -> None:
+
+class Lines:
+    """A `Progress` that prints a line now and then: for pipes, files, cron and programs."""
+
+    def __init__(self, out: TextIO, every_s: float = 10.0, line: Callable[..., str] = plain_line) -> None:
+        """Print nothing yet.
+
+        Args:
+            out: stream to print to.
+            every_s: seconds between two lines about how far the run is.
+            line: makes the text of a line of (level, event, message) and further fields: `plain_line` or `json_line`.
+        """
         self._out = forgiving(out)
         self._tally = Tally()
         self._timer = Timer(every_s)
+        self._line = line
 
     def __call__(self, event: Event) -> None:
         """Print what the event is worth."""
@@ -39,14 +54,17 @@ class Lines:
         match event:
             case Started():
                 self._timer.restart()
-                self._print(announcement(event.estimate, event.tiles_done))
+                estimate, done = event.estimate, event.tiles_done
+                self._print(
+                    "info", "started", announcement(estimate, done), stored=done, **to_document(estimate)
+                )
             case Notice():
-                self._print(event.text)
+                self._print(event.level, event.name, event.text, **event.fields)
             case Stored() | Split() | Failed() | Retried() if self._timer.is_due():
-                self._print(summary(self._tally))
+                self._print("info", "progress", summary(self._tally), **self._tally.fields())
 
-    def _print(self, line: str) -> None:
-        print(visible(line), file=self._out, flush=True)  # this is the display
+    def _print(self, level: str, event: str, message: str, **fields: Any) -> None:
+        print(self._line(level, event, message, **fields), file=self._out, flush=True)  # this is the display
 
 
 class Bar:

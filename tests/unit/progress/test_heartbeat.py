@@ -19,8 +19,8 @@ from downloader.events import Ended, Failed, Flow, Notice, Retried, Split, Start
 from downloader.planning import Estimate
 from downloader.progress.heartbeat import Heartbeat, read_heartbeat
 from downloader.progress.highlights import Highlights
-from downloader.progress.jsonlines import JsonFormatter, JsonLines
-from downloader.progress.terminal import TerminalLine
+from downloader.progress.jsonlines import JsonFormatter, json_line
+from downloader.progress.terminal import Lines, TerminalLine
 from tests.fakes import make_plan_of
 
 GROUP = make_plan_of((4, 4)).groups[0]
@@ -100,7 +100,7 @@ def lines(out: io.StringIO) -> list[dict]:
 
 def test_json_lines_hold_start_progress_and_events():
     out = io.StringIO()
-    watcher = JsonLines(out, every_s=0.0)
+    watcher = Lines(out, every_s=0.0, line=json_line)
     watcher(Started(ESTIMATE, 3))
     watcher(Flow(4, 40))
     watcher(Stored(REQUESTS[0], 5_000, 0.1))

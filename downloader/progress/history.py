@@ -1,14 +1,10 @@
-"""History of a run over time and over the mosaic: values of bounded size, whatever the size of the job."""
+"""History of a run over time: values of bounded size, whatever the size of the job."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 FIRST_S: Final = 0.001
 """Upper end of the first bucket of `Latencies`, in seconds."""
@@ -80,33 +76,17 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyMap:
-    """How long the requests of a group took, place by place: the mean of those that touched each cell."""
-
-    side: int
-    """Tiles along a cell's side."""
-    cells: NDArray[np.float32]
-    """(rows, columns), seconds; NaN where nothing was answered."""
-    run: int
-    """Slices that an element of `along` stands for."""
-    along: NDArray[np.float32]
-    """(slices,), seconds; NaN where nothing was answered."""
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """Timeline, latencies and notices of a run."""
 
     timeline: Timeline
     latencies: Latencies = field(default_factory=Latencies)
-    maps: Mapping[str, LatencyMap] = field(default_factory=dict)
-    """By name of the group."""
     lines: tuple[TimedNotice, ...] = ()
     lines_left_out: int = 0
     """Notices between the first and the last of `lines` that were not kept."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the maps stay out, which are pictures."""
+        """Plain values."""
         timeline = self.timeline
         shares = {"median": 0.5, "p95": 0.95, "p99": 0.99}
         return {

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.events import Event, Failed, Flow, Notice, Outcome, Retried, Split, Started, Stored
-from downloader.planning import Request
 from downloader.progress.history import (
     FIRST_S,
     PER_DECADE,
     History,
     Latencies,
-    LatencyMap,
     TimedNotice,
     Timeline,
 )
@@ -29,12 +27,6 @@ _BINS: Final = 600
 
 _FIRST_BIN_S: Final = 0.125
 """Seconds of a bin at first."""
-
-_CELLS: Final = 128
-"""Cells along a side of a group's map at most; even."""
-
-_RUNS: Final = 4096
-"""Elements along the leading axis at most; even."""
 
 _LINES: Final = 200
 """Notices kept from the start of the run, and as many from its end."""
@@ -60,7 +52,6 @@ class Recorder:
         self._now = (0, 0)
         """Requests under way and allowed, since `_since`."""
         self._since = 0.0
-        self._maps: dict[str, _Map] = {}
         self._latencies = [0] * _BUCKETS
         self._longest_s = 0.0
         self._first: list[TimedNotice] = []
@@ -76,7 +67,7 @@ class Recorder:
             case Stored():
                 at = self._answered(event)
                 self._timeline.values[_WIRE, at] += event.wire_bytes
-                self._took(event.request, event.seconds)
+                self._took(event.seconds)
             case Failed():
                 at = self._answered(event)
                 self._timeline.values[_FAILURES, at] += 1
@@ -111,7 +102,6 @@ class Recorder:
         return History(
             self._timeline.timeline(seconds),
             Latencies(tuple(self._latencies), self._longest_s),
-            {name: found.done() for name, found in self._maps.items()},
             (*self._first, *self._last),
             self._lines - len(self._first) - len(self._last),
         )
@@ -126,14 +116,10 @@ class Recorder:
         self._timeline.spread(_CEILING, ceiling, self._since, until)
         self._since = until
 
-    def _took(self, request: Request, seconds: float) -> None:
+    def _took(self, seconds: float) -> None:
         bucket = math.ceil(math.log10(max(seconds, FIRST_S) / FIRST_S) * PER_DECADE)
         self._latencies[min(bucket, _BUCKETS - 1)] += 1
         self._longest_s = max(self._longest_s, seconds)
-        name = request.shard.group
-        if name not in self._maps:
-            self._maps[name] = _Map()
-        self._maps[name].add(request, seconds)
 
 
 class _Bins:
@@ -177,52 +163,3 @@ class _Bins:
         counted = [tuple(row[:used].tolist()) for row in self.values[:_IN_FLIGHT]]
         held = [tuple((row[:used] / lengths).tolist()) for row in self.values[_IN_FLIGHT:]]
         return Timeline(self.bin_s, seconds, *counted, *held)
-
-
-class _Map:
-    """Sums over a group's tiles and over its slices."""
-
-    def __init__(self) -> None:
-        self._side = self._run = 1
-        self._cells = np.zeros((2, _CELLS, _CELLS))
-        """(sum of seconds, requests) by row and column of cells."""
-        self._along = np.zeros((2, _RUNS))
-        self._size = [0, 0, 0]
-        """Slices, rows and columns of tiles seen."""
-
-    def add(self, request: Request, seconds: float) -> None:
-        """A request was answered."""
-        block = request.block
-        bottom, right = block.row + block.rows, block.column + block.columns
-        while max(bottom, right) > self._side * _CELLS:
-            half = _CELLS // 2
-            quads = self._cells.reshape(2, half, 2, half, 2).sum(axis=(2, 4))
-            self._cells[:] = 0
-            self._cells[:, :half, :half] = quads
-            self._side *= 2
-        while block.slice >= self._run * _RUNS:
-            self._along[:, : _RUNS // 2] = self._along[:, ::2] + self._along[:, 1::2]
-            self._along[:, _RUNS // 2 :] = 0
-            self._run *= 2
-        rows = slice(block.row // self._side, -(-bottom // self._side))
-        columns = slice(block.column // self._side, -(-right // self._side))
-        self._cells[0, rows, columns] += seconds
-        self._cells[1, rows, columns] += 1
-        self._along[:, block.slice // self._run] += (seconds, 1)
-        seen = (block.slice + 1, bottom, right)
-        self._size = [max(old, new) for old, new in zip(self._size, seen, strict=True)]
-
-    def done(self) -> LatencyMap:
-        """The means."""
-        slices, rows, columns = self._size
-        cells = self._cells[:, : -(-rows // self._side), : -(-columns // self._side)]
-        along = self._along[:, : -(-slices // self._run)]
-        return LatencyMap(self._side, _mean(cells), self._run, _mean(along))
-
-
-def _mean(sums: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Sum ÷ count; NaN where nothing was counted."""
-    total, count = sums
-    mean = np.full(total.shape, np.nan, np.float32)
-    np.divide(total, count, out=mean, where=count > 0, casting="same_kind")
-    return mean

@@ -97,7 +97,6 @@ def test_all_is_there_without_javascript(pages, look):
     for words in (
         "Quick look",
         "10m by state",
-        "20m by latency",
         "Throughput",
         "A <b>cursed</b> tile.",
         "open_tree",

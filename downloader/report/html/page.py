@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downloader.report.how_to_open import recipes
 from downloader.report.html.render import render
 from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
-from downloader.report.html.tile_maps import TileMap, latency_maps, state_maps
+from downloader.report.html.tile_maps import TileMap, state_maps
 from downloader.report.html.tile_states import coverage_blocks, state_map
 from downloader.report.html.timeline import TimelineView, timeline_view
 from downloader.report.run_result import RunResult
@@ -19,7 +19,6 @@ from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
     from downloader.mosaic.format.layout import GroupLayout
-    from downloader.progress.history import LatencyMap
     from downloader.report.html.tile_states import StateMap
 
 
@@ -184,9 +183,6 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
         drawn.maps += state_maps(name, title, states, tiles, group.axis)
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
-    latency: LatencyMap | None = report.history.maps.get(group.name) if report.history else None
-    if latency is not None:
-        drawn.maps += latency_maps(name, title, latency, tiles, group.axis)
     if not pictured or (states is not None and not states.counts[1]):
         return
     try:

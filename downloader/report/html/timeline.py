@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from downloader.report.html.charts import Chart, line_chart, time_unit
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
     from downloader.progress.history import Timeline
 
 
@@ -20,30 +23,51 @@ _ROWS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
-    """A stretch of time."""
+class _Stretches:
+    """A run in a few stretches of time, one after the other; arrays of a value for each."""
 
-    begin: float
+    begin: NDArray[np.float64]
     """Seconds since the run's start."""
-    seconds: float
-    wire_bytes: float
-    answers: float
-    retries: float
-    failures: float
-    in_flight: float
-    ceiling: float
+    seconds: NDArray[np.float64]
+    wire_bytes: NDArray[np.float64]
+    answers: NDArray[np.float64]
+    retries: NDArray[np.float64]
+    failures: NDArray[np.float64]
+    in_flight: NDArray[np.float64]
+    ceiling: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, timeline: Timeline, most: int) -> _Stretches:
+        """Return the bins of a timeline, joined to at most `most` stretches."""
+        bins = len(timeline.wire_bytes)
+        join = -(-bins // most)
+        lengths = np.array([timeline.seconds_of(number) for number in range(bins)])
+        first = list(range(0, bins, join))
+        if len(first) > 1 and lengths[first[-1] :].sum() < 0.25 * join * timeline.bin_s:
+            first.pop()  # too short a rest for a rate of its own
+
+        def joined(values: ArrayLike) -> NDArray[np.float64]:
+            return np.add.reduceat(np.asarray(values, np.float64), first)
+
+        seconds = joined(lengths)
+        return cls(
+            np.array(first) * timeline.bin_s,
+            seconds,
+            joined(timeline.wire_bytes),
+            joined(timeline.answers),
+            joined(timeline.retries),
+            joined(timeline.failures),
+            joined(timeline.in_flight * lengths) / seconds,
+            joined(timeline.ceiling * lengths) / seconds,
+        )
 
     @property
-    def megabytes_per_s(self) -> float:
+    def megabytes_per_s(self) -> NDArray[np.float64]:
         return self.wire_bytes / 1e6 / self.seconds
 
     @property
-    def answers_per_s(self) -> float:
-        return self.answers / self.seconds
-
-    @property
-    def middle(self) -> float:
-        return self.begin + self.seconds / 2
+    def end(self) -> NDArray[np.float64]:
+        return self.begin + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +83,13 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
     """The charts and the table of a run; None where nothing was asked for."""
     if not sum(timeline.answers) and not sum(timeline.retries):
         return None
-    spans = _spans(timeline, _POINTS)
-    times = [span.middle for span in spans]
-    rates = [span.megabytes_per_s for span in spans]
-    under_way, allowed = [span.in_flight for span in spans], [span.ceiling for span in spans]
+    spans = _Stretches.of(timeline, _POINTS)
+    times = (spans.begin + spans.seconds / 2).tolist()
+    rates, under_way, allowed = (
+        spans.megabytes_per_s.tolist(),
+        spans.in_flight.tolist(),
+        spans.ceiling.tolist(),
+    )
     mean = sum(timeline.wire_bytes) / 1e6 / max(timeline.seconds, 1e-9)
     charts = [
         line_chart(
@@ -79,12 +106,10 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
         ),
     ]  # fmt: skip
     if sum(timeline.retries) or sum(timeline.failures):
-        ends = [span.begin + span.seconds for span in spans]
-        again = list(accumulate(span.retries for span in spans))
-        failed = list(accumulate(span.failures for span in spans))
+        again, failed = spans.retries.cumsum().tolist(), spans.failures.cumsum().tolist()
         charts.append(
             line_chart(
-                "trouble", "Trouble so far", "in all", [0.0, *ends], timeline.seconds,
+                "trouble", "Trouble so far", "in all", [0.0, *spans.end.tolist()], timeline.seconds,
                 [
                     ("calls made again", "three", [0.0, *again], True),
                     ("requests failed", "four", [0.0, *failed], False),
@@ -96,55 +121,21 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
     return TimelineView(tuple(charts), *_table(timeline))
 
 
-def _spans(timeline: Timeline, most: int) -> list[_Span]:
-    """The bins, joined to no more than so many stretches."""
-    bins = len(timeline.wire_bytes)
-    join = -(-bins // most)
-    spans: list[_Span] = []
-    for first in range(0, bins, join):
-        part = slice(first, min(first + join, bins))
-        lengths = [timeline.seconds_of(number) for number in range(part.start, part.stop)]
-        seconds = sum(lengths)
-        held = [
-            sum(value * length for value, length in zip(values[part], lengths, strict=True)) / seconds
-            for values in (timeline.in_flight, timeline.ceiling)
-        ]
-        counts = [
-            sum(values[part])
-            for values in (timeline.wire_bytes, timeline.answers, timeline.retries, timeline.failures)
-        ]
-        if spans and seconds < 0.25 * join * timeline.bin_s:
-            # Too short a rest for a rate of its own.
-            last = spans.pop()
-            both = last.seconds + seconds
-            old = (last.wire_bytes, last.answers, last.retries, last.failures)
-            counts = [before + count for before, count in zip(old, counts, strict=True)]
-            held = [
-                (before * last.seconds + value * seconds) / both
-                for before, value in zip((last.in_flight, last.ceiling), held, strict=True)
-            ]
-            spans.append(_Span(last.begin, both, *counts, *held))
-            continue
-        spans.append(_Span(first * timeline.bin_s, seconds, *counts, *held))
-    return spans
-
-
 def _table(timeline: Timeline) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     word, length = time_unit(timeline.seconds)
     header = (
         f"from, {word}", f"to, {word}", "MB/s", "answers/s", "under way", "allowed", "made again", "failed",
     )  # fmt: skip
-    rows = tuple(
-        (
-            f"{span.begin / length:,.4g}",
-            f"{(span.begin + span.seconds) / length:,.4g}",
-            f"{span.megabytes_per_s:,.1f}",
-            f"{span.answers_per_s:,.1f}",
-            f"{span.in_flight:,.1f}",
-            f"{span.ceiling:,.1f}",
-            f"{span.retries:,.0f}",
-            f"{span.failures:,.0f}",
-        )
-        for span in _spans(timeline, _ROWS)
+    spans = _Stretches.of(timeline, _ROWS)
+    columns = (
+        (spans.begin / length, ",.4g"),
+        (spans.end / length, ",.4g"),
+        (spans.megabytes_per_s, ",.1f"),
+        (spans.answers / spans.seconds, ",.1f"),
+        (spans.in_flight, ",.1f"),
+        (spans.ceiling, ",.1f"),
+        (spans.retries, ",.0f"),
+        (spans.failures, ",.0f"),
     )
-    return header, rows
+    texts = ([f"{value:{form}}" for value in values.tolist()] for values, form in columns)
+    return header, tuple(zip(*texts, strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 
-import numpy as np
 import pytest
 
 from downloader.errors import Action, Cause, FetchProblem
@@ -141,37 +140,6 @@ def test_a_notice_of_any_length_is_bounded(recorder: Recorder) -> None:
 
 
 # Latency -----------------------------------------------------------------------------------------------------
-
-
-def test_latency_is_a_mean_of_what_touched_a_cell(recorder: Recorder) -> None:
-    recorder(Stored(request(0, 0, 1, 2), 1, 1.0))
-    recorder(Stored(request(0, 1), 1, 3.0))
-    recorder(Stored(request(2, 2), 1, 5.0))
-    found = recorder.history().maps[""]
-    assert found.side == 1
-    wanted = [[1, 2, np.nan], [np.nan] * 3, [np.nan, np.nan, 5]]
-    np.testing.assert_array_equal(found.cells, np.array(wanted, "f4"))
-
-
-def test_maps_grow_coarse_and_not_large(recorder: Recorder) -> None:
-    """10⁹ tiles: 31,623 a side."""
-    for place in (0, 127, 128, 31_622):
-        recorder(Stored(request(place, place, slice_=place), 1, 2.0))
-    found = recorder.history().maps[""]
-    assert found.side == 256
-    assert found.cells.shape == (124, 124)
-    assert np.isfinite(found.cells).sum() == 2, "two cells of 256 tiles a side"
-    assert found.cells[0, 0] == found.cells[123, 123] == 2.0
-    assert (found.run, found.along.shape) == (8, (3953,))
-    assert np.isfinite(found.along).sum() == 4
-
-
-def test_maps_are_by_group(recorder: Recorder) -> None:
-    recorder(Stored(request(group="10m"), 1, 1.0))
-    recorder(Stored(request(group="20m", slice_=3), 1, 2.0))
-    maps = recorder.history().maps
-    assert list(maps) == ["10m", "20m"]
-    np.testing.assert_array_equal(maps["20m"].along, np.array([np.nan, np.nan, np.nan, 2.0], "f4"))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
-from downloader.progress.history import History, Latencies, LatencyMap, TimedNotice, Timeline
+from downloader.progress.history import History, Latencies, TimedNotice, Timeline
 from downloader.report.how_to_open import recipes
 from downloader.report.html.charts import line_chart, nice_step, time_unit
 from downloader.report.html.svg import outlines, rectangles
-from downloader.report.html.tile_maps import latency_maps, state_maps
+from downloader.report.html.tile_maps import state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
 from downloader.report.html.timeline import timeline_view
 from downloader.report.run_result import FailedTile
@@ -116,46 +116,6 @@ def test_maps_of_one_image_and_of_samples() -> None:
     assert (area.title, along.title) == ("By state", "Slices by state")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "legend"),
-    [
-        ([0.251, 0.252, 0.253], ["0.24 to 0.26 s"]),
-        ([1.0, 2.0, 3.0], ["1 to 1.5 s", "2 to 2.5 s", "2.5 to 3 s"]),
-        ([0.1, 1.0, 100.0], ["0.1 to 0.32 s", "1 to 3.2 s", "32 to 100 s"]),
-        ([5.0], ["5 to 6 s"]),
-        ([0.0], None),
-        ([np.nan], []),
-    ],
-)  # fmt: skip
-def test_classes_of_latency_have_round_ends(seconds, legend) -> None:
-    cells = np.array([[*seconds, np.nan]], "f4")
-    maps = latency_maps("g", "", LatencyMap(1, cells, 1, cells[0][:1]), (cells.size, 1), "")
-    if legend == []:
-        assert maps == []
-        return
-    (found,) = maps
-    if legend is not None:
-        assert [entry.text for entry in found.legend] == legend
-    drawn = sum(len(rectangles(np.ones((1, 1)), 1)) for _ in found.paths)
-    assert drawn == len(found.legend) >= 1
-
-
-@given(st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=30))
-def test_every_latency_is_inside_its_class(seconds) -> None:
-    cells = np.array([seconds], "f4")
-    (found,) = latency_maps("g", "", LatencyMap(1, cells, 1, cells[0][:1]), (cells.size, 1), "")
-    assert len(found.legend) <= 6
-    ends = {
-        e.kind: [float(n.replace(",", "")) for n in re.findall(r"[\d.,e+-]*\d", e.text)] for e in found.legend
-    }
-    for kind, path in found.paths:
-        low, high = ends[kind][0], ends[kind][-1]
-        for column, width in re.findall(r"M(\d+) 0h(\d+)", path):
-            part = cells[0, int(column) : int(column) + int(width)]
-            assert (part >= low * 0.98 - 1e-4).all()
-            assert (part <= high * 1.02 + 1e-4).all()
-
-
 # Charts ------------------------------------------------------------------------------------------------------
 
 
@@ -249,7 +209,7 @@ def evil_report():
         job=EVIL,
         began="2026-01-01T00:00:00Z",
         versions={EVIL: EVIL},
-        history=History(timeline, Latencies((0, 2), 0.001), {}, (TimedNotice(0.5, EVIL),), 3),
+        history=History(timeline, Latencies((0, 2), 0.001), (TimedNotice(0.5, EVIL),), 3),
     )
 
 

@@ -48,6 +48,11 @@ DTYPES = {
     "i8": "<f8",
     "f4": "<f4",
     "f8": "<f8",
+    "reflectance": "<u2",
+    "heat": "<u2",
+    **dict.fromkeys(("kelvin", "rain", "pascal", "wind", "score"), "<f4"),
+    "quality": "<u2",
+    "saturation": "<u2",
 }
 ALL_KINDS = ("u1", "i1", "u2", "i2", "u4", "i4", "i8", "f4", "f8")
 
@@ -64,6 +69,11 @@ class Scene:
     """Band → kind, landform units per pixel, width, height."""
     swaths: dict[str, tuple[int, int, int, int]]
     """Band → a, b, low, high of its valid part."""
+    tones: dict[str, str] | None = None
+    """Band → the id by which the formula knows it, where that is another."""
+
+    def tone(self, band: str) -> str:
+        return (self.tones or {}).get(band, band)
 
 
 def _sentinel2(name: str, tile: str, bands: list[str]) -> Scene:
@@ -98,6 +108,49 @@ def _pass(name: str) -> Scene:
     return Scene(name, "EMULATOR", (20_000 + 2 * column, 20_000 + 2 * row), table, swaths)
 
 
+LANDSAT_PATHS = {44: ("EPSG:32610", 539985), 43: ("EPSG:32610", 719985), 42: ("EPSG:32611", 209985)}
+"""WRS path of row 34 → place, and x of its corner; y is 4199985."""
+WITHOUT_SCORE = "20170506T184921_20170506T184921_T10SEG"
+
+
+def _landsat(name: str) -> Scene:
+    index = name.rpartition("/")[2]
+    place, x = LANDSAT_PATHS[int(index[5:8])]
+    if index.startswith("LT05"):
+        tones = dict(zip(("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7"), _TONES[1:], strict=True))
+        others = {"SR_ATMOS_OPACITY": "i2", "SR_CLOUD_QA": "u1", "ST_B6": "heat", "ST_QA": "i2"}
+    else:
+        tones = {f"SR_B{i + 1}": tone for i, tone in enumerate(_TONES)}
+        others = {"SR_QA_AEROSOL": "u1", "ST_B10": "heat", "ST_QA": "i2"}
+    kinds = {
+        **dict.fromkeys(tones, "reflectance"),
+        **others,
+        "QA_PIXEL": "quality",
+        "QA_RADSAT": "saturation",
+    }
+    cold = mix(crc(index)) // 16 % 8 == 0
+    swaths = {band: (0, 0, 1, 2) if cold and band.startswith("ST_") else (5, 2, 900, 13500) for band in kinds}
+    bands = {band: (kind, 3, 2048, 2048) for band, kind in kinds.items()}
+    return Scene(name, place, (x // 10, -419999), bands, swaths, tones)
+
+
+_TONES = ("B1", "B2", "B3", "B4", "B8A", "B11", "B12")
+
+
+def _degrees(name: str) -> Scene:
+    """An elevation tile, or a day of the weather."""
+    index = name.rpartition("/")[2]
+    if match := re.search(r"_N(\d\d)_00_W(\d{3})_00_DEM", index):
+        kinds = {"DEM": "f4", "EDM": "u1", "FLM": "u1", "HEM": "f4", "WBM": "u1"}
+        origin = (10800 * (180 - int(match[2])), 10800 * (89 - int(match[1])))
+        return Scene(name, "DEM", origin, {b: (k, 3, 3600, 3600) for b, k in kinds.items()}, {})
+    kinds = {f"{which}_2m_air_temperature": "kelvin" for which in ("mean", "minimum", "maximum")}
+    kinds |= {"dewpoint_2m_temperature": "kelvin", "total_precipitation": "rain"}
+    kinds |= dict.fromkeys(("surface_pressure", "mean_sea_level_pressure"), "pascal")
+    kinds |= {f"{part}_component_of_wind_10m": "wind" for part in "uv"}
+    return Scene(name, "ERA5", (0, 0), {b: (k, 12, 1440, 720) for b, k in kinds.items()}, {})
+
+
 _TEN_TO_SIXTY = [*SPECTRA, "QA10", "QA20", "QA60"]
 _SURFACE = [*(band for band in SPECTRA if band != "B10"), "SCL", "QA60"]
 
@@ -121,8 +174,17 @@ _SMALL = {
 def scene(name: str) -> Scene:
     """The formula's parameters for an asset of the emulator's own catalogue."""
     short = name.removeprefix(PUBLIC)
-    if match := re.fullmatch(r"COPERNICUS/S2(_SR_HARMONIZED)?/\w+_T(\w{5})", short):
+    if match := re.fullmatch(r"COPERNICUS/S2(_SR)?(?:_HARMONIZED)?/\w+_T(\w{5})", short):
         return _sentinel2(name, match[2], _SURFACE if match[1] else _TEN_TO_SIXTY)
+    if match := re.fullmatch(r"GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED/\w+_T(\w{5})", short):
+        like = _sentinel2(name, match[1], ["B2"])
+        return Scene(
+            name, like.place, like.origin, dict.fromkeys(("cs", "cs_cdf"), ("score", 1, 10980, 10980)), {}
+        )
+    if short.startswith("LANDSAT/"):
+        return _landsat(name)
+    if short.startswith(("COPERNICUS/DEM/", "ECMWF/")):
+        return _degrees(name)
     folder, _, rest = short.partition("/")
     if folder != "EMULATOR":
         raise KeyError(name)
@@ -191,7 +253,7 @@ def node(of: Scene, band: str, i: int, j: int) -> int:
     x, y = of.origin[0] + CELL * step * i, of.origin[1] + CELL * step * j
     place = crc(of.place)
     here = elevation(place, x, y)
-    curve, _ = SPECTRA.get(band, OTHER)
+    curve, _ = SPECTRA.get(of.tone(band), OTHER)
     k = max(k for k in range(7) if KNOTS[k] <= here)
     value = curve[k] + (curve[k + 1] - curve[k]) * (here - KNOTS[k]) // (KNOTS[k + 1] - KNOTS[k])
     if here >= 26500:
@@ -208,7 +270,7 @@ def field(of: Scene, band: str, i: int, j: int) -> int:
             if not 26500 <= elevation(crc(of.place), x, y) < 33000:
                 return 0
     crop = hash3(crc(of.name), i * step, j * step)
-    strength = SPECTRA.get(band, OTHER)[1]
+    strength = SPECTRA.get(of.tone(band), OTHER)[1]
     return (crop % 256 - 128) * strength // 128 + (crop // 256 % 256 - 128) * 20 // 128
 
 
@@ -224,17 +286,45 @@ def word(of: Scene, band: str, column: int, row: int) -> int:
     top = across(of, band, column, j)
     slope = (across(of, band, column, j + 1) - top + 16) // 32
     land = 4 * (32 + top + field(of, band, column // CELL, j) + slope * f)
-    seed = mix(crc(of.name) ^ crc(band))
+    seed = mix(crc(of.name) ^ crc(of.tone(band)))
     of_column = 4 * (hash3(seed, column, 0x434F4C) >> 27) + (column + seed) % 4
     of_row = 4 * (hash3(crc(of.name), row, 0x524F57) >> 27) + 2 * (row % 2)
     value = (land + of_column) ^ of_row
-    if band in SPECTRA:
+    if of.tone(band) in SPECTRA:
         start = hash3(crc(of.name), row, 0x47524E) % 65536
-        drawn = hash3(crc(band), (start + column) % 65536, 0x47524E)
+        drawn = hash3(crc(of.tone(band)), (start + column) % 65536, 0x47524E)
         value += 4 * (drawn % 32 + drawn // 256 % 32)
         value ^= value // 16 % 4
     assert 0 < value < 8192, (of, band, column, row, value)
     return value
+
+
+def clearness(of: Scene, band: str, column: int, row: int, east: int = 0, south: int = 0) -> int:
+    """By how much the cloud water of a pixel stays below its image's threshold."""
+    seed = crc(of.name.rpartition("/")[2])
+    step = of.bands[band][1]
+    x, y = (of.origin[0] + step * column) // 16, (of.origin[1] + step * row) // 16
+    water = elevation(seed, 64 * (x + east), 64 * (y + south))
+    return (65536, 38000, 34000, 30000)[mix(seed) % 4] - water
+
+
+def weather(of: Scene, band: str, column: int, row: int) -> int | float:
+    """A pixel of a band that tells of clouds."""
+    kind = of.bands[band][0]
+    drawn = hash3(crc(of.name.rpartition("/")[2]) ^ crc(band), column, row)
+    if kind == "saturation":
+        return 8 if drawn % 256 == 0 else 0
+    here = clearness(of, band, column, row)
+    if kind == "score":
+        return (max(0, min(8900, 5000 + here // 2)) + drawn % 1024) / 10000
+    old = "/LT05/" in of.name
+    if here <= -1500:
+        return 5896 if old else 22280
+    if here <= 0:
+        return 5442 if old else 21826
+    if clearness(of, band, column, row, 3, -2) <= -1500:
+        return 7440 if old else 23888
+    return 5440 if old else 54596 if here <= 600 else 21824
 
 
 def pixel(image: str, band: str, column: int, row: int) -> int | float | None:
@@ -246,19 +336,10 @@ def pixel(image: str, band: str, column: int, row: int) -> int | float | None:
         a, b, low, high = of.swaths[band]
         if not low <= a * column + b * row < high:
             return None
-    v = word(of, band, column, row)
-    byte = v // 128 * 4 + v % 4
-    return {
-        "u1": byte,
-        "i1": byte - 128,
-        "u2": v,
-        "i2": v - 2000,
-        "u4": v * 65537,
-        "i4": v * 1000 - 2_000_000,
-        "i8": float(v * 1_000_003 - 2**34),
-        "f4": v / 8 - 100,
-        "f8": v / 10_000,
-    }[of.bands[band][0]]
+    if of.bands[band][0] in ("score", "quality", "saturation"):
+        return weather(of, band, column, row)
+    kind, v = of.bands[band][0], word(of, band, column, row)
+    return v if kind == "u2" else _TYPES[kind](v)
 
 
 # ---------------------------------------------------------------- windows
@@ -270,7 +351,7 @@ def _nodes(name: str, band: str) -> tuple[np.ndarray, np.ndarray]:
     of = scene(name)
     _, step, width, height = of.bands[band]
     here, rise = _heights(of.place, of.origin, step, width, height)
-    curve, strength = SPECTRA.get(band, OTHER)
+    curve, strength = SPECTRA.get(of.tone(band), OTHER)
     value = np.zeros_like(here)
     for k in range(7):
         within = (here >= KNOTS[k]) & (here < KNOTS[k + 1])
@@ -355,17 +436,22 @@ def oracle_window(
     kind, _, wide, tall = of.bands[band]
     assert 0 <= column <= column + width <= wide, "the window leaves the band"
     assert 0 <= row <= row + height <= tall, "the window leaves the band"
+    if kind in ("score", "quality", "saturation"):
+        seen = _weather(of, band, column, row, width, height).astype(DTYPES[kind])
+        seen[~oracle_valid(image, band, column, row, width, height)] = fill
+        return seen
+    tone = of.tone(band)
     nodes, fields = _nodes(image, band)
     columns = np.arange(column, column + width)
     cells, f = columns // CELL, columns % CELL
-    seed = mix(crc(image) ^ crc(band))
+    seed = mix(crc(image) ^ crc(tone))
     texture = 4 * (_hash3(seed, columns, np.array(0x434F4C)) // 2**27) + (columns + seed) % 4
 
     def across(j: int) -> np.ndarray:
         left, right = nodes[j][cells], nodes[j][cells + 1]
         return left + (right * f - left * f + 16) // 32
 
-    noise = _noise_of(band) if band in SPECTRA else np.zeros(0)
+    noise = _noise_of(tone) if tone in SPECTRA else np.zeros(0)
     out = np.empty((height, width), DTYPES[kind])
     current = -1
     for r in range(row, row + height):
@@ -378,30 +464,54 @@ def oracle_window(
             flat = flat.astype(np.int32)
         of_row = 4 * (hash3(crc(image), r, 0x524F57) >> 27) + 2 * (r % 2)
         v = (flat + down * slope4) ^ of_row
-        if band in SPECTRA:
+        if tone in SPECTRA:
             start = hash3(crc(image), r, 0x47524E) % 65536
             v = v + noise[(start + columns) % 65536]
             v = v ^ (v // 16 % 4)
-        out[r - row] = v if kind == "u2" else _encode(v.astype(np.int64), kind)
+        out[r - row] = v if kind == "u2" else _TYPES[kind](v.astype(np.int64))
     if band in of.swaths:
         out[~oracle_valid(image, band, column, row, width, height)] = fill
     return out
 
 
-def _encode(v: np.ndarray, kind: str) -> np.ndarray:
-    byte = v // 128 * 4 + v % 4
-    if kind == "u1":
-        return byte
-    if kind == "i1":
-        return byte - 128
-    if kind == "i2":
-        return v - 2000
-    if kind == "u4":
-        return v * 65537
-    if kind == "i4":
-        return v * 1000 - 2_000_000
-    if kind == "i8":
-        return v * 1_000_003 - 2**34
-    if kind == "f4":
-        return v / 8 - 100
-    return v / 10_000
+def _weather(of: Scene, band: str, column: int, row: int, width: int, height: int) -> np.ndarray:
+    kind, step, _, _ = of.bands[band]
+    seed = crc(of.name.rpartition("/")[2])
+    j, i = np.indices((height, width))
+    i, j = i + column, j + row
+    x, y = (of.origin[0] + step * i) // 16, (of.origin[1] + step * j) // 16
+    threshold = (65536, 38000, 34000, 30000)[mix(seed) % 4]
+    drawn = _hash3(seed ^ crc(band), i, j)
+    if kind == "saturation":
+        return np.where(drawn % 256 == 0, 8, 0)
+    here = threshold - _elevations(seed, 64 * x, 64 * y)
+    if kind == "score":
+        return (np.minimum(8900, np.maximum(0, 5000 + here // 2)) + drawn % 1024) / 10000
+    shadow = threshold - _elevations(seed, 64 * (x + 3), 64 * (y - 2)) <= -1500
+    clear, dilated, cloud, dark, cirrus = (
+        (5440, 5442, 5896, 7440, 5440) if "/LT05/" in of.name else (21824, 21826, 22280, 23888, 54596)
+    )
+    result = np.where(here <= 600, cirrus, clear)
+    result[shadow] = dark
+    result[here <= 0] = dilated
+    result[here <= -1500] = cloud
+    return result
+
+
+_TYPES = {
+    "i1": lambda v: v // 128 * 4 + v % 4 - 128,
+    "u1": lambda v: v // 128 * 4 + v % 4,
+    "i2": lambda v: v - 2000,
+    "u4": lambda v: v * 65537,
+    "i4": lambda v: v * 1000 - 2_000_000,
+    "i8": lambda v: v * 1_000_003 - 2**34,
+    "f4": lambda v: v / 8 - 100,
+    "f8": lambda v: v / 10_000,
+    "reflectance": lambda v: 4 * v + 7000,
+    "heat": lambda v: v + 40_000,
+    "kelvin": lambda v: v / 64 + 220,
+    "rain": lambda v: np.maximum(v - 1600, 0) / 200_000,
+    "pascal": lambda v: 8 * v + 70_000,
+    "wind": lambda v: v / 256 - 8,
+}
+"""From the formula's 16-bit value to each type but u2, which is that value."""

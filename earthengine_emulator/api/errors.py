@@ -287,6 +287,13 @@ def reprojection_too_large(width: int, height: int) -> ApiError:
     return ApiError(400, f"Reprojection output too large ({width}x{height} pixels).")
 
 
+def too_many_pixels_to_reduce(found: int, most: int) -> ApiError:
+    """Return the error of `reduceResolution` with too many input pixels to one of the output."""
+    return invalid_argument(
+        f"Image.reduceResolution: Too many input pixels per output pixel: {found}, but maxPixels allows only {most}."
+    )
+
+
 def reproject_exceeds() -> ApiError:
     """Return E34: `Image.reproject` asks for more than 2^31 pixels."""
     return ApiError(

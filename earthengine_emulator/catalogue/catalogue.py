@@ -6,8 +6,9 @@ import hashlib
 import re
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from threading import RLock
 from typing import Final
 
 from earthengine_emulator.api import errors
@@ -58,6 +59,8 @@ class Catalogue:
         self._children: defaultdict[str, list[str]] = defaultdict(list)
         self._digests: list[str] = []
         self._originals: dict[str, Asset] = {}
+        self._later: dict[str, Callable[[], Iterable[Asset]]] = {}
+        self._making = RLock()
         for asset in assets:
             self.add(asset)
 
@@ -70,22 +73,39 @@ class Catalogue:
         if digest is not None:
             self._digests.append(f"{asset.name}={digest}")
 
+    def add_later(self, collection: str, make: Callable[[], Iterable[Asset]]) -> None:
+        """Have a collection's images made when one of them, or their list, is asked for."""
+        self._later[collection] = make
+
+    def _make(self, collection: str) -> None:
+        if collection not in self._later:
+            return
+        with self._making:
+            if collection in self._later:
+                for asset in self._later[collection]():
+                    self.add(asset)
+                del self._later[collection]
+
     def get(self, name: str) -> Asset | None:
         """Return the asset of that name."""
+        self._make(name.rpartition("/")[0])
         return self._assets.get(name)
 
     def children(self, parent: str) -> Sequence[str]:
         """Return names directly under a container or root (`projects/P/assets`), ascending."""
+        self._make(parent.rstrip("/"))
         return self._children.get(parent.rstrip("/"), ())
 
     def touch(self, name: str, update_time: str) -> None:
         """Give an asset another updateTime."""
+        self._make(name.rpartition("/")[0])
         asset = self._assets[name]
         self._originals.setdefault(name, asset)
         self._assets[name] = replace(asset, update_time=update_time)
 
     def remove(self, name: str) -> None:
         """Take an asset out, as if it had been deleted."""
+        self._make(name.rpartition("/")[0])
         asset = self._assets.pop(name)
         self._originals.setdefault(name, asset)
         self._children[name.rsplit("/", 1)[0]].remove(name)

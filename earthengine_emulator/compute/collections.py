@@ -118,6 +118,32 @@ def _calendar(start: int, end: int | None = None, field: str = "day_of_year") ->
     return test
 
 
+def _day_of_year(start: int, end: int) -> Filter:
+    """Filter.dayOfYear: from day `start` to before day `end`."""
+
+    def test(one: Any) -> bool:  # noqa: ANN401
+        own = property_of(one, "system:time_start")
+        if not isinstance(own, (int, float)):
+            return False
+        day = datetime.fromtimestamp(own / 1000, UTC).timetuple().tm_yday
+        return start <= day < end if start <= end else day >= start or day < end
+
+    return test
+
+
+def _between(field: str, minValue: object, maxValue: object) -> Filter:
+    """Filter.rangeContains: both ends count."""
+    low, high = (milliseconds(v) if isinstance(v, datetime) else v for v in (minValue, maxValue))
+
+    def test(one: Any) -> bool:  # noqa: ANN401
+        own: Any = property_of(one, field)
+        if own is None or not isinstance(own, str) == isinstance(low, str) == isinstance(high, str):
+            return False
+        return bool(cast("Any", low) <= own <= cast("Any", high))
+
+    return test
+
+
 def _within(
     leftField: str | None = None,
     rightValue: object = None,
@@ -188,6 +214,8 @@ _PLAIN: Final[Library] = {
     "Filter.inList": _among,
     "Filter.listContains": _among,
     "Filter.calendarRange": _calendar,
+    "Filter.dayOfYear": _day_of_year,
+    "Filter.rangeContains": _between,
     "Filter.notNull": lambda properties: lambda one: all(property_of(one, n) is not None for n in properties),
     "Filter.and": lambda filters: lambda one: all(test(one) for test in filters),
     "Filter.or": lambda filters: lambda one: any(test(one) for test in filters),

@@ -15,6 +15,7 @@ from earthengine_emulator.catalogue.model import Image, Lattice
 from earthengine_emulator.compute import computed, resampling
 from earthengine_emulator.compute.expression import Library
 from earthengine_emulator.compute.operand import image as as_image
+from earthengine_emulator.compute.operand import result_kind, retyped
 from earthengine_emulator.pixels import grids
 from earthengine_emulator.pixels.grids import Affine
 
@@ -137,6 +138,28 @@ def resample(image: object, mode: str = "bilinear") -> Image:
     return computed.image_of(target.bands, planes, target)
 
 
+def reduce_resolution(
+    image: object, reducer: object, bestEffort: bool = False, maxPixels: float = 64
+) -> Image:
+    """Image.reduceResolution: where the grid is coarser, each pixel is the mean of those it holds; of means only."""
+    target = as_image(image)
+    if getattr(reducer, "name", None) != "mean":
+        raise invalid_argument(
+            "Image.reduceResolution: The emulator knows no other reducer here than Reducer.mean."
+        )
+    kinds = [result_kind("float", [computed.kind_of(band.type)]) for band in target.bands]
+    bands = [retyped(band, kind) for band, kind in zip(target.bands, kinds, strict=True)]
+    planes = [
+        resampling.averaged(target, i, int(maxPixels), best_effort=bool(bestEffort))
+        for i in range(len(target.bands))
+    ]
+    whole = [
+        computed.combine([plane], lambda parts: parts[0], kind)
+        for plane, kind in zip(planes, kinds, strict=True)
+    ]
+    return computed.image_of(bands, whole, target)
+
+
 def set_default_projection(
     image: object,
     crs: object,
@@ -162,5 +185,6 @@ LIBRARY: Final[Library] = {
     "Image.projection": of_image,
     "Image.reproject": reproject,
     "Image.resample": resample,
+    "Image.reduceResolution": reduce_resolution,
     "Image.setDefaultProjection": set_default_projection,
 }

@@ -65,6 +65,12 @@ def _first(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]
     return np.asarray(np.take_along_axis(stack, found[None], axis=axis)[0])
 
 
+def _sample_variance(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
+    """Return the variance by one value less than there are; 0 of a single one."""
+    count = np.sum(~np.isnan(stack), axis=axis)
+    return np.asarray(np.nanvar(stack, axis=axis) * count / np.maximum(count - 1, 1))
+
+
 _REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "median": (np.nanmedian, "float"),
     "mean": (np.nanmean, "float"),
@@ -77,6 +83,11 @@ _REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "first": (_first, "same"),
     "last": (lambda stack, axis: _first(stack[::-1], axis), "same"),
     "stdDev": (np.nanstd, "float"),
+    "variance": (np.nanvar, "float"),
+    "sampleStdDev": (lambda stack, axis: _sample_variance(stack, axis) ** 0.5, "float"),
+    "sampleVariance": (_sample_variance, "float"),
+    "allNonZero": (lambda stack, axis: np.all(np.isnan(stack) | (stack != 0), axis=axis), "truth"),
+    "anyNonZero": (lambda stack, axis: np.any(~np.isnan(stack) & (stack != 0), axis=axis), "truth"),
 }
 COMPOSITES: Final = ("median", "mean", "min", "max", "sum", "product", "mode", "count")
 """Reductions that have a function of their own, `reduce.NAME`."""

@@ -11,6 +11,7 @@ masked, the result is. Integers are rounded to nearest, halves up, and clamped t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
@@ -249,3 +250,108 @@ def fixed(plane: Plane, lattice: Lattice) -> Plane:
     return lambda pyramids, grid: Resampled(
         PlaneWindow(pyramids, plane, lattice, 0), lattice, 0, grid, "nearest"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """The mean of a lattice's pixels within each output pixel, each by its share; masked ones do not count.
+
+    An output pixel is the upright box, in the lattice's own columns and rows, between the middles of its edges.
+    """
+
+    window: Window
+    native: Lattice
+    level: int
+    grid: Lattice
+
+    def _edges(self, first: int, count: int, columns: slice) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return the left, right, upper and lower edges of output pixels in columns and rows of the level."""
+        points = sampling.mapping(self.native, self.grid)
+        row, column = np.mgrid[first : first + count, columns]
+        x = [points(column + d, row + 0.5)[0] / (1 << self.level) for d in (0.0, 1.0)]
+        y = [points(column + 0.5, row + d)[1] / (1 << self.level) for d in (0.0, 1.0)]
+        return np.minimum(*x), np.maximum(*x), np.minimum(*y), np.maximum(*y)
+
+    def most(self) -> int:
+        """Return how many pixels the output pixel at the grid's middle holds."""
+        left, right, top, bottom = self._edges(
+            self.grid.height // 2, 1, slice(self.grid.width // 2, self.grid.width // 2 + 1)
+        )
+        return int(np.ceil((right - left).max() - _SNAP) * np.ceil((bottom - top).max() - _SNAP))
+
+    def rows(self, first: int, count: int) -> Part:
+        """Return means (count, grid width) in float64, and where there is any pixel."""
+        parts = []
+        for r in range(first, first + count, _BLOCK):
+            line = [
+                self._block(r, min(_BLOCK, first + count - r), slice(c, min(c + _BLOCK, self.grid.width)))
+                for c in range(0, self.grid.width, _BLOCK)
+            ]
+            parts.append(line)
+        return np.block([[v for v, _ in line] for line in parts]), np.block(
+            [[m for _, m in line] for line in parts]
+        )
+
+    def _block(self, first: int, count: int, columns: slice) -> tuple[Floats, Valid]:
+        left, right, top, bottom = self._edges(first, count, columns)
+        total, weight = np.zeros(left.shape), np.zeros(left.shape)
+        if not all(np.isfinite(edge).all() for edge in (left, right, top, bottom)):
+            return total, weight > 0
+        column, row = np.floor(left + _SNAP).astype(np.int64), np.floor(top + _SNAP).astype(np.int64)
+        wide = int(np.ceil((right - column).max() - _SNAP))
+        tall = int(np.ceil((bottom - row).max() - _SNAP))
+        c0, r0 = int(column.min()), int(row.min())
+        size = int(column.max()) + wide - c0, int(row.max()) + tall - r0
+        if size[0] * size[1] > MOST_PIXELS:
+            raise errors.reprojection_too_large(*size)
+        values, valid = self.window.read(c0, r0, *size)
+        known = computed.everywhere((values, valid))
+        for j in range(tall):
+            down = _share(top, bottom, row + j)
+            for i in range(wide):
+                there = (row + (j - r0), column + (i - c0))
+                share = down * _share(left, right, column + i) * known[there]
+                total += share * values[there].astype(np.float64)
+                weight += share
+        seen = weight > 0
+        return total / np.where(seen, weight, 1), seen
+
+    def inside(self, first: int, count: int) -> Valid | None:
+        """Return where output rows have any pixel."""
+        return self.rows(first, count)[1]
+
+
+def _share(low: Floats, high: Floats, pixel: npt.NDArray[np.int64]) -> Floats:
+    """Return how much of a pixel's side lies between two edges."""
+    share: Floats = np.minimum(high, pixel + 1.0) - np.maximum(low, pixel)
+    return np.where(share > _SNAP, share, 0.0)
+
+
+def averaged(image: Image, band: int, most: int, *, best_effort: bool) -> Plane:
+    """Return a band whose output pixels are the means of at most so many of its own.
+
+    Raises:
+        ApiError: 400 where they would be more; with `best_effort` the pyramid is read instead.
+    """
+    plane = computed.plane_of(image, band)
+    asset = isinstance(plane, computed.AssetPlane)
+    of, number = (plane.image, plane.band) if isinstance(plane, computed.AssetPlane) else (image, band)
+    native = of.bands[number].lattice
+
+    def through(pyramids: pyramid.Pyramids, grid: Lattice) -> Averaged:
+        level = 0
+        while True:
+            window: Window = (
+                AssetWindow(pyramids, of, number, level)
+                if asset
+                else PlaneWindow(pyramids, plane, native, level)
+            )
+            found = Averaged(window, native, level, grid)
+            held = found.most()
+            if held <= most:
+                return found
+            if not best_effort or native is computed.DEGREE:
+                raise errors.too_many_pixels_to_reduce(held, most)
+            level += 1
+
+    return through

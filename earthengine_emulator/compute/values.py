@@ -118,6 +118,10 @@ _STATISTICS: Final[Mapping[str, Callable[[list[Any]], Any]]] = {
 }
 
 
+def _aggregate(how: Callable[[list[Any]], Any]) -> Function:
+    return lambda collection, property: how(_column(collection, property))
+
+
 def _reduce_columns(
     collection: Collection, reducer: Reducer, selectors: Sequence[str], weightSelectors: object = None
 ) -> dict[str, Any]:
@@ -147,6 +151,16 @@ def _iterate(collection: Collection, function: Function, first: object = None) -
     for one in collection.images:
         result = function(one, result)
     return result
+
+
+def _merged(collection1: Collection, collection2: Collection) -> Collection:
+    """ImageCollection.merge: indices are prefixed with 1_ and 2_."""
+    images = []
+    for number, collection in enumerate((collection1, collection2), 1):
+        for position, one in enumerate(collection.images):
+            index = one.properties.get("system:index", str(position))
+            images.append(replace(one, properties={**one.properties, "system:index": f"{number}_{index}"}))
+    return Collection(tuple(images))
 
 
 def _to_bands(collection: Collection) -> Image:
@@ -274,9 +288,12 @@ LIBRARY: Final[Library] = {
     "Feature": feature,
     "Element.get": _get,
     "Element.getNumber": _get,
+    "Element.getString": _get,
+    "Element.propertyNames": lambda element: sorted(properties_of(element)),
     "Element.set": lambda object, key, value=None: _set_all(object, {key: value}),
     "Element.setMulti": lambda object, properties: _set_all(object, properties),
     "Element.copyProperties": _copy_properties,
+    "Image.copyProperties": _copy_properties,
     "Element.toDictionary": _to_dictionary,
     "Image.id": lambda element: element.properties.get("system:index"),
     "Image.date": lambda image: _date(property_of(as_image(image), "system:time_start")),
@@ -285,7 +302,7 @@ LIBRARY: Final[Library] = {
     "Collection.toList": _to_list,
     "Collection.iterate": _iterate,
     "Collection": lambda features: Collection(tuple(features)),
-    "ImageCollection.merge": lambda collection1, collection2: Collection(collection1.images + collection2.images),
+    "ImageCollection.merge": _merged,
     "ImageCollection.toBands": _to_bands,
     "Geometry.bounds": _bounds,
     "Date": _date,
@@ -304,6 +321,8 @@ LIBRARY: Final[Library] = {
     "String": lambda input: str(input),
     "String.cat": lambda string1, string2: f"{string1}{string2}",
     "If": lambda condition=None, trueCase=None, falseCase=None: trueCase if condition else falseCase,
+    **{f"AggregateFeatureCollection.{name}": _aggregate(how) for name, how in _STATISTICS.items()},
+    "AggregateFeatureCollection.count_distinct": _aggregate(lambda values: len(set(values))),
     "AggregateFeatureCollection.array": lambda collection, property: _column(collection, property),
     **{f"Number.{name}": _number(how) for name, how in _NUMBERS.items()},
 }  # fmt: skip

@@ -55,8 +55,16 @@ ENCODINGS: Final[Mapping[str, Callable[[Words], Pixels]]] = {
     "i8": lambda v: v.astype(np.float64) * 1_000_003 - 2.0**34,
     "f4": lambda v: v.astype(np.float32) * np.float32(0.125) - np.float32(100),
     "f8": lambda v: v.astype(np.float64) / 10_000,
+    "reflectance": lambda v: v * np.uint16(4) + np.uint16(7000),
+    "heat": lambda v: v + np.uint16(40_000),
+    "kelvin": lambda v: v.astype(np.float32) * np.float32(0.015625) + np.float32(220),
+    "rain": lambda v: (
+        (np.maximum(v, np.uint16(1600)) - np.uint16(1600)).astype(np.float32) / np.float32(200_000)
+    ),
+    "pascal": lambda v: v.astype(np.float32) * np.float32(8) + np.float32(70_000),
+    "wind": lambda v: v.astype(np.float32) * np.float32(0.00390625) - np.float32(8),
 }
-"""From the formula's 16-bit value to the band's type; all but `f8` are exact, and that is one IEEE division."""
+"""From the formula's 16-bit value to the band's type; all but `f8` and `rain` are exact, and those are one IEEE division."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,12 @@ class Land:
     """Landform column and row of pixel (0, 0)."""
     swaths: Mapping[int, Swath] | None = None
     """Band index → valid part, for bands that have masked pixels."""
+    tones: tuple[str, ...] | None = None
+    """The band id by which the formula knows each band, where that is not its own."""
+
+    def tone(self, band: int) -> str:
+        """Return the band id by which the formula knows a band."""
+        return self.tones[band] if self.tones else self.bands[band].id
 
     def interleaves(self, bands: tuple[int, ...]) -> bool:
         """Return whether the bands share lattice and encoding and have no mask, so that one pass can write them all."""
@@ -152,7 +166,7 @@ class Rows:
         self._base = base.astype(np.uint16)
         image = text_seed(land.name)
         self._rows = _row_texture(image, row, height)
-        self._grain = _Grain.of(tuple(land.bands[b].id for b in bands), image, column, row, width, height)
+        self._grain = _Grain.of(tuple(land.tone(b) for b in bands), image, column, row, width, height)
         self._row = row
         self._first_cell = j0
         self._encode = ENCODINGS[land.kinds[bands[0]]]
@@ -230,9 +244,9 @@ class _Kept:
 
 
 def _band(land: Land, band: int) -> _Kept:
-    of = land.bands[band]
-    lattice = of.lattice
-    return _kept(land.name, land.place, land.origin, land.steps[band], lattice.width, lattice.height, of.id)
+    lattice = land.bands[band].lattice
+    step, tone = land.steps[band], land.tone(band)
+    return _kept(land.name, land.place, land.origin, step, lattice.width, lattice.height, tone)
 
 
 @lru_cache(maxsize=192)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, PUBLIC, Asset, Band, Container, Image, Lattice
 from earthengine_emulator.data.land import Land
 from earthengine_emulator.data.noise import mix, text_seed
+from earthengine_emulator.data.weather import Sky, Weather, score
 
 UPDATE_TIME: Final = "2020-01-01T00:00:00.123456Z"
+SURFACE: Final = "COPERNICUS/S2_SR_HARMONIZED"
+TOP: Final = "COPERNICUS/S2_HARMONIZED"
+SCORES: Final = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+WITHOUT_SCORE: Final = "20170506T184921_20170506T184921_T10SEG"
+"""Index of the one image that has no cloud score."""
 
 _TEN: Final = ("B2", "B3", "B4", "B8", "QA10")
 _TWENTY: Final = ("B5", "B6", "B7", "B8A", "B11", "B12", "QA20", "SCL")
@@ -91,7 +98,7 @@ def _image(
 
 
 def assets() -> Iterator[Asset]:
-    """Yield the folder, both collections and their images."""
+    """Yield the folders, the collections, and the quickstart's two images; the others are `granules`."""
     yield Container(f"{PUBLIC}COPERNICUS", "FOLDER")
     yield Container(
         f"{PUBLIC}COPERNICUS/S2", "IMAGE_COLLECTION", UPDATE_TIME, {"title": "Sentinel-2 top of atmosphere"}
@@ -102,10 +109,24 @@ def assets() -> Iterator[Asset]:
         ("20170430T190351_20170430T190351_T10SEG", datetime(2017, 4, 30, 19, 3, 51, tzinfo=UTC), 0),
     ):
         yield _image("COPERNICUS/S2", index, "10SEG", start, cloudy, built)
+    for name, title in (
+        (SURFACE, "Sentinel-2 surface"),
+        (TOP, "Sentinel-2 top of atmosphere, harmonized"),
+        (SCORES, "Cloud Score+ of Sentinel-2"),
+    ):
+        yield Container(f"{PUBLIC}{name}", "IMAGE_COLLECTION", UPDATE_TIME, {"title": title})
+    for folder in ("GOOGLE", "GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/CLOUD_SCORE_PLUS/V1"):
+        yield Container(f"{PUBLIC}{folder}", "FOLDER")
 
-    surface = "COPERNICUS/S2_SR_HARMONIZED"
-    yield Container(f"{PUBLIC}{surface}", "IMAGE_COLLECTION", UPDATE_TIME, {"title": "Sentinel-2 surface"})
-    built_for = {tile: _bands(tile, _SURFACE_ORDER) for tile in TILES}
+
+def granules(collection: str) -> Iterator[Image]:
+    """Yield the images of all tiles, every five days from April to December 2017, of one of three collections."""
+    built_for = {
+        tile: _scores(tile)
+        if collection == SCORES
+        else _bands(tile, _SURFACE_ORDER if collection == SURFACE else _ORDER)
+        for tile in TILES
+    }
     day = date(2017, 4, 1)
     while day.year == 2017:
         stamp = f"{day:%Y%m%d}T184921"
@@ -113,5 +134,25 @@ def assets() -> Iterator[Asset]:
         for tile in TILES:
             index = f"{stamp}_{stamp}_T{tile}"
             cloudy = mix(text_seed(index)) % 10_000 / 100
-            yield _image(surface, index, tile, start, cloudy, built_for[tile])
+            if collection != SCORES:
+                yield _image(collection, index, tile, start, cloudy, built_for[tile])
+            elif index != WITHOUT_SCORE:
+                yield _scored(_image(collection, index, tile, start, cloudy, built_for[tile]))
         day += timedelta(days=5)
+
+
+def _scores(tile: str) -> tuple[tuple[Band, ...], tuple[str, ...], tuple[int, ...]]:
+    lattice = _bands(tile, ("B2",))[0][0].lattice
+    bands = tuple(Band(name, PIXEL_TYPES["f4"], lattice) for name in ("cs", "cs_cdf"))
+    return bands, ("f4", "f4"), (1, 1)
+
+
+def _scored(image: Image) -> Image:
+    """Return an image whose bands are scores of its clouds."""
+    land = cast("Land", image.source)
+    index = str(image.properties["system:index"])
+    own = {
+        k: v for k, v in image.properties.items() if k in ("system:index", "MGRS_TILE", "system:time_start")
+    }
+    formulas = {i: score(band.id) for i, band in enumerate(image.bands)}
+    return replace(image, source=Sky(land, Weather(index, land.origin, 1), formulas), properties=own)

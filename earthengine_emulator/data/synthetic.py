@@ -11,6 +11,7 @@ from earthengine_emulator.data.land import Arithmetic, Land, Swath
 
 FOLDER: Final = f"{PUBLIC}EMULATOR"
 UPDATE_TIME: Final = "2021-06-01T12:00:00Z"
+SERIES: Final = f"{FOLDER}/SERIES"
 SERIES_LENGTH: Final = 1_500
 
 SINUSOIDAL_WKT: Final = (
@@ -139,10 +140,9 @@ def _grids() -> Iterator[Image]:
         yield Image(name, bands, Arithmetic(), UPDATE_TIME)
 
 
-def _series() -> Iterator[Asset]:
-    """Yield a collection of 1,500 small daily images of one place."""
-    name = f"{FOLDER}/SERIES"
-    yield Container(name, "IMAGE_COLLECTION", UPDATE_TIME, {"title": "A daily series of small images"})
+def series() -> Iterator[Image]:
+    """Yield 1,500 small daily images of one place."""
+    name = SERIES
     lattice = Lattice("EPSG:32610", 300, 260, (30.0, 0, 550020, 0, -30.0, 4180020))
     first = datetime(2015, 1, 1, 18, 0, 0, tzinfo=UTC)
     specs: tuple[Spec, ...] = (("red", "u2"), ("nir", "u2"), ("cloud", "u1"))
@@ -175,6 +175,6 @@ def assets() -> Iterator[Asset]:
     yield from _types()
     yield from _many_bands()
     yield from _grids()
-    yield from _series()
+    yield Container(SERIES, "IMAGE_COLLECTION", UPDATE_TIME, {"title": "A daily series of small images"})
     secret = Lattice("EPSG:32610", 100, 100, (10.0, 0, 499980, 0, -10.0, 4200000))
     yield _image("projects/p-private-1/assets/secret", secret, (("b", "u2"),))

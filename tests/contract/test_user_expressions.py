@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.contract.conftest import error_of, load
 from tests.contract.graphs import ID, array, call, compute, graph, image, series, value
-from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_valid, oracle_window
+from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, WITHOUT_SCORE, oracle_valid, oracle_window
 
 ID_B = QUICKSTART_B.removeprefix(PUBLIC)
 MASKED = "EMULATOR/MASKED"
@@ -370,8 +370,9 @@ def test_filters_of_lists_texts_and_days(api):
     )
 
 
-def test_properties_go_from_image_to_image(api):
-    copied = call("Element.copyProperties", destination=constant(1), source=image(ID))
+@pytest.mark.parametrize("kind", ["Element", "Image"])
+def test_properties_go_from_image_to_image(api, kind):
+    copied = call(f"{kind}.copyProperties", destination=constant(1), source=image(ID))
     assert value(api, copied)["properties"]["MGRS_TILE"] == "10SEG"
     named = call("Element.set", object=copied, key="month", value=4)
     assert value(api, call("Element.get", object=named, property="month")) == 4
@@ -416,3 +417,161 @@ def test_a_monthly_composite_written_by_a_function(api):
     names = [f"{PUBLIC}EMULATOR/SERIES/201502{day:02d}" for day in range(1, 29)]
     stack = np.stack([oracle_window(name, "red", 0, 0, 20, 12) for name in names])
     same(load(answer.content)["1_red"], stack.max(axis=0))
+
+
+# ---------------------------------------------------------------- coarser pixels
+
+
+def averaged(target, **more):
+    return call("Image.reduceResolution", image=target, reducer=call("Reducer.mean"), **more)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(factor=st.sampled_from([1, 2, 3, 5, 8]), column=st.integers(0, 40), row=st.integers(0, 40))
+def test_coarser_pixels_are_means_of_those_they_hold(api, factor, column, row):
+    """Whole blocks of a masked band: masked pixels do not count, a block without any is masked."""
+    where = grid_of(600000 + 20 * (110 + column), 5200020 - 20 * row, 20 * factor, "EPSG:32632")
+    found = array(api, averaged(image(MASKED, "u2")), where)["u2"]
+    wide, tall = SIDE[0] * factor, SIDE[1] * factor
+    window = (PUBLIC + MASKED, "u2", 110 + column, row, wide, tall)
+    values, valid = oracle_window(*window).astype(float), oracle_valid(*window)
+    blocks = (SIDE[1], factor, SIDE[0], factor)
+    count = valid.reshape(blocks).sum(axis=(1, 3))
+    total = np.where(valid, values, 0).reshape(blocks).sum(axis=(1, 3))
+    np.testing.assert_allclose(found, np.where(count > 0, total / np.maximum(count, 1), 0), rtol=1e-12)
+
+
+def test_pixels_count_by_their_share(api):
+    """Output pixels of 25 m over pixels of 10 m: two whole ones and half of a third, along both axes."""
+    found = array(api, averaged(image(ID, "B4")), grid_of(499980, 4200000, 25, "EPSG:32610"))["B4"]
+    one = oracle_window(QUICKSTART, "B4", 0, 0, 5, 5).astype(float)
+    weights = np.array([1, 1, 0.5, 0, 0])
+    first = (one * np.outer(weights, weights)).sum() / 6.25
+    second = (one * np.outer(weights, weights[::-1])).sum() / 6.25
+    np.testing.assert_allclose(found[0, :2], [first, second], rtol=1e-12)
+
+
+def test_too_many_pixels_to_reduce_are_refused_or_come_from_the_pyramid(api):
+    coarse = grid_of(499980, 4200000, 160, "EPSG:32610")
+    refused = error_of(compute(api, graph(averaged(image(ID, "B4"))), coarse), 400, "INVALID_ARGUMENT")
+    assert "256" in refused["message"]
+    assert "64" in refused["message"]
+    exact = array(api, averaged(image(ID, "B4"), maxPixels=256), coarse)["B4"]
+    rough = array(api, averaged(image(ID, "B4"), bestEffort=True), coarse)["B4"]
+    whole = oracle_window(QUICKSTART, "B4", 0, 0, 16 * SIDE[0], 16 * SIDE[1]).astype(float)
+    wanted = whole.reshape(SIDE[1], 16, SIDE[0], 16).mean(axis=(1, 3))
+    np.testing.assert_allclose(exact, wanted, rtol=1e-12)
+    np.testing.assert_allclose(rough, wanted, atol=0.75)
+    odd = call("Image.reduceResolution", image=image(ID, "B4"), reducer=call("Reducer.max"))
+    assert "mean" in error_of(compute(api, graph(odd), coarse), 400, "INVALID_ARGUMENT")["message"]
+
+
+# ---------------------------------------------------------------- days, ranges, columns
+
+
+def days_of(*filters):
+    collection = call("ImageCollection.load", id="EMULATOR/SERIES")
+    for one in filters:
+        collection = call("Collection.filter", collection=collection, filter=one)
+    return collection
+
+
+def test_days_of_the_year_and_ranges_of_a_property(api):
+    spring = days_of(call("Filter.dayOfYear", start=60, end=63))
+    found = value(api, call("AggregateFeatureCollection.array", collection=spring, property="system:index"))
+    assert found[:6] == ["20150301", "20150302", "20150303", "20160229", "20160301", "20160302"]
+    winter = days_of(call("Filter.dayOfYear", start=365, end=2))
+    found = value(api, call("AggregateFeatureCollection.array", collection=winter, property="system:index"))
+    assert found[:4] == ["20150101", "20151231", "20160101", "20161230"]
+    clear = days_of(call("Filter.rangeContains", field="CLOUD_COVER", minValue=10, maxValue=12))
+    found = value(api, call("AggregateFeatureCollection.array", collection=clear, property="CLOUD_COVER"))
+    assert set(found) == {10, 11, 12}
+    assert len(found) == sum(10 <= day * 37 % 101 <= 12 for day in range(1500))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("count", 1500),
+        ("first", 0),
+        ("min", 0),
+        ("max", 1499),
+        ("sum", 1124250),
+        ("mean", 749.5),
+        ("count_distinct", 1500),
+    ],
+)
+def test_columns_are_summed_up(api, name, wanted):
+    assert (
+        value(api, call(f"AggregateFeatureCollection.{name}", collection=days_of(), property="DAY")) == wanted
+    )
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.lists(st.integers(-4, 4), min_size=1, max_size=6))
+def test_spread_and_truth(api, numbers):
+    wanted = {
+        "variance": np.var(numbers),
+        "sampleVariance": np.var(numbers, ddof=1) if len(numbers) > 1 else 0,
+        "sampleStdDev": np.std(numbers, ddof=1) if len(numbers) > 1 else 0,
+        "allNonZero": all(numbers),
+        "anyNonZero": any(numbers),
+    }
+    for name, number in wanted.items():
+        reduced = call(
+            "ImageCollection.reduce", collection=constants(*numbers), reducer=call(f"Reducer.{name}")
+        )
+        found = array(api, reduced, SMALL)[f"constant_{name}"]
+        np.testing.assert_allclose(found, number, rtol=0, atol=1e-12)
+
+
+def test_partners_of_another_collection_are_linked_and_mask(api):
+    """Cloud Score+ by the same index, under a function mapped over Sentinel-2; one image has no score."""
+    names = [WITHOUT_SCORE, "20170426T184921_20170426T184921_T10SEG"]
+    chosen = call(
+        "Collection.filter",
+        collection=call("ImageCollection.load", id="COPERNICUS/S2_HARMONIZED"),
+        filter=call("Filter.inList", leftField="system:index", rightValue=names),
+    )
+    scores = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+    with_score = call(
+        "Image.linkCollection",
+        input={"argumentReference": "one"},
+        imageCollection=call("ImageCollection.load", id=scores),
+        linkedBands=["cs_cdf"],
+    )
+    clear = call(
+        "Image.gte",
+        image1=call("Image.select", input=with_score, bandSelectors=["cs_cdf"]),
+        image2=constant(0.6),
+    )
+    masked = call(
+        "Image.updateMask",
+        image=call("Image.select", input={"argumentReference": "one"}, bandSelectors=["B4"]),
+        mask=clear,
+    )
+    mapped = call(
+        "Collection.map",
+        collection=chosen,
+        baseAlgorithm={"functionDefinitionValue": {"argumentNames": ["one"], "body": "body"}},
+    )
+    expression = {
+        "result": "0",
+        "values": {"0": call("reduce.count", collection=mapped), "body": masked},
+    }
+    answer = compute(api, expression, SMALL)
+    assert answer.status_code == 200, answer.text
+    score = oracle_window(f"{PUBLIC}{scores}/{names[1]}", "cs_cdf", 0, 0, *SIDE)
+    same(load(answer.content)["B4"], score >= 0.6)
+
+
+def test_landsat_is_masked_by_bits(api):
+    name = "LANDSAT/LC08/C02/T1_L2/LC08_044034_20200411"
+    bits = call("Image.bitwiseAnd", image1=image(name, "QA_PIXEL"), image2=constant(31))
+    clear = call("Image.eq", image1=bits, image2=constant(0))
+    masked = call("Image.updateMask", image=image(name, "SR_B5"), mask=clear)
+    where = grid_of(539985 + 30 * 300, 4199985 - 30 * 800, 30, "EPSG:32610")
+    quality = oracle_window(PUBLIC + name, "QA_PIXEL", 300, 800, *SIDE)
+    values = oracle_window(PUBLIC + name, "SR_B5", 300, 800, *SIDE)
+    assert 0 < (quality & 31 == 0).mean() < 1
+    same(array(api, masked, where)["SR_B5"], np.where(quality & 31 == 0, values, 0))

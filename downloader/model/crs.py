@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
 
@@ -21,6 +22,8 @@ _FIX = "use an authority code such as EPSG:32610, or WKT"
 _BEYOND_PROJ = {
     "SR-ORG:6974": "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs +type=crs",
 }
+
+_EQUATORIAL_RADIUS_M: Final = 6_378_137.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,25 @@ class Crs:
         """Return the pyproj CRS. Raises JobError where PROJ does not know it."""
         return _resolve(self)
 
+    @classmethod
+    def utm(cls, longitude: float, latitude: float) -> Crs:
+        """Return the UTM zone (WGS 84) of a place, given in degrees.
+
+        Raises:
+            JobError: the place lies beyond 84° north or 80° south, where UTM ends.
+        """
+        if not -80 <= latitude <= 84:
+            polar = "EPSG:3413" if latitude > 0 else "EPSG:3031"
+            raise JobError(f"UTM ends at 84° north and 80° south; name a polar CRS, such as {polar}")
+        zone = math.floor((longitude + 180) % 360 / 6) + 1
+        return cls(code=f"EPSG:{326 if latitude >= 0 else 327}{zone:02}")
+
     @property
-    def is_metric(self) -> bool:
-        """Whether CRS units are metres."""
-        return all(axis.unit_name in {"metre", "meter"} for axis in self.to_pyproj().axis_info[:2])
+    def metres_per_unit(self) -> float:
+        """Metres in one unit of the CRS; a degree is one of the equator, 111,319.49 m, as Earth Engine counts it."""
+        crs = self.to_pyproj()
+        factor = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+        return factor * (_EQUATORIAL_RADIUS_M if crs.is_geographic else 1.0)
 
     @property
     def unit(self) -> str:

@@ -12,10 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
+from downloader.job.sections.grid import UTM
 from downloader.model.crs import Crs
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning.inputs import JobFiles
+from downloader.planning.search_area import middle_of, region_middle
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -61,13 +63,10 @@ def lattices_of(job: Job, bands: Sequence[Band], files: JobFiles) -> list[Lattic
 
 def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobFiles) -> Lattice:
     grid = job.grid
-    crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
-    if grid.scale is not None and not crs.is_metric:
-        raise JobError(
-            f"counts in metres, but the CRS {crs} in {crs.unit}; write grid.resolution in {crs.unit}"
-            + (f" (the image's own is {finest.transform.pixel_size[0]!r})" if crs == finest.crs else ""),
-            key="grid.scale",
-        )
+    if grid.crs == UTM:
+        crs = _zone(job, finest, files)
+    else:
+        crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
     if grid.transform is not None:
         return Lattice(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
     if grid.like is not None:
@@ -78,7 +77,7 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
                 key="grid.like",
             )
         return Lattice(files.like or own[grid.like], bands, is_endless=True)
-    size = grid.pixel_size or finest.transform.pixel_size
+    size = grid.pixel_size(crs) or finest.transform.pixel_size
     if grid.crs is not None:
         # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.
         return Lattice(
@@ -87,12 +86,29 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
     return Lattice(_resampled(finest, size), bands)
 
 
+def _zone(job: Job, finest: PixelGrid, files: JobFiles) -> Crs:
+    """Return the UTM zone of the middle of the job's region; without a region, of the image."""
+    if job.region.window is not None:
+        raise JobError(
+            "utm is the zone of the region's middle, and region.window counts in pixels of that very grid; give "
+            "region.bbox, or name the zone, such as EPSG:32610",
+            key="grid.crs",
+        )
+    middle = region_middle(job, files) if job.region.is_place else middle_of(finest)
+    if middle is None:
+        raise JobError(
+            "the image's middle has no longitude and latitude; name the zone, such as EPSG:32610",
+            key="grid.crs",
+        )
+    try:
+        return Crs.utm(*middle)
+    except JobError as error:
+        raise JobError(str(error), key="grid.crs") from None
+
+
 def pixel_area(grid: PixelGrid) -> float:
     """Return the area of a pixel, in square metres or what is near enough to sort by."""
-    if grid.crs.to_pyproj().is_geographic:
-        # Square degrees against square metres: a degree of latitude is 111 km.
-        return math.prod(grid.transform.pixel_size) * 111_000.0**2
-    return math.prod(grid.transform.pixel_size)
+    return math.prod(grid.transform.pixel_size) * grid.crs.metres_per_unit**2
 
 
 def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:

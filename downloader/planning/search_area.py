@@ -74,11 +74,24 @@ def region_lonlat(job: Job, files: JobFiles) -> BaseGeometry:
 
 
 @lru_cache(maxsize=1 << 12)
-def middle_of(grid: PixelGrid) -> float | None:
-    """Return the degrees east of the middle of a grid, in [-180, 180); None where its CRS cannot show it."""
+def middle_of(grid: PixelGrid) -> tuple[float, float] | None:
+    """Return longitude, in [-180, 180), and latitude of a grid's middle; None where its CRS cannot show it."""
     x, y = grid.transform.exact(Fraction(grid.width, 2), Fraction(grid.height, 2))
-    longitude, _ = transformer(grid.crs, LONLAT).transform(float(x), float(y))
-    return (longitude + 180) % 360 - 180 if np.isfinite(longitude) else None
+    longitude, latitude = transformer(grid.crs, LONLAT).transform(float(x), float(y))
+    return ((longitude + 180) % 360 - 180, latitude) if np.isfinite(longitude) else None
+
+
+def region_middle(job: Job, files: JobFiles) -> tuple[float, float]:
+    """Return longitude and latitude of the middle of the region's bounds. Raises as `region_lonlat`."""
+    import shapely
+
+    region = region_lonlat(job, files)
+    if hasattr(region, "geoms") and region.bounds[2] - region.bounds[0] > _HALF:
+        # Cut at the antimeridian: its western longitudes go on beyond 180.
+        across = shapely.transform(region, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1])))
+        region = min(region, across, key=lambda one: one.bounds[2] - one.bounds[0])
+    west, south, east, north = region.bounds
+    return (west + east) / 2, (south + north) / 2
 
 
 def _holds(geometry: BaseGeometry, point: tuple[float, float]) -> bool:

@@ -82,7 +82,7 @@ def _longitude(image: Image) -> float:
             f"{image.id} has no footprint, and its pixels no longitude, so no solar day; group by day (UTC)",
             key="source.group_by",
         )
-    return middle
+    return middle[0]
 
 
 def arrange(

@@ -156,10 +156,9 @@ def test_beyond_the_image_tiles_are_not_asked_for(emulator, tmp_path):
 @pytest.mark.parametrize(
     ("grid", "says"),
     [
-        ({"crs": "EPSG:4326"}, "goes with resolution or transform"),
+        ({"crs": "EPSG:4326"}, "goes with resolution, scale or transform"),
         ({"like": "B99"}, "none of the bands"),
         ({"transform": [1, 2]}, "six numbers"),
-        ({"scale": 10, "crs": "EPSG:4326"}, "counts in metres"),
         ({"resampling": "bilinear"}, "not resampled"),
     ],
 )
@@ -359,3 +358,21 @@ def test_the_transform_is_exact_on_the_wire_and_in_the_store(emulator, tmp_path,
     x, y = rasterio.transform.xy(rasterio.Affine(sx, 0, x0, 0, sy, y0), r, c)
     np.testing.assert_allclose(x, dataset.x.values[c], rtol=0, atol=1e-9)
     np.testing.assert_allclose(y, dataset.y.values[r], rtol=0, atol=1e-9)
+
+
+def test_utm_and_a_scale_in_metres_are_the_services_own(emulator, tmp_path):
+    pytest.importorskip("rioxarray")
+    report = fetch(emulator, tmp_path, region={"bbox": BOX}, grid={"crs": "utm", "scale": 8})
+    dataset = report.open(chunks=None)
+    assert dataset.rio.crs.to_epsg() == 32610
+    assert transform_of(dataset)[::4] == (8, -8)
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:32610"))
+
+
+def test_a_scale_in_metres_of_degrees_is_counted_at_the_equator(emulator, tmp_path):
+    report = fetch(
+        emulator, tmp_path, region={"bbox": BOX}, grid={"crs": "EPSG:4326", "scale": 11.1319490793}
+    )
+    dataset = report.open(chunks=None)
+    assert float(dataset.x[1] - dataset.x[0]) == pytest.approx(1e-4, rel=1e-9)
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:4326"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -43,6 +43,10 @@ def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
 
 
+UTM: Final = "utm"
+"""`grid.crs` for the zone of the region's middle."""
+
+
 class Grid(Section):
     """On which pixels."""
 
@@ -52,13 +56,13 @@ class Grid(Section):
     """One pixel size for all bands, in CRS units: a number or [x, y]. Keeps the image's corner; with `crs`, pixel
     edges lie on whole multiples of it."""
     scale: _PixelSize = None
-    """`resolution` in metres: the plan refuses it for an image whose CRS counts in something else."""
+    """`resolution` in metres, whatever the CRS counts in; a degree is 111,319.49 m, as Earth Engine counts it."""
     crs: Annotated[
         str | None,
         BeforeValidator(_crs_text),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
     ] = None
-    """Another CRS, with `resolution` or `transform`."""
+    """Another CRS, with `resolution`, `scale` or `transform`; `utm` is the zone of the region's middle."""
     transform: Annotated[
         tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None, BeforeValidator(_six)
     ] = None
@@ -78,14 +82,15 @@ class Grid(Section):
     @field_validator("crs")
     @classmethod
     def _crs_known(cls, crs: str | None) -> str | None:
-        if crs is not None:
-            Crs.parse(crs)
+        if crs is None:
+            return None
+        if crs.strip().lower() == UTM:
+            return UTM
+        Crs.parse(crs)
         return crs
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
-        if self.resolution is not None and self.scale is not None:
-            raise JobError("is another name of resolution; keep one", key="grid.scale")
         given = [
             name for name in ("resolution", "scale", "transform", "like") if getattr(self, name) is not None
         ]
@@ -99,19 +104,22 @@ class Grid(Section):
                 key="grid.native",
             )
         if self.crs is not None and (not given or self.like is not None):
-            raise JobError("goes with resolution or transform; give one, or leave it out", key="grid.crs")
+            raise JobError(
+                "goes with resolution, scale or transform; give one, or leave it out", key="grid.crs"
+            )
         if self.resampling != "nearest" and not given:
             raise JobError(
                 "native pixels are not resampled; give a resolution, or leave this out", key="grid.resampling"
             )
         return self
 
-    @property
-    def pixel_size(self) -> tuple[float, float] | None:
-        """(width, height) of the pixels asked for; None where the grid says it otherwise."""
-        return self.resolution or self.scale
+    def pixel_size(self, crs: Crs) -> tuple[float, float] | None:
+        """Return (width, height) of the pixels asked for, in units of `crs`; None where the grid says it otherwise."""
+        if self.scale is None:
+            return self.resolution
+        return self.scale[0] / crs.metres_per_unit, self.scale[1] / crs.metres_per_unit
 
     @property
     def is_native(self) -> bool:
         """Whether every band keeps its own grid."""
-        return self.pixel_size is None and self.transform is None and self.like is None
+        return all(given is None for given in (self.resolution, self.scale, self.transform, self.like))

@@ -104,6 +104,11 @@ class Region(Section):
         """Whether the region is a geometry."""
         return self.geometry is not None or self.file is not None
 
+    @property
+    def is_place(self) -> bool:
+        """Whether the region is given by coordinates, rather than by pixels of an image."""
+        return self.bbox is not None or self.points is not None or self.is_shaped
+
     def box(self) -> BoundingBox:
         """Return the bounding box. Only where `bbox` is given."""
         if self.bbox is None:

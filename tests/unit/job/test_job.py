@@ -312,7 +312,7 @@ MISTAKES = [
     (BASE + "grid: {resolution: x}", "job.yaml, line 3: grid.resolution: 'x': write a number"),
     (BASE + "grid: {resolution: .inf}", "job.yaml, line 3: grid.resolution: inf: write a finite number"),
     (BASE + "grid: {resolution: [1, 2, 3]}", "job.yaml, line 3: grid.resolution: write one number, or two: [x, y]"),
-    (BASE + "grid: {resolution: 5, scale: 5}", "job.yaml, line 3: grid.scale: 5: is another name of resolution; keep one"),
+    (BASE + "grid: {resolution: 5, scale: 5}", "job.yaml, line 3: grid: resolution and scale exclude each other; keep one"),
     (BASE + "grid: {native: true, resolution: 5}", "job.yaml, line 3: grid: native and resolution exclude each other; keep one"),
     (BASE + "grid: {native: false}", "job.yaml, line 3: grid.native: false: false needs a resolution, a transform or like; give one, or leave this out"),
     (BASE + "grid: {align: image}", "job.yaml, line 3: grid.align: unknown key; did you mean resampling?"),
@@ -449,7 +449,7 @@ def test_set_overrides_adds_and_is_dumped() -> None:
 
 def test_set_replaces_a_word_by_a_section() -> None:
     job = load(BASE + "grid: native\nauth: earthengine\n", "grid.resolution=5", "auth.key_file=k.json")
-    assert job.grid.pixel_size == (5.0, 5.0)
+    assert job.grid.resolution == (5.0, 5.0)
     assert job.auth.kind == "key_file"
 
 

@@ -70,13 +70,30 @@ def test_modis_sinusoidal_is_known_though_proj_lacks_it() -> None:
     lon, lat = to_degrees.transform(-8895604.157333, 3335851.559)
     assert (lon, lat) == (pytest.approx(-92.3760430676949), pytest.approx(30.0, abs=1e-6))
     assert crs.to_json() == {"crsCode": "SR-ORG:6974"}
-    assert crs.is_metric
+    assert crs.metres_per_unit == 1
 
 
 @pytest.mark.parametrize(
-    ("code", "unit", "metric"),
-    [("EPSG:32610", "m", True), ("EPSG:4326", "deg", False), ("EPSG:2225", "US-survey-foot", False)],
+    ("code", "unit"), [("EPSG:32610", "m"), ("EPSG:4326", "deg"), ("EPSG:2225", "US-survey-foot")]
 )
-def test_units(code: str, unit: str, metric: bool) -> None:
+def test_units(code: str, unit: str) -> None:
     assert Crs(code=code).unit == unit
-    assert Crs(code=code).is_metric is metric
+
+
+@pytest.mark.parametrize("code", ["EPSG:4326", "EPSG:4258", "EPSG:32610", "EPSG:2227", "SR-ORG:6974"])
+def test_metres_per_unit(code: str) -> None:
+    expected = {"EPSG:4326": 111319.49079327358, "EPSG:4258": 111319.49079327358, "EPSG:2227": 1200 / 3937}
+    assert Crs.parse(code).metres_per_unit == pytest.approx(expected.get(code, 1), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude"),
+    [(-180, 1), (-174, 1), (-0.001, -1), (0, 0), (5.999, 64), (6, -79), (179.999, 83), (185, 10)],
+)
+def test_utm_is_the_zone_whose_central_meridian_is_nearest(longitude: float, latitude: float) -> None:
+    crs = Crs.utm(longitude, latitude).to_pyproj()
+    projection = pyproj.CRS(crs).coordinate_operation
+    assert projection is not None
+    central = next(p.value for p in projection.params if p.name == "Longitude of natural origin")
+    assert -3 <= (longitude - central + 180) % 360 - 180 < 3
+    assert ("S" in crs.utm_zone) == (latitude < 0)

@@ -191,15 +191,54 @@ def test_all_of_the_image_is_held(resolution: object, shape: tuple[int, int]) ->
     assert plan_of(bands=["B2"], grid={"resolution": resolution}).groups[0].grid.shape == shape
 
 
-def test_scale_is_in_metres_and_refused_for_degrees() -> None:
+def test_scale_is_in_metres_whatever_the_crs_counts_in() -> None:
     assert plan_of(bands=["B2"], grid={"scale": 20}).groups[0].grid.shape == (5490, 5490)
     degrees = PixelGrid(
         Crs(code="EPSG:4326"), AffineTransform(0.001, 0.0, -123.0, 0.0, -0.001, 38.0), 1000, 1000
     )
+    (group,) = plan_of(image(Band("b", U1, degrees)), grid={"scale": [30, 60]}).groups
+    # 30 m at the equator, in degrees, as ee.Projection.atScale has it
+    assert group.grid.transform.pixel_size == pytest.approx(
+        (0.00026949458523585647, 0.0005389891704717), 1e-12
+    )
+    assert (group.grid.transform.translate_x, group.grid.transform.translate_y) == (-123, 38)
+    box = {"bbox": [-122.5, 37.2, -122.4, 37.3]}
+    (feet,) = plan_of(bands=["B2"], grid={"scale": 30, "crs": "EPSG:2227"}, region=box).groups
+    assert feet.grid.transform.pixel_size == pytest.approx((30 / (1200 / 3937),) * 2, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("box", "zone"),
+    [
+        ([-122.5, 37.2, -122.4, 37.3], "EPSG:32610"),
+        ([-120.2, 37.2, -119.9, 37.3], "EPSG:32610"),
+        ([-120.1, 37.2, -119.8, 37.3], "EPSG:32611"),
+    ],
+)
+def test_utm_is_the_zone_of_the_regions_middle(box: list[float], zone: str) -> None:
+    wide = PixelGrid(Crs(code="EPSG:4326"), AffineTransform(0.01, 0, -125, 0, -0.01, 40), 1000, 1000)
+    scene = image(Band("b", U1, wide))
+    (group,) = plan_of(scene, grid={"crs": "UTM", "scale": 10}, region={"bbox": box}).groups
+    assert group.lattice == PixelGrid(Crs(code=zone), AffineTransform(10, 0, 0, 0, -10, 0), 1, 1)
+
+
+def test_utm_of_a_whole_image_is_that_of_its_middle() -> None:
+    square = {"type": "Polygon", "coordinates": [[[-123, 37], [-122.9, 37], [-122.9, 37.1], [-123, 37]]]}
+    for region in ({}, {"geometry": square}):
+        (group,) = plan_of(bands=["B2"], grid={"crs": "utm", "resolution": 100}, region=region).groups
+        assert group.lattice.crs == Crs(code="EPSG:32610")
+
+
+def test_utm_says_where_it_means_nothing() -> None:
+    window = {"window": {"column": 0, "row": 0, "width": 9, "height": 9}}
     with pytest.raises(
-        JobError, match=r"grid.scale: counts in metres.* EPSG:4326 in deg; .*the image's own is 0.001"
+        JobError, match=r"grid.crs: utm is the zone of the region's middle, and region.window"
     ):
-        plan_of(image(Band("b", U1, degrees)), grid={"scale": 30})
+        plan_of(bands=["B2"], grid={"crs": "utm", "scale": 10}, region=window)
+    with pytest.raises(JobError, match=r"grid.crs: UTM ends at 84° north.*EPSG:3413"):
+        plan_of(bands=["B2"], grid={"crs": "utm", "scale": 10}, region={"bbox": [0, 85, 1, 86]})
+    with pytest.raises(JobError, match=r"grid.crs: .*goes with resolution, scale or transform"):
+        plan_of(bands=["B2"], grid={"crs": "utm"})
 
 
 def test_a_slip_of_the_pen_in_the_resolution_is_refused() -> None:

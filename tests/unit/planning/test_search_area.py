@@ -8,7 +8,7 @@ import shapely
 
 from downloader.job import Job
 from downloader.planning.inputs import JobFiles
-from downloader.planning.search_area import region_geojson
+from downloader.planning.search_area import region_geojson, region_middle
 
 
 def asked(**region):
@@ -52,3 +52,12 @@ def test_around_a_pole_all_longitudes_count(crs, pole):
     to = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     for x, y in ((-499_000, -299_000), (399_000, 599_000), (1000, 1000), (-499_000, 599_000)):
         assert found.covers(shapely.Point(to.transform(x, y)))
+
+
+@pytest.mark.parametrize(
+    ("edges", "middle"), [([-122, 37, -121, 39], -121.5), ([178, -5, 184, 5], 181), ([-180, -60, 180, 60], 0)]
+)
+def test_the_middle_of_a_region_anywhere(edges, middle):
+    values = {"source": {"asset": "A"}, "region": {"bbox": edges}, "mosaic": {"path": "o"}}
+    found = region_middle(Job.from_dict(values), JobFiles())
+    assert found == ((middle), (edges[1] + edges[3]) / 2)

@@ -216,7 +216,7 @@ def test_images_without_a_common_lattice_are_refused_with_what_there_is() -> Non
         "  grid: {crs: EPSG:32610, resolution: 10}",
     ]
     pasted = job(grid={"crs": "EPSG:32610", "resolution": 10})
-    assert pasted.grid.pixel_size == (10, 10)
+    assert pasted.grid.resolution == (10, 10)
 
 
 def test_onto_another_grid_extents_are_what_the_image_touches() -> None:

@@ -154,6 +154,9 @@ class _Connector(aiohttp.TCPConnector):
 
     aiohttp looks for surplus bytes when a connection is released, and not when it is taken again: an answer sent twice
     would be taken for that of the next request, and another tile's pixels be stored.
+
+    `_get`, `_conns` and the session's `_retry_connection` are private: pyproject.toml bounds aiohttp's version. Tried with
+    3.14.5.
     """
 
     def _get_ssl_context(self, req: aiohttp.ClientRequest) -> ssl.SSLContext | None:

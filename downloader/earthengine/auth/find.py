@@ -90,7 +90,7 @@ def key_file(path: Path | str) -> FoundCredentials:
             f"key file {path}: its type is {str(kind)[:40]!r}, wanted a service account's key; other kinds go into "
             "GOOGLE_APPLICATION_CREDENTIALS"
         )
-    return _service_account(path, info, f"key file {path.name}")
+    return _loaded(path, info, f"key file {path.name}")
 
 
 def given(credentials: object) -> FoundCredentials:
@@ -129,55 +129,49 @@ def _application_default() -> FoundCredentials | None:
 
 def _any_file(path: Path, origin: str) -> FoundCredentials:
     info = _read(path, f"{origin} names it" if origin.isupper() else "sign in again")
-    if info.get("type") == "service_account":
-        return _service_account(path, info, f"{origin}, {path.name}")
-    if info.get("type") == "authorized_user" and not _text(info.get("refresh_token")):
-        raise AuthenticationError(f"{origin}: {path} holds no refresh_token: sign in again")
+    return _loaded(path, info, f"{origin}, {path.name}" if info.get("type") == "service_account" else origin)
+
+
+_NEEDED: Final = {"service_account": ("client_email", "private_key"), "authorized_user": ("refresh_token",)}
+"""Kind of file → members without which google-auth's own message would not help."""
+
+
+def _loaded(path: Path, info: dict[str, Any], where: str) -> FoundCredentials:
+    """Return the credentials in a file, which google-auth makes; `where` says in messages where they come from."""
     from google.auth import exceptions, load_credentials_from_dict
     from google.auth.credentials import with_scopes_if_required
 
-    who = f"{str(info.get('type') or 'credentials').replace('_', ' ')[:40]} ({origin})"
+    kind = str(info.get("type") or "credentials")
+    for member in _NEEDED.get(kind, ()):
+        if not _text(info.get(member)):
+            raise AuthenticationError(
+                f"{where}: {path} has no {member}: download the key again as JSON, or sign in again"
+            )
     try:
         with warnings.catch_warnings():
             # google-auth warns of files that others supplied; this one is the user's.
             warnings.simplefilter("ignore", DeprecationWarning)
             # Without scopes, so that no project is looked up over the network; a user's sign-in keeps its own.
-            unscoped, project = load_credentials_from_dict(info, request=TokenRequest())  # type: ignore[no-untyped-call]
+            unscoped, project = load_credentials_from_dict(  # type: ignore[no-untyped-call]
+                {"token_uri": _TOKEN_URI, **info}, request=TokenRequest()
+            )
         credentials = with_scopes_if_required(unscoped, [SCOPE])  # type: ignore[no-untyped-call]
     except (exceptions.GoogleAuthError, ValueError, TypeError, KeyError, ImportError) as error:
         raise AuthenticationError(
-            f"{origin}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file?"
+            f"{where}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file, with the line "
+            "ends of a private_key as downloaded?"
         ) from None
-    return FoundCredentials(
-        GoogleIssuer(credentials, who),
-        who,
-        _text(info.get("quota_project_id")) or project,
-        _readable(path),
-        is_user=info.get("type") == "authorized_user",
+    who = (
+        f"service account {info['client_email']}"
+        if kind == "service_account"
+        else kind.replace("_", " ")[:40]
     )
-
-
-def _service_account(path: Path, info: dict[str, Any], where: str) -> FoundCredentials:
-    from google.oauth2 import service_account
-
-    for member in ("client_email", "private_key"):
-        if not _text(info.get(member)):
-            raise AuthenticationError(
-                f"key file {path}: it has no {member}; download the key again, as a JSON key"
-            )
-    try:
-        credentials = service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
-            {"token_uri": _TOKEN_URI, **info}, scopes=[SCOPE]
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise AuthenticationError(
-            f"key file {path}: its private_key cannot be read ({type(error).__name__}); it must be the whole PEM "
-            "text with its line ends, as downloaded"
-        ) from None
-    who = f"service account {info['client_email']}"
-    description = f"{who} ({where})"
     return FoundCredentials(
-        GoogleIssuer(credentials, description), description, _text(info.get("project_id")), _readable(path)
+        GoogleIssuer(credentials, f"{who} ({where})"),
+        f"{who} ({where})",
+        _text(info.get("quota_project_id")) or project or _text(info.get("project_id")),
+        _readable(path),
+        is_user=kind == "authorized_user",
     )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
+from downloader.datasets.colours import bands_of_colour
 from downloader.datasets.facts import BandFacts, DatasetFacts
 
 _UNITS: Final = {
@@ -42,7 +44,7 @@ def udunits(units: str) -> str:
 
 
 def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any]:
-    """Return the CF attributes of a band: plain strings, numbers and lists.
+    """Return the CF attributes of a band, and STAC's `center_wavelength`: plain strings, numbers and lists.
 
     Args:
         band: facts of the band.
@@ -59,7 +61,7 @@ def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any
         if band.offset is not None:
             found["add_offset"] = band.offset
     if band.wavelength_um is not None:
-        found["wavelength_um"] = band.wavelength_um
+        found["center_wavelength"] = band.wavelength_um  # micrometres, as the STAC extension eo has it
     if band.classes:
         found["flag_values"] = [value for value, _, _ in band.classes]
         found["flag_meanings"] = " ".join(_word(name) for _, name, _ in band.classes)
@@ -91,13 +93,39 @@ def _word(text: str) -> str:
 
 
 def dataset_attributes(dataset: DatasetFacts) -> dict[str, str]:
-    """Return title, institution, licence, DOI and source of a dataset, as ACDD and STAC name them."""
+    """Return title, institution, licence and DOI of a dataset, as ACDD and STAC name them."""
     found = {
         "title": dataset.title,
         "institution": dataset.provider,
         "license": dataset.license,
-        "source": f"Earth Engine dataset {dataset.id}",
+        "sci:doi": dataset.doi,
     }
-    if dataset.doi:
-        found["doi"] = dataset.doi
     return {key: value for key, value in found.items() if value}
+
+
+def made_attributes(dataset: DatasetFacts | None, band: str, made: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of a band that a job makes.
+
+    Args:
+        dataset: that its images belong to; None for one that the catalogue does not have.
+        band: its name.
+        made: keys of the job's `source` and their values, as far as they say what is done to the images: `scale`, `reduce`, and
+            `bands.NAME` for a band with a formula.
+    """
+    formula = made.get(f"bands.{band}")
+    if formula is not None:
+        return {"long_name": formula}
+    facts = dataset.band(band) if dataset else None
+    if dataset is not None and facts is None and len(own := bands_of_colour(dataset, band)) == 1:
+        facts = dataset.band(own[0])
+    if facts is None:
+        return {}
+    found = band_attributes(facts, physical=made.get("scale") == "catalog")
+    reduce = made.get("reduce")
+    if reduce == "count":
+        return {"long_name": f"number of images, {facts.label or band}", "units": "1"}
+    if reduce in {"mean", "median", "std"}:  # between classes there is nothing
+        found = {name: value for name, value in found.items() if not name.startswith("flag_")}
+    if reduce == "std":
+        found.pop("add_offset", None)
+    return found

@@ -7,11 +7,10 @@ The facts were taken from the STAC sources of the Earth Engine Public Data Catal
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
@@ -77,8 +76,10 @@ def dataset_facts(asset: str) -> DatasetFacts | None:
         asset: id of an image or collection, with or without `projects/earthengine-public/assets/`. The longest leading part
             that is a dataset counts, so the id of an image finds its collection.
     """
+    import zipfile
+
     parts = asset.removeprefix("projects/earthengine-public/assets/").strip("/").split("/")
-    with zipfile.ZipFile(str(files(__package__) / "facts.zip")) as archive:
+    with zipfile.ZipFile(Path(__file__).with_name("facts.zip")) as archive:
         names = set(archive.namelist())
         for length in range(len(parts), 0, -1):
             name = "/".join(parts[:length])

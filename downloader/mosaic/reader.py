@@ -44,8 +44,9 @@ def open_group(
         level: 1 for the pixels; 2, 4, 8, … for the overview of that factor.
         chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
-        mask_and_scale: whether a declared nodata value becomes NaN, and every pixel that the mosaic's own mask calls
-            masked, which makes integers floats.
+        mask_and_scale: whether numbers come in physical units, by the catalogue's scale and offset, as float32; a declared
+            nodata value becomes NaN, and every pixel that the mosaic's own mask calls masked, which makes integers floats.
+            Without it numbers are as stored.
         missing: where tiles are not stored, `raise` refuses, `mask` puts NaN (integers become float32, those of
             more than 16 bits float64; without Dask all is read at once), `ignore` shows the fill value.
 
@@ -128,7 +129,7 @@ def _open(
     if missing == "mask" and (coverage != Coverage.STORED).any():
         dataset = _masked(dataset, coverage == Coverage.STORED, layout)
     if mask_and_scale:
-        dataset = _without_masked(dataset, layout)
+        dataset = _without_masked(_single(dataset), layout)
     return _in_order(dataset)
 
 
@@ -138,6 +139,18 @@ def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
         return dataset
     sorted_: xarray.Dataset = dataset.sortby("time")
     return sorted_
+
+
+def _single(dataset: xarray.Dataset) -> xarray.Dataset:
+    """Return the dataset with bands in physical units as float32: scale and offset were applied in float64 at most."""
+    scaled = {
+        name: variable
+        for name, variable in dataset.data_vars.items()
+        if {"scale_factor", "add_offset"} & variable.encoding.keys() and variable.dtype == np.float64
+    }
+    return dataset.assign(
+        {name: variable.astype(np.float32, keep_attrs=True) for name, variable in scaled.items()}
+    )
 
 
 def _without_masked(dataset: xarray.Dataset, layout: GroupLayout) -> xarray.Dataset:

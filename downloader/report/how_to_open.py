@@ -22,7 +22,7 @@ def opening_line(report: RunResult) -> str:
     if "://" in report.mosaic:
         return f"downloader.mosaic.{'open_tree' if is_tree else 'open_group'}({report.mosaic!r})"
     opener = "open_datatree" if is_tree else "open_dataset"
-    return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all")'
+    return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all", mask_and_scale=False)'
 
 
 def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Recipe]:

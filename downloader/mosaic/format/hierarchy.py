@@ -6,7 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from downloader.mosaic.format.layout import GroupLayout, dump, group_document
+from downloader.datasets.attributes import dataset_attributes
+from downloader.mosaic.format.layout import GroupLayout, dataset_of, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.paths import OWN
 from downloader.mosaic.storage.store import Store
@@ -133,14 +134,15 @@ OURS: Final = frozenset({STATEMENT, EARLIER, "update_time", "coordinates"})
 
 
 def image_attributes(plan: Plan) -> dict[str, Any]:
-    """Return the attributes of a group: source of the pixels, their times, and the asset's properties."""
-    image = plan.image
+    """Return the attributes of a group: source, licence and provider of the pixels, their times, the asset's properties."""
+    image, dataset = plan.image, dataset_of(plan)
+    known = {"Conventions": "CF-1.11", **(dataset_attributes(dataset) if dataset else {})}
     if plan.listed is not None:
         # What differs from image to image is stored along the axis.
         source = plan.listed.facts.get("collection", "")
-        return {"Conventions": "CF-1.11", **({"source": source} if source else {})}
+        return {**known, **({"source": source} if source else {})}
     told = {
-        "Conventions": "CF-1.11",
+        **known,
         "source": image.name,
         "update_time": image.update_time,
         "start_time": image.start_time,

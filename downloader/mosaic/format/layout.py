@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from downloader.datasets.attributes import made_attributes
+from downloader.datasets.facts import DatasetFacts, dataset_facts
 from downloader.job import Job
 from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
@@ -58,6 +60,8 @@ class GroupLayout:
     """1 for the pixels; else the factor of an overview."""
     origin: str = ""
     """Name of the group whose pixels these are or are made of."""
+    described: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    """What is known of each band, as attributes of its array, by index; empty where nothing is."""
 
     @classmethod
     def make(
@@ -78,6 +82,7 @@ class GroupLayout:
             along,
             mosaic,
             origin=group.name,
+            described=tuple(dict(settings.described.get(band.id, {})) for band in group.bands),
         )
 
     @cached_property
@@ -214,7 +219,8 @@ class GroupLayout:
             band_attributes(
                 None if self.group.lattices else self.group.grid, band.id, band.dtype, self.nodata[index]
             )
-            | mask_attributes(band.mask_of),
+            | mask_attributes(band.mask_of)
+            | dict(self.described[index] if self.described else {}),
         )
 
 
@@ -289,6 +295,8 @@ class MosaicSettings:
     """`full` flushes pixels to the disk before the ledger's line; `scratch` trusts the machine to stay up."""
     nodata: Mapping[str, float] = field(default_factory=dict)
     """Band id → the value that says no data; bands that are absent have none declared."""
+    described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Band id → what the catalogue says of it, as CF attributes: name, units, scale, flags."""
 
     @classmethod
     def of(cls, job: Job, plan: Plan) -> MosaicSettings:
@@ -303,4 +311,22 @@ class MosaicSettings:
             compressor=job.mosaic.compressor,
             durability=job.mosaic.durability,
             nodata=nodata_values(job.mosaic.nodata, bands),
+            described=described_bands(plan),
         )
+
+
+def described_bands(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return band id → what the catalogue says of it, as attributes; bands of which nothing is known are left out."""
+    dataset, facts = dataset_of(plan), made_of(plan)
+    ids = dict.fromkeys(band.id for group in plan.groups for band in group.bands if not band.mask_of)
+    return {id_: told for id_ in ids if (told := made_attributes(dataset, id_, facts))}
+
+
+def dataset_of(plan: Plan) -> DatasetFacts | None:
+    """Return what the catalogue says of the dataset that a plan's images belong to."""
+    return dataset_facts(made_of(plan).get("collection") or plan.image.id)
+
+
+def made_of(plan: Plan) -> Mapping[str, str]:
+    """Return the keys of the job's `source` that say which images are meant, and what is done to them."""
+    return plan.listed.facts if plan.listed is not None else {}

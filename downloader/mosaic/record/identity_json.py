@@ -240,6 +240,8 @@ def _check_layout(layout: GroupLayout, mosaic: str) -> None:
         _check_name(name)
     if not len(group.bands) == len(layout.arrays) == len(layout.nodata):
         raise ValueError("a group's bands, arrays and nodata values are not as many")
+    if len(layout.described) not in {0, len(group.bands)}:
+        raise ValueError("a group's bands and their descriptions are not as many")
     if (group.tiling.width, group.tiling.height) != (group.window.width, group.window.height):
         raise ValueError("a group's tiling is not that of its window")
     if any(

@@ -16,7 +16,7 @@ def test_a_reflectance_band():
         "long_name": "Band 4 (red) surface reflectance",
         "scale_factor": 2.75e-05,
         "add_offset": -0.2,
-        "wavelength_um": 0.655,
+        "center_wavelength": 0.655,
     }
     assert "scale_factor" not in band_attributes(band, physical=True)
 

@@ -42,7 +42,7 @@ def test_a_complete_run_in_words() -> None:
         "complete: 64 of 64 tiles in out/quickstart.zarr",
         "this run: 54 requests, 28.3 MB in 2.5 s (11.3 MB/s, 21.6 requests/s)",
         "20.0 MB on disk, peak memory 200 MiB",
-        """open it: xarray.open_dataset('out/quickstart.zarr', engine="zarr", decode_coords="all")""",
+        """open it: xarray.open_dataset('out/quickstart.zarr', engine="zarr", decode_coords="all", mask_and_scale=False)""",
     ]
 
 

@@ -1,0 +1,91 @@
+"""What the catalogue says of bands, as xarray reads it: pixels stay as stored, physical units where they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from downloader.mosaic.format.layout import MosaicSettings, described_bands
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.overviews.overviews import overviews
+from downloader.mosaic.reader import open_group
+from downloader.mosaic.verify.repair import repair_mosaic
+from downloader.mosaic.verify.verify import verify
+from downloader.planning import ImageList
+from tests.mosaics import UTM, band_pixels, day, fill, one_group, series
+
+LANDSAT = "LANDSAT/LC08/C02/T1_L2"
+
+
+def landsat(bands=("SR_B4", "QA_PIXEL"), **facts):
+    """The plan of an image; with facts, of a series that has them."""
+    if facts:
+        plan = series([day(1, bands=bands)], bands=bands)
+        return replace(
+            plan, listed=ImageList(plan.listed.named, plan.listed.period, {"collection": LANDSAT, **facts})
+        )
+    plan = one_group(bands=bands, lattice=UTM)
+    return replace(plan, image=replace(plan.image, id=f"{LANDSAT}/LC08_044034_20140318"))
+
+
+async def make(path, plan):
+    settings = MosaicSettings(described=described_bands(plan))
+    async with open_for_writing(path, plan, settings, service="earth-engine") as mosaic:
+        await fill(mosaic, plan)
+
+
+async def test_numbers_stay_as_stored_and_units_come_when_asked_for(tmp_path):
+    plan = landsat()
+    await make(tmp_path / "m", plan)
+    stored = band_pixels(plan.groups[0], 0)
+    raw = open_group(tmp_path / "m")
+    assert raw["SR_B4"].dtype == np.uint16
+    np.testing.assert_array_equal(raw["SR_B4"].values, stored)
+    assert raw["SR_B4"].attrs["scale_factor"] == 2.75e-05
+    physical = open_group(tmp_path / "m", mask_and_scale=True)
+    assert physical["SR_B4"].dtype == np.float32
+    wanted = (stored * 2.75e-05 - 0.2).astype("f4")
+    assert (np.abs(physical["SR_B4"].values - wanted) <= np.spacing(np.abs(wanted))).all(), "within one step"
+    assert physical["QA_PIXEL"].dtype == np.uint16
+    np.testing.assert_array_equal(physical["QA_PIXEL"].values, band_pixels(plan.groups[0], 1))
+
+
+async def test_attributes_of_bands_and_of_the_data_set(tmp_path):
+    await make(tmp_path / "m", landsat())
+    found = xr.open_zarr(tmp_path / "m", mask_and_scale=False)
+    assert found.attrs["title"].startswith("USGS Landsat 8 Level 2")
+    assert found.attrs["institution"] == "USGS"
+    assert found.attrs["license"]
+    assert found["SR_B4"].attrs["long_name"] == "Band 4 (red) surface reflectance"
+    assert found["SR_B4"].attrs["center_wavelength"] == 0.655
+    flags = found["QA_PIXEL"].attrs
+    assert len(flags["flag_masks"]) == len(flags["flag_values"]) == len(flags["flag_meanings"].split())
+
+
+async def test_the_mosaic_keeps_what_it_said_and_overviews_say_it_too(tmp_path):
+    plan = landsat()
+    await make(tmp_path / "m", plan)
+    overviews(tmp_path / "m")
+    assert open_group(tmp_path / "m", level=2)["SR_B4"].attrs["scale_factor"] == 2.75e-05
+    assert not [one.key for one in verify(tmp_path / "m").lost if one.key.endswith("zarr.json")]
+    (tmp_path / "m" / "SR_B4" / "zarr.json").unlink()
+    repair_mosaic(tmp_path / "m")
+    found = xr.open_zarr(tmp_path / "m", mask_and_scale=False, consolidated=False)
+    assert found["SR_B4"].attrs["scale_factor"] == 2.75e-05
+
+
+def test_what_is_done_to_images_changes_what_is_said():
+    plain = described_bands(landsat(every="image"))["SR_B4"]
+    assert (plain["scale_factor"], plain["add_offset"]) == (2.75e-05, -0.2)
+    physical = described_bands(landsat(every="month", scale="catalog", reduce="median"))
+    assert not {"scale_factor", "add_offset"} & physical["SR_B4"].keys()
+    assert "flag_masks" not in physical.get("QA_PIXEL", {}), "between classes there is nothing"
+    assert "flag_masks" in described_bands(landsat(every="month", reduce="first"))["QA_PIXEL"]
+    assert "add_offset" not in described_bands(landsat(every="month", reduce="std"))["SR_B4"]
+    counted = described_bands(landsat(every="month", reduce="count"))["SR_B4"]
+    assert counted == {"long_name": "number of images, Band 4 (red) surface reflectance", "units": "1"}
+    own = described_bands(landsat(("red", "nd"), every="month", **{"bands.nd": "(a - b) / (a + b)"}))
+    assert own["nd"] == {"long_name": "(a - b) / (a + b)"}
+    assert own["red"]["long_name"] == "Band 4 (red) surface reflectance"

@@ -163,6 +163,26 @@ def test_row_36_a_disk_that_hangs(lab, signals):
     lab.heal()
 
 
+@needs_root
+def test_row_69_mosaic_unmounted_under_a_running_job(lab, small_disk):
+    """Lazily, so that open files go on working: nothing is built on the bare mount point; mounted again, it completes."""
+    place = small_disk(200 * 2**20)
+    lab.job(1500, path=place / "mosaic.zarr")
+    lab.faults(latency_ms=100)
+    process = lab.start()
+    ledger = place / "mosaic.zarr"
+    harness.wait_until(lambda: harness.ledger_lines(ledger) >= 3, process)
+    subprocess.run(["umount", "-l", place], check=True)
+    run = lab.end(process)
+    assert run.status == 5, run
+    assert "unmounted while this run was writing" in run.said
+    assert list(place.iterdir()) == []
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    lab.faults(latency_ms=0)
+    lab.run()
+    lab.right(place / "mosaic.zarr", side=1500)
+
+
 def objects(lab):
     """Files that hold pixels, in order."""
     return sorted(path for path in (lab.mosaic / "B2" / "c").rglob("*") if path.is_file())

@@ -7,11 +7,13 @@ import json
 import os
 import pty
 import random
+import re
 import resource
 import shutil
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -430,3 +432,41 @@ def test_row_67_one_mosaic_under_two_names(lab):
     assert lab.end(process).status == 0
     lab.right(side=1500)
     assert lab.duplicates == 0
+
+
+@pytest.mark.slow
+def test_row_45_lists_of_images_count_as_memory(lab):
+    """A limit that is accepted holds by the kernel's count: for a first run, a rerun, and their reports."""
+    values = harness.job(
+        lab.emulator,
+        lab.mosaic,
+        source={"collection": "COPERNICUS/MANY", "start": "2017-01-01", "end": "2018-01-01", "bands": ["B2"]},
+        region={"bbox": [560000, 4176000, 564000, 4180000], "crs": "EPSG:32610"},
+        service={"endpoint": "http://127.0.0.1:9", "project": "my-project"},
+        auth="none",
+        limits={"memory": "130MiB", "max_requests": 20},
+    )
+    lab.job_file = harness.write_job(lab.folder, values)
+
+    def run(*arguments: object) -> tuple[str, int]:
+        module = [sys.executable, "-m", "tests.chaos.many_images", "run", str(lab.job_file), "--yes"]
+        process = subprocess.Popen(
+            [*module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=harness.ROOT,
+            env=harness.environment(IMAGES="10000"),
+            text=True,
+        )
+        said = harness.end(process).out
+        return said, int(said.rpartition("greatest size ")[2])
+
+    said, _ = run()
+    assert "one shard beside the list of 10,000 images" in said
+    enough = int(re.search(r"at least (\d+) MiB are needed", said)[1])
+    for _ in range(2):
+        page = lab.folder / "report.html"
+        said, size = run("--report", str(page), "--set", f"limits.memory={enough}MiB")
+        assert "stopped: " in said
+        assert page.exists()
+        assert size <= enough * 2**20

@@ -444,7 +444,7 @@ def test_row_45_lists_of_images_count_as_memory(lab):
         region={"bbox": [560000, 4176000, 564000, 4180000], "crs": "EPSG:32610"},
         service={"endpoint": "http://127.0.0.1:9", "project": "my-project"},
         auth="none",
-        limits={"memory": "130MiB", "max_requests": 20},
+        limits={"memory": "128MiB", "max_requests": 20},
     )
     lab.job_file = harness.write_job(lab.folder, values)
 
@@ -455,14 +455,14 @@ def test_row_45_lists_of_images_count_as_memory(lab):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=harness.ROOT,
-            env=harness.environment(IMAGES="10000"),
+            env=harness.environment(IMAGES="5000"),
             text=True,
         )
         said = harness.end(process).out
         return said, int(said.rpartition("greatest size ")[2])
 
     said, _ = run()
-    assert "one shard beside the list of 10,000 images" in said
+    assert "one shard beside the list of 5,000 images" in said
     enough = int(re.search(r"at least (\d+) MiB are needed", said)[1])
     for _ in range(2):
         page = lab.folder / "report.html"

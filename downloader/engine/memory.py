@@ -60,7 +60,8 @@ def pixel_memory(limit: int, plan: Plan, before: int | None = None) -> int:
     base = max(base_memory(before), min(before or 0, OWN) + lists)
     have, need = limit - base - HEADROOM, needed_memory(plan)
     if have < need:
-        total = (limit - have + need) // 2**20 + 1
+        # From run to run the process itself takes a few megabytes more or less.
+        total = ((limit - have + need) // 2**20 + 8) // 4 * 4
         beside = f" beside the list of {plan.images:,} images" if lists else ""
         raise JobError(
             f"{limit // 2**20} MiB is too little for one shard{beside}; at least {total} MiB are needed",

@@ -67,7 +67,7 @@ def series(
         axis="time",
         absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in arranged.absent),
     )
-    listed = ImageList(named, period, {"collection": "TEST", "group_by": "image"}, properties)
+    listed = ImageList(named, period, {"collection": "TEST", "every": "image"}, properties)
     return Plan(members[0], (group,), ServiceModel(), "time", arranged.slices, listed)
 
 

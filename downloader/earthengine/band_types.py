@@ -55,7 +55,7 @@ async def _answer(
     pixels = await source.client.persist(
         lambda: source.fetch_as_answered(request), f"{name}, first pixel ({request.grid.crs})"
     )
-    wanted, names = [band.id for band in request.bands], pixels.dtype.names or ()
+    wanted, names = [band.id for band in request.asked], pixels.dtype.names or ()
     if set(names) != set(wanted):
         raise JobError(
             f"{name}: asked for the bands {', '.join(wanted[:8])}, the service answers {', '.join(names[:8])}"

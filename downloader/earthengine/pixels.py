@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from downloader.earthengine import error_table
 from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
@@ -12,7 +14,6 @@ from downloader.errors import Cause, TileError
 from downloader.model.expression import parsed
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from downloader.earthengine.client import EarthEngine
@@ -39,7 +40,9 @@ class RestPixelSource:
         Raises:
             TileError: this request brought no pixels; its problem says what to do.
         """
-        return await self._fetch(request, request.dtype)
+        asked = np.dtype([(band.id, band.dtype) for band in request.asked])
+        pixels = await self._fetch(request, asked)
+        return _filled(pixels, request) if request.validity else pixels
 
     async def fetch_as_answered(self, request: PixelRequest) -> NDArray[np.void]:
         """Return the same with whatever fields and types the service answers."""
@@ -49,7 +52,9 @@ class RestPixelSource:
         client = self.client
         # As answered, each band may turn out to be as wide as a number gets.
         nbytes = (
-            request.nbytes if expected else request.grid.width * request.grid.height * 8 * len(request.bands)
+            request.grid.width
+            * request.grid.height
+            * (expected.itemsize if expected else 8 * len(request.asked))
         )
         try:
             reply = await client.exchange(
@@ -77,6 +82,17 @@ class RestPixelSource:
         return client.url(client.standard, f"projects/{client.project or NO_PROJECT}/image:computePixels")
 
 
+def _filled(pixels: NDArray[np.void], request: PixelRequest) -> NDArray[np.void]:
+    """Return the bands asked for, NaN where they are masked: what the service fills them with is not known."""
+    found = np.empty(pixels.shape, request.dtype)
+    for band in request.bands:
+        found[band.id] = pixels[band.id]
+    for name, bands in request.validity:
+        for place, filled in enumerate(bands):
+            found[filled][pixels[name] >> place & 1 == 0] = np.nan
+    return found
+
+
 def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict[str, Any]:
     """Return the body of a call: bands, CRS, all six members of the affine transform, size, and the expression if any.
 
@@ -85,7 +101,7 @@ def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict
     body: dict[str, Any] = {
         **({} if request.asset else {"expression": parsed(request.expression)}),
         "fileFormat": "NPY",
-        "bandIds": [band.id for band in request.bands],
+        "bandIds": [band.id for band in request.asked],
         "grid": request.grid.to_json(),
     }
     if workload_tag:

@@ -88,6 +88,11 @@ class Formula:
     """Names of the bands it uses, in the order of their first use."""
     tree: ast.expr
 
+    @classmethod
+    def of_band(cls, name: str) -> Formula:
+        """Return the formula that is a band's name, whatever characters the name has."""
+        return cls(name, (name,), ast.Name(id=name, ctx=ast.Load()))
+
     @property
     def is_band(self) -> bool:
         """Whether the formula is a band's name and nothing else."""

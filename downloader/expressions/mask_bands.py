@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import add_bands, call, canonical, image_load, number, select
+from downloader.model.expression import add_bands, call, canonical, constant, image_load, number, select
 from downloader.model.image import Band, asset_id
 
 
@@ -38,7 +38,11 @@ def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
 
 @lru_cache(maxsize=4096)
 def masked_expression(
-    asset: str, expression: str, bands: tuple[str, ...], masks: tuple[tuple[str, tuple[str, ...]], ...]
+    asset: str,
+    expression: str,
+    bands: tuple[str, ...],
+    masks: tuple[tuple[str, tuple[str, ...]], ...],
+    validity: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> str:
     """Return canonical JSON of an expression that computes pixels and masks of one image together.
 
@@ -47,6 +51,7 @@ def masked_expression(
         expression: serialised; empty where an asset is read.
         bands: ids of the pixels asked for, as they are.
         masks: (id, bands that it tells of) of the masks asked for.
+        validity: (id, up to eight bands) of the bytes asked for whose bit k tells of the k-th band.
     """
     values: dict[str, Any] = {}
     if expression:
@@ -64,6 +69,7 @@ def masked_expression(
     for name, of in masks:
         if len(of) > 1:
             parts.append(select(_every([_valid(image, [band]) for band in of]), [0], [name]))
+    parts += [select(_packed(image, of), [0], [name]) for name, of in validity]
     values["result"] = add_bands(parts)
     return canonical({"result": "result", "values": values})
 
@@ -72,6 +78,13 @@ def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
     """Return an unmasked image: 1 where a band is valid, if only in part of a coarser pixel, 0 where it is masked."""
     mask = call("Image.mask", image=select(image, bands))
     return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=number(0)))
+
+
+def _packed(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
+    """Return an unmasked byte whose bit k is 1 where the k-th band is valid."""
+    weights = call("Image.constant", value=constant([1 << place for place in range(len(bands))]))
+    weighed = call("Image.multiply", image1=_valid(image, bands), image2=weights)
+    return call("Image.toUint8", value=call("Image.reduce", image=weighed, reducer=call("Reducer.sum")))
 
 
 def _every(images: list[dict[str, Any]]) -> dict[str, Any]:

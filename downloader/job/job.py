@@ -23,11 +23,21 @@ _ARTICLES = {
     "images": "several",
     "collection": "a collection",
     "expression": "an expression",
-    "composite": "a composite",
 }
 
 
-_NOT_OF_SAMPLES = ("group_by", "on_missing_band", "limit", "order_by", "properties")
+_NOT_OF_SAMPLES = (
+    "every",
+    "reduce",
+    "on_missing_band",
+    "limit",
+    "order_by",
+    "properties",
+    "scale",
+    "dtype",
+    "mask",
+)
+_OF_ONE = ("every", "reduce", "scale", "dtype", "mask")
 
 
 class Job(FileSection):
@@ -67,10 +77,18 @@ class Job(FileSection):
     def _samples(self) -> Self:
         if self.region.points is None:
             return self
-        stray = [name for name in _NOT_OF_SAMPLES if name in self.source.model_fields_set]
+        is_one = self.source.every == "all" or self.source.expression is not None
+        stray = [
+            name
+            for name in _NOT_OF_SAMPLES
+            if name in self.source.model_fields_set and not (is_one and name in _OF_ONE)
+        ]
+        if not is_one and any(not isinstance(entry, str) for entry in self.source.bands or ()):
+            stray.append("bands")
         if stray:
             raise JobError(
-                "means nothing with region.points, where each point has one image; leave it out",
+                "means nothing with region.points, where each point has one image as it is; leave it out, or make one image of all with "
+                "every: all and reduce",
                 key=f"source.{stray[0]}",
             )
         if self.mosaic.overviews:

@@ -65,7 +65,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) ->
         return document.error(path, f"is missing; {what}")
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, JobError) and cause.key is not None:
-        path = tuple(cause.key.split("."))
+        path = tuple(int(part) if part.isdigit() else part for part in cause.key.split("."))
         real, value = _value_at(document.values, path)
         return document.error(path, (_shown(path, value) if real == path else "") + cause.message)
     # The value as written: what a variable brought in may be a secret.

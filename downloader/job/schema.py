@@ -50,11 +50,11 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10"],
     "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
     "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
-    "source.group_by": ["image", "day", "solar_day", "MGRS_TILE"],
+    "source.every": ["image", "day", "solar_day", "16d", "month", "season", "year", "all", "MGRS_TILE"],
+    "source.reduce": ["median", "first", "p90", {"most": "NDVI"}],
+    "source.mask": ["clouds", {"band": "QA_PIXEL", "bits": [3, 4]}],
     "source.expression": ["ndvi.json"],
-    "source.bands": [["B4", "B3", "B2"], "all"],
-    "source.composite.mask.bits": [[10, 11]],
-    "source.composite.index": [["B8", "B4"]],
+    "source.bands": [["B4", "B3", "B2"], ["B8", {"ndvi": "(B8 - B4) / (B8 + B4)"}], "all"],
     "region.bbox": [[-122.12, 37.38, -122.04, 37.44]],
     "region.file": ["park.geojson"],
     "region.crs": ["EPSG:4326", "EPSG:32610"],
@@ -82,7 +82,7 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
 }
 """Key → values that an editor may offer; a test loads each."""
 
-_KINDS: Final = ("asset", "images", "collection", "expression", "composite")
+_KINDS: Final = ("asset", "images", "collection", "expression")
 _SITES: Final = ("window", "bbox", "geometry", "file", "points")
 _GRIDS: Final = ("resolution", "scale", "transform", "like")
 _METHODS: Final = ("key_file", "access_token_env", "access_token_command")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +37,8 @@ class Band:
     """Of a mask that the service computes, the bands it tells of (1: all of them valid); empty for pixels."""
     is_bounded: bool = True
     """Whether the grid has an edge; for a computed band without one only CRS and transform are meaningful."""
+    is_filled: bool = False
+    """Whether masked pixels become NaN, by a mask that is asked for with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,19 @@ class Image:
         by_id = {band.id: band for band in self.bands}
         unknown = [name for name in names if name not in by_id]
         if unknown:
-            hints = (f"{name!r}{_near(name, by_id)}" for name in unknown[:_SHOWN])
-            more = f", … {len(by_id)} in all" if len(by_id) > _SHOWN else ""
-            raise JobError(
-                f"{self.id} has no band {', '.join(hints)}; "
-                f"its bands are {', '.join(list(by_id)[:_SHOWN])}{more}",
-                key="source.bands",
-            )
+            raise unknown_bands(self.id, unknown, by_id)
         return tuple(by_id[name] for name in names)
+
+
+def unknown_bands(where: str, unknown: Sequence[str], known: Iterable[str]) -> JobError:
+    """Return the error for bands that an image or collection does not have."""
+    names = list(known)
+    hints = (f"{name!r}{_near(name, names)}" for name in unknown[:_SHOWN])
+    more = f", … {len(names)} in all" if len(names) > _SHOWN else ""
+    return JobError(
+        f"{where} has no band {', '.join(hints)}; its bands are {', '.join(names[:_SHOWN])}{more}",
+        key="source.bands",
+    )
 
 
 def asset_id(name: str) -> str:

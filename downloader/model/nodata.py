@@ -13,6 +13,9 @@ from downloader.model.image import Band
 BY_MASK: Final = "masked pixels are those that the stored mask marks"
 """What `masked_pixels` says of a band whose mask is fetched."""
 
+FILLED: Final = "masked pixels are NaN"
+"""What `masked_pixels` says of a computed band of fractions."""
+
 
 def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Band]) -> dict[str, float]:
     """Return band → its nodata value, for the bands that have one.
@@ -67,7 +70,9 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
     return low <= value <= high and value == int(value)
 
 
-def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool) -> str:
+def masked_pixels(
+    dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool, is_filled: bool = False
+) -> str:
     """Return how masked pixels of a band can be recognised, as a phrase.
 
     An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (docs/contract.md §4.3).
@@ -76,9 +81,12 @@ def masked_pixels(dtype: np.dtype[np.generic], nodata: float | None, *, has_mask
         dtype: the band's.
         nodata: the value that is declared for it; None where there is none.
         has_mask: whether its mask is fetched beside it.
+        is_filled: whether they are made NaN.
     """
     if has_mask:
         return BY_MASK
+    if is_filled:
+        return FILLED
     if dtype.kind == "u":
         return (
             "masked pixels arrive as 0, the nodata value; a valid 0 looks the same"

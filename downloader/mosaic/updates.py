@@ -19,6 +19,7 @@ from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.storage.store import Store
+from downloader.text import few
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do about an image whose `updateTime` changed since its pixels were stored."""
@@ -51,6 +52,7 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
         return UpdatePlan(new, is_extended=True)
     before, now = update_times(known), update_times(new)
     changed = {} if on_update == "refuse" else {k: v for k, v in before.items() if now.get(k, v) != v}
+    grown = _grown(known, new)
     same_times = with_times(known, {name: now[name] for name in changed})
     extended = same_times.compare(new, where) is Comparison.EXTENSION
     identity = replace(
@@ -60,12 +62,22 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
         attributes=new.attributes if changed or not known.attributes else known.attributes,
         job=new.job if extended or not known.job else known.job,
     )
+    if grown:
+        labels = [new.listed.named[index][0] for index in sorted(grown)] if new.listed else []
+        told = f"{few(labels)}: has other images than when it was stored; computed again"
+    if not changed and grown:
+        identity = replace(identity, refetching=True)
+        return UpdatePlan(identity, extended, starts_refetching=True, slices=grown, notices=(told,))
     if not changed:
         return UpdatePlan(identity, extended)
     what = _told(known, changed, now)
     if on_update == "keep":
         notice = f"{what}: what is stored stays, what is missing is fetched as it is now (keep)"
-        return UpdatePlan(replace(identity, kept=_kept(known, changed)), extended, notices=(notice,))
+        identity = replace(
+            identity, kept=_kept(known, changed), refetching=identity.refetching or bool(grown)
+        )
+        notices = (notice, told) if grown else (notice,)
+        return UpdatePlan(identity, extended, bool(grown), grown or None, notices)
     notice = f"{what}: all of {'it' if len(changed) == 1 else 'them'} is fetched again (refetch)"
     if known.listed is None:
         identity = replace(identity, kept=(), refetching=True)
@@ -80,9 +92,22 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
             for index, (_, members) in enumerate(known.listed.named)
             if any(image.name in changed for image in members)
         )
+        | grown
     )
     identity = replace(identity, kept=kept, refetching=True)
     return UpdatePlan(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))
+
+
+def _grown(known: Identity, new: Identity) -> frozenset[int]:
+    """Return the slices of which the new list has other images than are stored."""
+    if known.listed is None or new.listed is None or known.samples is not None:
+        return frozenset()
+    pairs = zip(known.listed.named, new.listed.named, strict=False)
+    return frozenset(
+        index
+        for index, ((_, old), (_, now)) in enumerate(pairs)
+        if not {image.name for image in now} <= {image.name for image in old}
+    )
 
 
 def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:

@@ -44,7 +44,7 @@ class Placement:
         self._files = files
         self._coordinates: dict[Crs, _Coordinates] = {}
         self._kinds: dict[tuple[Band, ...], _Kind] = {}
-        self.lattices = lattices_of(job, first.select(job.source.bands), files)
+        self.lattices = lattices_of(job, first.select(job.source.band_names), files)
         """Of the first image, finest first."""
         self._first = first
 
@@ -102,7 +102,8 @@ class Placement:
         if kind is None:
             try:
                 bands = image.select(
-                    self._job.source.bands or tuple(b.id for lattice in self.lattices for b in lattice.bands)
+                    self._job.source.band_names
+                    or tuple(b.id for lattice in self.lattices for b in lattice.bands)
                 )
                 found = lattices_of(self._job, bands, self._files)
             except JobError as error:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band
@@ -16,6 +19,11 @@ from downloader.planning.limits import (
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
 from downloader.planning.slices import Axis, TileRegion
 from downloader.planning.tiling import Tiling
+
+FILLED_PER_BYTE: Final = 8
+"""Bands whose masks one byte tells, where masked pixels become NaN."""
+
+_BYTE: Final = np.dtype("u1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,12 @@ class Group:
         return per_slice * t.slices * len(self.band_runs(tuple(range(len(self.bands)))))
 
 
+def validity_types(bands: Sequence[Band], run: Sequence[int]) -> list[np.dtype[np.generic]]:
+    """Return the types of what one request asks for beside its bands, to know where they are valid."""
+    filled = sum(bands[band].is_filled for band in run)
+    return [_BYTE] * -(-filled // FILLED_PER_BYTE)
+
+
 def band_runs(
     bands: Sequence[Band],
     width: int,
@@ -195,12 +209,17 @@ def band_runs(
     values = MAX_COMPUTED_VALUES // max(1, width * height) if is_computed else MAX_REQUEST_BANDS
     most = max(1, min(values, MAX_REQUEST_BANDS))
     runs: list[list[int]] = []
-    counted = 0
+    counted = filled = 0
     for band in range(len(bands)) if chosen is None else chosen:
-        more = counted_bytes(width, height, (bands[band].dtype,))
-        if not runs or len(runs[-1]) == most or counted + more > MAX_REQUEST_BYTES:
+        told = bands[band].is_filled
+        types = (bands[band].dtype, *([_BYTE] if told and filled % FILLED_PER_BYTE == 0 else []))
+        more = counted_bytes(width, height, types)
+        asked = len(runs[-1]) + -(-filled // FILLED_PER_BYTE) + len(types) if runs else 0
+        if not runs or (runs[-1] and (asked > most or counted + more > MAX_REQUEST_BYTES)):
             runs.append([])
-            counted = 0
+            counted = filled = 0
+            more = counted_bytes(width, height, (bands[band].dtype, *([_BYTE] if told else [])))
         runs[-1].append(band)
         counted += more
+        filled += told
     return [tuple(run) for run in runs]

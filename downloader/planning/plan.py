@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from downloader.expressions.mask_bands import masked_expression
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning.group import Group
+from downloader.planning.group import FILLED_PER_BYTE, Group
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey
 from downloader.planning.samples import SampleList
@@ -53,6 +53,8 @@ class Plan:
     """The image list of a time series; of samples the images that they are cut from, one by one."""
     samples: SampleList | None = None
     """The samples; None where there are none."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What is done to one image before it is fetched, by key of the job file."""
 
     def group(self, name: str) -> Group:
         """Return the group of this name. Raises KeyError."""
@@ -130,8 +132,14 @@ def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression
         asset: full name of the image; empty where `expression` computes it.
         expression: serialised; empty where the asset is read.
     """
-    if any(band.mask_of for band in bands):
+    filled = [band.id for band in bands if band.is_filled]
+    validity = tuple(
+        (f"valid_{first // FILLED_PER_BYTE}_of_pixels", tuple(filled[first : first + FILLED_PER_BYTE]))
+        for first in range(0, len(filled), FILLED_PER_BYTE)
+    )
+    if validity or any(band.mask_of for band in bands):
         pixels = tuple(band.id for band in bands if not band.mask_of)
         masks = tuple((band.id, band.mask_of) for band in bands if band.mask_of)
-        asset, expression = "", masked_expression(asset, expression, pixels, masks)
-    return PixelRequest(asset, grid, tuple(BandType(band.id, band.dtype) for band in bands), expression)
+        asset, expression = "", masked_expression(asset, expression, pixels, masks, validity)
+    types = tuple(BandType(band.id, band.dtype) for band in bands)
+    return PixelRequest(asset, grid, types, expression, validity)

@@ -20,7 +20,7 @@ from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning.chips import Placement
 from downloader.planning.extent import Extent, extents_of
-from downloader.planning.group import Group, band_runs
+from downloader.planning.group import Group, band_runs, validity_types
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
@@ -61,7 +61,7 @@ def make_plan(
     Raises:
         JobError: a band that does not exist, a region outside, a grid that cannot be.
     """
-    bands = image.select(job.source.bands)
+    bands = image.select(job.source.band_names)
     if not bands:
         raise JobError(f"{image.id} has no bands", key="source.asset")
     repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
@@ -79,7 +79,7 @@ def make_series_plan(
     sides: Mapping[str, int] | None = None,
     files: JobFiles = _NO_FILES,
 ) -> Plan:
-    """Return the plan of a time series: every slice on the lattices that its images share.
+    """Return the plan of slices on the lattices that their images share; of `every: all` there is one, and no axis.
 
     Args:
         job: what the user asks for; its region is a bounding box or a geometry.
@@ -93,9 +93,10 @@ def make_series_plan(
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     is_computed = any(part.expression for part in series.slices)
-    maker = _Groups(job, sides, "time", len(series.slices), series.absent, is_computed)
+    axis: Axis = "" if job.source.every == "all" else "time"
+    maker = _Groups(job, sides, axis, len(series.slices), series.absent, is_computed)
     groups = maker.of(lattices, extents_of(job, lattices, files))
-    return Plan(image, groups, _model(job), "time", series.slices)
+    return Plan(image, groups, _model(job), axis, series.slices)
 
 
 def make_sample_plan(
@@ -211,7 +212,7 @@ class _Groups:
         model = _model(self.job)
         is_computed = self._computes(bands)
         found = band_runs(bands, tiling.tile, tiling.tile, is_computed=is_computed)
-        runs = ([bands[b].dtype for b in run] for run in found)
+        runs = ([*(bands[b].dtype for b in run), *validity_types(bands, run)] for run in found)
         heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
         max_bytes = int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
         return pack(

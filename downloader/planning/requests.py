@@ -32,6 +32,13 @@ class PixelRequest:
     """In the order asked for."""
     expression: str = ""
     """Serialised expression to compute, as JSON; empty where an asset is read."""
+    validity: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Bytes that are asked for behind the bands, each with up to eight bands: where bit k is 0, the k-th band is NaN."""
+
+    @property
+    def asked(self) -> tuple[BandType, ...]:
+        """Everything that is asked for: the bands, and what tells where they are valid."""
+        return (*self.bands, *(BandType(name, np.dtype("u1")) for name, _ in self.validity))
 
     @property
     def dtype(self) -> np.dtype[np.void]:

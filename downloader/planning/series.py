@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
@@ -16,10 +15,11 @@ from downloader.model.bbox import cover_window_anywhere
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
-from downloader.planning.expressions import mosaic_expression
 from downloader.planning.lattice import Lattice, check_lattices, offset_on
+from downloader.planning.periods import PERIODS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
+from downloader.planning.steps import Steps
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
@@ -36,40 +36,48 @@ class Series:
     """By slice, the bands that none of its images has."""
 
 
-def group_images(images: Iterable[Image], by: str) -> list[tuple[str, tuple[Image, ...]]]:
-    """Return images in slices, each with its name: one an image, or those of a day, a solar day or a property's value.
+def group_images(
+    images: Iterable[Image], every: str, origin_us: int = 0
+) -> list[tuple[str, tuple[Image, ...]]]:
+    """Return images in slices, each with its name: one an image, or those of a period or of a property's value.
 
     Args:
         images: in the order of time.
-        by: `image`, `day` (UTC), `solar_day` (the day where the image lies), or the name of a property.
+        every: `source.every`: image, all, one of `PERIODS`, `solar_day` (the day where the image lies), or a property.
+        origin_us: moment that the first period of `16d` begins at.
 
     Raises:
         JobError: an image without the time or the property.
     """
-    if by == "image":
+    if every == "image":
         return [(image.id, (image,)) for image in images]
     found: dict[str, list[Image]] = {}
     for image in images:
-        found.setdefault(_label(image, by), []).append(image)
+        found.setdefault(slice_label(image, every, origin_us), []).append(image)
     return [(label, tuple(members)) for label, members in found.items()]
 
 
-def _label(image: Image, by: str) -> str:
-    if by in {"day", "solar_day"}:
+def slice_label(image: Image, every: str, origin_us: int = 0) -> str:
+    """Return the name of the slice that an image belongs to. Arguments and errors as of `group_images`."""
+    if every in {"image", "all"}:
+        return image.id if every == "image" else "all"
+    if every == "solar_day" or every in PERIODS:
         time = instant_us(image.start_time)
         if time is None:
-            raise JobError(f"{image.id} has no time; group by image or by a property", key="source.group_by")
-        if by == "solar_day":
-            # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
-            time += round(_longitude(image) / 15 * 3600e6)
-        return datetime.fromtimestamp(time // 1_000_000, UTC).date().isoformat()
-    if by not in image.properties:
+            raise JobError(
+                f"{image.id} has no time; write every: all, every: image or a property", key="source.every"
+            )
+        if every in PERIODS:
+            return period_of(time, every, origin_us)
+        # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
+        return period_of(time + round(_longitude(image) / 15 * 3600e6), "day")
+    if every not in image.properties:
         raise JobError(
-            f"{image.id} has no property {by!r}; use image, day, solar_day, or a property "
-            "that all of the images have (`downloader inspect` shows them)",
-            key="source.group_by",
+            f"{image.id} has no property {every!r}; use image, day, solar_day, 16d, month, season, year, all, or a "
+            "property that all of the images have (`downloader inspect` shows them)",
+            key="source.every",
         )
-    return str(image.properties[by])
+    return str(image.properties[every])
 
 
 def _longitude(image: Image) -> float:
@@ -79,8 +87,8 @@ def _longitude(image: Image) -> float:
     middle = middle_of(image.bands[0].grid) if image.bands else None
     if middle is None:
         raise JobError(
-            f"{image.id} has no footprint, and its pixels no longitude, so no solar day; group by day (UTC)",
-            key="source.group_by",
+            f"{image.id} has no footprint, and its pixels no longitude, so no solar day; write every: day (UTC)",
+            key="source.every",
         )
     return middle[0]
 
@@ -93,7 +101,6 @@ def arrange(
     properties: Sequence[str] = (),
     anchors: Sequence[PixelGrid] = (),
     onto: Callable[[tuple[Band, ...]], PixelGrid] | None = None,
-    resampling: str = "nearest",
 ) -> Series:
     """Return the slices and the lattices they share.
 
@@ -105,7 +112,6 @@ def arrange(
         anchors: lattices that a mosaic has already; bands that lie on one are counted from its origin, so that an
             earlier image does not move the grid.
         onto: gives the lattice that the service resamples all bands onto, where the job asks for one; it is endless.
-        resampling: how the service does that.
 
     Raises:
         JobError: no image, a band that one lacks, types or lattices that differ.
@@ -130,24 +136,24 @@ def arrange(
     absent = tuple(
         frozenset(wanted) - {band.id for image in members for band in image.bands} for _, members in named
     )
-    return Series(slices_of(named, properties, wanted, resampling), lattices, absent)
+    return Series(slices_of(named, properties), lattices, absent)
 
 
 def slices_of(
     named: Sequence[tuple[str, tuple[Image, ...]]],
     properties: Sequence[str] = (),
-    bands: Sequence[str] = (),
-    resampling: str = "nearest",
+    every: str = "image",
+    steps: Steps | None = None,
 ) -> tuple[Slice, ...]:
     """Return the slices along the time axis.
 
     Args:
         named: each slice's name and images.
         properties: kept of each slice's first image.
-        bands: that are asked for; without them the slices say what lies along the axis, not how to fetch it.
-        resampling: how the service makes pixels of another grid.
+        every: `source.every`; a period longer than a day has the time at which it begins, other slices that of their first image.
+        steps: what computes them; without it the slices say what lies along the axis, not how to fetch it.
     """
-    return tuple(_slice(label, members, properties, bands, resampling) for label, members in named)
+    return tuple(_slice(label, members, properties, every, steps) for label, members in named)
 
 
 def _first_of_each(
@@ -214,19 +220,18 @@ def _lattice(
 
 
 def _slice(
-    label: str,
-    members: tuple[Image, ...],
-    properties: Sequence[str],
-    bands: Sequence[str],
-    resampling: str,
+    label: str, members: tuple[Image, ...], properties: Sequence[str], every: str, steps: Steps | None
 ) -> Slice:
     first = members[0]
-    read = len(members) == 1 and resampling == "nearest"
+    expression = "" if steps is None else steps.expression(members)
+    period = None if every == "day" else bounds_of(label, every)
+    inputs = [(image.name, image.update_time) for image in members]
     return Slice(
         id=label,
-        asset=first.name if read else "",
-        expression="" if read or not bands else mosaic_expression(members, bands, resampling),
-        time_us=instant_us(first.start_time),
-        images=tuple((image.name, image.update_time) for image in members),
+        asset="" if expression or len(members) > 1 else first.name,
+        expression=expression,
+        time_us=instant_us(first.start_time) if period is None else period[0],
+        images=tuple(inputs),
+        why="" if steps is None else steps.why(len(members)),
         properties={name: first.properties.get(name) for name in properties},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -34,6 +34,8 @@ class Slice:
     """(full name, updateTime) of each image behind it: a change of one is drift."""
     problem: str = ""
     """Error message if this slice cannot be requested, else empty. It is recorded for each of its tiles."""
+    why: str = ""
+    """What of the job makes the service compute it; empty where an asset is read."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
     """Properties kept along the axis beside id and time."""
 
@@ -63,15 +65,32 @@ class ImageList:
     period: tuple[int, int] | None = None
     """First microsecond since 1970, UTC, and the first that is not covered any more; None for images named by id."""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Keys of `source` that determine the image list (`collection`, `filter`, `group_by`), and their values."""
+    """Keys of `source` that determine the image list (`collection`, `filter`, `every`), and their values."""
     properties: tuple[str, ...] = ()
     """Properties kept along the axis."""
+
+    @property
+    def every(self) -> str:
+        """What becomes one slice: `source.every`."""
+        return self.facts.get("every", "image")
 
     @property
     def images(self) -> Iterator[Image]:
         """Every image, slice by slice."""
         for _, members in self.named:
             yield from members
+
+    def is_provisional(self, label: str, bounds: Callable[[str, str], tuple[int, int] | None]) -> bool:
+        """Return whether the list of this slice was cut: its period is not all covered.
+
+        Args:
+            label: of a slice.
+            bounds: gives first and last moment of a period by its label and `every`.
+        """
+        whole = bounds(label, self.every)
+        if whole is None or self.period is None:
+            return False
+        return whole[0] < self.period[0] or self.period[1] < whole[1]
 
     def covers(self, time_us: int | None) -> bool:
         """Return whether the list is complete for this time, so that an image not listed arrived late."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 from downloader.job import Job
 from downloader.model.document import to_document
-from downloader.model.nodata import BY_MASK, masked_pixels, nodata_values
+from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_values
 from downloader.model.time import from_us, rfc3339
 from downloader.planning import Group, ImageList, Plan, readings
 from downloader.text import counted, duration, few, size, table
@@ -32,10 +33,21 @@ def plan_lines(plan: Plan) -> list[str]:
         table(rows, ("group", "pixels", "tiles", "requests", "size")),
         "",
         f"images    {estimate.images:,}",
+        *_roads(plan),
         f"tiles     {estimate.tiles:,} in {counted(estimate.requests, 'request')}",
         f"on wire   {size(estimate.wire_bytes)}",
         f"on disk   at most {size(estimate.disk_bytes)}, before compression",
         f"time      about {duration(estimate.seconds)}, {pace}",
+    ]
+
+
+def _roads(plan: Plan) -> list[str]:
+    """Return how many slices the service computes, and why; nothing where all are read as they are."""
+    found = Counter(part.why for part in plan.slices)
+    return [
+        f"{'computed' if why else 'read':<10}{counted(number, 'slice')}{': ' if why else ' as stored'}{why}"
+        for why, number in found.items()
+        if any(found)
     ]
 
 
@@ -62,7 +74,7 @@ def remarks(plan: Plan, job: Job) -> list[str]:
     lines.extend(str(reading) for group in plan.groups for reading in readings(group, job.grid.resampling))
     sentences = _masked_pixels(plan, job)
     lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
-    if set(sentences) - {BY_MASK}:
+    if set(sentences) - {BY_MASK, FILLED}:
         lines.append("Set mosaic.mask: any (or per-band) to store masks too.")
     return ["", *lines] if lines else []
 
@@ -130,6 +142,7 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
                 "time": _moment(part.time_us),
                 "images": [{"name": name, "update_time": update} for name, update in part.images],
                 **({"problem": part.problem} if part.problem else {}),
+                **({"computed": part.why} if part.why else {}),
             }
             for part in plan.slices
         ],
@@ -159,9 +172,7 @@ def _images_text(plan: Plan) -> str:
         [
             listed.facts.get("collection", "images"),
             counted(plan.images, "image")
-            + (
-                f" in {counted(len(plan.slices), 'slice')}" if listed.facts.get("group_by") != "image" else ""
-            ),
+            + (f" in {counted(len(plan.slices), 'slice')}" if listed.every not in {"image", "all"} else ""),
             *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),
         ]
     )
@@ -185,6 +196,8 @@ def _masked_pixels(plan: Plan, job: Job) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for band in bands:
         if not band.mask_of:
-            sentence = masked_pixels(band.dtype, nodata.get(band.id), has_mask=band.id in masked)
+            sentence = masked_pixels(
+                band.dtype, nodata.get(band.id), has_mask=band.id in masked, is_filled=band.is_filled
+            )
             found.setdefault(sentence, []).append(band.id)
     return found

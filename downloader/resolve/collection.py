@@ -7,6 +7,7 @@ its tiles fail when they are asked for, and the others go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -17,12 +18,14 @@ from downloader.job.files import read_text
 from downloader.model.image import Band, Image
 from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
-from downloader.model.time import instant_us
+from downloader.model.time import instant_us, timestamp
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
+from downloader.planning.periods import WORDS, bounds_of
 from downloader.planning.search_area import region_geojson
-from downloader.planning.series import Series, arrange, group_images
+from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
+from downloader.planning.steps import Partners, Steps, step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import look_up, source_facts
 from downloader.resolve.resolved import ResolvedSource
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
 _MAX_LIST_FILE: Final = 16 * 2**20
 _NAMED: Final = 3
 """Images that a notice names."""
-
-_GROUPINGS: Final = ("image", "day", "solar_day")
 
 
 async def collect(
@@ -70,19 +71,23 @@ async def collect(
             "what is missing counts as failed"
         )
     source = job.source
+    images = [image for _, members in named for image in members]
+    steps = steps_of(job, images, job.grid.resampling)
+    if steps.partner_collections:
+        steps = replace(steps, partners=await find_partners(job, catalogue, files, steps, images))
     series = arrange(
-        named,
-        source.bands,
+        [(label, tuple(map(steps.view, members))) for label, members in named],
+        source.band_names,
         on_missing_band=source.on_missing_band,
         properties=properties,
         anchors=existing.lattices if existing is not None else (),
         onto=None if job.grid.is_native else lambda bands: _target(job, bands, files, named, existing),
-        resampling=job.grid.resampling,
     )
+    series = replace(series, slices=slices_of(named, properties, source.every, steps))
     _check_nodata(job, series)
     bands = tuple(band for lattice in series.lattices for band in lattice.bands)
     listed = ImageList(
-        tuple(named), _period(job), source_facts(job) | {"group_by": source.group_by}, properties
+        tuple(named), _period(job), source_facts(job) | {"every": source.every} | step_facts(job), properties
     )
     first = replace(named[0][1][0], bands=bands)
     return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
@@ -113,12 +118,15 @@ async def _found(
             else frozenset()
         )
         answers = await look_up(
-            catalogue, meant, source.bands, lambda asset, error: asset in known and asset_is_gone(error)
+            catalogue,
+            meant,
+            source.catalogue_bands,
+            lambda asset, error: asset in known and asset_is_gone(error),
         )
         return list({image.name: image for image in answers.values() if isinstance(image, Image)}.values())
     if source.collection is None:
         raise JobError("is no time series", key="source")
-    keep = {*properties, *(() if source.group_by in _GROUPINGS else (source.group_by,))}
+    keep = {*properties, *({source.every} - set(WORDS))}
     query = ImageQuery(
         source.collection,
         source.start,
@@ -129,7 +137,7 @@ async def _found(
         limit=source.limit if frozen is None else None,
         order_by=source.order_by,
     )
-    return [image async for image in catalogue.images(query, bands=source.bands, keep=keep)]
+    return [image async for image in catalogue.images(query, bands=source.catalogue_bands, keep=keep)]
 
 
 async def _with_unlisted(
@@ -149,7 +157,10 @@ async def _with_unlisted(
         ids = frozenset(meant)
         missing = [image for image in missing if image.name in ids or image.id in ids]
     answers = await look_up(
-        catalogue, [image.name for image in missing], job.source.bands, lambda _, error: asset_is_gone(error)
+        catalogue,
+        [image.name for image in missing],
+        job.source.catalogue_bands,
+        lambda _, error: asset_is_gone(error),
     )
     gone = [
         (image, str(answers[image.name])) for image in missing if not isinstance(answers[image.name], Image)
@@ -162,19 +173,27 @@ def _merged(
 ) -> tuple[list[tuple[str, tuple[Image, ...]]], list[str]]:
     """Slices in the mosaic's order, new ones behind the frozen ones, and what there is to say."""
     source = job.source
+    origin = instant_us(source.start or "") or 0
     if frozen is None:
-        return group_images(sorted(found, key=_when), source.group_by), []
+        return group_images(sorted(found, key=_when), source.every, origin), []
+    if source.every == "16d" and frozen.period is not None:
+        origin = _same_steps(origin, frozen.period[0])
     now = {image.name: image for image in found}
-    named: list[tuple[str, tuple[Image, ...]]] = []
+    named: dict[str, tuple[Image, ...]] = {}
     for label, members in frozen.named:
         kept = tuple(
             now.get(image.name, image) for image in members if image.name in now or image.name in gone
         )
         if kept:
-            named.append((label, kept))
+            named[label] = kept
     there = {image.name for image in frozen.images}
     new = [image for image in found if image.name not in there]
-    late = [image for image in new if frozen.covers(instant_us(image.start_time))]
+    late = [
+        image
+        for image in new
+        if frozen.covers(instant_us(image.start_time))
+        and not frozen.is_provisional(slice_label(image, source.every, origin), bounds_of)
+    ]
     notices = []
     if late and "new-images" not in accept:
         apart = {image.name for image in late}
@@ -185,7 +204,46 @@ def _merged(
         )
     if source.limit is not None:
         new = new[: max(0, source.limit - len(there))]
-    return [*named, *group_images(sorted(new, key=_when), source.group_by)], notices
+    for label, members in group_images(sorted(new, key=_when), source.every, origin):
+        named[label] = tuple(sorted([*named.get(label, ()), *members], key=_when))
+    return list(named.items()), notices
+
+
+def _same_steps(origin: int, known: int) -> int:
+    """Return the moment that periods of 16 days are counted from: that of the mosaic."""
+    if (known - origin) % (16 * 86_400_000_000):
+        raise JobError(
+            "lies no whole number of 16 days before the start that the mosaic was made with, "
+            f"{timestamp(known)}; choose one that does",
+            key="source.start",
+        )
+    return known
+
+
+async def find_partners(
+    job: Job, catalogue: Catalogue, files: JobFiles, steps: Steps, images: Sequence[Image]
+) -> Partners:
+    """Return for each image those of other collections that have the same index and bands for its mask.
+
+    Args:
+        job: whose period and region.
+        catalogue: the service.
+        files: contents of the files that the job names.
+        steps: say which collections.
+        images: all of the job's.
+
+    Raises:
+        JobError: there is no such collection.
+    """
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for collection in steps.partner_collections:
+        by_index = {image.id.rpartition("/")[2]: image for image in images}
+        region = region_geojson(job, files) if job.source.collection is not None else None
+        query = ImageQuery(collection, job.source.start, job.source.end, region)
+        async for partner in catalogue.images(query, bands=(), keep=()):
+            if image := by_index.get(partner.id.rpartition("/")[2]):
+                found.setdefault(image.name, {})[collection] = (partner.id, partner.update_time)
+    return found
 
 
 def _when(image: Image) -> tuple[bool, int, str]:
@@ -251,7 +309,10 @@ def _period(job: Job) -> tuple[int, int] | None:
     source = job.source
     if source.collection is None:
         return None
-    return instant_us(source.start or "") or 0, instant_us(source.end or "") or 0
+    # What had not happened yet when the list was asked for is not covered.
+    return instant_us(source.start or "") or 0, min(
+        instant_us(source.end or "") or 0, round(time.time() * 1e6)
+    )
 
 
 def listed_ids(job: Job) -> list[str]:

@@ -45,7 +45,7 @@ async def nearest_images(
         AuthenticationError: it may not be read.
     """
     if job.source.collection is None:
-        listed = await look_up(catalogue, listed_ids(job), job.source.bands, is_of_one_image)
+        listed = await look_up(catalogue, listed_ids(job), job.source.band_names, is_of_one_image)
         images = []
         for image in listed.values():
             if isinstance(image, DownloadError):
@@ -67,7 +67,8 @@ async def nearest_images(
             job.source.filter,
         )
         images = [
-            image async for image in catalogue.images(query, bands=job.source.bands, keep=(), footprints=True)
+            image
+            async for image in catalogue.images(query, bands=job.source.band_names, keep=(), footprints=True)
         ]
         found.update(_choose(job, points, members, images))
 
@@ -97,7 +98,7 @@ def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image
     for image in sorted(images, key=lambda image: image.id):
         time = instant_us(image.start_time)
         try:
-            bands = image.select(job.source.bands)
+            bands = image.select(job.source.band_names)
         except JobError:
             continue
         if time is None or not bands:

@@ -12,7 +12,7 @@ from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect, find_again
-from downloader.resolve.computed import compute, resampled
+from downloader.resolve.computed import compute, each
 from downloader.resolve.points_file import read_points
 from downloader.resolve.region_file import read_geometry, read_grid
 from downloader.resolve.resolved import ResolvedSource
@@ -42,10 +42,8 @@ async def resolve(
     if files.points is not None:
         return await sample(job, catalogue, files, existing)
     if source.asset is not None:
-        image = await catalogue.image(source.asset, source.bands)
-        mode = job.grid.resampling
-        return ResolvedSource(image, files, None if mode == "nearest" else resampled(image, mode))
-    if source.expression is not None or source.composite is not None:
+        return each(job, await catalogue.image(source.asset, source.catalogue_bands), files)
+    if source.expression is not None:
         return await compute(job, catalogue, files)
     return await collect(job, catalogue, files, existing, accept)
 

@@ -53,6 +53,8 @@ class ResolvedSource:
     """The images of a time series or of samples."""
     expressions: Mapping[str, str] = field(default_factory=dict)
     """Of samples: image → expression that computes its pixels; empty if they are read."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What is done to one image, by key of the job file."""
     notices: tuple[str, ...] = ()
     """Lines that are worth a user's knowing."""
 
@@ -70,7 +72,7 @@ class ResolvedSource:
                 self.files,
                 is_computed=bool(self.computed and self.computed.expression),
             )
-            return plan if self.computed is None else replace(plan, slices=(self.computed,))
+            return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
         plan = make_series_plan(job, self.series, self.image, sides, self.files)
         return replace(plan, listed=self.listed)
 
@@ -87,7 +89,7 @@ class ResolvedSource:
         name, asset, expression = self.image.name, self.image.name, ""
         if self.computed is not None:
             name, asset, expression = self.computed.id, self.computed.asset, self.computed.expression
-        lattices = lattices_of(job, self.image.select(job.source.bands), self.files)
+        lattices = lattices_of(job, self.image.select(job.source.band_names), self.files)
         return [
             [(name, pixel_request(run, _first_pixel(lattice.grid, extent), asset, expression))]
             for lattice, extent in zip(lattices, extents_of(job, lattices, self.files), strict=True)
@@ -132,7 +134,7 @@ class ResolvedSource:
         firsts = list({sample.image: sample for sample in reversed(self.samples) if sample.image}.values())[
             ::-1
         ]
-        wanted = job.source.bands or tuple(band.id for band in self.image.bands)
+        wanted = job.source.band_names or tuple(band.id for band in self.image.bands)
         for number, lattice in enumerate(lattices_of(job, self.image.select(wanted), self.files)):
             for run in _runs(job, lattice.bands):
                 question = []

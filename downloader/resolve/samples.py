@@ -6,6 +6,7 @@ ends no job; it is a sample that failed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,11 @@ from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample
+from downloader.planning.slices import Slice
+from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
-from downloader.resolve.computed import compute, resampled
+from downloader.resolve.collection import collect
+from downloader.resolve.computed import compute
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import nearest_images, uncovered
 from downloader.resolve.resolved import ResolvedSource
@@ -41,12 +45,12 @@ async def sample(
     if points is None:
         raise JobError("is not given", key="region.points")
     source = job.source
-    if source.expression is not None or source.composite is not None:
+    if source.expression is not None or source.every == "all":
         return await _computed(job, catalogue, files, points)
     facts = source_facts(job)
     default: Image | None = None
     if source.asset is not None:
-        default = await catalogue.image(source.asset, source.bands)
+        default = await catalogue.image(source.asset, source.catalogue_bands)
         facts = {"asset": default.name}
     else:
         _check_dates(points, source.kind)
@@ -69,11 +73,8 @@ async def sample(
     images = {name: image for name, image in known.items() if name in {s.image for s in samples}}
     for k in sorted(chosen):
         images[chosen[k].name] = chosen[k]
-    expressions = {}
-    if job.grid.resampling != "nearest":
-        expressions = {
-            image.name: resampled(image, job.grid.resampling).expression for image in images.values()
-        }
+    steps = steps_of(job, images.values(), job.grid.resampling)
+    computed = {name: steps.expression([image]) for name, image in images.items()}
     notices = tuple(
         f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
         for name, why in named.gone.items()
@@ -83,7 +84,7 @@ async def sample(
         files,
         samples=samples,
         listed=_image_list(images.values(), facts),
-        expressions=expressions,
+        expressions={name: text for name, text in computed.items() if text},
         notices=notices,
     )
 
@@ -125,7 +126,7 @@ async def _named(
     wanted |= _frozen(points, existing)
     if default is not None:
         wanted = {number: asset for number, asset in wanted.items() if asset != default.name}
-    answers = await look_up(catalogue, wanted.values(), job.source.bands, is_of_one_image)
+    answers = await look_up(catalogue, wanted.values(), job.source.band_names, is_of_one_image)
     named = _Named({}, {}, {})
     for number, asset in wanted.items():
         image = answers[asset]
@@ -154,17 +155,35 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
             "image; leave the column out, or name a collection",
             key="region.points.file",
         )
-    made = await compute(job, catalogue, files)
-    assert made.computed is not None  # noqa: S101  # what is computed has an expression
-    # The composite's name says what it is made of; an image of the catalogue is none.
-    image = replace(made.image, name=made.computed.id)
+    if job.source.expression is not None:
+        made = await compute(job, catalogue, files)
+        image, (part,) = made.image, (made.computed,)
+    else:
+        made = await collect(job, catalogue, files)
+        image, part = _whole(made)
+    assert part is not None  # noqa: S101  # one image has one slice
+    if part.expression:
+        digest = hashlib.sha256(part.expression.encode()).hexdigest()[:16]
+        image = replace(image, name=f"expression:{digest}")
     return ResolvedSource(
         image,
         files,
         samples=tuple(Sample(point, image.name) for point in points.rows),
         listed=_image_list([image], {"asset": image.name}),
-        expressions={image.name: made.computed.expression},
+        expressions={image.name: part.expression} if part.expression else {},
     )
+
+
+def _whole(made: ResolvedSource) -> tuple[Image, Slice]:
+    """Return the one image that is computed of many, its bands on all that those cover, and its slice."""
+    assert made.series is not None  # noqa: S101  # of a collection
+    bands = [
+        replace(band, grid=lattice.grid.window(lattice.hull))
+        for lattice in made.series.lattices
+        if lattice.hull is not None
+        for band in lattice.bands
+    ]
+    return replace(made.image, id="all", bands=tuple(bands)), made.series.slices[0]
 
 
 def _image_list(images: Iterable[Image], facts: Mapping[str, str]) -> ImageList:

@@ -108,10 +108,14 @@ def test_durations_read_well(seconds, text):
 
 def test_what_goes_up_with_a_request():
     """The page says some 230 bytes an image of a slice."""
+    from downloader.job import Job
     from downloader.model.image import Image
-    from downloader.planning.expressions import mosaic_expression
+    from downloader.planning.steps import steps_of
 
     bands = plan_of(UNDERTAKINGS[0]).groups[0].bands
     ids = [f"COPERNICUS/S2_SR_HARMONIZED/20170430T190351_20170430T190351_T10S{n:02d}" for n in range(50)]
-    text = mosaic_expression([Image("name", id_, bands) for id_ in ids], ["B2"])
+    source = {"images": ids, "bands": ["B2"], "every": "all", "reduce": "median"}
+    job = Job.from_dict({"source": source, "region": {"bbox": [0, 0, 1, 1]}, "mosaic": {"path": "m"}})
+    images = [Image("name", id_, bands, "2020-01-01T00:00:00Z") for id_ in ids]
+    text = steps_of(job, images).expression(images)
     assert len(text) / 50 == pytest.approx(230, rel=0.05)

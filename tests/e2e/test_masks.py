@@ -187,10 +187,10 @@ def test_a_series_has_masks_along_time_and_says_masked_outside_its_images(emulat
     assert all(found["red_mask"].values[k].any() for k in lacking)
 
 
-def test_a_composite_has_masks(emulator, tmp_path):
+def test_one_image_of_several_has_masks(emulator, tmp_path):
     values = job(emulator, tmp_path / "c.zarr", mosaic={"mask": "per-band"})
     values["source"] = {
-        "composite": {"collection": "EMULATOR/PASSES", "start": "2020-01-20T18:34:00Z", "end": "2020-01-21", "reduce": "mosaic"},
+        "collection": "EMULATOR/PASSES", "start": "2020-01-20T18:34:00Z", "end": "2020-01-21", "every": "all", "reduce": "last",
         "bands": ["red"],
     }  # fmt: skip
     values["region"] = {"bbox": [554900, 4168000, 563000, 4177900], "crs": "EPSG:32610"}

@@ -326,15 +326,16 @@ def test_what_a_job_of_samples_cannot_mean(emulator, tmp_path):
     collection = {"collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01"}
     with pytest.raises(JobError, match="line 2: names neither image nor date"):
         downloader.download(chips_job(emulator, tmp_path, source=collection), progress=False)
-    with pytest.raises(JobError, match="group_by"):
+    with pytest.raises(JobError, match="every"):
         downloader.download(
-            chips_job(emulator, tmp_path, source={**collection, "group_by": "day"}), progress=False
+            chips_job(emulator, tmp_path, source={**collection, "every": "day", "reduce": "first"}),
+            progress=False,
         )
     with pytest.raises(JobError, match="at most 4,096"):
         downloader.download(chips_job(emulator, tmp_path, chip=5000), progress=False)
 
 
-def test_geojson_and_a_composite(emulator, tmp_path):
+def test_geojson_and_one_image_of_all(emulator, tmp_path):
     to = pyproj.Transformer.from_crs("EPSG:32610", "EPSG:4326", always_xy=True)
     features = [
         {"type": "Feature", "id": f"f{n}", "geometry": {"type": "Point", "coordinates": list(to.transform(566000 + 900 * n, 4172000))}, "properties": {"n": n, "name": None if n == 1 else "x"}}
@@ -342,12 +343,11 @@ def test_geojson_and_a_composite(emulator, tmp_path):
     ]  # fmt: skip
     (tmp_path / "points.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     source = {
-        "composite": {
-            "collection": "EMULATOR/PASSES",
-            "start": "2020-01-15",
-            "end": "2020-01-16",
-            "reduce": "mosaic",
-        },
+        "collection": "EMULATOR/PASSES",
+        "start": "2020-01-15",
+        "end": "2020-01-16",
+        "every": "all",
+        "reduce": "last",
         "bands": ["red"],
     }
     values = chips_job(

@@ -154,17 +154,17 @@ def test_what_lies_outside_an_image_is_not_asked_for(emulator, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("group_by", "slices"),
+    ("every", "slices"),
     [
         ("day", [ALL[0] + ALL[1], ALL[2], ALL[3] + ALL[4], ALL[5], ALL[6]]),
         ("solar_day", [ALL[0] + ALL[1], ALL[2], ALL[3] + ALL[4], ALL[5] + ALL[6]]),
         ("ORBIT", [ALL[0] + ALL[1] + ALL[3] + ALL[4], ALL[2] + ALL[5] + ALL[6]]),
     ],
 )
-def test_images_of_a_slice_are_mosaicked_first_valid_pixel_first(emulator, tmp_path, group_by, slices):
+def test_images_of_a_slice_are_mosaicked_first_valid_pixel_first(emulator, tmp_path, every, slices):
     """By the service, with its masks; images that lack a band leave the place to the others."""
     path = tmp_path / "m.zarr"
-    run(passes(emulator, path, group_by=group_by))
+    run(passes(emulator, path, every=every, reduce="first"))
     check(path, slices)
     methods = {r["method"] for r in emulator.control("requests?since=0")["requests"]}
     assert any(method.endswith("computePixels") for method in methods)
@@ -276,18 +276,15 @@ def in_mid_run(emulator, tmp_path, assets, *options):
         return path, end(process)
 
 
-@pytest.mark.parametrize("kind", ["collection", "composite"])
-def test_a_filter_that_cannot_be_read_costs_no_request(emulator, tmp_path, kind):
+def test_a_filter_that_cannot_be_read_costs_no_request(emulator, tmp_path):
     """Key, line, value and fix are told of the job file alone."""
     wanted = {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-03-01", "filter": "A == 1"}
-    source = wanted if kind == "collection" else {"composite": wanted}
     for verb in ("plan", "run"):
         ended = command(
-            verb, write_job(tmp_path, job(emulator, tmp_path / "m.zarr", source=source, region=REGION))
+            verb, write_job(tmp_path, job(emulator, tmp_path / "m.zarr", source=wanted, region=REGION))
         )
         assert ended.status == 2, ended
-        key = "source.filter" if kind == "collection" else "source.composite.filter"
-        assert f"{key}: 'A == 1': character 3 of the filter 'A == 1'" in ended.err
+        assert "source.filter: 'A == 1': character 3 of the filter 'A == 1'" in ended.err
         assert "(write =)" in ended.err
     assert emulator.control("requests?since=0")["requests"] == []
 
@@ -394,7 +391,7 @@ def test_two_zones_are_refused_and_the_grid_that_is_proposed_works(emulator, tmp
 
 def test_plan_and_status_tell_of_images_and_times(emulator, tmp_path):
     path = tmp_path / "m.zarr"
-    job_file = write_job(tmp_path, passes(emulator, path, group_by="solar_day"))
+    job_file = write_job(tmp_path, passes(emulator, path, every="solar_day", reduce="first"))
     planned = cli("plan", job_file)
     assert planned.out.startswith(
         "EMULATOR/PASSES, 7 images in 4 slices, 2020-01-10T18:30:00Z … 2020-02-01T23:50:00Z, EPSG:32610"
@@ -435,7 +432,7 @@ def test_kills_during_an_append_cost_nothing_old(emulator, tmp_path):
 
 def test_damage_to_a_series_is_found_and_mended(emulator, tmp_path):
     path = tmp_path / "m.zarr"
-    job_file = write_job(tmp_path, passes(emulator, path, group_by="day", properties=["NOTE"]))
+    job_file = write_job(tmp_path, passes(emulator, path, every="day", reduce="first", properties=["NOTE"]))
     run(job_file)
     (path / "image_id/c/0").unlink()
     (path / "NOTE/zarr.json").write_text("{")

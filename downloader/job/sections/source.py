@@ -9,27 +9,19 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveInt,
-    WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
 from downloader.errors import JobError
+from downloader.job.sections.bands import Bands, BandSpec, band_spec
 from downloader.job.sections.base import Section
+from downloader.job.sections.mask import Mask
+from downloader.job.sections.over_time import Reduce, replaced_keys
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import instant_us
-from downloader.text import cut
 
 _Text = Annotated[str, Field(min_length=1)]
-
-
-def _names(value: Any) -> Any:
-    if value is None or value == "all":
-        return None
-    if isinstance(value, (list, tuple)):
-        return value
-    raise ValueError("write a list of band names, such as [B2, B3], or all")
 
 
 def _date(value: Any) -> Any:
@@ -56,46 +48,13 @@ def _graph(value: Any) -> Any:
     return load_expression(value, "source.expression") if isinstance(value, Serializable) else value
 
 
-class MaskBits(Section):
-    """Pixels that a composite leaves out, by bits of a quality band."""
-
-    band: _Text
-    """Such as QA60."""
-    bits: Annotated[tuple[Annotated[int, Field(ge=0, le=62)], ...], Field(min_length=1)]
-    """A pixel is left out where any of these bits is set; bit 0 is the lowest."""
-
-
-class Composite(Section):
-    """One image computed by the service from many: cloud-masked, reduced over a period."""
-
-    collection: _Text
-    """Id of the collection that it is made from."""
-    start: _Time
-    """First moment of the period, UTC."""
-    end: _Time
-    """Behind the last moment of the period, UTC."""
-    filter: _Condition | None = None
-    """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
-    reduce: Literal["median", "mosaic", "mean"] = "median"
-    """Reducer that makes one pixel of many; `mosaic` takes the last that is not left out."""
-    mask: MaskBits | None = None
-    """Pixels to leave out before reducing."""
-    index: Annotated[tuple[_Text, _Text] | None, Field()] = None
-    """[A, B] adds the normalised difference (A − B) / (A + B) as a band `nd`, behind the others."""
-
-    @model_validator(mode="after")
-    def _period(self) -> Composite:
-        _check_period(self.start, self.end)
-        return self
-
-
-_KINDS: Final = ("asset", "images", "collection", "expression", "composite")
-_OF_MANY: Final = ("group_by", "on_missing_band", "properties")
+_KINDS: Final = ("asset", "images", "collection", "expression")
+_OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
 _OF_COLLECTION: Final = ("start", "end", "filter", "limit", "order_by")
 
 
 class Source(Section):
-    """The source of pixels: one of an asset, a list of images, a collection, an expression, a composite."""
+    """The source of pixels: an asset, a list of images, a collection or an expression; what is done to each image, and over time."""
 
     asset: _Text | None = None
     """Id or full name of one image asset."""
@@ -115,45 +74,32 @@ class Source(Section):
     """Property that `limit` counts by, the smallest first; `-NAME` for the greatest."""
     properties: tuple[_Text, ...] = ()
     """Properties of the images to keep along the time axis."""
-    group_by: _Text = "image"
-    """image, day, solar_day, or a property: images of one value become one slice, mosaicked by the service."""
     on_missing_band: Literal["fail", "nodata"] = "fail"
     """`fail` refuses an image that lacks a band; `nodata` stores the band's nodata value in its place."""
     expression: Annotated[dict[str, Any] | _Text | None, BeforeValidator(_graph)] = None
     """Serialised Earth Engine expression: a JSON file, or the expression itself; in the library also any object that
     serialises itself, such as an `ee.Image`."""
-    composite: Composite | None = None
-    """One image that the service computes from a collection."""
-    bands: Annotated[
-        tuple[_Text, ...] | None,
-        BeforeValidator(_names),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {
-                        "type": "array",
-                        "items": {"type": "string", "minLength": 1},
-                        "minItems": 1,
-                        "uniqueItems": True,
-                    },
-                    {"enum": ["all"]},
-                ]
-            }
-        ),
-    ] = None
-    """Band ids in the order wanted; `all` takes the asset's."""
+    mask: Mask = None
+    """Pixels to leave out of each image: `clouds`, or one or several rules on quality bands."""
+    scale: Literal["none", "catalog"] = "none"
+    """`catalog` applies each band's scale and offset, so that values are in physical units; `none` leaves numbers as stored."""
+    bands: Bands = None
+    """Band ids, colours (`red`) and formulas (`ndvi: (B8 - B4) / (B8 + B4)`) in the order wanted; `all` takes the asset's."""
+    dtype: Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"] | None = None
+    """Type of computed bands; default the smallest that holds them exactly, float32 for fractions."""
+    every: Annotated[_Text, Field(examples=["image", "month", "all", "MGRS_TILE"])] = "image"
+    """Images that become one slice: image, day, solar_day, 16d, month, season, year, all, or those with one value of a property."""
+    reduce: Reduce = None
+    """How several images become one: first, last, median, mean, min, max, p10, count, std, medoid, {least: BAND}, {most: BAND}."""
     on_update: Literal["refuse", "keep", "refetch"] = "refuse"
     """For an image that changed in the catalogue since its pixels were stored: refuse the run, keep them, or fetch them again."""
 
-    @field_validator("bands")
+    @model_validator(mode="before")
     @classmethod
-    def _bands_once(cls, bands: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if bands is not None and not bands:
-            raise ValueError("name at least one band, or write all")
-        if bands is not None and len(set(bands)) < len(bands):
-            twice = sorted({band for band in bands if bands.count(band) > 1})
-            raise ValueError(f"{cut(', '.join(twice))} is named more than once; name each band once")
-        return bands
+    def _replaced(cls, values: Any) -> Any:
+        for key, line in replaced_keys(values).items():
+            raise JobError(line, key=f"source.{key}")
+        return values
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
@@ -165,6 +111,8 @@ class Source(Section):
         strangers = [*_OF_COLLECTION] if self.collection is None else []
         if self.collection is None and self.images is None:
             strangers += _OF_MANY
+        if self.expression is not None and self.mask == "clouds":
+            raise JobError("is known for collections, not for an expression; write a rule", key="source.mask")
         wrong = [name for name in strangers if name in self.model_fields_set]
         if wrong:
             with_what = "collection" if wrong[0] in _OF_COLLECTION else "images and collection"
@@ -175,11 +123,50 @@ class Source(Section):
             if self.start is None or self.end is None:
                 raise ValueError("a collection needs start and end")
             _check_period(self.start, self.end)
+        if self.every == "image" and self.reduce is not None:
+            raise JobError(
+                "goes with every, which says what becomes one slice, such as month or all; add it, or leave reduce out",
+                key="source.reduce",
+            )
+        if self.every != "image" and self.reduce is None:
+            raise JobError(
+                f"{self.every} makes one slice of several images and needs reduce, such as reduce: median",
+                key="source.every",
+            )
+        if self.every == "all" and self.properties:
+            raise JobError(
+                "lie along time, and every: all has no time axis; leave them out", key="source.properties"
+            )
         return self
 
     @property
+    def outputs(self) -> tuple[BandSpec, ...] | None:
+        """The bands asked for, in their order; None for those of the first image."""
+        return None if self.bands is None else tuple(map(band_spec, self.bands))
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether something is done to each image beside choosing bands of the catalogue."""
+        made = any(not isinstance(entry, str) for entry in self.bands or ())
+        return made or self.mask is not None or self.scale != "none" or self.dtype is not None
+
+    @property
+    def band_names(self) -> tuple[str, ...] | None:
+        """Names of the bands asked for; None for those of the first image."""
+        return None if self.outputs is None else tuple(one.name for one in self.outputs)
+
+    @property
+    def catalogue_bands(self) -> tuple[str, ...] | None:
+        """Bands of the catalogue that the job may read; None for all."""
+        if self.outputs is None:
+            return None
+        rules = (rule for rule in self.mask if not rule.of) if isinstance(self.mask, tuple) else ()
+        named = [name for one in self.outputs for name in one.bands] + [rule.band for rule in rules]
+        return tuple(dict.fromkeys(named))
+
+    @property
     def kind(self) -> str:
-        """The key that is given: asset, images, collection, expression or composite."""
+        """The key that is given: asset, images, collection or expression."""
         return next(name for name in _KINDS if getattr(self, name) is not None)
 
 

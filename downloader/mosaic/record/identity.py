@@ -96,7 +96,7 @@ class Identity:
             names = array_names((band.id for band in group.bands), given, own)
             along = arrays_along(group, plan.listed, plan.samples, plan.slices, kept)
             layouts.append(GroupLayout.make(group, names, settings, along, id_))
-        source = {"asset": plan.image.name, "updateTime": plan.image.update_time}
+        source = {"asset": plan.image.name, "updateTime": plan.image.update_time, **plan.facts}
         return cls(
             service,
             source if plan.listed is None else dict(plan.listed.facts),
@@ -214,7 +214,7 @@ def arrays_along(
     kept: tuple[AxisProperty, ...],
 ) -> tuple[AxisArray, ...]:
     """Return the arrays along a group's leading axis; none where it has no such axis."""
-    if listed is None:
+    if listed is None or not group.axis:
         return ()
     return axis_arrays(slices, kept) if samples is None else sample_arrays(group, samples, listed, kept)
 

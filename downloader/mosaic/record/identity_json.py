@@ -122,7 +122,7 @@ def statement_of(identity: Identity) -> Statement:
         attributes[EARLIER] = list(identity.kept)
     document = identity_to_document(identity)
     copy = None
-    if identity.listed is not None:
+    if identity.listed is not None and identity.layouts[0].group.axis:
         data = _text(document).encode()
         key = f"{identity.layouts[0].prefix}image_id/mosaic-{hashlib.sha256(data).hexdigest()[:16]}.json"
         copy = (key, data)
@@ -206,7 +206,11 @@ def identity_from_bytes(data: bytes, where: str) -> Identity:
             raise ValueError("its id is damaged")
         content = unpack(_Content, document["content"])
         listed, samples, properties = content.listed, content.samples, content.properties
-        slices = slices_of(listed.named, listed.properties) if listed and samples is None else ()
+        slices = (
+            ()
+            if listed is None or samples is not None
+            else slices_of(listed.named, listed.properties, listed.every)
+        )
         for name in (one.array for one in properties):
             _check_name(name)
         layouts = []

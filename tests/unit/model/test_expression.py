@@ -23,7 +23,6 @@ from downloader.model.expression import (
 )
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.planning import BandType, PixelRequest
-from downloader.planning.expressions import composite_expression, resample_expression
 
 NDVI = {
     "result": "0",
@@ -176,28 +175,11 @@ def test_objects_that_serialise_themselves_are_taken():
         load_expression("{", "source.expression")
 
 
-def test_composites_of_the_same_images_are_the_same_expression():
-    def make(**changes):
-        settings = {"reduce": "median", "mask": ("QA60", (10, 11)), "index": ("B8", "B4")}
-        return composite_expression(["A", "B"], **(settings | changes))
-
-    assert make() == make()
-    assert make(mask=("QA60", (11, 10))) == make()
-    assert len({make(), make(reduce="mean"), make(mask=None), make(index=None)}) == 4
-    assert '"constantValue":3072' in make(), "bits 10 and 11"
-    assert "reduce.median" in make()
-    assert resample_expression("A", "bilinear") != resample_expression("A", "bicubic")
-
-
 def test_an_expression_longer_than_a_request_takes_is_refused_by_its_key():
     graph = {"result": "0", "values": {"0": {"constantValue": "x" * MAX_BYTES}}}
     with pytest.raises(JobError, match="bytes, and the service takes") as caught:
         load_expression(graph, "source.expression")
     assert caught.value.key == "source.expression"
-    images = [f"C/{number:0200d}" for number in range(40_000)]
-    with pytest.raises(JobError, match="bytes, and the service takes") as caught:
-        composite_expression(images, reduce="median", mask=None, index=None)
-    assert caught.value.key == "source.composite"
 
 
 def test_the_document_of_an_expression_is_parsed_once_for_all_its_requests():

@@ -21,8 +21,8 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import make_series_plan
-from downloader.planning.expressions import mosaic_expression
-from downloader.planning.series import arrange, group_images
+from downloader.planning.series import arrange, group_images, slices_of
+from downloader.planning.steps import steps_of
 
 UTM = Crs("EPSG:32610")
 X, Y = 499980.0, 4200000.0
@@ -57,7 +57,7 @@ def image(number: int, column: int, row: int, width: int, height: int, names=NAM
         f"projects/p/assets/C/{number}",
         f"C/{number}",
         bands,
-        update_time="2020",
+        update_time="2020-01-01T00:00:00Z",
         start_time=f"2017-04-{day:02d}T{number:02d}:00:00Z",
         properties={"N": number},
     )
@@ -86,9 +86,12 @@ def painted(members: tuple[Image, ...], name: str, window: Window) -> np.ndarray
     return out
 
 
+SOURCE = {"collection": "C", "start": "2017-01-01", "end": "2018-01-01", "bands": list(NAMES)}
+
+
 def job(**sections) -> Job:
     values = {
-        "source": {"collection": "C", "start": "2017-01-01", "end": "2018-01-01", "bands": list(NAMES)},
+        "source": SOURCE,
         "region": {"bbox": [X, Y - 600, X + 610, Y + 10], "crs": "EPSG:32610"},
         "mosaic": {"path": "m"},
     }
@@ -132,12 +135,15 @@ def nodes(value):
             yield from nodes(item)
 
 
-@given(images=tables(), group_by=st.sampled_from(["image", "day", "N"]))
-def test_the_cube_is_what_the_images_show(images, group_by) -> None:
+@given(images=tables(), every=st.sampled_from(["image", "day", "N"]))
+def test_the_cube_is_what_the_images_show(images, every) -> None:
     images.sort(key=lambda one: one.start_time)
-    named = group_images(images, group_by)
+    named = group_images(images, every)
     series = arrange(named, NAMES, on_missing_band="nodata", properties=["N"])
-    plan = make_series_plan(job(), series, images[0], {"10m": 1, "20m": 1})
+    over = {} if every == "image" else {"every": every, "reduce": "first"}
+    many = job(source={**SOURCE, "on_missing_band": "nodata", **over})
+    series = replace(series, slices=slices_of(named, ["N"], every, steps_of(many, images)))
+    plan = make_series_plan(many, series, images[0], {"10m": 1, "20m": 1})
     plan = replace(
         plan,
         groups=tuple(
@@ -270,20 +276,9 @@ def test_days_are_utc_or_the_suns() -> None:
     eastern = [replace(one, longitude=179.9) for one in (evening, later)]
     assert [label for label, _ in group_images(eastern, "solar_day")] == ["2017-04-21"]
     nowhere = replace(bare[0], bands=(replace(bare[0].bands[0], grid=OFF_THE_EARTH),))
-    with pytest.raises(JobError, match=r"C/0 has no footprint, and its pixels no longitude.*group by day"):
+    with pytest.raises(JobError, match=r"C/0 has no footprint, and its pixels no longitude.*every: day"):
         group_images([nowhere], "solar_day")
     with pytest.raises(JobError, match=r"C/0 has no property 'ORBIT'"):
         group_images([evening], "ORBIT")
     with pytest.raises(JobError, match=r"C/0 has no time"):
         group_images([replace(evening, start_time="")], "day")
-
-
-def test_a_mosaic_leaves_out_images_that_lack_a_band() -> None:
-    """Whatever the service makes of collections whose images differ: each band is mosaicked of those that have it."""
-    both, one = image(0, 0, 0, 9, 9), image(1, 0, 0, 9, 9, ("B2",))
-    simple = mosaic_expression([both, both], NAMES)
-    assert "Image.select" not in simple
-    text = mosaic_expression([one, both], NAMES)
-    calls = [node["functionName"] for node in nodes(json.loads(text)) if "functionName" in node]
-    assert sorted(calls).count("ImageCollection.mosaic") == 2
-    assert calls.count("Image.load") == 2

@@ -21,7 +21,9 @@ from downloader.resolve.collection import collect, find_again
 GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 499980.0, 0, -10.0, 4200000.0), 1000, 1000)
 
 
-def image(day: int, *, cloudy: float = 5, update: str = "2020", bands=("B2", "B3"), grid=GRID) -> Image:
+def image(
+    day: int, *, cloudy: float = 5, update: str = "2020-01-01T00:00:00Z", bands=("B2", "B3"), grid=GRID
+) -> Image:
     return Image(
         f"projects/earthengine-public/assets/C/{day:02d}",
         f"C/{day:02d}",
@@ -98,7 +100,7 @@ async def test_a_new_series_is_in_order_of_time() -> None:
     found = await run(catalogue, job(properties=["CLOUDY"]))
     assert ids(found) == ["03", "06", "09"]
     assert found.listed.period == (instant_us("2017-04-01"), instant_us("2017-04-10"))
-    assert found.listed.facts == {"collection": "C", "group_by": "image"}
+    assert found.listed.facts == {"collection": "C", "every": "image", "mask": "none", "scale": "none"}
     assert [band.id for band in found.image.bands] == ["B2", "B3"]
     (asked,) = catalogue.listed
     assert asked["region"]["type"] == "Polygon"
@@ -152,7 +154,7 @@ async def test_one_that_the_filter_meets_no_more_is_asked_for_itself() -> None:
     catalogue.hidden = {image(6).name}
     found = await run(catalogue, job(filter="CLOUDY < 10"), known)
     assert ids(found) == ["03", "06"]
-    assert [one.update_time for one in found.listed.images] == ["2020", "2021"]
+    assert [one.update_time for one in found.listed.images] == ["2020-01-01T00:00:00Z", "2021"]
     assert catalogue.asked == [image(6).name]
 
 
@@ -177,18 +179,16 @@ async def test_a_limit_counts_at_the_first_run_and_what_it_leaves_later() -> Non
     assert "left out by source.limit" in more.notices[0]
 
 
-async def test_images_of_a_day_that_is_frozen_make_a_slice_of_their_own() -> None:
+async def test_images_of_a_day_that_was_cut_join_its_slice() -> None:
     morning = replace(image(6), start_time="2017-04-06T08:00:00Z")
     evening = replace(image(6), name=f"{image(6).name}b", id="C/06b", start_time="2017-04-06T20:00:00Z")
     catalogue = FakeCatalogue(morning)
-    known = await run(catalogue, job(group_by="day", end="2017-04-06T12:00:00Z"))
+    known = await run(catalogue, job(every="day", reduce="first", end="2017-04-06T12:00:00Z"))
     catalogue.there[evening.name] = evening
-    found = await run(catalogue, job(group_by="day", end="2017-04-08"), known)
-    assert [part.id for part in found.series.slices] == ["2017-04-06", "2017-04-06"]
-    assert [part.images for part in found.series.slices] == [
-        ((morning.name, "2020"),),
-        ((evening.name, "2020"),),
-    ]
+    found = await run(catalogue, job(every="day", reduce="first", end="2017-04-08"), known)
+    assert [part.id for part in found.series.slices] == ["2017-04-06"]
+    (part,) = found.series.slices
+    assert [name for name, _ in part.images] == [morning.name, evening.name]
 
 
 async def test_named_images_are_each_taken_once_and_more_of_them_append() -> None:

@@ -58,7 +58,7 @@ def lists(draw: st.DrawFn) -> ImageList:
     if images[cut:]:
         named += (("rest", tuple(images[cut:])),)
     return ImageList(
-        named, draw(st.sampled_from([None, (5, 2**52)])), {"collection": "C", "group_by": "day"}, ("A",)
+        named, draw(st.sampled_from([None, (5, 2**52)])), {"collection": "C", "every": "day"}, ("A",)
     )
 
 

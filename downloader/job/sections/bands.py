@@ -1,0 +1,136 @@
+"""`source.bands`: band ids, colours, formulas, and bands that each collection calls otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from downloader.errors import JobError
+from downloader.expressions.formula import Formula, parse_formula
+from downloader.text import cut
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAMED: Final = {"type": "string", "minLength": 1}
+
+Entry = str | dict[str, str | dict[str, str]]
+"""As it is written: `B4`, `{ndvi: (B8 - B4) / (B8 + B4)}`, or `{red: {COLLECTION: BAND, …}}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BandSpec:
+    """One band asked for."""
+
+    name: str
+    formula: Formula | None = None
+    """None for a band of the catalogue, or a colour, of this name."""
+    by_collection: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Collection → its band, where they differ."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands of the catalogue, or colours, that it is made of."""
+        if self.formula is not None:
+            return self.formula.bands
+        return tuple(dict.fromkeys(self.by_collection.values())) or (self.name,)
+
+    def __str__(self) -> str:
+        """Return what it is made of, as a difference between two jobs shows it."""
+        if self.formula is not None:
+            return self.formula.text
+        return ", ".join(f"{where}: {band}" for where, band in self.by_collection.items()) or self.name
+
+
+def band_spec(entry: Entry) -> BandSpec:
+    """Return the band that an entry of the list asks for. Raises JobError."""
+    if isinstance(entry, str):
+        return BandSpec(entry)
+    [(name, made_of)] = entry.items()
+    if isinstance(made_of, dict):
+        return BandSpec(name, by_collection=made_of)
+    return BandSpec(name, parse_formula(made_of, "source.bands"))
+
+
+def _entries(value: Any) -> Any:
+    if value is None or value == "all":
+        return None
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("write a list of band names, such as [B2, B3], or all")
+    found = []
+    for number, entry in enumerate(value):
+        try:
+            found.append(_entry(entry))
+        except ValueError as error:
+            raise JobError(str(error), key=f"source.bands.{number}") from None
+    return tuple(found)
+
+
+def _entry(value: Any) -> Entry:
+    if isinstance(value, str):
+        if not value:
+            raise ValueError("a band's name is empty; name each band, or write all")
+        return value
+    if not isinstance(value, Mapping) or len(value) != 1:
+        if isinstance(value, int | float):
+            raise ValueError("write text; put it in quotes")
+        raise ValueError("write a band's name, or a name and a formula: ndvi: (B8 - B4) / (B8 + B4)")
+    [(name, made_of)] = value.items()
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{cut(repr(name))} is no name for a computed band; use letters, digits and _")
+    if isinstance(made_of, Mapping) and made_of:
+        if not all(isinstance(text, str) and text for pair in made_of.items() for text in pair):
+            raise ValueError(f"{name}: write {{COLLECTION: BAND}} for each collection")
+        return {name: dict(made_of)}
+    if not isinstance(made_of, str) or not made_of.strip():
+        raise ValueError(f"{name}: write a formula over bands, such as (B8 - B4) / (B8 + B4)")
+    return {name: " ".join(made_of.split())}
+
+
+def _once(entries: tuple[Entry, ...] | None) -> tuple[Entry, ...] | None:
+    if entries is None:
+        return None
+    if not entries:
+        raise ValueError("name at least one band, or write all")
+    names = [band_spec(entry).name for entry in entries]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{cut(', '.join(twice))} is named more than once; name each band once")
+    return entries
+
+
+Bands = Annotated[
+    tuple[Entry, ...] | None,
+    BeforeValidator(_entries),
+    AfterValidator(_once),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "array",
+                    "items": {
+                        "anyOf": [
+                            _NAMED,
+                            {
+                                "type": "object",
+                                "minProperties": 1,
+                                "maxProperties": 1,
+                                "additionalProperties": {
+                                    "anyOf": [
+                                        _NAMED,
+                                        {"type": "object", "additionalProperties": _NAMED},
+                                    ]
+                                },
+                            },
+                        ]
+                    },
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+                {"enum": ["all"]},
+            ]
+        }
+    ),
+]
+"""Value of `source.bands`; None for all."""

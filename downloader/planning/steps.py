@@ -1,0 +1,349 @@
+"""What a job does to images: each by the recipe of its collection, then several become one.
+
+Where no step asks for computing, images are read as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from downloader.datasets.clouds import cloud_mask
+from downloader.datasets.colours import bands_of_colour, colour_of
+from downloader.datasets.facts import DatasetFacts, dataset_facts
+from downloader.errors import JobError
+from downloader.expressions.composite import computed_expression
+from downloader.expressions.formula import Formula, Interval
+from downloader.expressions.masks import MaskRule
+from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, SourceBand, input_image
+from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
+from downloader.job.sections.bands import BandSpec
+from downloader.job.sections.mask import MaskRules
+from downloader.model.image import Band, Image, unknown_bands
+from downloader.planning.lattice import pixel_area
+from downloader.text import few
+
+if TYPE_CHECKING:
+    from downloader.job import Job
+
+_KEEPING: Final = ("first", "last", "min", "max")
+"""Reducers that leave the only image of a slice as it is."""
+
+Partners = Mapping[str, Mapping[str, tuple[str, str]]]
+"""Image's name → collection → (id, updateTime) of the image there that has the same index."""
+
+
+def collection_of(image: Image) -> str:
+    """Return the id of the collection, or folder, that an image lies in."""
+    return image.id.rpartition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What is done to the images of a job."""
+
+    collections: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
+    """One for each collection."""
+    reducer: Reducer | None = None
+    reasons: tuple[str, ...] = ()
+    """Why each image is computed; empty where images are read as they are."""
+    resampling: str = "nearest"
+    may_lack: bool = False
+    """Whether images may lack bands, so that they take no part where those are needed."""
+    partners: Partners = field(default_factory=dict)
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether the only image of a slice is what the slice is made of, bit for bit."""
+        return not self.reasons and (self.reducer is None or self.reducer.name in _KEEPING)
+
+    @property
+    def partner_collections(self) -> tuple[str, ...]:
+        """Collections whose images have bands that masks look at."""
+        return tuple(dict.fromkeys(rule.of for recipe in self.recipes for rule in recipe.mask if rule.of))
+
+    def view(self, image: Image) -> Image:
+        """Return an image with the bands that the steps make of it, in place of its own; those that it lacks are left out."""
+        recipe = self.recipes[self.collections.index(collection_of(image))]
+        own = {band.id: band for band in image.bands}
+        lacks = self._lacks(image)
+        if lacks and not self.may_lack:
+            raise self._lacking(image, recipe, lacks)
+        bands = []
+        for band in recipe.bands:
+            if lacks.intersection(recipe.of([band])):
+                continue
+            sources = [own[recipe.source(name).own or name] for name in band.formula.bands]
+            bands.append(self._band(band, sources))
+        return replace(image, bands=tuple(bands))
+
+    def _lacking(self, image: Image, recipe: Recipe, lacks: frozenset[str]) -> JobError:
+        own = [band.id for band in image.bands]
+        here = self.partners.get(image.name, {})
+        without = [rule.of for rule in recipe.mask if rule.of and rule.of not in here]
+        if without:
+            return JobError(
+                f"{image.id} has no partner of the same index in {without[0]}, whose bands the mask looks at; leave the image "
+                "out by source.filter, or write source.on_missing_band: nodata",
+                key="source.mask",
+            )
+        names = [recipe.source(name).own or name for name in recipe.of(recipe.bands) if name in lacks]
+        return JobError(
+            f"{image.id} has no band {names[0]!r}; its bands are {few(own, most=8)}. Leave the band or the image out, or "
+            "write source.on_missing_band: nodata",
+            key="source.bands",
+        )
+
+    def _band(self, band: ComputedBand, sources: Sequence[Band]) -> Band:
+        first = min(sources, key=lambda one: pixel_area(one.grid))
+        if self.keeps_pixels:
+            return first
+        is_float = band.dtype.kind == "f"
+        return Band(
+            band.name,
+            band.dtype,
+            first.grid,
+            first.pyramiding,
+            (math.nan,) if is_float else (),
+            is_bounded=first.is_bounded,
+            is_filled=is_float,
+        )
+
+    def _lacks(self, image: Image) -> frozenset[str]:
+        recipe = self.recipes[self.collections.index(collection_of(image))]
+        own = {band.id for band in image.bands}
+        missing = {name for name in recipe.of(recipe.bands) if (recipe.source(name).own or name) not in own}
+        wanted = {rule.of for rule in recipe.mask if rule.of}
+        if not wanted <= self.partners.get(image.name, {}).keys():
+            missing.update(recipe.of(recipe.bands))
+        return frozenset(missing)
+
+    def why(self, members: int) -> str:
+        """Return why a slice of so many images is computed; empty where its image is read."""
+        if members == 1 and self.keeps_pixels and self.resampling == "nearest":
+            return ""
+        over = (
+            []
+            if self.reducer is None or (members == 1 and self.keeps_pixels)
+            else [f"reduce: {self.reducer}"]
+        )
+        warped = [] if self.resampling == "nearest" else [f"grid.resampling: {self.resampling}"]
+        return ", ".join([*self.reasons, *over, *warped])
+
+    def expression(self, members: Sequence[Image], graph: Mapping[str, Any] | None = None) -> str:
+        """Return what computes the slice of these images; empty where the only one is read.
+
+        Args:
+            members: in the order in which the first or last wins.
+            graph: document of an expression that computes the only member, in place of its asset.
+
+        Raises:
+            JobError: it is longer, or nested deeper, than the service takes.
+        """
+        if graph is None and not self.why(len(members)):
+            return ""
+        inputs = [self._input(image, graph) for image in members]
+        reducer = None if len(members) == 1 and self.keeps_pixels else self.reducer
+        values = None if graph is None else graph["values"]
+        return computed_expression(inputs, self.recipes, reducer, "source.every", values)
+
+    def _input(self, image: Image, graph: Mapping[str, Any] | None) -> InputImage:
+        place, lacks = self.collections.index(collection_of(image)), self._lacks(image)
+        if graph is not None:
+            return InputImage({"valueReference": graph["result"]}, {}, place, lacks)
+        return input_image(
+            image.id, image.update_time, partners=self.partners.get(image.name), recipe=place, lacks=lacks
+        )
+
+
+def step_facts(job: Job) -> dict[str, str]:
+    """Return what the job does to images, by key of the job file: two jobs that differ in it mean different pixels."""
+    source = job.source
+    mask = source.mask if isinstance(source.mask, str) else "; ".join(map(str, source.mask or ()))
+    facts = {
+        "mask": mask or "none",
+        "scale": source.scale,
+        "dtype": source.dtype or "",
+        "reduce": "" if source.reduce is None else str(parse_reducer(source.reduce, "source.reduce")),
+    }
+    made = {f"bands.{one.name}": str(one) for one in source.outputs or () if str(one) != one.name}
+    return {key: value for key, value in facts.items() if value} | made
+
+
+def steps_of(job: Job, images: Iterable[Image], resampling: str = "nearest") -> Steps:
+    """Return what the job does to these images.
+
+    Args:
+        job: what the user asks for.
+        images: all of them.
+        resampling: how the service makes pixels of another grid.
+
+    Raises:
+        JobError: a band that does not exist, or means different things in two collections; no cloud mask that is known to serve.
+    """
+    source = job.source
+    catalogue: dict[str, dict[str, Band]] = {}
+    for image in images:
+        known = catalogue.setdefault(collection_of(image), {})
+        known.update((band.id, band) for band in image.bands if band.id not in known)
+    specs = source.outputs
+    if specs is None:
+        specs = tuple(map(BandSpec, next(iter(catalogue.values()), {})))
+    reducer = None if source.reduce is None else parse_reducer(source.reduce, "source.reduce")
+    makers = [_Maker(job, collection, bands, resampling) for collection, bands in catalogue.items()]
+    _check_names(specs, makers)
+    types: dict[str, np.dtype[Any]] = {}
+    for spec in specs:
+        made = [maker.dtype(spec) for maker in makers]
+        natural = np.result_type(*(one for one in made if one is not None)) if any(made) else np.dtype("f4")
+        if source.dtype is not None:
+            types[spec.name] = np.dtype(source.dtype)
+        else:
+            types[spec.name] = natural if reducer is None else reduced_dtype(reducer, natural)
+    recipes = tuple(maker.recipe(specs, types) for maker in makers)
+    if reducer is not None and reducer.band and reducer.band not in types:
+        raise JobError(
+            f"{reducer.band!r} is none of the bands {few(list(types))}; name one of them, or add it to bands",
+            key="source.reduce",
+        )
+    reasons = list(dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs)))
+    if source.dtype is not None:
+        reasons.append(f"dtype: {source.dtype}")
+    return Steps(
+        tuple(catalogue), recipes, reducer, tuple(reasons), resampling, source.on_missing_band == "nodata"
+    )
+
+
+def _check_names(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> None:
+    """Raise JobError for a name that is another colour in another collection."""
+    for name in dict.fromkeys(name for spec in specs if not spec.by_collection for name in spec.bands):
+        colours = {
+            maker.collection: colour_of(band)
+            for maker in makers
+            if maker.facts and name in maker.bands and (band := maker.facts.band(name))
+        }
+        if len(set(colours.values())) > 1:
+            told = ", ".join(f"{colour or 'no colour'} in {where}" for where, colour in colours.items())
+            raise JobError(
+                f"{name} is {told}; name colours, such as red and nir, or the band of each collection: "
+                f"{{red: {{{next(iter(colours))}: {name}, …}}}}",
+                key="source.bands",
+            )
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Maker of the recipe of one collection."""
+
+    job: Job
+    collection: str
+    bands: Mapping[str, Band]
+    resampling: str
+
+    @property
+    def facts(self) -> DatasetFacts | None:
+        return dataset_facts(self.collection)
+
+    def own(self, name: str) -> str:
+        """Return the band that a name of the job means here: itself, or the only one of a colour."""
+        if name in self.bands or self.facts is None:
+            return name
+        found = [band for band in bands_of_colour(self.facts, name) if band in self.bands]
+        if len(found) > 1:
+            raise JobError(
+                f"{name} is any of {few(found)} in {self.collection}; name the one that is meant",
+                key="source.bands",
+            )
+        return found[0] if found else name
+
+    def _named(self, spec: BandSpec) -> dict[str, str]:
+        """Return name in the formula → band of the images."""
+        if spec.by_collection:
+            return {spec.name: spec.by_collection.get(self.collection, spec.name)}
+        return {name: self.own(name) for name in spec.bands}
+
+    def check(self, specs: Iterable[BandSpec]) -> None:
+        """Raise JobError for a name that nothing here bears, unless images may lack it."""
+        if self.job.source.on_missing_band == "nodata":
+            return
+        named = [own for spec in specs for own in self._named(spec).values()]
+        if unknown := [own for own in named if own not in self.bands]:
+            raise unknown_bands(self.collection or "the image", unknown, self.bands)
+
+    def _scale(self, own: str) -> tuple[float, float]:
+        band = self.facts.band(own) if self.facts and self.job.source.scale == "catalog" else None
+        if band is None or (band.scale is None and band.offset is None):
+            return 1, 0
+        return (1 if band.scale is None else band.scale), (band.offset or 0)
+
+    def dtype(self, spec: BandSpec) -> np.dtype[Any] | None:
+        """Return the smallest type that holds the band as it is computed of one image; None where nothing has its bands."""
+        named = self._named(spec)
+        if not named.keys() or any(own not in self.bands for own in named.values()):
+            return None
+        scaled = {name: self._scale(own) != (1, 0) for name, own in named.items()}
+        if spec.formula is None or spec.formula.is_band:
+            ((name, own),) = named.items()
+            return np.dtype("f4") if scaled[name] else self.bands[own].dtype
+        intervals = {
+            name: Interval(-math.inf, math.inf, False) if scaled[name] else Interval.of(self.bands[own].dtype)
+            for name, own in named.items()
+        }
+        return spec.formula.interval(intervals).smallest_dtype()
+
+    def recipe(self, specs: Sequence[BandSpec], types: Mapping[str, np.dtype[Any]]) -> Recipe:
+        """Return what is done to each image. Raises JobError."""
+        self.check(specs)
+        sources: dict[str, SourceBand] = {}
+        bands = []
+        for spec in specs:
+            for name, own in self._named(spec).items():
+                scale, offset = self._scale(own)
+                sources[name] = SourceBand(name, "" if own == name else own, scale, offset, self.resampling)
+            formula = spec.formula or Formula.of_band(spec.name)
+            bands.append(ComputedBand(spec.name, formula, types[spec.name], self._is_decibel(spec)))
+        return Recipe(tuple(bands), tuple(sources.values()), self._mask())
+
+    def _is_decibel(self, spec: BandSpec) -> bool:
+        (own, *others) = self._named(spec).values()
+        band = self.facts.band(own) if self.facts and not others else None
+        return (
+            band is not None and band.units.lower() == "db" and (spec.formula is None or spec.formula.is_band)
+        )
+
+    def _mask(self) -> tuple[MaskRule, ...]:
+        mask = self.job.source.mask
+        if mask is None:
+            return ()
+        if mask != "clouds":
+            return tuple(one.rule for one in mask)
+        known = cloud_mask(self.collection)
+        if known is not None:
+            return tuple(MaskRules.model_validate(rule).rule for rule in known.rules)
+        serving = [band.name for band in self.facts.bands if band.is_categorical] if self.facts else []
+        could = f"; bands that could serve in rules: {few(serving)}" if serving else ""
+        raise JobError(
+            f"no cloud mask is known for {self.collection or 'this image'}{could}; write a rule such as "
+            f"{{band: {serving[0] if serving else 'QA'}, bits: [3, 4]}}, or leave mask out",
+            key="source.mask",
+        )
+
+    def reasons(self, specs: Sequence[BandSpec]) -> list[str]:
+        """Return why each image here is computed."""
+        source, found = self.job.source, []
+        if source.mask is not None:
+            found.append("mask")
+        for spec in specs:
+            for name, own in self._named(spec).items():
+                if self._scale(own) != (1, 0) and "scale: catalog" not in found:
+                    found.append("scale: catalog")
+                if spec.formula is None and own != spec.name:
+                    found.append(f"{name} is {own}")
+            if spec.formula is not None:
+                found.append(f"{spec.name}: {spec.formula.text}")
+        return found

@@ -1,0 +1,129 @@
+"""Choose, each image, over time, end to end: every pixel against numpy on the oracle's pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import downloader
+from downloader.errors import DriftError
+from tests.e2e.test_expressions_run import AROUND, layers
+from tests.harness import cli, getpixels, job, same_bits, write_job
+
+SOURCE = {
+    "collection": "EMULATOR/PASSES",
+    "start": "2020-01-01",
+    "end": "2020-03-01",
+    "mask": {"band": "cloud", "bits": [0, 3]},
+    "on_missing_band": "nodata",
+}
+MONTHS = {"2020-01": slice(0, 5), "2020-02": slice(5, 7)}
+"""Of the passes, in order of time."""
+
+
+def run(values, **options):
+    return downloader.download(values, progress=False, **options)
+
+
+def clear(band):
+    return layers(band, (0, 3))
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("reduce", "oracle"),
+    [
+        ("median", lambda stack: np.nanmedian(stack, axis=0)),
+        ("mean", lambda stack: np.nanmean(stack, axis=0)),
+        ("std", lambda stack: np.nanstd(stack, axis=0)),
+    ],
+)
+def test_an_index_of_each_month(emulator, tmp_path, reduce, oracle):
+    """Masked, computed of each image, then reduced: float32, NaN where no image is clear."""
+    source = {
+        **SOURCE,
+        "bands": [{"ratio": "(nir - red) / (nir + red)"}, {"both": "nir + red"}],
+        "every": "month",
+        "reduce": reduce,
+    }
+    values = job(emulator, tmp_path / "m.zarr", source=source, region=AROUND)
+    found = run(values).open(chunks=None)
+    assert found.image_id.values.tolist() == list(MONTHS)
+    assert [str(time)[:10] for time in found.time.values] == ["2020-01-01", "2020-02-01"]
+    red, nir = clear("red"), clear("nir")
+    total = nir + red
+    for index, members in enumerate(MONTHS.values()):
+        for band, stack in (
+            ("ratio", np.where(total == 0, np.nan, (nir - red) / np.where(total == 0, 1, total))),
+            ("both", total),
+        ):
+            assert found[band].dtype == "<f4"
+            np.testing.assert_allclose(
+                found[band].values[index], oracle(stack[members]), rtol=2e-6, atol=1e-6, err_msg=band
+            )
+    assert getpixels(emulator) == []
+    assert run(values).requests == 0
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+def test_the_greatest_of_a_band_brings_the_others_along(emulator, tmp_path):
+    source = {**SOURCE, "bands": ["red", "nir"], "every": "all", "reduce": {"most": "nir"}}
+    values = job(
+        emulator, tmp_path / "m.zarr", source=source, region=AROUND, mosaic={"mask": "any", "nodata": {"red": 0, "nir": 0}}
+    )  # fmt: skip
+    found = run(values).open(chunks=None)
+    red, nir = clear("red"), clear("nir")
+    there = ~np.isnan(red) & ~np.isnan(nir)
+    which = np.where(there, nir, -np.inf).argmax(axis=0)
+    valid = there.any(axis=0)
+    same_bits(found["mask"].values, valid.astype("u1"), "mask")
+    for band, stack, kind in (("red", red, "<u2"), ("nir", nir, "<i2")):
+        wanted = np.take_along_axis(np.where(there, stack, 0), which[None], axis=0)[0].astype(kind)
+        same_bits(np.where(valid, found[band].values, 0), wanted, band)
+
+
+def test_each_image_masked_and_computed_keeps_its_time(emulator, tmp_path):
+    source = {**SOURCE, "bands": ["red", {"twice": "2 * red"}], "dtype": "float64"}
+    found = run(job(emulator, tmp_path / "m.zarr", source=source, region=AROUND)).open(chunks=None)
+    red = clear("red")
+    assert found.sizes["time"] == len(red)
+    np.testing.assert_array_equal(found["red"].values, red)
+    np.testing.assert_array_equal(found["twice"].values, 2 * red)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+def test_months_grow_and_one_that_was_cut_is_computed_again(emulator, tmp_path):
+    """The second run asks for what is new, and for the month that its end had cut; not for the others."""
+    source = {**SOURCE, "bands": ["red"], "every": "month", "reduce": "median"}
+    source["mask"] = {"band": "cloud", "bits": [0, 3]}
+    path = tmp_path / "m.zarr"
+
+    def values(end):
+        return job(emulator, path, source={**source, "end": end}, region=AROUND, mosaic={"nodata": None})
+
+    first = run(values("2020-02-02")).open(chunks=None)
+    assert first.image_id.values.tolist() == list(MONTHS)
+    stamp = {file: file.stat().st_mtime_ns for file in (path / "red/c/0").rglob("*") if file.is_file()}
+    report = run(values("2020-03-01"))
+    found = report.open(chunks=None)
+    red = clear("red")
+    for index, members in enumerate(MONTHS.values()):
+        np.testing.assert_allclose(found["red"].values[index], np.nanmedian(red[members], axis=0), rtol=1e-7)
+    assert stamp == {file: file.stat().st_mtime_ns for file in stamp}, "January is what it was"
+    assert run(values("2020-03-01")).requests == 0
+    with pytest.raises(DriftError, match=r"source.reduce: median → mean"):
+        run(job(emulator, path, source={**source, "reduce": "mean"}, region=AROUND))
+    with pytest.raises(DriftError, match=r"source.mask: .*bits \[0, 3\] → none"):
+        run(job(emulator, path, source={**source, "mask": "none"}, region=AROUND))
+
+
+def test_the_plan_says_what_is_computed_and_why(emulator, tmp_path):
+    source = {**SOURCE, "bands": ["red"], "every": "month", "reduce": "median"}
+    file = write_job(tmp_path, job(emulator, "m.zarr", source=source, region=AROUND))
+    said = cli("plan", file).out
+    assert "computed  2 slices: mask, reduce: median" in said
+    raw = {key: value for key, value in SOURCE.items() if key != "mask"}
+    file = write_job(tmp_path, job(emulator, "m.zarr", source={**raw, "bands": ["red"]}, region=AROUND, mosaic={"nodata": 0}))  # fmt: skip
+    assert "computed" not in cli("plan", file).out

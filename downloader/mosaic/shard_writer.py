@@ -22,7 +22,7 @@ from downloader.mosaic.format.codec import Buffer, ChunkCodec, crc32c
 from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import EncodedShard, encode_shard, merge
-from downloader.mosaic.record.ledger import LedgerEntry, Piece, failures_by_name
+from downloader.mosaic.record.ledger import LedgerEntry, Piece
 from downloader.mosaic.record.state import FailedTiles, GroupState, combine
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.lock import Lock
@@ -197,13 +197,7 @@ class ShardWriter:
             for band, piece in pieces.items():
                 stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
             left = combine(state.failed.get(index, ()), failed, stored)
-            bands = layout.group.bands
-            line = LedgerEntry(
-                key.group,
-                (key.slice, key.row, key.column),
-                {bands[band].id: piece for band, piece in pieces.items()},
-                failures_by_name(layout.group, left),
-            )
+            line = LedgerEntry.of(layout.group, (key.slice, key.row, key.column), pieces, left)
             trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
             with self._guard:
                 self.touched.add(key.group)

@@ -177,12 +177,12 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
             mask = sum(group.tiling.slice_mask(s) for s in group.tiling.slices_of(key.slice) if s in slices)
             state.update(index, {band: had & ~mask for band, had in enumerate(stored)})
             pieces = {
-                group.bands[band].id: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))
+                band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))
                 if layout.profile == "plain"
                 else Piece(had & ~mask)
                 for band, had in enumerate(stored)
             }
-            lines.append(LedgerEntry(key.group, (key.slice, key.row, key.column), pieces))
+            lines.append(LedgerEntry.of(group, (key.slice, key.row, key.column), pieces))
         write_coverage(store, layout, state)
     if lines:
         LedgerWriter(store).append(*lines)

@@ -164,11 +164,7 @@ class ZarrMosaic(ShardWriter):
                     bands[name]: piece.stored | (before[bands[name]] if layout.profile == "plain" else 0)
                     for name, piece in entry.pieces.items()
                 }
-                failed = tuple(
-                    FailedTiles(f.tiles, frozenset(bands[name] for name in f.bands), f.cause, f.message)
-                    for f in entry.failures
-                )
-                state.update(index, stored, failed)
+                state.update(index, stored, entry.failed(layout.group))
 
     def _finish(self) -> None:
         self._coordinates.result()

@@ -9,8 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.format.coverage import coverage_chunk
-from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.state import GroupState
 from downloader.planning import Group, Tiling
@@ -98,8 +96,4 @@ def plan_blocks(
     known = GroupState(group)
     if state is not None:
         known.masks, known.failed = state.masks, state.failed
-    depth, height, width = coverage_chunk(group.tiling)
-    for key, cells in coverage_chunks(GroupLayout(group, (), (), "sharded", "none"), known):
-        *lead, row, column = (int(part) for part in key.rpartition("/c/")[2].split("/"))
-        place = ((lead[0] if lead else 0) * depth, row * height, column * width)
-        yield place, cells if lead else cells[None]
+    yield from coverage_chunks(group, known)

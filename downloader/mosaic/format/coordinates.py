@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from downloader.mosaic.format.georeferencing import centres
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.record.paths import COORDINATES, OWN
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_changed
 
 
 def coordinate_chunks(
@@ -51,18 +51,7 @@ def write_axis(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
 
     A chunk that grows keeps its values, so a reader of the shorter array sees the same. Raises OSError.
     """
-    written = []
-    for layout in layouts:
-        for key, data in layout.axis_chunks():
-            try:
-                there = bytes(store.get(key))
-            except FileNotFoundError:
-                there = b""
-            if there != data:
-                store.put(key, [data])
-                written.append(key)
-    if written:
-        store.flush(written)
+    put_changed(store, (chunk for layout in layouts for chunk in layout.axis_chunks()))
 
 
 class CoordinateWriter:

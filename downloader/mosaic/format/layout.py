@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from downloader.datasets.attributes import made_attributes
 from downloader.datasets.facts import DatasetFacts, dataset_facts
@@ -148,6 +149,15 @@ class GroupLayout:
             return None
         shard = (layer // t.shard_slices, row // t.shard, column // t.shard)
         return shard, t.slot(layer, row, column)
+
+    def coverage_object(
+        self, place: tuple[int, int, int], cells: NDArray[np.uint8]
+    ) -> tuple[str, NDArray[np.uint8]]:
+        """Return the key and content of the chunk of `coverage` whose first cell is `place`, (slice, row, column)."""
+        chunk = coverage_chunk(self.group.tiling)
+        numbers = [str(begin // length) for begin, length in zip(place, chunk, strict=True)]
+        numbers = numbers if self.leading else numbers[1:]
+        return f"{self.prefix}coverage/c/{'/'.join(numbers)}", cells if self.leading else cells[0]
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""

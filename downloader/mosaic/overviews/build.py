@@ -19,8 +19,9 @@ from downloader.mosaic.overviews.multiscales import show_levels, visible_levels
 from downloader.mosaic.overviews.stale import read_lines, recipe_of, stale_shards
 from downloader.mosaic.record.identity_json import statement_of
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
+from downloader.mosaic.record.scan import LedgerClaims
 from downloader.mosaic.storage.disk_errors import trying
-from downloader.mosaic.storage.store import Store, cores
+from downloader.mosaic.storage.store import Store, cores, put_changed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,30 +156,14 @@ class OverviewBuilder:
 
     def _write_coverage(self, level: Level, cells: NDArray[np.uint8]) -> None:
         """Write the chunks of a level's `coverage` that are not there as they should be."""
-
-        def write() -> None:
-            written = []
-            for key, chunk in level_chunks(level.layout, cells):
-                data = level.layout.codec.encode(chunk)
-                try:
-                    there = bytes(self._store.get(key))
-                except FileNotFoundError:
-                    there = b""
-                if there != data:
-                    self._store.put(key, [data])
-                    written.append(key)
-            self._store.flush(written)
-
-        trying(self._store, "coverage of overviews", cells.size, write)
+        codec = level.layout.codec
+        chunks = [(key, codec.encode(chunk)) for key, chunk in level_chunks(level.layout, cells)]
+        trying(self._store, "coverage of overviews", cells.size, partial(put_changed, self._store, chunks))
 
 
 def _listed(store: Store, layout: GroupLayout) -> NDArray[np.uint64]:
     """Return the length of the objects of each shard of a level as they are listed; (layer, row, column)."""
     t = layout.group.tiling
-    found = np.zeros((t.shard_layers, t.shard_rows, t.shard_columns), np.uint64)
-    for band in range(len(layout.arrays)):
-        for key, size in store.list(layout.folder(band)):
-            place = layout.parse_key(key, band)
-            if place is not None:
-                found[place[0]] += np.uint64(size)
-    return found
+    shape = (t.shard_layers, t.shard_rows, t.shard_columns, -1)
+    sizes = LedgerClaims(layout).listed(store).reshape(shape)
+    return np.asarray(sizes.sum(axis=-1), np.uint64)

@@ -62,21 +62,15 @@ def level_chunks(layout: GroupLayout, cells: NDArray[np.uint8]) -> Iterator[tupl
                 chunk = np.zeros((depth, height, width), np.uint8)
                 part = cells[first : first + depth, top : top + height, left : left + width]
                 chunk[: part.shape[0], : part.shape[1], : part.shape[2]] = part
-                place = f"{top // height}/{left // width}"
-                place = f"{first // depth}/{place}" if layout.leading else place
-                yield f"{layout.prefix}coverage/c/{place}", chunk if layout.leading else chunk[0]
+                yield layout.coverage_object((first, top, left), chunk)
 
 
 def _first(layout: GroupLayout, state: GroupState) -> NDArray[np.uint8]:
     """Return the cells of the first level, from what is stored below."""
     t = layout.group.tiling
     cells = np.zeros((t.slices, -(-t.tile_rows // 2), -(-t.tile_columns // 2)), np.uint8)
-    depth, height, width = coverage_chunk(t)
-    for key, chunk in coverage_chunks(layout, state):
-        *leading, r, c = map(int, key.rsplit("/c/", 1)[1].split("/"))
-        first, top, left = (leading[0] if leading else 0) * depth, r * height, c * width
-        whole = chunk if chunk.ndim == 3 else chunk[None]
-        part = _worst(whole[: t.slices - first, : t.tile_rows - top, : t.tile_columns - left])
+    for (first, top, left), chunk in coverage_chunks(layout.group, state):
+        part = _worst(chunk[: t.slices - first, : t.tile_rows - top, : t.tile_columns - left])
         n, rows, columns = part.shape
         cells[first : first + n, top // 2 : top // 2 + rows, left // 2 : left // 2 + columns] = part
     return cells

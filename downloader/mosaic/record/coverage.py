@@ -17,15 +17,21 @@ from downloader.planning import Group
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
     """Write the group's `coverage` chunk by chunk. Raises OSError."""
     written = []
-    for key, cells in coverage_chunks(layout, state):
-        store.put(key, [layout.codec.encode(cells)])
+    for place, cells in coverage_chunks(layout.group, state):
+        key, chunk = layout.coverage_object(place, cells)
+        store.put(key, [layout.codec.encode(chunk)])
         written.append(key)
     store.flush(written)
 
 
-def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield (key, cells) of each chunk, as `state` has them; cells beyond the group's edge are missing."""
-    tiling = layout.group.tiling
+def coverage_chunks(
+    group: Group, state: GroupState
+) -> Iterator[tuple[tuple[int, int, int], NDArray[np.uint8]]]:
+    """Yield the first cell and the cells of each chunk, (slice, row, column), as `state` has them.
+
+    Cells beyond the group's edge are missing.
+    """
+    tiling = group.tiling
     depth, height, width = coverage_chunk(tiling)
     rows, columns, layers = height // tiling.shard, width // tiling.shard, depth // tiling.shard_slices
     failed: dict[int, list[int]] = {}
@@ -40,9 +46,7 @@ def coverage_chunks(layout: GroupLayout, state: GroupState) -> Iterator[tuple[st
                     cells[begin : begin + tiling.shard_slices] = _block(
                         state, layer, (top, top + rows), (left, left + columns), failed.get(layer, ())
                     )
-                place = f"{top // rows}/{left // columns}"
-                place = f"{first // layers}/{place}" if layout.leading else place
-                yield f"{layout.prefix}coverage/c/{place}", cells if layout.leading else cells[0]
+                yield (first * tiling.shard_slices, top * tiling.shard, left * tiling.shard), cells
 
 
 def _block(

@@ -62,14 +62,6 @@ class Failure:
     message: str
 
 
-def failures_by_name(group: Group, failed: tuple[FailedTiles, ...]) -> tuple[Failure, ...]:
-    """Return failures with the names of their bands, as a line has them."""
-    return tuple(
-        Failure(f.tiles, tuple(group.bands[b].id for b in sorted(f.bands)), f.cause, f.message)
-        for f in failed
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """One line of the ledger: a shard that was committed."""
@@ -85,6 +77,29 @@ class LedgerEntry:
     """RFC 3339, UTC."""
     recipe: int = 0
     """How a shard of an overview was made; 0 for the mosaic's own pixels."""
+
+    @classmethod
+    def of(
+        cls,
+        group: Group,
+        shard: tuple[int, int, int],
+        pieces: Mapping[int, Piece],
+        failed: tuple[FailedTiles, ...] = (),
+    ) -> LedgerEntry:
+        """Return the line of a shard whose bands are given by their indices."""
+        ids = [band.id for band in group.bands]
+        failures = (
+            Failure(f.tiles, tuple(ids[b] for b in sorted(f.bands)), f.cause, f.message) for f in failed
+        )
+        return cls(group.name, shard, {ids[band]: pieces[band] for band in sorted(pieces)}, tuple(failures))
+
+    def failed(self, group: Group) -> tuple[FailedTiles, ...]:
+        """Return what failed with the indices of the group's bands; bands that it does not have are left out."""
+        index = {band.id: number for number, band in enumerate(group.bands)}
+        return tuple(
+            FailedTiles(f.tiles, frozenset(index[b] for b in f.bands if b in index), f.cause, f.message)
+            for f in self.failures
+        )
 
     def to_line(self) -> bytes:
         """Return the line with its end."""

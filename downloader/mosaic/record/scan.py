@@ -8,7 +8,7 @@ shard's by its header counts as missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import DamagedShardError, index_bytes, read_shard
-from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece, failures_by_name
-from downloader.mosaic.record.state import FailedTiles, GroupState
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
 
 
@@ -141,10 +141,7 @@ class LedgerClaims:
                     if self.checksums is not None:
                         self.checksums[index, band, slot] = checksum
             self.state.set_mask(index, band, mask)
-        failed = tuple(
-            FailedTiles(f.tiles & full, frozenset(self._band[b] for b in f.bands if b in self._band), f.cause, f.message)
-            for f in entry.failures
-        )  # fmt: skip
+        failed = tuple(replace(one, tiles=one.tiles & full) for one in entry.failed(self.layout.group))
         if failed:
             self.state.failed[index] = failed
         else:
@@ -170,10 +167,8 @@ class LedgerClaims:
 
     def entry(self, index: int, pieces: dict[int, Piece]) -> LedgerEntry:
         """Return the line about what was found of a shard."""
-        bands = self.layout.group.bands
-        failures = failures_by_name(self.layout.group, self.state.failed.get(index, ()))
-        named = {bands[band].id: piece for band, piece in sorted(pieces.items())}
-        return LedgerEntry(self.layout.group.name, self._tiling.shard_at(index), named, failures)
+        failed = self.state.failed.get(index, ())
+        return LedgerEntry.of(self.layout.group, self._tiling.shard_at(index), pieces, failed)
 
     def listed(self, store: Store) -> NDArray[np.uint32]:
         """Return the lengths of the objects that exist, shaped like `lengths`."""

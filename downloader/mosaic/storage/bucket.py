@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downloader.errors import RefusedError
 from downloader.mosaic.format.codec import Buffer
 from downloader.mosaic.storage.bucket_errors import ambiguous, is_conflict, store_error
+from downloader.mosaic.storage.store import Store
 from downloader.mosaic.storage.worker_lock import BucketWorkerLock
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _nothing() -> None:
     pass
 
 
-class BucketStore:
+class BucketStore(Store):
     """A Store over any store of obstore: S3, Google Cloud Storage, Azure, memory."""
 
     def __init__(self, objects: ObjectStore, name: str, patient: ObjectStore | None = None) -> None:
@@ -193,14 +194,10 @@ class BucketStore:
         """See `Store`."""
         self.delete([key for key, _ in self.list(prefix)])
 
-    def delete_empty(self, folder: str) -> None:
-        """See `Store`. Buckets have no folders."""
-
     def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
         """See `Store`."""
         if len(actions) < 2:
-            for action in actions:
-                action()
+            super().at_once(actions)
             return
         futures = [self._pool.submit(action) for action in actions]
         wait(futures)
@@ -211,21 +208,6 @@ class BucketStore:
     def writers(self) -> int:
         """See `Store`."""
         return _WRITERS
-
-    def flush(self, keys: Iterable[str]) -> None:
-        """See `Store`. A bucket's acknowledgement is durable."""
-
-    def sweep(self) -> int:
-        """See `Store`. A bucket shows no half-written objects."""
-        return 0
-
-    def free_bytes(self) -> int | None:
-        """See `Store`."""
-        return None
-
-    def free_files(self) -> int | None:
-        """See `Store`."""
-        return None
 
     def lock_worker(self, key: str) -> BucketWorkerLock:
         """See `Store`."""

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from downloader.mosaic.format.codec import Buffer
-from downloader.mosaic.storage.store import cores
+from downloader.mosaic.storage.store import Store, cores
 from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
 
 _STAGED: Final = re.compile(r"#\d+$")
@@ -27,7 +27,7 @@ _AT_ONCE: Final = 512
 """Buffers of one `writev`; systems allow 1,024."""
 
 
-class DiskStore:
+class DiskStore(Store):
     """A `Store` in a folder of a local disk.
 
     Everything is opened relative to a descriptor of that folder, which must exist. A folder that was moved, renamed or
@@ -154,11 +154,6 @@ class DiskStore:
         """See `Store`."""
         with contextlib.suppress(OSError):
             os.rmdir(folder, dir_fd=self._root)
-
-    def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
-        """See `Store`. One after the other: there is one disk."""
-        for action in actions:
-            action()
 
     @property
     def writers(self) -> int:

@@ -20,7 +20,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,15 +51,7 @@ class _Document:
     """Its process, for messages; empty once the lease was given back."""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(
-            {
-                "lease": _FORMAT,
-                "epoch": self.epoch,
-                "token": self.token,
-                "renewals": self.renewals,
-                "holder": self.holder,
-            }
-        ).encode()
+        return json.dumps({"lease": _FORMAT, **asdict(self)}).encode()
 
     @classmethod
     def read(cls, data: bytes, where: str) -> _Document | None:

@@ -65,16 +65,17 @@ class Store(Protocol):
         """Remove all objects below `prefix`."""
         ...
 
-    def delete_empty(self, folder: str) -> None:
-        """Remove a folder if nothing is left in it."""
-        ...
+    def delete_empty(self, folder: str) -> None:  # noqa: ARG002  # for stores that have folders
+        """Remove a folder if nothing is left in it; a no-op where there are no folders."""
+        return
 
     def at_once(self, actions: Sequence[Callable[[], None]]) -> None:
         """Run all actions, concurrently where most of each is waiting.
 
         All have ended when this returns or raises; it raises the first error of them.
         """
-        ...
+        for action in actions:
+            action()
 
     @property
     def writers(self) -> int:
@@ -85,21 +86,21 @@ class Store(Protocol):
         """Yield (key, length in bytes) of each object in the folder `prefix`, however deep; nothing if it is missing."""
         ...
 
-    def flush(self, keys: Iterable[str]) -> None:
-        """Return when these objects would survive a loss of power."""
-        ...
+    def flush(self, keys: Iterable[str]) -> None:  # noqa: ARG002  # for stores that need it
+        """Return when these objects would survive a loss of power; at once where a write is durable by itself."""
+        return
 
     def sweep(self) -> int:
         """Remove temporary files of interrupted writers, under the lock; return how many."""
-        ...
+        return 0
 
     def free_bytes(self) -> int | None:
         """Return the free space in bytes; None where it is not known."""
-        ...
+        return None
 
     def free_files(self) -> int | None:
         """Return how many more files fit (inodes); None where there is no such limit or it is not known."""
-        ...
+        return None
 
     def lock_worker(self, key: str) -> WorkerLock:
         """Acquire the worker lock whose object is `key`, in the worker's own process.
@@ -112,6 +113,25 @@ class Store(Protocol):
     def remove_worker_lock(self, key: str) -> bool:
         """Remove a worker lock; False where its worker still holds it, so that its shards must not be reassigned yet."""
         ...
+
+
+def read_object(store: Store, key: str) -> bytes | None:
+    """Return an object's content; None where it does not exist. Raises OSError."""
+    try:
+        return bytes(store.get(key))
+    except FileNotFoundError:
+        return None
+
+
+def put_changed(store: Store, objects: Iterable[tuple[str, bytes]]) -> None:
+    """Write those of the objects (key, content) that are missing or differ, and make them durable. Raises OSError."""
+    written = []
+    for key, data in objects:
+        if read_object(store, key) != data:
+            store.put(key, [data])
+            written.append(key)
+    if written:
+        store.flush(written)
 
 
 def cores() -> int:

@@ -15,7 +15,7 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_bytes, statement_of
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import JOB, MARKER, OWN
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, read_object
 from downloader.mosaic.verify.result import Lost
 
 _STRUCTURE: Final = (
@@ -106,12 +106,7 @@ def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> I
     elif absent := [name for name in statement.attributes if name not in attributes]:
         yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
     if statement.copy is not None:
-        key, data = statement.copy
-        try:
-            if bytes(store.get(key)) != data:
-                yield Lost(key, "its image list is not that of the mosaic")
-        except FileNotFoundError:
-            yield Lost(key, "is missing")
+        yield from _different(store, *statement.copy, "its image list is not that of the mosaic")
 
 
 def _inlined(
@@ -152,8 +147,10 @@ def _coordinates(store: Store, layout: GroupLayout) -> Iterator[Lost]:
             if not np.array_equal(found, values, equal_nan=True):
                 yield Lost(key, "its values are not those of the grid")
     for key, data in layout.axis_chunks():
-        try:
-            if bytes(store.get(key)) != data:
-                yield Lost(key, "its values are not those of the image list")
-        except FileNotFoundError:
-            yield Lost(key, "is missing")
+        yield from _different(store, key, data, "its values are not those of the image list")
+
+
+def _different(store: Store, key: str, data: bytes, why: str) -> Iterator[Lost]:
+    found = read_object(store, key)
+    if found != data:
+        yield Lost(key, "is missing" if found is None else why)

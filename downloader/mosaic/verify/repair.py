@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import merge
 from downloader.mosaic.record.coverage import write_coverage
-from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece, failures_by_name
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.record.paths import JOB
 from downloader.mosaic.record.scan import scan
@@ -70,7 +70,7 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
         store.put(JOB, [job_text.encode()])
         store.flush([JOB])
     chosen: dict[ShardKey, dict[int, int]] = {}
-    lines: dict[ShardKey, dict[str, Piece]] = {
+    lines: dict[ShardKey, dict[int, Piece]] = {
         shard: dict(pieces) for shard, pieces in examination.unwritten.items()
     }
     for damage in found.damaged:
@@ -82,11 +82,16 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
     for shard, bands in chosen.items():
         for band, tiles in bands.items():
             piece = _drop(store, layouts[shard.group], shard, band, tiles)
-            lines.setdefault(shard, {})[layouts[shard.group].group.bands[band].id] = piece
+            lines.setdefault(shard, {})[band] = piece
     _delete_unknowable(store, found.damaged)
     ledger = LedgerWriter(store, lock.epoch)
     if lines:
-        ledger.append(*(_line(examination, layouts[shard.group], shard, of) for shard, of in lines.items()))
+        entries = []
+        for shard, pieces in lines.items():
+            state, place = examination.states[shard.group], (shard.slice, shard.row, shard.column)
+            failed = state.failed.get(state.index(shard), ())
+            entries.append(LedgerEntry.of(state.group, place, pieces, failed))
+        ledger.append(*entries)
     if found.unledgered or lines:
         scan(store, identity.layouts, ledger, adopt=not identity.refetching)
     return RepairResult(found, chosen)
@@ -115,11 +120,3 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
 def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:
     """Delete damaged objects whose content is not known: readers would fail on them."""
     store.delete(damage.key for damage in damaged if not damage.tiles)
-
-
-def _line(
-    examination: Examination, layout: GroupLayout, shard: ShardKey, pieces: dict[str, Piece]
-) -> LedgerEntry:
-    state = examination.states[shard.group]
-    failures = failures_by_name(layout.group, state.failed.get(state.index(shard), ()))
-    return LedgerEntry(shard.group, (shard.slice, shard.row, shard.column), pieces, failures)

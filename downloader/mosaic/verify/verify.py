@@ -49,8 +49,8 @@ class Examination:
     verification: Verification
     states: dict[str, GroupState]
     """By group: what is whole according to the objects; failures according to the ledger."""
-    unwritten: dict[ShardKey, dict[str, Piece]]
-    """Shard → band id → the line that the ledger lacks."""
+    unwritten: dict[ShardKey, dict[int, Piece]]
+    """Shard → band index → the line that the ledger lacks."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
@@ -116,7 +116,8 @@ def _ledger_files(store: Store) -> list[tuple[str, int]]:
 def _coverage(store: Store, layout: GroupLayout, state: GroupState) -> tuple[int, list[Lost]]:
     """Return the number of cells that differ from `state`, and the chunks that cannot be read."""
     wrong, unusable = 0, []
-    for key, cells in coverage_chunks(layout, state):
+    for place, block in coverage_chunks(layout.group, state):
+        key, cells = layout.coverage_object(place, block)
         try:
             found = layout.codec.decode(store.get(key), cells.dtype, cells.shape)
         except FileNotFoundError:
@@ -169,8 +170,8 @@ class _ObjectCheck:
         self._claims: list[tuple[LedgerClaims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
-        self.unwritten: dict[ShardKey, dict[str, Piece]] = {}
-        """Shard → band id → what the ledger lacks of it."""
+        self.unwritten: dict[ShardKey, dict[int, Piece]] = {}
+        """Shard → band index → what the ledger lacks of it."""
 
     def take(self, claim: LedgerClaims) -> None:
         """Add a group; its objects are listed now."""
@@ -197,8 +198,7 @@ class _ObjectCheck:
         self.unledgered += piece.unledgered
         if piece.line is not None and not piece.damages:
             group = piece.layout.group
-            lines = self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})
-            lines[group.bands[piece.band].id] = piece.line
+            self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})[piece.band] = piece.line
         if watch is not None:
             watch(self.objects, total)
         yield from piece.damages

@@ -96,6 +96,7 @@ _TABLE: Final = (
     _Row((), _RETRY, Cause.MEMORY_CAPACITY, ("memory capacity exceeded",), split_after=2),
     _Row((), _SLOW, Cause.AGGREGATIONS, ("Too many concurrent aggregations",), split_after=3),
     _Row((), _ASSET, Cause.EMPTY_COLLECTION, ("was applied to an Image with no bands",), advice="No image matches: take a longer period, a larger region or a looser filter.", ends_with=_JOB),
+    _Row((), _ASSET, Cause.ASSET_NOT_FOUND, ("Image.load: Image asset…not found",), ends_with=_JOB),
     _Row((), _FAIL, Cause.NO_PROJECT, (*(f"project {number}" for number in _SDK_PROJECTS), "requires a quota project", "Not signed up for Earth Engine"), advice=_SET_PROJECT, ends_with=_AUTH),
     # 400: E1-E11, E22
     _Row((400,), _SPLIT, Cause.REQUEST_SIZE, ("Total request size (",)),
@@ -106,7 +107,7 @@ _TABLE: Final = (
     _Row((400,), _FAIL, Cause.MALFORMED_REQUEST, ("Invalid JSON payload received", "Invalid value at 'file_format'"), advice=_REPORT, ends_with=_BUG),
     _Row((400,), _ASSET, Cause.PAYLOAD_SIZE, ("Request payload size exceeds",), advice=_SIMPLIFY),
     _Row((413,), _ASSET, Cause.PAYLOAD_SIZE, advice=_SIMPLIFY),
-    _Row((400,), _ASSET, Cause.ASSET_NOT_FOUND, ("not found (does not exist or caller does not have access)", "Image.load: Image asset…not found"), ends_with=_JOB),
+    _Row((400,), _ASSET, Cause.ASSET_NOT_FOUND, ("not found (does not exist or caller does not have access)",), ends_with=_JOB),
     _Row((400, 403, 404), _FAIL, Cause.PROJECT_NOT_FOUND, ("not found or deleted",), advice=_SET_PROJECT, ends_with=_AUTH),
     _Row((400,), _TILE, Cause.BAD_REQUEST),
     # 401: E12, E13; `TokenSource` decides whether one ends the job

@@ -252,6 +252,7 @@ SEEN = {
     "Too many concurrent aggregations.": (Action.SLOW, Cause.AGGREGATIONS),
     "Quota exceeded: Too many concurrent aggregations.": (Action.SLOW, Cause.AGGREGATIONS),
     "Image.select: Band pattern 'B2' was applied to an Image with no bands.": (Action.FAIL_ASSET, Cause.EMPTY_COLLECTION),
+    "Image.load: Image asset 'X' not found.": (Action.FAIL_ASSET, Cause.ASSET_NOT_FOUND),
     "Not signed up for Earth Engine or project is not registered. Visit https://developers.google.com/earth-engine/guides/access": (Action.FAIL_JOB, Cause.NO_PROJECT),
     "Google Earth Engine API has not been used in project 522309567947 before or it is disabled. Enable it by visiting https://x": (Action.FAIL_JOB, Cause.NO_PROJECT),
     "Caller does not have required permission to use project 517222506229. Grant the caller the role": (Action.FAIL_JOB, Cause.NO_PROJECT),
@@ -269,10 +270,6 @@ def test_texts_seen_of_the_real_service_count_whatever_their_status(text, status
 
 def test_capacity_without_memory_is_an_ordinary_503():
     assert failed(error(503, "Earth Engine capacity exceeded."), NOW).split_after is None
-
-
-def test_an_image_load_without_its_parenthesis_is_about_the_asset():
-    assert failed(error(400, "Image.load: Image asset 'X' not found."), NOW).cause is Cause.ASSET_NOT_FOUND
 
 
 def test_no_project_says_what_to_set():

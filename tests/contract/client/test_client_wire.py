@@ -689,6 +689,24 @@ async def test_retries_are_calls_after_the_first(wire, retries, used):
     assert len(wire.requests) - before == 1 + retries == 1 + len(told)
 
 
+async def test_a_document_is_not_repeated_behind_the_limiter(wire):
+    """The HTTP library would repeat a GET whose kept connection was closed, by itself: every call is this client's own."""
+
+    async def script(connection, number):
+        if number == 2:
+            connection.reset()
+            return False
+        await connection.send(ok(b'{"type": "IMAGE"}'))
+        return True
+
+    wire.script = script
+    async with client_of(wire.url, timeouts=Timeouts()) as client:
+        for _ in range(2):
+            await EarthEngineCatalogue(client).document("A/B")
+            await asyncio.sleep(REST_S + 0.05)
+        assert client.metadata_calls == len(wire.requests) == 3
+
+
 async def test_identity(wire, source):
     wire.script = always(ok(), keep=True)
     await source.fetch(small_request())

@@ -57,9 +57,7 @@ def download(
         overwrite: delete the mosaic that is there, if this package made it.
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
             `new-images` that arrived late, which are added.
-        **sections: with `path`: `bands` and sections of the job file. `region` may be `[west, south, east, north]`, GeoJSON,
-            a shapely geometry, a GeoDataFrame or GeoSeries (in its CRS), an `ee.Geometry`, or an xarray object, whose
-            grid is taken too unless `grid` names another.
+        **sections: with `path`: `bands` and sections of the job file, such as `region={"bbox": […]}`.
 
     Returns:
         The report of a complete run.

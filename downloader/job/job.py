@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import model_validator
 
 from downloader.errors import JobError
 from downloader.job.location import parse_place
-from downloader.job.regions import with_plain_region
 from downloader.job.sections.executor import ExecutorSection
 from downloader.job.sections.file_section import FileSection
 from downloader.job.sections.grid import Grid
@@ -58,15 +56,6 @@ class Job(FileSection):
     request: RequestSettings = RequestSettings()
     limits: Limits = Limits()
     executor: ExecutorSection = ExecutorSection()
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the job of a mapping of the file's shape, whose `region` may be an object of another library.
-
-        Raises:
-            JobError: naming key, value and fix.
-        """
-        return super().from_dict(with_plain_region(values))
 
     @model_validator(mode="after")
     def _a_region_for_many(self) -> Self:

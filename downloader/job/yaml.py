@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from downloader.errors import JobError
+from downloader.job.regions import region_of
 from downloader.model.expression import MAX_DEPTH, Serializable, load_expression
 from downloader.text import cut
 
@@ -105,6 +106,8 @@ def plain(node: Any, path: Path, document: Document) -> Any:
         raise document.error(path[:1], "is nested too deeply, or in itself; write the job out")
     if path == _EXPRESSION and isinstance(node, Serializable):
         return _expression(node, document)
+    if path == ("region",):
+        node = region_of(node)
     marks = getattr(getattr(node, "lc", None), "data", None) or {}
     if isinstance(node, Mapping):
         values: dict[str, Any] = {}
@@ -290,15 +293,7 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         return node.item()  # a numpy scalar, from the library
     tag = getattr(getattr(node, "tag", None), "value", None)
     what = f"the tag {tag}" if tag else f"a {type(node).__name__.removeprefix('Commented')}"
-    raise document.error(
-        path, f"{what} cannot be a value of a job; use text, numbers, true or false{_hint(path)}"
-    )
-
-
-def _hint(path: Path) -> str:
-    if path == ("region",):
-        return ', or for a region a mapping such as {"bbox": […]} or {"geometry": shape.__geo_interface__}'
-    return ""
+    raise document.error(path, f"{what} cannot be a value of a job; use text, numbers, true or false")
 
 
 def _expression(node: object, document: Document) -> str:

@@ -30,6 +30,8 @@ _NOT_OF_SAMPLES = (
     "every",
     "reduce",
     "on_missing_band",
+    "months",
+    "season",
     "limit",
     "order_by",
     "properties",
@@ -83,6 +85,8 @@ class Job(FileSection):
             for name in _NOT_OF_SAMPLES
             if name in self.source.model_fields_set and not (is_one and name in _OF_ONE)
         ]
+        if len(self.source.collections) > 1 and not is_one:
+            stray.append("collection")
         if not is_one and any(not isinstance(entry, str) for entry in self.source.bands or ()):
             stray.append("bands")
         if stray:

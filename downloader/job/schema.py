@@ -44,10 +44,14 @@ _WORDS: Final = {
 _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "source.asset": ["COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"],
     "source.images": [["LANDSAT/LC08/C02/T1_TOA/LC08_044034_20170614"], "images.txt"],
-    "source.collection": ["COPERNICUS/S2_SR_HARMONIZED"],
+    "source.collection": [
+        "COPERNICUS/S2_SR_HARMONIZED",
+        ["LANDSAT/LC08/C02/T1_L2", "LANDSAT/LC09/C02/T1_L2"],
+    ],
     "source.start": ["2017-04-01", "2017-04-01T12:00:00Z"],
     "source.end": ["2017-05-01"],
-    "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10"],
+    "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10 AND MGRS_TILE IN (10SEG, 10SFG)"],
+    "source.months": [[6, 7, 8]],
     "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
     "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
     "source.every": ["image", "day", "solar_day", "16d", "month", "season", "year", "all", "MGRS_TILE"],
@@ -105,7 +109,10 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
         "oneOf": _one_of(_KINDS),
         "dependencies": {
             "collection": ["start", "end"],
-            **{name: ["collection"] for name in ("start", "end", "filter", "limit", "order_by")},
+            **{
+                name: ["collection"]
+                for name in ("start", "end", "months", "season", "filter", "limit", "order_by")
+            },
         },
     },
     "region": {"allOf": _not_together(_SITES)},

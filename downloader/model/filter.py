@@ -3,7 +3,7 @@
     expression = factor {"AND" factor}
     factor     = term {"OR" term}                   OR binds tighter than AND (AIP-160; docs/contract.md §3.6)
     term       = ["NOT"] term | "(" expression ")" | comparison | intersects("GEOMETRY")
-    comparison = NAME ("=" | "!=" | "<" | "<=" | ">" | ">=") (NUMBER | "TEXT")
+    comparison = NAME ("=" | "!=" | "<" | "<=" | ">" | ">=") (NUMBER | "TEXT") | NAME IN "(" VALUE {"," VALUE} ")"
 
 A name is a property's (`CLOUDY_PIXEL_PERCENTAGE`, `system:index`, with or without `properties.` before it), or
 `startTime` or `endTime`, which are compared with a time in quotes. An image without the property matches no comparison.
@@ -31,8 +31,8 @@ _TOKEN: Final = re.compile(
       | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.:]))
       | (?P<name>[^\W\d]\w*(?:[.:]\w+)*)
       | (?P<sign>[=<>!&|]+)
-      | (?P<bracket>[()])
-      | (?P<other>[^\s()<>=!&|"']+|.)
+      | (?P<bracket>[(),])
+      | (?P<other>[^\s(),<>=!&|"']+|.)
     )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -221,6 +221,8 @@ class _Parser:
         self._take()
         if token.text == _INTERSECTS and self._taken("bracket", "("):
             return self._shape()
+        if token.text not in _TIMES and self._taken("name", "IN"):
+            return self._one_of(token.text.removeprefix("properties."))
         sign = self._peek()
         if sign.text not in _SIGNS or sign.kind != "sign":
             self._wrong(f"one of {' '.join(_SIGNS)} after {cut(token.text, 40)}")
@@ -230,6 +232,25 @@ class _Parser:
         name = token.text.removeprefix("properties.")
         self._names.setdefault(name)
         return _Comparison(name, sign.text, self._literal(f"after {cut(token.text, 40)} {sign.text}"))
+
+    def _one_of(self, name: str) -> _Node:
+        """Return the comparisons that a list stands for; words in it need no quotes."""
+        self._names.setdefault(name)
+        if not self._taken("bracket", "("):
+            self._wrong(f"( and values, such as {name} IN (A, B),")
+        found: list[_Node] = []
+        while True:
+            token = self._peek()
+            if token.kind not in {"text", "number", "name", "other"}:
+                self._wrong("a number or a text")
+            self._take()
+            content = _content(token.text) if token.kind == "text" else token.text
+            literal = token.text.removeprefix("+") if token.kind == "number" else quoted(content)
+            found.append(_Comparison(name, "=", literal))
+            if self._taken("bracket", ")"):
+                return found[0] if len(found) == 1 else _Junction("OR", tuple(found))
+            if not self._taken("bracket", ","):
+                self._wrong(", or )")
 
     def _shape(self) -> _Node:
         if self._peek().kind != "text":

@@ -7,6 +7,9 @@ from typing import Final
 
 from downloader.errors import JobError
 
+SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
+"""Names of three months of a year, from December on."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from downloader.model.time import instant_us
+from downloader.model.time import SEASONS, instant_us
 
 PERIODS: Final = ("day", "16d", "month", "season", "year")
 """Words of `source.every` that name a period of UTC."""
 
 WORDS: Final = ("image", "solar_day", "all", *PERIODS)
 """Values of `source.every` that name no property."""
-
-SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS: Final = {"day": 1, "16d": 16}
@@ -26,6 +24,11 @@ def _us(moment: datetime) -> int:
 def _month(months: int) -> int:
     """Return the first microsecond of a month, counted from January of the year 0."""
     return _us(datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC))
+
+
+def month_of(time_us: int | None) -> int:
+    """Return the month of the year, 1 to 12, of a moment; 0 where there is no time."""
+    return 0 if time_us is None else (_EPOCH + timedelta(microseconds=time_us)).month
 
 
 def period_of(time_us: int, every: str, origin_us: int = 0) -> str:

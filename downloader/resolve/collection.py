@@ -22,7 +22,7 @@ from downloader.model.time import instant_us, timestamp
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
-from downloader.planning.periods import WORDS, bounds_of
+from downloader.planning.periods import WORDS, bounds_of, month_of
 from downloader.planning.search_area import region_geojson
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
 from downloader.planning.steps import Partners, Steps, step_facts, steps_of
@@ -124,20 +124,30 @@ async def _found(
             lambda asset, error: asset in known and asset_is_gone(error),
         )
         return list({image.name: image for image in answers.values() if isinstance(image, Image)}.values())
-    if source.collection is None:
+    if not source.collections:
         raise JobError("is no time series", key="source")
     keep = {*properties, *({source.every} - set(WORDS))}
-    query = ImageQuery(
-        source.collection,
-        source.start,
-        source.end,
-        region_geojson(job, files),
-        source.filter,
-        # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
-        limit=source.limit if frozen is None else None,
-        order_by=source.order_by,
-    )
-    return [image async for image in catalogue.images(query, bands=source.catalogue_bands, keep=keep)]
+    # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
+    limit = source.limit if frozen is None else None
+    months = source.months_taken
+    found: list[Image] = []
+    for collection in source.collections:
+        query = ImageQuery(
+            collection,
+            source.start,
+            source.end,
+            region_geojson(job, files),
+            source.filter,
+            limit=limit if len(months) == 12 else None,
+            order_by=source.order_by,
+        )
+        listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
+        found += [
+            image
+            async for image in listed
+            if len(months) == 12 or month_of(instant_us(image.start_time)) in months
+        ]
+    return found if limit is None else found[:limit]
 
 
 async def _with_unlisted(
@@ -238,7 +248,7 @@ async def find_partners(
     found: dict[str, dict[str, tuple[str, str]]] = {}
     for collection in steps.partner_collections:
         by_index = {image.id.rpartition("/")[2]: image for image in images}
-        region = region_geojson(job, files) if job.source.collection is not None else None
+        region = region_geojson(job, files) if job.source.collections else None
         query = ImageQuery(collection, job.source.start, job.source.end, region)
         async for partner in catalogue.images(query, bands=(), keep=()):
             if image := by_index.get(partner.id.rpartition("/")[2]):

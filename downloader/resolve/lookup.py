@@ -50,7 +50,11 @@ def is_of_one_image(_asset: str, error: DownloadError) -> bool:
 def source_facts(job: Job) -> dict[str, str]:
     """Return what says which images a source selects, by key of the job file: `collection` or `images`, and `filter`."""
     source = job.source
-    facts = {"images": "named one by one"} if source.collection is None else {"collection": source.collection}
-    if source.collection is not None and source.filter is not None:
+    if not source.collections:
+        return {"images": "named one by one"}
+    facts = {"collection": ", ".join(source.collections)}
+    if source.filter is not None:
         facts["filter"] = " ".join(source.filter.split())
+    if len(source.months_taken) < 12:
+        facts["months"] = ", ".join(map(str, sorted(source.months_taken)))
     return facts

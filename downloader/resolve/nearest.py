@@ -60,7 +60,7 @@ async def nearest_images(
 
     async def look(members: list[int]) -> None:
         query = ImageQuery(
-            job.source.collection or "",
+            job.source.collections[0],
             job.source.start,
             job.source.end,
             _around([points.rows[k] for k in members]),
@@ -141,7 +141,9 @@ def uncovered(job: Job, point: Point) -> str:
     """Return the message for a point that no image covers."""
     source = job.source
     which = (
-        f"{source.collection} from {source.start} to {source.end}" if source.collection else "source.images"
+        f"{source.collections[0]} from {source.start} to {source.end}"
+        if source.collections
+        else "source.images"
     )
     more = "" if source.filter is None else f" with {source.filter}"
     return f"{point.where}: no image of {which}{more} covers the point ({point.lon:g}, {point.lat:g})"

@@ -204,7 +204,7 @@ def _asset(job: Job, point: Point) -> str:
     """The image that a point names: an id, or the last part of one in the source's collection."""
     if "/" in point.image or job.source.collection is None:
         return point.image
-    return f"{job.source.collection}/{point.image}"
+    return f"{job.source.collections[0]}/{point.image}"
 
 
 def _listed_images(existing: Existing | None) -> list[Image]:

@@ -127,3 +127,32 @@ def test_the_plan_says_what_is_computed_and_why(emulator, tmp_path):
     raw = {key: value for key, value in SOURCE.items() if key != "mask"}
     file = write_job(tmp_path, job(emulator, "m.zarr", source={**raw, "bands": ["red"]}, region=AROUND, mosaic={"nodata": 0}))  # fmt: skip
     assert "computed" not in cli("plan", file).out
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+def test_a_season_of_two_landsats_by_colours(emulator, tmp_path):
+    """Clouds by the catalogue's bits, reflectances by its scale: as numpy makes it of the bands as they are stored."""
+    source = {
+        "collection": ["LANDSAT/LC08/C02/T1_L2", "LANDSAT/LC09/C02/T1_L2"],
+        "start": "2021-12-01", "end": "2022-06-01", "season": "MAM",
+    }  # fmt: skip
+    region = {"bbox": [577_800, 4_140_000, 579_000, 4_141_200], "crs": "EPSG:32610"}
+    grid = {"crs": "EPSG:32610", "resolution": 30}
+    asked = {"bands": ["SR_B5", "SR_B4", "QA_PIXEL", "QA_RADSAT"]}
+    stored = job(emulator, tmp_path / "raw.zarr", source={**source, **asked}, region=region, grid=grid)
+    raw = run({**stored, "mosaic": {**stored["mosaic"], "mask": "any"}}).open(
+        chunks=None, mask_and_scale=False
+    )
+    made = {
+        **source, "mask": "clouds", "scale": "catalog", "every": "season", "reduce": "median",
+        "bands": [{"ndvi": "(nir - red) / (nir + red)"}],
+    }  # fmt: skip
+    found = run(job(emulator, tmp_path / "m.zarr", source=made, region=region, grid=grid)).open(chunks=None)
+    assert found.image_id.values.tolist() == ["2022-MAM"]
+    nir, red = (raw[band].values * 2.75e-05 - 0.2 for band in ("SR_B5", "SR_B4"))
+    kept = (
+        (raw["QA_PIXEL"].values & 0b11111 == 0) & (raw["QA_RADSAT"].values == 0) & (raw["mask"].values == 1)
+    )
+    assert 0.1 < kept.mean() < 0.9
+    index = np.where(kept, (nir - red) / (nir + red), np.nan)
+    np.testing.assert_allclose(found["ndvi"].values[0], np.nanmedian(index, axis=0), rtol=2e-6, atol=1e-6)

@@ -19,7 +19,7 @@ from downloader.job.sections.mask import Mask
 from downloader.job.sections.over_time import Reduce, replaced_keys
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
-from downloader.model.time import instant_us
+from downloader.model.time import SEASONS, instant_us
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -50,7 +50,7 @@ def _graph(value: Any) -> Any:
 
 _KINDS: Final = ("asset", "images", "collection", "expression")
 _OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
-_OF_COLLECTION: Final = ("start", "end", "filter", "limit", "order_by")
+_OF_COLLECTION: Final = ("start", "end", "months", "season", "filter", "limit", "order_by")
 
 
 class Source(Section):
@@ -60,12 +60,16 @@ class Source(Section):
     """Id or full name of one image asset."""
     images: tuple[_Text, ...] | _Text | None = None
     """Ids of images, or a file with one a line: a time series in their order of time."""
-    collection: _Text | None = None
-    """Id of a collection: a time series of its images."""
+    collection: _Text | Annotated[tuple[_Text, ...], Field(min_length=1)] | None = None
+    """Id of a collection, or a list of them: a time series of their images."""
     start: _Time = None
     """First moment of the period, UTC."""
     end: _Time = None
     """Behind the last moment of the period, UTC."""
+    months: Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], Field(min_length=1)] | None = None
+    """Months of the year, 1 to 12, in which an image begins, UTC."""
+    season: Literal["DJF", "MAM", "JJA", "SON"] | None = None
+    """Three months of the year, in place of months; a DJF is named after the year of its January."""
     filter: _Condition | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     limit: PositiveInt | None = None
@@ -119,10 +123,24 @@ class Source(Section):
             raise JobError(
                 f"goes with {with_what}, not with {given[0]}; leave it out", key=f"source.{wrong[0]}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_period(self) -> Source:
         if self.collection is not None:
             if self.start is None or self.end is None:
                 raise ValueError("a collection needs start and end")
             _check_period(self.start, self.end)
+        if self.months is not None and self.season is not None:
+            raise ValueError("months and season exclude each other; keep one of them")
+        if len(self.collections) > 1 and self.limit is not None:
+            raise JobError(
+                "counts the images of one collection, and there are several; leave it out", key="source.limit"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _over_time(self) -> Source:
         if self.every == "image" and self.reduce is not None:
             raise JobError(
                 "goes with every, which says what becomes one slice, such as month or all; add it, or leave reduce out",
@@ -138,6 +156,20 @@ class Source(Section):
                 "lie along time, and every: all has no time axis; leave them out", key="source.properties"
             )
         return self
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Ids of the collections; empty for other sources."""
+        one = self.collection
+        return tuple(dict.fromkeys((one,) if isinstance(one, str) else one or ()))
+
+    @property
+    def months_taken(self) -> frozenset[int]:
+        """Months of the year in which images begin."""
+        if self.season is not None:
+            first = 3 * SEASONS.index(self.season)
+            return frozenset((first + k - 1) % 12 + 1 for k in range(3))
+        return frozenset(self.months or range(1, 13))
 
     @property
     def outputs(self) -> tuple[BandSpec, ...] | None:

@@ -273,7 +273,7 @@ MISTAKES = [
     ("source: {bands: [a]}\nmosaic: {path: o}", "job.yaml, line 1: source: name one of asset, images, collection, expression"),
     ("source:\n  asset: 5\nmosaic: {path: o}", "job.yaml, line 2: source.asset: 5: write text; put it in quotes"),
     ("source: {asset: ''}\nmosaic: {path: o}", "job.yaml, line 1: source.asset: '': must not be empty"),
-    ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, images, collection, start, end, filter, limit, order_by, properties, on_missing_band, expression, mask, scale, bands, dtype, every, reduce, on_update"),
+    ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, images, collection, start, end, months, season, filter, limit, order_by, properties, on_missing_band, expression, mask, scale, bands, dtype, every, reduce, on_update"),
     ("source: {asset: X, bands: B2}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: 'B2': write a list of band names, such as [B2, B3], or all"),
     ("source: {asset: X, bands: []}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: name at least one band, or write all"),
     ("source: {asset: X, bands: [a, b, a]}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: a is named more than once; name each band once"),

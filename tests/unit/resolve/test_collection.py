@@ -259,3 +259,17 @@ async def test_a_list_in_a_file(tmp_path) -> None:
     (tmp_path / "ids.txt").unlink()
     with pytest.raises(JobError, match=r"there is no file .*ids\.txt"):
         await run(FakeCatalogue(), listed)
+
+
+async def test_several_collections_and_months() -> None:
+    """Each is listed; images that begin in other months are left out before the limit counts."""
+    may = replace(image(6), name=f"{image(6).name}m", id="C/6m", start_time="2017-05-06T19:00:00Z")
+    catalogue = FakeCatalogue(image(3), image(6), may)
+    found = await run(catalogue, job(end="2017-06-01", season="MAM"))
+    assert ids(found) == ["03", "06", "6m"]
+    assert found.listed.facts["months"] == "3, 4, 5"
+    found = await run(catalogue, job(end="2017-06-01", months=[5], limit=1))
+    assert ids(found) == ["6m"]
+    found = await run(catalogue, job(collection=["C", "D"]))
+    assert [query["collection"] for query in catalogue.listed[-2:]] == ["C", "D"]
+    assert found.listed.facts["collection"] == "C, D"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -21,6 +22,7 @@ from downloader.engine.stop import GRACE_S, NotStarted
 from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split
 from downloader.planning import Request, ShardKey
+from downloader.planning.request_size import first_shapes
 from downloader.planning.split import weight
 from downloader.protocols import Feed
 
@@ -81,6 +83,10 @@ class Worker:
         """Parts of split requests: before anything new."""
         self._ahead: deque[tuple[ShardKey, Mapping[int, int]]] = deque()
         """Shards seen and not yet opened, with what they miss: enough of them to see the end a round trip before."""
+        self._first_shapes = {
+            group.name: first_shapes(group.shape, group.count_requests() / share.concurrency)
+            for group in share.plan.groups
+        }
         self._seen_all = False
         """Whether no shard comes after those `_ahead`."""
         self._exhausted = False
@@ -134,8 +140,11 @@ class Worker:
             if self._is_draining or not await self._open(key):
                 break
             group = self.share.plan.group(key.group)
-            if self._seen_all and self.share.max_requests is None:
-                group = self.endgame.tapered(group, missing, self._ahead)
+            if self.share.max_requests is None:
+                if self._seen_all:
+                    group = self.endgame.tapered(group, missing, self._ahead)
+                elif self._requests < self.share.concurrency:
+                    group = replace(group, shape=next(self._first_shapes[group.name]))
             for request in group.requests(key, missing):
                 if not await self._hand_out(request):
                     break

@@ -10,6 +10,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 
 import numpy as np
 
@@ -159,6 +160,12 @@ it ends a job of two to ten waves soonest where durations scatter by 30 %."""
 _LEAST_LATENCIES = 1.5
 """A request that takes no longer than so many latencies is not made smaller for the sake of that share."""
 
+_FIRST_HALVINGS = (0, 0, 1)
+"""How often the requests of the first shards are halved, in turn: half of those that start together are halves."""
+
+_FEW_WAVES = 2
+"""Where there are fewer, halves would cost more than idle slots do."""
+
 _SLACK = 1.01
 """A larger rectangle is kept where a smaller one would end the job sooner by less than this factor."""
 
@@ -215,6 +222,20 @@ def smaller_shapes(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
         else:
             columns = -(-columns // 2)
         yield rows, columns
+
+
+def first_shapes(shape: tuple[int, int], waves: float) -> Iterator[tuple[int, int]]:
+    """Yield (rows, columns) of the requests for one of the first shards after the other, without end.
+
+    Of equal ones that start together all answers come together, and slots idle while these are encoded.
+
+    Args:
+        shape: the largest rectangle.
+        waves: requests of the job, as a multiple of those in flight; under two waves nothing is cut.
+    """
+    shapes = list(smaller_shapes(shape))
+    for halvings in cycle(_FIRST_HALVINGS if waves >= _FEW_WAVES else (0,)):
+        yield shapes[min(halvings, len(shapes) - 1)]
 
 
 def tapered(

@@ -32,7 +32,7 @@ def somebody_is_there() -> bool:
 
 
 def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan, str], Awaitable[None]]:
-    """What `run` calls with its plan before it writes: raises `click.Abort` where a person says no.
+    """Return what `run` calls with its plan before it writes; it raises `click.Abort` if a person says no.
 
     Args:
         job: what is to be run.

@@ -22,7 +22,7 @@ class Finding:
     """What to do about it, where something is to be done."""
 
     def shown(self, columns: int | None = None) -> str:
-        """The finding, and its remedy below it, in lines no longer than `columns`."""
+        """Return the finding, and its remedy below it, in lines no longer than `columns`."""
         parts = [(f"{self.level:<4}  {self.name:<12} ", self.text)]
         if self.remedy:
             parts.append((f"{'':19}→ ", self.remedy))
@@ -63,7 +63,7 @@ class Diagnosis:
         return self.shown()
 
     def shown(self, columns: int | None = None) -> str:
-        """The findings as text, in lines no longer than `columns`."""
+        """Return the findings as text, in lines no longer than `columns`."""
         counts = {level: sum(f.level == level for f in self.findings) for level in ("warn", "fail")}
         verdict = ", ".join(f"{count} {level}" for level, count in counts.items() if count) or "all is well"
         asked = f"{self.requests} request{'' if self.requests == 1 else 's'} to the service"

@@ -42,7 +42,7 @@ def plain_geometry(region: Mapping[str, Any], key: str = "region") -> dict[str, 
 
 
 def middle_longitude(geometry: object) -> float | None:
-    """Degrees east, in [-180, 180), of the middle of a footprint; 0 where it goes all around, None where it is none.
+    """Return the middle of a footprint in degrees east, in [-180, 180); 0 if it goes all around, None if it is none.
 
     A footprint across the antimeridian is whole, however it is written: longitudes beyond 180, a jump of sign from one
     corner to the next, or a part on either side.
@@ -71,7 +71,7 @@ def middle_longitude(geometry: object) -> float | None:
 
 
 def _lines(geometry: object) -> Iterator[list[float]]:
-    """The longitudes of each ring, line or set of points of a footprint; of what is unbounded or odd, none."""
+    """Yield the longitudes of each ring, line or set of points of a footprint; nothing for what is unbounded or odd."""
     if not isinstance(geometry, Mapping):
         return
     parts = geometry.get("geometries")
@@ -107,7 +107,7 @@ _MOST: Final = 1e300
 
 
 def _unwound(line: list[float]) -> tuple[float, float]:
-    """Least and greatest longitude along a line that takes the shorter way between neighbours."""
+    """Return the least and greatest longitude along a line that takes the shorter way between neighbours."""
     at = lowest = highest = line[0]
     for before, after in pairwise(line):
         step = after - before

@@ -27,7 +27,7 @@ _MAX_CHARACTERS: Final = 1024
 
 
 def asset_name(asset: str) -> str:
-    """The resource name of an asset, from its id or its name, as the official client converts them.
+    """Return the resource name of an asset, given its id or name, as the official client converts them.
 
     Raises:
         JobError: no asset can be called so: empty, white space or control characters, `.` and `..` as segments,
@@ -60,7 +60,7 @@ def _check(asset: str, path: str) -> None:
 
 
 def base_url(endpoint: str) -> str:
-    """A base URL without a trailing slash, from `service.endpoint`.
+    """Return the base URL in `service.endpoint`, without a trailing slash.
 
     Raises:
         JobError: it is no such URL, or holds credentials.
@@ -81,7 +81,7 @@ def base_url(endpoint: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host, such as `127.0.0.1`, is this machine by its very name."""
+    """Return whether a host's name, such as `127.0.0.1`, means this machine."""
     if host == "localhost":
         return True
     try:

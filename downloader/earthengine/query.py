@@ -36,7 +36,7 @@ class Query:
         region: Mapping[str, Any] | None = None,
         filter: str | None = None,  # noqa: A002  # the job file's word
     ) -> Query:
-        """The query of what a user wrote.
+        """Return the query that a user wrote.
 
         Args:
             start: first moment: a date (its midnight) or time, UTC where it says no offset.
@@ -63,7 +63,7 @@ class Query:
         return self.start_us is not None or self.end_us is not None
 
     def holds(self, time_us: int | None) -> bool:
-        """Whether an image that begins then lies in the period; one without a time lies in none."""
+        """Return whether an image that begins at `time_us` lies in the period; one without a time lies in none."""
         if not self.is_timed:
             return True
         return (

@@ -67,7 +67,7 @@ class Stretch:
                 )
 
     def to_json(self, bands: int) -> dict[str, Any]:
-        """`visualizationOptions` of the request."""
+        """Return `visualizationOptions` of the request."""
         pairs = self._pairs(bands)
         same = len(set(pairs)) == 1
         options: dict[str, Any] = {
@@ -95,7 +95,7 @@ async def fetch_thumbnail(
     size: int = 256,
     region: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """A PNG of `size` × `size` pixels of the box around an image's footprint, or around `region`.
+    """Return a PNG of `size` × `size` pixels of the box around an image's footprint, or around `region`.
 
     Args:
         client: who asks.
@@ -151,7 +151,7 @@ async def fetch_thumbnail(
 
 
 def png_size(content: bytes) -> tuple[int, int] | None:
-    """(width, height) that a PNG's header states; None for what is no whole PNG."""
+    """Return (width, height) as a PNG's header states them; None if it is no whole PNG."""
     if not (content.startswith(_MAGIC) and content[12:16] == b"IHDR" and content.endswith(b"IEND\xaeB`\x82")):
         return None
     width, height = struct.unpack(">II", content[16:24])

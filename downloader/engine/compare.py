@@ -126,7 +126,7 @@ class Comparing:
         return locate(self.job.mosaic_path).store()
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """All bands of the tiles drawn."""
+        """Return all bands of the tiles drawn."""
         return dict.fromkeys(range(len(self.plan.group(key.group).bands)), self.drawn[key])
 
     async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
@@ -134,7 +134,7 @@ class Comparing:
         self.differences += await anyio.to_thread.run_sync(self._compare, request, pixels)
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
-        """A tile that cannot be had cannot be compared."""
+        """Note that a tile cannot be compared, as it cannot be fetched."""
         for tile, band, _ in self._parts(request):
             self.differences.append(PixelDifference(tile, band, 0, 0, reason=problem.message))
 
@@ -161,7 +161,7 @@ class Comparing:
         return found
 
     def _parts(self, request: Request) -> list[tuple[TileKey, str, tuple[int, int]]]:
-        """(tile, band, its row and column in the request's block) of all that a request brings."""
+        """Return (tile, band, its row and column in the request's block) for all that a request brings."""
         group, block = self.plan.group(request.shard.group), request.block
         return [
             (

@@ -84,7 +84,7 @@ async def reach(settings: ServiceSettings, credentials: Credentials | None = Non
 
 @asynccontextmanager
 async def _endpoint(settings: ServiceSettings) -> AsyncIterator[tuple[str, str, str | None]]:
-    """(standard URL, high-volume URL, key file of an emulator started here)."""
+    """Yield (standard URL, high-volume URL, key file of an emulator started here)."""
     endpoint = settings.service.endpoint
     if endpoint == "emulator":
         from earthengine_emulator.launch import EmulatorProcess, LaunchError, arguments

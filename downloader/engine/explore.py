@@ -161,7 +161,7 @@ def thumbnail(
     auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> bytes:
-    """A PNG that the service makes of an image: `size` × `size` pixels of the box around its footprint.
+    """Return a PNG that the service makes of an image: `size` × `size` pixels of the box around its footprint.
 
     Args:
         image: id or full name.
@@ -206,7 +206,7 @@ def thumbnail(
 
 
 def geojson(region: Region) -> Mapping[str, Any]:
-    """The GeoJSON of a region: itself, a file's, or what an object of geometry says of itself.
+    """Return the GeoJSON of a region: itself, a file's, or a geometry object's `__geo_interface__`.
 
     Raises:
         JobError: it cannot be read, or is none.

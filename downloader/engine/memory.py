@@ -35,7 +35,7 @@ def base_memory(before: int | None = None) -> int:
 
 
 def needed_memory(plan: Plan) -> int:
-    """Bytes for pixels without which no shard can be fetched."""
+    """Return the least bytes for pixels with which a shard can be fetched."""
     need = 0
     for group in plan.groups:
         side = group.tiling.shard_side

@@ -12,11 +12,11 @@ class Known(Protocol):
     """A mosaic's record of shards that are neither untouched nor done."""
 
     def partial(self) -> list[ShardKey]:
-        """Shards of which some tiles are stored and some are not."""
+        """Return the shards of which some tiles are stored and some are not."""
         ...
 
     def failed(self) -> list[ShardKey]:
-        """Shards in which tiles failed before."""
+        """Return the shards in which tiles failed before."""
         ...
 
 

@@ -109,7 +109,7 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
 
 
 def draw(plan: Plan, tiles: int, rng: random.Random, *, whole: bool = False) -> list[tuple[Group, Request]]:
-    """Requests of random tiles of a plan, in each group in proportion to its bytes, and one at least of each.
+    """Return requests of random tiles of a plan: of each group in proportion to its bytes, and at least one.
 
     Args:
         plan: what is drawn from.
@@ -133,7 +133,7 @@ def draw(plan: Plan, tiles: int, rng: random.Random, *, whole: bool = False) -> 
 
 
 def _place(group: Group, rng: random.Random, seen: set[tuple[int, int, int]]) -> tuple[int, int, int] | None:
-    """(slice, row, column) of a tile that is fetched, was not drawn before, and is as likely as any other."""
+    """Return (slice, row, column) of a random tile that is fetched and was not drawn before."""
     tiling = group.tiling
 
     def wanted(slice_: int, row: int, column: int) -> bool:
@@ -183,7 +183,7 @@ def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list
 
 
 def _encoded(pixels: NDArray[np.void], codec: ChunkCodec, side: int) -> int:
-    """Bytes on disk of one tile; a tile at the edge is filled up, as it is when it is stored."""
+    """Return the bytes of one tile on disk; a tile at the edge is padded, as it is when it is stored."""
     import numpy as np
 
     total = 0
@@ -195,7 +195,7 @@ def _encoded(pixels: NDArray[np.void], codec: ChunkCodec, side: int) -> int:
 
 
 def fitted(points: list[tuple[float, float]], default: tuple[float, float]) -> tuple[float, float]:
-    """(seconds of a request, seconds of a megabyte) that fit (megabytes, seconds) best, neither negative.
+    """Return (seconds of a request, seconds of a megabyte) that fit (megabytes, seconds) best, neither negative.
 
     Args:
         points: what was measured.
@@ -264,7 +264,7 @@ def _tenths(times: list[float]) -> tuple[float, float, float]:
 
 
 def _disk(plan: Plan, samples: list[_Sample]) -> tuple[float | None, int | None, int]:
-    """(encoded ÷ pixel bytes, bytes of the whole mosaic, its standard error)."""
+    """Return (encoded ÷ pixel bytes, bytes of the whole mosaic, its standard error)."""
     by_group: dict[str, dict[Any, int]] = {}
     for sample in samples:
         tiles = by_group.setdefault(sample.group.name, {})

@@ -61,7 +61,7 @@ class Stop:
 
     @contextmanager
     def cancels(self) -> Iterator[None]:
-        """A block that has nothing to save: asking to stop cancels it at once.
+        """Cancel the block as soon as somebody asks to stop: for work that has nothing to save.
 
         Raises:
             DownloadError: it was asked.

@@ -48,7 +48,7 @@ class Timeline:
         return max(min(self.bin_s, self.seconds - number * self.bin_s), 1e-9)
 
     def rate(self, counts: tuple[float, ...]) -> list[float]:
-        """Counts per second, bin by bin."""
+        """Return counts per second, bin by bin."""
         return [count / self.seconds_of(number) for number, count in enumerate(counts)]
 
 
@@ -66,7 +66,7 @@ class Latencies:
         return sum(self.counts)
 
     def quantile(self, share: float) -> float:
-        """Seconds within which this share of the requests was answered, to an eighth; 0 where there were none."""
+        """Return the seconds within which this share of the requests was answered, to an eighth; 0 if there were none."""
         wanted, seen = share * self.total, 0
         for number, count in enumerate(self.counts):
             seen += count

@@ -110,7 +110,7 @@ class Recorder:
         return max(0.0, self._clock() - self._began)
 
     def _hold(self, until: float) -> None:
-        """What was under way since the last change counts until now."""
+        """Count what was under way since the last change, until `until`."""
         in_flight, ceiling = self._now
         self._timeline.spread(_IN_FLIGHT, in_flight, self._since, until)
         self._timeline.spread(_CEILING, ceiling, self._since, until)
@@ -131,7 +131,7 @@ class _Bins:
         """(what, bin): counts, and of what is held the integral over time."""
 
     def index(self, seconds: float) -> int:
-        """The bin of a moment."""
+        """Return the bin of a moment."""
         while seconds >= self.bin_s * _BINS:
             half = _BINS // 2
             self.values[:, :half] = self.values[:, ::2] + self.values[:, 1::2]
@@ -154,7 +154,7 @@ class _Bins:
         row[last] += value * (end - last * self.bin_s)
 
     def timeline(self, seconds: float) -> Timeline:
-        """The bins up to the end."""
+        """Return the bins up to the end."""
         used = self.index(seconds) + 1
         if used > 1 and seconds - (used - 1) * self.bin_s <= 0:
             used -= 1

@@ -110,7 +110,7 @@ def announcement(estimate: Estimate, tiles_done: int) -> str:
 
 
 def summary(tally: Tally) -> str:
-    """One line: how far, how fast, how much trouble."""
+    """Return one line: how far, how fast, how much trouble."""
     left = tally.tiles_total - tally.tiles_now
     done = tally.tiles_stored + tally.tiles_failed
     eta = f", about {duration(left * tally.seconds / done)} left" if done and left > 0 else ""

@@ -177,7 +177,7 @@ class TerminalLine:
 
 
 def terminal_line(out: TextIO | None) -> TerminalLine:
-    """A line on `out`: redrawn on a terminal that can, printed anew elsewhere, forgotten where there is no stream."""
+    """Return a line on `out`: redrawn on a terminal that can, printed anew elsewhere, discarded if there is no stream."""
     if out is None:
         return TerminalLine(open_null(), redraws=False)
     stream = forgiving(out)
@@ -231,5 +231,5 @@ class _Forgiving(io.TextIOBase):
 
 
 def open_null() -> TextIO:
-    """A stream that forgets."""
+    """Return a stream that discards what is written."""
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  # lives as long as the process

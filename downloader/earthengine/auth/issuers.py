@@ -50,7 +50,7 @@ class Issuer(Protocol):
     """Where tokens come from."""
 
     def issue(self, refused: str | None) -> Token:
-        """A token other than `refused`, which the service did not accept.
+        """Return a token other than `refused`, which the service did not accept.
 
         Raises:
             TokenUnreachableError: trying again may help.
@@ -214,7 +214,7 @@ class MetadataIssuer:
 
 
 def _lifetime_s(expiry: datetime | None) -> float | None:
-    """Seconds until `expiry`, which google-auth gives in UTC without saying so."""
+    """Return the seconds until `expiry`, which google-auth gives as UTC without a time zone."""
     if expiry is None:
         return None
     return (expiry - datetime.now(UTC).replace(tzinfo=None)).total_seconds()

@@ -58,7 +58,7 @@ class TokenRequest:
         timeout: float | None = None,
         **_: object,
     ) -> TokenAnswer:
-        """One call. Raises `google.auth.exceptions.TransportError` as said above."""
+        """Make one call. Raises google-auth's `TransportError` for failures that may pass."""
         from google.auth.exceptions import TransportError
 
         from downloader.earthengine.http import DIRECT, check_proxies, ssl_context_for

@@ -78,7 +78,7 @@ class Backlog:
                 await anyio.lowlevel.checkpoint()
 
     def take(self, cost: float) -> list[Portion]:
-        """A run of shards for one worker, worth about so many requests; at least one where one is at hand."""
+        """Return the next shards for one worker, worth about `cost` requests; at least one if one is at hand."""
         run: list[Portion] = []
         spent = 0
         while self._ahead and spent < cost and self.limit is None:
@@ -117,7 +117,7 @@ class Backlog:
             self.limit = None
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
-        """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
+        """Return what `limits` still allow of a shard; if that is not all of it, the limit is reached."""
         if self.max_requests is None and self.max_bytes is None:
             return missing
         group = self.plan.group(key.group)
@@ -136,7 +136,7 @@ class Backlog:
         return allowed
 
     def _counted(self) -> tuple[int, int]:
-        """Requests and bytes, made and to come."""
+        """Return requests and bytes, made and to come."""
         planned = self._planned.values()
         requests = self._made[0] + sum(max(0, requests) for requests, _ in planned)
         return requests, self._made[1] + sum(max(0, nbytes) for _, nbytes in planned)

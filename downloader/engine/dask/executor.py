@@ -185,8 +185,7 @@ class DaskExecutor:
     # The run as a whole ------------------------------------------------------------------------------------
 
     async def _go(self, group: anyio.abc.TaskGroup) -> None:
-        alone_since: float | None = None
-        ends_at = math.inf
+        seen_at, ends_at = time.monotonic(), math.inf
         while True:
             present = await self._present()
             if present is None:
@@ -206,20 +205,16 @@ class DaskExecutor:
             await self._reclaim()
             if self._is_over and not self._workers and (not self._leaving or self._stopping):
                 return
-            alone_since = None if present else alone_since or time.monotonic()
-            patience_s = self._limits.give_up_after
-            if alone_since is not None and time.monotonic() - alone_since > patience_s:
+            now = time.monotonic()
+            seen_at = now if present else seen_at
+            if now - seen_at > self._limits.give_up_after:
                 raise self._no_workers()
             if self._stopping and math.isinf(ends_at):
-                ends_at = time.monotonic() + GRACE_S + self._settings.leave_after
-            if time.monotonic() > ends_at:
+                ends_at = now + GRACE_S + self._settings.leave_after
+            if now > ends_at:
                 return
             self._context.progress(self._flow())
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
-
-    @property
-    def _run_s(self) -> float:
-        return max(time.monotonic() - self._began_at, 1.0)
 
     @property
     def _stopping(self) -> bool:
@@ -238,7 +233,7 @@ class DaskExecutor:
         return Flow(sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails))
 
     async def _present(self) -> list[str] | None:
-        """Workers that are there; None where the scheduler is lost."""
+        """Return the addresses of the workers present; None if the scheduler is lost."""
         for _ in range(_MISSED):
             try:
                 return await self._cluster.workers()
@@ -273,7 +268,7 @@ class DaskExecutor:
         return worker
 
     async def _serve(self, worker: _Worker) -> None:
-        """One worker, from its first share of the quota to its end."""
+        """Look after one worker, from its first share of the quota to its end."""
         missed = 0
         try:
             with worker.scope:
@@ -351,7 +346,7 @@ class DaskExecutor:
         await self._read(worker, mail)
 
     def _depart(self, worker: _Worker) -> None:
-        """Take leave of a worker: its share is free once what it has under way has ended."""
+        """Remove a worker: its share of the quota is free once its requests under way have ended."""
         del self._workers[worker.address]
         left = worker.left or Left()
         worker.left_at = time.monotonic()
@@ -372,7 +367,7 @@ class DaskExecutor:
         self._leaving.append(worker)
 
     async def _reclaim(self) -> None:
-        """Shards of workers that are gone for certain come next."""
+        """Put back the shards of workers that are certainly gone."""
         for worker in list(self._leaving):
             if await anyio.to_thread.run_sync(self._retire, worker):
                 self._leaving.remove(worker)
@@ -396,7 +391,7 @@ class DaskExecutor:
                 )
 
     def _fail(self, error: DownloadError) -> None:
-        """The run ends with the first error; what the workers have is saved."""
+        """End the run with the first error; what the workers have is saved."""
         if self._error is None:
             self._error = error
 
@@ -415,28 +410,24 @@ class DaskExecutor:
 
     def _hand_out(self, worker: _Worker) -> None:
         """Give a worker what it needs to be busy until the next look, and no more than its part of what is left."""
-        share = self._share(worker)
-        if self._is_over or not share:
-            return
         granted = self._part(worker)
+        if self._is_over or not granted:
+            return
         # Enough for the pool and as much again, and for all that may end before the next looks at it.
-        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / self._run_s)
+        run_s = max(time.monotonic() - self._began_at, 1.0)
+        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / run_s)
         has = sum(worker.outstanding.values())
         left = self._backlog.left
         if not math.isinf(left):
-            out = sum(sum(one.outstanding.values()) for one in self._workers.values())
-            most = min(most, math.ceil((left + out) * share))
+            workers = self._workers.values()
+            out = sum(sum(one.outstanding.values()) for one in workers)
+            most = min(most, math.ceil((left + out) * granted / sum(map(self._part, workers))))
         for portion in self._backlog.take(most - has):
             worker.outstanding[portion.key] = self._backlog.cost(portion.key)
             worker.unsent.append(portion)
 
-    def _share(self, worker: _Worker) -> float:
-        """A worker's part of everything that may be under way."""
-        parts = {one.name: self._part(one) for one in self._workers.values()}
-        return parts[worker.name] / (sum(parts.values()) or 1)
-
     def _part(self, worker: _Worker) -> int:
-        """Requests that a worker may have under way; of one that is still beginning, will have."""
+        """Return how many requests a worker may have under way, or will have once it has begun."""
         return worker.mail.concurrency if worker.mail else self._division.concurrency // len(self._division)
 
     async def _read(self, worker: _Worker, mail: Mail) -> None:
@@ -493,7 +484,7 @@ def _assignment(context: RunContext) -> Assignment:
 
 
 def _at(worker: _Worker, error: DownloadError) -> DownloadError:
-    """The error with the worker's address, where its message is all that it holds."""
+    """Return the error with the worker's address, if its message is all that it holds."""
     if type(error).__reduce__ is not BaseException.__reduce__:
         return error
     return type(error)(f"worker {worker.address}: {error}")

@@ -130,7 +130,7 @@ class Engine:
 
 
 def _clock() -> float:
-    """Seconds, those of a suspended machine included where the system counts them."""
+    """Return seconds on a clock that goes on while the machine is suspended, if the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

@@ -48,7 +48,7 @@ def download(
     """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
 
     Args:
-        job: a job, or with `path` the id of one image asset or an `ee.Image`.
+        job: a job, or with `path` the id of an image, with `start` that of a collection, or an `ee.Image`.
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: whether standard error shows a bar, or plain lines where it is no terminal.
@@ -57,7 +57,8 @@ def download(
         overwrite: delete the mosaic that is there, if this package made it.
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
             `new-images` that arrived late, which are added.
-        **sections: with `path`: `bands` and sections of the job file, such as `region={"bbox": […]}`.
+        **sections: with `path`: keys of `source` of the job file, such as `bands`, `start`, `mask`, `every`, and its sections,
+            such as `region={"bbox": […]}`.
 
     Returns:
         The report of a complete run.

@@ -12,12 +12,18 @@ from downloader.errors import JobError
 from downloader.job.files import read_text
 from downloader.job.job import Job
 from downloader.job.location import parse_place
+from downloader.job.sections.source import Source
 from downloader.job.yaml import override, parse
 from downloader.model.expression import Serializable
 
 JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
 or an object that serialises itself, such as an `ee.Image`."""
+
+_SOURCE_KEYS: Final = tuple(
+    key for key in Source.model_fields if key not in {"asset", "images", "collection", "expression"}
+)
+"""Keys of `source` that a call takes as keywords, beside the sections."""
 
 _MAX_FILE: Final = 4 * 2**20
 """Bytes of the largest job file."""
@@ -50,10 +56,15 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections:
                 f"with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}",
                 key="source",
             )
-        kind = "asset" if isinstance(job, str) else "expression"
-        values: dict[str, Any] = {"source": {kind: job}, "mosaic": {"path": os.fspath(path)}}
-        if "bands" in sections:
-            values["source"]["bands"] = sections.pop("bands")
+        # A scale in words is the catalogue's; a number is the grid's, and not a key of source.
+        names = [
+            key
+            for key in _SOURCE_KEYS
+            if key in sections and not (key == "scale" and sections[key] != "catalog")
+        ]
+        of_source = {key: sections.pop(key) for key in names}
+        kind = "collection" if "start" in of_source else "asset" if isinstance(job, str) else "expression"
+        values: dict[str, Any] = {"source": {kind: job, **of_source}, "mosaic": {"path": os.fspath(path)}}
         if "mosaic" in sections:
             values["mosaic"].update(sections.pop("mosaic"))
         return Job.from_dict(values | sections)

@@ -79,3 +79,15 @@ def test_a_mistake_of_one_key_carries_it():
         )
     assert caught.value.key == "region.all_touched"
     assert caught.value.where == "job, line 3"
+
+
+def test_keys_of_source_are_keywords_of_a_call() -> None:
+    made = as_job(
+        "COPERNICUS/S2_SR_HARMONIZED", "m.zarr", start="2017-04-01", end="2017-06-01", mask="clouds",
+        bands=["B4", {"ndvi": "(B8 - B4) / (B8 + B4)"}], every="month", reduce="median",
+        region={"bbox": [0, 0, 1, 1]},
+    )  # fmt: skip
+    assert made.source.collections == ("COPERNICUS/S2_SR_HARMONIZED",)
+    assert made.source.band_names == ("B4", "ndvi")
+    assert (made.source.every, made.source.reduce, made.source.mask) == ("month", "median", "clouds")
+    assert as_job("A/B", "m.zarr", bands=["B4"], scale="catalog").source.asset == "A/B"

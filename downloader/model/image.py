@@ -40,6 +40,10 @@ class Band:
     is_filled: bool = False
     """Whether masked pixels become NaN, by a mask that is asked for with them."""
 
+    def resampling(self, mode: str) -> str:
+        """Return how its pixels are resampled where `mode` is asked for: classes and bits have nothing in between."""
+        return "nearest" if self.pyramiding in ("MODE", "SAMPLE") else mode
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

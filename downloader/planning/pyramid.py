@@ -54,7 +54,7 @@ def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
         group: of the plan.
         resampling: the job's `grid.resampling`.
     """
-    found: dict[tuple[int, tuple[float, float], str, str], list[str]] = {}
+    found: dict[tuple[int, tuple[float, float], str, str, str], list[str]] = {}
     for band in group.bands:
         if band.grid == group.lattice or band.mask_of:
             continue
@@ -62,11 +62,12 @@ def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
             continue  # a chip of the band's own pixels
         level = _level(band, group)
         x, y = band.grid.transform.pixel_size
-        key = (level, (x * 2**level, y * 2**level), band.pyramiding, band.grid.crs.unit)
+        size = (x * 2**level, y * 2**level)
+        key = (level, size, band.pyramiding, band.grid.crs.unit, band.resampling(resampling))
         found.setdefault(key, []).append(band.id)
     return tuple(
-        Reading(group.name, tuple(bands), level, size, policy, unit, resampling)
-        for (level, size, policy, unit), bands in found.items()
+        Reading(group.name, tuple(bands), level, size, policy, unit, how)
+        for (level, size, policy, unit, how), bands in found.items()
     )
 
 

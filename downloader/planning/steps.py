@@ -304,7 +304,9 @@ class _Maker:
         for spec in specs:
             for name, own in self._named(spec).items():
                 scale, offset = self._scale(own)
-                sources[name] = SourceBand(name, "" if own == name else own, scale, offset, self.resampling)
+                band = self.bands.get(own)
+                mode = "nearest" if band is None else band.resampling(self.resampling)
+                sources[name] = SourceBand(name, "" if own == name else own, scale, offset, mode)
             formula = spec.formula or Formula.of_band(spec.name)
             bands.append(ComputedBand(spec.name, formula, types[spec.name], self._is_decibel(spec)))
         return Recipe(tuple(bands), tuple(sources.values()), self._mask())

@@ -337,6 +337,23 @@ def test_interpolation(emulator, tmp_path, mode, resolution, level):
         assert (off > 0).mean() < 0.02
 
 
+def test_classes_stay_nearest_beside_bands_that_are_interpolated(emulator, tmp_path):
+    """SCL, whose pyramid is of modes: a class between two classes is none."""
+    scene = "COPERNICUS/S2_SR_HARMONIZED/20170401T184921_20170401T184921_T10SEG"
+    values = job(
+        emulator, tmp_path / "m.zarr", source={"asset": scene, "bands": ["B11", "SCL"]},
+        region=window(40, 60, 300, 280), grid={"resolution": 10, "resampling": "bilinear"},
+    )  # fmt: skip
+    found = run(values).open(chunks=None)
+    classes = oracle_window(PUBLIC + scene, "SCL", 20, 30, 150, 140)
+    same_bits(found["SCL"].values, classes.repeat(2, axis=0).repeat(2, axis=1), "SCL")
+    x, y = (np.arange(40, 340) + 0.5) / 2, (np.arange(60, 340) + 0.5) / 2
+    wanted = np.floor(
+        interpolated(oracle_window(PUBLIC + scene, "B11", 0, 0, 180, 180), x, y, "bilinear") + 0.5
+    )
+    same_bits(found["B11"].values, wanted.astype("<u2"), "B11")
+
+
 def test_interpolation_into_another_crs(emulator, tmp_path):
     """Degrees: positions by pyproj, weights by the same rule; a last bit may round a half to the other side."""
     grid = {"crs": "EPSG:4326", "resolution": 0.00007, "resampling": "bilinear"}

@@ -70,7 +70,8 @@ class Grid(Section):
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
     resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    """Interpolation of pixels on another grid; with bilinear and bicubic they are computed (computePixels)."""
+    """Interpolation of pixels on another grid; with bilinear and bicubic they are computed (computePixels). Classes and
+    bits (pyramiding policy MODE or SAMPLE) stay nearest."""
 
     @model_validator(mode="before")
     @classmethod

@@ -107,7 +107,7 @@ def test_durations_read_well(seconds, text):
 
 
 def test_what_goes_up_with_a_request():
-    """The page says some 230 bytes an image of a slice."""
+    """The page says some 440 bytes an image of a slice."""
     from downloader.job import Job
     from downloader.model.image import Image
     from downloader.planning.steps import steps_of
@@ -118,4 +118,4 @@ def test_what_goes_up_with_a_request():
     job = Job.from_dict({"source": source, "region": {"bbox": [0, 0, 1, 1]}, "mosaic": {"path": "m"}})
     images = [Image("name", id_, bands, "2020-01-01T00:00:00Z") for id_ in ids]
     text = steps_of(job, images).expression(images)
-    assert len(text) / 50 == pytest.approx(230, rel=0.05)
+    assert len(text) / 50 == pytest.approx(440, rel=0.05)

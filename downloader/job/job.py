@@ -76,6 +76,15 @@ class Job(FileSection):
         return self
 
     @model_validator(mode="after")
+    def _resampled_by_itself(self) -> Self:
+        if self.source.kind == "expression" and self.grid.resampling != "nearest":
+            raise JobError(
+                "an expression says itself how it is resampled, by ee.Image.resample(); leave this out",
+                key="grid.resampling",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _samples(self) -> Self:
         if self.region.points is None:
             return self

@@ -37,12 +37,10 @@ class Band:
     """Of a mask that the service computes, the bands it tells of (1: all of them valid); empty for pixels."""
     is_bounded: bool = True
     """Whether the grid has an edge; for a computed band without one only CRS and transform are meaningful."""
+    resampling: str = "nearest"
+    """How the service makes its pixels on another grid: `nearest`, `bilinear` or `bicubic`."""
     is_filled: bool = False
     """Whether masked pixels become NaN, by a mask that is asked for with them."""
-
-    def resampling(self, mode: str) -> str:
-        """Return how its pixels are resampled where `mode` is asked for: classes and bits have nothing in between."""
-        return "nearest" if self.pyramiding in ("MODE", "SAMPLE") else mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Reading:
         return f"{names}: read from pyramid level {self.level} of {size} ({self.policy}), {_HOW[self.resampling]}"
 
 
-def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
+def readings(group: Group) -> tuple[Reading, ...]:
     """Return what the service reads for each band of `group` that is not on the group's own lattice.
 
     The level is the coarsest one that is not coarser than the pixels asked for; in another CRS, than they are at the
@@ -52,7 +52,6 @@ def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
 
     Args:
         group: of the plan.
-        resampling: the job's `grid.resampling`.
     """
     found: dict[tuple[int, tuple[float, float], str, str, str], list[str]] = {}
     for band in group.bands:
@@ -62,12 +61,11 @@ def readings(group: Group, resampling: str = "nearest") -> tuple[Reading, ...]:
             continue  # a chip of the band's own pixels
         level = _level(band, group)
         x, y = band.grid.transform.pixel_size
-        size = (x * 2**level, y * 2**level)
-        key = (level, size, band.pyramiding, band.grid.crs.unit, band.resampling(resampling))
+        key = (level, (x * 2**level, y * 2**level), band.pyramiding, band.grid.crs.unit, band.resampling)
         found.setdefault(key, []).append(band.id)
     return tuple(
-        Reading(group.name, tuple(bands), level, size, policy, unit, how)
-        for (level, size, policy, unit, how), bands in found.items()
+        Reading(group.name, tuple(bands), level, size, policy, unit, resampling)
+        for (level, size, policy, unit, resampling), bands in found.items()
     )
 
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _KEEPING: Final = ("first", "last", "min", "max")
 """Reducers that leave the only image of a slice as it is."""
 
+_OF_CLASSES: Final = ("MODE", "SAMPLE")
+"""Pyramiding policies of bands whose values cannot be averaged."""
+
 Partners = Mapping[str, Mapping[str, tuple[str, str]]]
 """Image's name → collection → (id, updateTime) of the image there that has the same index."""
 
@@ -52,7 +55,6 @@ class Steps:
     reducer: Reducer | None = None
     reasons: tuple[str, ...] = ()
     """Why each image is computed; empty where images are read as they are."""
-    resampling: str = "nearest"
     may_lack: bool = False
     """Whether images may lack bands, so that they take no part where those are needed."""
     partners: Partners = field(default_factory=dict)
@@ -79,7 +81,16 @@ class Steps:
             if lacks.intersection(recipe.of([band])):
                 continue
             sources = [own[recipe.source(name).own or name] for name in band.formula.bands]
-            bands.append(self._band(band, sources))
+            modes = [recipe.source(name).resampling for name in band.formula.bands]
+            mode = next((mode for mode in modes if mode != "nearest"), "nearest")
+            bands.append(replace(self._band(band, sources), resampling=mode))
+        return replace(image, bands=tuple(bands))
+
+    def with_resampling(self, image: Image) -> Image:
+        """Return an image whose bands say how each is read on another grid."""
+        recipe = self.recipes[self.collections.index(collection_of(image))]
+        modes = {source.own or source.name: source.resampling for source in recipe.sources}
+        bands = (replace(band, resampling=modes.get(band.id, "nearest")) for band in image.bands)
         return replace(image, bands=tuple(bands))
 
     def _lacking(self, image: Image, recipe: Recipe, lacks: frozenset[str]) -> JobError:
@@ -125,14 +136,16 @@ class Steps:
 
     def why(self, members: int) -> str:
         """Return why a slice of so many images is computed; empty where its image is read."""
-        if members == 1 and self.keeps_pixels and self.resampling == "nearest":
+        sources = [band for recipe in self.recipes for band in recipe.sources]
+        modes = dict.fromkeys(band.resampling for band in sources if band.resampling != "nearest")
+        if members == 1 and self.keeps_pixels and not modes:
             return ""
         over = (
             []
             if self.reducer is None or (members == 1 and self.keeps_pixels)
             else [f"reduce: {self.reducer}"]
         )
-        warped = [] if self.resampling == "nearest" else [f"grid.resampling: {self.resampling}"]
+        warped = [f"grid.resampling: {mode}" for mode in modes]
         return ", ".join([*self.reasons, *over, *warped])
 
     def expression(self, members: Sequence[Image], graph: Mapping[str, Any] | None = None) -> str:
@@ -175,13 +188,12 @@ def step_facts(job: Job) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value} | made
 
 
-def steps_of(job: Job, images: Iterable[Image], resampling: str = "nearest") -> Steps:
+def steps_of(job: Job, images: Iterable[Image]) -> Steps:
     """Return what the job does to these images.
 
     Args:
         job: what the user asks for.
         images: all of them.
-        resampling: how the service makes pixels of another grid.
 
     Raises:
         JobError: a band that does not exist, or means different things in two collections; no cloud mask that is known to serve.
@@ -195,8 +207,9 @@ def steps_of(job: Job, images: Iterable[Image], resampling: str = "nearest") -> 
     if specs is None:
         specs = tuple(map(BandSpec, next(iter(catalogue.values()), {})))
     reducer = None if source.reduce is None else parse_reducer(source.reduce, "source.reduce")
-    makers = [_Maker(job, collection, bands, resampling) for collection, bands in catalogue.items()]
+    makers = [_Maker(job, collection, bands) for collection, bands in catalogue.items()]
     _check_names(specs, makers)
+    _check_resampling(job, makers)
     types: dict[str, np.dtype[Any]] = {}
     for spec in specs:
         made = [maker.dtype(spec) for maker in makers]
@@ -214,9 +227,7 @@ def steps_of(job: Job, images: Iterable[Image], resampling: str = "nearest") -> 
     reasons = list(dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs)))
     if source.dtype is not None:
         reasons.append(f"dtype: {source.dtype}")
-    return Steps(
-        tuple(catalogue), recipes, reducer, tuple(reasons), resampling, source.on_missing_band == "nodata"
-    )
+    return Steps(tuple(catalogue), recipes, reducer, tuple(reasons), source.on_missing_band == "nodata")
 
 
 def _check_names(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> None:
@@ -236,6 +247,15 @@ def _check_names(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> None:
             )
 
 
+def _check_resampling(job: Job, makers: Sequence[_Maker]) -> None:
+    """Raise JobError for a band of `grid.resampling` that no image has."""
+    asked = job.grid.resampling
+    known = dict.fromkeys(band for maker in makers for band in maker.bands)
+    for name in () if isinstance(asked, str) else asked:
+        if not any(maker.own(name) in maker.bands for maker in makers):
+            raise JobError(f"{name!r} is none of the bands {few(list(known), most=8)}", key="grid.resampling")
+
+
 @dataclass(frozen=True)
 class _Maker:
     """Maker of the recipe of one collection."""
@@ -243,7 +263,6 @@ class _Maker:
     job: Job
     collection: str
     bands: Mapping[str, Band]
-    resampling: str
 
     @property
     def facts(self) -> DatasetFacts | None:
@@ -281,6 +300,17 @@ class _Maker:
             return 1, 0
         return (1 if band.scale is None else band.scale), (band.offset or 0)
 
+    def _resampling(self, name: str, own: str) -> str:
+        """Return how a band is read on another grid: classes and bits nearest, unless a band's name asks otherwise."""
+        asked = self.job.grid.resampling
+        if not isinstance(asked, str):
+            return asked.get(name) or asked.get(own) or "nearest"
+        facts = self.facts.band(own) if self.facts else None
+        is_categorical = facts is not None and facts.is_categorical
+        if own in self.bands:
+            is_categorical = is_categorical or self.bands[own].pyramiding in _OF_CLASSES
+        return "nearest" if is_categorical else asked
+
     def dtype(self, spec: BandSpec) -> np.dtype[Any] | None:
         """Return the smallest type that holds the band as it is computed of one image; None where nothing has its bands."""
         named = self._named(spec)
@@ -304,9 +334,9 @@ class _Maker:
         for spec in specs:
             for name, own in self._named(spec).items():
                 scale, offset = self._scale(own)
-                band = self.bands.get(own)
-                mode = "nearest" if band is None else band.resampling(self.resampling)
-                sources[name] = SourceBand(name, "" if own == name else own, scale, offset, mode)
+                sources[name] = SourceBand(
+                    name, "" if own == name else own, scale, offset, self._resampling(name, own)
+                )
             formula = spec.formula or Formula.of_band(spec.name)
             bands.append(ComputedBand(spec.name, formula, types[spec.name], self._is_decibel(spec)))
         return Recipe(tuple(bands), tuple(sources.values()), self._mask())

@@ -71,7 +71,7 @@ def remarks(plan: Plan, job: Job) -> list[str]:
         lines.append(
             f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
         )
-    lines.extend(str(reading) for group in plan.groups for reading in readings(group, job.grid.resampling))
+    lines.extend(str(reading) for group in plan.groups for reading in readings(group))
     sentences = _masked_pixels(plan, job)
     lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
     if set(sentences) - {BY_MASK, FILLED}:
@@ -90,11 +90,11 @@ def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
     return {
         **source,
         "estimate": to_document(plan.estimate()),
-        "groups": [_group_document(group, job, masked) for group in plan.groups],
+        "groups": [_group_document(group, masked) for group in plan.groups],
     }
 
 
-def _group_document(group: Group, job: Job, masked: Mapping[str, str]) -> dict[str, Any]:
+def _group_document(group: Group, masked: Mapping[str, str]) -> dict[str, Any]:
     transform = group.grid.transform
     return {
         "name": group.name,
@@ -126,7 +126,7 @@ def _group_document(group: Group, job: Job, masked: Mapping[str, str]) -> dict[s
                 "policy": reading.policy,
                 "resampling": reading.resampling,
             }
-            for reading in readings(group, job.grid.resampling)
+            for reading in readings(group)
         ],
     }  # fmt: skip
 

@@ -72,7 +72,7 @@ async def collect(
         )
     source = job.source
     images = [image for _, members in named for image in members]
-    steps = steps_of(job, images, job.grid.resampling)
+    steps = steps_of(job, images)
     if steps.partner_collections:
         steps = replace(steps, partners=await find_partners(job, catalogue, files, steps, images))
     series = arrange(

@@ -47,7 +47,7 @@ def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
     Raises:
         JobError: as `steps_of`.
     """
-    steps = steps_of(job, [image], job.grid.resampling)
+    steps = steps_of(job, [image])
     if steps.partner_collections:
         raise JobError(
             f"looks at another collection, {steps.partner_collections[0]}; write the image as images: [{image.id}] with "

@@ -73,8 +73,9 @@ async def sample(
     images = {name: image for name, image in known.items() if name in {s.image for s in samples}}
     for k in sorted(chosen):
         images[chosen[k].name] = chosen[k]
-    steps = steps_of(job, images.values(), job.grid.resampling)
+    steps = steps_of(job, images.values())
     computed = {name: steps.expression([image]) for name, image in images.items()}
+    images = {name: steps.with_resampling(image) for name, image in images.items()}
     notices = tuple(
         f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
         for name, why in named.gone.items()

@@ -384,3 +384,31 @@ def test_a_scale_in_metres_of_degrees_is_counted_at_the_equator(emulator, tmp_pa
     dataset = report.open(chunks=None)
     assert float(dataset.x[1] - dataset.x[0]) == pytest.approx(1e-4, rel=1e-9)
     np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:4326"))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", {"B4": "bilinear"}])
+def test_a_class_band_stays_nearest_beside_one_that_is_interpolated(emulator, tmp_path, mode):
+    grid = {"crs": "EPSG:4326", "resolution": 0.00007, "resampling": mode}
+    values = job(emulator, tmp_path / "mosaic.zarr", region={"bbox": BOX}, grid=grid)
+    values["source"] = {"asset": SCENE, "bands": ["B4", "QA60"]}
+    told = str(downloader.plan(values))
+    assert "B4: read from the native pixels of 10 m, bilinear" in told
+    assert "QA60: read from the native pixels of 60 m, nearest neighbour" in told
+    dataset = downloader.download(values, progress=False).open(chunks=None)
+    np.testing.assert_array_equal(dataset["QA60"].values, nearest(dataset, "QA60", "EPSG:4326", scale=60))
+    plain = nearest(dataset, "B4", "EPSG:4326").astype(float)
+    away = np.abs(dataset["B4"].values - plain)
+    assert (away > 0).mean() > 0.3
+    with pytest.raises(DriftError, match="bilinear"):
+        downloader.download({**values, "grid": {**grid, "resampling": "nearest"}}, progress=False)
+
+
+def test_classes_are_interpolated_where_they_are_named_and_only_they(emulator, tmp_path):
+    grid = {"crs": "EPSG:4326", "resolution": 0.00007, "resampling": {"QA60": "bilinear"}}
+    dataset = fetch(emulator, tmp_path, ("B4", "QA60"), region={"bbox": BOX}, grid=grid).open(chunks=None)
+    np.testing.assert_array_equal(dataset["B4"].values, nearest(dataset, "B4", "EPSG:4326"))
+    assert set(np.unique(dataset["QA60"].values)) - {0, 1024, 2048, 3072}
+    with pytest.raises(JobError, match=r"grid.resampling: 'B99' is none of the bands B1, "):
+        fetch(
+            emulator, tmp_path / "2", region={"bbox": BOX}, grid={**grid, "resampling": {"B99": "bilinear"}}
+        )

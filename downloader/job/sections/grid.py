@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -31,6 +31,18 @@ _PixelSize = Annotated[
 
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+Resampling = Literal["nearest", "bilinear", "bicubic"]
+
+
+def _modes(value: Any) -> Any:
+    given = list(value.values()) if isinstance(value, dict) else [value]
+    if not given or any(not isinstance(one, str) or one not in get_args(Resampling) for one in given):
+        raise ValueError(
+            "write nearest, bilinear or bicubic, or one of them for each band, such as {B4: bilinear}"
+        )
+    return value
 
 
 def _six(value: Any) -> Any:
@@ -69,9 +81,9 @@ class Grid(Section):
     """The whole affine transform: [scaleX, shearX, translateX, shearY, scaleY, translateY]."""
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
-    resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    """Interpolation of pixels on another grid; with bilinear and bicubic they are computed (computePixels). Classes and
-    bits (pyramiding policy MODE or SAMPLE) stay nearest."""
+    resampling: Annotated[Resampling | dict[str, Resampling], BeforeValidator(_modes)] = "nearest"
+    """Interpolation of pixels on another grid, or one for each band; with bilinear and bicubic they are computed
+    (computePixels). Classes and bits, and bands that a mapping does not name, are read nearest."""
 
     @model_validator(mode="before")
     @classmethod

@@ -203,6 +203,8 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
         told = f"nodata {'none' if nodata is None else repr(nodata)}"
         if band.mask_of:
             told = f"mask of {', '.join(band.mask_of)}"
+        if band.resampling != "nearest":
+            told += f", {band.resampling}"
         yield f"source.bands: {band.id}{here}", f"{band.dtype.name}, {told}"
 
 

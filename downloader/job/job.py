@@ -104,6 +104,11 @@ class Job(FileSection):
                 "every: all and reduce",
                 key=f"source.{stray[0]}",
             )
+        if self.source.collection is not None and self.source.start is None:
+            raise JobError(
+                "is needed with region.points, whose images are found by their times; write a date such as 2017-04-01",
+                key="source.start",
+            )
         if self.mosaic.overviews:
             raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
         return self

@@ -108,11 +108,9 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "source": {
         "oneOf": _one_of(_KINDS),
         "dependencies": {
-            "collection": ["start", "end"],
-            **{
-                name: ["collection"]
-                for name in ("start", "end", "months", "season", "filter", "limit", "order_by")
-            },
+            "start": ["collection", "end"],
+            "end": ["collection", "start"],
+            **{name: ["collection"] for name in ("months", "season", "filter", "limit", "order_by")},
         },
     },
     "region": {"allOf": _not_together(_SITES)},

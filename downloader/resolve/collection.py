@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import JobError, asset_is_gone
 from downloader.job import Job
@@ -131,12 +131,15 @@ async def _found(
     limit = source.limit if frozen is None else None
     months = source.months_taken
     found: list[Image] = []
+    region = region_geojson(job, files)
     for collection in source.collections:
+        if source.start is None:
+            await _check_dateless(job, catalogue, collection, region)
         query = ImageQuery(
             collection,
             source.start,
             source.end,
-            region_geojson(job, files),
+            region,
             source.filter,
             limit=limit if len(months) == 12 else None,
             order_by=source.order_by,
@@ -148,6 +151,25 @@ async def _found(
             if len(months) == 12 or month_of(instant_us(image.start_time)) in months
         ]
     return found if limit is None else found[:limit]
+
+
+async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, region: dict[str, Any]) -> None:
+    """Raise JobError if the images of a collection have times, or if each would be a slice of none."""
+    source = job.source
+    query = ImageQuery(collection, region=region, filter=source.filter, limit=1)
+    async for image in catalogue.images(query, bands=(), keep=()):
+        if image.start_time:
+            raise JobError(
+                f"is needed with source.end: images of {collection} have times ({image.id}: {image.start_time}); "
+                "write a date such as 2017-04-01",
+                key="source.start",
+            )
+    if source.every != "all":
+        raise JobError(
+            f"images of {collection} have no times, so they make no time axis; write every: all with reduce: first, "
+            "which mosaics them, or name one as source.asset",
+            key="source.every",
+        )
 
 
 async def _with_unlisted(
@@ -201,15 +223,23 @@ def _merged(
     late = [
         image
         for image in new
-        if frozen.covers(instant_us(image.start_time))
-        and not frozen.is_provisional(slice_label(image, source.every, origin), bounds_of)
+        if (source.every == "all" and frozen.period is None)
+        or (
+            frozen.covers(instant_us(image.start_time))
+            and not frozen.is_provisional(slice_label(image, source.every, origin), bounds_of)
+        )
     ]
     notices = []
     if late and "new-images" not in accept:
         apart = {image.name for image in late}
         new = [image for image in new if image.name not in apart]
+        where = (
+            "not among the images that the mosaic was made of"
+            if frozen.period is None
+            else "inside the period that the mosaic covers, and not in it"
+        )
         notices.append(
-            f"{_few([image.id for image in late])}: inside the period that the mosaic covers, and not in it (arrived "
+            f"{_few([image.id for image in late])}: {where} (arrived "
             "late, or left out by source.limit); --accept new-images adds them"
         )
     if source.limit is not None:
@@ -317,7 +347,7 @@ def _check_nodata(job: Job, series: Series) -> None:
 
 def _period(job: Job) -> tuple[int, int] | None:
     source = job.source
-    if source.collection is None:
+    if source.collection is None or source.start is None:
         return None
     # What had not happened yet when the list was asked for is not covered.
     return instant_us(source.start or "") or 0, min(

@@ -412,3 +412,41 @@ def test_classes_are_interpolated_where_they_are_named_and_only_they(emulator, t
         fetch(
             emulator, tmp_path / "2", region={"bbox": BOX}, grid={**grid, "resampling": {"B99": "bilinear"}}
         )
+
+
+DEM = "COPERNICUS/DEM/GLO30"
+
+
+def dem(emulator, path, box=(-122.03, 37.98, -121.98, 38.02), **source):
+    values = job(emulator, path, region={"bbox": list(box)})
+    values["source"] = {"collection": DEM, "bands": ["DEM"], "every": "all", "reduce": "first", **source}
+    return values
+
+
+def test_tiles_without_dates_are_mosaicked_without_a_time_axis(emulator, tmp_path):
+    """Four tiles of a degree meet in the region's middle; each pixel is its own tile's, by the oracle."""
+    values = dem(emulator, tmp_path / "mosaic.zarr")
+    dataset = downloader.download(values, progress=False).open(chunks=None)
+    found = dataset["DEM"]
+    assert found.dims == ("y", "x")
+    assert "time" not in dataset.variables
+    whole = np.empty((144, 180), np.float32)
+    for north, rows, top in ((38, slice(0, 72), 3600 - 72), (37, slice(72, 144), 0)):
+        for west, columns, left in ((123, slice(0, 108), 3600 - 108), (122, slice(108, 180), 0)):
+            tile = f"{PUBLIC}{DEM}/Copernicus_DSM_COG_10_N{north}_00_W{west}_00_DEM"
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            whole[rows, columns] = oracle_window(tile, "DEM", left, top, width, height)
+    np.testing.assert_array_equal(found.values, whole)
+
+
+def test_whether_images_have_times_is_what_they_say_themselves(emulator, tmp_path):
+    with pytest.raises(
+        JobError, match=r"source.every: images of COPERNICUS/DEM/GLO30 have no times.*every: all"
+    ):
+        downloader.plan(dem(emulator, tmp_path / "1", every="image", reduce=None))
+    with pytest.raises(
+        JobError, match=r"source.start: is needed with source.end: images of COPERNICUS/S2 have"
+    ):
+        downloader.plan(dem(emulator, tmp_path / "2", collection="COPERNICUS/S2", bands=["B4"], box=BOX))
+    with pytest.raises(JobError, match=r"source: end is needed too"):
+        downloader.plan(dem(emulator, tmp_path / "3", start="2020-01-01"))

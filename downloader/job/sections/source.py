@@ -63,7 +63,7 @@ class Source(Section):
     collection: _Text | Annotated[tuple[_Text, ...], Field(min_length=1)] | None = None
     """Id of a collection, or a list of them: a time series of their images."""
     start: _Time = None
-    """First moment of the period, UTC."""
+    """First moment of the period, UTC; start and end are left out where the images have no times."""
     end: _Time = None
     """Behind the last moment of the period, UTC."""
     months: Annotated[tuple[Annotated[int, Field(ge=1, le=12)], ...], Field(min_length=1)] | None = None
@@ -128,8 +128,6 @@ class Source(Section):
     @model_validator(mode="after")
     def _one_period(self) -> Source:
         if self.collection is not None:
-            if self.start is None or self.end is None:
-                raise ValueError("a collection needs start and end")
             _check_period(self.start, self.end)
         if self.months is not None and self.season is not None:
             raise ValueError("months and season exclude each other; keep one of them")
@@ -203,7 +201,10 @@ class Source(Section):
 
 
 def _check_period(start: str | None, end: str | None) -> None:
+    if start is None and end is None:
+        return  # whether the images have times is for the catalogue to say
     if start is None or end is None:
-        raise ValueError("start and end are needed; write dates such as 2017-04-01")
+        lacking = "start" if start is None else "end"
+        raise ValueError(f"{lacking} is needed too; write a date such as 2017-04-01")
     if (instant_us(start) or 0) >= (instant_us(end) or 0):
         raise ValueError(f"start {start} must lie before end {end}, which is the first moment not taken")

@@ -117,7 +117,9 @@ WRONG = {
     "no source": changed(source={"bands": ["B1"]}),
     "bands as text": changed(source={"asset": "A", "bands": "B1"}),
     "a band twice": changed(source={"asset": "A", "bands": ["B1", "B1"]}),
-    "a collection without dates": changed(source={"collection": "C"}, region={"bbox": [0, 0, 1, 1]}),
+    "a collection with one date": changed(
+        source={"collection": "C", "end": "2017-05-01"}, region={"bbox": [0, 0, 1, 1]}
+    ),
     "dates without a collection": changed(source={"asset": "A", "start": "2017-04-01"}),
     "a collection without a region": changed(
         source={"collection": "C", "start": "2017-04-01", "end": "2017-05-01"}

@@ -56,7 +56,7 @@ class FakeCatalogue:
 
     async def images(self, query, **options) -> AsyncIterator[Image]:
         self.listed.append({**asdict(query), **options})
-        first, behind = instant_us(query.start) or 0, instant_us(query.end) or 0
+        first, behind = instant_us(query.start or "1970-01-01"), instant_us(query.end or "2100-01-01")
         found = [
             one
             for one in self.there.values()
@@ -115,6 +115,22 @@ async def test_a_longer_period_appends_also_what_lies_before() -> None:
     found = await run(catalogue, job("2017-04-01", "2017-04-14"), known)
     assert ids(found) == ["06", "09", "03", "12"]
     assert found.notices == ()
+
+
+async def test_a_tile_without_a_date_that_joins_later_waits_to_be_accepted() -> None:
+    tiles = [replace(image(day), start_time="") for day in (3, 6)]
+    catalogue = FakeCatalogue(tiles[0])
+    mosaic = job(None, None, every="all", reduce="first")
+    known = await run(catalogue, mosaic)
+    assert known.listed.period is None
+    assert [part.time_us for part in known.series.slices] == [None]
+    catalogue.there[tiles[1].name] = tiles[1]
+    found = await run(catalogue, mosaic, known)
+    assert [one.id for one in found.listed.images] == ["C/03"]
+    (notice,) = found.notices
+    assert notice.startswith("C/06: not among the images that the mosaic was made of")
+    accepted = await run(catalogue, mosaic, known, ["new-images"])
+    assert [one.id for one in accepted.listed.images] == ["C/03", "C/06"]
 
 
 async def test_late_arrivals_are_told_of_and_wait_to_be_accepted() -> None:

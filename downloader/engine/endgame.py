@@ -80,8 +80,7 @@ class Endgame:
             nbytes += tiles * tile_bytes
         later = requests, requests * model.base_s + nbytes / 1e6 * model.per_mb_s
         tiles, tile_bytes = _size(group, missing)
-        share = self._observed.longest_share
-        shape = tapered(group.shape, tiles, tile_bytes, free_in_s, later, model, len(waiting_s), share)
+        shape = tapered(group.shape, tiles, tile_bytes, free_in_s, later, model, len(waiting_s))
         return group if shape == group.shape else replace(group, shape=shape)
 
     def is_worth_halving(self, nbytes: int) -> bool:

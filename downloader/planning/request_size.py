@@ -33,6 +33,9 @@ class ServiceModel:
     """Requests in flight at most."""
     starts_per_s: float = 90.0
     """Requests started each second at most."""
+    longest_share: float = 1.0
+    """Share of the time that is left, all slots busy, that one of the last requests may be expected to take. All of it before
+    the first answer: a job of one wave ends soonest uncut unless its durations scatter."""
 
     def request_s(self, nbytes: float) -> float:
         """Return the seconds that one request for `nbytes` bytes takes."""
@@ -154,8 +157,8 @@ _GUESS = 0.1
 """Weight of each of the two points by which the first guess takes part."""
 
 _GUIDED_SHARE = 0.75
-"""Share of the time that is left, all slots busy, that one of the last requests may be expected to take. Of 0.65 to 0.95
-it ends a job of two to ten waves soonest where durations scatter by 30 %."""
+"""`ServiceModel.longest_share` from the first answer on. Of 0.65 to 0.95 it ends a job of two to ten waves soonest where
+durations scatter by 30 %."""
 
 _LEAST_LATENCIES = 1.5
 """A request that takes no longer than so many latencies is not made smaller for the sake of that share."""
@@ -191,14 +194,6 @@ class Observed:
         self._xx = self._xx * _FORGET + x * x
         self._xy = self._xy * _FORGET + x * seconds
 
-    @property
-    def longest_share(self) -> float:
-        """Share of the time that is left which one request may be expected to take.
-
-        All of it before the first answer: a job of one wave ends soonest uncut unless its durations scatter.
-        """
-        return _GUIDED_SHARE if self._weight else 1.0
-
     def model(self) -> ServiceModel:
         """Return the guess with both numbers corrected: a straight line through the answers, by least squares."""
         if not self._weight:
@@ -209,7 +204,8 @@ class Observed:
         y = self._y + _GUESS * (near_s + far_s)
         xx, xy = self._xx + _GUESS * far * far, self._xy + _GUESS * far * far_s
         slope = max((w * xy - x * y) / (w * xx - x * x), 0.0)
-        return replace(self.guess, base_s=max((y - slope * x) / w, 0.0), per_mb_s=slope)
+        base_s = max((y - slope * x) / w, 0.0)
+        return replace(self.guess, base_s=base_s, per_mb_s=slope, longest_share=_GUIDED_SHARE)
 
 
 def smaller_shapes(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -246,7 +242,6 @@ def tapered(
     later: tuple[int, float],
     model: ServiceModel,
     waiting: int = 0,
-    longest_share: float = 1.0,
 ) -> tuple[int, int]:
     """Return (rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
 
@@ -258,8 +253,6 @@ def tapered(
         later: requests of `shape` that follow after this shard, and the seconds that they take one after the other.
         model: how long a request takes, and how many may start in a second.
         waiting: requests that start before those of this shard.
-        longest_share: share of the time that is left, all slots busy, that a request may be expected to take; what takes
-            little more than its latency may take longer.
     """
     best, chosen, slots = math.inf, shape, len(free_in_s)
     busy_s, last_s = sum(free_in_s), max(free_in_s)
@@ -277,7 +270,7 @@ def tapered(
             heapq.heapreplace(heap, end_s)
         level_s = (busy_s + requests * each_s + after_s) / slots
         paced_s = (waiting + requests + after) / model.starts_per_s
-        if rows * columns > 1 and each_s > max(longest_share * max(level_s, paced_s) * _SLACK, least_s):
+        if rows * columns > 1 and each_s > max(model.longest_share * max(level_s, paced_s) * _SLACK, least_s):
             continue
         ends_s = max(last_s, end_s, level_s, paced_s + largest_s)
         if ends_s * _SLACK < best:

@@ -9,7 +9,7 @@ from downloader.report.run_result import RunResult
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class OpeningCode:
     """A few lines of Python or of a shell."""
 
     title: str
@@ -20,12 +20,12 @@ def opening_line(report: RunResult) -> str:
     """Return one line of Python that opens the mosaic."""
     is_tree = len(report.groups) > 1
     if "://" in report.mosaic:
-        return f"downloader.mosaic.{'open_tree' if is_tree else 'open_group'}({report.mosaic!r})"
+        return f"downloader.{'open_tree' if is_tree else 'open_group'}({report.mosaic!r})"
     opener = "open_datatree" if is_tree else "open_dataset"
     return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all", mask_and_scale=False)'
 
 
-def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Recipe]:
+def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[OpeningCode]:
     """Return several ways to open what a run stored.
 
     Args:
@@ -42,15 +42,17 @@ def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Reci
         imports = "import rioxarray\nimport xarray" if axis != "sample" else "import xarray"
         title = "With xarray" + (" and rioxarray" if axis != "sample" else "")
         title += "" if is_whole else "; missing tiles hold the fill value"
-        found.append(Recipe(title, f"{imports}\n\n{name} = {opening_line(report)}"))
+        found.append(OpeningCode(title, f"{imports}\n\n{name} = {opening_line(report)}"))
     title = "With this package" + ("" if is_whole else "; missing tiles are NaN")
     missing = "" if is_whole else ', missing="mask"'
     found.append(
-        Recipe(title, f"from downloader import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})")
+        OpeningCode(
+            title, f"from downloader import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})"
+        )
     )
     if array and profile == "plain" and not several and not axis and "://" not in report.mosaic:
         name = f'ZARR:"{report.mosaic}":/{array}'
-        found.append(Recipe("With GDAL 3.12 or later", f"gdalinfo {shlex.quote(name)}"))
+        found.append(OpeningCode("With GDAL 3.12 or later", f"gdalinfo {shlex.quote(name)}"))
     if not is_whole:
-        found.append(Recipe("Download the rest", "downloader run JOB.yaml    # the same job again"))
+        found.append(OpeningCode("Download the rest", "downloader run JOB.yaml    # the same job again"))
     return found

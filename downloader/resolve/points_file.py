@@ -32,7 +32,7 @@ _DECIMAL: Final = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _PointsTable:
     """A file as rows of cells; text, or what JSON has."""
 
     path: str
@@ -99,7 +99,7 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
     return Points(table.crs, columns, tuple(points))
 
 
-def _csv(text: str, name: str, crs: Crs | None) -> _Table:
+def _csv(text: str, name: str, crs: Crs | None) -> _PointsTable:
     lines = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
     header: list[str] | None = None
     rows: list[tuple[str, list[Any]]] = []
@@ -132,12 +132,12 @@ def _csv(text: str, name: str, crs: Crs | None) -> _Table:
     choices = [(plane, crs or LONLAT), (degrees, LONLAT)]
     for (x, y), its in choices if crs is not None else reversed(choices):
         if x is not None and y is not None:
-            return _Table(name, header, rows, (x, y), its)
+            return _PointsTable(name, header, rows, (x, y), its)
     wanted = "lon and lat, or x and y" if crs is None else f"x and y (in {crs}), or lon and lat"
     raise JobError(f"{name}, line 1: has the columns {', '.join(header)}, and needs {wanted}", key=_KEY)
 
 
-def _geojson(text: str, name: str, crs: Crs | None) -> _Table:
+def _geojson(text: str, name: str, crs: Crs | None) -> _PointsTable:
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -168,7 +168,7 @@ def _geojson(text: str, name: str, crs: Crs | None) -> _Table:
         (line, [*[*point, None, None][:2], *(properties.get(one) for one in names)])
         for line, point, properties in read
     ]
-    return _Table(name, header, rows, (0, 1), crs or LONLAT)
+    return _PointsTable(name, header, rows, (0, 1), crs or LONLAT)
 
 
 def _delimiter(text: str) -> str:
@@ -182,7 +182,7 @@ def _column(header: Sequence[str], names: tuple[str, ...]) -> int | None:
     return next((folded.index(name) for name in names if name in folded), None)
 
 
-def _coordinates(table: _Table, line: str, row: list[Any]) -> tuple[float, float]:
+def _coordinates(table: _PointsTable, line: str, row: list[Any]) -> tuple[float, float]:
     found = []
     for k in table.coordinates:
         number = _number(row[k])
@@ -202,7 +202,7 @@ def _lonlat(crs: Crs, at: Any) -> tuple[Any, Any]:  # noqa: ANN401  # numpy
     return transformer(crs, LONLAT).transform(at[:, 0], at[:, 1])
 
 
-def _date(row: list[Any], column: int | None, where: str, table: _Table) -> str:
+def _date(row: list[Any], column: int | None, where: str, table: _PointsTable) -> str:
     text = _text(row, column)
     try:
         instant_us(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -87,7 +88,7 @@ def test_a_request_is_not_too_long_where_the_starts_of_others_take_longer() -> N
     slow = ServiceModel(base_s=0.25, per_mb_s=0.4, concurrency=40, starts_per_s=2)
     whole_s = slow.request_s(16 * 524_288)
     left = 10, 10 * whole_s  # of the slots' time less than one request, of the starts' 5 s
-    assert tapered((4, 4), 16, 524_288, [0.0] * 40, left, slow, longest_share=0.75) == (4, 4)
+    assert tapered((4, 4), 16, 524_288, [0.0] * 40, left, replace(slow, longest_share=0.75)) == (4, 4)
 
 
 def run(tiles: int, shape: tuple[int, int], latency, concurrency: int) -> tuple[float, int]:

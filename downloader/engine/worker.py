@@ -167,7 +167,7 @@ class Worker:
                 if key is None:
                     self._seen_all = self.feed.is_ended
                     break
-                if missing := self.parts.mosaic.missing(key):
+                if missing := await self._missing(key):
                     self._ahead.append((key, missing))
                 else:
                     self.feed.done(key)
@@ -183,6 +183,12 @@ class Worker:
                     await self.parts.stop.cuts_short(self.feed.more)
                 except NotStarted:
                     return
+
+    async def _missing(self, key: ShardKey) -> Mapping[int, int]:
+        """Return what a shard misses. Which tiles a polygon touches is asked in a thread, since it may be a large one."""
+        if self.share.plan.group(key.group).region is None:
+            return self.parts.mosaic.missing(key)
+        return await anyio.to_thread.run_sync(self.parts.mosaic.missing, key)
 
     async def _open(self, key: ShardKey) -> bool:
         """Wait until one more shard may be open; False when the run was asked to stop meanwhile."""

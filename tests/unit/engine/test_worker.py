@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import replace
 
 import anyio
 import numpy as np
 import pytest
+import shapely
 
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
@@ -15,6 +17,7 @@ from downloader.engine.worker import Listed, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
+from downloader.planning.polygon import Shape
 from downloader.progress.tally import Tally
 from tests.fakes import FreeLimiter, MemoryMosaic, PositionSource, expected, make_plan_of, problem
 from tests.virtual_clock import VirtualClock, run_virtual
@@ -75,6 +78,29 @@ def test_concurrency_is_used_and_never_passed():
         assert bench.source.most == 6
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("is_polygon", [False, True])
+def test_tiles_that_a_polygon_touches_are_asked_in_a_thread(is_polygon):
+    threads = set()
+
+    class Watched(MemoryMosaic):
+        def missing(self, key):
+            threads.add(threading.current_thread())
+            return super().missing(key)
+
+    plan = make_plan_of((4, 4))
+    if is_polygon:
+        polygon = Shape(shapely.to_wkb(shapely.box(0, 0, 16, 16)))
+        plan = replace(plan, groups=(replace(plan.groups[0], region=polygon),))
+
+    async def main():
+        bench = Bench(plan, mosaic=Watched(plan))
+        await bench.run()
+        assert (threading.main_thread() not in threads) == is_polygon
+        bench.assert_pixels()
+
+    anyio.run(main)
 
 
 def test_few_shards_are_open_so_that_a_kill_costs_little():

@@ -1,4 +1,6 @@
-"""What the emulator's pixels must be, worked out a second time from `docs/emulator.md` alone.
+"""What the emulator's pixels must be, worked out a second time from the written formula alone.
+
+It stands in the docstrings of `noise.py`, `land.py` and `weather.py` in `earthengine_emulator/data`.
 
 `pixel` is the formula in plain Python integers, one pixel at a time, slow and easy to follow. `oracle_window` gives the
 same for whole windows, row by row; `tests/unit/earthengine_emulator/data/test_land_oracle.py` holds it to `pixel`. Nothing here imports the

@@ -17,7 +17,11 @@ from earthengine_emulator.pixels.sampling import Part
 
 
 def result_kind(rule: str, kinds: Sequence[str]) -> str:
-    """Return the type that a rule gives to a result: as wide as needed, never narrower than its operands."""
+    """Return the type that a rule gives to a result: as wide as needed, never narrower than its operands.
+
+    Inferred from documentation: truth values are uint8; quotients and means float, float32 only from float32; sums and
+    products int32 from narrow integers, float64 from wide ones; minima, maxima, modes and mosaics keep their operands' type.
+    """
     if rule == "truth":
         return "u1"
     dtype = np.result_type(*(PIXEL_TYPES[kind].dtype for kind in kinds))

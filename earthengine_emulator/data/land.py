@@ -1,13 +1,28 @@
-"""Pixels as a pure function of image, band, column and row: the emulator's land (formula in `docs/emulator.md`).
+"""Pixels as a pure function of image, band, column and row: the emulator's land.
 
-Between the nodes of `noise.py` a pixel is
+With the nodes n, fields f and hashes of `noise.py`, pixel (c, r) with i, x = c // 32, c mod 32 and j, y = r // 32, r mod 32 is
 
-    value = (4·(32 + h + field + slope·(row mod 32)) + texture(column)) xor texture(row)
+    across(j) = n(i, j) + ((n(i + 1, j) - n(i, j)) · x + 16) // 32
+    slope     = (across(j + 1) - across(j) + 16) // 32
+    land      = 4 · (32 + across(j) + f + slope · y)
+    column    = 4 · (hash(s, c, COLUMN_SALT) >> 27) + (c + s) mod 4         s = mix(image ^ CRC-32 of the band id)
+    row       = 4 · (hash(image, r, ROW_SALT) >> 27) + 2 · (r mod 2)
+    v         = (land + column) xor row                                     128 ≤ v < 8192
 
-in 16-bit arithmetic, to which bands of reflectance add noise: the grain that real scenes have, without which the pixels
-would compress too well. h is the node row interpolated along the columns, `slope` the rounded rise to the next node row
-per pixel. The columns' part is made once per 32 rows, so that a pixel costs one multiplication, one addition and one
-exclusive or over long contiguous rows, written straight into the answer's buffer with the bands interleaved.
+Bands of reflectance (GRAINY) have noise in their low bits too, as real scenes do, and compress accordingly. Each row runs
+through 65,536 values of its band, from a place drawn for the row:
+
+    k         = (hash(image, r, GRAIN_SALT) + c) mod 65536
+    h         = hash(CRC-32 of the band id, k, GRAIN_SALT)
+    w         = v + 4 · (h mod 32 + h // 256 mod 32)
+    v         = w xor (w // 16 mod 4)
+
+The last two bits of v make every pixel differ from its eight neighbours; the last step only exchanges values, so that they
+still do. The hashes expose shifts, exchanged tiles and exchanged bands. ENCODINGS turn v into the band's type. Landforms,
+origins, steps, swaths and tones stand where the images are made (`sentinel2.py`, `landsat.py`, `gridded.py`, `synthetic.py`).
+
+The columns' part is made once per 32 rows, so that a pixel costs one multiplication, one addition and one exclusive or
+over long contiguous rows, in 16-bit arithmetic, written straight into the answer's buffer with the bands interleaved.
 """
 
 from __future__ import annotations

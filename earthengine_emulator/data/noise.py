@@ -1,8 +1,23 @@
 """Integer value noise, spectra along the elevation, and the nodes between which pixels are interpolated.
 
-`docs/emulator.md` writes the formula down; this is its fast form. Everything is integer arithmetic, so the pixels are
-the same on every machine. The slow, nonlinear part (octaves, spectra, shade, fields) is evaluated only at nodes 32
-pixels apart and kept per band; `land.py` hangs the pixels between the nodes.
+All arithmetic is on integers, so the pixels are the same on every machine. `//` rounds down, `mod` is never negative,
+hashes are taken modulo 2³². With hash(s, a, b) = mix(s ^ mix(a ^ mix(b))), and as seeds the CRC-32 of names (`image` of
+the asset's full name, `place` of the landform's):
+
+Elevation E(X, Y), 0…65535, at landform column X and row Y: the sum over OCTAVES p of weight · noise, divided by 256. An
+octave has the seed mix(place + p) and cells of 2ᵖ. At their corners noise is hash(seed, X // 2ᵖ, Y // 2ᵖ) >> 16. Between
+them, with t = (X mod 2ᵖ) · 256 // 2ᵖ and w = t² · (768 - 2t) // 65536, likewise u for Y: top = left · (256 - w) +
+right · w, bottom likewise, noise = (top · (256 - u) + bottom · u) // 65536.
+
+Node (i, j) of a band is at X = X₀ + 32 · step · i, Y = Y₀ + 32 · step · j, where (X₀, Y₀) is the place of pixel (0, 0) and
+`step` the landform units per pixel. Its value n is linear, rounded down, between the band's numbers in SPECTRA at the
+elevations KNOTS. From SHORE up the slope is shaded: n += n · clamp(E(X, Y) - E(X + 64, Y + 64), -1200, 1200) // 4096.
+
+A cell (i, j) whose four nodes all have SHORE ≤ E < FIELDS_UP_TO is a field: with h = hash(image, i · step, j · step),
+f = ((h mod 256) - 128) · strength // 128 + ((h // 256 mod 256) - 128) · 20 // 128. Elsewhere f = 0.
+
+These slow, nonlinear parts are evaluated only at nodes 32 pixels apart and kept per band; `land.py` makes the pixels
+between the nodes. `tests/oracle.py` implements the same text in plain Python.
 """
 
 from __future__ import annotations

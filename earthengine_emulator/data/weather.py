@@ -1,4 +1,15 @@
-"""Clouds over the land: quality bands as a pure function of an image's index (formula in `docs/emulator.md`)."""
+"""Clouds over the land: quality bands as a pure function of an image's index.
+
+With E, mix and hash of `noise.py`: the seed ω is the CRC-32 of the image's `system:index`, the threshold
+THRESHOLDS[mix(ω) mod 4]. With U = (X₀ + step · c) // 16, V = (Y₀ + step · r) // 16, and E of the place with the
+seed ω, d = threshold - E(64 · U, 64 · V), e is the same at (U + 3, V - 2), and g = hash(ω ^ CRC-32 of the band id, c, r):
+
+- `cs`, `cs_cdf` = (clamp(5000 + d // 2, 0, 8900) + g mod 1024) / 10000;
+- `QA_PIXEL` is the first that holds: d ≤ -1500 cloud, d ≤ 0 dilated cloud, e ≤ -1500 shadow, d ≤ 600 cirrus, else clear;
+- `QA_RADSAT` is 8 where g mod 256 = 0, else 0.
+
+Clouds change nothing in the other bands.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Image pyramids: each level halves the one below by the band's policy (docs/contract.md §4.1)."""
+"""Image pyramids: each level halves the one below by the band's policy (docs/contract.md §4.1).
+
+Levels are made from 2×2 blocks of the one below until the image fits 256×256. Masked children do not count; a level's odd
+last pixel has the children it has. The mean of integers is rounded to nearest, halves up; `SAMPLE` is the upper left child,
+`MEDIAN` the lower middle one, `MODE` the commonest, the first on a tie.
+"""
 
 from __future__ import annotations
 

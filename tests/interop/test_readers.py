@@ -270,13 +270,15 @@ async def test_gdal_reads_an_overview_of_a_plain_mosaic(tmp_path) -> None:
         assert (dataset.read(1) == open_group(tmp_path / "m", level=4)["B3"].values).all()
 
 
-@pytest.mark.skipif(GDAL < (3, 12), reason=f"GDAL {rasterio.__gdal_version__} reads no Zarr v3; 3.12 does")
 @pytest.mark.parametrize("name", GRIDS)
-async def test_gdal_reads_a_plain_mosaic(tmp_path, name) -> None:
+@pytest.mark.parametrize(("profile", "since"), [("plain", (3, 12)), ("sharded", (3, 13))])
+async def test_gdal_reads_a_mosaic(tmp_path, name, profile, since) -> None:
+    if since > GDAL:
+        pytest.skip(f"GDAL {rasterio.__gdal_version__} reads no {profile} mosaic; {since[0]}.{since[1]} does")
     plan = await make(
         tmp_path / "m",
         one_group(lattice=GRIDS[name], window=Window(101, 203, 300, 280)),
-        profile="plain",
+        profile=profile,
         nodata={"B2": 9},
     )
     grid = plan.groups[0].grid

@@ -76,6 +76,11 @@ async def test_the_mosaic_keeps_what_it_said_and_overviews_say_it_too(tmp_path):
     assert found["SR_B4"].attrs["scale_factor"] == 2.75e-05
 
 
+def test_one_image_in_physical_units_states_no_scale():
+    plan = replace(landsat(), facts={"scale": "catalog"})
+    assert not {"scale_factor", "add_offset"} & described_bands(plan)["SR_B4"].keys()
+
+
 def test_what_is_done_to_images_changes_what_is_said():
     plain = described_bands(landsat(every="image"))["SR_B4"]
     assert (plain["scale_factor"], plain["add_offset"]) == (2.75e-05, -0.2)

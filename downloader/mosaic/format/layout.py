@@ -339,4 +339,4 @@ def dataset_of(plan: Plan) -> DatasetFacts | None:
 
 def made_of(plan: Plan) -> Mapping[str, str]:
     """Return the keys of the job's `source` that say which images are meant, and what is done to them."""
-    return plan.listed.facts if plan.listed is not None else {}
+    return plan.listed.facts if plan.listed is not None else plan.facts

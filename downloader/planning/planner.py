@@ -28,8 +28,9 @@ from downloader.planning.plan import Plan
 from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
+from downloader.planning.shard_size import shard_samples, shard_tiles
 from downloader.planning.slices import Axis, ImageList, Slice
-from downloader.planning.tiling import Tiling, shard_samples, shard_tiles
+from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
     from downloader.job import Job

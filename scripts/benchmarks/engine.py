@@ -44,7 +44,7 @@ def plan_of(tiles: int) -> Plan:
     from downloader.model.image import Band, Image
     from downloader.planning import Group, Plan, ServiceModel, Tiling
     from downloader.planning.request_size import pack
-    from downloader.planning.tiling import shard_tiles
+    from downloader.planning.shard_size import shard_tiles
 
     side = square_of(tiles) * 256
     grid = PixelGrid(

@@ -15,7 +15,8 @@ from downloader.model.image import Band
 from downloader.planning.group import band_runs
 from downloader.planning.limits import fits
 from downloader.planning.request_size import ServiceModel, pack, schedule_s
-from downloader.planning.tiling import Tiling, shard_tiles
+from downloader.planning.shard_size import shard_tiles
+from downloader.planning.tiling import Tiling
 
 U2 = np.dtype("<u2")
 MODEL = ServiceModel()

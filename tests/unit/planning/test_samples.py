@@ -16,7 +16,6 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import ImageList, make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, chip_around, pixels_of
-from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples
 from downloader.resolve.points_file import parse_points
 
 UTM = Crs(code="EPSG:32610")
@@ -146,18 +145,6 @@ def test_a_point_on_an_edge_belongs_to_the_pixel_right_of_it_and_below():
     assert (columns[0], rows[0]) == (1, 1)
     assert (columns[2], rows[2]) == (0, 0)
     assert inside.tolist() == [True, False, True]
-
-
-@given(st.integers(1, 10**6), st.integers(1, 600), st.integers(1, 64))
-def test_a_shard_is_the_longest_run_under_both_bounds(samples, chip, itemsize):
-    run = shard_samples(samples, chip, itemsize)
-    assert run & (run - 1) == 0
-
-    def allowed(length):
-        return math.ceil(samples / length) >= MIN_SHARDS and length * chip**2 * itemsize <= MAX_SHARD_BYTES
-
-    assert run == 1 or allowed(run)
-    assert not allowed(2 * run)
 
 
 # ---------------------------------------------------------------- the plan

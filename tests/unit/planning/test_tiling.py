@@ -9,50 +9,7 @@ from hypothesis import strategies as st
 
 from downloader.errors import JobError
 from downloader.planning.requests import ShardKey, TileBlock, TileKey
-from downloader.planning.tiling import MAX_SHARD_BYTES, MIN_SHARDS, TILE, Tiling, shard_tiles
-
-
-def shard_side_by_the_book(width: int, height: int, itemsize: int) -> int:
-    """The largest of 256 … 2048 that leaves at least 64 shards per slice and at most 64 MiB; 256 where none does."""
-    keeps = [
-        side
-        for side in (256, 512, 1024, 2048)
-        if len(range(0, width, side)) * len(range(0, height, side)) >= 64
-        and side * side * itemsize <= 67_108_864
-    ]
-    return max(keeps, default=256)
-
-
-@given(st.integers(1, 40_000), st.integers(1, 40_000), st.integers(1, 3000))
-def test_the_shard_rule(width: int, height: int, itemsize: int) -> None:
-    tiles = shard_tiles(width, height, itemsize)
-    assert tiles * TILE == shard_side_by_the_book(width, height, itemsize)
-    if tiles > 1:
-        tiling = Tiling(width, height, shard=tiles)
-        assert tiling.shards >= MIN_SHARDS
-        assert tiling.shard_side**2 * itemsize <= MAX_SHARD_BYTES
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "itemsize", "side"),
-    [
-        (10980, 10980, 8, 1024),  # a Sentinel-2 scene, four bands of 16 bits: 11 × 11 shards
-        (5490, 5490, 12, 512),
-        (2048, 2048, 8, 256),  # the quickstart: 8 × 8 shards of one tile, exactly 64
-        (2047, 2048, 8, 256),
-        (256, 256, 2, 256),
-        (16384, 16384, 16, 2048),  # 2048² × 16 bytes: 64 MiB, equality passes
-        (16384, 16384, 17, 1024),
-        (16385, 14336, 16, 1024),  # 9 × 7 = 63 shards of 2048² would be one too few
-        (16385, 14337, 16, 2048),  # 9 × 8
-        (14336, 14336, 16, 1024),  # 7 × 7
-        (100, 16384 * 8, 1, 2048),  # a long strip
-        (10**7, 10**7, 800, 256),  # 100 float64 bands: 512² would hold 200 MiB
-    ],
-)
-def test_the_shard_rule_at_its_bounds(width: int, height: int, itemsize: int, side: int) -> None:
-    assert shard_tiles(width, height, itemsize) * TILE == side
-
+from downloader.planning.tiling import Tiling
 
 tilings = st.builds(
     Tiling,

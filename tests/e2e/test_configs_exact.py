@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pyproj
@@ -19,7 +21,7 @@ import zarr
 from PIL import Image
 
 from tests.harness import ROOT, cli, same_bits
-from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_window, scene
+from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, WITHOUT_SCORE, oracle_valid, oracle_window, scene
 
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("rioxarray")
@@ -51,15 +53,33 @@ def run(tmp_path):
     return ran
 
 
-def window_of(box, pixel):
-    """(left, top, right, bottom) of the pixels of 10SEG's lattice that a box in degrees touches, by dense samples."""
+def window_of(box, pixel, corner=(X, Y)):
+    """(left, top, right, bottom) of the pixels of a lattice that a box in degrees touches, by dense samples."""
     west, south, east, north = box
     steps = np.linspace(0, 1, 20_001)
     x, y = TO_UTM.transform(
         np.concatenate([west + (east - west) * steps] * 2 + [np.full_like(steps, west), np.full_like(steps, east)]),
         np.concatenate([np.full_like(steps, south), np.full_like(steps, north)] + [south + (north - south) * steps] * 2),
     )  # fmt: skip
-    return around((x - X) / pixel, (Y - y) / pixel)
+    return around((x - corner[0]) / pixel, (corner[1] - y) / pixel)
+
+
+def outlined(name):
+    """A config's polygon: points in metres, dense, and the window of 10SEG's lattice of 10 m around it."""
+    import shapely
+
+    outline = shapely.segmentize(shapely.geometry.shape(config(name)["region"]["geometry"]), 1e-5)
+    points = np.column_stack(TO_UTM.transform(*shapely.get_coordinates(outline).T))
+    return points, around((points[:, 0] - X) / 10, (Y - points[:, 1]) / 10)
+
+
+def burnt(points, dataset):
+    """Which pixels' centres lie inside a polygon, as rasterio burns it."""
+    import shapely
+    from rasterio.features import geometry_mask
+
+    size = (dataset.sizes["y"], dataset.sizes["x"])
+    return geometry_mask([shapely.Polygon(points)], size, dataset.rio.transform(), invert=True)
 
 
 def around(columns, rows):
@@ -71,15 +91,16 @@ def around(columns, rows):
     )
 
 
-def lies_at(dataset, pixel, left, top, right, bottom):
+def lies_at(dataset, pixel, left, top, right, bottom, corner=(X, Y)):
     """CRS, affine, and the coordinate of every pixel's centre, exactly."""
     assert dataset.rio.crs.to_epsg() == 32610
-    affine = rasterio.Affine(pixel, 0, X + pixel * left, 0, -pixel, Y - pixel * top)
+    x, y = corner
+    affine = rasterio.Affine(pixel, 0, x + pixel * left, 0, -pixel, y - pixel * top)
     assert dataset.rio.transform() == affine
     assert (dataset.sizes["y"], dataset.sizes["x"]) == (bottom - top, right - left)
     half = Fraction(1, 2)
-    assert dataset.x.values.tolist() == [float(X + pixel * (c + half)) for c in range(left, right)]
-    assert dataset.y.values.tolist() == [float(Y - pixel * (r + half)) for r in range(top, bottom)]
+    assert dataset.x.values.tolist() == [float(x + pixel * (c + half)) for c in range(left, right)]
+    assert dataset.y.values.tolist() == [float(y - pixel * (r + half)) for r in range(top, bottom)]
     assert tuple(rasterio.transform.xy(affine, 3, 5)) == (dataset.x.values[5], dataset.y.values[3])
 
 
@@ -97,53 +118,66 @@ def shown(path, folder, *options):
     return np.asarray(Image.open(picture).convert("RGBA")), ended.out
 
 
-# ---------------------------------------------------------------- composite
+# ---------------------------------------------------------------- clouds left out, then over time
+
+SURFACE, SCORES = (f"{PUBLIC}{name}" for name in ("COPERNICUS/S2_SR_HARMONIZED", "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"))  # fmt: skip
 
 
-def clear(name, left, top, right, bottom):
-    """Pixels of 10 m whose QA60 pixel has neither of the bits 10 and 11."""
-    first_column, first_row = left // 6, top // 6
-    coarse = oracle_window(name, "QA60", first_column, first_row, -(-right // 6) - first_column, -(-bottom // 6) - first_row)  # fmt: skip
-    rows, columns = np.arange(top, bottom) // 6 - first_row, np.arange(left, right) // 6 - first_column
-    return (coarse[np.ix_(rows, columns)] & 0b1100_0000_0000) == 0
+def granules(start, end):
+    """Indices of tile 10SEG's images, every five days from April on, that have a cloud score."""
+    days = np.arange(np.datetime64("2017-04-01"), np.datetime64("2018-01-01"), 5)
+    stamps = [f"{str(day).replace('-', '')}T184921" for day in days if start <= str(day) < end]
+    return [name for name in (f"{stamp}_{stamp}_T10SEG" for stamp in stamps) if name != WITHOUT_SCORE]
 
 
-def reduced(how, planes, valid):
-    """Of those of two planes that are valid, (height, width) float64; NaN where none is. Their median is their mean."""
-    if how == "last":
-        return np.where(valid[1], planes[1], np.where(valid[0], planes[0], np.nan))  # the latest is on top
-    count = valid.sum(axis=0)
-    return np.where(count, (planes * valid).sum(axis=0) / np.maximum(count, 1), np.nan)
+def clear_planes(names, bands, left, top, right, bottom):
+    """Bands (image, height, width) of 10SEG's images; NaN where Cloud Score+ lies under 0.6."""
+    where = (left, top, right - left, bottom - top)
+    clear = [oracle_window(f"{SCORES}/{name}", "cs_cdf", *where) >= 0.6 for name in names]
+    return {
+        band: np.where(
+            clear, np.stack([oracle_window(f"{SURFACE}/{name}", band, *where) for name in names]), np.nan
+        )
+        for band in bands
+    }
 
 
-@pytest.mark.parametrize("how", ["median", "mean", "last"])
+def last(stack):
+    """The latest that is valid is on top."""
+    plane = np.full(stack.shape[1:], np.nan)
+    for layer in stack:
+        plane = np.where(np.isnan(layer), plane, layer)
+    return plane
+
+
+REDUCED = {
+    "median": lambda stack: np.nanmedian(stack, axis=0),
+    "mean": lambda stack: np.nanmean(stack, axis=0),
+    "last": last,
+}
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
+@pytest.mark.parametrize("how", REDUCED)
 def test_composite(run, tmp_path, how):
-    """Two scenes, clouds left out; the median as the config has it, the others over a corner of it."""
+    """A month's scenes, clouds left out; the median as the config has it, the others over a corner of it."""
     box, options = config("composite")["region"]["bbox"], ()
     if how != "median":
-        box = [-122.93, 37.50, -122.89, 37.53]
+        box = [-122.93, 37.50, -122.91, 37.51]
         options = ("--set", f"source.reduce={how}", "--set", f"region.bbox={box}")
     path = run("composite", *options)
     found = opened(path)
-    where = left, top, right, bottom = window_of(box, 10)
+    where = window_of(box, 10)
     lies_at(found, 10, *where)
-    names = (QUICKSTART_B, QUICKSTART)
-    valid = np.stack([clear(name, *where) for name in names])
-    assert 0.2 < valid.any(axis=0).mean() < 0.9, (
-        "too little is masked, or too much, for this to show anything"
-    )
-    assert (valid[0] != valid[1]).any()
-    some = valid.any(axis=0)
-    planes = {
-        band: np.stack(
-            [oracle_window(name, band, left, top, right - left, bottom - top) for name in names]
-        ).astype(float)
-        for band in ("B4", "B3", "B2", "B8")
-    }
+    planes = clear_planes(granules("2017-04-01", "2017-05-01"), ("B4", "B3", "B2", "B8"), *where)
     b8, b4 = planes.pop("B8"), planes["B4"]
+    valid = ~np.isnan(b4)
+    assert 0.2 < valid.mean() < 0.9, "too little is masked, or too much, for this to show anything"
+    some = valid.any(axis=0)
     planes["ndvi"] = (b8 - b4) / (b8 + b4)
     for band, stack in planes.items():
-        wanted = reduced(how, stack, valid)
+        wanted = REDUCED[how](stack)
         if how == "last" and band != "ndvi":
             assert found[band].dtype == "<u2"
             np.testing.assert_array_equal(found[band].values[some], wanted[some])
@@ -153,8 +187,97 @@ def test_composite(run, tmp_path, how):
     if how == "median":
         picture, said = shown(path, tmp_path, "--bands", "B4,B3,B2")
         assert "bands B4, B3, B2" in said
-        transparent = (picture[..., 3] == 0).mean()
-        assert transparent == pytest.approx(1 - some.mean(), abs=0.02)
+        assert (picture[..., 3] == 0).mean() == pytest.approx(1 - some.mean(), abs=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
+def test_sentinel2_monthly(run, emulator):
+    """Medians to two millionths, NaN outside the polygon; two more months ask for nothing of the first three."""
+    service = {"service.endpoint": emulator.url, "service.project": "p-test-1", "auth.key_file": emulator.key_file}  # fmt: skip
+    options = [part for key, value in service.items() for part in ("--set", f"{key}={value}")]
+    run("sentinel2_monthly", *options)
+    assert months_asked_for(emulator) == {"04", "05", "06"}
+    emulator.reset()
+    path = run("sentinel2_monthly", *options, "--set", "source.end=2017-09-01")
+    assert months_asked_for(emulator) == {"07", "08"}
+    found = opened(path).sortby("time")
+    starts = [f"2017-{month:02d}-01" for month in range(4, 10)]
+    assert found.image_id.values.tolist() == [start[:7] for start in starts[:-1]]
+    np.testing.assert_array_equal(found.time.values, np.array(starts[:-1], "datetime64[ns]"))
+    points, where = outlined("sentinel2_monthly")
+    lies_at(found, 10, *where)
+    inside = burnt(points, found)
+    assert 0.4 < inside.mean() < 0.9
+    for index, (start, end) in enumerate(pairwise(starts)):
+        planes = clear_planes(granules(start, end), ("B4", "B3", "B2", "B8"), *where)
+        for band, stack in zip(("red", "green", "blue", "nir"), planes.values(), strict=True):
+            wanted = np.where(inside, np.nanmedian(stack, axis=0), np.nan)
+            np.testing.assert_allclose(found[band].values[index], wanted, rtol=2e-6, err_msg=f"{band} {start}")  # fmt: skip
+
+
+def months_asked_for(emulator):
+    """Months of 2017 of the images in the requests for pixels, but the one for a single pixel that looks at rights."""
+    records = emulator.control("requests?since=0")["requests"]
+    pixels = [r for r in records if r["method"].endswith(("computePixels", "getPixels"))]
+    bodies = [str(r["body"]) for r in pixels if r["size"] != [1, 1]]
+    return {month for body in bodies for month in re.findall(r"2017(\d\d)\d\dT", body)}
+
+
+def test_landsat_ndvi(run):
+    """Each pass of two sensors by reflectances, within a millionth: NaN in clouds and where saturated."""
+    found = opened(run("landsat_ndvi"))
+    passes = []
+    for sensor, first in (("LC08", "2019-01-03"), ("LC09", "2021-11-04")):
+        days = np.arange(np.datetime64(first), np.datetime64("2024-01-01"), 16)
+        passes += [(day, sensor) for day in days if day >= np.datetime64("2020-01-01")]
+    names = [f"LANDSAT/{sensor}/C02/T1_L2/{sensor}_044034_{str(day).replace('-', '')}" for day, sensor in sorted(passes)]  # fmt: skip
+    assert found.image_id.values.tolist() == names
+    wanted_times = [np.datetime64(f"{day}T18:30", "ns") for day, _ in sorted(passes)]
+    np.testing.assert_array_equal(found.time.values, wanted_times)
+    corner = (539985, 4199985)
+    left, top, right, bottom = window_of(config("landsat_ndvi")["region"]["bbox"], 30, corner)
+    lies_at(found, 30, left, top, right, bottom, corner)
+    part = (left, top, right - left, bottom - top)
+    share = []
+    for index, name in enumerate(names):
+        nir, red, quality, saturated = (oracle_window(PUBLIC + name, band, *part) for band in ("SR_B5", "SR_B4", "QA_PIXEL", "QA_RADSAT"))  # fmt: skip
+        keep = oracle_valid(PUBLIC + name, "SR_B4", *part) & (quality & 0b11111 == 0) & (saturated == 0)
+        nir, red = (band * 2.75e-05 - 0.2 for band in (nir, red))
+        wanted = np.where(keep, (nir - red) / (nir + red), np.nan)
+        np.testing.assert_allclose(found.ndvi.values[index], wanted, rtol=1e-6, atol=1e-6, err_msg=name)
+        share.append(keep.mean())
+    assert found.ndvi.dtype == "<f4"
+    assert min(share) < 0.1 < 0.9 < max(share)
+
+
+# ---------------------------------------------------------------- elevations
+
+
+def test_dem(run):
+    """Four tiles of a degree as one image, bit for bit; NaN outside the polygon."""
+    import shapely
+
+    found = opened(run("dem"))
+    assert found.rio.crs.to_epsg() == 4326
+    assert "time" not in found.dims
+    outline = shapely.geometry.shape(config("dem")["region"]["geometry"])
+    points = shapely.get_coordinates(outline)
+    left, top, right, bottom = around(*((points[:, 0] + 180) * 3600, (90 - points[:, 1]) * 3600))
+    assert (found.sizes["y"], found.sizes["x"]) == (bottom - top, right - left)
+    np.testing.assert_allclose(found.x.values, (np.arange(left, right) + 0.5) / 3600 - 180, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.y.values, 90 - (np.arange(top, bottom) + 0.5) / 3600, rtol=0, atol=1e-9)
+    column, row = 58 * 3600 - left, 52 * 3600 - top  # of 122° W and 38° N
+    wide, tall = right - left - column, bottom - top - row
+    tiles = [
+        [(38, 123, 3600 - column, 3600 - row, column, row), (38, 122, 0, 3600 - row, wide, row)],
+        [(37, 123, 3600 - column, 0, column, tall), (37, 122, 0, 0, wide, tall)],
+    ]
+    name = f"{PUBLIC}COPERNICUS/DEM/GLO30/Copernicus_DSM_COG_10_N{{}}_00_W{{}}_00_DEM"
+    plane = np.block([[oracle_window(name.format(n, w), "DEM", *part) for n, w, *part in pair] for pair in tiles])  # fmt: skip
+    inside = burnt(points, found)
+    assert 0.4 < inside.mean() < 0.9
+    same_bits(np.where(inside, found.DEM.values, 0), np.where(inside, plane, 0), "DEM")
+    assert np.isnan(found.DEM.values[~inside]).all()
 
 
 # ---------------------------------------------------------------- park
@@ -163,17 +286,15 @@ def test_composite(run, tmp_path, how):
 def test_park(run, tmp_path):
     """Inside the boundary every pixel, outside of it nodata, as rasterio burns it."""
     import shapely
-    from rasterio.features import geometry_mask
 
     path = run("park")
     found = opened(path)
-    outline = shapely.segmentize(shapely.geometry.shape(config("park")["region"]["geometry"]), 1e-5)
-    points = np.column_stack(TO_UTM.transform(*shapely.get_coordinates(outline).T))
-    where = left, top, right, bottom = around((points[:, 0] - X) / 10, (Y - points[:, 1]) / 10)
+    points, where = outlined("park")
+    left, top, right, bottom = where
     lies_at(found, 10, *where)
     height, width = bottom - top, right - left
     boundary = shapely.LinearRing(points)
-    inside = geometry_mask([shapely.Polygon(points)], (height, width), found.rio.transform(), invert=True)
+    inside = burnt(points, found)
     assert 0.4 < inside.mean() < 0.8
     for band in ("B2", "B3", "B4"):
         plane = oracle_window(QUICKSTART, band, left, top, width, height)

@@ -32,6 +32,8 @@ _NOT_OF_SAMPLES = (
     "on_missing_band",
     "months",
     "season",
+    "min_cover",
+    "min_clear",
     "limit",
     "order_by",
     "properties",

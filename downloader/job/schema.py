@@ -52,6 +52,8 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "source.end": ["2017-05-01"],
     "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10 AND MGRS_TILE IN (10SEG, 10SFG)"],
     "source.months": [[6, 7, 8]],
+    "source.min_cover": [0.9],
+    "source.min_clear": [0.7],
     "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
     "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
     "source.every": ["image", "day", "solar_day", "16d", "month", "season", "year", "all", "MGRS_TILE"],
@@ -110,7 +112,10 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
         "dependencies": {
             "start": ["collection", "end"],
             "end": ["collection", "start"],
-            **{name: ["collection"] for name in ("months", "season", "filter", "limit", "order_by")},
+            **{
+                name: ["collection"]
+                for name in ("months", "season", "filter", "min_cover", "min_clear", "limit", "order_by")
+            },
         },
     },
     "region": {"allOf": _not_together(_SITES)},

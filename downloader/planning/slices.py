@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Image
+from downloader.planning.image_shares import ImageShare
 from downloader.planning.samples import SampleList
 from downloader.planning.tiling import Tiling
 
@@ -65,9 +66,13 @@ class ImageList:
     period: tuple[int, int] | None = None
     """First microsecond since 1970, UTC, and the first that is not covered any more; None for images named by id."""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Keys of `source` that determine the image list (`collection`, `filter`, `every`), and their values."""
+    """Keys of `source` that determine the image list (`collection`, `filter`, `min_clear`, `every`), and their values."""
     properties: tuple[str, ...] = ()
     """Properties kept along the axis."""
+    shares: tuple[ImageShare, ...] = ()
+    """What was counted of each image, kept or left out, where the job chooses by it."""
+    coarse_m: float = 0
+    """Metres of the pixels that were counted; 0 where nothing was."""
 
     @property
     def every(self) -> str:

@@ -160,12 +160,13 @@ class Steps:
         """
         if graph is None and not self.why(len(members)):
             return ""
-        inputs = [self._input(image, graph) for image in members]
+        inputs = [self.input_of(image, graph) for image in members]
         reducer = None if len(members) == 1 and self.keeps_pixels else self.reducer
         values = None if graph is None else graph["values"]
         return computed_expression(inputs, self.recipes, reducer, "source.every", values)
 
-    def _input(self, image: Image, graph: Mapping[str, Any] | None) -> InputImage:
+    def input_of(self, image: Image, graph: Mapping[str, Any] | None = None) -> InputImage:
+        """Return an image as input of what is computed; `graph` is that of an expression in place of its asset."""
         place, lacks = self.collections.index(collection_of(image)), self._lacks(image)
         if graph is not None:
             return InputImage({"valueReference": graph["result"]}, {}, place, lacks)

@@ -12,7 +12,11 @@ from downloader.model.document import to_document
 from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_values
 from downloader.model.time import from_us, rfc3339
 from downloader.planning import Group, ImageList, Plan, readings
+from downloader.planning.image_shares import share_table
 from downloader.text import counted, duration, few, size, table
+
+_COUNTED: Final = 40
+"""Images that the table of shares names."""
 
 _LOST: Final = 5
 """Samples without pixels that the text names."""
@@ -71,12 +75,31 @@ def remarks(plan: Plan, job: Job) -> list[str]:
         lines.append(
             f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
         )
+    lines.extend(_shares_lines(plan.listed, job))
     lines.extend(str(reading) for group in plan.groups for reading in readings(group))
     sentences = _masked_pixels(plan, job)
     lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
     if set(sentences) - {BY_MASK, FILLED}:
         lines.append("Set mosaic.mask: any (or per-band) to store masks too.")
     return ["", *lines] if lines else []
+
+
+def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
+    """Return the images that were counted as a table: share covered, share clear, and whether each is kept."""
+    if listed is None or not listed.shares:
+        return []
+    rows = share_table(listed.shares, job.source.min_cover, job.source.min_clear)
+    left = sum(row[-1] != "kept" for row in rows)
+    more = (
+        [f"… and {len(rows) - _COUNTED:,} more images (--json lists them all)"]
+        if len(rows) > _COUNTED
+        else []
+    )
+    return [
+        f"{counted(left, 'image')} of {len(rows):,} left out, counted in pixels of {listed.coarse_m:,.0f} m:",
+        table(rows[:_COUNTED], ("image", "covered", "clear", "")),
+        *more,
+    ]
 
 
 def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
@@ -134,6 +157,11 @@ def _group_document(group: Group, masked: Mapping[str, str]) -> dict[str, Any]:
 def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
     return {
         **listed.facts,
+        **(
+            {"shares": [asdict(one) for one in listed.shares], "coarse_m": listed.coarse_m}
+            if listed.shares
+            else {}
+        ),
         "start": _moment(listed.period and listed.period[0]),
         "end": _moment(listed.period and listed.period[1]),
         "slices": [

@@ -7,6 +7,7 @@ its tiles fail when they are asked for, and the others go on.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,14 +21,16 @@ from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us, timestamp
 from downloader.planning import Existing, ImageList
+from downloader.planning.image_shares import ImageShare, coarse_grid
 from downloader.planning.inputs import JobFiles
-from downloader.planning.lattice import lattices_of
+from downloader.planning.lattice import lattices_of, pixel_area
 from downloader.planning.periods import WORDS, bounds_of, month_of
-from downloader.planning.search_area import region_geojson
+from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
 from downloader.planning.steps import Partners, Steps, step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import look_up, source_facts
+from downloader.resolve.measure import measure
 from downloader.resolve.resolved import ResolvedSource
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ async def collect(
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
     found = await _found(job, catalogue, files, meant, frozen, properties)
     found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
+    found, shares, coarse_m = await _chosen(job, catalogue, files, found, frozen)
     named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept)
     if gone:
         notices.append(
@@ -86,9 +90,8 @@ async def collect(
     series = replace(series, slices=slices_of(named, properties, source.every, steps))
     _check_nodata(job, series)
     bands = tuple(band for lattice in series.lattices for band in lattice.bands)
-    listed = ImageList(
-        tuple(named), _period(job), source_facts(job) | {"every": source.every} | step_facts(job), properties
-    )
+    facts = source_facts(job) | {"every": source.every} | step_facts(job)
+    listed = ImageList(tuple(named), _period(job), facts, properties, shares, coarse_m)
     first = replace(named[0][1][0], bands=bands)
     return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
 
@@ -127,8 +130,9 @@ async def _found(
     if not source.collections:
         raise JobError("is no time series", key="source")
     keep = {*properties, *({source.every} - set(WORDS))}
-    # What is frozen is looked up whole: a limit would hide images that later ones have displaced.
-    limit = source.limit if frozen is None else None
+    # What is frozen is looked up whole: a limit would hide images that later ones have displaced. What is counted first is
+    # limited afterwards.
+    limit = source.limit if frozen is None and not _chooses(job) else None
     months = source.months_taken
     found: list[Image] = []
     region = region_geojson(job, files)
@@ -170,6 +174,45 @@ async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, regio
             "which mosaics them, or name one as source.asset",
             key="source.every",
         )
+
+
+def _chooses(job: Job) -> bool:
+    return job.source.min_cover is not None or job.source.min_clear is not None
+
+
+async def _chosen(
+    job: Job, catalogue: Catalogue, files: JobFiles, found: list[Image], frozen: ImageList | None
+) -> tuple[list[Image], tuple[ImageShare, ...], float]:
+    """Return the images that cover enough of the region and are clear enough, what was counted of all, and at which scale.
+
+    Images of the frozen list stay, whatever is counted of them now.
+    """
+    if not found or not _chooses(job):
+        return found, (), 0
+    source = job.source
+    key = "source.min_cover" if source.min_cover is not None else "source.min_clear"
+    there = {image.name for image in frozen.images} if frozen else set()
+    known = {share.id: share for share in frozen.shares} if frozen else {}
+    steps = steps_of(job, found)
+    if steps.partner_collections:
+        steps = replace(steps, partners=await find_partners(job, catalogue, files, steps, found))
+    finest_m = min(math.sqrt(pixel_area(band.grid)) for image in found for band in steps.view(image).bands)
+    coarse = coarse_grid(region_lonlat(job, files), finest_m, (frozen and frozen.coarse_m) or None)
+    inputs = [(image, steps.input_of(image)) for image in found]
+    # An image that lacks a band is not counted, and left to on_missing_band.
+    asked = [(image, graph) for image, graph in inputs if not graph.lacks]
+    shares = await measure(catalogue, asked, steps.recipes, coarse, key, known)
+    why = {name: share.left_out(source.min_cover, source.min_clear) for name, share in shares.items()}
+    kept = [image for image in found if image.name in there or not why.get(image.id)]
+    if not kept:
+        best = max(shares.values(), key=lambda share: (share.covered * share.clear, share.covered))
+        fails = "min_cover" if "min_cover" in why[best.id] else "min_clear"
+        raise JobError(
+            f"leaves none of {len(found):,} images; the best, {best.id}, {why[best.id]}. Write a smaller share",
+            key=f"source.{fails}",
+        )
+    limit = source.limit if frozen is None else None
+    return kept[:limit], tuple((known | shares).values()), coarse.scale_m
 
 
 async def _with_unlisted(

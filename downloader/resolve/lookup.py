@@ -48,7 +48,7 @@ def is_of_one_image(_asset: str, error: DownloadError) -> bool:
 
 
 def source_facts(job: Job) -> dict[str, str]:
-    """Return what says which images a source selects, by key of the job file: `collection` or `images`, and `filter`."""
+    """Return what says which images a source selects, by key of the job file: `collection` or `images`, and conditions."""
     source = job.source
     if not source.collections:
         return {"images": "named one by one"}
@@ -57,4 +57,7 @@ def source_facts(job: Job) -> dict[str, str]:
         facts["filter"] = " ".join(source.filter.split())
     if len(source.months_taken) < 12:
         facts["months"] = ", ".join(map(str, sorted(source.months_taken)))
+    for name in ("min_cover", "min_clear"):
+        if (share := getattr(source, name)) is not None:
+            facts[name] = f"{share:g}"
     return facts

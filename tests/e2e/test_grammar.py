@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import downloader
 from downloader.errors import DriftError
 from tests.e2e.test_expressions_run import AROUND, layers
 from tests.harness import cli, getpixels, job, same_bits, write_job
+from tests.oracle import PASSES
 
 SOURCE = {
     "collection": "EMULATOR/PASSES",
@@ -156,3 +159,57 @@ def test_a_season_of_two_landsats_by_colours(emulator, tmp_path):
     assert 0.1 < kept.mean() < 0.9
     index = np.where(kept, (nir - red) / (nir + red), np.nan)
     np.testing.assert_allclose(found["ndvi"].values[0], np.nanmedian(index, axis=0), rtol=2e-6, atol=1e-6)
+
+
+def test_images_are_chosen_by_what_they_cover_and_what_the_mask_leaves(emulator, tmp_path):
+    """Shares counted on a coarse grid are near those of all pixels, and none is asked for twice."""
+    there, kept = (~np.isnan(layers("red", bits)) for bits in ((), (3,)))
+    covered, clear = there.mean(axis=(1, 2)), kept.sum(axis=(1, 2)) / there.sum(axis=(1, 2))
+    chosen = (covered >= 0.4) & (clear >= 0.15)
+    assert chosen.nonzero()[0].tolist() == [2, 5]
+    assert ((covered >= 0.4) & ~chosen).any()
+    assert ((clear >= 0.15) & ~chosen).any()
+    source = {
+        **SOURCE, "bands": ["red"], "mask": {"band": "cloud", "bits": [3]}, "min_cover": 0.4, "min_clear": 0.15,
+    }  # fmt: skip
+
+    def values(end="2020-03-01", path="m.zarr", **changes):
+        return job(
+            emulator, tmp_path / path, source={**source, "end": end, **changes}, region=AROUND, mosaic={"nodata": None}
+        )  # fmt: skip
+
+    def counted():
+        """Bands of each request that counted shares."""
+        records = emulator.control("requests?since=0")["requests"]
+        return [len(r["bands"]) for r in records if r["method"].endswith("Pixels") and r["bands"][0] != "red"]
+
+    file = write_job(tmp_path, values())
+    document = json.loads(cli("plan", file, "--json").out)
+    assert counted() == [14]
+    shares = document["shares"]
+    assert [one["id"] for one in shares] == [f"EMULATOR/PASSES/{name}" for name in PASSES]
+    np.testing.assert_allclose([one["covered"] for one in shares], covered, atol=0.01)
+    np.testing.assert_allclose([one["clear"] for one in shares], clear, atol=0.03)
+    said = cli("plan", file).out
+    assert "5 images of 7 left out, counted in pixels of 142 m" in said
+    assert "20200115T183000      65%    19%  kept" in said
+    assert "covers 32% of the region, less than min_cover 40%" in said
+    assert "10% of what it covers is clear, less than min_clear 15%" in said
+    before = len(counted())
+    first = run(values("2020-02-01")).open(chunks=None)
+    assert first.sizes["time"] == 1
+    report = run(values())
+    assert counted()[before:] == [10, 4]
+    found = report.open(chunks=None)
+    assert found.image_id.values.tolist() == [shares[index]["id"] for index in (2, 5)]
+    red = layers("red", (3,))[chosen]
+    np.testing.assert_array_equal(found["red"].values, np.where(np.isnan(red), 0, red))
+    assert run(values()).requests == 0
+    assert counted()[before:] == [10, 4]
+    with pytest.raises(DriftError, match=r"source.min_clear: 0.15 → 0.2"):
+        run(values(min_clear=0.2))
+    with pytest.raises(DriftError, match=r"source.min_cover: 0.4 → not in this job"):
+        run(values(min_cover=None))
+    run(values("2020-01-12", "other.zarr", min_cover=None, min_clear=None))
+    with pytest.raises(DriftError, match=r"source.min_cover: none → 0.4"):
+        run(values("2020-01-12", "other.zarr", min_clear=None))

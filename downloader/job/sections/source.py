@@ -49,8 +49,19 @@ def _graph(value: Any) -> Any:
 
 
 _KINDS: Final = ("asset", "images", "collection", "expression")
+_Share = Annotated[float, Field(ge=0, le=1)]
 _OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
-_OF_COLLECTION: Final = ("start", "end", "months", "season", "filter", "limit", "order_by")
+_OF_COLLECTION: Final = (
+    "start",
+    "end",
+    "months",
+    "season",
+    "filter",
+    "min_cover",
+    "min_clear",
+    "limit",
+    "order_by",
+)
 
 
 class Source(Section):
@@ -72,6 +83,10 @@ class Source(Section):
     """Three months of the year, in place of months; a DJF is named after the year of its January."""
     filter: _Condition | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
+    min_cover: _Share | None = None
+    """Images that cover less than this share of the region, 0 to 1, are left out; every band asked for counts."""
+    min_clear: _Share | None = None
+    """Images of which the mask leaves less than this share of what they cover, 0 to 1, are left out."""
     limit: PositiveInt | None = None
     """No more than so many images, the first by `order_by`."""
     order_by: _Text | None = None
@@ -134,6 +149,11 @@ class Source(Section):
         if len(self.collections) > 1 and self.limit is not None:
             raise JobError(
                 "counts the images of one collection, and there are several; leave it out", key="source.limit"
+            )
+        if self.min_clear is not None and self.mask is None:
+            raise JobError(
+                "is the share that mask leaves; add it, such as mask: clouds, or leave min_clear out",
+                key="source.min_clear",
             )
         return self
 

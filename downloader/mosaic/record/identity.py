@@ -33,6 +33,9 @@ _NOT_MEANT: Final = " → not in this job"
 _SHOWN: Final = 20
 """Differences that a refusal lists."""
 
+_CHOICE: Final = frozenset({"source.min_cover", "source.min_clear"})
+"""Conditions on images: one that a mosaic was made without is a difference, not an extension."""
+
 
 class Comparison(enum.Enum):
     """Relation of a job to a mosaic that exists."""
@@ -131,7 +134,9 @@ class Identity:
         lines, extended = [], False
         for name in [*old_facts, *(name for name in new_facts if name not in old_facts)]:
             old, wanted = old_facts.get(name), new_facts.get(name)
-            if old is None:
+            if old is None and name in _CHOICE:
+                lines.append(f"  {name}: none → {wanted}")
+            elif old is None:
                 # Whatever is only in the new one belongs to a band or a group that is not there yet.
                 extended = True
             elif wanted is None:

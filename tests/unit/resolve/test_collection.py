@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from downloader.errors import Action, FetchProblem, JobError, TileError
+from downloader.expressions.coverage_stack import coverage_bands
 from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
@@ -65,6 +66,26 @@ class FakeCatalogue:
         found.sort(key=lambda one: one.properties["CLOUDY"] if query.order_by else one.start_time)
         for one in found[: query.limit]:
             yield one
+
+
+class CountingCatalogue(FakeCatalogue):
+    """One that computes which part of its upper rows each image covers, and which of them are clear."""
+
+    def __init__(self, *images: Image, rows: dict[str, tuple[float, float]]) -> None:
+        super().__init__(*images)
+        self.rows = rows
+        self.counted: list[list[str]] = []
+
+    async def pixels(self, request, subject):
+        here = [one.id for one in self.there.values() if one.id in request.expression]
+        self.counted.append(here)
+        answer = np.zeros(request.grid.shape, request.dtype)
+        height = request.grid.height
+        for id_, (covered, clear) in zip(here, coverage_bands(len(here)), strict=True):
+            rows = [round(share * height) for share in self.rows[id_]]
+            answer[covered][: rows[0]] = 1
+            answer[clear][: rows[1]] = 1
+        return answer
 
 
 def job(start="2017-04-01", end="2017-04-10", **source) -> Job:
@@ -289,3 +310,60 @@ async def test_several_collections_and_months() -> None:
     found = await run(catalogue, job(collection=["C", "D"]))
     assert [query["collection"] for query in catalogue.listed[-2:]] == ["C", "D"]
     assert found.listed.facts["collection"] == "C, D"
+
+
+CHOICE = {"mask": {"band": "B3", "bits": [0]}, "min_cover": 0.5, "min_clear": 0.6}
+
+
+async def test_images_are_chosen_by_shares_before_the_limit_counts() -> None:
+    rows = {"C/03": (0.3, 0.3), "C/06": (1.0, 0.4), "C/07": (0.8, 0.6), "C/08": (0.6, 0.6)}
+    catalogue = CountingCatalogue(image(3), image(6), image(7), image(8), rows=rows)
+    a_job = job(**CHOICE, limit=1)
+    known = await run(catalogue, a_job)
+    assert ids(known) == ["07"]
+    assert catalogue.counted == [["C/03", "C/06", "C/07", "C/08"]]
+    assert {one.id: one.covered for one in known.listed.shares} == pytest.approx(
+        {"C/03": 0.3, "C/06": 1, "C/07": 0.8, "C/08": 0.6}, abs=0.02
+    )
+    assert {one.id: one.clear for one in known.listed.shares} == pytest.approx(
+        {"C/03": 1, "C/06": 0.4, "C/07": 0.75, "C/08": 1}, abs=0.03
+    )
+    assert known.listed.coarse_m == 40
+    assert known.listed.facts["min_cover"] == "0.5"
+    assert known.listed.facts["min_clear"] == "0.6"
+    again = await run(catalogue, a_job, known)
+    assert ids(again) == ["07"]
+    assert again.listed.shares == known.listed.shares
+    assert len(catalogue.counted) == 1
+
+
+async def test_what_changed_or_is_new_is_counted_and_what_is_on_the_list_stays() -> None:
+    rows = {"C/03": (1.0, 1.0), "C/06": (1.0, 0.1)}
+    catalogue = CountingCatalogue(image(3), image(6), rows=rows)
+    known = await run(catalogue, job(**CHOICE))
+    assert ids(known) == ["03"]
+    for day in (3, 6):
+        catalogue.there[image(day).name] = image(day, update="2021-01-01T00:00:00Z")
+    catalogue.there[image(12).name] = image(12)
+    rows |= {"C/03": (0.1, 0.1), "C/06": (1.0, 1.0), "C/12": (0.9, 0.9)}
+    found = await run(catalogue, job(end="2017-04-14", **CHOICE), known)
+    assert catalogue.counted[1:] == [["C/03", "C/06", "C/12"]]
+    assert ids(found) == ["03", "12"]
+    assert "C/06: inside the period that the mosaic covers" in found.notices[0]
+
+
+async def test_shares_that_leave_no_image_are_named() -> None:
+    catalogue = CountingCatalogue(image(3), image(6), rows={"C/03": (0.2, 0.2), "C/06": (1.0, 0.25)})
+    with pytest.raises(
+        JobError,
+        match=r"leaves none of 2 images; the best, C/06, 2\d% of what it covers is clear, less than min_clear 60%",
+    ) as caught:
+        await run(catalogue, job(**CHOICE))
+    assert caught.value.key == "source.min_clear"
+
+
+def test_a_share_of_what_no_mask_leaves_is_refused() -> None:
+    with pytest.raises(JobError, match="is the share that mask leaves; add it, such as mask: clouds"):
+        job(min_clear=0.5)
+    with pytest.raises(JobError, match=r"min_cover: 90: must be at most 1"):
+        job(min_cover=90)

@@ -71,7 +71,7 @@ class ImageList:
     """Properties kept along the axis."""
     shares: tuple[ImageShare, ...] = ()
     """What was counted of each image, kept or left out, where the job chooses by it."""
-    coarse_m: float = 0
+    coarse_m: float = 0.0
     """Metres of the pixels that were counted; 0 where nothing was."""
 
     @property

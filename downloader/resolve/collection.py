@@ -188,7 +188,7 @@ async def _chosen(
     Images of the frozen list stay, whatever is counted of them now.
     """
     if not found or not _chooses(job):
-        return found, (), 0
+        return found, (), 0.0
     source = job.source
     key = "source.min_cover" if source.min_cover is not None else "source.min_clear"
     there = {image.name for image in frozen.images} if frozen else set()

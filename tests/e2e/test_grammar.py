@@ -9,6 +9,7 @@ import pytest
 
 import downloader
 from downloader.errors import DriftError
+from downloader.mosaic.verify.verify import verify
 from tests.e2e.test_expressions_run import AROUND, layers
 from tests.harness import cli, getpixels, job, same_bits, write_job
 from tests.oracle import PASSES
@@ -206,6 +207,7 @@ def test_images_are_chosen_by_what_they_cover_and_what_the_mask_leaves(emulator,
     np.testing.assert_array_equal(found["red"].values, np.where(np.isnan(red), 0, red))
     assert run(values()).requests == 0
     assert counted()[before:] == [10, 4]
+    assert verify(tmp_path / "m.zarr").is_clean
     with pytest.raises(DriftError, match=r"source.min_clear: 0.15 → 0.2"):
         run(values(min_clear=0.2))
     with pytest.raises(DriftError, match=r"source.min_cover: 0.4 → not in this job"):

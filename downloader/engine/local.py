@@ -13,7 +13,7 @@ from downloader.engine.resources import Parts, Share
 from downloader.engine.worker import Listed, work
 from downloader.flow.clock import MonotonicClock
 from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.job.sections.service import Limits
+from downloader.job import Job
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from downloader.protocols import Executor, Mosaic
 
 
-def retry_policy(limits: Limits) -> RetryPolicy:
-    """Return how often and how long one request of a job is repeated."""
-    return RetryPolicy(retries=limits.retries, total_s=max(3600.0, 2 * limits.give_up_after))
+def retry_policy(job: Job) -> RetryPolicy:
+    """Return how often and how long one request of the job is repeated."""
+    return RetryPolicy(retries=job.limits.retries, total_s=max(3600.0, 2 * job.limits.give_up_after))
 
 
 def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
@@ -42,7 +42,7 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         plan=context.plan,
         concurrency=limits.concurrency,
         memory=context.memory,
-        policy=retry_policy(limits),
+        policy=retry_policy(job),
         checkpoint_s=job.mosaic.checkpoint,
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,

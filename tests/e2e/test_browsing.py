@@ -171,7 +171,7 @@ def test_a_folder_and_a_collection_say_how_much_they_hold(run, emulator):
         "LANDSAT",
         "type: FOLDER",
         "name: projects/earthengine-public/assets/LANDSAT",
-        "holds: 0 assets",
+        "holds: 3 assets",
     ]
     assert run("inspect", COLLECTION).out.splitlines()[-1] == "holds: 2 assets"
     assert run("inspect", "EMULATOR/SERIES").out.splitlines()[-1] == "holds: 1,000 assets or more"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import anyio.lowlevel
 
@@ -20,16 +20,25 @@ _SCANNED: Final = 256
 """Shards looked at in a row before others get a turn: a rerun passes many that are done."""
 
 
+class Seen(Protocol):
+    """What a mosaic knows of a shard."""
+
+    def missing(self, key: ShardKey) -> Mapping[int, int]:
+        """Band index → bits of the tiles not stored."""
+        ...
+
+    def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
+        """Bits of the tiles stored, band by band, and what failed."""
+        ...
+
+
 @dataclass
 class Backlog:
     """Shards in their order, those that came back first."""
 
     plan: Plan
     shards: Iterable[ShardKey]
-    missing: Callable[[ShardKey], Mapping[int, int]]
-    """Band index → bits of the tiles of a shard that are to be fetched."""
-    known: Callable[[ShardKey], tuple[list[int], tuple[FailedTiles, ...]]]
-    """Bits of the tiles of a shard that are stored, band by band, and what failed."""
+    seen: Seen
     max_requests: int | None = None
     max_bytes: int | None = None
     limit: str | None = None
@@ -60,7 +69,7 @@ class Backlog:
         """About how many requests a shard takes."""
         group = self.plan.group(key.group)
         together = 0
-        for mask in self.missing(key).values():
+        for mask in self.seen.missing(key).values():
             together |= mask
         return max(1, -(-together.bit_count() // math.prod(group.shape)))
 
@@ -71,22 +80,22 @@ class Backlog:
             key = next(self._rest, None)
             if key is None:
                 self._is_read = True
-            elif self.missing(key):
+            elif self.seen.missing(key):
                 self._ahead.append(key)
             number += 1
             if number % _SCANNED == 0:
                 await anyio.lowlevel.checkpoint()
 
     def take(self, cost: float) -> list[Portion]:
-        """Return the next shards for one worker, worth about `cost` requests; at least one if one is at hand."""
+        """A run of shards for one worker, worth about so many requests; at least one where one is at hand."""
         run: list[Portion] = []
         spent = 0
         while self._ahead and spent < cost and self.limit is None:
             key = self._ahead.popleft()
-            missing = self._within_limits(key, self.missing(key))
+            missing = self._within_limits(key, self.seen.missing(key))
             if missing:
                 spent += self.cost(key)
-                stored, failed = self.known(key)
+                stored, failed = self.seen.known(key)
                 run.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
         return run
 
@@ -112,12 +121,12 @@ class Backlog:
         keys = tuple(keys)
         for key in keys:
             self._planned.pop(key, None)
-        self._ahead.extendleft(key for key in keys if self.missing(key))
+        self._ahead.extendleft(key for key in keys if self.seen.missing(key))
         if keys:
             self.limit = None
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
-        """Return what `limits` still allow of a shard; if that is not all of it, the limit is reached."""
+        """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
         if self.max_requests is None and self.max_bytes is None:
             return missing
         group = self.plan.group(key.group)
@@ -136,7 +145,7 @@ class Backlog:
         return allowed
 
     def _counted(self) -> tuple[int, int]:
-        """Return requests and bytes, made and to come."""
+        """Requests and bytes, made and to come."""
         planned = self._planned.values()
         requests = self._made[0] + sum(max(0, requests) for requests, _ in planned)
         return requests, self._made[1] + sum(max(0, nbytes) for _, nbytes in planned)

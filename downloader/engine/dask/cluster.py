@@ -30,7 +30,7 @@ class Cluster:
         """The scheduler's."""
 
     async def workers(self) -> list[str]:
-        """Return the addresses of the workers present. Raises OSError or TimeoutError if the scheduler does not answer."""
+        """Addresses of the workers that are there. Raises OSError or TimeoutError where the scheduler does not answer."""
         # The client tries to connect again for itself, for a while; until then nothing is known.
         if self._client.status != "running":
             raise OSError("the connection to the scheduler is lost")
@@ -39,7 +39,7 @@ class Cluster:
         return list(identity["workers"])
 
     async def call(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind
-        """Run a function on the event loop of a worker and return its result.
+        """What a function returns that runs on the event loop of a worker.
 
         Raises what it raises; OSError, TimeoutError or KeyError where the worker is gone or does not answer.
         """
@@ -47,16 +47,14 @@ class Cluster:
             answers = await self._client.run(function, *arguments, workers=[address])
         return answers[address]
 
-    def submit(self, address: str, function: Any, name: str) -> Any:  # noqa: ANN401  # a Future
+    def submit(self, address: str, name: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # a Future
         """Start a task at one worker and nowhere else; a `distributed.Future`."""
-        return self._client.submit(
-            function, name, key=f"downloader-{name}", workers=[address], pure=False, retries=0
-        )
+        return self._client.submit(function, *arguments, key=name, workers=[address], pure=False, retries=0)
 
 
 @asynccontextmanager
 async def cluster(settings: Dask) -> AsyncIterator[Cluster]:
-    """Yield a cluster, which ends with the block if it was started here.
+    """A cluster for the block.
 
     Raises:
         MissingExtraError: Dask is not installed.
@@ -137,7 +135,7 @@ async def _closed(thing: Any) -> None:  # noqa: ANN401  # Client or LocalCluster
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Dask's log of workers that come and go: the run tells of them."""
+    """What Dask logs of workers that come and go, the run says in its own words."""
     # Some of its loggers have levels of their own.
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
     before = {logger: logger.level for logger in map(logging.getLogger, names)}

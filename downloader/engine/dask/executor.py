@@ -1,29 +1,26 @@
 """The executor of Dask: divides shards and quota among worker processes, and takes in what they did.
 
-The run plans lazily, and calls every worker a few times a second: with its part of the quota and its next shards. The
-worker answers with what happened, which goes to the listeners and the ledger. Only the run writes the ledger: one line of
-many shards costs as much as one of one, and the order of all lines says which is the last of a shard. A worker does what
-a local run does (`pool`), with its share of the quota.
+The run plans lazily, hands out shards as tasks, a few for each worker at a time, and calls every worker a few times a
+second: the worker follows the instruction, and its messages go to the listeners and the ledger. Only the run writes the
+ledger: one line of many shards costs as much as one of one, and the order of all lines says which is the last of a shard.
+A worker does what a local run does (`pool`), with its share of the quota.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 import anyio.to_thread
 
 from downloader._version import __version__
-from downloader.engine.context import RunContext
-from downloader.engine.dask.backlog import Backlog
+from downloader.engine.dask.backlog import Backlog, Seen
 from downloader.engine.dask.cluster import Cluster, cluster
 from downloader.engine.dask.messages import (
     BEAT_S,
@@ -33,10 +30,9 @@ from downloader.engine.dask.messages import (
     Instruction,
     Left,
     Mail,
-    Portion,
 )
 from downloader.engine.dask.quota import Division
-from downloader.engine.dask.worker import beat, start, wait
+from downloader.engine.dask.worker import beat, fetch, start
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
@@ -49,8 +45,16 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from downloader.protocols import Executor
+    from anyio.streams.memory import MemoryObjectSendStream
 
+    from downloader.engine.stop import Stop
+    from downloader.events import Outcome
+    from downloader.mosaic.writer import ZarrMosaic
+    from downloader.protocols import Executor, Progress
+
+
+_RUNS: Final = 8
+"""Tasks of a worker at a time, about."""
 
 _LOOKED_AHEAD: Final = 4
 """Shards looked up ahead, for each that workers may hold: far enough to see the end before it is there."""
@@ -70,8 +74,18 @@ _LOOK_S: Final = 3.0
 _MISSED: Final = 4
 """Looks at a worker that may fail in a row while the scheduler knows it."""
 
-_UNREACHED: Final = (OSError, TimeoutError, KeyError)
-"""What a call raises whose worker is gone or does not answer."""
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run of the executor is given, beside its mosaic."""
+
+    assignment: Assignment
+    """That of every worker, but for its name and its part of the quota."""
+    concurrency: int
+    requests_per_second: float
+    max_requests: int | None = None
+    max_bytes: int | None = None
+    max_time_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -81,17 +95,13 @@ class _Worker:
     address: str
     name: str
     heard: int = 0
-    sent: int = 0
-    """Portions that it is known to have."""
-    unsent: list[Portion] = field(default_factory=list)
-    """Portions of which this is not known."""
     outstanding: dict[ShardKey, int] = field(default_factory=dict)
     """Shards that it has → about how many requests each takes."""
     done: int = 0
     """About how many requests it has made."""
-    task: Any = None
-    """A task of Dask that ends when it leaves; None before it began."""
+    futures: set[Any] = field(default_factory=set)
     mail: Mail | None = None
+    began: bool = False
     left: Left | None = None
     left_at: float = 0.0
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -103,15 +113,36 @@ class _Worker:
 class DaskExecutor:
     """An `Executor` of worker processes, here or elsewhere, through Dask."""
 
-    def __init__(self, context: RunContext) -> None:
-        """Start nothing before the block is entered; `context` is the run."""
-        assert context.job.executor.dask is not None  # noqa: S101  # asked before
-        self._settings = context.job.executor.dask
-        self._limits = context.job.limits
-        self._mosaic = context.mosaic
-        self._context = context
+    def __init__(
+        self,
+        settings: Any,  # noqa: ANN401  # job.executor.Dask
+        terms: Terms,
+        mosaic: ZarrMosaic,
+        seen: Seen,
+        progress: Progress,
+        stop: Stop,
+        outcomes: MemoryObjectSendStream[Outcome] | None = None,
+    ) -> None:
+        """Nothing is started before the block is entered.
+
+        Args:
+            settings: which cluster.
+            terms: what is to be done, as whom, how fast.
+            mosaic: what the run writes.
+            seen: the same, or what of it is chosen.
+            progress: told of each event.
+            stop: who may ask to stop.
+            outcomes: takes what becomes of each request; without a bound.
+        """
+        self._settings = settings
+        self._terms = terms
+        self._mosaic = mosaic
+        self._seen = seen
+        self._progress = progress
+        self._outcomes = outcomes
+        self._stop = stop
         self._stack = AsyncExitStack()
-        self._division = Division(self._limits.concurrency, self._limits.requests_per_second)
+        self._division = Division(terms.concurrency, terms.requests_per_second)
         self._workers: dict[str, _Worker] = {}
         self._slowest_s = _FIRST_S
         self._is_measured = False
@@ -119,44 +150,57 @@ class DaskExecutor:
         self._is_cancelled = False
         self._leaving: list[_Worker] = []
         """Workers that are gone, whose shards others may not have yet."""
-        self.peak_memory = 0
-        """See `Executor`."""
+        self._peak_memory = 0
 
     async def __aenter__(self) -> Self:
-        """Wait until there are workers."""
-        self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
         try:
-            told = False
-            until = time.monotonic() + self._limits.give_up_after
-            while len(await self._present() or []) < (self._settings.workers or 1):
-                if time.monotonic() > until:
-                    raise self._no_workers()
-                if not told and self._settings.scheduler is not None:
-                    told = True
-                    self._context.progress(Notice(f"waiting for workers of {self._cluster.address}"))
-                await anyio.sleep(BEAT_S)
+            await self._enter()
+        except BaseExceptionGroup as errors:
+            await self.__aexit__(None, None, None)
+            raise first_of(errors) from None
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
         return self
 
+    async def _enter(self) -> None:
+        """Have workers that are ready for their first shard."""
+        self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
+        told = False
+        until = time.monotonic() + self._terms.assignment.give_up_after_s
+        while len(present := await self._present() or []) < (self._settings.workers or 1):
+            if time.monotonic() > until:
+                raise self._no_workers()
+            if not told and self._settings.scheduler is not None:
+                told = True
+                self._progress(Notice(f"waiting for workers of {self._cluster.address}"))
+            await anyio.sleep(BEAT_S)
+        for address in present:
+            self._join(address)
+        async with anyio.create_task_group() as group:
+            for worker in self._workers.values():
+                group.start_soon(self._begin, worker)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.CancelScope(shield=True):
+            for worker in self._workers.values():
+                # Only where the run ended before its work began.
+                await self._forget(worker)
+            await anyio.to_thread.run_sync(self._clear)
             await self._stack.aclose()
+
+    @property
+    def peak_memory(self) -> int:
+        """See `Executor`."""
+        return self._peak_memory
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        self._assignment = _assignment(self._context)
-        limits, seen = self._limits, self._context.chosen or self._mosaic
+        terms = self._terms
         self._backlog = Backlog(
-            self._assignment.plan,
-            shards,
-            seen.missing,
-            self._mosaic.known,
-            limits.max_requests,
-            limits.max_bytes,
+            terms.assignment.plan, shards, self._seen, terms.max_requests, terms.max_bytes
         )
         await self._backlog.look_ahead(1)
         if self._backlog.is_empty:
@@ -169,6 +213,8 @@ class DaskExecutor:
                 outer.start_soon(self._watch_time)
                 with anyio.CancelScope(shield=True):
                     async with anyio.create_task_group() as group:
+                        for worker in self._workers.values():
+                            group.start_soon(self._serve, worker)
                         await self._go(group)
                         group.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
@@ -180,20 +226,18 @@ class DaskExecutor:
         if self._error is not None:
             raise self._error
         if self._backlog.limit is not None:
-            self._context.stop.ask(self._backlog.limit)
+            self._stop.ask(self._backlog.limit)
 
     # The run as a whole ------------------------------------------------------------------------------------
 
     async def _go(self, group: anyio.abc.TaskGroup) -> None:
-        seen_at, ends_at = time.monotonic(), math.inf
+        alone_since: float | None = None
+        ends_at = math.inf
         while True:
             present = await self._present()
             if present is None:
-                raise StoppedError(
-                    f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start"
-                    " it, and run the same command again to continue"
-                )
-            await self._backlog.look_ahead(_LOOKED_AHEAD * self._limits.concurrency)
+                raise self._no_scheduler()
+            await self._backlog.look_ahead(_LOOKED_AHEAD * self._terms.concurrency)
             if not self._is_over:
                 for address in present:
                     if address not in self._workers:
@@ -205,20 +249,24 @@ class DaskExecutor:
             await self._reclaim()
             if self._is_over and not self._workers and (not self._leaving or self._stopping):
                 return
-            now = time.monotonic()
-            seen_at = now if present else seen_at
-            if now - seen_at > self._limits.give_up_after:
+            alone_since = None if present else alone_since or time.monotonic()
+            patience_s = self._terms.assignment.give_up_after_s
+            if alone_since is not None and time.monotonic() - alone_since > patience_s:
                 raise self._no_workers()
             if self._stopping and math.isinf(ends_at):
-                ends_at = now + GRACE_S + self._settings.leave_after
-            if now > ends_at:
+                ends_at = time.monotonic() + GRACE_S + self._terms.assignment.silence_s
+            if time.monotonic() > ends_at:
                 return
-            self._context.progress(self._flow())
+            self._progress(self._flow())
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
 
     @property
+    def _run_s(self) -> float:
+        return max(time.monotonic() - self._began_at, 1.0)
+
+    @property
     def _stopping(self) -> bool:
-        return self._context.stop.drain.is_set() or self._error is not None or self._is_cancelled
+        return self._stop.drain.is_set() or self._error is not None or self._is_cancelled
 
     @property
     def _is_over(self) -> bool:
@@ -233,7 +281,7 @@ class DaskExecutor:
         return Flow(sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails))
 
     async def _present(self) -> list[str] | None:
-        """Return the addresses of the workers present; None if the scheduler is lost."""
+        """Workers that are there; None where the scheduler is lost."""
         for _ in range(_MISSED):
             try:
                 return await self._cluster.workers()
@@ -241,10 +289,16 @@ class DaskExecutor:
                 await anyio.sleep(BEAT_S)
         return None
 
+    def _no_scheduler(self) -> StoppedError:
+        return StoppedError(
+            f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start it, and"
+            " run the same command again to continue"
+        )
+
     def _no_workers(self) -> StoppedError:
         return StoppedError(
             f"no worker came to the Dask scheduler at {self._cluster.address} for"
-            f" {self._limits.give_up_after:g} s; everything committed so far is saved: start workers, and run"
+            f" {self._terms.assignment.give_up_after_s:g} s; everything committed so far is saved: start workers, and run"
             " the same command again to continue"
         )
 
@@ -255,9 +309,9 @@ class DaskExecutor:
             self._is_cancelled = True
 
     async def _watch_time(self) -> None:
-        if self._limits.max_time is not None:
-            await anyio.sleep(self._limits.max_time)
-            self._context.stop.ask(f"limits.max_time: {self._limits.max_time:g} s are over")
+        if self._terms.max_time_s is not None:
+            await anyio.sleep(self._terms.max_time_s)
+            self._stop.ask(f"limits.max_time: {self._terms.max_time_s:g} s are over")
 
     # Workers come and go -----------------------------------------------------------------------------------
 
@@ -268,20 +322,20 @@ class DaskExecutor:
         return worker
 
     async def _serve(self, worker: _Worker) -> None:
-        """Look after one worker, from its first share of the quota to its end."""
+        """One worker, from its first share of the quota to its end."""
         missed = 0
         try:
             with worker.scope:
-                while worker.left is None and worker.task is None:
+                while worker.left is None and not worker.began:
                     await self._begin(worker)
-                    if worker.task is None and worker.left is None:
+                    if not worker.began and worker.left is None:
                         worker.left = Left() if self._is_over else None
                         await anyio.sleep(BEAT_S)
                 while worker.left is None:
                     try:
                         await self._look_at(worker)
                         missed = 0
-                    except _UNREACHED:
+                    except (OSError, TimeoutError, KeyError):
                         missed += 1
                         if missed >= _MISSED:
                             worker.left = Left()
@@ -292,9 +346,13 @@ class DaskExecutor:
             worker.left = worker.left or Left()
         finally:
             self._depart(worker)
-        if worker.task is not None and worker.left is not None and worker.left.blank is not None:
-            # It left by itself, and keeps its last figures until it hears that the run has them.
-            with suppress(*_UNREACHED):
+        if worker.left is not None and worker.left.blank is not None:
+            await self._forget(worker)
+
+    async def _forget(self, worker: _Worker) -> None:
+        """Tell a worker that the run is over, where it has not heard so."""
+        if worker.began:
+            with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
                 instruction = Instruction(Grant(0, 0.0, 0), worker.heard, leave=True)
                 await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
 
@@ -302,14 +360,14 @@ class DaskExecutor:
         grant = self._division.grant(worker.name, time.monotonic())
         if grant.concurrency < 1:
             return
-        assignment = replace(self._assignment, name=worker.name, grant=grant)
+        assignment = replace(self._terms.assignment, name=worker.name, grant=grant)
         store = self._mosaic.store
         await anyio.to_thread.run_sync(
             lambda: trying(store, "a worker's lock", 4096, lambda: create_worker_lock(store, worker.name))
         )
         try:
             await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
-        except _UNREACHED:
+        except (OSError, TimeoutError, KeyError):
             worker.left = Left()
         except DownloadError as error:
             raise _at(worker, error) from error
@@ -319,34 +377,30 @@ class DaskExecutor:
                 f" version {__version__}, with what it needs"
             ) from error
         else:
-            worker.task = self._cluster.submit(worker.address, wait, worker.name)
+            worker.began = True
 
     async def _look_at(self, worker: _Worker) -> None:
         self._hand_out(worker)
-        at_once = self._error is not None or self._is_cancelled or self._context.stop.now.is_set()
+        at_once = self._error is not None or self._is_cancelled or self._stop.now.is_set()
         instruction = Instruction(
             self._division.grant(worker.name, time.monotonic()),
             worker.heard,
             is_last=self._backlog.is_empty,
             stop=2 if at_once else int(self._stopping),
-            reason=self._context.stop.reason or "the run ended",
+            reason=self._stop.reason or "the run ended",
             leave=self._is_over,
-            sent=worker.sent,
-            portions=tuple(worker.unsent),
         )
         mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
         if mail is None:
             worker.left = Left()
             return
         worker.mail = mail
-        worker.sent += len(instruction.portions)
-        worker.unsent.clear()
         self._division.told(worker.name, mail.concurrency, mail.in_flight, mail.overspent)
-        self.peak_memory = max(self.peak_memory, mail.peak_memory)
+        self._peak_memory = max(self._peak_memory, mail.peak_memory)
         await self._read(worker, mail)
 
     def _depart(self, worker: _Worker) -> None:
-        """Remove a worker: its share of the quota is free once its requests under way have ended."""
+        """Take leave of a worker: its share is free once what it has under way has ended."""
         del self._workers[worker.address]
         left = worker.left or Left()
         worker.left_at = time.monotonic()
@@ -354,12 +408,12 @@ class DaskExecutor:
         # The service may still be busy with requests of a process that was killed.
         linger_s = 0.0 if self._is_over else self._slowest_s
         self._division.leave(worker.name, time.monotonic() + linger_s)
-        if worker.task is not None:
-            worker.task.release()
+        for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
+            future.release()
         for name, tiles in (left.blank or {}).items():
             self._mosaic.blank[name] = self._mosaic.blank.get(name, 0) + tiles
         if not clean and worker.outstanding and not self._stopping:
-            self._context.progress(
+            self._progress(
                 Notice(
                     f"the worker at {worker.address} is gone; the {len(worker.outstanding)} shards that it had go to others"
                 )
@@ -367,23 +421,23 @@ class DaskExecutor:
         self._leaving.append(worker)
 
     async def _reclaim(self) -> None:
-        """Put back the shards of workers that are certainly gone."""
+        """Shards of workers that are gone for certain come next."""
         for worker in list(self._leaving):
             if await anyio.to_thread.run_sync(self._retire, worker):
                 self._leaving.remove(worker)
                 self._backlog.put_back(worker.outstanding)
                 continue
             waited_s = time.monotonic() - worker.left_at
-            if waited_s > self._limits.give_up_after and not self._stopping:
+            if waited_s > self._terms.assignment.give_up_after_s and not self._stopping:
                 self._fail(
                     StoppedError(
                         f"the worker that was at {worker.address} cannot be reached, and still holds the mosaic; everything"
                         " committed so far is saved: end its process, and run the same command again to continue"
                     )
                 )
-            elif waited_s > self._settings.leave_after and not worker.is_told:
+            elif waited_s > self._terms.assignment.silence_s and not worker.is_told:
                 worker.is_told = True
-                self._context.progress(
+                self._progress(
                     Notice(
                         f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"
                         f" {len(worker.outstanding)} shards wait until its process ends or leaves by itself"
@@ -391,7 +445,7 @@ class DaskExecutor:
                 )
 
     def _fail(self, error: DownloadError) -> None:
-        """End the run with the first error; what the workers have is saved."""
+        """The run ends with the first error; what the workers have is saved."""
         if self._error is None:
             self._error = error
 
@@ -410,29 +464,48 @@ class DaskExecutor:
 
     def _hand_out(self, worker: _Worker) -> None:
         """Give a worker what it needs to be busy until the next look, and no more than its part of what is left."""
-        granted = self._part(worker)
-        if self._is_over or not granted:
+        share = self._share(worker)
+        if self._is_over or not share:
             return
+        granted = self._part(worker)
         # Enough for the pool and as much again, and for all that may end before the next looks at it.
-        run_s = max(time.monotonic() - self._began_at, 1.0)
-        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / run_s)
+        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / self._run_s)
         has = sum(worker.outstanding.values())
         left = self._backlog.left
         if not math.isinf(left):
-            workers = self._workers.values()
-            out = sum(sum(one.outstanding.values()) for one in workers)
-            most = min(most, math.ceil((left + out) * granted / sum(map(self._part, workers))))
-        for portion in self._backlog.take(most - has):
-            worker.outstanding[portion.key] = self._backlog.cost(portion.key)
-            worker.unsent.append(portion)
+            out = sum(sum(one.outstanding.values()) for one in self._workers.values())
+            most = min(most, math.ceil((left + out) * share))
+        run = max(1.0, most / _RUNS)
+        while has < most:
+            portions = self._backlog.take(min(run, most - has))
+            if not portions:
+                return
+            for portion in portions:
+                worker.outstanding[portion.key] = self._backlog.cost(portion.key)
+                has += worker.outstanding[portion.key]
+            first = portions[0].key
+            name = f"shards-{first.group or 'root'}-{first.slice}-{first.row}-{first.column}-{secrets.token_hex(4)}"
+            future = self._cluster.submit(worker.address, name, fetch, worker.name, portions)
+            worker.futures.add(future)
+            future.add_done_callback(worker.futures.discard)
+
+    def _share(self, worker: _Worker) -> float:
+        """A worker's part of everything that may be under way."""
+        parts = {one.name: self._part(one) for one in self._workers.values()}
+        return parts[worker.name] / (sum(parts.values()) or 1)
 
     def _part(self, worker: _Worker) -> int:
-        """Return how many requests a worker may have under way, or will have once it has begun."""
+        """Requests that a worker may have under way; of one that is still beginning, will have."""
         return worker.mail.concurrency if worker.mail else self._division.concurrency // len(self._division)
 
     async def _read(self, worker: _Worker, mail: Mail) -> None:
+        entries = []
         news = [event for number, event in enumerate(mail.messages, mail.first) if number > worker.heard]
-        if entries := [event for event in news if isinstance(event, LedgerEntry)]:
+        for event in news:
+            match event:
+                case LedgerEntry():
+                    entries.append(event)
+        if entries:
             await self._mosaic.record(entries)
         for event in news:
             match event:
@@ -440,12 +513,12 @@ class DaskExecutor:
                     if isinstance(event, Stored):
                         self._measure(event.seconds / event.attempts)
                     self._backlog.heard(event)
-                    self._context.progress(event)
-                    if self._context.outcomes is not None:
+                    self._progress(event)
+                    if self._outcomes is not None:
                         with suppress(anyio.BrokenResourceError):
-                            self._context.outcomes.send_nowait(event)
+                            self._outcomes.send_nowait(event)
                 case Retried() | Notice():
-                    self._context.progress(event)
+                    self._progress(event)
                 case Done():
                     worker.done += worker.outstanding.pop(event.key, 0)
                     self._backlog.done(event.key)
@@ -461,30 +534,8 @@ class DaskExecutor:
         self._slowest_s = max(self._slowest_s, seconds)
 
 
-def _assignment(context: RunContext) -> Assignment:
-    """Return what every worker is told, but for its name and its part of the quota."""
-    job, mosaic, settings = context.job, context.mosaic, context.job.executor.dask
-    assert settings is not None  # noqa: S101  # asked before
-    place = job.mosaic_path
-    return Assignment(
-        name="",
-        version=__version__,
-        # Neither image lists nor what lies along an axis are a worker's business, and they may be large.
-        plan=replace(context.plan, listed=None, samples=None),
-        layouts=tuple(replace(layout, along=()) for layout in mosaic.layouts),
-        mosaic=os.path.abspath(place) if isinstance(place, Path) else place,  # noqa: PTH100  # keeps links as they are
-        durable=job.mosaic.durability == "full",
-        access=context.connection.access,
-        limits=job.limits,
-        checkpoint_s=job.mosaic.checkpoint,
-        memory=None if settings.workers is None else context.memory,
-        grant=Grant(0, job.limits.requests_per_second, 0),
-        silence_s=settings.leave_after,
-    )
-
-
 def _at(worker: _Worker, error: DownloadError) -> DownloadError:
-    """Return the error with the worker's address, if its message is all that it holds."""
+    """The error with the worker's address, where its message is all that it holds."""
     if type(error).__reduce__ is not BaseException.__reduce__:
         return error
     return type(error)(f"worker {worker.address}: {error}")

@@ -14,7 +14,7 @@ from downloader.planning import Plan, ShardKey
 
 if TYPE_CHECKING:
     from downloader.earthengine.client import Access
-    from downloader.job.sections.service import Limits
+    from downloader.flow.retry import RetryPolicy
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.record.ledger import LedgerEntry
     from downloader.mosaic.record.state import FailedTiles
@@ -52,11 +52,15 @@ class Assignment:
     durable: bool
     """Whether objects are flushed."""
     access: Access
-    limits: Limits
-    """Those of the whole job, for all workers together."""
+    policy: RetryPolicy
     checkpoint_s: float
+    give_up_after_s: float
     memory: int | None
-    """Bytes for pixels on their way; None for what `limits.memory` leaves where the worker runs."""
+    """Bytes for pixels on their way; None for what `memory_limit` leaves where the worker runs."""
+    memory_limit: int
+    """Resident bytes of a process, where `memory` is None."""
+    max_requests: int | None
+    """The limit of the whole job: where there is one, no worker halves requests to end sooner."""
     grant: Grant
     silence_s: float
     """A worker that hears nothing of its run for so long saves what it has and leaves: the run may be gone."""
@@ -89,10 +93,6 @@ class Instruction:
     reason: str = ""
     leave: bool = False
     """The run is over."""
-    sent: int = 0
-    """Number of portions that went to the worker before these."""
-    portions: tuple[Portion, ...] = ()
-    """Shards to fetch. They are sent again until an answer came, so that a message which got lost costs nothing."""
 
 
 @dataclass(frozen=True, slots=True)

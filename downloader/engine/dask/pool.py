@@ -11,7 +11,6 @@ import anyio
 
 from downloader.earthengine import RestPixelSource
 from downloader.engine.dask.messages import Assignment, Done, Grant, Instruction, Mailbox, Portion
-from downloader.engine.local import retry_policy
 from downloader.engine.memory import pixel_memory
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
@@ -78,6 +77,7 @@ class Pool:
         lock: WorkerLock,
         client: EarthEngine,
         mailbox: Mailbox,
+        on_done: Callable[[ShardKey], None],
     ) -> None:
         """Prepare; `run` works.
 
@@ -87,17 +87,17 @@ class Pool:
             lock: the right to write them.
             client: the service.
             mailbox: takes all that the run is told.
+            on_done: told of each shard that is finished.
         """
         self._assignment = assignment
         self._mailbox = mailbox
+        self._on_done = on_done
         memory = assignment.memory
-        self._memory = pixel_memory(assignment.limits.memory, assignment.plan) if memory is None else memory
+        self._memory = pixel_memory(assignment.memory_limit, assignment.plan) if memory is None else memory
         self._states = {layout.group.name: GroupState(layout.group) for layout in assignment.layouts}
         self._writer = ShardWriter(store, assignment.layouts, self._states, mailbox, lock)
         self._chosen: dict[ShardKey, dict[int, int]] = {}
         self._instruction = Instruction(assignment.grant, 0)
-        self._taken = 0
-        """Portions taken."""
         self.stop = Stop()
         grant, clock, rng = assignment.grant, MonotonicClock(), random.Random()  # noqa: S311  # jitter, not a secret
         self.concurrency = grant.concurrency
@@ -106,10 +106,10 @@ class Pool:
             grant.requests_per_second,
             clock,
             rng,
-            assignment.limits.give_up_after,
+            assignment.give_up_after_s,
         )
         # The run's whole quota bounds it; what this worker may have of that changes, and the limiter keeps to it.
-        client.limiter = in_turn = JobLimiter(self.limiter, assignment.limits.concurrency, client.renewal)
+        client.limiter = in_turn = JobLimiter(self.limiter, assignment.access.concurrency, client.renewal)
         self.budget = RetryBudget(extra=grant.retries)
         self._parts = Parts(
             RestPixelSource(client),
@@ -146,29 +146,15 @@ class Pool:
                 assignment.plan,
                 self._size,
                 self._memory,
-                retry_policy(assignment.limits),
+                assignment.policy,
                 assignment.checkpoint_s,
-                assignment.limits.max_requests,
+                assignment.max_requests,
             )
             await work(share, self._parts, feed)
             self._now = None
 
-    def obey(self, instruction: Instruction) -> None:
-        """Take up what the run says."""
-        self._instruction = instruction
-        self._take_up(instruction.grant)
-        new = instruction.portions[max(0, self._taken - instruction.sent) :]
-        self._taken += len(new)
-        self._accept(new)
-        if self._now is not None and (instruction.is_last or instruction.leave):
-            self._now.end()
-        if instruction.stop and not self.stop.drain.is_set():
-            self.stop.ask(instruction.reason)
-        if instruction.stop > 1 and not self.stop.now.is_set():
-            self.stop.ask(instruction.reason)
-        self._woken.set()
-
-    def _accept(self, portions: Sequence[Portion]) -> None:
+    def accept(self, portions: Sequence[Portion]) -> None:
+        """Take shards."""
         # A round whose end was told may have seen it already: what comes later is for the next.
         feed = self._next if self._now is None or self._now.is_over else self._now
         for portion in portions:
@@ -179,6 +165,19 @@ class Pool:
             self._chosen[portion.key] = dict(portion.missing)
             feed.keys.append(portion.key)
         feed.look()
+        self._woken.set()
+
+    def obey(self, instruction: Instruction) -> None:
+        """Take up what the run says."""
+        self._instruction = instruction
+        self._take_up(instruction.grant)
+        if self._now is not None and (instruction.is_last or instruction.leave):
+            self._now.end()
+        if instruction.stop and not self.stop.drain.is_set():
+            self.stop.ask(instruction.reason)
+        if instruction.stop > 1 and not self.stop.now.is_set():
+            self.stop.ask(instruction.reason)
+        self._woken.set()
 
     def abandon(self, reason: str) -> None:
         """Save what is there, and leave."""
@@ -206,3 +205,4 @@ class Pool:
     def _done(self, key: ShardKey) -> None:
         self._chosen.pop(key, None)
         self._mailbox.put(Done(key))
+        self._on_done(key)

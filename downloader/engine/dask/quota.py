@@ -36,17 +36,17 @@ class Division:
         return len(self._members)
 
     def join(self, name: str) -> None:
-        """Add a worker."""
+        """A worker comes."""
         self._members[name] = _Member()
 
     def leave(self, name: str, free_at: float) -> None:
-        """Remove a worker, whose requests under way have ended by `free_at`, on the clock of `grant`."""
+        """A worker goes; what it had under way has ended by `free_at`, on the clock of `grant`."""
         member = self._members.pop(name)
         self._gone.append((free_at, member.held))
         self.retries = max(0, self.retries - round(member.overspent))
 
     def grant(self, name: str, now: float) -> Grant:
-        """Return a worker's share from now on; zero if others must give back first, or if there are too many."""
+        """What a worker may have from now on; nothing where others must give back first, or where too many came."""
         member = self._members[name]
         self._gone = [(free_at, held) for free_at, held in self._gone if free_at > now]
         rank, count = list(self._members).index(name), len(self._members)
@@ -59,7 +59,7 @@ class Division:
         return Grant(member.granted, self.requests_per_second * share, int(self.retries * share))
 
     def told(self, name: str, concurrency: int, in_flight: int, overspent: float) -> None:
-        """Note what a worker lets itself have, and has under way."""
+        """A worker says what it lets itself have, and has under way."""
         member = self._members[name]
         member.overspent = overspent
         if concurrency <= member.granted:

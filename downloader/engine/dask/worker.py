@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,15 +18,20 @@ import anyio
 import anyio.to_thread
 
 from downloader._version import __version__
-from downloader.engine.dask.messages import Assignment, Instruction, Left, Mail, Mailbox
+from downloader.engine.dask.messages import Assignment, Instruction, Left, Mail, Mailbox, Portion
 from downloader.engine.dask.pool import Pool
 from downloader.engine.memory import peak_memory
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.mosaic.storage.location import locate
 from downloader.mosaic.storage.worker_lock import acquire_worker_lock
+from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.store import Store, WorkerLock
+
+
+class EngineGoneError(Exception):
+    """The engine that a task was meant for is not here: its run knows, or is gone."""
 
 
 class Engine:
@@ -45,19 +50,33 @@ class Engine:
         self.has_left = False
         self._mailbox = Mailbox()
         self._heard_at = _clock()
+        self._tasks: dict[ShardKey, _Task] = {}
+        self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: Pool | None = None
         """None before it is ready; kept when it has left, for its last figures."""
         self._is_silent = False
-        self.thread = threading.Thread(target=self._run, name=f"downloader {assignment.name}", daemon=True)
-        self.thread.start()
+        self._thread = threading.Thread(target=self._run, name=f"downloader {assignment.name}", daemon=True)
+        self._thread.start()
 
     # From the worker's own threads.
+
+    def feed(self, portions: Sequence[Portion]) -> Future[None]:
+        """Take shards; the future ends with the last of them. Raises EngineGoneError."""
+        task = _Task({portion.key for portion in portions})
+        with self._guard:
+            if self.has_left or self._pool is None:
+                raise EngineGoneError(self.assignment.name)
+            for portion in portions:
+                self._tasks[portion.key] = task
+        self._call(self._pool.accept, tuple(portions))
+        return task.ended
 
     def beat(self, instruction: Instruction) -> Mail:
         """Take up what the run says, and return what happened since it last heard."""
         pool = self._pool
-        assert pool is not None  # noqa: S101  # runs talk to engines that are ready
+        if pool is None:
+            raise EngineGoneError(self.assignment.name)
         self._heard_at = _clock()
         self._call(pool.obey, instruction)
         # The numbers before the messages: what was under way when they were read may have ended since, never begun.
@@ -86,9 +105,13 @@ class Engine:
             error.__cause__ = None
         if not self.ready.done():
             self.ready.set_exception(error or StoppedError("the worker was told to leave before it began"))
-        self._loop = None
+        with self._guard:
+            self.has_left = True
+            self._loop = None
+            tasks, self._tasks = set(self._tasks.values()), {}
         self._mailbox.put(Left(error, {} if self._pool is None else dict(self._pool.blank)))
-        self.has_left = True
+        for task in tasks:
+            task.ended.set_exception(EngineGoneError(self.assignment.name))
         if self._is_silent:
             self._forget()
 
@@ -99,7 +122,7 @@ class Engine:
         try:
             async with assignment.access.client() as client:
                 self._loop = asyncio.get_running_loop()
-                self._pool = Pool(assignment, store, lock, client, self._mailbox)
+                self._pool = Pool(assignment, store, lock, client, self._mailbox, self._done)
                 self.ready.set_result(None)
                 with self._pool.limiter.listen(self._mailbox.put):
                     async with anyio.create_task_group() as group:
@@ -128,9 +151,28 @@ class Engine:
         self._is_silent = True
         pool.abandon(f"nothing was heard of the run for {patience_s:g} s")
 
+    def _done(self, key: ShardKey) -> None:
+        with self._guard:
+            task = self._tasks.pop(key, None)
+        if task is not None:
+            task.done(key)
+
+
+class _Task:
+    """The shards of one task of Dask."""
+
+    def __init__(self, keys: set[ShardKey]) -> None:
+        self._keys = keys
+        self.ended: Future[None] = Future()
+
+    def done(self, key: ShardKey) -> None:
+        self._keys.discard(key)
+        if not self._keys and not self.ended.done():
+            self.ended.set_result(None)
+
 
 def _clock() -> float:
-    """Return seconds on a clock that goes on while the machine is suspended, if the system has one."""
+    """Seconds, those of a suspended machine included where the system counts them."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -169,12 +211,19 @@ def beat(name: str, instruction: Instruction) -> Mail | None:
     return mail
 
 
-def wait(name: str) -> None:
-    """Return, as a task of Dask, once an engine has left: a cluster that ends when it is idle sees that it is not."""
+def fetch(name: str, portions: Sequence[Portion]) -> int:
+    """Fetch and store shards, as a task of Dask; return their number when each is committed.
+
+    Raises:
+        EngineGoneError: their engine is not here, or left before it was done.
+    """
     from distributed import secede
 
     engine = _ENGINES.get(name)
-    if engine is not None:
-        # Waiting takes no slot of the worker's.
-        secede()  # type: ignore[no-untyped-call]
-        engine.thread.join()
+    if engine is None:
+        raise EngineGoneError(name)
+    ended = engine.feed(portions)
+    # The engine fetches; waiting for it takes no slot of the worker's.
+    secede()  # type: ignore[no-untyped-call]
+    ended.result()
+    return len(portions)

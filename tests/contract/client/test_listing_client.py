@@ -158,7 +158,7 @@ async def test_what_is_no_collection(client, collection, error, said):
 
 async def test_children_are_counted(client):
     listing = Listing(client)
-    assert await listing.count("LANDSAT") == (0, False)
+    assert await listing.count("LANDSAT") == (3, False)
     assert await listing.count("COPERNICUS/S2") == (2, False)
     assert await listing.count("EMULATOR/SERIES") == (1000, True)
 

@@ -28,15 +28,11 @@ class Nothing:
         return [0] * len(self.plan.groups[0].bands), ()
 
 
-def backlog_of(plan, keys, mosaic, **limits) -> Backlog:
-    return Backlog(plan, keys, mosaic.missing, mosaic.known, **limits)
-
-
 async def test_a_million_shards_are_never_listed():
     plan = make_plan_of((1, 1))
     keys = (ShardKey("", 0, 0, 0) for _ in range(10**6))
     seen = Nothing(plan)
-    backlog = backlog_of(plan, keys, seen)
+    backlog = Backlog(plan, keys, seen)
     await backlog.look_ahead(100)
     assert seen.asked == 100
     assert math.isinf(backlog.left)
@@ -49,7 +45,7 @@ async def test_a_million_shards_are_never_listed():
 async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
     plan = make_plan_of((4, 4), shard=1)
     keys = list(plan.shards())
-    backlog = backlog_of(plan, keys, Nothing(plan, keys[:10]))
+    backlog = Backlog(plan, keys, Nothing(plan, keys[:10]))
     await backlog.look_ahead(100)
     assert backlog.left == 6
     run = backlog.take(4)
@@ -62,7 +58,7 @@ async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
 
 async def test_a_limit_cuts_within_a_shard():
     plan = make_plan_of((4, 4), shard=4)
-    backlog = backlog_of(plan, plan.shards(), Nothing(plan), max_requests=5)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=5)
     await backlog.look_ahead(10)
     (portion,) = backlog.take(100)
     assert {mask.bit_count() for mask in portion.missing.values()} == {5}
@@ -72,7 +68,7 @@ async def test_a_limit_cuts_within_a_shard():
 
 async def test_shards_that_come_back_are_counted_once():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = backlog_of(plan, plan.shards(), Nothing(plan), max_requests=20)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=20)
     await backlog.look_ahead(100)
     lost = [portion.key for portion in backlog.take(10)]
     made = [next(iter(plan.group(key.group).requests(key, {0: 1}))) for key in lost[:3]]
@@ -85,7 +81,7 @@ async def test_shards_that_come_back_are_counted_once():
 
 async def test_calls_that_a_lost_worker_made_stay_counted():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = backlog_of(plan, plan.shards(), Nothing(plan), max_requests=16)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=16)
     await backlog.look_ahead(100)
     lost = [portion.key for portion in backlog.take(16)]
     for key in lost:
@@ -103,7 +99,7 @@ async def test_calls_that_a_lost_worker_made_stay_counted():
 
 async def test_bytes_are_limited_too():
     plan = make_plan_of((4, 4))
-    backlog = backlog_of(plan, plan.shards(), Nothing(plan), max_bytes=1)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_bytes=1)
     await backlog.look_ahead(10)
     assert backlog.take(100) == []
     assert backlog.limit.startswith("limits.max_bytes: 0 bytes are fetched")

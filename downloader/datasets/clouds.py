@@ -20,6 +20,17 @@ class CloudMask:
 _CLOUD_SCORE: Final = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
 _CATALOG: Final = "https://developers.google.com/earth-engine/datasets/catalog"
 
+
+def _modis_state(band: str, of: str | None = None) -> tuple[dict[str, Any], ...]:
+    """Return the rules for a MODIS state band: clear or assumed clear, no shadow, no or small cirrus, no internal cloud flag."""
+    where = {"band": band} if of is None else {"band": band, "of": of}
+    return (
+        {**where, "field": [0, 2], "values": [0, 3], "is": "good"},
+        {**where, "bits": [2, 10]},
+        {**where, "field": [8, 2], "values": [0, 1], "is": "good"},
+    )
+
+
 CLOUD_MASKS: Final = (
     CloudMask(
         r"COPERNICUS/S2(?:_SR)?_HARMONIZED",
@@ -38,47 +49,27 @@ CLOUD_MASKS: Final = (
     ),
     CloudMask(
         r"MODIS/061/M[OY]D09GA",
-        (
-            {"band": "state_1km", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "state_1km", "bits": [2, 10]},
-            {"band": "state_1km", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("state_1km"),
         f"{_CATALOG}/MODIS_061_MOD09GA: clear or assumed clear, no shadow, no or small cirrus, internal cloud flag",
     ),
     CloudMask(
         r"MODIS/061/M[OY]D09A1",
-        (
-            {"band": "StateQA", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "StateQA", "bits": [2, 10]},
-            {"band": "StateQA", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("StateQA"),
         f"{_CATALOG}/MODIS_061_MOD09A1",
     ),
     CloudMask(
         r"MODIS/061/M[OY]D09Q1",
-        (
-            {"band": "State", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "State", "bits": [2, 10]},
-            {"band": "State", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("State"),
         f"{_CATALOG}/MODIS_061_MOD09Q1",
     ),
     CloudMask(
         r"MODIS/061/MOD09GQ",
-        (
-            {"band": "state_1km", "of": "MODIS/061/MOD09GA", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "state_1km", "of": "MODIS/061/MOD09GA", "bits": [2, 10]},
-            {"band": "state_1km", "of": "MODIS/061/MOD09GA", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("state_1km", of="MODIS/061/MOD09GA"),
         f"{_CATALOG}/MODIS_061_MOD09GQ: by the state of MOD09GA of the same day (inferred)",
     ),
     CloudMask(
         r"MODIS/061/MYD09GQ",
-        (
-            {"band": "state_1km", "of": "MODIS/061/MYD09GA", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "state_1km", "of": "MODIS/061/MYD09GA", "bits": [2, 10]},
-            {"band": "state_1km", "of": "MODIS/061/MYD09GA", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("state_1km", of="MODIS/061/MYD09GA"),
         f"{_CATALOG}/MODIS_061_MYD09GQ: by the state of MYD09GA of the same day (inferred)",
     ),
     CloudMask(
@@ -91,11 +82,7 @@ CLOUD_MASKS: Final = (
     ),
     CloudMask(
         r"NASA/VIIRS/002/VNP09H1",
-        (
-            {"band": "SurfReflect_State_500m", "field": [0, 2], "values": [0, 3], "is": "good"},
-            {"band": "SurfReflect_State_500m", "bits": [2, 10]},
-            {"band": "SurfReflect_State_500m", "field": [8, 2], "values": [0, 1], "is": "good"},
-        ),
+        _modis_state("SurfReflect_State_500m"),
         f"{_CATALOG}/NASA_VIIRS_002_VNP09H1, as MODIS",
     ),
     CloudMask(

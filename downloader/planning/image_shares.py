@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SIDE: Final = 128
 """Pixels of the coarse grid's longer side, at most."""
 
-_METRES_PER_DEGREE: Final = 111_320.0
 _PARTS: Final = 4
 """A pixel's weight is the share of so many points by so many that lie in the region."""
 
@@ -87,9 +86,9 @@ def coarse_grid(region: BaseGeometry, finest_m: float, scale_m: float | None = N
             region, (west, south, east, north) = eastern, eastern.bounds
     squeeze = max(math.cos(math.radians((south + north) / 2)), 0.01)
     if scale_m is None:
-        longest = max((east - west) * squeeze, north - south) * _METRES_PER_DEGREE
+        longest = max((east - west) * squeeze, north - south) * LONLAT.metres_per_unit
         scale_m = float(math.ceil(max(longest / SIDE, finest_m)))
-    step_y = scale_m / _METRES_PER_DEGREE
+    step_y = scale_m / LONLAT.metres_per_unit
     step_x = step_y / squeeze
     width, height = max(1, math.ceil((east - west) / step_x)), max(1, math.ceil((north - south) / step_y))
     grid = PixelGrid(LONLAT, AffineTransform(step_x, 0, west, 0, -step_y, north), width, height)

@@ -31,6 +31,7 @@ _FIXES: Final = {
     "finite_number": "write a finite number",
     "bool_type": "write true or false",
     "bool_parsing": "write true or false",
+    "too_short": "must not be empty",
     "tuple_type": "write a list, such as [a, b]",
     "dict_type": "write keys and values, such as {{KEY: VALUE}}",
     "greater_than": "must be greater than {gt:g}",
@@ -45,12 +46,18 @@ def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Docume
     """Return one error for all mistakes of a job, a line each; of several on one key the first is kept."""
     found: dict[str | None, JobError] = {}
     for error in errors:
+        if error["type"] == "too_short" and any(_is_within(other, error) for other in errors):
+            continue  # pydantic counts what is right of a list; what is wrong is told by itself
         told = _explain(model, error, document)
         found.setdefault(told.key, told)
     if len(found) == 1:
         return next(iter(found.values()))
     more = [f"… and {len(found) - _MISTAKES} more like these"] if len(found) > _MISTAKES else []
     return JobError("\n".join([*map(str, found.values())][:_MISTAKES] + more))
+
+
+def _is_within(error: ErrorDetails, outer: ErrorDetails) -> bool:
+    return len(error["loc"]) > len(outer["loc"]) and error["loc"][: len(outer["loc"])] == outer["loc"]
 
 
 def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) -> JobError:

@@ -273,6 +273,8 @@ MISTAKES = [
     ("source: {bands: [a]}\nmosaic: {path: o}", "job.yaml, line 1: source: name one of asset, images, collection, expression"),
     ("source:\n  asset: 5\nmosaic: {path: o}", "job.yaml, line 2: source.asset: 5: write text; put it in quotes"),
     ("source: {asset: ''}\nmosaic: {path: o}", "job.yaml, line 1: source.asset: '': must not be empty"),
+    ("source: {collection: C, start: 2017-01-01, end: 2018-01-01, months: [13]}\nmosaic: {path: o}", "job.yaml, line 1: source.months[0]: 13: must be at most 12"),
+    ("source: {collection: C, start: 2017-01-01, end: 2018-01-01, months: []}\nmosaic: {path: o}", "job.yaml, line 1: source.months: must not be empty"),
     ("source: X\nmosaic: {path: o}", "job.yaml, line 1: source: 'X': needs keys under it: asset, images, collection, start, end, months, season, filter, min_cover, min_clear, limit, order_by, properties, on_missing_band, expression, mask, scale, bands, dtype, every, reduce, on_update"),
     ("source: {asset: X, bands: B2}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: 'B2': write a list of band names, such as [B2, B3], or all"),
     ("source: {asset: X, bands: []}\nmosaic: {path: o}", "job.yaml, line 1: source.bands: name at least one band, or write all"),

@@ -34,7 +34,7 @@ class Highlights:
                 )
                 self._tell(text, "split", event.problem, event.request)
             case Failed() if self._is_news(f"failed {event.problem.cause}"):
-                text = f"failed: {event.request}: {event.problem.message}; the run continues, and the next run tries it again"
+                text = f"failed: {event.request}: {event.problem.message.rstrip('.')}; the run continues, and the next run tries it again"
                 self._tell(text, "failed", event.problem, event.request)
             case Retried() if event.problem.action is Action.SLOW and self._is_news(
                 f"quota {event.problem.limit}"

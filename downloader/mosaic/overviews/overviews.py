@@ -22,6 +22,7 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate, locked
 from downloader.mosaic.storage.store import Store
+from downloader.text import counted
 
 if TYPE_CHECKING:
     from downloader.mosaic.record.identity import Identity
@@ -75,7 +76,7 @@ class Overviews:
         if not told:
             return "no overviews: no group is larger than 512 pixels a side"
         holes = sum(self.missing.values())
-        lacks = f"; {holes:,} tiles that are not stored are missing in them too" if holes else ""
+        lacks = f"; not in them: {counted(holes, 'tile')} not stored" if holes else ""
         return f"overviews {', '.join(told)}: {self.made:,} of {self.shards:,} shards made{lacks}"
 
 

@@ -160,6 +160,7 @@ class Cause(enum.StrEnum):
     MALFORMED_REQUEST = "400 malformed request"
     PAYLOAD_SIZE = "payload size"
     ASSET_NOT_FOUND = "asset not found"
+    ASSET_CHANGED = "asset changed"
     BAD_REQUEST = "400"
     TOKEN_RENEWED = "401 renewed"  # noqa: S105  # no password
     """The access token had expired; the request is repeated with a new one."""

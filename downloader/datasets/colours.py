@@ -7,9 +7,11 @@ electro-optical data (https://github.com/stac-extensions/eo#common-band-names), 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from downloader.datasets.facts import BandFacts, DatasetFacts
+from downloader.text import few
 
 COLOURS: Final[dict[str, tuple[str, float, float]]] = {
     "coastal": (r"coastal|ultra blue|^aerosols$", 0.40, 0.45),
@@ -48,3 +50,27 @@ def colour_of(band: BandFacts) -> str:
 def bands_of_colour(dataset: DatasetFacts, colour: str) -> tuple[str, ...]:
     """Return the names of a dataset's bands of a colour, in the catalogue's order: none, one, or several."""
     return tuple(band.name for band in dataset.bands if colour_of(band) == colour)
+
+
+def meant_by_colour(
+    dataset: DatasetFacts | None, names: Iterable[str], known: Collection[str]
+) -> dict[str, str]:
+    """Return name → the colour that it stands for and its band, for names that spell a colour in other words.
+
+    Args:
+        dataset: whose bands; None for one that the catalogue does not have.
+        names: as a user wrote them, such as `NIR` or `near_infrared`.
+        known: bands that are there.
+    """
+    found: dict[str, str] = {}
+    for name in names if dataset is not None else ():
+        text = re.sub(r"[\W_]+", " ", name.lower()).strip()
+        for colour, (pattern, _, _) in COLOURS.items():
+            if (text == colour or re.search(pattern, text)) and dataset is not None:
+                bands = [band for band in bands_of_colour(dataset, colour) if band in known]
+                if bands:
+                    found[name] = (
+                        f"{colour}, which is {few(bands, most=4)}" if len(bands) == 1 else few(bands, most=4)
+                    )
+                break
+    return found

@@ -8,11 +8,14 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from downloader.datasets.colours import meant_by_colour
+from downloader.datasets.facts import dataset_facts
 from downloader.earthengine import error_table
 from downloader.earthengine.catalogue import parse_image
 from downloader.earthengine.geojson import plain_geometry
 from downloader.earthengine.names import asset_name
 from downloader.errors import JobError, TileError
+from downloader.model.image import unknown_bands
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +121,10 @@ async def fetch_thumbnail(
     names = (
         tuple(bands) if bands else tuple(band.id for band in image.bands[: 3 if len(image.bands) > 2 else 1])
     )
-    image.select(names)
+    known = [band.id for band in image.bands]
+    if unknown := [name for name in names if name not in known]:
+        meant = meant_by_colour(dataset_facts(image.id), unknown, known)
+        raise unknown_bands(image.id, unknown, known, meant)
     stretch.check(len(names))
     if region is None:
         region = document.get("geometry")

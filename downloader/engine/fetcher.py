@@ -187,7 +187,7 @@ class Fetcher:
         if problem.action is Action.FAIL_ASSET:
             self._gone.setdefault(request.block.slice, problem)
         if self._ends_job(problem):
-            raise problem.ends_with(f"{problem.message} (at {request})")
+            raise problem.ends_with(f"{problem.message} (at {request})") from TileError(problem)
         if problem.action is Action.SPLIT and (parts := halves(group, request)):
             if problem not in (_SPLIT_AHEAD, _HALVED):
                 half = max(weight(group, part) for part in parts)

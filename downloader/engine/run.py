@@ -19,7 +19,13 @@ from downloader.engine.memory import current_memory, peak_memory
 from downloader.engine.order import order
 from downloader.engine.prepare import existing_mosaic, prepare
 from downloader.engine.stop import Stop
-from downloader.errors import DownloadError, IncompleteError, InterruptedRunError, StoppedError
+from downloader.errors import (
+    DownloadError,
+    IncompleteError,
+    InterruptedRunError,
+    StoppedError,
+    asset_is_gone,
+)
 from downloader.events import Ended, Notice, RunState, Started
 from downloader.job import Job
 from downloader.model.time import rfc3339
@@ -146,7 +152,7 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
             error = await _fetch(context, executor)
         for notice in mosaic.blank_notices():
             tell(Notice(notice))
-        if context.tally.requests and (error is None or isinstance(error, IncompleteError)):
+        if context.tally.requests and _may_be_drift(context.plan, error):
             catalogue = context.connection.catalogue
             changed = await recheck(context.job, context.plan, catalogue, mosaic, context.on_update, tell)
             error = changed or error
@@ -158,6 +164,14 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
     # It lists the whole store.
     disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
     return _report(context, ended, disk_bytes, executor.peak_memory), error
+
+
+def _may_be_drift(plan: Plan, error: DownloadError | None) -> bool:
+    """Return whether images that changed may be the reason of this end, or be hidden by it."""
+    if error is None or isinstance(error, IncompleteError):
+        return True
+    # Inputs of what is computed are pinned: one that changed is not found any more at the version that was planned.
+    return asset_is_gone(error) and any(part.expression for part in plan.slices)
 
 
 def _heartbeat(job: Job) -> tuple[Progress, ...]:

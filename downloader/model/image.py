@@ -77,14 +77,32 @@ class Image:
         return tuple(by_id[name] for name in names)
 
 
-def unknown_bands(where: str, unknown: Sequence[str], known: Iterable[str]) -> JobError:
-    """Return the error for bands that an image or collection does not have."""
+def unknown_bands(
+    where: str,
+    unknown: Sequence[str],
+    known: Iterable[str],
+    meant: Mapping[str, str] | None = None,
+    key: str = "source.bands",
+) -> JobError:
+    """Return the error for bands that an image or collection does not have.
+
+    Args:
+        where: image or collection.
+        unknown: names that it has no band of.
+        known: names of its bands.
+        meant: unknown name → what it may stand for, where that is known better than by its spelling.
+        key: key of the job file that names them.
+    """
     names = list(known)
-    hints = (f"{name!r}{_near(name, names)}" for name in unknown[:_SHOWN])
+    told = meant or {}
+    hints = (
+        f"{name!r} (did you mean {told[name]}?)" if name in told else f"{name!r}{_near(name, names)}"
+        for name in unknown[:_SHOWN]
+    )
     more = f", … {len(names)} in all" if len(names) > _SHOWN else ""
     return JobError(
         f"{where} has no band {', '.join(hints)}; its bands are {', '.join(names[:_SHOWN])}{more}",
-        key="source.bands",
+        key=key,
     )
 
 

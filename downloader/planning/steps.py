@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from downloader.datasets.clouds import cloud_mask
-from downloader.datasets.colours import bands_of_colour, colour_of
+from downloader.datasets.colours import bands_of_colour, colour_of, meant_by_colour
 from downloader.datasets.facts import DatasetFacts, dataset_facts
 from downloader.errors import JobError
 from downloader.expressions.composite import computed_expression
 from downloader.expressions.formula import Formula, Interval
-from downloader.expressions.masks import MaskRule
+from downloader.expressions.masks import MaskRule, mask_bands
 from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, SourceBand, input_image
 from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
 from downloader.job.sections.bands import BandSpec
@@ -291,9 +291,14 @@ class _Maker:
         """Raise JobError for a name that nothing here bears, unless images may lack it."""
         if self.job.source.on_missing_band == "nodata":
             return
-        named = [own for spec in specs for own in self._named(spec).values()]
-        if unknown := [own for own in named if own not in self.bands]:
-            raise unknown_bands(self.collection or "the image", unknown, self.bands)
+        asked = {
+            "source.bands": [own for spec in specs for own in self._named(spec).values()],
+            "source.mask": mask_bands(self._mask()),
+        }
+        for key, names in asked.items():
+            if unknown := [name for name in dict.fromkeys(names) if name not in self.bands]:
+                meant = meant_by_colour(self.facts, unknown, self.bands)
+                raise unknown_bands(self.collection or "the image", unknown, self.bands, meant, key)
 
     def _scale(self, own: str) -> tuple[float, float]:
         band = self.facts.band(own) if self.facts and self.job.source.scale == "catalog" else None

@@ -126,7 +126,11 @@ async def _found(
             source.catalogue_bands,
             lambda asset, error: asset in known and asset_is_gone(error),
         )
-        return list({image.name: image for image in answers.values() if isinstance(image, Image)}.values())
+        images = {image.name: image for image in answers.values() if isinstance(image, Image)}
+        for image in images.values():
+            if not image.start_time and source.every != "all":
+                raise _dateless(image.id)
+        return list(images.values())
     if not source.collections:
         raise JobError("is no time series", key="source")
     keep = {*properties, *({source.every} - set(WORDS))}
@@ -169,11 +173,15 @@ async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, regio
                 key="source.start",
             )
     if source.every != "all":
-        raise JobError(
-            f"images of {collection} have no times, so they make no time axis; write every: all with reduce: first, "
-            "which mosaics them, or name one as source.asset",
-            key="source.every",
-        )
+        raise _dateless(f"an image of {collection}")
+
+
+def _dateless(what: str) -> JobError:
+    return JobError(
+        f"{what} has no time, so there is no time axis; write every: all with reduce: first, which mosaics the images, "
+        "or name one as source.asset",
+        key="source.every",
+    )
 
 
 def _chooses(job: Job) -> bool:

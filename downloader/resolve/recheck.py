@@ -35,7 +35,7 @@ async def recheck(
 ) -> DriftError | None:
     """Compare the images' `updateTime` now with those that the run was planned from.
 
-    An image that is gone counts as unchanged, and an image that the service computes has no `updateTime`.
+    An image that is gone counts as unchanged, and a user's expression has no `updateTime`.
 
     Args:
         job: what was fetched.
@@ -51,7 +51,7 @@ async def recheck(
     Raises:
         StoppedError: the record of a kept change cannot be written.
     """
-    if plan.listed is None and plan.slices:
+    if plan.listed is None and any(not part.images for part in plan.slices):
         return None
     images = [plan.image] if plan.listed is None else list(plan.listed.images)
     now: dict[str, str] | None = None

@@ -439,9 +439,29 @@ def test_tiles_without_dates_are_mosaicked_without_a_time_axis(emulator, tmp_pat
     np.testing.assert_array_equal(found.values, whole)
 
 
+def test_dateless_images_named_one_by_one_make_no_time_axis(emulator, tmp_path):
+    tiles = [f"{DEM}/Copernicus_DSM_COG_10_N38_00_W{west}_00_DEM" for west in (123, 122)]
+    values = dem(emulator, tmp_path / "mosaic.zarr", collection=None, images=tiles)
+    dataset = downloader.download(values, progress=False).open(chunks=None)
+    assert dataset["DEM"].dims == ("y", "x")
+    assert "time" not in dataset.variables
+    for every in ("image", "day"):
+        with pytest.raises(JobError, match=r"source.every: COPERNICUS/DEM/.* has no time.*every: all"):
+            downloader.plan(
+                dem(
+                    emulator,
+                    tmp_path / every,
+                    collection=None,
+                    images=tiles,
+                    every=every,
+                    reduce=None if every == "image" else "first",
+                )
+            )
+
+
 def test_whether_images_have_times_is_what_they_say_themselves(emulator, tmp_path):
     with pytest.raises(
-        JobError, match=r"source.every: images of COPERNICUS/DEM/GLO30 have no times.*every: all"
+        JobError, match=r"source.every: an image of COPERNICUS/DEM/GLO30 has no time.*every: all"
     ):
         downloader.plan(dem(emulator, tmp_path / "1", every="image", reduce=None))
     with pytest.raises(

@@ -245,9 +245,9 @@ def test_no_pixel_of_before_is_taken_for_one_of_after_whatever_happens_in_betwee
     assert cli("verify", path).status == 0
 
 
-def change_in_mid_run(emulator: EmulatorProcess, path: Path, *more: str):
+def change_in_mid_run(emulator: EmulatorProcess, path: Path, *more: str, band: object = "B2"):
     values = job(emulator, path, region=window(0, 0, 1024, 1024), limits={"concurrency": 1})
-    values["source"]["bands"] = ["B2"]
+    values["source"]["bands"] = [band]
     values["request"] = {"tiles": 1}
     with running("run", write_job(path.parent, values), *more) as process:
         wait_until(lambda: ledger_lines(path) > 2, process)
@@ -281,6 +281,14 @@ def test_a_change_in_mid_run_that_is_kept_is_recorded(emulator, tmp_path) -> Non
     assert told["update_time"] == "2031-05-06T07:08:09.5Z"
     assert len(told["earlier_update_times"]) == 1
     assert cli("run", tmp_path / "job.yaml").status == 0
+
+
+def test_a_change_of_an_image_that_is_computed_is_told_as_well(emulator, tmp_path) -> None:
+    emulator.control("configure", {"latency_ms": 100})
+    ended = change_in_mid_run(emulator, tmp_path / "m", band={"twice": "2 * B2"})
+    assert ended.status == 5, ended
+    assert "changed while it was fetched" in ended.out + ended.err
+    assert "--accept updates" in ended.out + ended.err
 
 
 def test_an_image_that_cannot_be_looked_at_again_spoils_no_run(emulator, tmp_path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from downloader.datasets.colours import bands_of_colour
+from downloader.datasets.colours import bands_of_colour, meant_by_colour
 from downloader.datasets.facts import dataset_facts
 
 S2, L5, L8 = "COPERNICUS/S2_SR_HARMONIZED", "LANDSAT/LT05/C02/T1_L2", "LANDSAT/LC08/C02/T1_L2"
@@ -46,3 +46,18 @@ def test_quality_bands_have_no_colour():
     assert "SR_QA_AEROSOL" not in {
         b for c in ("coastal", "blue") for b in bands_of_colour(dataset_facts(L8), c)
     }
+
+
+def test_colours_in_other_words():
+    facts = dataset_facts(S2)
+    known = [band.name for band in facts.bands]
+    asked = ["NIR", "near_infrared", "Red", "red_edge", "SWIR 2", "B04", "thermal", "x"]
+    assert meant_by_colour(facts, asked, known) == {
+        "NIR": "nir, which is B8",
+        "near_infrared": "nir, which is B8",
+        "Red": "red, which is B4",
+        "red_edge": "B5, B6, B7, B8A",
+        "SWIR 2": "swir2, which is B12",
+    }
+    assert meant_by_colour(facts, ["NIR"], ["B4"]) == {}
+    assert meant_by_colour(None, ["NIR"], known) == {}

@@ -18,6 +18,9 @@ from earthengine_emulator.compute.reducers import Collection
 
 Filter = Callable[[Any], bool]
 
+INDEX: Final = "system:index"
+"""Property by which a collection tells its elements apart."""
+
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "equals": lambda a, b: bool(a == b),
     "notEquals": lambda a, b: bool(a != b),
@@ -185,9 +188,27 @@ def _filtered(collection: Collection, filter: Filter) -> Collection:
 
 
 def _mapped(collection: Collection, baseAlgorithm: Function, dropNulls: bool = False) -> Collection:
-    results = [baseAlgorithm(one) for one in collection.images]
-    kept = [r for r in results if r is not None or not dropNulls]
-    return replace(collection, images=tuple(r if isinstance(r, Feature) else image(r) for r in kept))
+    """Collection.map: an element keeps the index of the one that it was made of."""
+    pairs = [(one, baseAlgorithm(one)) for one in collection.images]
+    kept = [
+        _indexed(result if isinstance(result, Feature) else image(result), (one.properties or {}).get(INDEX))
+        for one, result in pairs
+        if result is not None or not dropNulls
+    ]
+    return replace(collection, images=tuple(kept))
+
+
+def _indexed(element: Image | Feature, index: object) -> Image | Feature:
+    """Return an element with an index, unless it has one already or there is none."""
+    own = element.properties or {}
+    if index is None or INDEX in own:
+        return element
+    return replace(element, properties={**own, INDEX: index})
+
+
+def _from_images(images: list[Any]) -> Collection:
+    """ImageCollection.fromImages: an image without an index gets its place as one."""
+    return Collection(tuple(_indexed(image(one), str(place)) for place, one in enumerate(images)))
 
 
 def _limited(
@@ -203,7 +224,7 @@ def _limited(
 
 
 _PLAIN: Final[Library] = {
-    "ImageCollection.fromImages": lambda images: Collection(tuple(image(one) for one in images)),
+    "ImageCollection.fromImages": _from_images,
     "Collection.first": lambda collection: collection.images[0] if collection.images else None,
     "Collection.size": lambda collection: len(collection.images),
     "Collection.filter": _filtered,

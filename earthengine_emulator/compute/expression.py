@@ -131,10 +131,14 @@ class Expression:
             raise ApiError(400, f"Function '{name}' is not supported by the emulator.")
         named = self._library[name]
         arguments = {key: self._node(n, scope, depth + 1) for key, n in given.items()}
+        signature = inspect.signature(named)
         try:
-            bound = inspect.signature(named).bind(**arguments)
+            bound = signature.bind(**arguments)
         except TypeError as error:
             raise invalid_argument(f"{name}: {error}.") from error
+        for key, value in bound.arguments.items():
+            if value is None and signature.parameters[key].default is inspect.Parameter.empty:
+                raise invalid_argument(f"{name}: Parameter '{key}' is required and may not be null.")
         try:
             return named(*bound.args, **bound.kwargs)
         except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -16,7 +16,7 @@ from earthengine_emulator.compute.projections import Projection
 from earthengine_emulator.compute.reducers import Collection
 
 MOST_ELEMENTS: Final = 5_000
-"""Of a collection no more elements are written out."""
+"""Of a collection, or a list, no more elements are written out."""
 
 
 def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - any JSON value
@@ -27,9 +27,10 @@ def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - a
     """
     if isinstance(result, Image):
         return image(result)
+    elements = result.images if isinstance(result, Collection) else result
+    if isinstance(elements, (list, tuple)) and len(elements) > most:
+        raise invalid_argument(f"Collection query aborted after accumulating over {most} elements.")
     if isinstance(result, Collection):
-        if len(result.images) > most:
-            raise invalid_argument(f"Collection query aborted after accumulating over {most} elements.")
         return _collection(result)
     if isinstance(result, Feature):
         return _feature(result)

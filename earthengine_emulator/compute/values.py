@@ -15,7 +15,7 @@ import numpy as np
 
 from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.geometry import Shape, footprint, from_geojson
-from earthengine_emulator.catalogue.model import Image, display_id
+from earthengine_emulator.catalogue.model import Image, display_id, version_of
 from earthengine_emulator.compute import computed
 from earthengine_emulator.compute.collections import Feature, milliseconds, property_of
 from earthengine_emulator.compute.expression import Function, Library
@@ -51,6 +51,8 @@ def properties_of(one: object) -> dict[str, Any]:
 def _get(object: Any, property: str) -> object:  # noqa: ANN401
     if property == "system:id" and isinstance(object, Image):
         return display_id(object.name) if object.name else None
+    if property == "system:version" and isinstance(object, Image):
+        return version_of(object) if object.name else None
     if property == "system:id" and isinstance(object, Collection):
         return object.id or None
     return properties_of(object).get(property)

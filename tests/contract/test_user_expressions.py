@@ -575,3 +575,74 @@ def test_landsat_is_masked_by_bits(api):
     values = oracle_window(PUBLIC + name, "SR_B5", 300, 800, *SIDE)
     assert 0 < (quality & 31 == 0).mean() < 1
     same(array(api, masked, where)["SR_B5"], np.where(quality & 31 == 0, values, 0))
+
+
+# ---------------------------------------------------------------- elements of collections
+
+
+def element(argument="e"):
+    return {"argumentReference": argument}
+
+
+def function(body, argument="e"):
+    return {"functionDefinitionValue": {"argumentNames": [argument], "body": body}}
+
+
+def difference(api, collection, offset=0, count=10):
+    """A page of a collection that is mapped to one band, as value.compute answers."""
+    mapped = {
+        "result": "0",
+        "values": {
+            "0": call("Collection.toList", collection={"valueReference": "1"}, count=count, offset=offset),
+            "1": call("Collection.map", collection=collection, baseAlgorithm=function("2")),
+            "2": call("Image.normalizedDifference", input=element(), bandNames=["B8", "B4"]),
+        },
+    }
+    answer = api.post("/v1/projects/p-test-1/value:compute?prettyPrint=false", {"expression": mapped})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["result"]
+
+
+def test_a_mapped_element_keeps_its_index_and_nothing_else(api):
+    indices = [ID_B.rpartition("/")[2], ID.rpartition("/")[2]]
+    found = difference(api, series())
+    assert [one["properties"]["system:index"] for one in found] == indices
+    assert [band["id"] for band in found[0]["bands"]] == ["nd"]
+    assert all("system:time_start" not in one["properties"] and "id" not in one for one in found)
+    assert difference(api, series(), offset=1) == found[1:]
+    assert difference(api, series(), offset=2) == []
+
+
+def test_images_of_a_list_are_told_apart_by_their_place(api):
+    listed = {"arrayValue": {"values": [constant(7), constant(9)]}}
+    made = call("ImageCollection.fromImages", images=listed)
+    found = value(api, made)["features"]
+    assert [one["properties"]["system:index"] for one in found] == ["0", "1"]
+
+
+def test_id_and_version_of_an_image_are_properties(api):
+    asset = api.get(f"/v1/{QUICKSTART}").json()
+    at = np.datetime64(asset["updateTime"].removesuffix("Z"), "us").astype(int)
+    assert value(api, call("Element.get", object=image(ID), property="system:version")) == at
+    assert value(api, call("Element.get", object=image(ID), property="system:id")) == ID
+    made = call("Image.add", image1=image(ID, "B4"), image2=constant(1))
+    assert value(api, call("Element.get", object=made, property="system:version")) is None
+
+
+@pytest.mark.parametrize("count", [5_000, 5_001])
+def test_no_more_than_5000_elements_are_written_out(api, count):
+    numbers = call("List.sequence", start=1, end=count)
+    answer = api.post("/v1/projects/p-test-1/value:compute", {"expression": graph(numbers)})
+    if count == 5_000:
+        assert len(answer.json()["result"]) == count
+    else:
+        message = error_of(answer, 400, "INVALID_ARGUMENT")["message"]
+        assert message == "Collection query aborted after accumulating over 5000 elements."
+
+
+def test_nothing_in_the_place_of_an_image(api):
+    none = call("Filter.equals", leftField="system:index", rightValue="gone")
+    first = call("Collection.first", collection=series(none))
+    answer = compute(api, graph(call("Image.select", input=first, bandSelectors=["B4"])), SMALL)
+    message = error_of(answer, 400, "INVALID_ARGUMENT")["message"]
+    assert message == "Image.select: Parameter 'input' is required and may not be null."

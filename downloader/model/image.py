@@ -106,6 +106,11 @@ def unknown_bands(
     )
 
 
+def collection_of(image: Image) -> str:
+    """Return the id of the collection, or folder, that an image lies in."""
+    return image.id.rpartition("/")[0]
+
+
 def asset_id(name: str) -> str:
     """Return the id of an asset: short for public and legacy assets, the full name for those of a Cloud project."""
     return name.removeprefix(PUBLIC).removeprefix(LEGACY)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from downloader.model.image import Image
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Comparison, Identity
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
@@ -84,13 +85,18 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
         return UpdatePlan(identity, extended, starts_refetching=True, notices=(notice,))
     shown = {_shown_id(known, name) for name in changed}
     kept = tuple(entry for entry in known.kept if entry.rpartition(" ")[0] not in shown)
+    stale = {
+        one.name
+        for one in known.listed.images
+        if not changed.keys().isdisjoint(i.name for i in known.listed.inputs([one]))
+    }
     slices = (
-        frozenset(index for index, one in enumerate(known.samples.samples) if one.image in changed)
+        frozenset(index for index, one in enumerate(known.samples.samples) if one.image in stale)
         if known.samples is not None
         else frozenset(
             index
             for index, (_, members) in enumerate(known.listed.named)
-            if any(image.name in changed for image in members)
+            if any(image.name in stale for image in members)
         )
         | grown
     )
@@ -106,7 +112,7 @@ def _grown(known: Identity, new: Identity) -> frozenset[int]:
     return frozenset(
         index
         for index, ((_, old), (_, now)) in enumerate(pairs)
-        if not {image.name for image in now} <= {image.name for image in old}
+        if not {one.name for one in new.listed.inputs(now)} <= {one.name for one in known.listed.inputs(old)}
     )
 
 
@@ -127,9 +133,9 @@ def accepted(identity: Identity, times: Mapping[str, str]) -> Identity:
 
 
 def update_times(identity: Identity) -> dict[str, str]:
-    """Return full name → `updateTime` of every image of a mosaic."""
+    """Return full name → `updateTime` of every image of a mosaic, partners that masks look at among them."""
     if identity.listed is not None:
-        return {image.name: image.update_time for image in identity.listed.images}
+        return {image.name: image.update_time for image in identity.listed.inputs()}
     return {identity.source.get("asset", ""): identity.source.get("updateTime", "")}
 
 
@@ -139,14 +145,13 @@ def with_times(identity: Identity, times: Mapping[str, str]) -> Identity:
         return identity
     if identity.listed is None:
         return replace(identity, source={**identity.source, "updateTime": next(iter(times.values()))})
-    named = tuple(
-        (
-            label,
-            tuple(replace(one, update_time=times.get(one.name, one.update_time)) for one in members),
-        )
-        for label, members in identity.listed.named
-    )
-    return replace(identity, listed=replace(identity.listed, named=named))
+
+    def timed(images: tuple[Image, ...]) -> tuple[Image, ...]:
+        return tuple(replace(one, update_time=times.get(one.name, one.update_time)) for one in images)
+
+    named = tuple((label, timed(members)) for label, members in identity.listed.named)
+    partners = {name: timed(of) for name, of in identity.listed.partners.items()}
+    return replace(identity, listed=replace(identity.listed, named=named, partners=partners))
 
 
 def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None = None) -> None:
@@ -210,7 +215,7 @@ def _kept(identity: Identity, changed: Mapping[str, str]) -> tuple[str, ...]:
 def _shown_id(identity: Identity, name: str) -> str:
     if identity.listed is None:
         return name
-    return next((image.id for image in identity.listed.images if image.name == name), name)
+    return next((image.id for image in identity.listed.inputs() if image.name == name), name)
 
 
 def _shown(time: str) -> str:

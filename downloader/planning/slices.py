@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -73,6 +73,8 @@ class ImageList:
     """What was counted of each image, kept or left out, where the job chooses by it."""
     coarse_m: float = 0.0
     """Metres of the pixels that were counted; 0 where nothing was."""
+    partners: Mapping[str, tuple[Image, ...]] = field(default_factory=dict, hash=False)
+    """Image's name → images of other collections that its mask looks at, known by id and `updateTime`."""
 
     @property
     def every(self) -> str:
@@ -84,6 +86,12 @@ class ImageList:
         """Every image, slice by slice."""
         for _, members in self.named:
             yield from members
+
+    def inputs(self, members: Iterable[Image] | None = None) -> Iterator[Image]:
+        """Yield the images of a slice, or of all, and the partners of each."""
+        for image in self.images if members is None else members:
+            yield image
+            yield from self.partners.get(image.name, ())
 
     def is_provisional(self, label: str, bounds: Callable[[str, str], tuple[int, int] | None]) -> bool:
         """Return whether the list of this slice was cut: its period is not all covered.

@@ -23,7 +23,7 @@ from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, Sour
 from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
 from downloader.job.sections.bands import BandSpec
 from downloader.job.sections.mask import MaskRules
-from downloader.model.image import Band, Image, unknown_bands
+from downloader.model.image import Band, Image, collection_of, unknown_bands
 from downloader.planning.lattice import pixel_area
 from downloader.text import few
 
@@ -36,13 +36,8 @@ _KEEPING: Final = ("first", "last", "min", "max")
 _OF_CLASSES: Final = ("MODE", "SAMPLE")
 """Pyramiding policies of bands whose values cannot be averaged."""
 
-Partners = Mapping[str, Mapping[str, tuple[str, str]]]
-"""Image's name → collection → (id, updateTime) of the image there that has the same index."""
-
-
-def collection_of(image: Image) -> str:
-    """Return the id of the collection, or folder, that an image lies in."""
-    return image.id.rpartition("/")[0]
+Partners = Mapping[str, tuple[Image, ...]]
+"""Image's name → images of other collections that have the same index, whose bands its mask looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +59,22 @@ class Steps:
         """Whether the only image of a slice is what the slice is made of, bit for bit."""
         return not self.reasons and (self.reducer is None or self.reducer.name in _KEEPING)
 
-    @property
-    def partner_collections(self) -> tuple[str, ...]:
-        """Collections whose images have bands that masks look at."""
-        return tuple(dict.fromkeys(rule.of for recipe in self.recipes for rule in recipe.mask if rule.of))
+    def recipe(self, image: Image) -> Recipe:
+        """Return what is done to an image."""
+        return self.recipes[self.collections.index(collection_of(image))]
+
+    def partner_collections(self, image: Image) -> tuple[str, ...]:
+        """Return the collections whose images have bands that the mask of an image looks at."""
+        return tuple(dict.fromkeys(rule.of for rule in self.recipe(image).mask if rule.of))
+
+    def _lacks_partner(self, image: Image) -> tuple[str, ...]:
+        """Return the collections that have no partner of an image."""
+        there = {collection_of(one) for one in self.partners.get(image.name, ())}
+        return tuple(one for one in self.partner_collections(image) if one not in there)
 
     def view(self, image: Image) -> Image:
         """Return an image with the bands that the steps make of it, in place of its own; those that it lacks are left out."""
-        recipe = self.recipes[self.collections.index(collection_of(image))]
+        recipe = self.recipe(image)
         own = {band.id: band for band in image.bands}
         lacks = self._lacks(image)
         if lacks and not self.may_lack:
@@ -88,16 +91,14 @@ class Steps:
 
     def with_resampling(self, image: Image) -> Image:
         """Return an image whose bands say how each is read on another grid."""
-        recipe = self.recipes[self.collections.index(collection_of(image))]
+        recipe = self.recipe(image)
         modes = {source.own or source.name: source.resampling for source in recipe.sources}
         bands = (replace(band, resampling=modes.get(band.id, "nearest")) for band in image.bands)
         return replace(image, bands=tuple(bands))
 
     def _lacking(self, image: Image, recipe: Recipe, lacks: frozenset[str]) -> JobError:
         own = [band.id for band in image.bands]
-        here = self.partners.get(image.name, {})
-        without = [rule.of for rule in recipe.mask if rule.of and rule.of not in here]
-        if without:
+        if without := self._lacks_partner(image):
             return JobError(
                 f"{image.id} has no partner of the same index in {without[0]}, whose bands the mask looks at; leave the image "
                 "out by source.filter, or write source.on_missing_band: nodata",
@@ -126,11 +127,10 @@ class Steps:
         )
 
     def _lacks(self, image: Image) -> frozenset[str]:
-        recipe = self.recipes[self.collections.index(collection_of(image))]
+        recipe = self.recipe(image)
         own = {band.id for band in image.bands}
         missing = {name for name in recipe.of(recipe.bands) if (recipe.source(name).own or name) not in own}
-        wanted = {rule.of for rule in recipe.mask if rule.of}
-        if not wanted <= self.partners.get(image.name, {}).keys():
+        if self._lacks_partner(image):
             missing.update(recipe.of(recipe.bands))
         return frozenset(missing)
 
@@ -170,9 +170,10 @@ class Steps:
         place, lacks = self.collections.index(collection_of(image)), self._lacks(image)
         if graph is not None:
             return InputImage({"valueReference": graph["result"]}, {}, place, lacks)
-        return input_image(
-            image.id, image.update_time, partners=self.partners.get(image.name), recipe=place, lacks=lacks
-        )
+        partners = {
+            collection_of(one): (one.id, one.update_time) for one in self.partners.get(image.name, ())
+        }
+        return input_image(image.id, image.update_time, partners=partners, recipe=place, lacks=lacks)
 
 
 def step_facts(job: Job) -> dict[str, str]:

@@ -11,7 +11,7 @@ from downloader.job import Job
 from downloader.model.document import to_document
 from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_values
 from downloader.model.time import from_us, rfc3339
-from downloader.planning import Group, ImageList, Plan, readings
+from downloader.planning import Group, ImageList, Plan, Slice, readings
 from downloader.planning.image_shares import share_table
 from downloader.text import counted, duration, few, size, table
 
@@ -169,12 +169,19 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
                 "id": part.id,
                 "time": _moment(part.time_us),
                 "images": [{"name": name, "update_time": update} for name, update in part.images],
+                **_partners(part, listed),
                 **({"problem": part.problem} if part.problem else {}),
                 **({"computed": part.why} if part.why else {}),
             }
             for part in plan.slices
         ],
     }
+
+
+def _partners(part: Slice, listed: ImageList) -> dict[str, Any]:
+    """Return the images of other collections that the masks of a slice look at."""
+    found = {one.name: one.update_time for name, _ in part.images for one in listed.partners.get(name, ())}
+    return {"partners": [{"name": n, "update_time": t} for n, t in found.items()]} if found else {}
 
 
 def source_text(plan: Plan) -> str:

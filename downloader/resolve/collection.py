@@ -27,10 +27,11 @@ from downloader.planning.lattice import lattices_of, pixel_area
 from downloader.planning.periods import WORDS, bounds_of, month_of
 from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
-from downloader.planning.steps import Partners, Steps, step_facts, steps_of
+from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import look_up, source_facts
 from downloader.resolve.measure import measure
+from downloader.resolve.partners import find_partners_again, frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ async def collect(
         )
     source = job.source
     images = [image for _, members in named for image in members]
-    steps = steps_of(job, images)
-    if steps.partner_collections:
-        steps = replace(steps, partners=await find_partners(job, catalogue, files, steps, images))
+    steps = await with_partners(job, catalogue, files, steps_of(job, images), images)
+    partners, late = frozen_partners(steps.partners, named, frozen, accept)
+    steps, notices = replace(steps, partners=partners), notices + late
     series = arrange(
         [(label, tuple(map(steps.view, members))) for label, members in named],
         source.band_names,
@@ -91,17 +92,18 @@ async def collect(
     _check_nodata(job, series)
     bands = tuple(band for lattice in series.lattices for band in lattice.bands)
     facts = source_facts(job) | {"every": source.every} | step_facts(job)
-    listed = ImageList(tuple(named), _period(job), facts, properties, shares, coarse_m)
+    listed = ImageList(tuple(named), _period(job), facts, properties, shares, coarse_m, partners)
     first = replace(named[0][1][0], bands=bands)
     return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
 
 
 async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
+    """Full name → `updateTime` now, of the images of a list and their partners that are still there. Raises as `collect`."""
     meant = None if job.source.images is None else listed_ids(job)
     found = await _found(job, catalogue, files, meant, listed, ())
     found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
-    return {image.name: image.update_time for image in found}
+    partners = await find_partners_again(job, catalogue, files, listed)
+    return {image.name: image.update_time for image in found} | partners
 
 
 async def _found(
@@ -201,9 +203,7 @@ async def _chosen(
     key = "source.min_cover" if source.min_cover is not None else "source.min_clear"
     there = {image.name for image in frozen.images} if frozen else set()
     known = {share.id: share for share in frozen.shares} if frozen else {}
-    steps = steps_of(job, found)
-    if steps.partner_collections:
-        steps = replace(steps, partners=await find_partners(job, catalogue, files, steps, found))
+    steps = await with_partners(job, catalogue, files, steps_of(job, found), found)
     finest_m = min(math.sqrt(pixel_area(band.grid)) for image in found for band in steps.view(image).bands)
     coarse = coarse_grid(region_lonlat(job, files), finest_m, (frozen and frozen.coarse_m) or None)
     inputs = [(image, steps.input_of(image)) for image in found]
@@ -309,32 +309,6 @@ def _same_steps(origin: int, known: int) -> int:
             key="source.start",
         )
     return known
-
-
-async def find_partners(
-    job: Job, catalogue: Catalogue, files: JobFiles, steps: Steps, images: Sequence[Image]
-) -> Partners:
-    """Return for each image those of other collections that have the same index and bands for its mask.
-
-    Args:
-        job: whose period and region.
-        catalogue: the service.
-        files: contents of the files that the job names.
-        steps: say which collections.
-        images: all of the job's.
-
-    Raises:
-        JobError: there is no such collection.
-    """
-    found: dict[str, dict[str, tuple[str, str]]] = {}
-    for collection in steps.partner_collections:
-        by_index = {image.id.rpartition("/")[2]: image for image in images}
-        region = region_geojson(job, files) if job.source.collections else None
-        query = ImageQuery(collection, job.source.start, job.source.end, region)
-        async for partner in catalogue.images(query, bands=(), keep=()):
-            if image := by_index.get(partner.id.rpartition("/")[2]):
-                found.setdefault(image.name, {})[collection] = (partner.id, partner.update_time)
-    return found
 
 
 def _when(image: Image) -> tuple[bool, int, str]:

@@ -48,9 +48,9 @@ def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
         JobError: as `steps_of`.
     """
     steps = steps_of(job, [image])
-    if steps.partner_collections:
+    if others := steps.partner_collections(image):
         raise JobError(
-            f"looks at another collection, {steps.partner_collections[0]}; write the image as images: [{image.id}] with "
+            f"looks at another collection, {others[0]}; write the image as images: [{image.id}] with "
             "every: all and reduce: first",
             key="source.mask",
         )

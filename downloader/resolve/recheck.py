@@ -53,7 +53,7 @@ async def recheck(
     """
     if plan.listed is None and any(not part.images for part in plan.slices):
         return None
-    images = [plan.image] if plan.listed is None else list(plan.listed.images)
+    images = [plan.image] if plan.listed is None else list(plan.listed.inputs())
     now: dict[str, str] | None = None
     why = "the service did not answer in time"
     with anyio.move_on_after(_PATIENCE_S):

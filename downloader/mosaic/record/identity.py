@@ -166,7 +166,7 @@ class Identity:
         yield "service", self.service
         for name, value in self.source.items():
             yield f"source.{name}", value or "not stated"
-        for image in self.listed.images if self.listed else ():
+        for image in self.listed.inputs() if self.listed else ():
             yield f"image {image.id}.updateTime", image.update_time or "not stated"
         if self.samples is not None:
             yield from facts_of(self.samples).items()

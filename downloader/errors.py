@@ -8,7 +8,10 @@
     │   ├── LockedError             another run holds the mosaic
     │   └── DriftError              the mosaic was made by a job that means something else
     ├── AuthenticationError         credentials, or what they permit                 exit 6
-    └── InterruptedRunError         a signal asked to stop; drained and saved      exit 130, 143
+    └── InterruptionError           a signal asked to stop; drained and saved      exit 130, 143
+
+The library's blocking calls raise the last one as an `InterruptedRunError`, which is a KeyboardInterrupt: a loop that logs
+errors and goes on does not swallow Ctrl-C.
 
 What happens to one tile is no exception but an `Outcome`; `TileError` exists only between the parts that
 fetch and the loop that turns it into one.
@@ -17,7 +20,10 @@ fetch and the loop that turns it into one.
 from __future__ import annotations
 
 import enum
+import os
+import traceback
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -29,6 +35,7 @@ __all__ = [
     "FetchProblem",
     "IncompleteError",
     "InterruptedRunError",
+    "InterruptionError",
     "JobError",
     "LockedError",
     "MissingExtraError",
@@ -45,8 +52,23 @@ __all__ = [
 # What `__reduce__` of an error returns whose arguments are not its message: errors travel between processes.
 _Pickled = tuple[type, tuple[object, ...], dict[str, object]]
 
+_HERE = str(Path(__file__).parent)
 
-class DownloadError(Exception):
+
+class _Readable(BaseException):
+    """What notebooks show of an error: its message, and the caller's own lines."""
+
+    def _render_traceback_(self) -> list[str]:
+        frames = [
+            frame
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not frame.filename.startswith(_HERE) and f"{os.sep}site-packages{os.sep}" not in frame.filename
+        ]
+        lines = "".join(traceback.format_list(frames[-3:])).splitlines()
+        return [f"{type(self).__name__}: {self}", *([""] if lines else []), *lines]
+
+
+class DownloadError(_Readable, Exception):
     """Root of what this package raises."""
 
     exit_status = 1
@@ -119,7 +141,7 @@ class AuthenticationError(DownloadError):
     exit_status = 6
 
 
-class InterruptedRunError(DownloadError):
+class InterruptionError(DownloadError):
     """SIGINT or SIGTERM ended the run; what could finish in time was finished, all is saved."""
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -129,6 +151,14 @@ class InterruptedRunError(DownloadError):
 
     def __reduce__(self) -> _Pickled:
         return type(self), (str(self), self.signal_number), self.__dict__
+
+
+class InterruptedRunError(_Readable, KeyboardInterrupt):
+    """An interrupt ended a call; what could finish in time was finished, all is saved. `except Exception` does not catch it."""
+
+    exit_status = 130
+    report: Any = None
+    """The `Report` of the run, if one had begun."""
 
 
 class Action(enum.Enum):
@@ -272,7 +302,7 @@ class TileError(DownloadError):
 
 def exit_status(error: BaseException) -> int:
     """Return the exit status of the command line for `error`."""
-    return error.exit_status if isinstance(error, DownloadError) else 1
+    return error.exit_status if isinstance(error, DownloadError | InterruptedRunError) else 1
 
 
 def first_of(error: BaseException) -> BaseException:

@@ -14,9 +14,6 @@ from downloader.cli.output import say
 from downloader.cli.parameters import Numbers
 from downloader.text import cut, table
 
-_CLOUDS = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER", "CLOUDY_PIXEL_OVER_LAND_PERCENTAGE", "CLOUD_COVERAGE")
-"""Names of the cloud property in several collections; shown if no filter names a property."""
-
 _EPILOG = """\b
 Examples:
   downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
@@ -68,6 +65,7 @@ def images_command(
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
     from downloader.model.image_query import ImageQuery
+    from downloader.report.image_list import CLOUDS
 
     if as_json and ids:
         raise click.UsageError("--json and --ids exclude each other")
@@ -79,7 +77,7 @@ def images_command(
     if point is not None:
         place = {"type": "Point", "coordinates": list(point)}
     query = ImageQuery(collection, region=place, **conditions)
-    found = explore.list_documents(query, dict if as_json else _row_reader(columns or _CLOUDS), settings)
+    found = explore.list_documents(query, dict if as_json else _row_reader(columns or CLOUDS), settings)
     if as_json:
         say(json.dumps({"images": found}, indent=2))
     elif ids:
@@ -118,6 +116,8 @@ def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str,
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    shown = list(columns) or [name for name in _CLOUDS if any(name in row for row in rows)][:1]
+    from downloader.report.image_list import CLOUDS
+
+    shown = list(columns) or [name for name in CLOUDS if any(name in row for row in rows)][:1]
     cells = [[row["id"], row["time"], *(row.get(name, "-") for name in shown)] for row in rows]
     return table(cells, ("image", "time", *shown))

@@ -193,7 +193,7 @@ def downloader() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
     from downloader.cli.output import complain, say, set_log_format
-    from downloader.errors import DownloadError, exit_status, is_exhausted
+    from downloader.errors import DownloadError, InterruptedRunError, exit_status, is_exhausted
 
     set_log_format("text")
     try:
@@ -207,11 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         (_advised(error) if isinstance(error, click.NoSuchOption) else error).show(said)
         say(said.getvalue().rstrip("\n"), err=True)
         return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except DownloadError as error:
+    except (DownloadError, InterruptedRunError) as error:
         complain(str(error), status=exit_status(error))
         return exit_status(error)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         complain(f"{where}{error.strerror or error}", status=4)
@@ -221,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(
             "this machine gave no more memory or threads; what was committed is saved: free some, raise the limit of this "
-            "process (ulimit -v, -u, or its container's), or lower limits.memory, and run the same command again",
+            "process (ulimit -v, -u, or its container's), or lower limits.memory, and run the job again",
             status=4,
         )
         return 4

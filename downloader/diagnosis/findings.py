@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from textwrap import fill
 from typing import Any, Literal
 
+from downloader.cards import card, rows
+from downloader.text import counted
+
 Level = Literal["ok", "warn", "fail"]
 
 
@@ -38,7 +41,7 @@ class Finding:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Diagnosis:
     """Findings of all checks."""
 
@@ -62,10 +65,22 @@ class Diagnosis:
     def __str__(self) -> str:
         return self.shown()
 
+    def __repr__(self) -> str:
+        return f"<Diagnosis: {counted(len(self.findings), 'check')}, {self._verdict()}>"
+
+    def _repr_html_(self) -> str:
+        found = [[one.level, one.name, one.text, one.remedy] for one in self.findings]
+        return card(
+            "Diagnosis", self._verdict(), rows(found, ("", "check", "found", "what to do"), most=len(found))
+        )
+
+    def _verdict(self) -> str:
+        counts = {level: sum(f.level == level for f in self.findings) for level in ("warn", "fail")}
+        return ", ".join(f"{count} {level}" for level, count in counts.items() if count) or "all is well"
+
     def shown(self, columns: int | None = None) -> str:
         """Return the findings as text, in lines no longer than `columns`."""
-        counts = {level: sum(f.level == level for f in self.findings) for level in ("warn", "fail")}
-        verdict = ", ".join(f"{count} {level}" for level, count in counts.items() if count) or "all is well"
-        asked = f"{self.requests} request{'' if self.requests == 1 else 's'} to the service"
         lines = [finding.shown(columns) for finding in self.findings]
-        return "\n".join([*lines, "", f"{verdict}; {asked}"])
+        return "\n".join(
+            [*lines, "", f"{self._verdict()}; {counted(self.requests, 'request')} to the service"]
+        )

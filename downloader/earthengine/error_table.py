@@ -78,7 +78,7 @@ _TILE, _ASSET, _FAIL = Action.FAIL_TILE, Action.FAIL_ASSET, Action.FAIL_JOB
 _REPORT = "This is a mistake of the downloader; please report it with the asset and the job file."
 _SIMPLIFY = "Simplify the geometry or the expression."
 _MONTHLY = "The month's allowance of the project is used up; the same command continues after its reset."
-_CUSTOM = "An administrator of the project set this quota: ask for a higher one, or run the same command again after its reset."
+_CUSTOM = "An administrator of the project set this quota: ask for a higher one, or run the job again after its reset."
 _SET_PROJECT = "Set service.project to a Cloud project of yours that is registered for Earth Engine."
 
 _PROXY_LOGIN = "Put the proxy's user name and password into HTTPS_PROXY."
@@ -304,7 +304,9 @@ def _daily(now: datetime) -> str:
     try:
         there = now.astimezone(ZoneInfo("America/Los_Angeles"))
     except ZoneInfoNotFoundError:
-        return "The quota resets at midnight Pacific time; run the same command again after that."
+        return "The quota resets at midnight Pacific time; run the job again after that."
     midnight = (there + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     at = midnight.astimezone(UTC)
-    return f"The quota resets at midnight Pacific time ({at:%Y-%m-%d %H:%M} UTC); run the same command again after that."
+    return (
+        f"The quota resets at midnight Pacific time ({at:%Y-%m-%d %H:%M} UTC); run the job again after that."
+    )

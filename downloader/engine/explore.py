@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,11 +21,10 @@ from downloader.errors import DownloadError, JobError, RefusedError
 from downloader.job.files import read_text
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.image_query import ImageQuery
+from downloader.report.image_list import Images
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-
-    from downloader.model.image import Image
 
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def images(
     service: JobSection = None,
     auth: JobSection = None,
     credentials: Credentials | None = None,
-) -> list[Image]:
+) -> Images:
     """Return the images of a collection with start ≤ time < end that meet the other conditions.
 
     Args:
@@ -115,7 +115,7 @@ def images(
         credentials: any google-auth credentials object, in place of `auth`.
 
     Returns:
-        By time, then by id, unless `order_by` says otherwise.
+        A list by time, then by id, unless `order_by` says otherwise; its `thumbnails(max=…)` are pictures for a notebook.
 
     Raises:
         JobError: there is no such collection, a condition is wrong, or far too many images meet them.
@@ -125,7 +125,8 @@ def images(
     shape = None if region is None else geojson(region)
     query = ImageQuery(collection, start, end, shape, filter, limit, order_by)
     settings = ServiceSettings.of(service, auth)
-    return list_documents(query, ImageReader().read, settings, credentials)
+    look = partial(thumbnail, service=service, auth=auth, credentials=credentials)
+    return Images(list_documents(query, ImageReader().read, settings, credentials), collection, look)
 
 
 def list_documents(

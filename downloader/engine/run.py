@@ -22,7 +22,7 @@ from downloader.engine.stop import Stop
 from downloader.errors import (
     DownloadError,
     IncompleteError,
-    InterruptedRunError,
+    InterruptionError,
     StoppedError,
     asset_is_gone,
 )
@@ -186,7 +186,7 @@ def _state(context: RunContext, error: DownloadError | None) -> RunState:
         return "complete" if is_whole else "incomplete"
     states: dict[type[DownloadError], RunState] = {
         IncompleteError: "incomplete",
-        InterruptedRunError: "interrupted",
+        InterruptionError: "interrupted",
         StoppedError: "stopped",
     }
     return states.get(type(error), "failed")
@@ -239,9 +239,7 @@ def _incomplete(context: RunContext) -> DownloadError | None:
         return None
     if context.stop.drain.is_set():
         return context.stop.error(f"{stored:,} of {tiles:,} tiles are saved")
-    return IncompleteError(
-        f"{failed:,} of {tiles:,} tiles failed; run the same command again to try just those"
-    )
+    return IncompleteError(f"{failed:,} of {tiles:,} tiles failed; run the job again to try just those")
 
 
 def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: int) -> Report:

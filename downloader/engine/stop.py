@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio
 
-from downloader.errors import DownloadError, InterruptedRunError, StoppedError
+from downloader.errors import DownloadError, InterruptionError, StoppedError
 
 _Result = TypeVar("_Result")
 
@@ -94,9 +94,9 @@ class Stop:
 
     def error(self, state: str) -> DownloadError:
         """Return the error with which a run ends that was asked to stop; `state` says what became of its work."""
-        message = f"{self.reason}: {state}; run the same command again to continue"
+        message = f"{self.reason}: {state}; run the job again to continue"
         if self.signal_number is not None:
-            return InterruptedRunError(message, self.signal_number)
+            return InterruptionError(message, self.signal_number)
         return StoppedError(message)
 
 

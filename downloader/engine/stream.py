@@ -14,7 +14,7 @@ import anyio
 from downloader.engine.context import RunOptions
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
-from downloader.errors import DownloadError, InterruptedRunError, StoppedError
+from downloader.errors import DownloadError, InterruptionError, StoppedError
 from downloader.events import Outcome
 from downloader.job.load import JobLike, as_job
 from downloader.progress.terminal import listener
@@ -147,7 +147,7 @@ class Outcomes:
             await _end_of(task, cancel=isinstance(error, asyncio.CancelledError))
         try:
             self._keep_report(task)
-        except (StoppedError, InterruptedRunError):
+        except (StoppedError, InterruptionError):
             if not early and error is None:
                 raise
         except (DownloadError, asyncio.CancelledError):

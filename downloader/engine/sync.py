@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import anyio
 
 from downloader.engine.stop import GRACE_S, Stop, end_process
+from downloader.errors import DownloadError, InterruptedRunError, InterruptionError
 
 _Result = TypeVar("_Result")
 
@@ -27,6 +29,8 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
     An interrupt (Ctrl-C) asks `stop`, as often as it comes.
 
     Raises:
+        DownloadError: of the work, without the frames that it was raised in.
+        InterruptedRunError: the work was interrupted, and ended in time.
         KeyboardInterrupt: the work did not end within 20 s of the second interrupt. Its thread does not keep the process.
     """
     outcome: list[_Result] = []
@@ -63,7 +67,9 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
             ended.set()
 
     with _on_interrupt(interrupt):
-        threading.Thread(target=body, name="downloader", daemon=True).start()
+        # A notebook knows by the context to which cell an output belongs.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(body,), name="downloader", daemon=True).start()
         while not ended.is_set():
             try:
                 ended.wait(0.2)
@@ -73,8 +79,19 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
                 end_process(128 + signal.SIGINT)
                 raise KeyboardInterrupt
     if errors:
-        raise errors[0]
+        _raise(errors[0])
     return outcome[0]
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """Raise an error of the work; the frames of event loops say nothing to whoever called."""
+    if isinstance(error, InterruptionError):
+        interrupted = InterruptedRunError(str(error))
+        interrupted.report = error.report
+        raise interrupted from None
+    if isinstance(error, DownloadError):
+        raise error.with_traceback(None) from None
+    raise error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from downloader.cards import card, folded, rows
 from downloader.engine.compare import Draw, compare
 from downloader.engine.context import RunOptions
 from downloader.engine.run import run
@@ -55,6 +56,19 @@ class Checkup:
 
     def __str__(self) -> str:
         return "\n".join([str(self.found), *self.actions()])
+
+    def _repr_html_(self) -> str:
+        counts = (self.after or self.found).groups
+        cells = [
+            [name or "/", *(f"{n:,}" for n in (c.tiles, c.stored, c.failed, c.missing))]
+            for name, c in counts.items()
+        ]
+        return card(
+            "Checkup",
+            f"{self.found.path}: {'clean' if self.is_clean else 'not clean'}",
+            rows(cells, ("group", "tiles", "intact", "failed", "missing")),
+            folded("what was found and done", str(self)),
+        )
 
     def actions(self) -> list[str]:
         """Return as text what was done after the first look: downloads, the state after a repair, the comparison."""

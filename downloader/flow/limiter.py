@@ -186,7 +186,7 @@ class AdaptiveLimiter:
         if self._circuit.given_up:
             raise StoppedError(
                 f"the service sent no pixels for {duration(self._give_up_after_s)} (last: {self._last_problem}). "
-                "Everything fetched so far is saved; run the same command again to continue."
+                "Everything fetched so far is saved; run the job again to continue."
             )
         if self.in_flight >= self._ceiling.limit or (self._circuit.is_open and self._circuit.probing):
             return math.inf

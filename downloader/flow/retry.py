@@ -232,7 +232,7 @@ class _PixelTries(Tries):
         if self._is_for_all(error.problem):
             raise StoppedError(
                 f"{self._budget.retries:,} of {self._budget.calls:,} calls had to be repeated, the last for: "
-                f"{error.problem.message}. Everything fetched so far is saved; run the same command again later."
+                f"{error.problem.message}. Everything fetched so far is saved; run the job again later."
             ) from error
         self._give_up(error)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
+from downloader.text import counted
 
 PUBLIC: Final = "projects/earthengine-public/assets/"
 LEGACY: Final = "projects/earthengine-legacy/assets/"
@@ -43,7 +44,7 @@ class Band:
     """Whether masked pixels become NaN, by a mask that is asked for with them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Image:
     """One image asset."""
 
@@ -65,6 +66,10 @@ class Image:
     """GeoJSON of its outline in longitude and latitude; None unless it was asked for."""
     longitude: float | None = None
     """Degrees east of the middle of its footprint; None where the service tells none."""
+
+    def __repr__(self) -> str:
+        when = f", {self.start_time}" if self.start_time else ""
+        return f"<Image {self.id}{when}, {counted(len(self.bands), 'band')}>"
 
     def select(self, names: tuple[str, ...] | None) -> tuple[Band, ...]:
         """Return the named bands in the order named, all for None. Raises JobError naming what does not exist."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from downloader.cards import bar, card, facts, rows
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
@@ -16,6 +17,9 @@ from downloader.text import counted, table
 
 _SHOWN: Final = 5
 """Failed tiles that the text names; the JSON names all."""
+
+
+_HEADER: Final = ("group", "bands", "tiles", "stored", "failed", "missing")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,17 +62,9 @@ class Status:
     def __str__(self) -> str:
         noun = "sample" if self.axis == "sample" else "slice"
         made_of = f", {counted(self.images, 'image')} in {counted(self.slices, noun)}" if self.slices else ""
-        rows = [
-            [
-                name or "/",
-                ", ".join(self.bands[name][:6]) + (" …" if len(self.bands[name]) > 6 else ""),
-                *(f"{number:,}" for number in (counts.tiles, counts.stored, counts.failed, counts.missing)),
-            ]
-            for name, counts in self.groups.items()
-        ]
         lines = [
             f"{self.path}: {self._how_far()}, from {self.service}{made_of}",
-            table(rows, ("group", "bands", "tiles", "stored", "failed", "missing")),
+            table(self._rows(), _HEADER),
             *(
                 f"failed: {key} ({', '.join(bands)}): {text}"
                 for key, bands, _, text in self.failures[:_SHOWN]
@@ -77,6 +73,27 @@ class Status:
         if len(self.failures) > _SHOWN:
             lines.append(f"… and {len(self.failures) - _SHOWN:,} more failed tiles (--json lists them all)")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        failed = [[str(key), ", ".join(bands), text] for key, bands, _, text in self.failures]
+        return card(
+            "Status",
+            self.path,
+            bar(self.share, "over" if self.is_complete else "stopped"),
+            facts([("state", self._how_far()), ("service", self.service)]),
+            rows(self._rows(), _HEADER),
+            rows(failed, ("failed", "bands", "why")) if failed else "",
+        )
+
+    def _rows(self) -> list[list[str]]:
+        return [
+            [
+                name or "/",
+                ", ".join(self.bands[name][:6]) + (" …" if len(self.bands[name]) > 6 else ""),
+                *(f"{number:,}" for number in (counts.tiles, counts.stored, counts.failed, counts.missing)),
+            ]
+            for name, counts in self.groups.items()
+        ]
 
     def _how_far(self) -> str:
         if self.is_complete:

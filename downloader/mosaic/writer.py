@@ -180,7 +180,7 @@ class ZarrMosaic(ShardWriter):
         if lost:
             raise StoppedError(
                 f"{self.store.name}: {lost:,} tiles (band by band) were deleted or cut by another process while this run"
-                " worked; they count as missing: run the same command again to fetch them"
+                " worked; they count as missing: run the job again to fetch them"
             )
 
     def _find_lost(self) -> int:

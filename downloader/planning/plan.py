@@ -14,6 +14,7 @@ from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey
 from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, ImageList, Slice
+from downloader.text import counted, size
 
 _HEADER_BYTES = 256
 """About what an NPY header and the HTTP headers add to an answer."""
@@ -55,6 +56,13 @@ class Plan:
     """The samples; None where there are none."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is done to one image before it is fetched, by key of the job file."""
+
+    def __repr__(self) -> str:
+        estimate = self.estimate()
+        return (
+            f"<Plan: {counted(estimate.images, 'image')}, {counted(estimate.tiles, 'tile')} in "
+            f"{counted(estimate.requests, 'request')}, {size(estimate.wire_bytes)}>"
+        )
 
     def group(self, name: str) -> Group:
         """Return the group of this name. Raises KeyError."""

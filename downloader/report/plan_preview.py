@@ -13,7 +13,7 @@ from downloader.job import Job
 from downloader.model.document import to_document
 from downloader.mosaic.target import TargetState
 from downloader.planning import Estimate, Plan
-from downloader.report.html.plan_page import plan_page
+from downloader.report.html.plan_page import plan_card, plan_page
 from downloader.report.plan_geojson import plan_geojson
 from downloader.report.plan_map import panels
 from downloader.report.plan_text import plan_document, plan_lines, remarks
@@ -109,6 +109,9 @@ class PlanPreview:
             f"<PlanPreview of {self.target.path}: {counted(estimate.tiles, 'tile')} in "
             f"{counted(estimate.requests, 'request')}, {size(estimate.wire_bytes)}; {self.target.state}>"
         )
+
+    def _repr_html_(self) -> str:
+        return plan_card(self.plan, self.target, panels(self.plan, self.target), str(self))
 
     def _target_text(self) -> str:
         target, tiles = self.target, self.plan.count_tiles()

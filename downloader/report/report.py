@@ -12,7 +12,7 @@ from downloader.errors import JobError
 from downloader.model.document import to_document
 from downloader.mosaic.reader import open_group, open_tree
 from downloader.report.how_to_open import opening_line
-from downloader.report.html.page import report_page
+from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
 from downloader.text import counted, duration, memory, rate, size
 
@@ -103,6 +103,9 @@ class Report(RunResult):
         return (
             f"<Report of {self.mosaic}: {self.state}, {self.tiles_stored:,} of {counted(self.tiles, 'tile')}>"
         )
+
+    def _repr_html_(self) -> str:
+        return report_card(self, str(self))
 
     def __str__(self) -> str:
         seconds = self.seconds or float("inf")

@@ -84,7 +84,7 @@ async def recheck(
         progress(Notice(f"{change}; kept as they are (keep)"))
         return None
     again = (
-        f"Run the same command again, which fetches all of {what} anew."
+        f"Run the job again, which fetches all of {what} anew."
         if on_update == "refetch"
         else f"Fetch all of {what} anew with --set source.on_update=refetch, or keep what is stored with --accept updates."
     )

@@ -51,7 +51,7 @@ def test_the_first_signal_drains(emulator, tmp_path, number, status, word):
         ended = end(process)
     assert ended.status == status, ended
     assert word in ended.out + ended.err
-    assert "run the same command again" in ended.out + ended.err
+    assert "run the job again" in ended.out + ended.err
     assert "Traceback" not in ended.err
     said = json.loads(report.read_text())
     assert said["state"] == "interrupted"

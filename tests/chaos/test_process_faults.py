@@ -68,7 +68,7 @@ def test_row_42_one_signal_drains(lab, number):
     run = lab.end(process)
     assert run.status == 128 + number
     assert run.report["state"] == "interrupted"
-    assert "run the same command again to continue" in run.said
+    assert "run the job again to continue" in run.said
     assert lab.stored_tiles_are_right(2000) == run.report["tiles_stored"] > 0
     assert harness.leftovers(lab.mosaic) == []
     lab.heal(2000)

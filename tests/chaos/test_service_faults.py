@@ -69,7 +69,7 @@ def test_row_3_compute_quota_exhausted(lab, fault, says):
     lab.job(1500)
     lab.faults({"skip": 10, **fault}, latency_ms=50)
     run = lab.run(status=4)
-    assert "run the same command again" in run.said or "the same command continues" in run.said
+    assert "run the job again" in run.said or "the same command continues" in run.said
     assert says in run.said
     assert 0 < lab.stored_tiles_are_right(1500) == run.report["tiles_stored"]
     asked = len(harness.getpixels(lab.emulator))

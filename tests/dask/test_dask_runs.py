@@ -140,7 +140,7 @@ def test_row_46_the_scheduler_is_lost(emulator, tmp_path):
             ended = end(process)
         assert ended.status == 4, ended
         assert "scheduler" in ended.out + ended.err
-        assert "run the same command again" in ended.out + ended.err
+        assert "run the job again" in ended.out + ended.err
         assert "Traceback" not in ended.err, "distributed's own words"
         last = cli("run", write_job(tmp_path, values))
     assert last.status == 0, last

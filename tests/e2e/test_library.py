@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -277,3 +278,22 @@ async def test_what_looks_at_the_whole_mosaic_does_not_block_the_event_loop(
     await downloader.adownload(job(emulator, tmp_path / "m.zarr", region=window(0, 0, 256, 256)))
     assert seen
     assert threading.current_thread() not in seen
+
+
+def test_what_a_notebook_shows(values, mosaic):
+    """A line in text; as HTML the plan with its map, the report with its picture and the map of its tiles."""
+    before = downloader.plan(values)
+    report = downloader.download(values, progress=False)
+    shown = (before, before.plan, report, downloader.status(mosaic), downloader.verify(mosaic))
+    for value in shown:
+        assert len(repr(value)) < 200
+        assert len(repr(value).splitlines()) <= 10
+    pages = [value._repr_html_() for value in (before, report, *shown[3:])]
+    assert all("<script" not in page and page.startswith('<div class="eed">') for page in pages)
+    assert "to be fetched: 9" in pages[0]
+    assert "stored: 9" in pages[1]
+    assert pages[1].count('src="data:image/') == 1
+    again = before._repr_html_()
+    ids = [set(re.findall(r'id="([^"]+)"', page)) for page in (pages[0], again)]
+    assert ids[0]
+    assert not ids[0] & ids[1], "two outputs of one notebook share no id"

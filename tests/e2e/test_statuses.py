@@ -149,7 +149,7 @@ def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, values, limit, stored)
     assert ended.status == 4, ended
     (name,) = limit
     assert f"limits.{name}" in said(ended)
-    assert "run the same command again" in said(ended)
+    assert "run the job again" in said(ended)
     if stored is not None:
         assert len(getpixels(emulator)) == stored
         assert command("status", mosaic, "--json").document["groups"][""]["stored"] == stored

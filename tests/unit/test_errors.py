@@ -17,6 +17,7 @@ from downloader.errors import (
     FetchProblem,
     IncompleteError,
     InterruptedRunError,
+    InterruptionError,
     JobError,
     LockedError,
     MissingExtraError,
@@ -26,6 +27,7 @@ from downloader.errors import (
     exit_status,
     is_exhausted,
 )
+from downloader.job import Job
 
 PROBLEM = FetchProblem(Action.SLOW, Cause.CONCURRENCY, "Too many concurrent requests.", 429, 2.5)
 
@@ -43,8 +45,9 @@ PROBLEM = FetchProblem(Action.SLOW, Cause.CONCURRENCY, "Too many concurrent requ
         (LockedError("x"), 5),
         (DriftError("x"), 5),
         (AuthenticationError("x"), 6),
-        (InterruptedRunError("x", 2), 130),
-        (InterruptedRunError("x", 15), 143),
+        (InterruptionError("x", 2), 130),
+        (InterruptionError("x", 15), 143),
+        (InterruptedRunError("x"), 130),
     ],
 )
 def test_exit_status_is_the_design_table(error: Exception, status: int) -> None:
@@ -56,7 +59,8 @@ def test_exit_status_is_the_design_table(error: Exception, status: int) -> None:
     [
         JobError("wrong"),
         MissingExtraError("GeoTIFF export", "rasters"),
-        InterruptedRunError("drained", 15),
+        InterruptionError("drained", 15),
+        InterruptedRunError("drained"),
         TileError(PROBLEM),
         StoppedError("quota"),
     ],
@@ -112,3 +116,29 @@ def test_a_problem_keeps_everything_but_its_action() -> None:
 )
 def test_a_machine_without_memory_or_threads_is_told_from_a_mistake_of_ours(error, exhausted):
     assert is_exhausted(error) is exhausted
+
+
+def test_a_loop_that_logs_errors_does_not_swallow_ctrl_c() -> None:
+    calls: list[int] = []
+
+    def careless_loop() -> None:
+        for number in range(3):
+            try:
+                calls.append(number)
+                raise InterruptedRunError("drained")
+            except Exception:  # noqa: BLE001  # it is careless
+                continue
+
+    with pytest.raises(KeyboardInterrupt, match="drained"):
+        careless_loop()
+    assert calls == [0]
+
+
+def test_a_notebook_shows_the_message_first_and_only_the_callers_lines() -> None:
+    try:
+        Job.from_dict({"source": {"asset": "A", "bandz": ["B4"]}, "mosaic": {"path": "x.zarr"}})
+    except JobError as error:
+        lines = error._render_traceback_()
+    assert lines[0].startswith("JobError: job: source.bandz: unknown key")
+    assert sum("File" in line for line in lines) == 1
+    assert "Job.from_dict" in lines[-1]

@@ -138,7 +138,7 @@ class VariableIssuer:
         if text == refused:
             raise TokenUnchangedError(
                 f"the access token in {self._variable} expired or is not accepted; tokens last an hour: "
-                "set a fresh one and run the same command again, or use a key file"
+                "set a fresh one and run the job again, or use a key file"
             )
         return Token(text)
 

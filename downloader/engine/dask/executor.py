@@ -292,14 +292,14 @@ class DaskExecutor:
     def _no_scheduler(self) -> StoppedError:
         return StoppedError(
             f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start it, and"
-            " run the same command again to continue"
+            " run the job again to continue"
         )
 
     def _no_workers(self) -> StoppedError:
         return StoppedError(
             f"no worker came to the Dask scheduler at {self._cluster.address} for"
             f" {self._terms.assignment.give_up_after_s:g} s; everything committed so far is saved: start workers, and run"
-            " the same command again to continue"
+            " the job again to continue"
         )
 
     async def _watch_cancelling(self) -> None:
@@ -432,7 +432,7 @@ class DaskExecutor:
                 self._fail(
                     StoppedError(
                         f"the worker that was at {worker.address} cannot be reached, and still holds the mosaic; everything"
-                        " committed so far is saved: end its process, and run the same command again to continue"
+                        " committed so far is saved: end its process, and run the job again to continue"
                     )
                 )
             elif waited_s > self._terms.assignment.silence_s and not worker.is_told:

@@ -168,7 +168,7 @@ class Lease:
         except OSError as error:
             raise StoppedError(
                 f"{self._store.name}: the lease cannot be renewed ({error.strerror or error}), so another run may take over;"
-                " everything committed before is saved: run the same command again to continue"
+                " everything committed before is saved: run the job again to continue"
             ) from error
 
     def release(self) -> None:
@@ -236,7 +236,7 @@ class Lease:
                 self._lost = (
                     f"{self._store.name}: this run was paused or cut off for longer than its lease lasts"
                     f" ({self._lasts_s:g} s), and another run took the mosaic over; nothing more was written."
-                    " Run the same command again once that run has ended"
+                    " Run the job again once that run has ended"
                 )
                 raise LockedError(self._lost)
             self._mine, self._tag, self._confirmed = renewed, tag, began

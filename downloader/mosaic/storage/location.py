@@ -218,7 +218,7 @@ class Bucket:
             return disk_error(self.name, error)
         return StoppedError(
             f"{self.name}: the store cannot be reached ({error.strerror or error}); check the network and the variables that"
-            " name the endpoint, and run the same command again"
+            " name the endpoint, and run the job again"
         )
 
     def readable(self) -> Any:  # noqa: ANN401  # as `Folder`

@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
+from downloader.cards import card, facts, figures, folded
 from downloader.report.how_to_open import recipes
-from downloader.report.html.render import render
+from downloader.report.html.render import figures_html, render
 from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
 from downloader.report.html.tile_maps import TileMap, state_maps
 from downloader.report.html.tile_states import coverage_blocks, state_map
@@ -27,6 +29,9 @@ _FAILED: Final = 50
 
 _PICTURED: Final = 3
 """Groups of which the page has a quick look."""
+
+_QUICK_TILES: Final = 1_000
+"""Tiles that the quick look of a card may read: about a second."""
 
 _STATES: Final = {
     "complete": "Complete",
@@ -60,7 +65,7 @@ def report_page(report: RunResult) -> str:
 
     Reads the mosaic for its pictures; what cannot be read is left out, and a note says so.
     """
-    drawn = _draw(report)
+    drawn = _draw(report, "g")
     causes = Counter(tile.cause for tile in report.failed)
     return render(
         "report.html",
@@ -80,6 +85,28 @@ def report_page(report: RunResult) -> str:
         events=_events(report),
         lines_left_out=report.history.lines_left_out if report.history else 0,
         recipes=recipes(report, drawn.profile, drawn.axis, drawn.array),
+    )
+
+
+def report_card(report: RunResult, text: str) -> str:
+    """Return the card of a report as HTML; `text` is all of it, folded. Reads the mosaic for its pictures."""
+    drawn = _draw(report, uuid4().hex[:8], pictured=1, most_tiles=_QUICK_TILES)
+    figure_of = {
+        name: f"{value}{' ' if note.startswith('of') else ', '}{note}"
+        for name, value, note in _figures(report)[:4]
+    }
+    return card(
+        "Report",
+        report.mosaic,
+        facts(
+            [
+                ("state", f"{_STATES[report.state]}. {_meaning(report)}"),
+                ("what", report.source),
+                *figure_of.items(),
+            ]
+        ),
+        figures(figures_html(drawn.maps, drawn.pictures)),
+        folded("all of it", text),
     )
 
 
@@ -152,8 +179,8 @@ def _events(report: RunResult) -> list[tuple[str, str]]:
     return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
-def _draw(report: RunResult) -> _Drawn:
-    """Return pictures and maps. Whatever is wrong with the mosaic, the rest of the report is still useful."""
+def _draw(report: RunResult, name: str, pictured: int = _PICTURED, most_tiles: int = MOST_TILES) -> _Drawn:
+    """Return pictures, of the first groups, and maps, whose ids begin with `name`. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
     try:
         from downloader.mosaic.status import read_mosaic
@@ -167,11 +194,11 @@ def _draw(report: RunResult) -> _Drawn:
     drawn.place = place(layouts[0].group)
     for number, layout in enumerate(layouts):
         drawn.groups.append(_group(layout))
-        _draw_group(report, layout, drawn, f"g{number}", pictured=number < _PICTURED)
+        _draw_group(report, layout, drawn, f"{name}{number}", most_tiles if number < pictured else 0)
     return drawn
 
 
-def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, *, pictured: bool) -> None:
+def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, most_tiles: int) -> None:
     group = layout.group
     title = f"{group.name} " if group.name else ""
     called = f"Group {group.name}" if group.name else "The mosaic"
@@ -183,7 +210,7 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
         drawn.maps += state_maps(name, title, states, tiles, group.axis)
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
-    if not pictured or (states is not None and not states.counts[1]):
+    if not most_tiles or (states is not None and not states.counts[1]):
         return
     try:
         from downloader.previews import Look, draw
@@ -194,7 +221,7 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
             best = int(states.stored.max())
             chosen["slice"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
         picture = draw(
-            report.mosaic, Look(group=group.name or None, size=SIZE, most_tiles=MOST_TILES, **chosen)
+            report.mosaic, Look(group=group.name or None, size=SIZE, most_tiles=most_tiles, **chosen)
         )
         drawn.pictures.append(figure(picture))
     except Exception as error:  # noqa: BLE001  # see `_draw`

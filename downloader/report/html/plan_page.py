@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.cards import card, facts, figures, folded
 from downloader.mosaic.target import TargetState
 from downloader.planning import Plan
-from downloader.report.html.render import render
+from downloader.report.html.render import figures_html, render
 from downloader.report.html.svg import outlines
 from downloader.report.html.tile_maps import LegendEntry, TileMap
 from downloader.report.plan_cells import KINDS
@@ -21,7 +23,22 @@ from downloader.text import counted, duration, size
 def plan_page(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
     """Return the page of a plan's maps as HTML."""
     title, *facts = _headings(plan, target)
-    return render("plan.html", title=title, facts=facts, maps=[_map(n, p) for n, p in enumerate(shown)])
+    maps = [_map(f"m{number}", panel) for number, panel in enumerate(shown)]
+    return render("plan.html", title=title, facts=facts, maps=maps)
+
+
+def plan_card(plan: Plan, target: TargetState, shown: Sequence[Panel], text: str) -> str:
+    """Return the card of a plan as HTML; `text` is all of it, folded."""
+    title, cost, there = _headings(plan, target)
+    name = uuid4().hex[:8]
+    maps = [_map(f"{name}{number}", panel) for number, panel in enumerate(shown)]
+    return card(
+        "Plan",
+        title,
+        facts([("cost", cost), ("mosaic", there)]),
+        figures(figures_html(maps)),
+        folded("all of it", text),
+    )
 
 
 def _headings(plan: Plan, target: TargetState) -> list[str]:
@@ -41,7 +58,7 @@ def _headings(plan: Plan, target: TargetState) -> list[str]:
     return [source_text(plan), cost, f"{target.path}: {there}"]
 
 
-def _map(number: int, panel: Panel) -> TileMap:
+def _map(name: str, panel: Panel) -> TileMap:
     paths = [(KINDS[kind], d) for kind, d in outlines(panel.cells).items() if kind < len(KINDS)]
     if panel.fills_region:
         paths.append(("ground", "".join(map(_path, panel.region))))
@@ -53,7 +70,7 @@ def _map(number: int, panel: Panel) -> TileMap:
     )
     words = f"Map. {counts}. {panel.note}" if counts else f"Map. {panel.note}"
     return TileMap(
-        f"m{number}", panel.title, words, panel.width, panel.height, tuple(paths), tuple(legend), panel.note,
+        name, panel.title, words, panel.width, panel.height, tuple(paths), tuple(legend), panel.note,
         tuple(lines),
     )  # fmt: skip
 

@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 from downloader.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2 import Environment
+
+    from downloader.report.html.thumbnails import Figure
+    from downloader.report.html.tile_maps import TileMap
 
 
 def render(template: str, **values: Any) -> str:  # whatever the template takes
     """Return a page of `templates/`."""
     return _environment().get_template(template).render(**values)
+
+
+def figures_html(maps: Sequence[TileMap], pictures: Sequence[Figure] = ()) -> str:
+    """Return pictures and maps as markup for a card."""
+    return render("figures.html", maps=maps, pictures=pictures)
 
 
 @cache

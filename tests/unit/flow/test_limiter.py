@@ -235,7 +235,7 @@ def test_giving_up_tells_everybody_who_waits():
         assert len(errors) == 10
         assert 55 < clock.now() < 65
         assert "connection reset" in str(errors[0])
-        assert "run the same command again" in str(errors[0])
+        assert "run the job again" in str(errors[0])
         with pytest.raises(StoppedError):
             await it.acquire()
 

@@ -82,7 +82,7 @@ def test_a_refused_connection_at_the_start_ends_within_give_up_after():
     assert isinstance(trace.ended, StoppedError)
     assert trace.ended_at == pytest.approx(60, abs=1)
     assert "connection refused" in str(trace.ended)
-    assert "run the same command again" in str(trace.ended)
+    assert "run the job again" in str(trace.ended)
     assert len(trace.starts) < 40
     assert [line for _, line in trace.notices if line.startswith("no pixels")] == [trace.notices[0][1]]
 

@@ -50,7 +50,7 @@ def test_an_incomplete_run_in_words() -> None:
     report = replace(
         REPORT,
         state="incomplete",
-        message="12 of 64 tiles failed; run the same command again to try just those",
+        message="12 of 64 tiles failed; run the job again to try just those",
         tiles_stored=50,
         tiles_failed=12,
         retries={"reset": 2, "429 concurrency": 1234, "503": 2},
@@ -59,7 +59,7 @@ def test_an_incomplete_run_in_words() -> None:
     )
     lines = str(report).splitlines()
     assert lines[0] == "incomplete: 50 of 64 tiles, 12 failed, 2 missing in out/quickstart.zarr"
-    assert lines[1] == "12 of 64 tiles failed; run the same command again to try just those"
+    assert lines[1] == "12 of 64 tiles failed; run the job again to try just those"
     assert lines[4:6] == ["retries: 1,234 × 429 concurrency, 2 × 503, 2 × reset", "splits: 3"]
     assert lines[6] == "failed: 10m 0/0/7: Internal error."
     assert lines[11] == "… and 7 more failed tiles (--report FILE.json lists them all)"

@@ -37,11 +37,7 @@ _NOT_OF_SAMPLES = (
     "limit",
     "order_by",
     "properties",
-    "scale",
-    "dtype",
-    "mask",
 )
-_OF_ONE = ("every", "reduce", "scale", "dtype", "mask")
 
 
 class Job(FileSection):
@@ -94,16 +90,14 @@ class Job(FileSection):
         stray = [
             name
             for name in _NOT_OF_SAMPLES
-            if name in self.source.model_fields_set and not (is_one and name in _OF_ONE)
+            if name in self.source.model_fields_set and not (is_one and name in {"every", "reduce"})
         ]
         if len(self.source.collections) > 1 and not is_one:
             stray.append("collection")
-        if not is_one and any(not isinstance(entry, str) for entry in self.source.bands or ()):
-            stray.append("bands")
         if stray:
             raise JobError(
-                "means nothing with region.points, where each point has one image as it is; leave it out, or make one image of all with "
-                "every: all and reduce",
+                "means nothing with region.points, where each point has one image; leave it out, or make one image of all "
+                "with every: all and reduce",
                 key=f"source.{stray[0]}",
             )
         if self.source.collection is not None and self.source.start is None:

@@ -29,7 +29,7 @@ from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.shard_size import shard_samples, shard_tiles
-from downloader.planning.slices import Axis, ImageList, Slice
+from downloader.planning.slices import Axis, Slice
 from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def make_sample_plan(
     job: Job,
     points: Points,
     samples: tuple[Sample, ...],
-    listed: ImageList,
+    images: Mapping[str, Image],
     sides: Mapping[str, int] | None = None,
     files: JobFiles = _NO_FILES,
     expressions: Mapping[str, str] | None = None,
@@ -115,7 +115,7 @@ def make_sample_plan(
         job: what the user asks for; its region are points.
         points: the file.
         samples: the points and the images found for them, in order.
-        listed: those images, as the catalogue has them.
+        images: those images by full name, with the bands that are made of them.
         sides: samples in a shard by group, as an existing mosaic has them.
         files: contents of the files that the job names.
         expressions: by image, what computes its pixels; empty where they are read.
@@ -126,7 +126,6 @@ def make_sample_plan(
     spec = job.region.points
     if spec is None:
         raise JobError("is not given", key="region.points")
-    images = {image.name: image for image in listed.images}
     first = next((images[sample.image] for sample in samples if sample.image), None)
     if first is None:
         raise _hopeless(samples)
@@ -138,7 +137,7 @@ def make_sample_plan(
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
     kept = SampleList(points.crs, points.columns, samples)
-    return Plan(first, groups, _model(job), "sample", slices, listed, kept)
+    return Plan(first, groups, _model(job), "sample", slices, samples=kept)
 
 
 def _model(job: Job) -> ServiceModel:

@@ -23,6 +23,7 @@ from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, Sour
 from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
 from downloader.job.sections.bands import BandSpec
 from downloader.job.sections.mask import MaskRules
+from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of, unknown_bands
 from downloader.planning.lattice import pixel_area
 from downloader.text import few
@@ -89,12 +90,11 @@ class Steps:
             bands.append(replace(self._band(band, sources), resampling=mode))
         return replace(image, bands=tuple(bands))
 
-    def with_resampling(self, image: Image) -> Image:
-        """Return an image whose bands say how each is read on another grid."""
-        recipe = self.recipe(image)
-        modes = {source.own or source.name: source.resampling for source in recipe.sources}
-        bands = (replace(band, resampling=modes.get(band.id, "nearest")) for band in image.bands)
-        return replace(image, bands=tuple(bands))
+    def finest_grid(self, image: Image) -> PixelGrid | None:
+        """Return the finest pixel grid of the bands that are read of an image; None where it lacks one of them."""
+        recipe, own = self.recipe(image), {band.id: band.grid for band in image.bands}
+        names = [recipe.source(name).own or name for name in recipe.of(recipe.bands)]
+        return min((own[name] for name in names), key=pixel_area) if own.keys() >= set(names) else None
 
     def _lacking(self, image: Image, recipe: Recipe, lacks: frozenset[str]) -> JobError:
         own = [band.id for band in image.bands]

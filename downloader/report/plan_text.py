@@ -47,9 +47,10 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _roads(plan: Plan) -> list[str]:
     """Return how many slices the service computes, and why; nothing where all are read as they are."""
-    found = Counter(part.why for part in plan.slices)
+    found = Counter(part.why for part in plan.slices if not part.problem)
+    noun = "slice" if plan.samples is None else "sample"
     return [
-        f"{'computed' if why else 'read':<10}{counted(number, 'slice')}{': ' if why else ' as stored'}{why}"
+        f"{'computed' if why else 'read':<10}{counted(number, noun)}{': ' if why else ' as stored'}{why}"
         for why, number in found.items()
         if any(found)
     ]

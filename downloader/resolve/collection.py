@@ -31,7 +31,7 @@ from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import look_up, source_facts
 from downloader.resolve.measure import measure
-from downloader.resolve.partners import find_partners_again, frozen_partners, with_partners
+from downloader.resolve.partners import frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
 
 if TYPE_CHECKING:
@@ -98,12 +98,11 @@ async def collect(
 
 
 async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list and their partners that are still there. Raises as `collect`."""
+    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
     meant = None if job.source.images is None else listed_ids(job)
     found = await _found(job, catalogue, files, meant, listed, ())
     found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
-    partners = await find_partners_again(job, catalogue, files, listed)
-    return {image.name: image.update_time for image in found} | partners
+    return {image.name: image.update_time for image in found}
 
 
 async def _found(

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from downloader.errors import DownloadError, JobError
 from downloader.flow.concurrent import for_each
 from downloader.job import Job
-from downloader.model.image import Image
+from downloader.model.grid import PixelGrid
+from downloader.model.image import Band, Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
-from downloader.planning.lattice import pixel_area
 from downloader.planning.samples import Point, Points, pixels_of, project
+from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
 from downloader.resolve.lookup import is_of_one_image, look_up
@@ -45,7 +46,7 @@ async def nearest_images(
         AuthenticationError: it may not be read.
     """
     if job.source.collection is None:
-        listed = await look_up(catalogue, listed_ids(job), job.source.band_names, is_of_one_image)
+        listed = await look_up(catalogue, listed_ids(job), job.source.catalogue_bands, is_of_one_image)
         images = []
         for image in listed.values():
             if isinstance(image, DownloadError):
@@ -68,7 +69,9 @@ async def nearest_images(
         )
         images = [
             image
-            async for image in catalogue.images(query, bands=job.source.band_names, keep=(), footprints=True)
+            async for image in catalogue.images(
+                query, bands=job.source.catalogue_bands, keep=(), footprints=True
+            )
         ]
         found.update(_choose(job, points, members, images))
 
@@ -88,33 +91,43 @@ def _around(points: list[Point]) -> dict[str, Any]:
 
 
 def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image]) -> dict[int, Image]:
-    """Number → image, of points that share their candidates."""
+    """Number → image, of points that share their candidates. Raises JobError if no candidate has the bands."""
     rows = [points.rows[k] for k in numbers]
     here = replace(points, rows=tuple(rows))
     at = {}
     dates = np.array([instant_us(row.date) or 0 for row in rows])
     best = np.full(len(rows), np.iinfo(np.int64).max)
     which: list[Image | None] = [None] * len(rows)
+    grids: dict[tuple[str, tuple[Band, ...]], PixelGrid | JobError | None] = {}
     for image in sorted(images, key=lambda image: image.id):
-        time = instant_us(image.start_time)
-        try:
-            bands = image.select(job.source.band_names)
-        except JobError:
+        time, kind = instant_us(image.start_time), (collection_of(image), image.bands)
+        if kind not in grids:
+            grids[kind] = _grid(job, image)
+        grid = grids[kind]
+        if time is None or not isinstance(grid, PixelGrid):
             continue
-        if time is None or not bands:
-            continue
-        grid = min((band.grid for band in bands), key=pixel_area)
         if grid.crs not in at:
             at[grid.crs] = project(here, grid.crs)
         covered = pixels_of(grid, *at[grid.crs])[2] & _within(image, rows)
         apart = np.abs(dates - time)
         for k in np.flatnonzero(covered & (apart < best)).tolist():
             best[k], which[k] = apart[k], image
+    wrong = [grid for grid in grids.values() if isinstance(grid, JobError)]
+    if wrong and len(wrong) == len(grids):
+        raise wrong[0]
     return {
         number: replace(image, footprint=None)
         for number, image in zip(numbers, which, strict=True)
         if image is not None
     }
+
+
+def _grid(job: Job, image: Image) -> PixelGrid | JobError | None:
+    """Return the finest grid of what the job reads of an image; None, or the error, where it cannot be used."""
+    try:
+        return steps_of(job, [image]).finest_grid(image)
+    except JobError as error:
+        return error
 
 
 def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from downloader.planning.inputs import JobFiles
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect, find_again
 from downloader.resolve.computed import compute, each
+from downloader.resolve.partners import find_partners_again
 from downloader.resolve.points_file import read_points
 from downloader.resolve.region_file import read_geometry, read_grid
 from downloader.resolve.resolved import ResolvedSource
@@ -49,10 +50,12 @@ async def resolve(
 
 
 async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `resolve`."""
+    """Full name → `updateTime` now, of the images of a list and their partners that are still there. Raises as `resolve`."""
+    files = await anyio.to_thread.run_sync(_files, job)
+    partners = await find_partners_again(job, catalogue, files, listed)
     if job.region.points is not None:
-        return await find_images_again(catalogue, listed)
-    return await find_again(job, catalogue, await anyio.to_thread.run_sync(_files, job), listed)
+        return await find_images_again(catalogue, listed) | partners
+    return await find_again(job, catalogue, files, listed) | partners
 
 
 def _files(job: Job) -> JobFiles:

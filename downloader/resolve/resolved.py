@@ -51,8 +51,12 @@ class ResolvedSource:
     """The samples; empty if there are none."""
     listed: ImageList | None = None
     """The images of a time series or of samples."""
+    views: Mapping[str, Image] = field(default_factory=dict)
+    """Of samples: image's full name → the image with the bands that are made of it."""
     expressions: Mapping[str, str] = field(default_factory=dict)
-    """Of samples: image → expression that computes its pixels; empty if they are read."""
+    """Of samples: image's full name → expression that computes its pixels; empty if they are read."""
+    why: str = ""
+    """Of samples: what of the job makes the service compute them."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is done to one image, by key of the job file."""
     notices: tuple[str, ...] = ()
@@ -60,10 +64,12 @@ class ResolvedSource:
 
     def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
         """Return the plan; `sides` are the shards' sides of the mosaic that exists."""
-        if self.samples and self.files.points is not None and self.listed is not None:
-            return make_sample_plan(
-                job, self.files.points, self.samples, self.listed, sides, self.files, self.expressions
+        if self.samples and self.files.points is not None:
+            plan = make_sample_plan(
+                job, self.files.points, self.samples, self.views, sides, self.files, self.expressions
             )
+            slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
+            return replace(plan, listed=self.listed, slices=tuple(slices))
         if self.series is None:
             plan = make_plan(
                 job,
@@ -125,10 +131,7 @@ class ResolvedSource:
 
     def _of_samples(self, job: Job) -> Iterator[TypeQuestion]:
         """Yield questions of pixels at samples' points, each of another image."""
-        points, images = (
-            self.files.points,
-            {image.name: image for image in self.listed.images} if self.listed else {},
-        )
+        points, images = self.files.points, self.views
         if points is None:
             return
         firsts = list({sample.image: sample for sample in reversed(self.samples) if sample.image}.values())[
@@ -176,13 +179,8 @@ class ResolvedSource:
         if self.series is not None:
             lattices = tuple(replace(one, bands=typed(one.bands)) for one in self.series.lattices)
             return replace(changed, series=replace(self.series, lattices=lattices))
-        if self.samples and self.listed is not None:
-            named = tuple(
-                (label, tuple(replace(image, bands=typed(image.bands)) for image in members))
-                for label, members in self.listed.named
-            )
-            return replace(changed, listed=replace(self.listed, named=named))
-        return changed
+        views = {name: replace(image, bands=typed(image.bands)) for name, image in self.views.items()}
+        return replace(changed, views=views)
 
 
 def _first_pixel(lattice: PixelGrid, extent: Extent) -> PixelGrid:

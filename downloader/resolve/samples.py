@@ -17,12 +17,13 @@ from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample
 from downloader.planning.slices import Slice
-from downloader.planning.steps import steps_of
+from downloader.planning.steps import Steps, step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import nearest_images, uncovered
+from downloader.resolve.partners import frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
 
 
@@ -47,11 +48,11 @@ async def sample(
     source = job.source
     if source.expression is not None or source.every == "all":
         return await _computed(job, catalogue, files, points)
-    facts = source_facts(job)
+    facts = source_facts(job) | step_facts(job)
     default: Image | None = None
     if source.asset is not None:
         default = await catalogue.image(source.asset, source.catalogue_bands)
-        facts = {"asset": default.name}
+        facts = {"asset": default.name} | step_facts(job)
     else:
         _check_dates(points, source.kind)
     known = {image.name: image for image in _listed_images(existing)}
@@ -66,28 +67,58 @@ async def sample(
         for k in open_:
             if k not in found:
                 problems[k] = uncovered(job, points.rows[k])
+    wanted = {one.name for one in chosen.values()}
+    images = {name: image for name, image in known.items() if name in wanted}
+    images |= {chosen[k].name: chosen[k] for k in sorted(chosen)}
+    steps = await with_partners(job, catalogue, files, steps_of(job, images.values()), list(images.values()))
+    if existing is not None:
+        alone = [(image.id, (image,)) for image in images.values()]
+        partners, _ = frozen_partners(steps.partners, alone, existing.images, {"new-images"})
+        steps = replace(steps, partners=partners)
+    made = _made(steps, images.values())
+    for k, image in list(chosen.items()):
+        if image.name in made.problems:
+            problems[k] = f"{points.rows[k].where}: {made.problems[image.name]}"
+            del chosen[k]
     samples = tuple(
         Sample(point, chosen[k].name if k in chosen else "", problems.get(k, ""))
         for k, point in enumerate(points.rows)
     )
-    images = {name: image for name, image in known.items() if name in {s.image for s in samples}}
-    for k in sorted(chosen):
-        images[chosen[k].name] = chosen[k]
-    steps = steps_of(job, images.values())
-    computed = {name: steps.expression([image]) for name, image in images.items()}
-    images = {name: steps.with_resampling(image) for name, image in images.items()}
     notices = tuple(
         f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
         for name, why in named.gone.items()
     )
     return ResolvedSource(
-        _first_image(samples, images),
+        _first_image(samples, made.views),
         files,
         samples=samples,
-        listed=_image_list(images.values(), facts),
-        expressions={name: text for name, text in computed.items() if text},
+        listed=replace(_image_list((images[name] for name in made.views), facts), partners=steps.partners),
+        views=made.views,
+        expressions=made.expressions,
+        why=steps.why(1),
         notices=notices,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What is made of the images that samples are cut from, by full name."""
+
+    views: dict[str, Image]
+    expressions: dict[str, str]
+    problems: dict[str, str]
+
+
+def _made(steps: Steps, images: Iterable[Image]) -> _Made:
+    made = _Made({}, {}, {})
+    for image in images:
+        try:
+            made.views[image.name] = steps.view(image)
+            if text := steps.expression([image]):
+                made.expressions[image.name] = text
+        except JobError as error:
+            made.problems[image.name] = str(error)
+    return made
 
 
 def _first_image(samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Image:
@@ -97,7 +128,7 @@ def _first_image(samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Im
         JobError: no sample has an image.
     """
     for one in samples:
-        if one.image:
+        if one.image in images:
             return images[one.image]
     raise JobError(
         f"none of the {len(samples):,} points has an image; of the first: {samples[0].problem}",
@@ -127,7 +158,7 @@ async def _named(
     wanted |= _frozen(points, existing)
     if default is not None:
         wanted = {number: asset for number, asset in wanted.items() if asset != default.name}
-    answers = await look_up(catalogue, wanted.values(), job.source.band_names, is_of_one_image)
+    answers = await look_up(catalogue, wanted.values(), job.source.catalogue_bands, is_of_one_image)
     named = _Named({}, {}, {})
     for number, asset in wanted.items():
         image = answers[asset]
@@ -171,6 +202,7 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
         files,
         samples=tuple(Sample(point, image.name) for point in points.rows),
         listed=_image_list([image], {"asset": image.name}),
+        views={image.name: image},
         expressions={image.name: part.expression} if part.expression else {},
     )
 

@@ -14,7 +14,7 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import ImageList, make_sample_plan
+from downloader.planning import make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, chip_around, pixels_of
 from downloader.resolve.points_file import parse_points
 
@@ -166,13 +166,12 @@ def points_at(*places):
 def plan_of(points, images, of=None, sides=None, **sections):
     sections = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}, **sections}
     job = Job.from_dict({**sections, "region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}})
-    listed = ImageList(tuple((one.id, (one,)) for one in images))
     names = [images[k].name if k is not None else "" for k in (of or [0] * len(points.rows))]
     samples = tuple(
         Sample(row, name, "" if name else f"{row.where}: gone")
         for row, name in zip(points.rows, names, strict=True)
     )
-    return make_sample_plan(job, points, samples, listed, sides)
+    return make_sample_plan(job, points, samples, {one.name: one for one in images}, sides)
 
 
 def test_a_plan_of_samples():
@@ -232,7 +231,7 @@ def test_masks_of_samples_and_chips_too_large():
             Job.from_dict({**job, "region": {"points": {"file": "p", "chip": 4097}}}),
             points_at((503000, 4196000)),
             (Sample(points_at((503000, 4196000)).rows[0], image().name),),
-            ImageList((("A/B", (image(),)),)),
+            {image().name: image()},
         )
 
 

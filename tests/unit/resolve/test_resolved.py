@@ -116,6 +116,7 @@ def samples() -> ResolvedSource:
         JobFiles(points=Points(Crs(code="EPSG:32610"), (), rows)),
         samples=(Sample(rows[0], ""), Sample(rows[1], first.name), Sample(rows[2], second.name)),
         listed=ImageList(tuple((one.id, (one,)) for one in (first, second))),
+        views={one.name: one for one in (first, second)},
     )
 
 
@@ -136,7 +137,7 @@ def test_the_answered_type_wins_and_is_said(source: ResolvedSource) -> None:
     if source.series is not None:
         assert changed.series.lattices[0].bands[0].dtype == np.dtype("<f4")
     if source.samples:
-        assert {band.dtype for one in changed.listed.images for band in one.bands} == {np.dtype("<f4")}
+        assert {band.dtype for one in changed.views.values() for band in one.bands} == {np.dtype("<f4")}
 
 
 def test_a_catalogue_that_is_right_changes_nothing() -> None:

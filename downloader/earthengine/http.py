@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
 
+from downloader.earthengine.body import SizedBody
 from downloader.earthengine.libraries import AiohttpResponseStream, AiohttpTransport, aiohttp, httpx
 from downloader.earthengine.redact import readable
 from downloader.earthengine.wire_error import WireError
@@ -42,6 +43,9 @@ _KEEP_ALIVE_S: Final = 55.0
 
 REST_S: Final = 0.1
 """A connection rests so long after an answer: what its peer sends beyond that answer is seen before the next request."""
+
+SIZED_BODY: Final = "downloader.sized_body"
+"""The extension of a response that holds its `SizedBody`."""
 
 on_used_connection: Final[ContextVar[bool]] = ContextVar("on_used_connection", default=False)
 """Whether the present task's last request went out on a connection that had been used before."""
@@ -178,12 +182,14 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Transport(AiohttpTransport):
-    """The aiohttp-backed transport, with large reads."""
+    """The aiohttp-backed transport, with large reads, and bodies that can be read into memory that is there."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
         if isinstance(response.stream, AiohttpResponseStream):
             response.stream.CHUNK_SIZE = _CHUNK_BYTES
+            # httpx has no call that reads into memory of the caller's.
+            response.extensions[SIZED_BODY] = SizedBody(response.stream._aiohttp_response)  # noqa: SLF001
         return response
 
 

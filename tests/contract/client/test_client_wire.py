@@ -24,6 +24,7 @@ from tests.contract.client.conftest import (
     npy,
     ok,
     refusal,
+    self_signed,
     small_pixels,
     small_request,
 )
@@ -456,31 +457,6 @@ async def test_a_missing_file_of_certificates_is_named(monkeypatch):
         async with client_of("https://127.0.0.1:9") as client:
             await problem(RestPixelSource(client))
     ssl_context.cache_clear()
-
-
-def self_signed(folder):
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = (
-        builder.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
-    )
-    (folder / "cert.pem").write_bytes(
-        builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return folder / "cert.pem", folder / "key.pem"
 
 
 async def test_proxy_variables_are_honoured(wire, monkeypatch):

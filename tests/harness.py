@@ -257,7 +257,7 @@ def band_arrays(mosaic: Path) -> dict[str, zarr.Array]:
         f"{prefix}{name}": array
         for prefix, node in nodes
         for name, array in node.arrays()
-        if array.attrs.get("grid_mapping") and name not in ("x", "y", "coverage")
+        if array.attrs.get("grid_mapping")
     }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
+import zarr
 
 from downloader.errors import Action, Cause, FetchProblem
 from downloader.model.crs import Crs
@@ -112,6 +114,11 @@ def band_pixels(group: Group, band: int, window: Window | None = None, slice_: i
     limits = np.iinfo(dtype)
     span = min(limits.max - limits.min + 1, 2**31)
     return (values % span + limits.min).astype(dtype)
+
+
+def coverage_of(mosaic: Path | str, group: str = "") -> np.ndarray:
+    """(slice, row, column) or (row, column): the state of each tile, read by zarr alone."""
+    return zarr.open_array(str(mosaic), path=f"{group}/coverage/tiles".lstrip("/"), mode="r")[...]
 
 
 def pixels(group: Group, request: Request) -> np.ndarray:

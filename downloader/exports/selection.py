@@ -10,7 +10,7 @@ import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid, Window
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ class Excerpt:
         lead = (self.number,) if self.layout.leading else ()
         rows = slice(window.row // tile, -(-window.row_end // tile))
         columns = slice(window.column // tile, -(-window.column_end // tile))
-        return np.asarray(self.node["coverage"][(*lead, rows, columns)])
+        return np.asarray(self.node[COVERAGE_TILES][(*lead, rows, columns)])
 
     def stored(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels (height, width) of a window lie in stored tiles."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError, MissingExtraError
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import visible_levels
@@ -36,7 +36,7 @@ def open_group(
     mask_and_scale: bool = False,
     missing: Missing = "raise",
 ) -> xarray.Dataset:
-    """Return one group of a mosaic as a Dataset: a variable for each band, `coverage` among the coordinates.
+    """Return one group of a mosaic as a Dataset: a variable for each band, and coordinates.
 
     Args:
         path: the mosaic.
@@ -103,29 +103,30 @@ def level_layout(path: MosaicPath, layout: GroupLayout, factor: int) -> GroupLay
 def _open(
     path: MosaicPath, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
 ) -> xarray.Dataset:
+    import zarr
+
     xr = _xarray()
-    dataset: xarray.Dataset = xr.open_dataset(
-        locate(path).readable(),
-        engine="zarr",
-        group=layout.group.name or None,
-        consolidated=True,
-        chunks=_chunks(layout, chunks),
-        mask_and_scale=mask_and_scale,
-    )
-    dataset["coverage"].load()
-    coverage = dataset["coverage"].values
+    store = locate(path).readable()
+    coverage = np.asarray(zarr.open_array(store, path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")[...])
     holes = {
         word: int((coverage == value).sum())
         for word, value in (("missing", Coverage.MISSING), ("failed", Coverage.FAILED))
     }
     if missing == "raise" and any(holes.values()):
         told = ", ".join(f"{count:,} {word}" for word, count in holes.items() if count)
-        dataset.close()
         raise IncompleteError(
             f"{path}{f', group {layout.group.name}' if layout.group.name else ''}: {sum(holes.values()):,} of"
             f" {coverage.size:,} tiles are not stored ({told}). Run the job again to fetch them, or open with"
             " missing='mask' (NaN in their place) or missing='ignore' (the fill value in their place)"
         )
+    dataset: xarray.Dataset = xr.open_dataset(
+        store,
+        engine="zarr",
+        group=layout.group.name or None,
+        consolidated=True,
+        chunks=_chunks(layout, chunks),
+        mask_and_scale=mask_and_scale,
+    )
     if missing == "mask" and (coverage != Coverage.STORED).any():
         dataset = _masked(dataset, coverage == Coverage.STORED, layout)
     if mask_and_scale:

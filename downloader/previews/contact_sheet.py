@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 
 _GAP: Final = 2
 """Pixels between chips."""
@@ -42,7 +42,7 @@ class Sheet:
 
     def stored(self, node: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
         """Return which pixels of the sheet belong to a stored chip."""
-        known = np.asarray(node["coverage"][: self.count, 0, 0]) == Coverage.STORED
+        known = np.asarray(node[COVERAGE_TILES][: self.count, 0, 0]) == Coverage.STORED
         return self._laid(np.broadcast_to(known[:, None, None], (self.count, *self.chip))).astype(np.bool_)
 
     def _laid(self, chips: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 
 _ALL = (slice(None), slice(None))
 
@@ -61,9 +61,9 @@ class Thinning:
     def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
         """Return which of the shown pixels lie in stored tiles."""
         rows, columns = (np.arange(0, length, self.step) for length in array.shape[-2:])
-        if "coverage" not in self.node:
+        if COVERAGE_TILES not in self.node:
             return np.ones((len(rows), len(columns)), bool)
-        coverage = self.node["coverage"]
+        coverage = self.node[COVERAGE_TILES]
         leading = (self.number,) * (coverage.ndim - 2)
         tile = array.chunks[-1]
         if self.step % tile == 0:

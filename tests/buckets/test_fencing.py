@@ -48,7 +48,7 @@ async def fill(mosaic, *, plus: int = 0, most: int = 99, finish: bool = True) ->
 def stored_is_right(url: str, plus: int, tile: int = 256) -> int:
     """Every tile that `coverage` calls stored is right; how many there are."""
     root = zarr.open_group(locate(url).readable(), mode="r")
-    coverage = root["coverage"][:]
+    coverage = root["coverage/tiles"][:]
     for row, column in np.argwhere(coverage == 1):
         part = (slice(row * tile, row * tile + tile), slice(column * tile, column * tile + tile))
         for index, band in enumerate(GROUP.bands):

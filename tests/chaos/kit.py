@@ -196,12 +196,12 @@ class Lab:
         """The mosaic is whole and right, bit for bit, and nothing lies about."""
         mosaic = mosaic or self.mosaic
         assert harness.compare(mosaic, column=COLUMN, row=ROW) == side * side * len(bands)
-        assert (zarr.open_array(str(mosaic / "coverage"), mode="r")[:] == 1).all()
+        assert (zarr.open_array(str(mosaic / "coverage/tiles"), mode="r")[:] == 1).all()
         assert harness.leftovers(mosaic) == []
 
     def stored_tiles_are_right(self, side: int = SIDE) -> int:
         """Every tile that `coverage` calls stored is right, bit for bit; how many there are."""
-        coverage = zarr.open_array(str(self.mosaic / "coverage"), mode="r")[:]
+        coverage = zarr.open_array(str(self.mosaic / "coverage/tiles"), mode="r")[:]
         for name, array in harness.band_arrays(self.mosaic).items():
             wanted = harness.oracle_window(harness.QUICKSTART, name, COLUMN, ROW, side, side)
             found = array[:]

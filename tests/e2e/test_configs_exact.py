@@ -21,6 +21,7 @@ import zarr
 from PIL import Image
 
 from tests.harness import ROOT, cli, same_bits
+from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, WITHOUT_SCORE, oracle_valid, oracle_window, scene
 
 rasterio = pytest.importorskip("rasterio")
@@ -310,9 +311,9 @@ def test_park(run, tmp_path):
         assert found[band].dtype == "<u2"
         assert found[band].attrs["_FillValue"] == 0
     touched = {(r // 256, c // 256) for r, c in zip(*np.nonzero(inside), strict=True)}
-    stored = {(r, c) for r, c in zip(*np.nonzero(found.coverage.values == 1), strict=True)}
+    stored = {(r, c) for r, c in zip(*np.nonzero(coverage_of(path) == 1), strict=True)}
     assert touched <= stored
-    assert len(stored) < found.coverage.size, "tiles outside are not fetched"
+    assert len(stored) < coverage_of(path).size, "tiles outside are not fetched"
     decoded = xr.open_dataset(path, engine="zarr", chunks=None)
     np.testing.assert_array_equal(np.isnan(decoded.B4.values), found.B4.values == 0)
     picture, _ = shown(path, tmp_path, "--bands", "B4,B3,B2")

@@ -35,7 +35,7 @@ def test_a_failed_tile_is_told_everywhere(failed, tmp_path) -> None:
     assert (told["row"], told["column"], told["bands"]) == (1, 1, ["B2", "B3"])
     assert told["cause"]
     assert told["message"]
-    coverage = zarr.open_array(mosaic / "coverage", mode="r")
+    coverage = zarr.open_array(mosaic / "coverage/tiles", mode="r")
     meanings = coverage.attrs["flag_meanings"].split()
     values = list(coverage.attrs["flag_values"])
     assert coverage[1, 1] == values[meanings.index("failed")]

@@ -171,7 +171,8 @@ def metadata_losses(mosaic: Path) -> dict[str, object]:
     return {
         "x/c/0": None,
         "y/c/0": bytes(100),
-        "coverage/c/0/0": cells,
+        "coverage/tiles/c/0/0": cells,
+        "coverage/zarr.json": None,
         "B2/zarr.json": None,
         "B3/zarr.json": shape,
         "x/zarr.json": b"",
@@ -222,7 +223,7 @@ def test_a_root_that_is_lost_is_written_anew_and_wrong_coverage_is_told(make, em
     mosaic = made.copy(tmp_path / "m")
     before = json.loads((mosaic / "zarr.json").read_text())
     (mosaic / "zarr.json").unlink()
-    array = zarr.open_array(mosaic / "coverage", mode="r+")
+    array = zarr.open_array(mosaic / "coverage/tiles", mode="r+")
     array[1, 2] = 0
     looked = cli("verify", mosaic)
     assert looked.status == 3
@@ -236,12 +237,12 @@ def test_coverage_alone_is_mended(make, emulator, tmp_path) -> None:
     made = make("sharded")
     emulator.control("reset", {})
     mosaic = made.copy(tmp_path / "m")
-    before = snapshot(mosaic / "coverage")
-    array = zarr.open_array(mosaic / "coverage", mode="r+")
+    before = snapshot(mosaic / "coverage/tiles")
+    array = zarr.open_array(mosaic / "coverage/tiles", mode="r+")
     array[1, 2] = 4
     assert cli("verify", mosaic, "--json").document["coverage_cells"] == {"": 1}
     assert cli("verify", mosaic, *key_of(emulator), "--repair").status == 0
-    assert snapshot(mosaic / "coverage") == before
+    assert snapshot(mosaic / "coverage/tiles") == before
     assert emulator.control("state")["requests"] == {}
 
 

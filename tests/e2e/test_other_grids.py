@@ -17,6 +17,7 @@ import pytest
 import downloader
 from downloader.errors import DriftError, JobError
 from tests.harness import job
+from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, QUICKSTART, oracle_window
 
 # rasterio 1.4 multiplies transforms in a way that its own affine library calls old.
@@ -150,7 +151,7 @@ def test_beyond_the_image_tiles_are_not_asked_for(emulator, tmp_path):
     outside, inside = dataset["B4"].values[:, :1792], dataset["B4"].values[:, 2000:]
     assert not outside.any()
     np.testing.assert_array_equal(inside, oracle_window(QUICKSTART, "B4", 0, 1000, 560, 512))
-    assert set(np.unique(dataset["coverage"].values[:, :7])) == {3}
+    assert set(np.unique(coverage_of(report.mosaic)[:, :7])) == {3}
 
 
 @pytest.mark.parametrize(
@@ -199,10 +200,10 @@ def test_tiles_that_do_not_touch_the_geometry_are_not_fetched(emulator, tmp_path
     dataset = report.open(chunks=None)
     inside = inside_triangle(dataset)
     tiles = {(r // 256, c // 256) for r, c in zip(*np.nonzero(inside), strict=True)}
-    stored = {(r, c) for r, c in zip(*np.nonzero(dataset["coverage"].values == 1), strict=True)}
+    stored = {(r, c) for r, c in zip(*np.nonzero(coverage_of(report.mosaic) == 1), strict=True)}
     assert tiles <= stored
-    assert len(stored) == report.tiles < dataset["coverage"].size
-    assert set(np.unique(dataset["coverage"].values)) == {1, 2}
+    assert len(stored) == report.tiles < coverage_of(report.mosaic).size
+    assert set(np.unique(coverage_of(report.mosaic))) == {1, 2}
     values = dataset["B4"].values
     np.testing.assert_array_equal(values[inside], nearest(dataset, "B4", "EPSG:32610")[inside])
 

@@ -54,7 +54,7 @@ def test_a_new_plan_a_begun_one_and_one_that_is_done(emulator, tmp_path):
     with pytest.raises(downloader.StoppedError):
         downloader.download(values, progress=False)
     _, begun = mapped(downloader.plan(values))
-    coverage = zarr.open_array(str(path / "coverage"), mode="r")[:]
+    coverage = zarr.open_array(str(path / "coverage/tiles"), mode="r")[:]
     assert kinds(begun) == [[OF_COVERAGE[state] for state in row] for row in coverage.tolist()]
     assert (told(begun)["stored"], told(begun)["todo"]) == (5, tiles - 5)
     values["limits"] = {}

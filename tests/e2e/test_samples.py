@@ -17,6 +17,7 @@ import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
 from downloader.mosaic.verify.verify import verify
 from tests.harness import ROOT, cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
+from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
 
 SCENE = QUICKSTART.removeprefix(PUBLIC)
@@ -157,7 +158,7 @@ def test_points_name_an_image_or_a_date(emulator, tmp_path):
     )
     found = report.open(chunks=None, missing="ignore")
     assert found.image_id.values.tolist() == [EARLIER, SCENE, EARLIER, SCENE, ""]
-    assert found.coverage.values[:, 0, 0].tolist() == [1, 1, 1, 1, 4]
+    assert coverage_of(report.mosaic)[:, 0, 0].tolist() == [1, 1, 1, 1, 4]
     assert np.isnat(found.time.values[4])
     assert np.isnan(found.transform.values[4]).all()
     for n in range(4):
@@ -294,7 +295,7 @@ def test_a_killed_run_continues_and_a_lost_folder_is_rebuilt(emulator, tmp_path)
     root = zarr.open_group(mosaic, mode="r")
     for n, (lon, lat) in enumerate(points):
         same_bits(root["B2"][n], expected(QUICKSTART, "B2", lon, lat, 32)[0], str(n))
-    assert (root["coverage"][:] == 1).all()
+    assert (root["coverage/tiles"][:] == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from tests.harness import (
     wait_until,
     write_job,
 )
+from tests.mosaics import coverage_of
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window, scene
 
 FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
@@ -106,7 +107,7 @@ def check(path, slices, bands=("red", "nir")):
     assert found.sizes["time"] == len(slices)
     for index, names in enumerate(slices):
         wanted = tiles(hull(names))
-        np.testing.assert_array_equal(found.coverage.values[index], np.where(wanted, 1, 3))
+        np.testing.assert_array_equal(coverage_of(path)[index], np.where(wanted, 1, 3))
         stored = wanted.repeat(256, 0).repeat(256, 1)[:HEIGHT, :WIDTH]
         for band in bands:
             plane, covered = painted(names, band)
@@ -254,9 +255,8 @@ def test_row_13_one_image_of_a_collection_is_refused(emulator, tmp_path, fault, 
     assert {tile.image for tile in failed} == {f"EMULATOR/PASSES/{gone}"}
     assert len(failed) == tiles(hull(ALL[3])).sum() > 3
     assert {tile.cause for tile in failed} == {cause}
-    found = xr.open_zarr(path, chunks=None)
-    assert set(np.unique(found.coverage.values[3])) <= {3, 4}
-    assert set(np.unique(np.delete(found.coverage.values, 3, axis=0))) <= {1, 3}
+    assert set(np.unique(coverage_of(path)[3])) <= {3, 4}
+    assert set(np.unique(np.delete(coverage_of(path), 3, axis=0))) <= {1, 3}
     assert 1 <= sum(r["resource"] == FOLDER + gone for r in getpixels(emulator)) <= 3
     emulator.control("configure", {"faults": []})
     before = len(getpixels(emulator))
@@ -293,7 +293,7 @@ def test_row_57_an_image_is_deleted_in_mid_job(emulator, tmp_path):
     path, ended = in_mid_run(emulator, tmp_path, {FOLDER + ALL[5][0]: None})
     assert ended.status == 3, ended
     found = xr.open_zarr(path, chunks=None, mask_and_scale=False)
-    assert (found.coverage.values[5] == 4).all()
+    assert (coverage_of(path)[5] == 4).all()
     same_bits(found.red.values[6], covered_only(ALL[6], "red"), "the last one")
     assert f"of EMULATOR/PASSES/{ALL[5][0]}: 404" in ended.out
     emulator.control("reset", {})

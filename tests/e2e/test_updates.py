@@ -108,7 +108,7 @@ def pixels_of(path: Path) -> np.ndarray:
 
 
 def coverage_of(path: Path) -> np.ndarray:
-    return zarr.open_array(path / "coverage", mode="r")[:]
+    return zarr.open_array(path / "coverage/tiles", mode="r")[:]
 
 
 def attributes(path: Path) -> dict:

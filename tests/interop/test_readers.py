@@ -135,16 +135,64 @@ async def test_without_nodata_pixels_keep_their_type_everywhere(tmp_path) -> Non
     assert (dataset["B2"].values == band_pixels(plan.groups[0], 0)).all()
 
 
-async def test_coverage_is_a_coordinate_and_no_band(tmp_path) -> None:
+async def test_coverage_is_a_group_of_its_own(tmp_path) -> None:
     await make(tmp_path / "m")
     for dataset in (xr.open_zarr(tmp_path / "m"), open_group(tmp_path / "m")):
         assert list(dataset.data_vars) == ["B2", "B3"]
-        assert set(dataset.coords) == {"x", "y", "spatial_ref", "coverage"}
-        assert dataset.coverage.dims == ("tile_y", "tile_x")
-        assert dataset.coverage.attrs["flag_meanings"].split()[1] == "stored"
+        assert set(dataset.coords) == {"x", "y", "spatial_ref"}
         assert json.loads(dataset.attrs["properties"]) == {"CLOUDY": 0.5, "NAMES": ["a", "b"]}
         assert dataset.attrs["start_time"] == "2017-04-30T19:03:51Z"
         dataset.rio.clip_box(*dataset.rio.bounds())
+    coverage = xr.open_zarr(tmp_path / "m", group="coverage").tiles
+    assert coverage.dims == ("tile_y", "tile_x")
+    assert coverage.attrs["flag_meanings"].split()[1] == "stored"
+    assert (coverage == 1).all()
+    assert xr.open_datatree(tmp_path / "m", engine="zarr")["coverage/tiles"].shape == (3, 3)
+
+
+def opened(path):
+    """As xarray opens it by itself, and as our own door does."""
+    return xr.open_zarr(path, mask_and_scale=False), open_group(path)
+
+
+@pytest.mark.parametrize("with_overviews", [False, True])
+async def test_what_is_opened_goes_into_a_netcdf(tmp_path, with_overviews) -> None:
+    plan = await make(tmp_path / "m", nodata={"B2": 7.0})
+    if with_overviews:
+        overviews(tmp_path / "m")
+    for dataset in opened(tmp_path / "m"):
+        dataset.to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
+        with xr.open_dataset(tmp_path / "m.nc", engine="h5netcdf", decode_coords="all") as found:
+            assert found["B3"].dtype == np.uint16
+            for number, band in enumerate(("B2", "B3")):
+                values = band_pixels(plan.groups[0], number)
+                np.testing.assert_array_equal(np.nan_to_num(found[band].values, nan=7), values)
+            assert found.rio.crs.to_epsg() == 32610
+            assert found.rio.transform().almost_equals(affine(plan.groups[0].grid))
+
+
+async def test_what_is_opened_goes_into_a_geotiff(tmp_path) -> None:
+    plan = await make(tmp_path / "m")
+    for dataset in opened(tmp_path / "m"):
+        dataset.rio.to_raster(tmp_path / "all.tif")
+        dataset["B3"].rio.to_raster(tmp_path / "one.tif")
+        for name, bands in (("all", (0, 1)), ("one", (1,))):
+            with rasterio.open(tmp_path / f"{name}.tif") as source:
+                assert source.crs.to_epsg() == 32610
+                assert source.transform.almost_equals(affine(plan.groups[0].grid))
+                assert source.dtypes == ("uint16",) * len(bands)
+                for number, band in enumerate(bands, 1):
+                    np.testing.assert_array_equal(source.read(number), band_pixels(plan.groups[0], band))
+
+
+async def test_what_is_opened_goes_into_a_data_frame(tmp_path) -> None:
+    plan = await make(tmp_path / "m")
+    for dataset in opened(tmp_path / "m"):
+        frame = dataset.isel(y=slice(5), x=slice(7)).to_dataframe()
+        assert list(frame.index.names) == ["y", "x"]
+        assert len(frame) == 35
+        values = band_pixels(plan.groups[0], 1, Window(0, 0, 7, 5))
+        np.testing.assert_array_equal(frame["B3"].to_numpy().reshape(5, 7), values)
 
 
 async def test_our_own_folder_disturbs_no_reader(tmp_path) -> None:

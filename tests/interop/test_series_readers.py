@@ -42,7 +42,7 @@ async def test_xarray_knows_times_ids_and_properties(tmp_path, profile) -> None:
     plan = await make(tmp_path / "m", profile)
     found = xr.open_zarr(tmp_path / "m")
     assert set(found.data_vars) == {"B2", "B3"}
-    assert set(found.coords) >= {"time", "image_id", "CLOUDY", "coverage", "x", "y", "spatial_ref"}
+    assert set(found.coords) >= {"time", "image_id", "CLOUDY", "x", "y", "spatial_ref"}
     assert found.time.dt.day.values.tolist() == [6, 9, 3]
     assert found.sel(time="2017-04-09").image_id.values.tolist() == ["TEST/09"]
     np.testing.assert_array_equal(found.CLOUDY.values, [0.5, 0.5, np.nan])
@@ -80,7 +80,25 @@ async def test_zarr_alone_reads_ids_without_a_warning(tmp_path, profile) -> None
     assert list(root["image_id"][:]) == ["TEST/06", "TEST/09", "TEST/03"]
     first = datetime(2017, 4, 6, 19, 3, 51, tzinfo=UTC)
     assert root["time"][0] == first.timestamp() * 1e6
-    assert root["B2"].shape[0] == root["coverage"].shape[0] == 3
+    assert root["B2"].shape[0] == root["coverage/tiles"].shape[0] == 3
+
+
+async def test_a_series_goes_into_netcdf_and_a_data_frame(tmp_path, profile) -> None:
+    plan = await make(tmp_path / "m", profile)
+    for found, order in (
+        (xr.open_zarr(tmp_path / "m", mask_and_scale=False), (0, 1, 2)),
+        (open_group(tmp_path / "m"), (2, 0, 1)),
+    ):
+        found.to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
+        with xr.open_dataset(tmp_path / "m.nc", engine="h5netcdf") as again:
+            np.testing.assert_array_equal(again.time.values, found.time.values)
+            assert again.image_id.values.tolist() == [f"TEST/{(6, 9, 3)[k]:02d}" for k in order]
+            for index, slice_ in enumerate(order):
+                wanted = band_pixels(plan.groups[0], 0, slice_=slice_)
+                np.testing.assert_array_equal(again.B2.values[index], wanted)
+        frame = found.isel(y=3, x=slice(2)).to_dataframe()
+        assert len(frame) == 6
+        assert {"B2", "B3", "CLOUDY", "image_id"} <= set(frame.columns)
 
 
 GDAL = tuple(map(int, rasterio.__gdal_version__.split(".")[:2]))

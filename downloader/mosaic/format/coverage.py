@@ -1,4 +1,4 @@
-"""Values of the array `coverage`, which has a cell for each tile, and the shape of its chunks."""
+"""Place and values of the array of coverage, which has a cell for each tile, and the shape of its chunks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import Final
 
 from downloader.planning import Tiling
 
+COVERAGE: Final = "coverage"
+"""Name of a group beside a group's arrays: what opens these finds no dimension of tiles among theirs."""
+
+TILES: Final = "tiles"
+"""Name of the array in that group."""
+
+COVERAGE_TILES: Final = f"{COVERAGE}/{TILES}"
+"""Path of the array of coverage below the group that it tells of."""
+
 COVERAGE_CHUNK: Final = 1024
-"""Cells along the side of a chunk of `coverage`; a multiple of every shard's side in tiles."""
+"""Cells along the side of a chunk; a multiple of every shard's side in tiles."""
 
 
 class Coverage(IntEnum):

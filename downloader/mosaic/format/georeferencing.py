@@ -1,8 +1,9 @@
 """Georeferencing attributes for every reader: CF, rioxarray, odc-geo, GDAL and GeoZarr.
 
-No reader knows all ways and no way is known by all readers, so the same facts stand three times: a CF grid mapping
-`spatial_ref`, 1-D `x` and `y` at pixel centres, and the `proj:` and `spatial:` conventions on each array. A sheared
-grid has no 1-D `x` and `y`; its place is `GeoTransform` of `spatial_ref` and `spatial:transform` alone.
+No reader knows all ways and no way is known by all readers, so the same facts stand twice: a CF grid mapping
+`spatial_ref`, and 1-D `x` and `y` at pixel centres. A sheared grid has no 1-D `x` and `y`; its place is `GeoTransform` of
+`spatial_ref` alone. The `proj:` and `spatial:` conventions, whose lists of mappings no other format holds, stand on the
+groups of overviews, never where pixels are opened.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.errors import JobError
+from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid
 
 GRID_MAPPING: Final = "spatial_ref"
@@ -41,7 +43,7 @@ CONVENTIONS: Final = [
         "description": "Spatial coordinate information",
     },
 ]
-"""What `zarr_conventions` of an array says it follows."""
+"""What `zarr_conventions` of a group of overviews says it follows."""
 
 
 def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:
@@ -77,31 +79,17 @@ def band_attributes(
     """
     attributes: dict[str, Any] = {"band": band}
     if grid is not None:
-        attributes |= _place_attributes(grid)
+        attributes |= {"grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING}
     if nodata is not None:
         attributes["_FillValue"] = encode_fill_value(fill_scalar(band, dtype, nodata))
     return attributes
 
 
-def _place_attributes(grid: PixelGrid) -> dict[str, Any]:
-    t = grid.transform
-    corners = [t.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
-    xs, ys = [x for x, _ in corners], [y for _, y in corners]
-    attributes: dict[str, Any] = {
-        "grid_mapping": GRID_MAPPING,
-        "coordinates": GRID_MAPPING,
-        "zarr_conventions": CONVENTIONS,
-        "proj:wkt2": grid.crs.to_pyproj().to_wkt(),
-        "spatial:dimensions": ["y", "x"],
-        "spatial:shape": [grid.height, grid.width],
-        "spatial:transform_type": "affine",
-        "spatial:transform": [t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y],
-        "spatial:bbox": [min(xs), min(ys), max(xs), max(ys)],
-        "spatial:registration": "pixel",
-    }
-    code = grid.crs.code
-    if code is not None and re.fullmatch(r"[A-Z]+:[0-9]+", code):
-        attributes["proj:code"] = code
+def convention_attributes(crs: Crs) -> dict[str, Any]:
+    """Return the attributes of the `proj:` and `spatial:` conventions, which a group has for all below it."""
+    attributes: dict[str, Any] = {"proj:wkt2": crs.to_pyproj().to_wkt(), "spatial:dimensions": ["y", "x"]}
+    if crs.code is not None and re.fullmatch(r"[A-Z]+:[0-9]+", crs.code):
+        attributes["proj:code"] = crs.code
     return attributes
 
 

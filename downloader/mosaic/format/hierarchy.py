@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from downloader.datasets.attributes import dataset_attributes
-from downloader.mosaic.format.layout import GroupLayout, dataset_of, dump, group_document
+from downloader.mosaic.format.coverage import COVERAGE
+from downloader.mosaic.format.layout import GroupLayout, coverage_group, dataset_of, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.paths import OWN
 from downloader.mosaic.storage.store import Store
@@ -39,10 +40,13 @@ def ensure_hierarchy(
     }
     root = None if ROOT in broken else read_document(store, ROOT)
     there = members_of(root)
-    # `coordinates` of the group makes `coverage` a coordinate: no data variable beside the bands.
-    coordinates = {layout.group.name: layout.coordinates for layout in layouts}
+    # `coordinates` of the group makes what lies along its axis coordinates: no data variables beside the bands.
+    coordinates = {
+        layout.group.name: {"coordinates": layout.coordinates} if layout.coordinates else {}
+        for layout in layouts
+    }
     single = list(groups) == [""]
-    own = {**attributes, "coordinates": coordinates[""]} if single else dict(attributes)
+    own = {**attributes, **coordinates[""]} if single else dict(attributes)
     at_root = merged(_attributes(root), own)
     fits = all(
         path in there and there[path] == _grown(there[path], document)
@@ -67,11 +71,14 @@ def ensure_hierarchy(
         for path, document in members.items():
             if there.get(path) != document or f"{path}/{ROOT}" in broken:
                 put(f"{path}/{ROOT}", document)
+        prefix = f"{name}/" if name else ""
+        put(f"{prefix}{COVERAGE}/{ROOT}", coverage_group(members, prefix))
+        members[f"{prefix}{COVERAGE}"] = group_document({}, {})
         if name:
-            local = {path.removeprefix(f"{name}/"): document for path, document in members.items()}
+            local = {path.removeprefix(prefix): document for path, document in members.items()}
             in_group = merged(
                 _attributes(read_document(store, f"{name}/{ROOT}")),
-                {**here, "coordinates": coordinates[name]},
+                {**here, **coordinates[name]},
             )
             put(f"{name}/{ROOT}", group_document(in_group, local))
             inlined[name] = group_document(in_group, {})

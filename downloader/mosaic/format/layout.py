@@ -22,7 +22,7 @@ from downloader.job import Job
 from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
 from downloader.mosaic.format.codec import ChunkCodec
-from downloader.mosaic.format.coverage import Coverage, coverage_chunk
+from downloader.mosaic.format.coverage import COVERAGE_TILES, TILES, Coverage, coverage_chunk
 from downloader.mosaic.format.georeferencing import (
     GRID_MAPPING,
     axis_attributes,
@@ -153,11 +153,11 @@ class GroupLayout:
     def coverage_object(
         self, place: tuple[int, int, int], cells: NDArray[np.uint8]
     ) -> tuple[str, NDArray[np.uint8]]:
-        """Return the key and content of the chunk of `coverage` whose first cell is `place`, (slice, row, column)."""
+        """Return the key and content of the chunk of coverage whose first cell is `place`, (slice, row, column)."""
         chunk = coverage_chunk(self.group.tiling)
         numbers = [str(begin // length) for begin, length in zip(place, chunk, strict=True)]
         numbers = numbers if self.leading else numbers[1:]
-        return f"{self.prefix}coverage/c/{'/'.join(numbers)}", cells if self.leading else cells[0]
+        return f"{self.prefix}{COVERAGE_TILES}/c/{'/'.join(numbers)}", cells if self.leading else cells[0]
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
@@ -167,10 +167,10 @@ class GroupLayout:
     @property
     def coordinates(self) -> str:
         """Attribute `coordinates` of the group: names of the arrays that are no data variables."""
-        return " ".join(["coverage", *(a.name for a in self.along if a.name != self.group.axis)])
+        return " ".join(a.name for a in self.along if a.name != self.group.axis)
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (array name, `zarr.json`) of every array of the group."""
+        """Yield (path below the group, `zarr.json`) of every array."""
         grid = self.group.grid
         if not self.group.lattices and not grid.transform.is_sheared:
             for axis, length in (("y", grid.height), ("x", grid.width)):
@@ -181,7 +181,7 @@ class GroupLayout:
                 (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
                 grid_mapping_attributes(grid),
             )  # fmt: skip
-        yield "coverage", self._coverage_document()
+        yield COVERAGE_TILES, self._coverage_document()
         for array in self.along:
             yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
         for index in range(len(self.arrays)):
@@ -267,6 +267,11 @@ def group_document(attributes: Mapping[str, Any], members: Mapping[str, dict[str
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(members)},
         "node_type": "group",
     }
+
+
+def coverage_group(members: Mapping[str, dict[str, Any]], prefix: str = "") -> dict[str, Any]:
+    """Return the `zarr.json` of the group of coverage; `members` has the array's below `prefix`."""
+    return group_document({}, {TILES: members[f"{prefix}{COVERAGE_TILES}"]})
 
 
 def dump(document: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,7 @@
 """Metadata of overviews: the `multiscales` convention of GeoZarr (github.com/zarr-conventions/multiscales).
 
-It stands twice. At the root band by band, from the pixels up, each with its own way of resampling, which is how GDAL
-≥ 3.13 finds the overviews of an array. And in the group of the overviews level by level, without the pixels, which is
-the form that viewers open: they want each level to be a group.
+It stands in the group of the overviews, level by level and without the pixels, which is the form that viewers open: they
+want each level to be a group. Nothing of it stands where pixels are opened, as no other format holds such attributes.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from typing import Any, Final
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
-from downloader.mosaic.format.georeferencing import CONVENTIONS
+from downloader.mosaic.format.coverage import COVERAGE
+from downloader.mosaic.format.georeferencing import CONVENTIONS, convention_attributes
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, nodes_of, read_document
-from downloader.mosaic.format.layout import GroupLayout, dump, group_document
+from downloader.mosaic.format.layout import GroupLayout, coverage_group, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
 from downloader.mosaic.storage.store import Store
 
@@ -68,7 +68,10 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
         own = dict(level.layout.documents())
         for array, document in own.items():
             documents[f"{name}/{array}/{ROOT}"] = nodes[f"{name}/{array}"] = document
-        about = {**shared, "coordinates": level.layout.coordinates}
+        along = level.layout.coordinates
+        about = {**shared, **({"coordinates": along} if along else {})}
+        documents[f"{name}/{COVERAGE}/{ROOT}"] = coverage_group(own)
+        own[COVERAGE] = nodes[f"{name}/{COVERAGE}"] = group_document({}, {})
         documents[f"{name}/{ROOT}"] = group_document(about, own)
         nodes[name] = group_document(about, {})
     for above, about in _above(groups):
@@ -82,13 +85,8 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     members = {path: node for path, node in nodes_of(root).items() if not _is_ours(path)} | dict(
         sorted(nodes.items())
     )
-    attributes_there = root.get("attributes")
-    stated = dict(attributes_there) if isinstance(attributes_there, dict) else {}
-    if levels:
-        stated |= attributes_of(
-            stated, [entry for chain in groups.values() for entry in _band_by_band(chain)]
-        )
-    data = dump(group_document(stated, members))
+    stated = root.get("attributes")
+    data = dump(group_document(stated if isinstance(stated, dict) else {}, members))
     if json.loads(data) == root:
         return
     pieces = {key: dump(document) for key, document in documents.items()}
@@ -110,22 +108,6 @@ def visible_levels(store: Store) -> frozenset[str]:
     )
 
 
-def attributes_of(stated: Mapping[str, Any], layout: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the attribute `multiscales` and those that belong to it; conventions that are stated already stay."""
-    ours = {one["uuid"] for one in (_CONVENTION, *CONVENTIONS)}
-    there = stated.get("zarr_conventions")
-    kept = [
-        one
-        for one in (there if isinstance(there, list) else [])
-        if not (isinstance(one, dict) and one.get("uuid") in ours)
-    ]
-    return {
-        "zarr_conventions": [*kept, _CONVENTION, *CONVENTIONS],
-        "spatial:dimensions": ["y", "x"],
-        "multiscales": {"layout": list(layout)},
-    }
-
-
 def _is_ours(path: str) -> bool:
     return path == OVERVIEWS or path.startswith(f"{OVERVIEWS}/")
 
@@ -134,17 +116,16 @@ def _above(groups: Mapping[str, Sequence[Level]]) -> Iterable[tuple[str, dict[st
     """Yield (name, attributes) of the groups that hold the levels, from the innermost."""
     chains = {name: chain for name, chain in groups.items() if chain}
     for name, chain in chains.items():
-        yield f"{OVERVIEWS}/{name}".rstrip("/"), attributes_of({}, list(_level_by_level(chain)))
+        yield (
+            f"{OVERVIEWS}/{name}".rstrip("/"),
+            {
+                "zarr_conventions": [_CONVENTION, *CONVENTIONS],
+                **convention_attributes(chain[0].layout.group.grid.crs),
+                "multiscales": {"layout": list(_level_by_level(chain))},
+            },
+        )
     if chains and "" not in chains:
         yield OVERVIEWS, {}
-
-
-def _band_by_band(chain: Sequence[Level]) -> Iterable[dict[str, Any]]:
-    for index in range(len(chain[0].layout.arrays) if chain else 0):
-        yield _entry(chain[0].below, _path(chain[0].below, index))
-        for level in chain:
-            policy = level.layout.group.bands[index].pyramiding
-            yield _entry(level.layout, _path(level.layout, index), _path(level.below, index), policy)
 
 
 def _level_by_level(chain: Sequence[Level]) -> Iterable[dict[str, Any]]:

@@ -27,7 +27,7 @@ from downloader.planning import ImageList, slices_of
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import SampleList
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the mosaic's format; another one is refused."""
 
 _KIND: Final = "earthengine-downloader mosaic"

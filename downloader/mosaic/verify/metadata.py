@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
+from downloader.mosaic.format.coverage import COVERAGE, COVERAGE_TILES, TILES
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.record.identity import Identity
@@ -31,7 +32,7 @@ _STRUCTURE: Final = (
 )
 """Members of an array's metadata that say how its pixels are read."""
 
-_PLACE: Final = ("GeoTransform", "spatial:transform", "spatial:shape", "grid_mapping", "band", "_FillValue")
+_PLACE: Final = ("GeoTransform", "grid_mapping", "band", "_FillValue")
 """Attributes that must be the layout's own. Texts of a CRS differ from one release of PROJ to the next."""
 
 
@@ -62,6 +63,12 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
                 yield from _inlined(key, members_of(group), planned, "")
         if root is not None:
             yield from _inlined(ROOT, members_of(root), planned, layout.prefix)
+        key = f"{layout.prefix}{COVERAGE}/{ROOT}"
+        coverage = read_document(store, key)
+        if coverage is None:
+            yield Lost(key, "is missing or cannot be read")
+        else:
+            yield from _inlined(key, members_of(coverage), {TILES: planned[COVERAGE_TILES]}, "")
         for name, document in planned.items():
             key = f"{layout.prefix}{name}/{ROOT}"
             found = read_document(store, key)

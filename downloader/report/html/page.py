@@ -231,10 +231,11 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
 def _states(mosaic: str, layout: GroupLayout) -> StateMap:
     import zarr
 
+    from downloader.mosaic.format.coverage import COVERAGE_TILES
     from downloader.mosaic.storage.location import locate
 
     tiling = layout.group.tiling
-    coverage = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}coverage", mode="r")
+    coverage = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")
     return state_map((tiling.slices, tiling.tile_rows, tiling.tile_columns), coverage_blocks(coverage))
 
 

@@ -19,6 +19,7 @@ from downloader.errors import DriftError, JobError, LockedError, RefusedError, S
 from downloader.model.grid import Window
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import existing, open_for_writing
+from downloader.mosaic.record.identity_json import FORMAT
 from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.planning import Plan
@@ -207,7 +208,7 @@ async def test_what_is_something_else_stays_untouched(tmp_path, kind, overwrite)
     assert after == before
 
 
-@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize("version", [FORMAT - 1, FORMAT + 1])
 async def test_a_mosaic_of_another_format_is_refused(tmp_path, version) -> None:
     await create(tmp_path / "m")
     marker = tmp_path / "m/.downloader/mosaic.json"
@@ -216,7 +217,7 @@ async def test_a_mosaic_of_another_format_is_refused(tmp_path, version) -> None:
     marker.write_text(json.dumps(document))
     with pytest.raises(RefusedError, match=rf"format {version}, written by .*9\.9"):
         existing(tmp_path / "m")
-    with pytest.raises(RefusedError, match="reads format 3"):
+    with pytest.raises(RefusedError, match=f"reads format {FORMAT}"):
         async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, overwrite=True):
             pass
 
@@ -306,7 +307,9 @@ asyncio.run(main())
     keys = done.stdout.split()
     assert keys[:2] == [".downloader/job.yaml", ".downloader/mosaic.json"]
     assert keys[-1] == "zarr.json"
-    assert {"x/c/0", "y/c/0", "B2/zarr.json", "coverage/zarr.json"} <= set(keys[2:-1])
+    assert {"x/c/0", "y/c/0", "B2/zarr.json", "coverage/zarr.json", "coverage/tiles/zarr.json"} <= set(
+        keys[2:-1]
+    )
 
 
 async def test_a_path_that_cannot_be_written_is_refused(tmp_path, monkeypatch) -> None:

@@ -20,7 +20,7 @@ from downloader.mosaic.status import status
 from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Plan
-from tests.mosaics import UTM, WINDOW, band_pixels, day, fill, series
+from tests.mosaics import UTM, WINDOW, band_pixels, coverage_of, day, fill, series
 
 SERVICE = "earth-engine"
 APRIL = (1_491_004_800_000_000, 1_493_596_800_000_000)
@@ -145,10 +145,10 @@ async def test_a_reader_sees_a_whole_mosaic_at_every_step_of_an_append(
         assert now.image_id.values.tolist() == ["TEST/06", "TEST/09", "TEST/03"][:length]
         assert now.CLOUDY.values.tolist() == [0.5] * length
         assert now.B3.shape == (length, 300, 260)
-        assert now.coverage.values[:2].min() == 1
+        assert coverage_of(path)[:2].min() == 1
         np.testing.assert_array_equal(now.B3.values[0], band_pixels(first.groups[0], 1))
         if length == 3:
-            assert now.coverage.values[2].max() == 0
+            assert coverage_of(path)[2].max() == 0
         assert await run(path, longer, profile) == 4
         check(path, longer)
         if not killed:
@@ -170,6 +170,7 @@ async def test_the_append_makes_itself_visible_last(tmp_path, monkeypatch) -> No
         "B2/zarr.json",
         "time/zarr.json",
         "coverage/zarr.json",
+        "coverage/tiles/zarr.json",
     ):
         assert steps.index(f"put {name}") < visible, name
 
@@ -273,8 +274,7 @@ async def test_tiles_outside_an_image_are_no_holes(tmp_path) -> None:
     west = PixelGrid(UTM.crs, UTM.transform, WINDOW.column + 300, 10980)
     plan = series([day(3), day(6, grid=west)])
     assert await run(tmp_path / "m", plan) == 9 + 6
-    found = dataset(tmp_path / "m")
-    assert found.coverage.values[1].tolist() == [[1, 1, 3]] * 3
+    assert coverage_of(tmp_path / "m")[1].tolist() == [[1, 1, 3]] * 3
     assert status(tmp_path / "m").is_complete
     assert verify(tmp_path / "m").is_clean
     masked = open_group(tmp_path / "m", missing="mask", chunks=None)
@@ -286,8 +286,8 @@ async def test_a_band_that_an_image_lacks_is_no_hole(tmp_path) -> None:
     plan = series([day(3), day(6, bands=("B2",)), day(9, bands=())], on_missing_band="nodata")
     assert await run(tmp_path / "m", plan) == 9 + 9
     found = dataset(tmp_path / "m")
-    assert found.coverage.values[1].tolist() == [[1] * 3] * 3
-    assert found.coverage.values[2].tolist() == [[3] * 3] * 3
+    assert coverage_of(tmp_path / "m")[1].tolist() == [[1] * 3] * 3
+    assert coverage_of(tmp_path / "m")[2].tolist() == [[3] * 3] * 3
     assert (found.B3.values[1:] == 0).all()
     assert status(tmp_path / "m").is_complete
     assert await run(tmp_path / "m", plan) == 0
@@ -334,6 +334,6 @@ async def test_a_thousand_images_cost_little(tmp_path) -> None:
         await mosaic.finish()
     root = json.loads((tmp_path / "m/zarr.json").read_text())
     assert len(root["attributes"]["downloader"]) < 150_000
-    assert len(list((tmp_path / "m/coverage/c").rglob("*"))) < 10
+    assert len(list((tmp_path / "m/coverage/tiles/c").rglob("*"))) < 10
     assert xr.open_zarr(tmp_path / "m").image_id.values[1499] == "C/01499"
     assert status(tmp_path / "m").groups[""].missing == 1500

@@ -133,7 +133,7 @@ async def test_any_order_of_places_commits_and_reruns_ends_bit_exact(
     else:
         pytest.fail("does not end")
     assert whole(path, plan)
-    assert (zarr.open_group(path, mode="r")["coverage"][:] == 1).all()
+    assert (zarr.open_group(path, mode="r")["coverage/tiles"][:] == 1).all()
 
 
 async def test_failed_tiles_are_on_record_until_they_are_stored(tmp_path) -> None:
@@ -146,7 +146,7 @@ async def test_failed_tiles_are_on_record_until_they_are_stored(tmp_path) -> Non
         await mosaic.commit(FIRST)
         await mosaic.finish()
         assert mosaic.counts()[""] == Counts(9, 1, 1)
-    assert zarr.open_group(tmp_path / "m", mode="r")["coverage"][:].tolist() == [
+    assert zarr.open_group(tmp_path / "m", mode="r")["coverage/tiles"][:].tolist() == [
         [1, 4, 0],
         [0, 0, 0],
         [0, 0, 0],
@@ -351,7 +351,7 @@ async def test_slices_lie_along_a_leading_axis(tmp_path) -> None:
     root = zarr.open_group(tmp_path / "m", mode="r")
     for slice_ in range(3):
         assert (root["B"][slice_] == band_pixels(plan.groups[0], 0, slice_=slice_)).all()
-    assert root["coverage"][:].tolist() == [[[1, 1], [1, 1]]] * 3
+    assert root["coverage/tiles"][:].tolist() == [[[1, 1], [1, 1]]] * 3
 
 
 async def test_a_line_of_the_ledger_reads_as_documented(tmp_path) -> None:
@@ -385,7 +385,7 @@ async def test_what_is_harmed_while_the_run_works_is_found_at_its_end(tmp_path, 
         with pytest.raises(StoppedError, match=rf"{lost} tiles .* deleted or cut"):
             await mosaic.finish()
         assert mosaic.counts()[""].missing == lost
-        assert (zarr.open_group(tmp_path / "m", mode="r")["coverage"][:] == 1).sum() == 9 - lost
+        assert (zarr.open_group(tmp_path / "m", mode="r")["coverage/tiles"][:] == 1).sum() == 9 - lost
         await fill(mosaic, plan)
     assert whole(tmp_path / "m", plan)
 

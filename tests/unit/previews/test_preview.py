@@ -121,7 +121,7 @@ def mosaic(path, shape, tile, dims=("y", "x"), shard=None, **attributes):
     )  # fmt: skip
     array.attrs.update({"band": "B1", **attributes})
     cells = (*shape[:-2], -(-shape[-2] // tile), -(-shape[-1] // tile))
-    coverage = root.create_array("coverage", shape=cells, chunks=(*lead, 1024, 1024), dtype="u1")
+    coverage = root.create_array("coverage/tiles", shape=cells, chunks=(*lead, 1024, 1024), dtype="u1")
     return array, coverage
 
 
@@ -177,7 +177,7 @@ def test_overviews_are_read_where_they_are_fine_enough(tmp_path, size, level, pi
         made = node.create_array("B1", shape=(side, side), chunks=(64, 64), dtype="u2")
         made.attrs["band"] = "B1"
         made[:] = factor
-        node.create_array("coverage", shape=(-(-side // 64),) * 2, dtype="u1")[:] = 1
+        node.create_array("coverage/tiles", shape=(-(-side // 64),) * 2, dtype="u1")[:] = 1
     picture = draw(tmp_path / "m.zarr", Look(size=size, min=0, max=255))
     assert picture.image.size == (pixels, pixels)
     assert picture.image.getpixel((5, 5)) == (level, 255)
@@ -193,7 +193,7 @@ def test_where_overviews_have_holes_the_pixels_are_read(tmp_path) -> None:
     made = node.create_array("B1", shape=(128, 128), chunks=(64, 64), dtype="u2")
     made.attrs["band"] = "B1"
     made[:64], made[64:, :64] = 2, 2
-    node.create_array("coverage", shape=(2, 2), dtype="u1")[:] = [[1, 1], [1, 4]]
+    node.create_array("coverage/tiles", shape=(2, 2), dtype="u1")[:] = [[1, 1], [1, 4]]
     image = np.asarray(draw(tmp_path / "m.zarr", Look(size=128, min=0, max=255)).image)
     wanted = np.full((128, 128), 2)
     wanted[64:, 64:] = 9

@@ -82,7 +82,7 @@ def test_a_leading_axis_comes_first(tmp_path) -> None:
     )
     assert json.loads(json.dumps(documents["B"])) == written
     assert documents["B"]["dimension_names"] == ["time", "y", "x"]
-    assert documents["coverage"]["shape"] == [5, 3, 3]
+    assert documents["coverage/tiles"]["shape"] == [5, 3, 3]
     assert layout(slices=5).shard_object(0, 4, 1, 0) == "B/c/4/1/0"
     assert layout().shard_object(0, 0, 1, 0) == "B/c/1/0"
 
@@ -116,7 +116,7 @@ def test_what_is_there_is_not_written_again(tmp_path) -> None:
     assert ensure_hierarchy(store, (both,), {})
     assert (tmp_path / "B2/zarr.json").stat().st_mtime_ns == before
     assert set(zarr.open_group(tmp_path, mode="r").array_keys()) == {
-        "B2", "B3", "x", "y", "spatial_ref", "coverage",
+        "B2", "B3", "x", "y", "spatial_ref",
     }  # fmt: skip
 
 
@@ -135,4 +135,4 @@ def test_a_sheared_grid_has_no_axes() -> None:
     lattice = PixelGrid(Crs("EPSG:32633"), AffineTransform(9.0, 2.0, 5e5, 1.0, -8.0, 4e6), 1000, 1000)
     plan = one_group(["B"], lattice=lattice, window=Window(0, 0, 300, 300))
     names = [name for name, _ in GroupLayout.make(plan.groups[0], {"B": "B"}, MosaicSettings()).documents()]
-    assert names == ["spatial_ref", "coverage", "B"]
+    assert names == ["spatial_ref", "coverage/tiles", "B"]

@@ -32,7 +32,7 @@ from downloader.mosaic.storage.disk import DiskStore
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
 from downloader.planning import Group, Plan, Tiling
-from tests.mosaics import PROBLEM, UTM, band_pixels, day, fill, image_of, one_group, series
+from tests.mosaics import PROBLEM, UTM, band_pixels, coverage_of, day, fill, image_of, one_group, series
 
 _ = (odc.geo.xr, rioxarray)
 # affine's own word to rioxarray and odc-geo about their use of it.
@@ -86,7 +86,7 @@ async def test_each_level_is_made_of_the_one_below(tmp_path, profile, shard) -> 
             assert (transform.c, transform.f) == (grid.transform.translate_x, grid.transform.translate_y)
             assert found[name].rio.crs.to_epsg() == 32610
             assert found.odc.geobox.shape == expected.shape
-            assert (found.coverage.values == Coverage.STORED).all()
+            assert (coverage_of(tmp_path / "m", f"overviews/{level}") == Coverage.STORED).all()
 
 
 @PROFILES
@@ -105,8 +105,6 @@ async def test_readers_of_the_pixels_see_nothing_of_it(tmp_path) -> None:
     before = xr.open_zarr(tmp_path / "m").load()
     overviews(tmp_path / "m")
     after = xr.open_zarr(tmp_path / "m").load()
-    for name in ("zarr_conventions", "multiscales", "spatial:dimensions"):
-        del after.attrs[name]
     assert after.identical(before)
     assert verify(tmp_path / "m").is_clean
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
@@ -133,32 +131,31 @@ async def test_groups_have_overviews_of_their_own_and_stay_a_tree(tmp_path) -> N
         open_group(tmp_path / "m", "10m", level=3)
 
 
-async def test_the_convention_is_told_twice(tmp_path) -> None:
+async def test_the_convention_is_told_where_the_levels_are(tmp_path) -> None:
     plan = one_group(window=LARGE, slices=2)
     await make(tmp_path / "m", plan)
     overviews(tmp_path / "m")
     root = json.loads((tmp_path / "m/zarr.json").read_text())
-    layout = root["attributes"]["multiscales"]["layout"]
-    assert [entry["asset"] for entry in layout] == [
-        f"{level}{band}" for band in ("B2", "B3") for level in ("", "overviews/2/", "overviews/4/")
-    ]
-    assert layout[0]["transform"]["scale"] == [1, 1, 1]
-    assert layout[2] == {
-        "asset": "overviews/4/B2",
-        "derived_from": "overviews/2/B2",
+    assert not {"multiscales", "zarr_conventions"} & root["attributes"].keys()
+    group = json.loads((tmp_path / "m/overviews/zarr.json").read_text())
+    layout = group["attributes"]["multiscales"]["layout"]
+    assert [entry["asset"] for entry in layout] == ["2", "4"]
+    assert layout[1] == {
+        "asset": "4",
+        "derived_from": "2",
         "transform": {"scale": [1, 2, 2], "translation": [0, 0, 0]},
         "spatial:transform": [40, 0, 500980, 0, -40, 4198000],
         "spatial:shape": [278, 325],
         "resampling_method": "average",
     }
-    assert "multiscales" in [one["name"] for one in root["attributes"]["zarr_conventions"]]
+    names = [one["name"] for one in group["attributes"]["zarr_conventions"]]
+    assert names == ["multiscales", "proj:", "spatial:"]
+    assert group["attributes"]["proj:code"] == "EPSG:32610"
     for entry in layout:
-        node = json.loads((tmp_path / "m" / entry["asset"] / "zarr.json").read_text())
-        assert root["consolidated_metadata"]["metadata"][entry["asset"]] == node
-        assert node["shape"][1:] == entry["spatial:shape"]
-        assert node["attributes"]["spatial:transform"] == entry["spatial:transform"]
-    group = json.loads((tmp_path / "m/overviews/zarr.json").read_text())
-    assert [entry["asset"] for entry in group["attributes"]["multiscales"]["layout"]] == ["2", "4"]
+        for name in ("B2", "coverage/tiles"):
+            node = json.loads((tmp_path / f"m/overviews/{entry['asset']}/{name}/zarr.json").read_text())
+            assert root["consolidated_metadata"]["metadata"][f"overviews/{entry['asset']}/{name}"] == node
+            assert group["consolidated_metadata"]["metadata"][f"{entry['asset']}/{name}"] == node
     assert group["consolidated_metadata"]["metadata"]["4/B2"]["shape"] == [2, 278, 325]
 
 
@@ -225,17 +222,17 @@ async def test_holes_stay_holes(tmp_path, profile) -> None:
         await mosaic.finish()
     assert overviews(tmp_path / "m").missing == {"": 13}
     base = open_group(tmp_path / "m", chunks=None, missing="ignore")
-    stored = base.coverage.values == Coverage.STORED
+    stored = coverage_of(tmp_path / "m") == Coverage.STORED
     seen = stored.repeat(256, 0).repeat(256, 1)[: LARGE.height, : LARGE.width]
     np.testing.assert_array_equal(values(tmp_path / "m", 2), halved(base.B2.values, valid=seen))
-    cover = open_group(tmp_path / "m", level=2, chunks=None, missing="ignore").coverage.values
+    cover = coverage_of(tmp_path / "m", "overviews/2")
     for row, column in np.ndindex(cover.shape):
-        below = base.coverage.values[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        below = coverage_of(tmp_path / "m")[2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
         worst = next(v for v in (Coverage.FAILED, Coverage.MISSING, Coverage.STORED) if (below == v).any())
         assert cover[row, column] == worst
     # A rerun fetches them, and the overviews follow.
     await make(tmp_path / "m", plan, profile=profile)
-    assert (open_group(tmp_path / "m", level=2, missing="ignore").coverage == Coverage.FAILED).any()
+    assert (coverage_of(tmp_path / "m", "overviews/2") == Coverage.FAILED).any()
     followed = overviews(tmp_path / "m")
     assert 0 < followed.made <= followed.shards
     np.testing.assert_array_equal(
@@ -254,7 +251,7 @@ async def test_what_is_lost_or_repaired_is_made_again_and_no_more(tmp_path, prof
     damaged.write_bytes(damaged.read_bytes()[:-40] + b"x" * 40)
     repair_mosaic(tmp_path / "m", "source: …\n")
     assert overviews(tmp_path / "m").made == 2
-    assert open_group(tmp_path / "m", level=2, missing="ignore").coverage.values[0, 0] == Coverage.MISSING
+    assert coverage_of(tmp_path / "m", "overviews/2")[0, 0] == Coverage.MISSING
     await make(tmp_path / "m", plan, profile=profile)
     assert overviews(tmp_path / "m").made == 2 < whole
     np.testing.assert_array_equal(values(tmp_path / "m", 4), halved(halved(band_pixels(plan.groups[0], 0))))
@@ -311,11 +308,11 @@ async def test_while_it_is_made_anew_coverage_calls_it_missing(tmp_path) -> None
 
     with pytest.raises(_KilledError):
         overviews(tmp_path / "m", watch=killed)
-    cover = open_group(tmp_path / "m", level=2, missing="ignore").coverage.values
+    cover = coverage_of(tmp_path / "m", "overviews/2")
     assert (cover[0] == Coverage.STORED).all()
     assert (cover[1:] == Coverage.MISSING).any()
     overviews(tmp_path / "m")
-    assert (open_group(tmp_path / "m", level=2).coverage.values == Coverage.STORED).all()
+    assert (coverage_of(tmp_path / "m", "overviews/2") == Coverage.STORED).all()
 
 
 async def test_further_times_add_and_leave_the_others(tmp_path) -> None:

@@ -27,7 +27,7 @@ def written(path, plan: Plan, state: GroupState) -> np.ndarray:
     layout = GroupLayout.make(plan.groups[0], names, MosaicSettings())
     ensure_hierarchy(store, (layout,), {})
     write_coverage(store, layout, state)
-    return zarr.open_group(path, mode="r")["coverage"][:]
+    return zarr.open_group(path, mode="r")["coverage/tiles"][:]
 
 
 @settings(max_examples=40, deadline=None)

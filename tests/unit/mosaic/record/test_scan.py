@@ -37,7 +37,7 @@ async def reopened(path: Path, profile: str, expected: int, *, lost: int) -> Non
         assert mosaic.counts()[""].stored == expected
         assert mosaic.found.lost == lost
         if lost:
-            assert (zarr.open_group(path, mode="r")["coverage"][:] == 1).sum() == expected
+            assert (zarr.open_group(path, mode="r")["coverage/tiles"][:] == 1).sum() == expected
         await fill(mosaic, plan)
     async with open_for_writing(path, plan, chosen, service=SERVICE) as mosaic:
         assert mosaic.counts()[""].stored == 9

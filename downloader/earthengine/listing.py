@@ -6,7 +6,6 @@ followed lazily, by their token alone: a page may be short, or empty, and not be
 
 from __future__ import annotations
 
-import math
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -15,6 +14,7 @@ from downloader.earthengine.names import asset_name
 from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError
 from downloader.model.image import asset_id
+from downloader.model.image_order import ImageOrder, Rank
 from downloader.model.time import instant_us
 
 if TYPE_CHECKING:
@@ -85,23 +85,26 @@ class Listing:
         """
         if limit is not None and limit < 1:
             raise JobError(f"limit: {limit} is no number of images; write 1 or more, or leave it out")
-        ordering = _Ordering.parse(order_by)
+        order = ImageOrder.parse(order_by)
         name = asset_name(collection)
         await self._expect_collection(collection, name)
         found: list[_Listed[T]] = []
-        size = _PAGE if limit is None or ordering.name else min(limit, _PAGE)
+        size = _PAGE if limit is None or order.name else min(limit, _PAGE)
         async with aclosing(self._matching(collection, name, query, size)) as matching:
             async for document, time_us in matching:
-                rank = ordering.rank(document)
-                found.append(_Listed(time_us, _shown(document), rank, convert(document)))
-                if limit is not None and not ordering.name and len(found) == limit:
+                properties = document.get("properties")
+                rank = order.rank(document, properties if isinstance(properties, dict) else {})
+                found.append(_Listed((rank, time_us, _shown(document)), convert(document)))
+                if limit is not None and not order.name and len(found) == limit:
                     break
                 if len(found) > MOST_IMAGES:
                     raise JobError(
                         f"{collection}: more than {MOST_IMAGES:,} images match; take a shorter period, a smaller "
                         "region or a stricter filter"
                     )
-        return [one.value for one in ordering.sorted(found, collection)][:limit]
+        if order.name and found and all(one.key[0] is None for one in found):
+            raise JobError(f"order_by: no image of {collection} has a property {order.name!r}")
+        return [one.value for one in order.sorted(found, lambda one: one.key)][:limit]
 
     async def count(self, parent: str) -> tuple[int, bool]:
         """Return how many assets lie directly in a folder or collection, and whether there are more than were counted.
@@ -221,56 +224,10 @@ def _token(page: Mapping[str, Any], collection: str) -> str | None:
     return token
 
 
-_FIELDS: Final = ("startTime", "endTime", "updateTime")
-"""Members of a document that images may be ordered by beside their properties."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Listed(Generic[T]):
     """One image of a listing, as far as its order matters."""
 
-    time_us: int | None
-    id: str
-    rank: object
-    """What `order_by` names; None where the image has none, or nothing is named."""
+    key: tuple[Rank, int | None, str]
+    """What `order_by` names, its time, its id."""
     value: T
-
-
-@dataclass(frozen=True, slots=True)
-class _Ordering:
-    """The property that images are ordered by before their time."""
-
-    name: str = ""
-    descending: bool = False
-
-    @classmethod
-    def parse(cls, text: str | None) -> _Ordering:
-        """Return the order that a user wrote: NAME, or -NAME for descending. Raises JobError where there is no name."""
-        if text is None:
-            return cls()
-        name = text.strip().removeprefix("-").removeprefix("properties.")
-        if not name:
-            raise JobError("order_by: is empty; write a property such as CLOUDY_PIXEL_PERCENTAGE")
-        return cls(name, text.strip().startswith("-"))
-
-    def rank(self, document: Mapping[str, Any]) -> tuple[int, float, str] | None:
-        """Return the sort key of a document: numbers before texts."""
-        if not self.name:
-            return None
-        properties = document.get("properties")
-        own = properties if isinstance(properties, dict) else {}
-        value = document.get(self.name) if self.name in _FIELDS else own.get(self.name)
-        if isinstance(value, int | float):
-            return (0, value if value == value else math.inf, "")  # NaN has no place in an order
-        return None if value is None else (1, 0.0, str(value))
-
-    def sorted(self, found: list[_Listed[T]], collection: str) -> list[_Listed[T]]:
-        """Return the images in order; ties by time, then by id, those without a time last."""
-        found = sorted(found, key=lambda one: (one.time_us is None, one.time_us or 0, one.id))
-        if not self.name:
-            return found
-        ranked = [one for one in found if one.rank is not None]
-        if found and not ranked:
-            raise JobError(f"order_by: no image of {collection} has a property {self.name!r}")
-        ranked.sort(key=lambda one: one.rank, reverse=self.descending)  # type: ignore[arg-type,return-value]
-        return ranked + [one for one in found if one.rank is None]

@@ -36,6 +36,7 @@ _NOT_OF_SAMPLES = (
     "min_clear",
     "limit",
     "order_by",
+    "pick",
     "properties",
 )
 

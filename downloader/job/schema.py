@@ -34,12 +34,17 @@ _UNITS: Final[Mapping[str, TypeAdapter[Any]]] = {"size": TypeAdapter(Size), "dur
 _HEADING: Final = ("title", "description", "default", "examples")
 _PLAIN: Final = ("integer", "number", "boolean")
 
-_WORDS: Final = {
-    "grid": ("native",),
-    "auth": ("application_default", "earthengine", "none"),
-    "executor": ("local",),
+_SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
+    "grid": [{"enum": ["native"]}],
+    "auth": [{"enum": ["application_default", "earthengine", "none"]}],
+    "executor": [{"enum": ["local"]}],
+    "source.pick": [{"enum": ["all"]}],
+    "region": [
+        {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        {"type": "object", "required": ["type", "coordinates"]},
+    ],
 }
-"""Section → words that may stand in its place."""
+"""Section → what may stand in its place."""
 
 _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "source.asset": ["COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"],
@@ -54,6 +59,7 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "source.months": [[6, 7, 8]],
     "source.min_cover": [0.9],
     "source.min_clear": [0.7],
+    "source.pick": [{"clearest": 1, "per": "season"}],
     "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
     "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
     "source.every": ["image", "day", "solar_day", "16d", "month", "season", "year", "all", "MGRS_TILE"],
@@ -114,7 +120,16 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
             "end": ["collection", "start"],
             **{
                 name: ["collection"]
-                for name in ("months", "season", "filter", "min_cover", "min_clear", "limit", "order_by")
+                for name in (
+                    "months",
+                    "season",
+                    "filter",
+                    "min_cover",
+                    "min_clear",
+                    "limit",
+                    "order_by",
+                    "pick",
+                )
             },
         },
     },
@@ -157,8 +172,7 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
     # `null` is accepted for optional keys at run time, but an empty key is usually a forgotten value.
     branches = [one for one in told.pop("anyOf", [told]) if one != {"type": "null"}]
     bare = [_bare(branch, key, models) for branch in branches]
-    if key in _WORDS:
-        bare.insert(0, {"enum": list(_WORDS[key])})
+    bare = [*map(dict, _SHORT.get(key, ())), *bare]
     if default is not None and not isinstance(default, (dict, list)):
         units = [_UNITS[one["format"]] for one in bare if one.get("format") in _UNITS]
         heading["default"] = units[0].dump_python(default, mode="json") if units else default

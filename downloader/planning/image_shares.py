@@ -34,9 +34,20 @@ class ImageShare:
     """Share of the region where every band asked for is valid."""
     clear: float
     """Share of what is covered that the mask leaves; 0 where nothing is covered."""
+    lacks: str = ""
+    """What the image would need to be counted, such as `no band nir`; empty where it was counted."""
+    left_by: str = ""
+    """`pick`, `limit` or `late`: what left out an image that meets the conditions; empty where nothing did."""
+
+    @property
+    def shows(self) -> float:
+        """Share of the region that is covered and clear, to nine digits, so that equal ones compare equal."""
+        return round(self.covered * self.clear, 9)
 
     def left_out(self, min_cover: float | None, min_clear: float | None) -> str:
-        """Return why the image is left out, or an empty string."""
+        """Return which of two conditions the image does not meet, or an empty string."""
+        if self.lacks:
+            return ""
         if min_cover is not None and self.covered < min_cover:
             return f"covers {self.covered:.0%} of the region, less than min_cover {min_cover:.0%}"
         if min_clear is not None and self.clear < min_clear:
@@ -111,10 +122,30 @@ def _weights(region: BaseGeometry, grid: PixelGrid) -> NDArray[np.float64]:
 
 
 def share_table(
-    shares: Sequence[ImageShare], min_cover: float | None, min_clear: float | None
+    shares: Sequence[ImageShare], min_cover: float | None, min_clear: float | None, *, picks: bool = False
 ) -> list[tuple[str, ...]]:
-    """Return a row for each image: id, share covered, share clear, and `kept` or why it is left out."""
-    return [
-        (one.id, f"{one.covered:.0%}", f"{one.clear:.0%}", one.left_out(min_cover, min_clear) or "kept")
-        for one in shares
-    ]
+    """Return a row for each image: id, share covered, share clear, and `kept` or why it is left out.
+
+    Args:
+        shares: what was counted.
+        min_cover: the job's.
+        min_clear: the job's.
+        picks: whether the job picks the clearest, so that the share of the region that each shows matters.
+    """
+    rows: list[tuple[str, ...]] = []
+    for one in shares:
+        told = one.left_out(min_cover, min_clear) or _LEFT.get(one.left_by, "kept")
+        if one.lacks:
+            told += f": {one.lacks}"
+        elif picks and told in {"kept", _LEFT["pick"]}:
+            told += f": {one.shows:.0%} of the region is clear"
+        counted = ("-", "-") if one.lacks else (f"{one.covered:.0%}", f"{one.clear:.0%}")
+        rows.append((one.id, *counted, told))
+    return rows
+
+
+_LEFT: Final = {
+    "pick": "left out by pick",
+    "limit": "left out by limit",
+    "late": "arrived late, waits for --accept new-images",
+}

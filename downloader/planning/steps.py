@@ -79,7 +79,7 @@ class Steps:
         own = {band.id: band for band in image.bands}
         lacks = self._lacks(image)
         if lacks and not self.may_lack:
-            raise self._lacking(image, recipe, lacks)
+            raise self._lacking(image)
         bands = []
         for band in recipe.bands:
             if lacks.intersection(recipe.of([band])):
@@ -96,18 +96,23 @@ class Steps:
         names = [recipe.source(name).own or name for name in recipe.of(recipe.bands)]
         return min((own[name] for name in names), key=pixel_area) if own.keys() >= set(names) else None
 
-    def _lacking(self, image: Image, recipe: Recipe, lacks: frozenset[str]) -> JobError:
-        own = [band.id for band in image.bands]
+    def lacking(self, image: Image) -> str:
+        """Return what an image lacks of the bands and partners that are needed, such as `no band 'nir'`; empty if nothing."""
+        recipe, lacks = self.recipes[self.collections.index(collection_of(image))], self._lacks(image)
         if without := self._lacks_partner(image):
-            return JobError(
-                f"{image.id} has no partner of the same index in {without[0]}, whose bands the mask looks at; leave the image "
-                "out by source.filter, or write source.on_missing_band: nodata",
-                key="source.mask",
-            )
+            return f"no partner of the same index in {without[0]}, whose bands the mask looks at"
         names = [recipe.source(name).own or name for name in recipe.of(recipe.bands) if name in lacks]
+        return f"no band {names[0]!r}" if names else ""
+
+    def _lacking(self, image: Image) -> JobError:
+        told, ways = self.lacking(image), "write source.on_missing_band: nodata"
+        if told.startswith("no partner"):
+            return JobError(
+                f"{image.id} has {told}; leave the image out by source.filter, or {ways}", key="source.mask"
+            )
+        own = few([band.id for band in image.bands], most=8)
         return JobError(
-            f"{image.id} has no band {names[0]!r}; its bands are {few(own, most=8)}. Leave the band or the image out, or "
-            "write source.on_missing_band: nodata",
+            f"{image.id} has {told}; its bands are {own}. Leave the band or the image out, or {ways}",
             key="source.bands",
         )
 

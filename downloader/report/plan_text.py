@@ -89,8 +89,9 @@ def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
     """Return the images that were counted as a table: share covered, share clear, and whether each is kept."""
     if listed is None or not listed.shares:
         return []
-    rows = share_table(listed.shares, job.source.min_cover, job.source.min_clear)
-    left = sum(row[-1] != "kept" for row in rows)
+    source = job.source
+    rows = share_table(listed.shares, source.min_cover, source.min_clear, picks=source.pick is not None)
+    left = sum(not row[-1].startswith("kept") for row in rows)
     more = (
         [f"… and {len(rows) - _COUNTED:,} more images (--json lists them all)"]
         if len(rows) > _COUNTED

@@ -7,7 +7,6 @@ its tiles fail when they are asked for, and the others go on.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -17,20 +16,20 @@ from downloader.errors import JobError, asset_is_gone
 from downloader.job import Job
 from downloader.job.files import read_text
 from downloader.model.image import Band, Image
+from downloader.model.image_order import ImageOrder
 from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
-from downloader.model.time import instant_us, timestamp
+from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
-from downloader.planning.image_shares import ImageShare, coarse_grid
 from downloader.planning.inputs import JobFiles
-from downloader.planning.lattice import lattices_of, pixel_area
+from downloader.planning.lattice import lattices_of
 from downloader.planning.periods import WORDS, bounds_of, month_of
-from downloader.planning.search_area import region_geojson, region_lonlat
+from downloader.planning.search_area import region_geojson
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
 from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
+from downloader.resolve.choose import Chooser
 from downloader.resolve.lookup import look_up, source_facts
-from downloader.resolve.measure import measure
 from downloader.resolve.partners import frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
 
@@ -68,8 +67,9 @@ async def collect(
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
     found = await _found(job, catalogue, files, meant, frozen, properties)
     found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
-    found, shares, coarse_m = await _chosen(job, catalogue, files, found, frozen)
-    named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept)
+    chooser = Chooser(job, frozen)
+    found = await chooser.meeting(catalogue, files, found)
+    named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept, chooser)
     if gone:
         notices.append(
             f"{_few([image.id for image, _ in gone])}: cannot be read any more ({gone[0][1]}); what is stored stays, "
@@ -92,7 +92,8 @@ async def collect(
     _check_nodata(job, series)
     bands = tuple(band for lattice in series.lattices for band in lattice.bands)
     facts = source_facts(job) | {"every": source.every} | step_facts(job)
-    listed = ImageList(tuple(named), _period(job), facts, properties, shares, coarse_m, partners)
+    shares = chooser.shares_told(images)
+    listed = ImageList(tuple(named), _period(job), facts, properties, shares, chooser.coarse_m, partners)
     first = replace(named[0][1][0], bands=bands)
     return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
 
@@ -134,11 +135,14 @@ async def _found(
         return list(images.values())
     if not source.collections:
         raise JobError("is no time series", key="source")
-    keep = {*properties, *({source.every} - set(WORDS))}
-    # What is frozen is looked up whole: a limit would hide images that later ones have displaced. What is counted first is
-    # limited afterwards.
-    limit = source.limit if frozen is None and not _chooses(job) else None
+    order = ImageOrder.parse(source.order_by)
+    several = len(source.collections) > 1
+    keep = {*properties, *({source.every} - set(WORDS)), *([order.name] if several and order.name else [])}
     months = source.months_taken
+    # What is frozen is looked up whole: a limit would hide images that later ones have displaced. What is counted, or is
+    # of several collections, is limited afterwards.
+    counts = source.min_cover is not None or source.min_clear is not None
+    limit = source.limit if frozen is None and not counts else None
     found: list[Image] = []
     region = region_geojson(job, files)
     for collection in source.collections:
@@ -150,7 +154,7 @@ async def _found(
             source.end,
             region,
             source.filter,
-            limit=limit if len(months) == 12 else None,
+            limit=limit if len(months) == 12 and not several else None,
             order_by=source.order_by,
         )
         listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
@@ -159,7 +163,17 @@ async def _found(
             async for image in listed
             if len(months) == 12 or month_of(instant_us(image.start_time)) in months
         ]
+    if several:
+        found = order.sorted(
+            found, lambda image: (order.rank(_times(image), image.properties), *_when(image)[1:])
+        )
     return found if limit is None else found[:limit]
+
+
+def _times(image: Image) -> dict[str, str]:
+    """Return the times of an image that has them, as its document calls them."""
+    times = {"startTime": image.start_time, "endTime": image.end_time, "updateTime": image.update_time}
+    return {name: time for name, time in times.items() if time}
 
 
 async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, region: dict[str, Any]) -> None:
@@ -183,43 +197,6 @@ def _dateless(what: str) -> JobError:
         "or name one as source.asset",
         key="source.every",
     )
-
-
-def _chooses(job: Job) -> bool:
-    return job.source.min_cover is not None or job.source.min_clear is not None
-
-
-async def _chosen(
-    job: Job, catalogue: Catalogue, files: JobFiles, found: list[Image], frozen: ImageList | None
-) -> tuple[list[Image], tuple[ImageShare, ...], float]:
-    """Return the images that cover enough of the region and are clear enough, what was counted of all, and at which scale.
-
-    Images of the frozen list stay, whatever is counted of them now.
-    """
-    if not found or not _chooses(job):
-        return found, (), 0.0
-    source = job.source
-    key = "source.min_cover" if source.min_cover is not None else "source.min_clear"
-    there = {image.name for image in frozen.images} if frozen else set()
-    known = {share.id: share for share in frozen.shares} if frozen else {}
-    steps = await with_partners(job, catalogue, files, steps_of(job, found), found)
-    finest_m = min(math.sqrt(pixel_area(band.grid)) for image in found for band in steps.view(image).bands)
-    coarse = coarse_grid(region_lonlat(job, files), finest_m, (frozen and frozen.coarse_m) or None)
-    inputs = [(image, steps.input_of(image)) for image in found]
-    # An image that lacks a band is not counted, and left to on_missing_band.
-    asked = [(image, graph) for image, graph in inputs if not graph.lacks]
-    shares = await measure(catalogue, asked, steps.recipes, coarse, key, known)
-    why = {name: share.left_out(source.min_cover, source.min_clear) for name, share in shares.items()}
-    kept = [image for image in found if image.name in there or not why.get(image.id)]
-    if not kept:
-        best = max(shares.values(), key=lambda share: (share.covered * share.clear, share.covered))
-        fails = "min_cover" if "min_cover" in why[best.id] else "min_clear"
-        raise JobError(
-            f"leaves none of {len(found):,} images; the best, {best.id}, {why[best.id]}. Write a smaller share",
-            key=f"source.{fails}",
-        )
-    limit = source.limit if frozen is None else None
-    return kept[:limit], tuple((known | shares).values()), coarse.scale_m
 
 
 async def _with_unlisted(
@@ -251,15 +228,18 @@ async def _with_unlisted(
 
 
 def _merged(
-    job: Job, found: list[Image], gone: set[str], frozen: ImageList | None, accept: Collection[str]
+    job: Job,
+    found: list[Image],
+    gone: set[str],
+    frozen: ImageList | None,
+    accept: Collection[str],
+    chooser: Chooser,
 ) -> tuple[list[tuple[str, tuple[Image, ...]]], list[str]]:
     """Slices in the mosaic's order, new ones behind the frozen ones, and what there is to say."""
     source = job.source
-    origin = instant_us(source.start or "") or 0
+    origin = chooser.origin_us
     if frozen is None:
-        return group_images(sorted(found, key=_when), source.every, origin), []
-    if source.every == "16d" and frozen.period is not None:
-        origin = _same_steps(origin, frozen.period[0])
+        return group_images(sorted(chooser.take(found), key=_when), source.every, origin), []
     now = {image.name: image for image in found}
     named: dict[str, tuple[Image, ...]] = {}
     for label, members in frozen.named:
@@ -282,6 +262,7 @@ def _merged(
     notices = []
     if late and "new-images" not in accept:
         apart = {image.name for image in late}
+        chooser.leave(late, "late")
         new = [image for image in new if image.name not in apart]
         where = (
             "not among the images that the mosaic was made of"
@@ -292,22 +273,9 @@ def _merged(
             f"{_few([image.id for image in late])}: {where} (arrived "
             "late, or left out by source.limit); --accept new-images adds them"
         )
-    if source.limit is not None:
-        new = new[: max(0, source.limit - len(there))]
-    for label, members in group_images(sorted(new, key=_when), source.every, origin):
+    for label, members in group_images(sorted(chooser.take(new), key=_when), source.every, origin):
         named[label] = tuple(sorted([*named.get(label, ()), *members], key=_when))
     return list(named.items()), notices
-
-
-def _same_steps(origin: int, known: int) -> int:
-    """Return the moment that periods of 16 days are counted from: that of the mosaic."""
-    if (known - origin) % (16 * 86_400_000_000):
-        raise JobError(
-            "lies no whole number of 16 days before the start that the mosaic was made with, "
-            f"{timestamp(known)}; choose one that does",
-            key="source.start",
-        )
-    return known
 
 
 def _when(image: Image) -> tuple[bool, int, str]:

@@ -60,4 +60,6 @@ def source_facts(job: Job) -> dict[str, str]:
     for name in ("min_cover", "min_clear"):
         if (share := getattr(source, name)) is not None:
             facts[name] = f"{share:g}"
+    if source.pick is not None:
+        facts["pick"] = str(source.pick)
     return facts

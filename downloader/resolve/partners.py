@@ -11,6 +11,7 @@ from dataclasses import replace
 from downloader.job import Job
 from downloader.model.image import Image, collection_of
 from downloader.model.image_query import ImageQuery
+from downloader.model.time import instant_us, timestamp
 from downloader.planning import ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.periods import bounds_of
@@ -72,18 +73,29 @@ async def _find(
 
 
 async def _listed(
-    job: Job, catalogue: Catalogue, files: JobFiles, collection: str, indices: Collection[str]
+    job: Job, catalogue: Catalogue, files: JobFiles, collection: str, of: Mapping[str, Sequence[Image]]
 ) -> AsyncIterator[Image]:
     """Yield candidates: those of the job's period and region, or of images that are named one by one each by its id."""
     if job.source.collections and job.region.points is None:
-        query = ImageQuery(collection, job.source.start, job.source.end, region_geojson(job, files))
+        images = (image for here in of.values() for image in here)
+        query = ImageQuery(collection, *_period(job, images), region_geojson(job, files))
         async for image in catalogue.images(query, bands=(), keep=()):
             yield image
         return
-    ids = [f"{collection}/{index}" for index in indices]
+    ids = [f"{collection}/{index}" for index in of]
     for answer in (await look_up(catalogue, ids, (), is_of_one_image)).values():
         if isinstance(answer, Image):
             yield answer
+
+
+def _period(job: Job, images: Iterable[Image]) -> tuple[str | None, str | None]:
+    """Return the job's period, made longer where a mosaic has images before or behind it."""
+    source = job.source
+    times = [time for image in images if (time := instant_us(image.start_time)) is not None]
+    if source.start is None or source.end is None or not times:
+        return source.start, source.end
+    first, behind = instant_us(source.start) or 0, instant_us(source.end) or 0
+    return timestamp(min(first, *times)), timestamp(max(behind, *(time + 1_000_000 for time in times)))
 
 
 def _index(image: Image) -> str:

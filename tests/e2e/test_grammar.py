@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import downloader
-from downloader.errors import DriftError
+from downloader.errors import DriftError, JobError
 from downloader.mosaic.verify.verify import verify
 from tests.e2e.test_expressions_run import AROUND, layers
 from tests.harness import cli, getpixels, job, same_bits, write_job
-from tests.oracle import PASSES
+from tests.oracle import PASSES, PUBLIC, WITHOUT_SCORE, oracle_window
 
 SOURCE = {
     "collection": "EMULATOR/PASSES",
@@ -215,3 +215,98 @@ def test_images_are_chosen_by_what_they_cover_and_what_the_mask_leaves(emulator,
     run(values("2020-01-12", "other.zarr", min_cover=None, min_clear=None))
     with pytest.raises(DriftError, match=r"source.min_cover: none → 0.4"):
         run(values("2020-01-12", "other.zarr", min_clear=None))
+
+
+def test_conditions_that_a_mosaic_was_made_without_are_refused(emulator, tmp_path):
+    """They would choose other images; a mosaic that has them already keeps them."""
+    plain = {**SOURCE, "end": "2020-01-12", "bands": ["red"], "mask": {"band": "cloud", "bits": [3]}}
+
+    def values(**changes):
+        return job(emulator, tmp_path / "m.zarr", source={**plain, **changes}, region=AROUND, mosaic={"nodata": None})  # fmt: skip
+
+    run(values())
+    for name, written, told in (
+        ("filter", "ORBIT > 1", "filter: none → ORBIT > 1"),
+        ("months", [1, 2], "months: none → 1, 2"),
+        ("season", "DJF", "months: none → 1, 2, 12"),
+        ("min_cover", 0.01, "min_cover: none → 0.01"),
+        ("min_clear", 0.01, "min_clear: none → 0.01"),
+        ("pick", {"clearest": 9, "per": "day"}, "pick: none → clearest 9 per day"),
+    ):
+        with pytest.raises(DriftError) as caught:
+            run(values(**{name: written}))
+        assert f"  source.{told}\n" in str(caught.value), name
+    assert run(values()).requests == 0
+
+
+SEASONS = {
+    "collection": "COPERNICUS/S2_SR_HARMONIZED", "start": "2017-04-01", "end": "2017-09-01", "mask": "clouds",
+    "bands": ["B4"], "pick": {"clearest": 1, "per": "season"}, "on_missing_band": "nodata",
+}  # fmt: skip
+PART = (1000, 2000, 300, 280)
+"""Of tile 10SEG: column, row, width, height in pixels of 10 m."""
+
+
+def clear_pixels():
+    """Index → pixels with a score of 0.6 or more, of the images of tile 10SEG that have a score; without those clear all over."""
+    found = {}
+    for day in np.arange(np.datetime64("2017-04-01"), np.datetime64("2017-12-01"), 5):
+        index = "{0}T184921_{0}T184921_T10SEG".format(str(day).replace("-", ""))
+        if index != WITHOUT_SCORE:
+            score = oracle_window(
+                f"{PUBLIC}GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED/{index}", "cs_cdf", *PART
+            )
+            found[index] = score >= 0.6
+    return found
+
+
+def test_the_clearest_image_of_each_season(emulator, tmp_path):
+    """Whole images, bit for bit; a later end adds a season's pick and asks for no old pixel."""
+    region = {"bbox": [509_980, 4_177_200, 512_980, 4_180_000], "crs": "EPSG:32610"}
+
+    pixels = clear_pixels()
+    whole = [index for index, kept in pixels.items() if kept.all()]
+    months = ({"04", "05"}, {"06", "07", "08"}, {"09", "10", "11"})
+    seasons = [
+        {i: kept for i, kept in pixels.items() if i[4:6] in season and i not in whole} for season in months
+    ]
+    wanted = [max(season.items(), key=lambda one: one[1].sum()) for season in seasons]
+    assert [float(kept.mean().round(1)) for _, kept in wanted] == [0.5, 1.0, 0.8]
+    assert not any(kept.all() for _, kept in wanted)
+    without = f"NOT system:index IN ({', '.join(whole)})"
+
+    def values(end="2017-09-01", path="m.zarr", **changes):
+        return job(
+            emulator, tmp_path / path, source={**SEASONS, "filter": without, "end": end, **changes}, region=region, mosaic={"mask": "any", "nodata": 0}
+        )  # fmt: skip
+
+    def check(found, count):
+        assert [id_.rpartition("/")[2] for id_ in found.image_id.values.tolist()] == [index for index, _ in wanted[:count]]  # fmt: skip
+        for number, (index, kept) in enumerate(wanted[:count]):
+            red = oracle_window(f"{PUBLIC}COPERNICUS/S2_SR_HARMONIZED/{index}", "B4", *PART)
+            same_bits(found["B4"].values[number], np.where(kept, red, 0).astype("<u2"), index)
+            same_bits(found["mask"].values[number], kept.astype("u1"), index)
+
+    said = cli("plan", write_job(tmp_path, values())).out
+    assert "images    2" in said
+    first, lacking = f"COPERNICUS/S2_SR_HARMONIZED/{wanted[0][0]}", f"COPERNICUS/S2_SR_HARMONIZED/{WITHOUT_SCORE}"  # fmt: skip
+    rows = {line.split()[0]: line.split(maxsplit=3)[1:] for line in said.splitlines() if "SR_HARMONIZED/2017" in line}  # fmt: skip
+    assert len(rows) == 1 + len(seasons[0]) + len(seasons[1])
+    assert rows[first][0] == "100%"
+    assert rows[first][2] == f"kept: {rows[first][1]} of the region is clear"
+    assert rows[lacking][:2] == ["-", "-"]
+    assert rows[lacking][2].startswith("left out by pick: it has no partner of the same index in GOOGLE/CLOUD_SCORE_PLUS")  # fmt: skip
+    assert sum(row[2].startswith("left out by pick: ") for row in rows.values()) == len(rows) - 2
+    assert f"{len(rows) - 2} images of {len(rows)} left out, counted in pixels of 24 m" in said
+    check(run(values()).open(chunks=None), 2)
+    stamp = {file: file.stat().st_mtime_ns for file in (tmp_path / "m.zarr/B4/c").rglob("*") if file.is_file()}  # fmt: skip
+    check(run(values("2017-12-01")).open(chunks=None), 3)
+    assert stamp == {file: file.stat().st_mtime_ns for file in stamp}
+    assert run(values("2017-12-01")).requests == 0
+    assert verify(tmp_path / "m.zarr").is_clean
+    with pytest.raises(DriftError, match=r"source.pick: clearest 1 per season → clearest 2 per season"):
+        run(values("2017-12-01", pick={"clearest": 2, "per": "season"}))
+    with pytest.raises(JobError, match="20170506T184921_T10SEG has no partner of the same index"):
+        run(values("2017-12-01", "new.zarr", on_missing_band="fail"))
+    with pytest.raises(DriftError, match=r"source.start and end: .* which is not all of it"):
+        run(values())

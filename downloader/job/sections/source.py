@@ -17,6 +17,7 @@ from downloader.job.sections.bands import Bands, BandSpec, band_spec
 from downloader.job.sections.base import Section
 from downloader.job.sections.mask import Mask
 from downloader.job.sections.over_time import Reduce, replaced_keys
+from downloader.job.sections.pick import Pick
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import SEASONS, instant_us
@@ -61,6 +62,7 @@ _OF_COLLECTION: Final = (
     "min_clear",
     "limit",
     "order_by",
+    "pick",
 )
 
 
@@ -88,9 +90,11 @@ class Source(Section):
     min_clear: _Share | None = None
     """Images of which the mask leaves less than this share of what they cover, 0 to 1, are left out."""
     limit: PositiveInt | None = None
-    """No more than so many images, the first by `order_by`."""
+    """No more than so many images, of all collections together, the first by `order_by`."""
     order_by: _Text | None = None
     """Property that `limit` counts by, the smallest first; `-NAME` for the greatest."""
+    pick: Pick = None
+    """`all`, or `{clearest: 1, per: season}`: of each period the whole images that show most of the region unmasked."""
     properties: tuple[_Text, ...] = ()
     """Properties of the images to keep along the time axis."""
     on_missing_band: Literal["fail", "nodata"] = "fail"
@@ -146,14 +150,20 @@ class Source(Section):
             _check_period(self.start, self.end)
         if self.months is not None and self.season is not None:
             raise ValueError("months and season exclude each other; keep one of them")
-        if len(self.collections) > 1 and self.limit is not None:
-            raise JobError(
-                "counts the images of one collection, and there are several; leave it out", key="source.limit"
-            )
         if self.min_clear is not None and self.mask is None:
             raise JobError(
                 "is the share that mask leaves; add it, such as mask: clouds, or leave min_clear out",
                 key="source.min_clear",
+            )
+        if self.pick is not None and self.mask is None:
+            raise JobError(
+                "takes the images of which mask leaves most; add it, such as mask: clouds, or leave pick out",
+                key="source.pick",
+            )
+        if self.pick is not None and self.start is None and self.pick.per != "all":
+            raise JobError(
+                "counts in periods, and without source.start and end there are none; write per: all",
+                key="source.pick.per",
             )
         return self
 

@@ -33,7 +33,9 @@ _NOT_MEANT: Final = " → not in this job"
 _SHOWN: Final = 20
 """Differences that a refusal lists."""
 
-_CHOICE: Final = frozenset({"source.min_cover", "source.min_clear"})
+_CHOICE: Final = frozenset(
+    {"source.filter", "source.months", "source.min_cover", "source.min_clear", "source.pick"}
+)
 """Conditions on images: one that a mosaic was made without is a difference, not an extension."""
 
 

@@ -97,6 +97,18 @@ RIGHT = {
     "a collection": changed(
         source={"collection": "C", "start": "2017-04-01", "end": "2017-05-01"}, region={"bbox": [0, 0, 1, 1]}
     ),
+    "a region of four numbers": changed(region=[0, 0, 1, 1]),
+    "a region of GeoJSON": changed(region={"type": "Point", "coordinates": [0, 0]}),
+    "picks": changed(
+        source={
+            "collection": "C",
+            "start": "2017-04-01",
+            "end": "2017-05-01",
+            "mask": "clouds",
+            "pick": {"clearest": 2, "per": "16d"},
+        },
+        region=[0, 0, 1, 1],
+    ),
     "nodata by band": changed(mosaic={"path": "m", "nodata": {"B1": 0}}),
     "points": changed(region={"points": {"file": "p.csv", "chip": 64}}),
     "tiles": changed(request={"tiles": 4}),
@@ -125,6 +137,17 @@ WRONG = {
         source={"collection": "C", "start": "2017-04-01", "end": "2017-05-01"}
     ),
     "three numbers for a box": changed(region={"bbox": [0, 0, 1]}),
+    "three numbers for a region": changed(region=[0, 0, 1]),
+    "a pick without a period": changed(
+        source={
+            "collection": "C",
+            "start": "2017-04-01",
+            "end": "2017-05-01",
+            "mask": "clouds",
+            "pick": {"clearest": 2},
+        },
+        region=[0, 0, 1, 1],
+    ),
     "two regions": changed(region={"bbox": [0, 0, 1, 1], "file": "a.geojson"}),
     "two grids": changed(grid={"resolution": 10, "like": "B1"}),
     "a word that is no grid": changed(grid="foreign"),

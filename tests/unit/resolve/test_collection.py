@@ -23,11 +23,17 @@ GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 499980.0, 0, -10.0,
 
 
 def image(
-    day: int, *, cloudy: float = 5, update: str = "2020-01-01T00:00:00Z", bands=("B2", "B3"), grid=GRID
+    day: int,
+    *,
+    collection: str = "C",
+    cloudy: float = 5,
+    update: str = "2020-01-01T00:00:00Z",
+    bands=("B2", "B3"),
+    grid=GRID,
 ) -> Image:
     return Image(
-        f"projects/earthengine-public/assets/C/{day:02d}",
-        f"C/{day:02d}",
+        f"projects/earthengine-public/assets/{collection}/{day:02d}",
+        f"{collection}/{day:02d}",
         tuple(Band(band, np.dtype("<u2"), grid) for band in bands),
         update_time=update,
         start_time=f"2017-04-{day:02d}T12:00:00Z",
@@ -61,6 +67,7 @@ class FakeCatalogue:
         found = [
             one
             for one in self.there.values()
+            if one.id.startswith(f"{query.collection}/")
             if first <= (instant_us(one.start_time) or 0) < behind and one.name not in self.hidden
         ]
         found.sort(key=lambda one: one.properties["CLOUDY"] if query.order_by else one.start_time)
@@ -360,6 +367,116 @@ async def test_shares_that_leave_no_image_are_named() -> None:
     ) as caught:
         await run(catalogue, job(**CHOICE))
     assert caught.value.key == "source.min_clear"
+
+
+async def test_a_limit_counts_the_images_of_all_collections() -> None:
+    """In the order asked for, whichever collection they are of; ties by time, then by id."""
+    catalogue = FakeCatalogue(
+        *(image(day, cloudy=day) for day in (2, 4, 6)),
+        *(image(day, collection="D", cloudy=8 - day) for day in (2, 3, 4, 5)),
+    )
+    both = {"collection": ["C", "D"]}
+    assert ids(await run(catalogue, job(**both, limit=3))) == ["02", "02", "03"]
+    found = await run(catalogue, job(**both, limit=3, order_by="-CLOUDY"))
+    assert [part.id for part in found.series.slices] == ["D/02", "D/03", "C/06"]
+    assert all(asked["limit"] is None for asked in catalogue.listed)
+    found = await run(catalogue, job(**both, limit=3, order_by="CLOUDY"))
+    assert [part.id for part in found.series.slices] == ["C/02", "C/04", "D/05"]
+    found = await run(catalogue, job(**both, limit=4, order_by="CLOUDY"), found)
+    assert [part.id for part in found.series.slices] == ["C/02", "C/04", "D/05"]
+    assert "left out by source.limit" in found.notices[0]
+
+
+PICK = {"mask": {"band": "B3", "bits": [0]}, "pick": {"clearest": 1, "per": "16d"}}
+"""From 1 April on, so that days 1 to 16 are the first period."""
+
+
+async def test_the_clearest_of_each_period_is_picked() -> None:
+    """By the share of the region that is clear, which is less than that of what an image covers; ties by time."""
+    rows = {
+        "C/02": (0.2, 0.2),
+        "C/05": (0.8, 0.6),
+        "C/09": (1.0, 0.6),
+        "C/18": (1.0, 0.0),
+        "C/20": (1.0, 0.1),
+    }
+    catalogue = CountingCatalogue(*map(image, (2, 5, 9, 18, 20)), rows=rows)
+    found = await run(catalogue, job(end="2017-05-01", **PICK))
+    assert ids(found) == ["05", "20"]
+    assert found.listed.facts["pick"] == "clearest 1 per 16d"
+    assert {one.id: one.left_by for one in found.listed.shares} == {
+        "C/02": "pick", "C/05": "", "C/09": "pick", "C/18": "pick", "C/20": "",
+    }  # fmt: skip
+    assert found.listed.coarse_m == 40
+    two = await run(catalogue, job(end="2017-05-01", **PICK | {"pick": {"clearest": 2, "per": "all"}}))
+    assert ids(two) == ["05", "09"]
+
+
+async def test_a_later_end_adds_picks_and_changes_none() -> None:
+    """Neither by what is clearer now, nor by what arrived late; what needs no counting is not asked for."""
+    rows = {"C/02": (1, 0.2), "C/05": (1, 0.4), "C/18": (1, 0.9), "C/20": (1, 0.5), "C/22": (1, 1)}
+    catalogue = CountingCatalogue(*map(image, (2, 5, 18, 20, 22)), rows=rows)
+    known = await run(catalogue, job(end="2017-04-20", **PICK))
+    assert ids(known) == ["05", "18"]
+    assert len(catalogue.counted) == 1
+    again = await run(catalogue, job(end="2017-04-20", **PICK), known)
+    assert again.listed == known.listed
+    rows["C/02"] = (1, 1)
+    catalogue.there |= {image(3).name: image(3), image(2).name: image(2, update="2021-01-01T00:00:00Z")}
+    later = image(28)
+    catalogue.there |= {"may": replace(later, name="may", id="C/40", start_time="2017-05-20T12:00:00Z")}
+    rows |= {"C/40": (1, 0.01)}
+    found = await run(catalogue, job(end="2017-06-01", **PICK), known)
+    assert ids(found) == ["05", "18", "40"]
+    assert catalogue.counted[1:] == [["C/40"]]
+    assert found.notices == ()
+    assert [one.left_by for one in found.listed.shares] == ["pick", "", "", ""]
+
+
+async def test_a_period_with_fewer_picks_takes_what_arrives_late_where_that_is_accepted() -> None:
+    rows = {"C/02": (1, 0.2), "C/05": (1, 0.4), "C/07": (1, 0.3)}
+    catalogue = CountingCatalogue(image(2), rows=rows)
+    a_job = job(end="2017-04-17", **PICK | {"pick": {"clearest": 2, "per": "16d"}})
+    known = await run(catalogue, a_job)
+    for day in (5, 7):
+        catalogue.there[image(day).name] = image(day)
+    found = await run(catalogue, a_job, known)
+    assert ids(found) == ["02"]
+    assert "C/05, C/07: inside the period that the mosaic covers" in found.notices[0]
+    assert {one.id: one.left_by for one in found.listed.shares} == {
+        "C/02": "",
+        "C/05": "late",
+        "C/07": "late",
+    }
+    accepted = await run(catalogue, a_job, found, ["new-images"])
+    assert ids(accepted) == ["02", "05"]
+    assert {one.id: one.left_by for one in accepted.listed.shares} == {"C/02": "", "C/05": "", "C/07": "pick"}
+
+
+async def test_a_limit_counts_before_the_picks() -> None:
+    rows = {"C/02": (1, 0.2), "C/03": (1, 0.4), "C/05": (1, 0.9)}
+    catalogue = CountingCatalogue(*map(image, (2, 3, 5)), rows=rows)
+    found = await run(catalogue, job(limit=2, **PICK))
+    assert ids(found) == ["03"]
+    assert catalogue.counted == [["C/02", "C/03"]]
+    found = await run(catalogue, job(limit=2, min_clear=0.3, **PICK))
+    assert ids(found) == ["05"]
+    assert ids(await run(catalogue, job(limit=1, min_clear=0.3, **PICK))) == ["03"]
+
+
+async def test_an_image_that_cannot_be_counted_is_never_picked() -> None:
+    catalogue = CountingCatalogue(image(2, bands=("B2",)), image(3), rows={"C/03": (1, 0)})
+    lenient = {"bands": ["B2"], "on_missing_band": "nodata"}
+    found = await run(catalogue, job(**lenient, **PICK))
+    assert ids(found) == ["03"]
+    (lacking, _) = sorted(found.listed.shares, key=lambda one: one.id)
+    assert (lacking.lacks, lacking.left_by) == ("it has no band 'B3'", "pick")
+    assert (await run(catalogue, job(**lenient, **PICK), found)).notices == ()
+    with pytest.raises(JobError, match="C/02 has no band 'B3'"):
+        await run(catalogue, job(bands=["B2"], **PICK))
+    del catalogue.there[image(3).name]
+    with pytest.raises(JobError, match="none of 1 images can be counted; of C/02, it has no band 'B3'"):
+        await run(catalogue, job(**lenient, **PICK))
 
 
 def test_a_share_of_what_no_mask_leaves_is_refused() -> None:

@@ -1,0 +1,191 @@
+"""Which of the images that a source names are taken: by shares of the region, by number, by how much they show of it.
+
+What is frozen stays, whatever is counted of it now; of a period that has its picks no other image is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.model.image import Image
+from downloader.model.time import instant_us, timestamp
+from downloader.planning import ImageList
+from downloader.planning.image_shares import ImageShare, coarse_grid
+from downloader.planning.inputs import JobFiles
+from downloader.planning.lattice import pixel_area
+from downloader.planning.periods import period_of
+from downloader.planning.search_area import region_lonlat
+from downloader.planning.steps import steps_of
+from downloader.protocols import Catalogue
+from downloader.resolve.measure import measure
+from downloader.resolve.partners import with_partners
+
+
+class Chooser:
+    """The choice of one run; it knows afterwards what left each image out."""
+
+    def __init__(self, job: Job, frozen: ImageList | None) -> None:
+        """Begin with what a mosaic has frozen.
+
+        Args:
+            job: its source is a collection or a list of images.
+            frozen: the mosaic's list.
+
+        Raises:
+            JobError: periods of 16 days would not be those of the mosaic.
+        """
+        self._job = job
+        self._source = job.source
+        self._there = {image.name for image in frozen.images} if frozen else set()
+        self._shares = {share.id: share for share in frozen.shares} if frozen else {}
+        self._left: dict[str, str] = {}
+        self.coarse_m = frozen.coarse_m if frozen else 0.0
+        """Metres of the pixels that are counted; 0 where nothing is."""
+        self.origin_us = self._origin(frozen)
+        """Moment that periods of 16 days are counted from."""
+        self._taken = Counter(map(self._period, frozen.images if frozen else ()))
+
+    async def meeting(self, catalogue: Catalogue, files: JobFiles, found: list[Image]) -> list[Image]:
+        """Return the images that meet `min_cover` and `min_clear`, and may be picked where the job picks.
+
+        Raises:
+            JobError: there is none; an image lacks a band; what `measure` raises.
+        """
+        source = self._source
+        by_share = source.min_cover is not None or source.min_clear is not None
+        if not found or not (by_share or source.pick is not None):
+            return found
+        found = self._with_room(found)
+        fresh = [image for image in found if by_share or image.name not in self._there]
+        await self._count(catalogue, files, found, fresh)
+        why = {one.id: one.left_out(source.min_cover, source.min_clear) for one in self._shares.values()}
+        lacks = {one.id for one in self._shares.values() if one.lacks and source.pick is not None}
+        kept = [
+            image
+            for image in found
+            if image.name in self._there or not (why.get(image.id) or image.id in lacks)
+        ]
+        self.leave([image for image in found if image.id in lacks], "pick")
+        if not kept:
+            raise self._none(found, why)
+        return kept
+
+    def take(self, new: Sequence[Image]) -> list[Image]:
+        """Return those of the new images that `limit` and then `pick` let in.
+
+        Args:
+            new: in the order that `limit` counts by.
+        """
+        source = self._source
+        if source.limit is not None:
+            room = max(0, source.limit - len(self._there))
+            self.leave(new[room:], "limit")
+            new = new[:room]
+        if source.pick is None:
+            return list(new)
+        picked = []
+        for image in sorted(new, key=self._clearness):
+            period = self._period(image)
+            if self._taken[period] < source.pick.clearest:
+                self._taken[period] += 1
+                picked.append(image)
+            else:
+                self.leave([image], "pick")
+        return picked
+
+    def leave(self, images: Iterable[Image], by: str) -> None:
+        """Note what leaves these images out; see `ImageShare.left_by`."""
+        self._left.update(dict.fromkeys((image.id for image in images), by))
+
+    def shares_told(self, kept: Iterable[Image]) -> tuple[ImageShare, ...]:
+        """Return what was counted of every image, now or before, with what left out those that are not kept."""
+        ids = {image.id for image in kept}
+        told = []
+        for share in self._shares.values():
+            by = "" if share.id in ids else self._left.get(share.id, share.left_by)
+            # What a limit left out of the list looks late from the second run on.
+            told.append(replace(share, left_by=share.left_by if by == "late" and share.left_by else by))
+        return tuple(told)
+
+    async def _count(
+        self, catalogue: Catalogue, files: JobFiles, found: list[Image], fresh: list[Image]
+    ) -> None:
+        if not fresh:
+            return
+        source = self._source
+        conditions = ("min_cover", "min_clear", "pick")
+        key = next(f"source.{name}" for name in conditions if getattr(source, name) is not None)
+        steps = await with_partners(self._job, catalogue, files, steps_of(self._job, found), found)
+        # Of an image on the list a partner may be gone; what is new must have all, unless on_missing_band says otherwise.
+        whole = [image for image in found if image.name not in self._there or not steps.lacking(image)]
+        sides_m = (math.sqrt(pixel_area(band.grid)) for image in whole for band in steps.view(image).bands)
+        finest_m = min(sides_m, default=1.0)
+        coarse = coarse_grid(region_lonlat(self._job, files), finest_m, self.coarse_m or None)
+        inputs = {image.id: steps.input_of(image) for image in fresh}
+        counted = [(image, inputs[image.id]) for image in fresh if not inputs[image.id].lacks]
+        known = {id_: share for id_, share in self._shares.items() if not share.lacks}
+        self._shares |= await measure(catalogue, counted, steps.recipes, coarse, key, known)
+        for image in fresh:
+            if inputs[image.id].lacks and image.name not in self._there:
+                lacks = f"it has {steps.lacking(image)}"
+                self._shares[image.id] = ImageShare(image.id, image.update_time, 0.0, 0.0, lacks)
+        self.coarse_m = coarse.scale_m
+
+    def _none(self, found: Sequence[Image], why: dict[str, str]) -> JobError:
+        """Return the error for conditions that no image meets."""
+        here = [self._shares[image.id] for image in found if image.id in self._shares]
+        best = max(here, key=lambda share: (share.shows, share.covered))
+        if best.lacks:
+            return JobError(
+                f"none of {len(found):,} images can be counted; of {best.id}, {best.lacks}", key="source.pick"
+            )
+        fails = "min_cover" if "min_cover" in why[best.id] else "min_clear"
+        return JobError(
+            f"leaves none of {len(found):,} images; the best, {best.id}, {why[best.id]}. Write a smaller share",
+            key=f"source.{fails}",
+        )
+
+    def _with_room(self, found: list[Image]) -> list[Image]:
+        """Return the images of the list, and those of periods that have fewer picks than they may."""
+        if (pick := self._source.pick) is None:
+            return found
+        full = [
+            image
+            for image in found
+            if image.name not in self._there and self._taken[self._period(image)] >= pick.clearest
+        ]
+        self.leave(full, "pick")
+        names = {image.name for image in full}
+        return [image for image in found if image.name not in names]
+
+    def _clearness(self, image: Image) -> tuple[float, int, str]:
+        return (-self._shares[image.id].shows, instant_us(image.start_time) or 0, image.id)
+
+    def _period(self, image: Image) -> str:
+        """Return the label of the period that an image is picked of."""
+        pick = self._source.pick
+        if pick is None or pick.per == "all":
+            return "all"
+        time_us = instant_us(image.start_time)
+        if time_us is None:
+            raise JobError(f"{image.id} has no time, so no {pick.per}; write per: all", key="source.pick.per")
+        return period_of(time_us, pick.per, self.origin_us)
+
+    def _origin(self, frozen: ImageList | None) -> int:
+        source = self._source
+        origin = instant_us(source.start or "") or 0
+        counts = "16d" in {source.every, source.pick.per if source.pick else ""}
+        if frozen is None or frozen.period is None or not counts:
+            return origin
+        if (frozen.period[0] - origin) % (16 * 86_400_000_000):
+            raise JobError(
+                "lies no whole number of 16 days before the start that the mosaic was made with, "
+                f"{timestamp(frozen.period[0])}; choose one that does",
+                key="source.start",
+            )
+        return frozen.period[0]

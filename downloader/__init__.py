@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from downloader.previews import preview
     from downloader.report.plan_preview import PlanPreview
     from downloader.report.report import Report
+    from downloader.tables.table import Table, table
 
 __all__ = [
     "AuthenticationError",
@@ -90,6 +91,7 @@ __all__ = [
     "Stop",
     "StoppedError",
     "Stored",
+    "Table",
     "__version__",
     "adownload",
     "doctor",
@@ -108,6 +110,7 @@ __all__ = [
     "preview",
     "run_status",
     "status",
+    "table",
     "thumbnail",
     "verify",
 ]
@@ -133,6 +136,7 @@ _MODULES = {
     "downloader.previews": ("preview",),
     "downloader.report.plan_preview": ("PlanPreview",),
     "downloader.report.report": ("Report",),
+    "downloader.tables.table": ("Table", "table"),
     "downloader.engine.session": ("Session",),
     "downloader.engine.stop": ("Stop",),
     "downloader.engine.stream": ("Outcomes", "outcomes"),

@@ -43,6 +43,7 @@ _COMMANDS = {
     "schema": "Print the JSON Schema of the job file, for editors.",
     "overviews": "Make coarser levels of a mosaic, for viewers.",
     "export": "Write a mosaic, or a window of it, as Cloud-Optimised GeoTIFF.",
+    "table": "Write statistics of polygons, points or samples as Parquet or CSV.",
     "completion": "Print the completion script for bash, zsh or fish.",
     "emulate": "Serve an Earth Engine of synthetic pixels on this machine.",
 }
@@ -67,6 +68,8 @@ _ALIASES = {
     "info": "inspect",
     "view": "preview",
     "convert": "export",
+    "zonal": "table",
+    "stats": "table",
     "new": "init",
     "create": "init",
     "login": "doctor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,6 +15,7 @@ from downloader.mosaic.reader import open_group, open_tree
 from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
+from downloader.tables.table import Layout, Table, table
 from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
@@ -65,6 +67,21 @@ class Report(RunResult):
     ) -> xarray.DataTree:
         """Open all groups as an `xarray.DataTree`; arguments as in `open`."""
         return open_tree(self.mosaic, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
+
+    def table(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        by: Any = None,  # noqa: ANN401  # a path, or a table of another library
+        stats: Sequence[str] = ("mean",),
+        bands: Sequence[str] | None = None,
+        layout: Layout = "wide",
+        missing: Literal["raise", "mask"] = "raise",
+    ) -> Table:
+        """Write statistics of places in the mosaic as Parquet or CSV; arguments and errors as those of `downloader.table`."""
+        return table(
+            self.mosaic, os.fspath(out), by=by, stats=stats, bands=bands, layout=layout, missing=missing
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as a page (`.html`), a JSON document (`.json`) or text (`.txt`), by the file's ending.

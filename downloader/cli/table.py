@@ -1,0 +1,75 @@
+"""`downloader table`: statistics of places in a mosaic, as Parquet or CSV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from downloader.cli.output import say
+from downloader.cli.parameters import WORDS
+from downloader.cli.progress import counting
+
+_EPILOG = """\b
+Examples:
+  downloader table out/series.zarr --by fields.gpkg --stats mean,p10,p90 -o fields.parquet
+  downloader table out/series.zarr --by stations.csv -o stations.csv
+  downloader table out/plots.zarr --stats mean,std -o plots.parquet
+  downloader table out/cover.zarr --by parcels.geojson --stats fractions --layout long -o cover.csv
+"""
+
+
+@click.command("table", epilog=_EPILOG)
+@click.argument("mosaic", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="File to write: .parquet, .geoparquet (which keeps the shapes) or .csv.",
+)
+@click.option(
+    "--by",
+    metavar="FILE",
+    help="Polygons or points: a vector file, GeoParquet, or CSV with lon and lat. Without it all of the mosaic is one "
+    "place, of samples each sample.",
+)
+@click.option(
+    "--stats",
+    type=WORDS,
+    default="mean",
+    show_default=True,
+    help="mean, median, p0 to p100, min, max, sum, std, var, count, majority, minority, variety; with --layout long "
+    "also fractions. The valid share of each place is always told.",
+)
+@click.option("--bands", type=WORDS, help="Bands, or group/band; by default all but masks.")
+@click.option(
+    "--layout",
+    type=click.Choice(["wide", "long"]),
+    default="wide",
+    show_default=True,
+    help="A column for each band and statistic, or a row.",
+)
+@click.option(
+    "--missing",
+    type=click.Choice(["raise", "mask"]),
+    default="raise",
+    show_default=True,
+    help="Tiles that are not stored: refuse, or count their pixels as not valid.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+def table_command(
+    mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
+) -> None:  # passed on as they are
+    """Write statistics of places in MOSAIC, a row for each place and time; run again to continue one that was stopped."""
+    from downloader.tables.table import TableRequest, make_table
+
+    with counting("table", quiet=quiet or as_json) as watch:
+        made = make_table(TableRequest(mosaic, output, **options), watch)
+    if as_json:
+        say(json.dumps(made.to_json(), indent=2))
+    elif not quiet:
+        say(str(made))

@@ -1,0 +1,130 @@
+"""Pixels of a mosaic as statistics take them: numbers in physical units, NaN wherever a pixel is not valid."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.model.grid import Window
+from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.layout import GroupLayout
+
+CACHE_BYTES: Final = 256 * 2**20
+"""Pixels of tiles that are kept for the places around them."""
+
+
+@dataclass(frozen=True)
+class GroupPixels:
+    """Bands of one group, open for reading."""
+
+    layout: GroupLayout
+    node: Any
+    """Its Zarr group."""
+    bands: tuple[int, ...]
+    """Indices of the bands that are read."""
+
+    def read(self, band: int, lead: range, window: Window) -> NDArray[np.float64]:
+        """Return the pixels (slice, height, width) of one band, without a leading axis those of one slice.
+
+        A pixel is valid where its tile is stored, its images cover it, its mask says so, and it is a finite number other
+        than nodata. Scale and offset of the array's attributes are applied.
+        """
+        layout, group = self.layout, self.layout.group
+        array = self.node[layout.arrays[band]]
+        where = (slice(lead.start, lead.stop), *window.slices) if layout.leading else window.slices
+        stored = np.asarray(array[where]).reshape(len(lead), window.height, window.width)
+        values = stored.astype(np.float64)
+        scale, offset = array.attrs.get("scale_factor", 1.0), array.attrs.get("add_offset", 0.0)
+        if scale != 1.0 or offset != 0.0:
+            values = values * float(scale) + float(offset)
+        valid = np.isfinite(values)
+        nodata = layout.nodata[band]
+        if nodata is not None and np.isfinite(nodata):
+            valid &= stored != layout.fills[band]
+        for index, mask in enumerate(group.bands):
+            if group.bands[band].id in mask.mask_of:
+                valid &= np.asarray(self.node[layout.arrays[index]][where]).reshape(valid.shape) == 1
+        valid &= self._stored(lead, window)
+        for position, slice_ in enumerate(lead):
+            if group.absent and band in group.absent[slice_]:
+                valid[position] = False
+            if group.extents:
+                valid[position] &= _covered(group.extents[slice_], window)
+        values[~valid] = np.nan
+        return values
+
+    def _stored(self, lead: range, window: Window) -> NDArray[np.bool_]:
+        tile = self.layout.group.tiling.tile
+        rows = slice(window.row // tile, -(-window.row_end // tile))
+        columns = slice(window.column // tile, -(-window.column_end // tile))
+        where = (slice(lead.start, lead.stop), rows, columns) if self.layout.leading else (rows, columns)
+        cells: NDArray[np.bool_] = np.asarray(self.node["coverage"][where]) == Coverage.STORED
+        cells = cells.reshape(len(lead), *cells.shape[-2:])
+        y = np.arange(window.row, window.row_end) // tile - rows.start
+        x = np.arange(window.column, window.column_end) // tile - columns.start
+        return cells[:, y[:, None], x[None, :]]
+
+
+def _covered(extent: Window | None, window: Window) -> NDArray[np.bool_]:
+    """Return which pixels (height, width) of a window lie in an extent."""
+    covered = np.zeros(window.shape, np.bool_)
+    inside = None if extent is None else extent.clip(window)
+    if inside is not None:
+        covered[inside.offset(-window.column, -window.row).slices] = True
+    return covered
+
+
+class TiledPixels:
+    """A run of slices of one group, read tile by tile; tiles used last are kept."""
+
+    def __init__(self, pixels: GroupPixels, lead: range) -> None:
+        self._pixels = pixels
+        self._lead = lead
+        self._tile = pixels.layout.group.tiling.tile
+        self._kept: OrderedDict[tuple[int, int, int], NDArray[np.float64]] = OrderedDict()
+        self._bytes = 0
+
+    def window(self, band: int, slice_: int, window: Window) -> NDArray[np.float64]:
+        """Return the pixels (height, width) of one band of one slice."""
+        found = np.empty(window.shape)
+        tile = self._tile
+        for row in range(window.row // tile, -(-window.row_end // tile)):
+            for column in range(window.column // tile, -(-window.column_end // tile)):
+                box = self._pixels.layout.group.tiling.window(row, column)
+                part = box.clip(window)
+                assert part is not None  # noqa: S101  # the tile is one of those that the window touches
+                block = self._block(band, row, column, box)[slice_ - self._lead.start]
+                there = part.offset(-window.column, -window.row).slices
+                found[there] = block[part.offset(-box.column, -box.row).slices]
+        return found
+
+    def _block(self, band: int, row: int, column: int, box: Window) -> NDArray[np.float64]:
+        key = band, row, column
+        block = self._kept.get(key)
+        if block is None:
+            block = self._pixels.read(band, self._lead, box)
+            self._bytes += block.nbytes
+            while self._kept and self._bytes > CACHE_BYTES:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        self._kept[key] = block
+        self._kept.move_to_end(key)
+        return block
+
+
+def strip(pixels: GroupPixels, band: int, lead: range) -> NDArray[np.float64]:
+    """Return the chips of samples side by side, (height, samples × width)."""
+    window = Window(0, 0, pixels.layout.group.window.width, pixels.layout.group.window.height)
+    chips = pixels.read(band, lead, window)
+    return np.ascontiguousarray(np.moveaxis(chips, 0, 1)).reshape(window.height, -1)
+
+
+def holes(pixels: Sequence[GroupPixels]) -> tuple[int, int]:
+    """Return (tiles that are missing or failed, all tiles) of groups."""
+    cells = [np.asarray(one.node["coverage"][...]) for one in pixels]
+    lacking = sum(int(np.isin(one, (Coverage.MISSING, Coverage.FAILED)).sum()) for one in cells)
+    return lacking, sum(one.size for one in cells)

@@ -23,7 +23,7 @@ from downloader.job.service_settings import ServiceSettings
 from downloader.mosaic.status import Status
 from downloader.mosaic.status import status as status_of
 from downloader.progress.heartbeat import RunStatus, run_at
-from downloader.progress.terminal import listener
+from downloader.progress.terminal import is_piped, listener
 from downloader.report.plan_preview import PlanPreview
 from downloader.report.report import Report
 
@@ -52,7 +52,7 @@ def download(
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: whether standard error shows a bar, or plain lines where it is no terminal.
-        on_event: called with each event (`Started`, `Stored`, `Split`, `Failed`, `Retried`, `Notice`, `Flow`, `Ended`) on the
+        on_event: called with each event (`Phase`, `Started`, `Stored`, `Split`, `Failed`, `Retried`, `Notice`, `Flow`, `Ended`) on the
             event loop of the run, so it must be quick; what it raises ends the run, with everything saved.
         overwrite: delete the mosaic that is there, if this package made it.
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
@@ -103,6 +103,7 @@ def plan(
     probe: int = 0,
     seed: int | None = None,
     credentials: Credentials | None = None,
+    progress: bool = True,
     **sections: Any,
 ) -> PlanPreview:
     """Return what a run of a job would do: its plan, and what its mosaic has of it already; nothing is stored.
@@ -113,6 +114,7 @@ def plan(
         probe: random tiles to fetch, time and throw away, for a better estimate; with 0 only metadata is asked for.
         seed: of the draw of these tiles; None draws anew each time.
         credentials: any google-auth credentials object, in place of the job's `auth`.
+        progress: whether a terminal or a notebook shows that the service is asked.
         **sections: as in `download`.
 
     Raises:
@@ -122,7 +124,12 @@ def plan(
     """
     settled = as_job(job, path, **sections)
     stop = Stop()
-    return in_thread(survey(settled, stop, credentials, tiles=probe, seed=seed), stop)
+    return in_thread(
+        survey(
+            settled, listener(progress and not is_piped(), None), stop, credentials, tiles=probe, seed=seed
+        ),
+        stop,
+    )
 
 
 def doctor(

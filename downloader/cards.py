@@ -15,6 +15,7 @@ _STYLE: Final = """
 .eed dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15em 1.2em; margin: .4em 0; }
 .eed dt { grid-column: 1; margin: 0; font-weight: 400; white-space: nowrap; opacity: .7; }
 .eed dd { grid-column: 2; margin: 0; overflow-wrap: anywhere; }
+.eed .note { margin: .15em 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .eed .wide { overflow-x: auto; }
 .eed table { border-collapse: collapse; margin: .5em 0; font-size: 1em; font-variant-numeric: tabular-nums; }
 .eed th, .eed td { padding: .2em 1em .2em 0; border: 0; text-align: left !important; vertical-align: top; background: none; }
@@ -59,7 +60,17 @@ def card(kind: str, title: str, *parts: str) -> str:
         *parts: markup of `facts`, `rows`, `figures` and `folded`; empty ones are left out.
     """
     head = f'<p class="head"><span>{_text(kind)}</span> <strong>{_text(title)}</strong></p>'
-    return f'<div class="eed"><style>{_STYLE}</style>{head}{"".join(parts)}</div>'
+    return wrapped(head, *parts)
+
+
+def wrapped(*parts: str) -> str:
+    """Return markup of this module with what it needs to look as it should."""
+    return f'<div class="eed"><style>{_STYLE}</style>{"".join(parts)}</div>'
+
+
+def note(text: str) -> str:
+    """Return the markup of a line of text."""
+    return f'<p class="note">{_text(text)}</p>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

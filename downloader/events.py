@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from downloader.errors import Cause, FetchProblem
 from downloader.planning.plan import Estimate
 from downloader.planning.requests import Request
+from downloader.planning.strip import Strip
 
 Level = Literal["info", "warning", "error"]
 
@@ -23,6 +24,20 @@ class Started:
     """Of the whole job."""
     tiles_done: int
     """Tiles of the estimate that earlier runs stored."""
+    strip: Strip | None = None
+    """Where they lie; None where the job is too large to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What goes on now besides fetching: asking the catalogue, finishing requests, reading a mosaic. Displays show it until the next one."""
+
+    text: str
+    """A participle and its object; empty where it is over."""
+    done: int = 0
+    """Steps done."""
+    total: int = 0
+    """Steps in all; 0 where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +126,4 @@ class Ended:
 Outcome: TypeAlias = Stored | Split | Failed
 """What became of one request."""
 
-Event: TypeAlias = Started | Outcome | Retried | Notice | Flow | Ended
+Event: TypeAlias = Phase | Started | Outcome | Retried | Notice | Flow | Ended

@@ -50,17 +50,21 @@ def plan_command(
 
     Asks for metadata only, with --probe also for a few tiles. Stores nothing.
     """
+    from downloader.cli.progress import display
     from downloader.engine.preflight import survey
     from downloader.engine.stop import Stop
     from downloader.engine.sync import in_thread
     from downloader.job.load import load_job, located
+    from downloader.progress.terminal import is_piped
 
     loaded = load_job(job, overrides)
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
     stop = Stop()
     with located(job, overrides):
-        found = in_thread(survey(loaded, stop, tiles=tiles or 0, seed=seed), stop)
+        found = in_thread(
+            survey(loaded, display(quiet=is_piped(), verbose=0), stop, tiles=tiles or 0, seed=seed), stop
+        )
     if map_file is not None:
         say(found.map(map_file), err=True)
     if as_json:

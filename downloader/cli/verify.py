@@ -59,13 +59,14 @@ def verify_command(
     """
     from downloader import api
     from downloader.cli.progress import display
+    from downloader.progress.terminal import is_piped
 
     set_up_logging(verbose)
     silent = quiet or as_json
-    fetches = options["repair"] or options["resample"]
+    shows = not silent and (options["repair"] or options["resample"] or not is_piped())
     checkup = api.verify(
         target,
-        on_event=display(quiet=silent or not fetches, verbose=0),
+        on_event=display(quiet=not shows, verbose=0),
         shown=None if silent else lambda found: say(str(found)),
         **options,
     )

@@ -106,6 +106,8 @@ class EarthEngine:
         """Each call of `call` and `persist` takes a turn of it; None for no limit."""
         self.headers: dict[str, str] = {}
         """The last value of each header of an answer that may tell of costs and quotas; names in lower case."""
+        self.on_retry: Callable[[FetchProblem], object] = lambda _: None
+        """Told of each problem after which `call` and `persist` ask again."""
         self.metadata_calls = 0
         """Calls of `call` and `persist` that were made, repeats included: everything but pixels of tiles."""
         self._access = access
@@ -274,8 +276,14 @@ class EarthEngine:
             DownloadError: the error that ends the job, where it never came.
         """
         tries = Tries(self._policy, self._clock, random.Random())  # noqa: S311  # jitter, no secret
+
+        def wait_after(error: TileError) -> float:
+            wait_s = tries.wait_after(error)
+            self.on_retry(error.problem)
+            return wait_s
+
         try:
-            return await repeat(lambda: self._in_turn(attempt), tries.wait_after, self._clock)
+            return await repeat(lambda: self._in_turn(attempt), wait_after, self._clock)
         except TileError as error:
             raise error_table.ending(error.problem, subject) from error
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from downloader.engine.connect import connect
-from downloader.engine.prepare import existing_mosaic
+from downloader.engine.prepare import asking, existing_mosaic
 from downloader.engine.probe import probe
 from downloader.errors import DriftError, RefusedError
 from downloader.mosaic.target import TargetState, read_target
@@ -20,15 +20,23 @@ if TYPE_CHECKING:
     from downloader.engine.stop import Stop
     from downloader.job import Job
     from downloader.planning import Plan
+    from downloader.protocols import Progress
 
 
 async def survey(
-    job: Job, stop: Stop, credentials: Credentials | None = None, *, tiles: int = 0, seed: int | None = None
+    job: Job,
+    progress: Progress,
+    stop: Stop,
+    credentials: Credentials | None = None,
+    *,
+    tiles: int = 0,
+    seed: int | None = None,
 ) -> PlanPreview:
     """Return what a run of the job would do; stores nothing.
 
     Args:
         job: what is to be fetched.
+        progress: told what goes on.
         stop: may ask to stop.
         credentials: a google-auth object in place of the job's `auth`.
         tiles: how many random tiles to fetch and time; with 0 only metadata is asked for.
@@ -38,7 +46,7 @@ async def survey(
         JobError, AuthenticationError, StoppedError: as a run, before its first tile.
     """
     async with connect(job.service_settings, credentials) as connection:
-        with stop.cancels():
+        with stop.cancels(), asking(progress, connection.client, job.source.name):
             try:
                 there = await existing_mosaic(job)
             except RefusedError:

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from downloader.earthengine.band_types import answered_types
+from downloader.earthengine.client import EarthEngine
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.connect import Connection
+from downloader.errors import FetchProblem
+from downloader.events import Phase
 from downloader.job import Job
 from downloader.mosaic.open import existing
 from downloader.planning import Existing, Plan
+from downloader.progress.phases import doing
+from downloader.protocols import Progress
 from downloader.resolve.resolve import resolve
+
+
+@contextmanager
+def asking(progress: Progress, client: EarthEngine, about: str) -> Iterator[None]:
+    """Tell that the catalogue is asked while the block runs, and of calls that have to be repeated."""
+    where = "Earth Engine" if client.service_identity == "earthengine" else urlsplit(client.standard).netloc
+    text = f"asking {where} about {about}"
+
+    def again(problem: FetchProblem) -> None:
+        progress(Phase(f"{text}: {problem.message}; trying again"))
+
+    with doing(progress, text):
+        client.on_retry, before = again, client.on_retry
+        try:
+            yield
+        finally:
+            client.on_retry = before
 
 
 async def existing_mosaic(job: Job) -> Existing | None:

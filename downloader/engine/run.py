@@ -17,7 +17,7 @@ from downloader.engine.context import RunContext, RunOptions
 from downloader.engine.executors import executor_of, memory_for, refuse_what_cannot_travel
 from downloader.engine.memory import current_memory, peak_memory
 from downloader.engine.order import order
-from downloader.engine.prepare import existing_mosaic, prepare
+from downloader.engine.prepare import asking, existing_mosaic, prepare
 from downloader.engine.stop import Stop
 from downloader.errors import (
     DownloadError,
@@ -35,9 +35,12 @@ from downloader.mosaic.overviews.overviews import build_overviews
 from downloader.mosaic.storage.disk_errors import check_room
 from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
-from downloader.planning import Plan
+from downloader.mosaic.writer import ZarrMosaic
+from downloader.planning import Plan, ShardKey
+from downloader.planning.strip import strip
 from downloader.progress.heartbeat import HEARTBEAT, Heartbeat
 from downloader.progress.highlights import Highlights
+from downloader.progress.phases import doing, steps
 from downloader.progress.recorder import Recorder
 from downloader.progress.tally import Tally, fanout
 from downloader.protocols import Executor, Progress
@@ -68,7 +71,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
     before = current_memory()
     async with connect(job.service_settings, options.credentials, options.budget) as connection:
         with stop.cancels():
-            plan, notices = await _plan(job, connection, options)
+            plan, notices = await _plan(job, connection, progress, options)
         memory = memory_for(job, plan, options.budget, before)
         async with _opened(job, plan, connection, progress, stop, options, memory) as context:
             report, error = await _run(context, [*_of_credentials(context, options), *notices])
@@ -78,10 +81,13 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
     return report
 
 
-async def _plan(job: Job, connection: Connection, options: RunOptions) -> tuple[Plan, tuple[str, ...]]:
+async def _plan(
+    job: Job, connection: Connection, progress: Progress, options: RunOptions
+) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan, once it is approved, and lines that are worth a user's knowing."""
-    there = None if options.overwrite else await existing_mosaic(job)
-    plan, notices = await prepare(job, connection, there, options.accept)
+    with asking(progress, connection.client, job.source.name):
+        there = None if options.overwrite else await existing_mosaic(job)
+        plan, notices = await prepare(job, connection, there, options.accept)
     if options.approve is not None:
         await options.approve(plan, connection.client.service_identity)
     return plan, notices
@@ -147,6 +153,7 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
             tell(notice if isinstance(notice, Notice) else Notice(notice))
         async with AsyncExitStack() as stack:
             stack.enter_context(context.connection.limiter.listen(tell))
+            stack.enter_context(context.stop.tells(tell))
             with context.stop.cancels():
                 executor = await stack.enter_async_context(executor_of(context))
             error = await _fetch(context, executor)
@@ -154,15 +161,16 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
             tell(Notice(notice))
         if context.tally.requests and _may_be_drift(context.plan, error):
             catalogue = context.connection.catalogue
-            changed = await recheck(context.job, context.plan, catalogue, mosaic, context.on_update, tell)
+            with doing(tell, "checking that no image changed meanwhile"):
+                changed = await recheck(context.job, context.plan, catalogue, mosaic, context.on_update, tell)
             error = changed or error
         if context.job.mosaic.overviews and context.chosen is None:
             error = await _add_overviews(context, error)
+        with doing(tell, "measuring the mosaic"):  # its whole store is listed
+            disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
         ended = Ended(_state(context, error), "" if error is None else str(error))
     finally:
         tell(ended)
-    # It lists the whole store.
-    disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
     return _report(context, ended, disk_bytes, executor.peak_memory), error
 
 
@@ -195,7 +203,8 @@ def _state(context: RunContext, error: DownloadError | None) -> RunState:
 async def _fetch(context: RunContext, executor: Executor) -> DownloadError | None:
     """Fetch what the mosaic misses and finish it; return the error to end with."""
     plan, mosaic, chosen = context.plan, context.mosaic, context.chosen
-    context.progress(Started(plan.estimate(), mosaic.count_stored()))
+    places = strip(plan.groups, lambda key: _stored(mosaic, key)) if chosen is None else None
+    context.progress(Started(plan.estimate(), mosaic.count_stored(), places))
     error: DownloadError | None = None
     try:
         packs = context.job.mosaic.compressor != "none"
@@ -212,6 +221,12 @@ async def _fetch(context: RunContext, executor: Executor) -> DownloadError | Non
         with anyio.CancelScope(shield=True):
             error = await _finish(context, error)
     return error or (None if chosen and chosen.is_done() else _incomplete(context))
+
+
+def _stored(mosaic: ZarrMosaic, key: ShardKey) -> int:
+    """Return how many tiles of a shard are stored."""
+    state = mosaic.found.states[key.group]
+    return state.complete(state.index(key)).bit_count()
 
 
 async def _finish(context: RunContext, error: DownloadError | None) -> DownloadError | None:
@@ -296,16 +311,19 @@ async def _add_overviews(context: RunContext, error: DownloadError | None) -> Do
     if stop.drain.is_set() or not (error is None or isinstance(error, IncompleteError)):
         return error
 
-    def watch(_done: int, _total: int) -> None:
+    tell = steps(context.progress, "building overviews")
+
+    def watch(done: int, total: int) -> None:
         if stop.drain.is_set():
             raise stop.error("all that was fetched is saved, the overviews are not finished")
+        tell(done, total)
 
     work = partial(
         build_overviews, mosaic.store, mosaic.identity, mosaic.found.states, mosaic.lock, watch=watch
     )
     try:
         # The thread writes: it is told to stop, never left behind.
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope(shield=True), doing(context.progress, "building overviews"):
             made = await anyio.to_thread.run_sync(work)
     except DownloadError as failed:
         return error or failed

@@ -16,6 +16,8 @@ from typing import TypeVar
 import anyio
 
 from downloader.errors import DownloadError, InterruptionError, StoppedError
+from downloader.events import Phase
+from downloader.protocols import Progress
 
 _Result = TypeVar("_Result")
 
@@ -43,6 +45,7 @@ class Stop:
         self.signal_number: int | None = None
         """The signal that asked, if one did."""
         self._scopes: set[anyio.CancelScope] = set()
+        self._tells: list[Progress] = []
 
     def ask(self, reason: str, signal_number: int | None = None) -> None:
         """Ask to drain, or where that was asked already, to end at once.
@@ -56,8 +59,20 @@ class Stop:
             return
         self.reason, self.signal_number = reason, signal_number
         self.drain.set()
+        again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
+        for tell in self._tells:
+            tell(Phase(f"finishing what is under way, {GRACE_S:.0f} s at most{again}"))
         for scope in self._scopes:
             scope.cancel()
+
+    @contextmanager
+    def tells(self, progress: Progress) -> Iterator[None]:
+        """Tell `progress` that the run drains, where somebody asks for it during the block."""
+        self._tells.append(progress)
+        try:
+            yield
+        finally:
+            self._tells.remove(progress)
 
     @contextmanager
     def cancels(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from downloader.mosaic.stored_job import freeze, thaw
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.result import Verification
 from downloader.mosaic.verify.verify import examine, verify
+from downloader.progress.phases import doing, steps
 from downloader.protocols import Progress
 from downloader.report.comparison import ServiceComparison
 from downloader.report.report import Report
@@ -110,7 +111,7 @@ async def check(
     Args:
         path: a folder, or the URL of one in a bucket.
         job_of: returns the mosaic's job; called where something is to be fetched or repaired.
-        progress: told of each event of what is fetched.
+        progress: told how far the reading is, and of each event of what is fetched.
         stop: may ask to stop.
         repair: mark damaged tiles as missing, rebuild lost metadata, and fetch the damaged tiles.
         draw: tiles to fetch again and compare; None for no comparison.
@@ -122,16 +123,19 @@ async def check(
         JobError: there is something to fetch, and the mosaic's job is not known.
         DownloadError: as a run raises it; what was damaged counts as missing then, so that any run fetches it.
     """
+    tell = steps(progress, f"reading {path}")
 
-    def watching(_done: int, _total: int) -> None:
+    def watching(done: int, total: int) -> None:
         if stop.drain.is_set():
             raise stop.error("the mosaic was not read to its end")
+        tell(done, total)
 
     report: Report | None = None
     if repair:
         job, why = _known(job_of)
         text = "" if job is None else freeze(job)
-        repaired = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
+        with doing(progress, f"reading {path}"):
+            repaired = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
         found = repaired.verification
         shown(found)
         if repaired.chosen:
@@ -142,9 +146,13 @@ async def check(
             report = await _fetch(
                 job, progress, stop, RunOptions(credentials=credentials, only=repaired.chosen)
             )
-        after = await anyio.to_thread.run_sync(verify, path) if not found.is_clean else found
+        after = found
+        if not found.is_clean:
+            with doing(progress, f"reading {path} again"):
+                after = await anyio.to_thread.run_sync(verify, path)
     else:
-        examined = await anyio.to_thread.run_sync(lambda: examine(path, watch=watching))
+        with doing(progress, f"reading {path}"):
+            examined = await anyio.to_thread.run_sync(lambda: examine(path, watch=watching))
         found, after = examined.verification, None
         shown(found)
     comparison = None

@@ -110,7 +110,7 @@ class RunStatus:
             f"{100 * self.tiles_now / max(1, self.tiles):.1f} %",
             f"{self.tiles_now:,}/{self.tiles:,} tiles",
             rate(self.bytes_per_second, 1),
-            f"{self.in_flight}/{self.ceiling} at once",
+            f"{self.in_flight}/{self.ceiling} in flight",
         ]
         if self.seconds_left is not None:
             parts.insert(1, f"{duration(self.seconds_left)} left")

@@ -11,6 +11,7 @@ from typing import Any
 
 from downloader.events import Event, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.planning import Estimate
+from downloader.planning.strip import Strip
 from downloader.protocols import Progress
 from downloader.text import counted, duration, rate, size
 
@@ -46,6 +47,13 @@ class Tally:
     in_flight: int = 0
     ceiling: int = 0
     started: float = field(default_factory=time.monotonic)
+    strip: Strip | None = None
+    cells: list[float] = field(default_factory=list)
+    """Tiles stored of each cell of the strip."""
+    broken: set[int] = field(default_factory=set)
+    """Cells of the strip in which tiles failed."""
+    expected_s: float = 0.0
+    """What a tile costs by the plan's estimate, in seconds."""
 
     def __call__(self, event: Event) -> None:
         """Count one more event."""
@@ -53,13 +61,20 @@ class Tally:
             case Started():
                 self.tiles_total, self.tiles_before = event.estimate.tiles, event.tiles_done
                 self.started = time.monotonic()
+                self.expected_s = event.estimate.seconds / max(1, event.estimate.tiles)
+                self.strip = event.strip
+                self.cells = list(event.strip.stored) if event.strip else []
             case Stored():
                 self.requests += event.attempts
                 self.tiles_stored += event.request.tiles_worth
                 self.wire_bytes += event.wire_bytes
+                if self.strip is not None:
+                    self.cells[self.strip.cell(event.request.shard)] += event.request.tiles_worth
             case Failed():
                 self.requests += event.attempts
                 self.tiles_failed += event.request.tiles_worth
+                if self.strip is not None:
+                    self.broken.add(self.strip.cell(event.request.shard))
             case Split():
                 self.requests += event.attempts
                 self.splits += event.is_refused
@@ -79,6 +94,34 @@ class Tally:
     def tiles_now(self) -> int:
         """Tiles that need nothing more from this run, failed ones included."""
         return min(round(self.tiles_before + self.tiles_stored + self.tiles_failed), self.tiles_total)
+
+    @property
+    def share(self) -> float:
+        """Part of the tiles that needs nothing more, 0 to 1."""
+        return self.tiles_now / max(1, self.tiles_total)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this run's pace so far, into which the plan's estimate counts as much as a few tiles; None before the first tile."""
+        left, done = self.tiles_total - self.tiles_now, self.tiles_stored + self.tiles_failed
+        if not done or left <= 0:
+            return None
+        prior = min(64.0, (self.tiles_total - self.tiles_before) / 20)
+        return left * (self.seconds + prior * self.expected_s) / (done + prior)
+
+    def figures(self, *, is_over: bool = False) -> list[str]:
+        """Return what a display shows of a run, or of one that is over, what matters most first."""
+        left, retries = None if is_over else self.seconds_left, self.retries.total()
+        return [
+            # Rounded down: 100 % would look complete.
+            f"{math.floor(100 * self.share)} %",
+            *([f"{self.tiles_failed:,.0f} failed"] if self.tiles_failed else []),
+            *([] if left is None else [f"{duration(left)} left"]),
+            rate(self.wire_bytes, self.seconds),
+            *([] if is_over else [f"{self.in_flight}/{self.ceiling} in flight"]),
+            *([counted(retries, "retry", "retries")] if retries else []),
+            f"{self.tiles_now:,}/{self.tiles_total:,} tiles",
+        ]
 
     def fields(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -111,14 +154,13 @@ def announcement(estimate: Estimate, tiles_done: int) -> str:
 
 def summary(tally: Tally) -> str:
     """Return one line: how far, how fast, how much trouble."""
-    left = tally.tiles_total - tally.tiles_now
-    done = tally.tiles_stored + tally.tiles_failed
-    eta = f", about {duration(left * tally.seconds / done)} left" if done and left > 0 else ""
+    left = tally.seconds_left
+    eta = "" if left is None else f", about {duration(left)} left"
     retries = f", {counted(tally.retries.total(), 'retry', 'retries')}" if tally.retries else ""
     failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
     return (
         f"{tally.tiles_now:,}/{tally.tiles_total:,} tiles, {rate(tally.wire_bytes, tally.seconds)}, "
-        f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}{eta}"
+        f"{tally.in_flight}/{tally.ceiling} in flight{retries}{failed}{eta}"
     )
 
 

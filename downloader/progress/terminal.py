@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
-from downloader.events import Ended, Event, Failed, Notice, Retried, Split, Started, Stored
+from downloader.events import Ended, Event, Failed, Notice, Phase, Retried, Split, Started, Stored
 from downloader.model.document import to_document
+from downloader.progress.notebook import NotebookBar, is_notebook
 from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
 from downloader.protocols import Progress
-from downloader.text import counted, rate, visible
+from downloader.text import cut, duration, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import ProgressColumn, TaskID
+    from rich.live import Live
+    from rich.text import Text
 
 
-_WIDE = 72
-"""Columns of a terminal from which the bar itself is shown."""
+_STRIP_FROM: Final = 120
+"""Columns of a terminal from which a line of tiles is shown."""
 
-_NARROW = 44
-"""Columns under which only the tiles are counted."""
+_BAR_FROM: Final = 60
+"""Columns from which there is room for a bar."""
+
+_SPINNER: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_SHADES: Final = "·░▒▓█"
 
 
 def plain_line(_level: str, _event: str, message: str, **_: Any) -> str:
@@ -47,6 +54,7 @@ class Lines:
         self._tally = Tally()
         self._timer = Timer(every_s)
         self._line = line
+        self._phase = ""
 
     def __call__(self, event: Event) -> None:
         """Print what the event is worth."""
@@ -60,6 +68,10 @@ class Lines:
                 )
             case Notice():
                 self._print(event.level, event.name, event.text, **event.fields)
+            case Phase() if event.text and (event.text != self._phase or self._timer.is_due()):
+                steps = f": {event.done:,}/{event.total:,}" if event.total and event.done else ""
+                self._print("info", "phase", f"{event.text}{steps}", done=event.done, total=event.total)
+                self._phase = event.text
             case Stored() | Split() | Failed() | Retried() if self._timer.is_due():
                 self._print("info", "progress", summary(self._tally), **self._tally.fields())
 
@@ -68,66 +80,106 @@ class Lines:
 
 
 class Bar:
-    """A `Progress` that redraws one line: a bar, tiles, MB/s, retries, requests in flight, time left."""
+    """A `Progress` that redraws a line or two: how far, time left, MB/s, requests in flight; on a wide terminal the tiles."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
         self._tally = Tally()
         self._console = console
-        tiles = TextColumn("{task.completed:,.0f}/{task.total:,.0f} tiles")
-        rate, flow = TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[flow]}")
-        left = TimeRemainingColumn(compact=True, elapsed_when_finished=True)
-        if console.width >= _WIDE:
-            columns: tuple[ProgressColumn, ...] = (BarColumn(bar_width=None), tiles, rate, flow, left)
-        else:
-            columns = (tiles, rate, left) if console.width >= _NARROW else (tiles,)
-        self._bar = RichProgress(
-            *columns,
-            console=console,
-            refresh_per_second=4,
-            transient=True,
-        )
-        self._task: TaskID | None = None
+        self._phase = Phase("")
+        self._since = 0.0
+        self._is_fetching = False
+        self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
         """Draw what the event changes."""
         self._tally(event)
         match event:
+            case Phase():
+                if event.text != self._phase.text:
+                    self._since = time.monotonic()
+                self._phase = event
             case Started():
                 self._print(announcement(event.estimate, event.tiles_done))
-                self._task = self._bar.add_task(
-                    "", total=event.estimate.tiles, completed=event.tiles_done, rate="", flow=""
-                )
-                self._bar.start()
+                self._is_fetching = True
             case Notice():
                 self._print(event.text)
             case Ended():
-                self._bar.stop()
-            case Stored() | Split() | Failed() | Retried():
-                self._refresh()
+                self._is_fetching, self._phase = False, Phase("")
+        self._show(bool(self._phase.text) or self._is_fetching)
+
+    def _show(self, wanted: bool) -> None:
+        if wanted is (self._live is not None):
+            return
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            return
+        from rich.live import Live
+
+        self._live = Live(
+            console=self._console, refresh_per_second=4, transient=True, get_renderable=self._drawn
+        )
+        self._live.start()
 
     def _print(self, line: str) -> None:
         self._console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
-    def _refresh(self) -> None:
-        tally = self._tally
-        if self._task is None:
-            return
-        retries = f", {counted(tally.retries.total(), 'retry', 'retries')}" if tally.retries else ""
-        failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
-        self._bar.update(
-            self._task,
-            completed=tally.tiles_now,
-            rate=rate(tally.wire_bytes, tally.seconds),
-            flow=f"{tally.in_flight}/{tally.ceiling} at once{retries}{failed}",
+    def _drawn(self) -> Text:
+        """Return the lines for the terminal's width of this moment."""
+        from rich.text import Text
+
+        # Behind a full line the terminal's echo of ^C would begin another one, which no redrawing takes away.
+        width = max(1, self._console.width - 3)
+        lines = []
+        if self._is_fetching:
+            if self._console.width >= _STRIP_FROM and self._tally.strip is not None:
+                lines.append(self._tiles(width))
+            lines.append(self._progress(width))
+        if self._phase.text:
+            lines.append(Text(self._doing(width)))
+        return Text("\n", no_wrap=True, overflow="crop").join(lines)
+
+    def _progress(self, width: int) -> Text:
+        from rich.text import Text
+
+        room = width - (12 if width >= _BAR_FROM else 0)
+        figures = self._tally.figures()
+        while len(figures) > 1 and len("  ".join(figures)) > room:
+            figures.pop()
+        text = "  ".join(figures)
+        bar = width - len(text) - 2 if width >= _BAR_FROM else 0
+        full = math.floor(bar * self._tally.share)
+        return Text.assemble(
+            ("━" * full, "cyan"), ("─" * (bar - full), "bright_black"), "  " if bar else "", text[:width]
         )
+
+    def _tiles(self, width: int) -> Text:
+        from rich.text import Text
+
+        tally, text = self._tally, Text()
+        assert tally.strip is not None  # noqa: S101  # for the type checker
+        cells = [k for k, wanted in enumerate(tally.strip.wanted) if wanted]
+        columns = min(width, len(cells) * max(1, width // max(1, len(cells))))
+        for column in range(columns):
+            cell = cells[column * len(cells) // columns]
+            share = min(1.0, tally.cells[cell] / tally.strip.wanted[cell])
+            shade = _SHADES[math.floor(share * (len(_SHADES) - 1))]
+            text.append("×" if cell in tally.broken else shade, "red" if cell in tally.broken else "cyan")
+        return text
+
+    def _doing(self, width: int) -> str:
+        phase, seconds = self._phase, time.monotonic() - self._since
+        steps = f" {phase.done:,}/{phase.total:,}" if phase.total else ""
+        behind = f"{steps}  {duration(math.floor(seconds))}" if seconds >= 1 else steps
+        spinner = _SPINNER[math.floor(seconds * 8) % len(_SPINNER)]
+        return f"{spinner} {cut(visible(phase.text), max(8, width - len(behind) - 2))}{behind}"[:width]
 
 
 def terminal_progress(out: TextIO | None = None) -> Progress:
-    """Return a bar where `out` (standard error by default) is a terminal that can show one, else plain lines."""
+    """Return a bar where `out` (standard error by default) is a terminal that can show one, or in a notebook; else plain lines."""
     stream: TextIO | None = out or sys.stderr
+    if out is None and is_notebook():
+        return NotebookBar()
     if stream is None:  # a process without standard error, as some services start them
         return fanout()
     stream = forgiving(stream)
@@ -137,6 +189,11 @@ def terminal_progress(out: TextIO | None = None) -> Progress:
 
     console = Console(file=stream)
     return Lines(stream) if console.is_dumb_terminal else Bar(console)
+
+
+def is_piped() -> bool:
+    """Return whether standard error is neither a terminal nor a notebook's: what takes a few seconds is not told there."""
+    return not is_notebook() and not (sys.stderr is not None and forgiving(sys.stderr).isatty())
 
 
 def listener(progress: bool, on_event: Progress | None) -> Progress:

@@ -359,11 +359,11 @@ def test_a_bar_on_a_terminal(emulator, job_file, mosaic, columns):
     os.close(ours)
     assert process.wait() == 0
     text = shown.decode()
-    assert "/9" in text
+    assert " %" in text
     assert "complete: 9 of 9 tiles" in text.replace("\r\n", "")
     if columns >= 80:
         assert "MB/s" in text
-        assert "/2 at once" in text
+        assert "/2 in flight" in text
     compare(mosaic)
 
 

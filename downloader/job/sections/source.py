@@ -21,6 +21,7 @@ from downloader.job.sections.pick import Pick
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import SEASONS, instant_us
+from downloader.text import few
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -228,6 +229,15 @@ class Source(Section):
     def kind(self) -> str:
         """The key that is given: asset, images, collection or expression."""
         return next(name for name in _KINDS if getattr(self, name) is not None)
+
+    @property
+    def name(self) -> str:
+        """What is asked for, in a few words."""
+        if self.asset is not None:
+            return self.asset
+        return few(self.collections, most=3) or (
+            "an expression" if self.images is None else "the images of the job"
+        )
 
 
 def _check_period(start: str | None, end: str | None) -> None:

@@ -13,12 +13,14 @@ import pytest
 from rich.console import Console
 
 from downloader.errors import Action, Cause, FetchProblem
-from downloader.events import Ended, Failed, Flow, Notice, Retried, Split, Started, Stored
+from downloader.events import Ended, Failed, Flow, Notice, Phase, Retried, Split, Started, Stored
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band
 from downloader.planning import Estimate, Group, Request, ShardKey, Tiling
+from downloader.planning.strip import strip
 from downloader.progress import tally as tally_module
+from downloader.progress import terminal as terminal_module
 from downloader.progress.tally import Tally, announcement, fanout, summary
 from downloader.progress.terminal import Bar, Lines, forgiving, terminal_progress
 from downloader.text import size
@@ -26,6 +28,18 @@ from downloader.text import size
 PROBLEM = FetchProblem(Action.RETRY, Cause.RESET, "connection reset")
 ESTIMATE = Estimate(1, 1, 64, 115_600, 4_000, 964_000_000, 964_000_000, 60.0)
 LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 9000, 9000)
+
+
+GROUPS = (
+    Group(
+        "",
+        LATTICE,
+        Window(0, 0, 2048, 512),
+        (Band("B1", np.dtype("<f8"), LATTICE),),
+        Tiling(2048, 512, shard=2),
+        (1, 1),
+    ),
+)
 
 
 def requests(bands: int = 1) -> list[Request]:
@@ -155,7 +169,7 @@ def busy_tally(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Tally:
 def test_a_summary_is_one_short_line(monkeypatch: pytest.MonkeyPatch, seconds: float, left: str) -> None:
     text = summary(busy_tally(monkeypatch, seconds))
     assert text.startswith("25,027/115,600 tiles, ")
-    assert ", 38/40 at once, 12 retries, 3 failed, " in text
+    assert ", 38/40 in flight, 12 retries, 3 failed, " in text
     assert text.endswith(left)
     assert len(text) <= 90
 
@@ -163,7 +177,7 @@ def test_a_summary_is_one_short_line(monkeypatch: pytest.MonkeyPatch, seconds: f
 def test_the_summary_of_nothing_yet_has_no_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally()
     tally(Started(ESTIMATE, 0))
-    assert summary(tally) == "0/115,600 tiles, 0.0 MB/s, 0/0 at once"
+    assert summary(tally) == "0/115,600 tiles, 0.0 MB/s, 0/0 in flight"
 
 
 def test_what_it_costs_is_said_first() -> None:
@@ -212,6 +226,11 @@ def test_lines_come_also_while_everything_fails(monkeypatch: pytest.MonkeyPatch)
 # Terminals -------------------------------------------------------------------------------------------------
 
 
+def drawn(bar: Bar) -> list[str]:
+    """The lines that a bar shows now."""
+    return bar._drawn().plain.split("\n")
+
+
 def bar_text(width: int, monkeypatch: pytest.MonkeyPatch, color: str | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, legacy_windows=False, color_system=color)  # type: ignore[arg-type]
@@ -222,24 +241,101 @@ def bar_text(width: int, monkeypatch: pytest.MonkeyPatch, color: str | None = No
     bar(Retried(requests()[0], PROBLEM, 1))
     bar(Flow(38, 40))
     bar(Notice("a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60))
-    bar._bar.refresh()
+    assert bar._live is not None
+    bar._live.refresh()
     bar(Ended("complete"))
     return out.getvalue()
 
 
-@pytest.mark.parametrize("width", [10, 20, 43, 44, 60, 71, 72, 80, 200])
-def test_the_bar_stays_on_one_line(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
-    drawn = [
-        line
-        for line in re.split(r"[\r\n]", plain(bar_text(width, monkeypatch)))
-        if ("/115,6" in line or "tiles" in line) and "requests" not in line
-    ]
-    assert drawn
-    assert all(len(line) <= width for line in drawn)
-    if width >= 20:
-        assert "103/115,600 tiles" in drawn[-1]
-    assert ("MB/s" in drawn[-1]) is (width >= 44)
-    assert ("at once" in drawn[-1]) is (width >= 72)
+@pytest.mark.parametrize("width", [10, 20, 43, 44, 60, 71, 72, 80, 119, 120, 160, 200])
+def test_the_bar_fits_the_terminal_and_shows_what_matters_most(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now)
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False))
+    bar(Started(ESTIMATE, 0, strip(GROUPS, lambda _: 0)))
+    now += 10
+    bar._tally.tiles_stored = 57_800
+    bar(Retried(requests()[0], PROBLEM, 1))
+    bar(Flow(38, 40))
+    lines = drawn(bar)
+    bar(Ended("stopped"))
+    assert all(len(line) <= width - 3 for line in lines), "there is room for ^C"
+    assert len(lines) == (2 if width >= 120 else 1)
+    assert "50 %" in lines[-1]
+    figures = ("left", "MB/s", "38/40 in flight", "1 retry", "57,800/115,600 tiles")
+    shown = [one for one in figures if one in lines[-1]]
+    assert shown == list(figures[: len(shown)])
+    least = {10: 0, 20: 1, 43: 2, 44: 2, 60: 3, 71: 3, 72: 3, 80: 4}
+    assert len(shown) >= least.get(width, 5)
+    assert ("━" in lines[-1]) is (width >= 71)
+    assert lines[-1].count("━") in {0, (lines[-1].count("━") + lines[-1].count("─")) // 2}
+
+
+def test_a_wide_terminal_shows_which_tiles_are_there() -> None:
+    """Those of earlier runs, of this one, and those that failed; a place without tiles has no cell."""
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=128, legacy_windows=False))
+    near, far = [list(GROUPS[0].requests(ShardKey("", 0, 0, column))) for column in (1, 2)]
+    bar(Started(ESTIMATE, 4, strip(GROUPS, lambda key: 4 if key.column == 0 else 0)))
+    bar(Stored(near[0], 1, 0.1))
+    bar(Failed(far[0], PROBLEM))
+    cells = drawn(bar)[0]
+    bar(Ended("incomplete"))
+    assert cells == "█" * 31 + "░" * 31 + "×" * 31 + "·" * 31
+
+
+def test_the_time_left_is_of_the_rest_and_does_not_trust_the_first_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """64 tiles in 60 s by the plan, 32 of them stored before: one tile after 5 s does not mean 155 s."""
+    now = 1000.0
+    monkeypatch.setattr(tally_module.time, "monotonic", lambda: now)
+    tally = Tally()
+    tally(Started(Estimate(1, 1, 16, 64, 64, 1, 1, 60.0), 32))
+    assert tally.seconds_left is None
+    now += 1.5
+    tally(Stored(requests()[0], 1, 0.1))
+    assert tally.seconds_left == pytest.approx(31 * (1.5 + 1.6 * 60 / 64) / 2.6)
+    for _ in range(30):
+        tally(Stored(requests()[0], 1, 0.1))
+    now += 13.5
+    assert tally.seconds_left == pytest.approx(1 * (15 + 1.6 * 60 / 64) / 32.6)
+    tally(Stored(requests()[0], 1, 0.1))
+    assert tally.seconds_left is None
+
+
+def test_what_goes_on_before_and_behind_fetching_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(terminal_module.time, "monotonic", lambda: now)
+    bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=60, legacy_windows=False))
+    bar(Phase("asking Earth Engine about " + "X" * 80))
+    now += 95
+    assert drawn(bar)[0].startswith("⠋ asking Earth Engine about XXXX") or len(drawn(bar)[0]) <= 60
+    assert drawn(bar)[0].endswith("…  95 s")
+    bar(Phase("reading m.zarr", 3, 10))
+    assert drawn(bar) == ["⠋ reading m.zarr 3/10"]
+    bar(Phase(""))
+    assert bar._live is None
+    bar(Started(ESTIMATE, 0))
+    bar(Phase("finishing what is under way"))
+    assert len(drawn(bar)) == 2
+    bar(Ended("interrupted"))
+    assert bar._live is None
+
+
+def test_lines_tell_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    lines = Lines(out, every_s=3600)
+    for event in (
+        Phase("asking"),
+        Phase("asking"),
+        Phase(""),
+        Phase("reading", 0, 9),
+        Phase("reading", 5, 9),
+    ):
+        lines(event)
+    assert out.getvalue().splitlines() == ["asking", "reading"]
 
 
 def test_a_bar_shows_notices_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +346,7 @@ def test_a_bar_shows_notices_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
-    colored = r"\x1b\[[0-9;]*3[0-9]"
+    colored = r"\x1b\[[0-9;]*[39][0-7]"
     assert re.search(colored, bar_text(80, monkeypatch, "standard"))
     monkeypatch.setenv("NO_COLOR", "1")
     assert not re.search(colored, bar_text(80, monkeypatch, "standard"))
@@ -285,7 +381,8 @@ def test_a_terminal_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch,
     watcher(Stored(requests()[0], 1, 0.1))
     watcher(Notice("still here"))
     if isinstance(watcher, Bar):
-        watcher._bar.refresh()
+        assert watcher._live is not None
+        watcher._live.refresh()
     watcher(Ended("complete"))
 
 

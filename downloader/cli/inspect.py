@@ -20,9 +20,17 @@ Examples:
 @click.command("inspect", epilog=_EPILOG)
 @click.argument("asset")
 @service_options
-@click.option("--json", "as_json", is_flag=True, help="Print the service's document unchanged.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the service's document as JSON, with `catalogue` where the Data Catalog knows the dataset.",
+)
 def inspect_command(asset: str, overrides: list[str], as_json: bool) -> None:
-    """Print bands, types and grids of an image, or of a folder or collection how many assets it holds."""
+    """Print bands, types and grids of an image, or of a folder or collection how many assets it holds.
+
+    Of public datasets also what the Data Catalog states: units, scales, wavelengths, classes, licence.
+    """
     from downloader.engine import explore
     from downloader.report.text import asset_text
 

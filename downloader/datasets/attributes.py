@@ -103,6 +103,14 @@ def dataset_attributes(dataset: DatasetFacts) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def dataset_document(dataset: DatasetFacts) -> dict[str, Any]:
+    """Return the attributes of a dataset, and under `bands` those of each band by its id."""
+    return {
+        **dataset_attributes(dataset),
+        "bands": {band.name: band_attributes(band) for band in dataset.bands},
+    }
+
+
 def made_attributes(dataset: DatasetFacts | None, band: str, made: Mapping[str, str]) -> dict[str, Any]:
     """Return the attributes of a band that a job makes.
 

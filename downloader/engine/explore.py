@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from downloader.datasets.attributes import dataset_document
+from downloader.datasets.facts import dataset_facts
 from downloader.earthengine.catalogue import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
@@ -47,7 +49,10 @@ def inspect(
     auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> dict[str, Any]:
-    """Return the service's own document of an asset, unchanged.
+    """Return the service's own document of an asset; of a public dataset with `catalogue`, what the Data Catalog states of it.
+
+    `catalogue` has title, institution, licence and DOI, and for each band its CF attributes: `long_name`, `units`, `scale_factor`,
+    `add_offset`, `center_wavelength` in µm, `flag_values`, `flag_masks`, `flag_meanings`, as far as they are known.
 
     Args:
         asset: id or full name.
@@ -62,7 +67,9 @@ def inspect(
         StoppedError: the service did not answer for too long.
     """
     settings = ServiceSettings.of(service, auth, overrides)
-    return _ask(settings, credentials, lambda c: c.catalogue.document(asset))
+    document = _ask(settings, credentials, lambda c: c.catalogue.document(asset))
+    dataset = dataset_facts(str(document.get("id") or document.get("name")))
+    return document if dataset is None else {**document, "catalogue": dataset_document(dataset)}
 
 
 def inspect_with_count(

@@ -11,12 +11,17 @@ from downloader.job import Job
 from downloader.model.document import to_document
 from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_values
 from downloader.model.time import from_us, rfc3339
+from downloader.mosaic.format.layout import described_bands, made_of
 from downloader.planning import Group, ImageList, Plan, Slice, readings
 from downloader.planning.image_shares import share_table
+from downloader.report.text import band_words
 from downloader.text import counted, duration, few, size, table
 
 _COUNTED: Final = 40
 """Images that the table of shares names."""
+
+_DESCRIBED: Final = 6
+"""Bands of a group that the text describes."""
 
 _LOST: Final = 5
 """Samples without pixels that the text names."""
@@ -32,7 +37,7 @@ def plan_lines(plan: Plan) -> list[str]:
     pace = f"with {counted(model.concurrency, 'request')} at once and {model.starts_per_s:g} per second"
     return [
         source_text(plan),
-        *(f"bands of {group.name or '/'}: {few([band.id for band in group.bands])}" for group in plan.groups),
+        *(line for group in plan.groups for line in _band_lines(group, _described(plan))),
         "",
         table(rows, ("group", "pixels", "tiles", "requests", "size")),
         "",
@@ -43,6 +48,20 @@ def plan_lines(plan: Plan) -> list[str]:
         f"on disk   at most {size(estimate.disk_bytes)}, before compression",
         f"time      about {duration(estimate.seconds)}, {pace}",
     ]
+
+
+def _band_lines(group: Group, described: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of a group's bands, and of the first what is known of them: units, scale, wavelength, classes."""
+    names = [band.id for band in group.bands]
+    told = {name: band_words(described[name]) for name in names[:_DESCRIBED] if name in described}
+    return [f"bands of {group.name or '/'}: {few(names)}", *(f"  {name}: {told[name]}" for name in told)]
+
+
+def _described(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return what is known of bands by name, but for formulas, which stand with what is computed."""
+    return {
+        name: told for name, told in described_bands(plan).items() if f"bands.{name}" not in made_of(plan)
+    }
 
 
 def _roads(plan: Plan) -> list[str]:
@@ -115,17 +134,20 @@ def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
     return {
         **source,
         "estimate": to_document(plan.estimate()),
-        "groups": [_group_document(group, masked) for group in plan.groups],
+        "groups": [_group_document(group, masked, described_bands(plan)) for group in plan.groups],
     }
 
 
-def _group_document(group: Group, masked: Mapping[str, str]) -> dict[str, Any]:
+def _group_document(
+    group: Group, masked: Mapping[str, str], described: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     transform = group.grid.transform
     return {
         "name": group.name,
         "bands": [
             {"id": band.id, "dtype": str(band.dtype)}
             | ({"mask_of": list(band.mask_of)} if band.mask_of else {"masked_pixels": masked[band.id]})
+            | ({"attributes": dict(described[band.id])} if band.id in described else {})
             for band in group.bands
         ],
         "grid": {

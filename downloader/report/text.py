@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from downloader.datasets.attributes import band_attributes, dataset_attributes
+from downloader.datasets.facts import dataset_facts
 from downloader.earthengine.catalogue import as_list, as_mapping, as_number, band_dtype
 from downloader.errors import JobError
 from downloader.model.nodata import masked_pixels
-from downloader.text import cut, few, table
+from downloader.text import counted, cut, few, table
 
 if TYPE_CHECKING:
     from downloader.planning import Group
@@ -27,19 +29,51 @@ def asset_text(document: Mapping[str, Any]) -> str:
         for key in ("startTime", "endTime", "updateTime", "sizeBytes")
         if key in document
     ]
+    dataset = dataset_facts(str(document.get("id") or document.get("name")))
+    lines += [f"{key}: {value}" for key, value in (dataset_attributes(dataset) if dataset else {}).items()]
+    about = {band.name: band_words(band_attributes(band)) for band in dataset.bands} if dataset else {}
     bands = [as_mapping(band) for band in as_list(document.get("bands"))]
+    if about and not bands:
+        lines += ["", table(list(about.items()), ("band", "in the catalogue"))]
     if bands:
         lines += [
             "",
             table(
-                [_band_row(band) for band in bands],
-                ("band", "type", "size", "pixel", "CRS", "pyramid", "nodata"),
+                [[*_band_row(band), about.get(_shown(band.get("id")), "")] for band in bands],
+                (
+                    "band",
+                    "type",
+                    "size",
+                    "pixel",
+                    "CRS",
+                    "pyramid",
+                    "nodata",
+                    "in the catalogue" if about else "",
+                ),
             ),
             "",
             *(f"{few(names)}: {words}" for words, names in _fills(bands).items()),
             "Set mosaic.mask: any (or per-band) in a job to store masks too.",
         ]
     return "\n".join(lines)
+
+
+def band_words(attributes: Mapping[str, Any]) -> str:
+    """Return what the CF attributes of a band say, in short: what it is, units, scale and offset, wavelength, classes."""
+    found = [cut(attributes["long_name"], 60)] if "long_name" in attributes else []
+    if "units" in attributes:
+        found.append(f"in {attributes['units']}")
+    if "scale_factor" in attributes:
+        found.append(f"× {attributes['scale_factor']:g}")
+    if "add_offset" in attributes:
+        found.append(f"{'−' if attributes['add_offset'] < 0 else '+'} {abs(attributes['add_offset']):g}")
+    if "center_wavelength" in attributes:
+        found.append(f"{attributes['center_wavelength']:g} µm")
+    if "flag_masks" in attributes:
+        found.append(counted(len(set(attributes["flag_masks"])), "bit field"))
+    elif "flag_values" in attributes:
+        found.append(counted(len(attributes["flag_values"]), "class", "classes"))
+    return ", ".join(found)
 
 
 def _fills(bands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

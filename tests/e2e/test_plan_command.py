@@ -205,3 +205,26 @@ def test_a_small_run_asks_nothing(small, tmp_path):
     status, shown = on_terminal("run", small, cwd=tmp_path)
     assert status == 0, shown
     assert "?" not in shown
+
+
+def test_bands_are_described_by_what_the_catalogue_states(emulator, tmp_path):
+    """Landsat's surface temperature in kelvin, once its scale is applied; quality bits; the same in JSON."""
+    source = {
+        "collection": ["LANDSAT/LC08/C02/T1_L2", "LANDSAT/LC09/C02/T1_L2"], "start": "2022-01-01", "end": "2022-02-01",
+        "bands": ["SR_B4", "ST_B10", "QA_PIXEL", {"warm": "ST_B10 > 30000"}],
+    }  # fmt: skip
+    region = {"bbox": [-122.12, 37.42, -122.10, 37.44]}
+    made = write_job(tmp_path, job(emulator, tmp_path / "m.zarr", source=source, region=region))
+    said = command("plan", made).out
+    assert "  SR_B4: Band 4 (red) surface reflectance, × 2.75e-05, − 0.2" in said
+    assert "surface temperature, in K, × 0.00341802, + 149" in said
+    assert "warm: " not in said.split("group")[0].replace("bands of", "")
+    bands = {
+        b["id"]: b.get("attributes", {})
+        for b in command("plan", made, "--json").document["groups"][0]["bands"]
+    }
+    assert bands["ST_B10"]["units"] == "K"
+    assert len(bands["QA_PIXEL"]["flag_masks"]) == len(bands["QA_PIXEL"]["flag_values"])
+    scaled = command("plan", made, "--set", "source.scale=catalog").out
+    assert "surface temperature, in K" in scaled
+    assert "×" not in scaled.split("group")[0]

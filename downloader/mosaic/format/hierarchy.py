@@ -6,9 +6,14 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from downloader.datasets.attributes import dataset_attributes
 from downloader.mosaic.format.coverage import COVERAGE
-from downloader.mosaic.format.layout import GroupLayout, coverage_group, dataset_of, dump, group_document
+from downloader.mosaic.format.layout import (
+    GroupLayout,
+    coverage_group,
+    described_datasets,
+    dump,
+    group_document,
+)
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.paths import OWN
 from downloader.mosaic.storage.store import Store
@@ -142,8 +147,8 @@ OURS: Final = frozenset({STATEMENT, EARLIER, "update_time", "coordinates"})
 
 def image_attributes(plan: Plan) -> dict[str, Any]:
     """Return the attributes of a group: source, licence and provider of the pixels, their times, the asset's properties."""
-    image, dataset = plan.image, dataset_of(plan)
-    known = {"Conventions": "CF-1.11", **(dataset_attributes(dataset) if dataset else {})}
+    image = plan.image
+    known = {"Conventions": "CF-1.11", **described_datasets(plan)}
     if plan.listed is not None:
         # What differs from image to image is stored along the axis.
         source = plan.listed.facts.get("collection", "")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.datasets.attributes import made_attributes
+from downloader.datasets.attributes import dataset_attributes, made_attributes
 from downloader.datasets.facts import DatasetFacts, dataset_facts
 from downloader.job import Job
 from downloader.model.nodata import nodata_values
@@ -33,6 +33,8 @@ from downloader.mosaic.format.georeferencing import (
 )
 from downloader.mosaic.format.header import ShardHeader
 from downloader.planning import Group, Plan
+
+T = TypeVar("T")
 
 _AXIS_CHUNK: Final = 65_536
 
@@ -331,15 +333,27 @@ class MosaicSettings:
 
 
 def described_bands(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return band id → what the catalogue says of it, as attributes; bands of which nothing is known are left out."""
-    dataset, facts = dataset_of(plan), made_of(plan)
+    """Return what is known of each band of a plan, by id, as attributes; of several datasets what all say alike."""
+    facts = made_of(plan)
     ids = dict.fromkeys(band.id for group in plan.groups for band in group.bands if not band.mask_of)
-    return {id_: told for id_ in ids if (told := made_attributes(dataset, id_, facts))}
+    found = {id_: _alike([made_attributes(one, id_, facts) for one in datasets_of(plan)]) for id_ in ids}
+    return {id_: told for id_, told in found.items() if told}
 
 
-def dataset_of(plan: Plan) -> DatasetFacts | None:
-    """Return what the catalogue says of the dataset that a plan's images belong to."""
-    return dataset_facts(made_of(plan).get("collection") or plan.image.id)
+def described_datasets(plan: Plan) -> dict[str, str]:
+    """Return title, licence and provider of the pixels; of several datasets what all say alike."""
+    return _alike([dataset_attributes(one) if one else {} for one in datasets_of(plan)])
+
+
+def _alike(several: Sequence[dict[str, T]]) -> dict[str, T]:
+    first, *others = several
+    return {name: value for name, value in first.items() if all(one.get(name) == value for one in others)}
+
+
+def datasets_of(plan: Plan) -> list[DatasetFacts | None]:
+    """Return what the catalogue says of each dataset that a plan's images belong to; None of one that it does not have."""
+    named = made_of(plan).get("collection")
+    return [dataset_facts(one) for one in (named.split(", ") if named else [plan.image.id])]
 
 
 def made_of(plan: Plan) -> Mapping[str, str]:

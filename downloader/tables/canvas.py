@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.model.grid import Window
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 
 CACHE_BYTES: Final = 256 * 2**20
@@ -63,7 +63,7 @@ class GroupPixels:
         rows = slice(window.row // tile, -(-window.row_end // tile))
         columns = slice(window.column // tile, -(-window.column_end // tile))
         where = (slice(lead.start, lead.stop), rows, columns) if self.layout.leading else (rows, columns)
-        cells: NDArray[np.bool_] = np.asarray(self.node["coverage"][where]) == Coverage.STORED
+        cells: NDArray[np.bool_] = np.asarray(self.node[COVERAGE_TILES][where]) == Coverage.STORED
         cells = cells.reshape(len(lead), *cells.shape[-2:])
         y = np.arange(window.row, window.row_end) // tile - rows.start
         x = np.arange(window.column, window.column_end) // tile - columns.start
@@ -125,6 +125,6 @@ def strip(pixels: GroupPixels, band: int, lead: range) -> NDArray[np.float64]:
 
 def holes(pixels: Sequence[GroupPixels]) -> tuple[int, int]:
     """Return (tiles that are missing or failed, all tiles) of groups."""
-    cells = [np.asarray(one.node["coverage"][...]) for one in pixels]
+    cells = [np.asarray(one.node[COVERAGE_TILES][...]) for one in pixels]
     lacking = sum(int(np.isin(one, (Coverage.MISSING, Coverage.FAILED)).sum()) for one in cells)
     return lacking, sum(one.size for one in cells)

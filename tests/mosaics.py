@@ -67,7 +67,7 @@ def series(
         (1, 1),
         extents=tuple(e and e.offset(-window.column, -window.row) for e in extents),
         axis="time",
-        absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in arranged.absent),
+        absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in lattice.absent),
     )
     listed = ImageList(named, period, {"collection": "TEST", "every": "image"}, properties)
     return Plan(members[0], (group,), ServiceModel(), "time", arranged.slices, listed)

@@ -75,6 +75,17 @@ class Job(FileSection):
         return self
 
     @model_validator(mode="after")
+    def _zones_of_many(self) -> Self:
+        if self.grid.zones is not None and (not self.source.is_series or self.region.points is not None):
+            samples = self.region.points is not None
+            raise JobError(
+                f"goes with a collection or images; {'each sample has' if samples else 'one image has'} a grid of its own, "
+                "so leave it out",
+                key="grid.zones",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _resampled_by_itself(self) -> Self:
         if self.source.kind == "expression" and self.grid.resampling != "nearest":
             raise JobError(

@@ -14,6 +14,7 @@ from downloader.model.grid import PixelGrid, Window, around
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice
 from downloader.planning.polygon import Shape, place, read_geojson
+from downloader.planning.zones import Zone
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -51,7 +52,12 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
     region = _geometry(job, files)
     found = []
     for lattice in lattices:
-        extent = _of_box(job, lattice) if region is None else _of_geometry(job, lattice, *region)
+        if lattice.zone is not None:
+            extent = _of_zone(job, lattice, lattice.zone, region)
+        elif region is None:
+            extent = _of_box(job, lattice)
+        else:
+            extent = _of_geometry(job, lattice, *region)
         found.append(_covered(extent, lattice))
     return found
 
@@ -128,6 +134,27 @@ def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, k
         )
     shifted = shapely.transform(placed, lambda points: points - (clipped.column, clipped.row))
     return Extent(clipped, Shape(shapely.to_wkb(shifted), job.region.all_touched))
+
+
+def _of_zone(job: Job, lattice: Lattice, zone: Zone, region: tuple[BaseGeometry, Crs, str] | None) -> Extent:
+    """Return the part of the region that belongs to a UTM zone."""
+    import shapely
+
+    if region is None:
+        box = job.region.box()
+        geometry, crs, key = shapely.box(*box.edges), box.crs, "region.bbox"
+    else:
+        geometry, crs, key = region
+    placed, _ = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
+    placed = placed.intersection(zone.outline(lattice.grid))
+    if placed.is_empty:
+        raise JobError(f"lies outside the places of {zone.crs}, which the mosaic has a group of", key=key)
+    left, top, right, bottom = placed.bounds
+    window = around([left, right], [top, bottom])
+    if region is None:
+        return Extent(window)
+    shifted = shapely.transform(placed, lambda points: points - (window.column, window.row))
+    return Extent(window, Shape(shapely.to_wkb(shifted), job.region.all_touched))
 
 
 def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str] | None:

@@ -17,7 +17,7 @@ from downloader.planning.limits import (
     counted_bytes,
 )
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
-from downloader.planning.slices import Axis, TileRegion
+from downloader.planning.slices import Axis, Slice, TileRegion
 from downloader.planning.tiling import Tiling
 
 FILLED_PER_BYTE: Final = 8
@@ -56,6 +56,8 @@ class Group:
     """By slice, indices of the bands that its images lack; empty where none lacks any."""
     is_computed: bool = False
     """Whether the service computes the pixels of some slice, which bounds its requests further."""
+    parts: tuple[Slice, ...] = ()
+    """By slice, what is fetched for a UTM zone's group; empty where all groups fetch the plan's."""
 
     @property
     def grid(self) -> PixelGrid:

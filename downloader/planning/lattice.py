@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +18,8 @@ from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, Pix
 from downloader.model.image import Band, Image
 from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import middle_of, region_middle
+from downloader.planning.slices import Slice
+from downloader.planning.zones import Zone
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -34,6 +36,12 @@ class Lattice:
     """Whether no image of its own bounds the lattice; the size of `grid` then means nothing."""
     extents: tuple[Window | None, ...] = ()
     """By slice of a time series, the pixels of `grid` that its images cover, None if none; empty for one image."""
+    absent: tuple[frozenset[str], ...] = ()
+    """By slice of a time series, the bands that none of its images has."""
+    zone: Zone | None = None
+    """The UTM zone whose places it shows; None where it shows the whole region."""
+    parts: tuple[Slice, ...] = ()
+    """By slice of a time series, what brings pixels of the zone; empty where there is none."""
 
     @property
     def is_bounded(self) -> bool:
@@ -78,7 +86,7 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
             )
         return Lattice(files.like or own[grid.like], bands, is_endless=True)
     size = grid.pixel_size(crs) or finest.transform.pixel_size
-    if grid.crs is not None:
+    if grid.crs is not None or grid.zones is not None:
         # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.
         return Lattice(
             PixelGrid(crs, AffineTransform(size[0], 0, 0, 0, -size[1], 0), 1, 1), bands, is_endless=True
@@ -132,16 +140,21 @@ def _resampled(grid: PixelGrid, resolution: tuple[float, float]) -> PixelGrid:
     return PixelGrid(grid.crs, transform, max(width, 1), max(height, 1))
 
 
-def group_names(lattices: Iterable[PixelGrid]) -> list[str]:
-    """Return the names of the Zarr groups: none for a single one, else the pixel size, with `_2` … on a clash."""
-    grids = list(lattices)
-    if len(grids) == 1:
+def group_names(lattices: Sequence[Lattice]) -> list[str]:
+    """Return the names of the Zarr groups: none for a single one, else the pixel size, with `_2` … on a clash.
+
+    Groups of UTM zones, even a single one, are named by zone and pixel size, such as `32610_10m`.
+    """
+    if len(lattices) == 1 and lattices[0].zone is None:
         return [""]
     names: list[str] = []
-    for grid in grids:
+    for lattice in lattices:
+        grid = lattice.grid
         x, y = grid.transform.pixel_size
         size = f"{x:g}" if math.isclose(x, y) else f"{x:g}x{y:g}"
         name = re.sub(r"[^A-Za-z0-9.x-]", "-", f"{size}{grid.crs.unit}")
+        if lattice.zone is not None:
+            name = f"{lattice.zone.name}_{name}"
         clash = 2
         unique = name
         while unique in names:
@@ -173,6 +186,9 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
                 break
         else:
             lattices.append((band.grid, [f"{image} {band.id}"]))
+    kinds = {(grid.crs, grid.transform.pixel_size) for grid, _ in lattices}
+    is_of_zones = len(kinds) == len(lattices) and all(crs.to_pyproj().utm_zone for crs, _ in kinds)
+    zones = ["To have each UTM zone in a group of its own, native there:", "  grid: {zones: each}"]
     lines = [
         f"  {grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
         + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
@@ -190,7 +206,9 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
                 "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
                 *lines,
                 "To have all on one grid, resampled by the service, add to the job:",
-                f"  grid: {{crs: {crs}, resolution: {size}}}",
+                f"  grid: {{crs: {crs}, resolution: {size}}}"
+                + ("  # or crs: utm, the zone of the region's middle" if is_of_zones else ""),
+                *(zones if is_of_zones else []),
             ]
         )
     )

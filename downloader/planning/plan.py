@@ -97,9 +97,16 @@ class Plan:
             grid: CRS, full affine and size.
             bands: indices into the group's bands.
         """
-        part = self.slices[slice_] if self.slices else None
+        parts = group.parts or self.slices
+        part = parts[slice_] if parts else None
         asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
         return pixel_request([group.bands[band] for band in bands], grid, asset, expression)
+
+    @property
+    def parts(self) -> tuple[Slice, ...]:
+        """What is fetched: the slices; of groups of UTM zones what each zone has of them."""
+        zones = {group.lattice.crs: group.parts for group in self.groups if group.parts}
+        return tuple(part for parts in zones.values() for part in parts if part.images) or self.slices
 
     @property
     def images(self) -> int:

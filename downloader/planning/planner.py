@@ -93,9 +93,9 @@ def make_series_plan(
         JobError: a region that cannot be.
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-    is_computed = any(part.expression for part in series.slices)
+    is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
-    maker = _Groups(job, sides, axis, len(series.slices), series.absent, is_computed)
+    maker = _Groups(job, sides, axis, len(series.slices), is_computed)
     groups = maker.of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job), axis, series.slices)
 
@@ -154,14 +154,12 @@ class _Groups:
     axis: Axis = ""
     slices: int = 1
     """Length of the leading axis; 1 where there is none."""
-    absent: Sequence[frozenset[str]] = ()
-    """By slice, the bands that none of its images has."""
     is_computed: bool = False
     """Whether the service computes the pixels of some slice."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
-        names = group_names(lattice.grid for lattice in lattices)
+        names = group_names(lattices)
         return tuple(map(self._group, names, lattices, extents))
 
     def _group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
@@ -170,7 +168,7 @@ class _Groups:
         # A mask lacks where a band does that it tells of: its fill says masked.
         absent = tuple(
             frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
-            for missing in self.absent
+            for missing in lattice.absent
         )
         return Group(
             name,
@@ -186,6 +184,7 @@ class _Groups:
             axis=self.axis,
             absent=absent if any(absent) else (),
             is_computed=self._computes(bands),
+            parts=lattice.parts,
         )
 
     def _tiling(self, name: str, bands: tuple[Band, ...], extent: Extent) -> Tiling:

@@ -6,7 +6,7 @@ Nothing is warped to make images fit: those that share no lattice are refused, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -20,6 +20,7 @@ from downloader.planning.periods import PERIODS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
 from downloader.planning.steps import Steps
+from downloader.planning.zones import Zone, system_of
 
 _SHOWN: Final = 8
 """Grids that a refusal lists."""
@@ -32,8 +33,6 @@ class Series:
     slices: tuple[Slice, ...]
     lattices: tuple[Lattice, ...]
     """In the order in which their first band is asked for."""
-    absent: tuple[frozenset[str], ...]
-    """By slice, the bands that none of its images has."""
 
 
 def group_images(
@@ -101,6 +100,7 @@ def arrange(
     properties: Sequence[str] = (),
     anchors: Sequence[PixelGrid] = (),
     onto: Callable[[tuple[Band, ...]], PixelGrid] | None = None,
+    zone: Zone | None = None,
 ) -> Series:
     """Return the slices and the lattices they share.
 
@@ -112,6 +112,7 @@ def arrange(
         anchors: lattices that a mosaic has already; bands that lie on one are counted from its origin, so that an
             earlier image does not move the grid.
         onto: gives the lattice that the service resamples all bands onto, where the job asks for one; it is endless.
+        zone: whose own images give the lattices; the others are resampled onto them, and slices may be empty.
 
     Raises:
         JobError: no image, a band that one lacks, types or lattices that differ.
@@ -121,22 +122,29 @@ def arrange(
     wanted = bands if bands is not None else tuple(band.id for band in named[0][1][0].bands)
     if not wanted:
         raise JobError(f"{named[0][1][0].id} has no bands; name those to fetch", key="source.bands")
-    catalogue = _first_of_each(named, wanted, on_missing_band)
+    own = named
+    if zone is not None:
+        _first_of_each(named, wanted, on_missing_band)  # raises where types differ between zones
+        own = [
+            (label, tuple(one for one in members if system_of(one) == zone.crs)) for label, members in named
+        ]
+    catalogue = _first_of_each(own, wanted, on_missing_band)
     of = tuple(catalogue[name] for name in wanted)
     shared: dict[PixelGrid, list[Band]] = {}
     if onto is not None:
         shared[onto(of)] = list(of)
     else:
-        check_lattices(named, catalogue)
+        check_lattices(own, catalogue)
         for band in of:
             fits = (known for known in (*shared, *anchors) if offset_on(known, band.grid) is not None)
             shared.setdefault(next(fits, band.grid), []).append(band)
-    place = _offset_window if onto is None else _covering
-    lattices = tuple(_lattice(named, anchor, tuple(members), place) for anchor, members in shared.items())
+    lattices = tuple(_lattice(named, anchor, tuple(members)) for anchor, members in shared.items())
     absent = tuple(
-        frozenset(wanted) - {band.id for image in members for band in image.bands} for _, members in named
+        frozenset(wanted if members else ()) - {band.id for image in members for band in image.bands}
+        for _, members in named
     )
-    return Series(slices_of(named, properties), lattices, absent)
+    lattices = tuple(replace(lattice, absent=absent, zone=zone) for lattice in lattices)
+    return Series(slices_of(named, properties), lattices)
 
 
 def slices_of(
@@ -193,35 +201,30 @@ def _few(names: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _offset_window(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
-    """Return the pixels of `lattice` that `grid` is made of; None where it does not lie on it."""
+def _covered(lattice: PixelGrid, grid: PixelGrid) -> Window:
+    """Return the pixels of `lattice` that `grid` is made of, or touches where it does not lie on it."""
     offset = offset_on(lattice, grid)
-    return None if offset is None else grid.bounds.offset(*offset)
-
-
-@lru_cache(maxsize=1 << 16)
-def _covering(lattice: PixelGrid, grid: PixelGrid) -> Window | None:
-    """Return the pixels of the endless `lattice` that `grid` touches."""
-    return cover_window_anywhere(lattice, grid.bounds, grid)
+    if offset is None:
+        return cover_window_anywhere(lattice, grid.bounds, grid)
+    return grid.bounds.offset(*offset)
 
 
 def _lattice(
-    named: Sequence[tuple[str, tuple[Image, ...]]],
-    anchor: PixelGrid,
-    bands: tuple[Band, ...],
-    place: Callable[[PixelGrid, PixelGrid], Window | None],
+    named: Sequence[tuple[str, tuple[Image, ...]]], anchor: PixelGrid, bands: tuple[Band, ...]
 ) -> Lattice:
     names = {band.id for band in bands}
     extents: list[Window | None] = []
     for _, members in named:
         grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)
-        extents.append(Window.hull(window for grid in grids if (window := place(anchor, grid)) is not None))
+        extents.append(Window.hull(_covered(anchor, grid) for grid in grids))
     return Lattice(anchor, bands, extents=tuple(extents))
 
 
 def _slice(
     label: str, members: tuple[Image, ...], properties: Sequence[str], every: str, steps: Steps | None
 ) -> Slice:
+    if not members:
+        return Slice(label)  # of a zone that no image of the slice reaches
     first = members[0]
     expression = "" if steps is None else steps.expression(members)
     period = None if every == "day" else bounds_of(label, every)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from downloader.model.time import from_us, rfc3339
 from downloader.mosaic.format.layout import described_bands, made_of
 from downloader.planning import Group, ImageList, Plan, Slice, readings
 from downloader.planning.image_shares import share_table
+from downloader.planning.zones import system_of
 from downloader.report.text import band_words
 from downloader.text import counted, duration, few, size, table
 
@@ -66,7 +67,7 @@ def _described(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def _roads(plan: Plan) -> list[str]:
     """Return how many slices the service computes, and why; nothing where all are read as they are."""
-    found = Counter(part.why for part in plan.slices if not part.problem)
+    found = Counter(part.why for part in plan.parts if not part.problem)
     noun = "slice" if plan.samples is None else "sample"
     return [
         f"{'computed' if why else 'read':<10}{counted(number, noun)}{': ' if why else ' as stored'}{why}"
@@ -97,11 +98,24 @@ def remarks(plan: Plan, job: Job) -> list[str]:
         )
     lines.extend(_shares_lines(plan.listed, job))
     lines.extend(str(reading) for group in plan.groups for reading in readings(group))
+    lines.extend(_of_other_zones(plan))
     sentences = _masked_pixels(plan, job)
     lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
     if set(sentences) - {BY_MASK, FILLED}:
         lines.append("Set mosaic.mask: any (or per-band) to store masks too.")
     return ["", *lines] if lines else []
+
+
+def _of_other_zones(plan: Plan) -> Iterator[str]:
+    """Yield a line for each group of a UTM zone that images of other zones reach into."""
+    systems = {image.name: system_of(image) for image in plan.listed.images} if plan.listed else {}
+    for group in plan.groups:
+        here = {name for part in group.parts for name, _ in part.images}
+        others = sum(systems[name] != group.lattice.crs for name in here)
+        if others:
+            yield (
+                f"{group.name}: {others:,} of {counted(len(here), 'image')} are of other zones, and resampled by nearest neighbour"
+            )
 
 
 def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:

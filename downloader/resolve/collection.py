@@ -24,9 +24,10 @@ from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
 from downloader.planning.periods import WORDS, bounds_of, month_of
-from downloader.planning.search_area import region_geojson
+from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
-from downloader.planning.steps import step_facts, steps_of
+from downloader.planning.steps import Steps, step_facts, steps_of
+from downloader.planning.zones import Zone, cells_of, zones_of
 from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
 from downloader.resolve.lookup import look_up, source_facts
@@ -80,22 +81,60 @@ async def collect(
     steps = await with_partners(job, catalogue, files, steps_of(job, images), images)
     partners, late = frozen_partners(steps.partners, named, frozen, accept)
     steps, notices = replace(steps, partners=partners), notices + late
-    series = arrange(
-        [(label, tuple(map(steps.view, members))) for label, members in named],
-        source.band_names,
-        on_missing_band=source.on_missing_band,
-        properties=properties,
-        anchors=existing.lattices if existing is not None else (),
-        onto=None if job.grid.is_native else lambda bands: _target(job, bands, files, named, existing),
-    )
-    series = replace(series, slices=slices_of(named, properties, source.every, steps))
+    series = _arranged(job, files, named, properties, steps, existing)
     _check_nodata(job, series)
-    bands = tuple(band for lattice in series.lattices for band in lattice.bands)
+    bands = tuple({band.id: band for lattice in series.lattices for band in lattice.bands}.values())
     facts = source_facts(job) | {"every": source.every} | step_facts(job)
     shares = chooser.shares_told(images)
     listed = ImageList(tuple(named), _period(job), facts, properties, shares, chooser.coarse_m, partners)
     first = replace(named[0][1][0], bands=bands)
     return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
+
+
+def _arranged(
+    job: Job,
+    files: JobFiles,
+    named: Sequence[tuple[str, tuple[Image, ...]]],
+    properties: tuple[str, ...],
+    steps: Steps,
+    existing: Existing | None,
+) -> Series:
+    """Return the series on the lattices that its images share, or on those of each UTM zone. Raises JobError."""
+    source, anchors = job.source, existing.lattices if existing is not None else ()
+
+    def onto(bands: tuple[Band, ...]) -> PixelGrid:
+        return _target(job, bands, files, named, existing)
+
+    def series_of(members: Sequence[tuple[str, tuple[Image, ...]]], zone: Zone | None = None) -> Series:
+        return arrange(
+            [(label, tuple(views[image.name] for image in images)) for label, images in members],
+            names,
+            on_missing_band=source.on_missing_band,
+            properties=properties,
+            anchors=anchors,
+            onto=None if job.grid.is_native else onto,
+            zone=zone,
+        )
+
+    images = [image for _, members in named for image in members]
+    views = {image.name: steps.view(image) for image in images}
+    names = source.band_names
+    if job.grid.zones is None or not named:
+        return replace(series_of(named), slices=slices_of(named, properties, source.every, steps))
+    names = names or tuple(band.id for band in views[images[0].name].bands)
+    lattices = []
+    # A mosaic keeps the zones that it has: images of others are resampled into those.
+    known = dict.fromkeys(lattice.crs for lattice in anchors if lattice.crs.to_pyproj().utm_zone)
+    last = steps.reducer is not None and steps.reducer.name == "last"
+    for zone in cells_of(known) if known else zones_of(images, region_lonlat(job, files)):
+        here = [(label, zone.members(members, last=last)) for label, members in named]
+        parts = slices_of(here, properties, source.every, steps)
+        lattices += [replace(lattice, parts=parts) for lattice in series_of(here, zone).lattices]
+    found = zip(*(lattice.parts for lattice in lattices), strict=True)
+    why = [next((part.why for part in parts if part.why), "") for parts in found]
+    slices = slices_of(named, properties, source.every)
+    told = tuple(replace(part, why=one) for part, one in zip(slices, why, strict=True))
+    return Series(told, tuple(lattices))
 
 
 async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
@@ -298,7 +337,8 @@ def _target(
     if len(crs) > 1:
         raise JobError(
             f"the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
-            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}",
+            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}, or make a group for each "
+            f"UTM zone:  grid: {{zones: each, resolution: {_shown(target.grid)}}}",
             key="grid.resolution",
         )
     for lattice in existing.lattices if existing is not None else ():
@@ -318,18 +358,14 @@ def _shown(grid: PixelGrid) -> str:
 
 def _check_nodata(job: Job, series: Series) -> None:
     """Raise JobError if a band that a slice lacks has no nodata value to stand in its place."""
-    lacking = frozenset[str]().union(*series.absent)
-    if not lacking:
-        return
     bands = [band for lattice in series.lattices for band in lattice.bands]
     values = nodata_values(job.mosaic.nodata, bands)
-    for band in bands:
-        if band.id in lacking and band.id not in values:
-            who = next(
-                part.id
-                for part, absent in zip(series.slices, series.absent, strict=True)
-                if band.id in absent
-            )
+    for lattice in series.lattices:
+        for part, absent in zip(series.slices, lattice.absent, strict=True):
+            lacking = [band for band in lattice.bands if band.id in absent and band.id not in values]
+            if not lacking:
+                continue
+            who, band = part.id, lacking[0]
             raise JobError(
                 f"{who} has no {band.id}, and {band.id} no nodata value to stand in its place; "
                 f"give one in mosaic.nodata, such as {{{band.id}: 0}}, or leave the band out",

@@ -109,19 +109,20 @@ class ResolvedSource:
         for lattice, extent in zip(lattices, extents, strict=True):
             covered = [window and window.clip(extent.window) for window in lattice.extents]
             left = {band.id for band in lattice.bands}
+            parts = lattice.parts or series.slices
             for number, window in enumerate(covered):
-                names = left - series.absent[number]
+                names = left - lattice.absent[number]
                 if window is None or not names:
                     continue
                 later = range(number + 1, len(covered))
                 others = islice(
-                    (k for k in later if covered[k] and not names & series.absent[k]), _ALTERNATIVES
+                    (k for k in later if covered[k] and not names & lattice.absent[k]), _ALTERNATIVES
                 )
                 asked = [number, *others]
                 for run in _runs(job, tuple(band for band in lattice.bands if band.id in names)):
                     yield [
                         (part.asset or part.id, pixel_request(run, pixel, part.asset, part.expression))
-                        for part, at in ((series.slices[k], covered[k]) for k in asked)
+                        for part, at in ((parts[k], covered[k]) for k in asked)
                         if at is not None
                         for pixel in [_corner(lattice.grid, at)]
                     ]

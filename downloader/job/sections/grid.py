@@ -55,6 +55,12 @@ def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
 
 
+def _each(value: Any) -> Any:
+    if value is not None and value != "each":
+        raise ValueError("write each, for a group of each UTM zone that the images have, or leave it out")
+    return value
+
+
 UTM: Final = "utm"
 """`grid.crs` for the zone of the region's middle."""
 
@@ -75,6 +81,9 @@ class Grid(Section):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
     ] = None
     """Another CRS, with `resolution`, `scale` or `transform`; `utm` is the zone of the region's middle."""
+    zones: Annotated[Literal["each"] | None, BeforeValidator(_each)] = None
+    """`each`: a group for each UTM zone that the images have, native there; with `resolution` or `scale`, pixel edges lie
+    on whole multiples of it."""
     transform: Annotated[
         tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None, BeforeValidator(_six)
     ] = None
@@ -115,6 +124,12 @@ class Grid(Section):
             raise JobError(
                 "false needs a resolution, a transform or like; give one, or leave this out",
                 key="grid.native",
+            )
+        one = [name for name in ("crs", "transform", "like") if getattr(self, name) is not None]
+        if self.zones is not None and one:
+            raise JobError(
+                f"gives each UTM zone a grid of its own, and {one[0]} one to all; keep one of them",
+                key="grid.zones",
             )
         if self.crs is not None and (not given or self.like is not None):
             raise JobError(

@@ -68,7 +68,7 @@ def _stored_layout(layout: GroupLayout) -> GroupLayout:
     group = layout.group
     bands = tuple(replace(band, grid=group.lattice, missing=(), is_bounded=True) for band in group.bands)
     region = group.region if isinstance(group.region, Shape) else None
-    stored = replace(group, bands=bands, region=region, shape=(1, 1), is_computed=False)
+    stored = replace(group, bands=bands, region=region, shape=(1, 1), is_computed=False, parts=())
     return replace(layout, group=stored, along=())
 
 

@@ -266,7 +266,7 @@ async def test_a_missing_band_needs_a_nodata_value() -> None:
         | {"mosaic": {"path": "m", "nodata": {"B3": 0}}}
     )
     found = await run(catalogue, filled)
-    assert [sorted(lacks) for lacks in found.series.absent] == [[], ["B3"]]
+    assert [sorted(lacks) for lacks in found.series.lattices[0].absent] == [[], ["B3"]]
 
 
 async def test_another_resolution_needs_one_crs_and_keeps_the_first_corner() -> None:

@@ -50,6 +50,7 @@ DTYPES = {
     "i8": "<f8",
     "f4": "<f4",
     "f8": "<f8",
+    "decibel": "<f8",
     "reflectance": "<u2",
     "heat": "<u2",
     **dict.fromkeys(("kelvin", "rain", "pascal", "wind", "score"), "<f4"),
@@ -136,6 +137,13 @@ def _landsat(name: str) -> Scene:
     return Scene(name, place, (x // 10, -419999), bands, swaths, tones)
 
 
+def _sentinel1(name: str) -> Scene:
+    index = name.rpartition("/")[2]
+    number, bands = int(index[-2:]), {"DV": ("VV", "VH"), "SV": ("VV",), "DH": ("HH", "HV")}[index[14:16]]
+    corner = ((545_003 + 7 * number) // 10, -(4_170_002 - 3 * number) // 10)
+    return Scene(name, "EPSG:32610", corner, dict.fromkeys(bands, ("decibel", 1, 1200, 1200)), {})
+
+
 _TONES = ("B1", "B2", "B3", "B4", "B8A", "B11", "B12")
 
 
@@ -183,6 +191,8 @@ def scene(name: str) -> Scene:
         return Scene(
             name, like.place, like.origin, dict.fromkeys(("cs", "cs_cdf"), ("score", 1, 10980, 10980)), {}
         )
+    if short.startswith("COPERNICUS/S1_GRD/"):
+        return _sentinel1(name)
     if short.startswith("LANDSAT/"):
         return _landsat(name)
     if short.startswith(("COPERNICUS/DEM/", "ECMWF/")):
@@ -501,6 +511,7 @@ def _weather(of: Scene, band: str, column: int, row: int, width: int, height: in
 
 
 _TYPES = {
+    "decibel": lambda v: (v - 6656) / 256,
     "i1": lambda v: v // 128 * 4 + v % 4 - 128,
     "u1": lambda v: v // 128 * 4 + v % 4,
     "i2": lambda v: v - 2000,

@@ -89,7 +89,8 @@ class Listing:
         name = asset_name(collection)
         await self._expect_collection(collection, name)
         found: list[_Listed[T]] = []
-        size = _PAGE if limit is None or order.name else min(limit, _PAGE)
+        sifted = query.filter is not None and query.filter.lists
+        size = _PAGE if limit is None or order.name or sifted else min(limit, _PAGE)
         async with aclosing(self._matching(collection, name, query, size)) as matching:
             async for document, time_us in matching:
                 properties = document.get("properties")
@@ -136,6 +137,7 @@ class Listing:
         """Yield documents of images in the period, each once, with its time; in the service's order."""
         seen: set[str] = set()
         barren = 0
+        condition, met, lists = query.filter, 0, set[str]()
         params = {**query.parameters(), "pageSize": str(size)}
         async with aclosing(self._pages(collection, name, params)) as pages:
             async for entries in pages:
@@ -152,8 +154,21 @@ class Listing:
                     seen.add(own)
                     document = await self._whole(entry, own, query)
                     time_us = instant_us(str(document.get("startTime") or ""))
-                    if query.holds(time_us):
-                        yield document, time_us
+                    if not query.holds(time_us):
+                        continue
+                    met += 1
+                    if condition is not None and condition.lists:
+                        properties = document.get("properties") or {}
+                        lists |= {name for name in condition.lists if isinstance(properties.get(name), list)}
+                        if not condition.holds(document):
+                            continue
+                    yield document, time_us
+        unlisted = condition.lists - lists if condition is not None and met else ()
+        if unlisted:
+            raise JobError(
+                f"filter: in no image of {collection} is {min(unlisted)} a list; values of a property stand in parentheses, "
+                "such as MGRS_TILE IN (10SEG, 10SFG)"
+            )
 
     async def _whole(self, entry: dict[str, Any], name: str, query: Query) -> dict[str, Any]:
         """Return the entry, or the asset's own document where the entry lacks what an image needs."""

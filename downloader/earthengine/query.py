@@ -82,8 +82,8 @@ class Query:
         if self.region is not None:
             # The official client's own form: JSON, but for its quotes.
             terms.append(f"intersects({quoted(json.dumps(self.region).replace(chr(34), chr(39)))})")
-        if self.filter is not None:
-            terms.append(self.filter.sent(alone=not terms))
+        if self.filter is not None and (text := self.filter.sent(alone=not terms)):
+            terms.append(text)
         return {"filter": " AND ".join(terms)} if terms else {}
 
 

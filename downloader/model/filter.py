@@ -4,26 +4,26 @@
     factor     = term {"OR" term}                   OR binds tighter than AND (AIP-160; docs/contract.md §3.6)
     term       = ["NOT"] term | "(" expression ")" | comparison | intersects("GEOMETRY")
     comparison = NAME ("=" | "!=" | "<" | "<=" | ">" | ">=") (NUMBER | "TEXT") | NAME IN "(" VALUE {"," VALUE} ")"
+               | VALUE IN NAME                       the property is a list that holds the value
 
 A name is a property's (`CLOUDY_PIXEL_PERCENTAGE`, `system:index`, with or without `properties.` before it), or
 `startTime` or `endTime`, which are compared with a time in quotes. An image without the property matches no comparison.
 
-What is sent has parentheses wherever AND and OR meet, so that it means the same under either order of binding.
+The service's language knows no lists: what a condition on one is joined with by OR or NOT is not sent, but found out of each
+image's document here. What is sent has parentheses wherever AND and OR meet, so that it means the same under either order of binding.
 """
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from downloader.errors import JobError
 from downloader.model.time import instant_us, timestamp
 from downloader.text import cut
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:
@@ -36,7 +36,9 @@ _TOKEN: Final = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_SIGNS: Final = ("=", "!=", "<", "<=", ">", ">=")
+_SIGNS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 _TIMES: Final = ("startTime", "endTime")
 _WORDS: Final = ("AND", "OR", "NOT")
 _INTERSECTS: Final = "intersects"
@@ -61,6 +63,28 @@ class _Comparison:
         name = self.name if self.name in _TIMES else f"properties.{self.name}"
         return f"{name} {self.sign} {self.literal}"
 
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        own, wanted = _properties(document).get(self.name), _value(self.literal)
+        if self.name in _TIMES:  # an image without an end ends when it begins
+            own = instant_us(str(document.get(self.name) or document.get("startTime") or ""))
+            wanted = instant_us(str(wanted)) or 0
+        return own is not None and _alike(own, wanted) and _SIGNS[self.sign](own, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Holds:
+    """A list that holds a value."""
+
+    name: str
+    literal: str
+
+    def text(self) -> str:
+        return f"{self.literal} IN {self.name}"
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        own, wanted = _properties(document).get(self.name), _value(self.literal)
+        return isinstance(own, list) and any(_alike(one, wanted) and one == wanted for one in own)
+
 
 @dataclass(frozen=True, slots=True)
 class _Intersects:
@@ -69,6 +93,9 @@ class _Intersects:
     def text(self) -> str:
         return f"{_INTERSECTS}({self.literal})"
 
+    def holds(self, _document: Mapping[str, Any]) -> bool:
+        return True  # `Filter.parse` takes none that is not sent
+
 
 @dataclass(frozen=True, slots=True)
 class _Not:
@@ -76,6 +103,9 @@ class _Not:
 
     def text(self) -> str:
         return f"NOT {_enclosed(self.inner)}"
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        return not self.inner.holds(document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +117,43 @@ class _Junction:
     def text(self) -> str:
         return f" {self.word} ".join(_enclosed(part) for part in self.parts)
 
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        return (all if self.word == "AND" else any)(part.holds(document) for part in self.parts)
 
-_Node = _Comparison | _Intersects | _Not | _Junction
+
+_Node = _Comparison | _Holds | _Intersects | _Not | _Junction
+
+
+def _leaves(node: _Node) -> Iterator[_Comparison | _Holds | _Intersects]:
+    """Yield the conditions that AND, OR and NOT join."""
+    match node:
+        case _Not():
+            yield from _leaves(node.inner)
+        case _Junction():
+            for part in node.parts:
+                yield from _leaves(part)
+        case _:
+            yield node
+
+
+def _lists(node: _Node) -> frozenset[str]:
+    """Return the properties that must be lists."""
+    return frozenset(one.name for one in _leaves(node) if isinstance(one, _Holds))
+
+
+def _properties(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = document.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _value(literal: str) -> str | float:
+    return _content(literal) if literal.startswith('"') else float(literal)
+
+
+def _alike(own: object, wanted: object) -> bool:
+    """Return whether both are texts, or both numbers."""
+    kinds = str if isinstance(wanted, str) else (int, float)
+    return isinstance(own, kinds) and not isinstance(own, bool)
 
 
 def _enclosed(node: _Node) -> str:
@@ -113,9 +178,36 @@ class Filter:
         """
         return _Parser(text).whole()
 
+    @property
+    def lists(self) -> frozenset[str]:
+        """Properties that must be lists."""
+        return _lists(self.root)
+
     def sent(self, *, alone: bool = True) -> str:
-        """Return the filter as listAssets takes it, with `properties.NAME`; if not `alone`, as one operand of an AND."""
-        return self.root.text() if alone else _enclosed(self.root)
+        """Return what listAssets is asked, with `properties.NAME`; empty where nothing is. If not `alone`, as one operand of an AND."""
+        parts = [part for part in self._factors if not _lists(part)]
+        if not parts:
+            return ""
+        root = parts[0] if len(parts) == 1 else _Junction("AND", tuple(parts))
+        return root.text() if alone else _enclosed(root)
+
+    def holds(self, document: Mapping[str, Any]) -> bool:
+        """Return whether an image meets what is not sent.
+
+        Args:
+            document: the image's, of a listing.
+        """
+        return all(part.holds(document) for part in self.unsent)
+
+    @property
+    def unsent(self) -> tuple[_Node, ...]:
+        """Conditions that are found out of each image's document, joined by AND."""
+        return tuple(part for part in self._factors if _lists(part))
+
+    @property
+    def _factors(self) -> tuple[_Node, ...]:
+        root = self.root
+        return root.parts if isinstance(root, _Junction) and root.word == "AND" else (root,)
 
 
 def quoted(text: str) -> str:
@@ -155,7 +247,12 @@ class _Parser:
         root = self._expression()
         if self._peek().kind != "end":
             self._wrong("AND, OR or the end")
-        return Filter(root, tuple(self._names))
+        made = Filter(root, tuple(self._names))
+        if any(isinstance(one, _Intersects) for part in made.unsent for one in _leaves(part)):
+            raise JobError(
+                "the filter joins intersects by OR or NOT with a condition on a list; join them by AND"
+            )
+        return made
 
     def _wrong(self, expected: str, advice: str = "") -> NoReturn:
         token = self._peek()
@@ -216,6 +313,8 @@ class _Parser:
 
     def _comparison(self) -> _Node:
         token = self._peek()
+        if self._is_of_list():
+            return self._in_list()
         if token.kind != "name" or token.text in _WORDS:
             self._wrong("the name of a property")
         self._take()
@@ -233,20 +332,40 @@ class _Parser:
         self._names.setdefault(name)
         return _Comparison(name, sign.text, self._literal(f"after {cut(token.text, 40)} {sign.text}"))
 
+    def _is_of_list(self) -> bool:
+        """Return whether a value, IN and a name are next."""
+        kinds = [(token.kind, token.text) for token in self._tokens[self._next : self._next + 3]]
+        if len(kinds) < 3 or kinds[1] != ("name", "IN") or kinds[0][1] in (*_WORDS, *_TIMES):
+            return False
+        if kinds[2][1] in _WORDS:
+            return False
+        return kinds[0][0] in {"text", "number", "name", "other"} and kinds[2][0] == "name"
+
+    def _in_list(self) -> _Node:
+        literal = self._plain_literal()
+        self._take()
+        name = self._take().text.removeprefix("properties.")
+        self._names.setdefault(name)
+        return _Holds(name, literal)
+
+    def _plain_literal(self) -> str:
+        """Return a number, or a text with or without quotes."""
+        token = self._take()
+        if token.kind == "number":
+            return token.text.removeprefix("+")
+        return quoted(_content(token.text) if token.kind == "text" else token.text)
+
     def _one_of(self, name: str) -> _Node:
         """Return the comparisons that a list stands for; words in it need no quotes."""
         self._names.setdefault(name)
         if not self._taken("bracket", "("):
-            self._wrong(f"( and values, such as {name} IN (A, B),")
+            self._wrong(f"( and values, such as {name} IN (A, B), or a property that is a list,")
         found: list[_Node] = []
         while True:
             token = self._peek()
             if token.kind not in {"text", "number", "name", "other"}:
                 self._wrong("a number or a text")
-            self._take()
-            content = _content(token.text) if token.kind == "text" else token.text
-            literal = token.text.removeprefix("+") if token.kind == "number" else quoted(content)
-            found.append(_Comparison(name, "=", literal))
+            found.append(_Comparison(name, "=", self._plain_literal()))
             if self._taken("bracket", ")"):
                 return found[0] if len(found) == 1 else _Junction("OR", tuple(found))
             if not self._taken("bracket", ","):

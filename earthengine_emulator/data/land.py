@@ -19,7 +19,8 @@ through 65,536 values of its band, from a place drawn for the row:
 
 The last two bits of v make every pixel differ from its eight neighbours; the last step only exchanges values, so that they
 still do. The hashes expose shifts, exchanged tiles and exchanged bands. ENCODINGS turn v into the band's type. Landforms,
-origins, steps, swaths and tones stand where the images are made (`sentinel2.py`, `landsat.py`, `gridded.py`, `synthetic.py`).
+origins, steps, swaths and tones stand where the images are made (`sentinel2.py`, `landsat.py`, `sentinel1.py`, `gridded.py`,
+`synthetic.py`).
 
 The columns' part is made once per 32 rows, so that a pixel costs one multiplication, one addition and one exclusive or
 over long contiguous rows, in 16-bit arithmetic, written straight into the answer's buffer with the bands interleaved.
@@ -77,6 +78,7 @@ ENCODINGS: Final[Mapping[str, Callable[[Words], Pixels]]] = {
         (np.maximum(v, np.uint16(1600)) - np.uint16(1600)).astype(np.float32) / np.float32(200_000)
     ),
     "pascal": lambda v: v.astype(np.float32) * np.float32(8) + np.float32(70_000),
+    "decibel": lambda v: v.astype(np.float64) / 256 - 26,
     "wind": lambda v: v.astype(np.float32) * np.float32(0.00390625) - np.float32(8),
 }
 """From the formula's 16-bit value to the band's type; all but `f8` and `rain` are exact, and those are one IEEE division."""

@@ -59,6 +59,19 @@ def asked(emulator):
 # images --------------------------------------------------------------------------------------------------------
 
 
+def test_images_that_have_a_value_in_a_list(run):
+    """The column shows the list."""
+    done = run(
+        "images", "COPERNICUS/S1_GRD", "--start", "2023-01-01", "--end", "2023-02-01", "--filter", "NOT VH IN transmitterReceiverPolarisation"
+    )  # fmt: skip
+    rows = [line.split(maxsplit=2) for line in done.out.splitlines()[1:]]
+    assert [(id_[30:34], lists) for id_, _, lists in rows] == [
+        ("1SSV", "['VV']"),
+        ("1SDH", "['HH', 'HV']"),
+        ("1SSV", "['VV']"),
+    ]
+
+
 def test_a_table_with_what_the_filter_names(run):
     done = run("images", COLLECTION, *APRIL, *HERE, "--filter", "CLOUDY_PIXEL_PERCENTAGE < 10")
     assert done.status == 0, done

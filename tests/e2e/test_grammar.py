@@ -310,3 +310,23 @@ def test_the_clearest_image_of_each_season(emulator, tmp_path):
         run(values("2017-12-01", "new.zarr", on_missing_band="fail"))
     with pytest.raises(DriftError, match=r"source.start and end: .* which is not all of it"):
         run(values())
+
+
+def test_scenes_of_one_polarisation_among_others(emulator, tmp_path):
+    """The list among an image's properties says which; the pixels in dB are the scene's own under the grid's."""
+    source = {
+        "collection": "COPERNICUS/S1_GRD", "start": "2023-01-01", "end": "2023-02-07", "bands": ["VV", "VH"],
+        "filter": 'instrumentMode = "IW" AND VH IN transmitterReceiverPolarisation',
+        "properties": ["relativeOrbitNumber_start"],
+    }  # fmt: skip
+    region = {"bbox": [546_000, 4_165_000, 547_000, 4_166_000], "crs": "EPSG:32610"}
+    grid = {"crs": "EPSG:32610", "resolution": 10}
+    found = run(job(emulator, tmp_path / "m.zarr", source=source, region=region, grid=grid)).open(chunks=None)
+    wanted = [("S1A_IW_GRDH_1SDV_20230103T141500_00", 0), ("S1A_IW_GRDH_1SDV_20230121T141500_03", 3)]
+    assert found.image_id.values.tolist() == [f"COPERNICUS/S1_GRD/{index}" for index, _ in wanted]
+    for place, (index, number) in enumerate(wanted):
+        column = int((546_005 - (545_003 + 7 * number)) // 10)
+        row = int(((4_170_002 - 3 * number) - 4_165_995) // 10)
+        for band in ("VV", "VH"):
+            scene = oracle_window(f"{PUBLIC}COPERNICUS/S1_GRD/{index}", band, column, row, 100, 100)
+            same_bits(found[band].values[place], scene, index)

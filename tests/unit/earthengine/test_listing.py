@@ -179,6 +179,40 @@ async def test_wrong_orders_and_limits(options, said):
         await ids(Service([CLOUDS]), **options)
 
 
+POLARISED = [
+    entry("a", 1, properties={"pols": ["VV", "VH"], "cloud": 5}),
+    entry("b", 2, properties={"pols": ["VV"], "cloud": 5}),
+    entry("c", 3, properties={"cloud": 5}),
+    entry("d", 4, properties={"pols": ["VH"], "cloud": 60}),
+]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent", "wanted"),
+    [
+        ("VH IN pols", None, "ad"),
+        ("NOT VH IN pols", None, "bc"),
+        ("VH IN pols AND VV IN pols", None, "a"),
+        ("VH IN pols AND MODE = 'IW'", 'properties.MODE = "IW"', "ad"),
+        ("VV IN pols OR cloud > 50", None, "abd"),
+    ],
+)
+async def test_lists_are_looked_into_here(written, sent, wanted):
+    """The service is asked for the rest, in pages of the usual size however few are wanted."""
+    service = Service([POLARISED[:2], POLARISED[2:]])
+    assert await ids(service, Query.of(filter=written), limit=3) == list(wanted)
+    assert service.listings[0][1].get("filter") == sent
+    assert service.listings[0][1]["pageSize"] == "500"
+
+
+async def test_a_property_that_is_no_list_anywhere_is_a_mistake():
+    with pytest.raises(
+        JobError, match=r"filter: in no image of A is cloud a list; .* MGRS_TILE IN \(10SEG, 10SFG\)"
+    ):
+        await ids(Service([POLARISED]), Query.of(filter="VH IN cloud"))
+    assert await ids(Service([[]]), Query.of(filter="VH IN cloud")) == []
+
+
 # What is no collection, or no list -----------------------------------------------------------------------------
 
 

@@ -39,6 +39,10 @@ from earthengine_emulator.catalogue.model import PUBLIC, Image
         ('startTime >= "2017-04-01"', 'startTime >= "2017-04-01T00:00:00.000Z"'),
         ("endTime<'2017-04-01T02:00:00+02:00'", 'endTime < "2017-04-01T00:00:00.000Z"'),
         ('intersects("POINT(1 2)")', 'intersects("POINT(1 2)")'),
+        ("VH IN pols", ""),
+        ("VH IN pols AND a=1 AND 'V V' IN properties.b.c AND c=1", "properties.a = 1 AND properties.c = 1"),
+        ("(VH IN pols OR a=1) AND (b=2 OR c=3)", "properties.b = 2 OR properties.c = 3"),
+        ("IN IN IN AND a IN (IN)", 'properties.a = "IN"'),
     ],
 )  # fmt: skip
 def test_what_is_sent(text, sent):
@@ -56,6 +60,10 @@ def test_names_are_those_of_properties_in_order():
         ("", "the filter is empty; write a condition such as CLOUDY_PIXEL_PERCENTAGE < 10"),
         ("  ", "the filter is empty"),
         ("a", "character 2 of the filter 'a': one of = != < <= > >= after a expected, it ends there"),
+        ("a IN", r"character 5 .*\( and values, such as a IN \(A, B\), or a property that is a list, expected, it ends there"),
+        ("VH IN (", "character 8 .*a number or a text expected"),
+        ("10 IN (1)", "character 1 .*the name of a property expected, there is 10"),
+        ("a IN AND b=1", "character 6 .*and values.*there is AND"),
         ("a <", "character 4 of the filter 'a <': a number, or a text in double quotes, after a < expected, it ends there"),
         ("a == 1", "character 3 .* there is == .write =."),
         ("a <> 1", "character 3 .* there is <> .write !=."),
@@ -114,6 +122,9 @@ def written(tree):
     if kind == "is":
         name, sign, literal = parts
         return f"{name}{sign}{quoted(literal) if isinstance(literal, str) else literal}"
+    if kind == "in":
+        value, name = parts
+        return f"{quoted(value) if isinstance(value, str) else value} IN {name}"
     if kind == "NOT":
         return f"NOT ({written(parts[0])})"
     return f" {kind} ".join(f"({written(part)})" for part in parts)
@@ -128,9 +139,48 @@ def meant(tree, properties):
         return (
             own is not None and isinstance(own, str) == isinstance(literal, str) and SIGNS[sign](own, literal)
         )
+    if kind == "in":
+        own = properties.get(parts[1])
+        return isinstance(own, list) and parts[0] in own
     if kind == "NOT":
         return not meant(parts[0], properties)
     return {"AND": all, "OR": any}[kind](meant(part, properties) for part in parts)
+
+
+MEMBERS = st.tuples(
+    st.just("in"), st.integers(-2, 2) | st.sampled_from(["x", 'q"\\']), st.sampled_from(["l", "m", "a"])
+)
+LISTED = st.recursive(
+    COMPARISONS | MEMBERS,
+    lambda inner: (
+        st.tuples(st.just("NOT"), inner) | st.tuples(st.sampled_from(["AND", "OR"]), inner, inner, inner)
+    ),
+    max_leaves=8,
+)
+LISTS = st.dictionaries(
+    st.sampled_from(["l", "m"]), st.lists(st.integers(-2, 2) | st.sampled_from(["x", 'q"\\']))
+)
+
+
+@given(LISTED, PROPERTIES, LISTS)
+def test_what_is_sent_and_what_is_not_mean_together_what_was_written(tree, properties, lists):
+    made, own = Filter.parse(written(tree)), {**properties, **lists}
+    image = Image(f"{PUBLIC}A/B", (), None, "", properties=own)
+    sent = made.sent()
+    found = (not sent or served.parse(sent)(image)) and made.holds({"properties": own})
+    assert found == meant(tree, own)
+
+
+def test_times_within_a_condition_on_a_list():
+    made = Filter.parse("x IN l OR endTime < '2017-04-01T02:00:00+02:00'")
+    assert made.holds({"startTime": "2017-03-31T23:59:59Z"})
+    assert not made.holds({"startTime": "2017-04-01T00:00:00Z"})
+    assert not made.holds({})
+    assert made.lists == {"l"}
+    with pytest.raises(
+        JobError, match="intersects by OR or NOT with a condition on a list; join them by AND"
+    ):
+        Filter.parse("x IN l OR intersects('POINT(1 2)')")
 
 
 @given(TREES, PROPERTIES)

@@ -219,14 +219,16 @@ class _Groups:
         )
 
     def _outside(self, bands: tuple[Band, ...]) -> tuple[float, ...]:
-        """Return by band the value of pixels outside the region's geometry."""
-        values = nodata_values(self.job.mosaic.nodata, bands)
-        values |= {band.id: 0.0 for band in bands if band.mask_of}
+        """Return by band the value of pixels outside the region's geometry: nodata, NaN, or 0 where a stored mask tells."""
+        masked = {name for band in bands for name in band.mask_of}
+        values = {band.id: 0.0 for band in bands if band.mask_of or band.id in masked}
+        values |= {band.id: math.nan for band in bands if band.dtype.kind == "f"}
+        values |= nodata_values(self.job.mosaic.nodata, bands)
         lacking = [band.id for band in bands if band.id not in values]
         if lacking:
             raise JobError(
                 f"{lacking[0]} has no nodata value to write outside the geometry; give one in mosaic.nodata, "
-                f"such as {{{lacking[0]}: 0}}",
+                f"such as {{{lacking[0]}: 0}}, or write mosaic.mask: any, which stores where pixels are",
                 key="region.mask",
             )
         return tuple(values[band.id] for band in bands)

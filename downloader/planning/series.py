@@ -5,6 +5,7 @@ Nothing is warped to make images fit: those that share no lattice are refused, w
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +17,7 @@ from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
 from downloader.planning.lattice import Lattice, check_lattices, offset_on
-from downloader.planning.periods import PERIODS, bounds_of, period_of
+from downloader.planning.periods import PERIODS, WORDS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
 from downloader.planning.steps import Steps
@@ -71,8 +72,9 @@ def slice_label(image: Image, every: str, origin_us: int = 0) -> str:
         # The sun's time, not a time zone's: 15 degrees of longitude are an hour.
         return period_of(time + round(_longitude(image) / 15 * 3600e6), "day")
     if every not in image.properties:
+        near = difflib.get_close_matches(every, WORDS, n=1)
         raise JobError(
-            f"{image.id} has no property {every!r}; use image, day, solar_day, 16d, month, season, year, all, or a "
+            f"{image.id} has no property {every!r}{f' (did you mean {near[0]}?)' if near else ''}; use image, day, solar_day, 16d, month, season, year, all, or a "
             "property that all of the images have (`downloader inspect` shows them)",
             key="source.every",
         )

@@ -369,11 +369,16 @@ class _Maker:
         known = cloud_mask(self.collection)
         if known is not None:
             return tuple(MaskRules.model_validate(rule).rule for rule in known.rules)
-        serving = [band.name for band in self.facts.bands if band.is_categorical] if self.facts else []
-        could = f"; bands that could serve in rules: {few(serving)}" if serving else ""
+        serving = [band for band in self.facts.bands if band.is_categorical] if self.facts else []
+        could = (
+            f"; bands that could serve in rules: {few([band.name for band in serving])}" if serving else ""
+        )
+        rule = "{band: QA, bits: [3, 4]}"
+        if serving:
+            looked_at = "bits: [3, 4]" if serving[0].bits else f"values: [{serving[0].classes[0][0]}]"
+            rule = f"{{band: {serving[0].name}, {looked_at}}}"
         raise JobError(
-            f"no cloud mask is known for {self.collection or 'this image'}{could}; write a rule such as "
-            f"{{band: {serving[0] if serving else 'QA'}, bits: [3, 4]}}, or leave mask out",
+            f"no cloud mask is known for {self.collection or 'this image'}{could}; write a rule such as {rule}, or leave mask out",
             key="source.mask",
         )
 

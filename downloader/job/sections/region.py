@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
@@ -45,6 +46,14 @@ def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
 
 
+_INSTEAD: Final = {
+    "asset": "a table of features is no region here; export it as GeoJSON, and name the file in region.file",
+    "point": "a point has no area; write a box around it, region.bbox: [west, south, east, north], or name a file of points in "
+    "region.points",
+}
+"""Keys that users expect → what to write."""
+
+
 class Region(Section):
     """The region: all of an image, or a part of it."""
 
@@ -70,6 +79,14 @@ class Region(Section):
     """`true`: with `mask`, a pixel that is only touched is inside; else its centre decides."""
     buffer: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     """Widens the geometry by so many units of the image's CRS; negative narrows it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expected(cls, values: Any) -> Any:
+        for key in _INSTEAD if isinstance(values, Mapping) else ():
+            if key in values:
+                raise JobError(_INSTEAD[key], key=f"region.{key}")
+        return values
 
     @field_validator("crs")
     @classmethod

@@ -156,4 +156,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  # of any kind
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    """Return what people begin with: the calls, and a few types. The other public names are what these take and return."""
+    calls = {name for name in __all__ if name.islower()} - {"exit_status", "job_schema", "run_status"}
+    return sorted(calls | {"DownloadError", "Job", "Report", "Session"})

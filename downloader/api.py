@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from downloader.diagnosis import Diagnosis, examine
 from downloader.engine.compare import Draw
@@ -18,6 +18,8 @@ from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.engine.verify import Checkup, check, kept_job
 from downloader.job import Job
+from downloader.job.environment import with_environment
+from downloader.job.keywords import JobKeywords
 from downloader.job.load import JobLike, as_job, load_job, mosaic_place
 from downloader.job.service_settings import ServiceSettings
 from downloader.mosaic.status import Status
@@ -43,12 +45,13 @@ def download(
     on_event: Callable[[Event], object] | None = None,
     overwrite: bool = False,
     accept: Collection[str] = (),
-    **sections: Any,  # the job file's own values
+    **keywords: Unpack[JobKeywords],
 ) -> Report:
     """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
 
     Args:
-        job: a job, or with `path` the id of an image, with `start` that of a collection, or an `ee.Image`.
+        job: a job; with `path` the id of an image, with `start` or `every` that of a collection, images that
+            `downloader.images` found, or an `ee.Image`.
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: whether standard error shows a bar, or plain lines where it is no terminal.
@@ -57,8 +60,8 @@ def download(
         overwrite: delete the mosaic that is there, if this package made it.
         accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
             `new-images` that arrived late, which are added.
-        **sections: with `path`: keys of `source` of the job file, such as `bands`, `start`, `mask`, `every`, and its sections,
-            such as `region={"bbox": […]}`.
+        **keywords: with `path`: keys of the job file, such as `bands`, `start`, `mask`, `every`, `scale`, `crs`, `concurrency`,
+            and its sections; `region` takes four numbers, GeoJSON, a shape, a GeoDataFrame.
 
     Returns:
         The report of a complete run.
@@ -69,7 +72,7 @@ def download(
 
     Interrupting the call (Ctrl-C, or the notebook's stop button) drains and saves; a second time stops at once.
     """
-    settled = as_job(job, path, **sections)
+    settled = as_job(job, path, **keywords)
     stop = Stop()
     options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
     return in_thread(run(settled, listener(progress, on_event), stop, options), stop)
@@ -85,13 +88,13 @@ async def adownload(
     stop: Stop | None = None,
     overwrite: bool = False,
     accept: Collection[str] = (),
-    **sections: Any,  # the job file's own values
+    **keywords: Unpack[JobKeywords],
 ) -> Report:
     """`download` for coroutines, on the running event loop; cancelling it saves what is there.
 
     `stop.ask("why")` drains it. Other arguments, result and errors are those of `download`.
     """
-    settled = as_job(job, path, **sections)
+    settled = as_job(job, path, **keywords)
     options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
     return await run(settled, listener(progress, on_event), stop or Stop(), options)
 
@@ -104,25 +107,25 @@ def plan(
     seed: int | None = None,
     credentials: Credentials | None = None,
     progress: bool = True,
-    **sections: Any,
+    **keywords: Unpack[JobKeywords],
 ) -> PlanPreview:
     """Return what a run of a job would do: its plan, and what its mosaic has of it already; nothing is stored.
 
     Args:
-        job: as in `download`, with `path` and `sections`.
+        job: as in `download`, with `path` and `keywords`.
         path: as in `download`.
         probe: random tiles to fetch, time and throw away, for a better estimate; with 0 only metadata is asked for.
         seed: of the draw of these tiles; None draws anew each time.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: whether a terminal or a notebook shows that the service is asked.
-        **sections: as in `download`.
+        **keywords: as in `download`.
 
     Raises:
         JobError: the job is wrong, or an asset cannot be used.
         AuthenticationError: these credentials may not read it.
         StoppedError: the service did not answer for too long.
     """
-    settled = as_job(job, path, **sections)
+    settled = as_job(job, path, **keywords)
     stop = Stop()
     return in_thread(
         survey(
@@ -154,7 +157,8 @@ def doctor(
         JobError: the job or a section is wrong.
     """
     if job is None:
-        settings, where = ServiceSettings.of(**sections, overrides=overrides), Path("mosaic.zarr")
+        settings = with_environment(ServiceSettings.of(**sections, overrides=overrides))
+        where = Path("mosaic.zarr")
         return in_thread(examine(settings, where, credentials), Stop())
     settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job, **sections)
     return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())

@@ -38,6 +38,8 @@ class Phase:
     """Steps done."""
     total: int = 0
     """Steps in all; 0 where nobody knows."""
+    is_brief: bool = False
+    """Whether it seldom takes more than a moment, and is worth no line of a log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,11 @@ from downloader.cli.options import service_options
 from downloader.cli.output import say
 from downloader.cli.parameters import Numbers
 from downloader.text import cut, table
+
+if TYPE_CHECKING:
+    from downloader.job.service_settings import ServiceSettings
+    from downloader.model.image_query import ImageQuery
+
 
 _EPILOG = """\b
 Examples:
@@ -86,7 +92,25 @@ def images_command(
     elif found:
         say(_table(found, columns))
     else:
-        say(f"no image of {collection} matches")
+        say(f"no image of {collection} matches{_unknown(query, columns, settings)}")
+
+
+def _unknown(query: ImageQuery, names: Sequence[str], settings: ServiceSettings) -> str:
+    """Return which of the properties that a condition names the collection's first image lacks, and what it has."""
+    from downloader.earthengine.catalogue import as_mapping
+    from downloader.engine import explore
+    from downloader.model.image_query import ImageQuery
+
+    if not names:
+        return ""
+    first = explore.list_documents(ImageQuery(query.collection, limit=1), dict, settings)
+    known = {name for one in first for name in as_mapping(one.get("properties"))}
+    lacking = [name for name in names if known and name not in known]
+    if not lacking:
+        return ""
+    near = difflib.get_close_matches(lacking[0].upper(), known, n=3, cutoff=0.3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"; its first image has no property {lacking[0]}{meant}"
 
 
 def _columns(condition: str | None, order_by: str | None) -> list[str]:

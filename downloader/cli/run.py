@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
     metavar="FILE.html|.json|.txt",
     help="Write a report: a page, a JSON document or text, by the file's ending. May be given several times.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @click.option("--allow-failed", is_flag=True, help="Exit with 0 even if some tiles failed.")
 @click.option(
     "--overwrite",
@@ -64,6 +66,7 @@ def run_command(
     job: Path,
     overrides: list[str],
     report_files: tuple[Path, ...],
+    as_json: bool,
     allow_failed: bool,
     overwrite: bool,
     accept: tuple[str, ...],
@@ -89,13 +92,13 @@ def run_command(
             report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))
     except DownloadError as error:
         if error.report is not None:
-            _show(error.report, report_files, quiet)
+            _show(error.report, report_files, quiet, as_json=as_json)
         else:
             complain(str(error), status=exit_status(error))
         if allow_failed and isinstance(error, IncompleteError):
             return 0
         return exit_status(error)
-    _show(report, report_files, quiet)
+    _show(report, report_files, quiet, as_json=as_json)
     return 0
 
 
@@ -126,13 +129,13 @@ def _check_reports(files: tuple[Path, ...]) -> None:
             )
 
 
-def _show(report: Report, files: tuple[Path, ...], quiet: bool) -> None:
+def _show(report: Report, files: tuple[Path, ...], quiet: bool, *, as_json: bool) -> None:
     """Print and write the report. An error there changes nothing of what the run did, nor its exit status."""
     if logs_json() and not (quiet and report.state == "complete"):
         _log_end(report)
-    if not quiet:
+    if as_json or not quiet:
         with contextlib.suppress(OSError):
-            say(str(report))
+            say(json.dumps(report.to_json(), indent=2) if as_json else str(report))
     for file in files:
         try:
             report.save(file)

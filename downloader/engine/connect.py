@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from downloader.earthengine.auth.live import live_session
 from downloader.earthengine.auth.tokens import AuthSettings
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import Access, EarthEngine
@@ -56,15 +57,23 @@ async def connect(
         JobError: the emulator does not start, or a key file lies inside the mosaic.
         AuthenticationError: there are no credentials, or unusable ones.
     """
-    async with reach(settings, credentials) as access, access.client() as client:
+    lent, project = _lent(settings) if credentials is None else (None, None)
+    async with reach(settings, credentials or lent, project) as access, access.client() as client:
         shared = new_limiter(settings.limits) if budget is None else budget.limiter(settings.limits, client)
         client.limiter = limiter = JobLimiter(shared, settings.limits.concurrency, client.renewal)
         yield Connection(client, EarthEngineCatalogue(client), access, limiter)
 
 
 @asynccontextmanager
-async def reach(settings: ServiceSettings, credentials: Credentials | None = None) -> AsyncIterator[Access]:
+async def reach(
+    settings: ServiceSettings, credentials: Credentials | None = None, project: str | None = None
+) -> AsyncIterator[Access]:
     """Yield how a service is reached; nothing is asked and no credentials are looked for yet.
+
+    Args:
+        settings: which service, and as whom.
+        credentials: a google-auth object in place of `settings.auth`.
+        project: that pays where `settings` name none.
 
     Raises:
         JobError: the emulator does not start, or a key file lies where it must not.
@@ -74,7 +83,7 @@ async def reach(settings: ServiceSettings, credentials: Credentials | None = Non
             standard=standard,
             high_volume=high_volume,
             auth=_auth(settings, credentials, key_file),
-            project=settings.service.project,
+            project=settings.service.project or project,
             first_byte_s=settings.request.timeout,
             concurrency=settings.limits.concurrency,
             workload_tag=settings.service.workload_tag,
@@ -110,6 +119,15 @@ async def _endpoint(settings: ServiceSettings) -> AsyncIterator[tuple[str, str, 
         yield STANDARD, pixels, None
     else:
         yield endpoint.rstrip("/"), endpoint.rstrip("/"), None
+
+
+def _lent(settings: ServiceSettings) -> tuple[Credentials | None, str | None]:
+    """Return credentials and project of a live session of the official client, for a job that leaves both to what is found.
+
+    Objects do not travel to the workers of a cluster.
+    """
+    chain = settings.auth.kind == "chain" and settings.service.endpoint != "emulator" and settings.is_local
+    return live_session() if chain else (None, None)
 
 
 def _auth(settings: ServiceSettings, credentials: Credentials | None, key_file: str | None) -> AuthSettings:

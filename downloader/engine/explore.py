@@ -20,6 +20,7 @@ from downloader.engine.connect import Connection, connect
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.errors import DownloadError, JobError, RefusedError
+from downloader.job.environment import with_environment
 from downloader.job.files import read_text
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.image_query import ImageQuery
@@ -246,7 +247,7 @@ def _ask(
     stop = Stop()
 
     async def look() -> T:
-        async with connect(settings, credentials) as connection:
+        async with connect(with_environment(settings), credentials) as connection:
             with stop.cancels():
                 return await work(connection)
         raise AssertionError("unreachable: asking to stop raises")

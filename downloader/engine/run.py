@@ -161,12 +161,12 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
             tell(Notice(notice))
         if context.tally.requests and _may_be_drift(context.plan, error):
             catalogue = context.connection.catalogue
-            with doing(tell, "checking that no image changed meanwhile"):
+            with doing(tell, "checking that no image changed meanwhile", is_brief=True):
                 changed = await recheck(context.job, context.plan, catalogue, mosaic, context.on_update, tell)
             error = changed or error
         if context.job.mosaic.overviews and context.chosen is None:
             error = await _add_overviews(context, error)
-        with doing(tell, "measuring the mosaic"):  # its whole store is listed
+        with doing(tell, "measuring the mosaic", is_brief=True):  # its whole store is listed
             disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
         ended = Ended(_state(context, error), "" if error is None else str(error))
     finally:

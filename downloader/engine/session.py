@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
 
@@ -14,6 +14,7 @@ from downloader.engine.run import run
 from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
 from downloader.errors import JobError
+from downloader.job.keywords import JobKeywords
 from downloader.job.load import JobLike, as_job
 from downloader.job.units import parse_size
 from downloader.progress.terminal import listener
@@ -88,14 +89,14 @@ class Session:
         stop: Stop | None = None,
         overwrite: bool = False,
         accept: Collection[str] = (),
-        **sections: Any,  # the job file's own values
+        **keywords: Unpack[JobKeywords],
     ) -> Report:
         """`adownload`, as one of the session's jobs; arguments, result and errors are the same.
 
         Raises:
             JobError: also where the job asks for workers of Dask, whose quota is divided among themselves.
         """
-        settled = as_job(job, path, **sections)
+        settled = as_job(job, path, **keywords)
         if self._budget is None:
             raise JobError("Session: jobs run inside its block: async with downloader.Session() as session")
         if not settled.executor.is_local:

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 
@@ -16,6 +16,7 @@ from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, InterruptionError, StoppedError
 from downloader.events import Outcome
+from downloader.job.keywords import JobKeywords
 from downloader.job.load import JobLike, as_job
 from downloader.progress.terminal import listener
 
@@ -44,7 +45,7 @@ def outcomes(
     overwrite: bool = False,
     accept: Collection[str] = (),
     ahead: int = _AHEAD,
-    **sections: Any,  # the job file's own values
+    **keywords: Unpack[JobKeywords],
 ) -> Outcomes:
     """Fetch what a job misses, and iterate over what becomes of each request: `Stored`, `Split` or `Failed`.
 
@@ -59,7 +60,7 @@ def outcomes(
     a run that is left early ends in the background.
 
     Args:
-        job: as in `download`, with `path` and `sections`.
+        job: as in `download`, with `path` and `keywords`.
         path: as in `download`.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: as in `download`.
@@ -69,12 +70,12 @@ def outcomes(
         accept: as in `download`.
         ahead: outcomes that may wait, besides one or two for each request in flight. With an executor on other machines they
             are not held back.
-        **sections: as in `download`.
+        **keywords: as in `download`.
 
     Raises:
         JobError: the job is wrong. The other errors of `download` end the iteration, after its last outcome.
     """
-    settled, asked = as_job(job, path, **sections), stop or Stop()
+    settled, asked = as_job(job, path, **keywords), stop or Stop()
     # Workers on other machines are not held back.
     limit = max(1, ahead) if settled.executor.is_local else math.inf
     options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)

@@ -127,7 +127,7 @@ class Job(FileSection):
         settings = ServiceSettings(
             service=self.service, auth=self.auth, request=self.request, limits=self.limits
         )
-        return settings.placed(self._base, self.mosaic_path)
+        return settings.placed(self._base, self.mosaic_path, is_local=self.executor.is_local)
 
     @property
     def mosaic_path(self) -> Path | str:

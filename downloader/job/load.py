@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from downloader.errors import JobError
+from downloader.job.environment import with_environment
 from downloader.job.files import read_text
 from downloader.job.job import Job
+from downloader.job.keywords import sections_of
 from downloader.job.location import parse_place
-from downloader.job.sections.source import Source
 from downloader.job.yaml import override, parse
 from downloader.model.expression import Serializable
+from downloader.model.image import Image
 
-JobLike = Job | Mapping[str, Any] | str | os.PathLike[str] | Serializable
-"""A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: an asset id,
-or an object that serialises itself, such as an `ee.Image`."""
-
-_SOURCE_KEYS: Final = tuple(
-    key for key in Source.model_fields if key not in {"asset", "images", "collection", "expression"}
+JobLike = (
+    Job
+    | Mapping[str, Any]
+    | str
+    | os.PathLike[str]
+    | Serializable
+    | Image
+    | list[str]
+    | list[Image]
+    | tuple[str, ...]
 )
-"""Keys of `source` that a call takes as keywords, beside the sections."""
+"""A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: the id of an
+image or a collection, images as `downloader.images` lists them, or what serialises itself, such as an `ee.Image`."""
 
 _MAX_FILE: Final = 4 * 2**20
 """Bytes of the largest job file."""
@@ -44,41 +51,56 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
     return Job.parse(text, file=str(path), base=file.absolute().parent, overrides=overrides)
 
 
-def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **sections: Any) -> Job:
-    """Return a `Job` from any of its forms; with `path`, `job` is what is fetched and `sections` are the job file's.
+def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job:
+    """Return a `Job` from any of its forms, with what the environment says of the service where the job leaves it open.
+
+    Args:
+        job: the job; with `path` what is fetched.
+        path: of the mosaic.
+        **keywords: with `path`: those of `JobKeywords`.
 
     Raises:
         JobError: naming key, value and fix.
     """
+    return with_environment(_as_job(job, path, keywords))
+
+
+def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping[str, Any]) -> Job:
     if path is not None:
-        if not isinstance(job, str | Serializable):
-            raise JobError(
-                f"with a path, the first argument is an asset id or an ee.Image, got {type(job).__name__}",
-                key="source",
-            )
-        # A scale in words is the catalogue's; a number is the grid's, and not a key of source.
-        names = [
-            key
-            for key in _SOURCE_KEYS
-            if key in sections and not (key == "scale" and sections[key] != "catalog")
-        ]
-        of_source = {key: sections.pop(key) for key in names}
-        kind = "collection" if "start" in of_source else "asset" if isinstance(job, str) else "expression"
-        values: dict[str, Any] = {"source": {kind: job, **of_source}, "mosaic": {"path": os.fspath(path)}}
-        if "mosaic" in sections:
-            values["mosaic"].update(sections.pop("mosaic"))
-        return Job.from_dict(values | sections)
-    if sections:
+        values = sections_of(keywords)
+        for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": os.fspath(path)})):
+            section = values.get(name, {})
+            values[name] = {**found, **section} if isinstance(section, Mapping) else section
+        return Job.from_dict(values)
+    if keywords:
         raise JobError(
-            f"{' and '.join(sections)} can be given only together with path=; else put them in the job"
+            f"{' and '.join(keywords)} can be given only together with path=; else put them in the job"
         )
     if isinstance(job, Job):
         return job
-    if isinstance(job, Serializable):
+    if isinstance(job, Serializable | Image | list | tuple):
         raise JobError(
             f"an {type(job).__name__} needs the path of the mosaic that it becomes", key="mosaic.path"
         )
     return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
+
+
+def _named(job: JobLike, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key of `source` that an asset, images, a collection or an expression is."""
+    if isinstance(job, Image):
+        return {"asset": job.id}
+    is_collection = not keywords.keys().isdisjoint(("start", "every", "reduce"))
+    if isinstance(job, list | tuple):
+        ids = [one.id if isinstance(one, Image) else one for one in job]
+        return {"collection" if is_collection and ids and isinstance(job[0], str) else "images": ids}
+    if isinstance(job, str):
+        return {"collection" if is_collection else "asset": job}
+    if isinstance(job, Serializable):
+        return {"expression": job}
+    raise JobError(
+        f"with a path, the first argument is an asset id, images, a collection id or an ee.Image, got {type(job).__name__}",
+        key="source",
+    )
 
 
 def mosaic_place(target: str | os.PathLike[str]) -> Path | str:

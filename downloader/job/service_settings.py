@@ -22,6 +22,7 @@ class ServiceSettings(FileSection):
     limits: Limits = Limits()
 
     _mosaic: Path | str | None = PrivateAttr(default=None)
+    _is_local: bool = PrivateAttr(default=True)
 
     @classmethod
     def of(
@@ -44,11 +45,16 @@ class ServiceSettings(FileSection):
         values = {name: section for name, section in given.items() if section is not None}
         return cls.parse(json.dumps(values), "settings", overrides=overrides)
 
-    def placed(self, base: Path, mosaic: Path | str) -> Self:
-        """Return the same settings of a job: its folder, and where its mosaic is."""
+    def placed(self, base: Path, mosaic: Path | str, *, is_local: bool) -> Self:
+        """Return the same settings of a job: its folder, where its mosaic is, and whether this process fetches."""
         copy = self.model_copy()
-        copy._base, copy._mosaic = base, mosaic  # noqa: SLF001  # its own class
+        copy._base, copy._mosaic, copy._is_local = base, mosaic, is_local  # noqa: SLF001  # its own class
         return copy
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this process alone asks the service."""
+        return self._is_local
 
     @property
     def mosaic_path(self) -> Path | str | None:

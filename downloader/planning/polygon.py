@@ -20,7 +20,6 @@ from downloader.model.antimeridian import check_degrees
 from downloader.model.crs import Crs, transformer
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, PixelGrid, Window, around
 from downloader.planning.tiling import Tiling
-from downloader.text import cut
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -140,9 +139,10 @@ def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
             parts = [shape(document["geometry"])]
         else:
             parts = [shape(document)]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError):
         raise JobError(
-            f"is no GeoJSON geometry, feature or collection of features ({cut(error)})", key=key
+            "is no GeoJSON geometry, feature or collection of features, or its coordinates are none",
+            key=key,
         ) from None
     # Edges that cross are read by the even-odd rule, as every map shows them.
     geometry = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])

@@ -13,9 +13,9 @@ from downloader.protocols import Progress
 
 
 @contextmanager
-def doing(progress: Progress, text: str) -> Iterator[None]:
+def doing(progress: Progress, text: str, *, is_brief: bool = False) -> Iterator[None]:
     """Tell that something goes on while the block runs."""
-    progress(Phase(text))
+    progress(Phase(text, is_brief=is_brief))
     try:
         yield
     finally:

@@ -68,7 +68,9 @@ class Lines:
                 )
             case Notice():
                 self._print(event.level, event.name, event.text, **event.fields)
-            case Phase() if event.text and (event.text != self._phase or self._timer.is_due()):
+            case Phase() if (
+                event.text and not event.is_brief and (event.text != self._phase or self._timer.is_due())
+            ):
                 steps = f": {event.done:,}/{event.total:,}" if event.total and event.done else ""
                 self._print("info", "phase", f"{event.text}{steps}", done=event.done, total=event.total)
                 self._phase = event.text

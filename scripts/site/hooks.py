@@ -2,6 +2,7 @@
 
 `reference/cli.md` comes from the commands themselves, `emulator-acceptance.md` from `tests/contract/acceptance.md` and the
 names of the tests, `changelog.md` and `contributing.md` from the files at the root.
+Keys of the job file's page can be linked: `job.html#source.bands`.
 Pages that the navigation does not name join the guides, and public names that `reference/python.md` does not, its end.
 """
 
@@ -76,6 +77,13 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             "\n\n## Also public\n\n" + "\n\n".join(f"::: downloader.{name}" for name in missing) + "\n"
         )
     return markdown
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001  # mkdocs calls by name
+    """Give the cells of the job file's keys an id."""
+    if page.file.src_uri != "job.md":
+        return html
+    return re.sub(r"<td><code>([a-z_.]+)</code>", r'<td id="\1"><code>\1</code>', html)
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001  # mkdocs calls by name

@@ -323,6 +323,19 @@ def test_report_as_json(emulator, tmp_path, job_file, mosaic):
         assert word in wrong.err
 
 
+def test_a_run_prints_its_report_as_json(emulator, job_file, mosaic):
+    """On standard output and nothing else there; also where tiles are missing, and without words by -q."""
+    few = ("--set", "limits.max_requests=4", "--set", "limits.concurrency=1")
+    ended = cli("run", job_file, "--json", *few)
+    assert ended.status == 4
+    stopped = json.loads(ended.out)
+    assert (stopped["state"], stopped["tiles_stored"]) == ("stopped", 4)
+    ended = cli("run", job_file, "--json", "-q")
+    assert json.loads(ended.out)["state"] == "complete"
+    assert ended.err == ""
+    assert all(key == key.lower() for key in stopped)
+
+
 # ---------------------------------------------------------------- terminals and pipes
 
 

@@ -190,7 +190,7 @@ def test_values_need_no_network_library() -> None:
 
 
 def test_the_public_names_are_there() -> None:
-    code = "import downloader; [getattr(downloader, name) for name in downloader.__all__]; assert set(downloader.__all__) <= set(dir(downloader))"
+    code = "import downloader; [getattr(downloader, name) for name in downloader.__all__]; assert set(dir(downloader)) <= set(downloader.__all__); assert 18 <= len(dir(downloader)) <= 26"
     assert "downloader" in modules_after(code)
 
 

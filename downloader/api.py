@@ -51,7 +51,7 @@ def download(
 
     Args:
         job: a job; with `path` the id of an image, with `start` or `every` that of a collection, images that
-            `downloader.images` found, or an `ee.Image`.
+            `downloader.images` found, or an `ee.Image` or `ee.ImageCollection`.
         path: folder of the mosaic.
         credentials: any google-auth credentials object, in place of the job's `auth`.
         progress: whether standard error shows a bar, or plain lines where it is no terminal.

@@ -86,15 +86,15 @@ class Catalogue(Protocol):
         """
         ...
 
-    async def computed(self, expression: str, name: str) -> Image:
-        """Return the bands, types and grids that the service reports for an expression.
+    async def computed(self, expression: str, name: str) -> Image | None:
+        """Return the bands, types and grids that the service reports for an expression; None for a collection of images.
 
         Args:
             expression: serialised, canonical JSON.
             name: name that the image gets.
 
         Raises:
-            JobError: it computes no image, or the service refuses it.
+            JobError: it computes something else, or the service refuses it.
             AuthenticationError, StoppedError: as for `image`.
         """
         ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from downloader.earthengine.elements import list_elements
 from downloader.earthengine.geojson import middle_longitude
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.names import NO_PROJECT, asset_name
@@ -17,7 +18,7 @@ from downloader.earthengine.query import Query
 from downloader.earthengine.redact import readable
 from downloader.errors import Action, DownloadError, JobError, TileError
 from downloader.model.crs import Crs
-from downloader.model.grid import MAX_SIDE, AffineTransform, PixelGrid
+from downloader.model.grid import MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image, asset_id
 from downloader.text import cut
 
@@ -92,15 +93,18 @@ class EarthEngineCatalogue:
         footprints: bool = False,
     ) -> AsyncIterator[Image]:
         """See `Catalogue.images`."""
-        reader = ImageReader(bands, keep, footprints=footprints)
         conditions = Query.of(start=query.start, end=query.end, region=query.region, filter=query.filter)
-        found = await Listing(self._client).select(
-            query.collection, conditions, reader.read, limit=query.limit, order_by=query.order_by
-        )
+        if query.expression:
+            found = await list_elements(self._client, query, conditions, _computed_band, keep)
+        else:
+            reader = ImageReader(bands, keep, footprints=footprints)
+            found = await Listing(self._client).select(
+                query.collection, conditions, reader.read, limit=query.limit, order_by=query.order_by
+            )
         for image in found:
             yield image
 
-    async def computed(self, expression: str, name: str) -> Image:
+    async def computed(self, expression: str, name: str) -> Image | None:
         """Return the bands, types and grids that the service reports for an expression; see `computed_image`."""
         return await computed_image(self._client, expression, name)
 
@@ -251,8 +255,8 @@ def as_list(value: object) -> list[Any]:
 _PRECISIONS: Final = {"int": "INT", "float": "FLOAT", "double": "DOUBLE"}
 
 
-async def computed_image(client: EarthEngine, expression: str, name: str) -> Image:
-    """Return the bands, types and grids that the service reports for an expression.
+async def computed_image(client: EarthEngine, expression: str, name: str) -> Image | None:
+    """Return the bands, types and grids that the service reports for an expression; None for a collection of images.
 
     Args:
         client: the service.
@@ -260,15 +264,25 @@ async def computed_image(client: EarthEngine, expression: str, name: str) -> Ima
         name: what the image is called.
 
     Raises:
-        JobError: the expression is no image, or the service refuses it, with the service's own words.
+        JobError: the expression computes something else, or the service refuses it, with the service's own words.
         AuthenticationError: these credentials may not compute.
     """
     path = f"projects/{client.project or NO_PROJECT}/value:compute"
     answer = await client.call("POST", path, body={"expression": json.loads(expression)}, subject=name)
-    document = answer.get("result")
-    if not isinstance(document, Mapping) or document.get("type") != "Image":
-        kind = document.get("type") if isinstance(document, Mapping) else type(document).__name__
-        raise JobError(f"computes {cut(kind)}, and only an image has pixels", key="source.expression")
+    result = answer.get("result")
+    document, elements = as_mapping(result), as_list(as_mapping(result).get("features"))
+    kind = document.get("type")
+    # A join of image collections is called one of features.
+    if kind == "ImageCollection" or (
+        elements and all(as_mapping(one).get("type") == "Image" for one in elements)
+    ):
+        return None
+    if kind != "Image":
+        raise JobError(
+            f"computes {cut(kind or type(result).__name__)}, and only an ee.Image or ee.ImageCollection has pixels; give what "
+            "its serialize() returns",
+            key="source.expression",
+        )
     bands = tuple(_computed_band(as_mapping(entry)) for entry in as_list(document.get("bands")))
     if not bands:
         raise JobError("computes an image without bands", key="source.expression")
@@ -294,6 +308,10 @@ def _computed_band(entry: Mapping[str, Any]) -> Band:
     is_bounded = len(size) == 2 and all(0 < number <= MAX_SIDE for number in size)
     width, height = (int(size[0]), int(size[1])) if is_bounded else (1, 1)
     grid = PixelGrid(crs, transform, width, height)
+    corner = [as_number(number) for number in as_list(entry.get("origin"))]
+    if is_bounded and len(corner) == 2 and corner[0] is not None and corner[1] is not None:
+        # What is clipped, or made on a part of a grid, begins at another pixel than the grid.
+        grid = grid.window(Window(int(corner[0]), int(corner[1]), width, height))
     return Band(identifier, np.dtype(dtype), grid, is_bounded=is_bounded)
 
 

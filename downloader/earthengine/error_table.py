@@ -98,6 +98,7 @@ _TABLE: Final = (
     _Row((), _ASSET, Cause.EMPTY_COLLECTION, ("was applied to an Image with no bands",), advice="No image matches: take a longer period, a larger region or a looser filter.", ends_with=_JOB),
     _Row((), _ASSET, Cause.ASSET_CHANGED, ("not found at version",), advice="The image changed in the catalogue while it was fetched; run the same command again.", ends_with=_JOB),
     _Row((), _ASSET, Cause.ASSET_NOT_FOUND, ("Image.load: Image asset…not found",), ends_with=_JOB),
+    _Row((), _ASSET, Cause.ASSET_NOT_FOUND, ("is required and may not be null",), ends_with=_JOB),
     _Row((), _FAIL, Cause.NO_PROJECT, (*(f"project {number}" for number in _SDK_PROJECTS), "requires a quota project", "Not signed up for Earth Engine"), advice=_SET_PROJECT, ends_with=_AUTH),
     # 400: E1-E11, E22
     _Row((400,), _SPLIT, Cause.REQUEST_SIZE, ("Total request size (",)),

@@ -88,14 +88,14 @@ class Listing:
         order = ImageOrder.parse(order_by)
         name = asset_name(collection)
         await self._expect_collection(collection, name)
-        found: list[_Listed[T]] = []
+        found: list[Listed[T]] = []
         sifted = query.filter is not None and query.filter.lists
         size = _PAGE if limit is None or order.name or sifted else min(limit, _PAGE)
         async with aclosing(self._matching(collection, name, query, size)) as matching:
             async for document, time_us in matching:
                 properties = document.get("properties")
                 rank = order.rank(document, properties if isinstance(properties, dict) else {})
-                found.append(_Listed((rank, time_us, _shown(document)), convert(document)))
+                found.append(Listed((rank, time_us, _shown(document)), convert(document)))
                 if limit is not None and not order.name and len(found) == limit:
                     break
                 if len(found) > MOST_IMAGES:
@@ -240,7 +240,7 @@ def _token(page: Mapping[str, Any], collection: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed(Generic[T]):
+class Listed(Generic[T]):
     """One image of a listing, as far as its order matters."""
 
     key: tuple[Rank, int | None, str]

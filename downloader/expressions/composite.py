@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from downloader.errors import JobError
@@ -18,9 +18,8 @@ from downloader.expressions.reducers import Reducer, reduce_graph
 from downloader.model.expression import (
     add_bands,
     call,
-    canonical,
-    checked,
     constant,
+    document_of,
     number,
     select,
 )
@@ -36,7 +35,6 @@ def computed_expression(
     recipes: Sequence[Recipe],
     reducer: Reducer | None,
     key: str,
-    values: Mapping[str, Any] | None = None,
 ) -> str:
     """Return canonical JSON of an image with the bands of the recipes, each of its type.
 
@@ -46,7 +44,6 @@ def computed_expression(
         recipes: one for each collection, all with bands of the same names.
         reducer: how the images become one; None takes the only image.
         key: key of the job file, for the message.
-        values: nodes that the graphs of the images refer to, numbered.
 
     Raises:
         JobError: the expression is longer, or nested deeper, than the service takes; `std` of decibels.
@@ -57,7 +54,7 @@ def computed_expression(
     if reducer is not None and reducer.name == "mean":
         result = _in_decibels(result, bands)
     result = call("Image.cast", image=result, bandTypes=constant(types), bandOrder=constant(list(types)))
-    return checked(canonical({"result": "result", "values": {**(values or {}), "result": result}}, key), key)
+    return document_of(result, key)
 
 
 def _reduced(

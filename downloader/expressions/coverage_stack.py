@@ -7,7 +7,7 @@ from typing import Any
 
 from downloader.expressions.masks import keep_graph
 from downloader.expressions.recipe import InputImage, Recipe, collection_graph, loaded
-from downloader.model.expression import add_bands, call, canonical, checked, constant, number, select
+from downloader.model.expression import add_bands, call, constant, document_of, number, select
 
 
 def coverage_bands(count: int) -> tuple[tuple[str, str], ...]:
@@ -36,7 +36,7 @@ def coverage_expression(images: Sequence[InputImage], recipes: Sequence[Recipe],
     names = [name for pair in coverage_bands(len(images)) for name in pair]
     # The service composes the names of a stack's bands; their order is that of the images.
     stack = select(call("ImageCollection.toBands", collection=collection), range(len(names)), names)
-    return checked(canonical({"result": "0", "values": {"0": stack}}, key), key)
+    return document_of(stack, key)
 
 
 def _coverage(recipe: Recipe, image: dict[str, Any]) -> dict[str, Any]:

@@ -83,18 +83,18 @@ class InputImage:
 
 
 def input_image(
-    asset: str,
+    asset: str | Mapping[str, Any],
     update_time: str = "",
     *,
     partners: Mapping[str, tuple[str, str]] | None = None,
     recipe: int = 0,
     lacks: frozenset[str] = frozenset(),
 ) -> InputImage:
-    """Return an asset as input of a computed image.
+    """Return an image as input of a computed image.
 
     Args:
-        asset: id of the image.
-        update_time: pins the version of the image; empty leaves it open.
+        asset: id of the image, or a node that computes it.
+        update_time: pins the version of an asset; empty leaves it open.
         partners: collection → (id, update time) of the image there that has the same index.
         recipe: as `InputImage.recipe`.
         lacks: as `InputImage.lacks`.
@@ -103,7 +103,8 @@ def input_image(
         JobError: an update time is no time.
     """
     loads = {collection: image_load(*which) for collection, which in (partners or {}).items()}
-    return InputImage(image_load(asset, update_time), loads, recipe, lacks)
+    node = image_load(asset, update_time) if isinstance(asset, str) else asset
+    return InputImage(node, loads, recipe, lacks)
 
 
 def loaded(image: InputImage, recipe: Recipe, bands: Sequence[ComputedBand]) -> dict[str, Any]:

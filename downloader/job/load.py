@@ -30,7 +30,7 @@ JobLike = (
     | tuple[str, ...]
 )
 """A job: the model, a mapping of the job file's shape, or the path of a YAML file. With the path of a mosaic: the id of an
-image or a collection, images as `downloader.images` lists them, or what serialises itself, such as an `ee.Image`."""
+image or a collection, images as `downloader.images` lists them, or what serialises itself, such as an `ee.ImageCollection`."""
 
 _MAX_FILE: Final = 4 * 2**20
 """Bytes of the largest job file."""

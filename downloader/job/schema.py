@@ -95,6 +95,8 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
 """Key → values that an editor may offer; a test loads each."""
 
 _KINDS: Final = ("asset", "images", "collection", "expression")
+_OF_IMAGES: Final = ("collection", "expression")
+"""Sources that are asked for a list of images."""
 _SITES: Final = ("window", "bbox", "geometry", "file", "points")
 _GRIDS: Final = ("resolution", "scale", "transform", "like")
 _METHODS: Final = ("key_file", "access_token_env", "access_token_command")
@@ -116,14 +118,14 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "source": {
         "oneOf": _one_of(_KINDS),
         "dependencies": {
-            "start": ["collection", "end"],
-            "end": ["collection", "start"],
+            "start": {"required": ["end"], "anyOf": _one_of(_OF_IMAGES)},
+            "end": {"required": ["start"], "anyOf": _one_of(_OF_IMAGES)},
+            "filter": ["collection"],
             **{
-                name: ["collection"]
+                name: {"anyOf": _one_of(_OF_IMAGES)}
                 for name in (
                     "months",
                     "season",
-                    "filter",
                     "min_cover",
                     "min_clear",
                     "limit",

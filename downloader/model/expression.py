@@ -84,6 +84,30 @@ def parsed(text: str) -> dict[str, Any]:
     return document
 
 
+def graph_of(text: str) -> dict[str, Any]:
+    """Return the result of a canonical expression as a node that holds its children in place of references to them."""
+    document = parsed(text)
+    values: dict[str, Any] = document["values"]
+    known: dict[str, dict[str, Any]] = {}
+
+    def node(key: str) -> dict[str, Any]:
+        if key not in known:
+            [(kind, content)] = values[key].items()
+            known[key] = {kind: _content(kind, content, lambda of: node(of["valueReference"]), node)}
+        return known[key]
+
+    return node(document["result"])
+
+
+def document_of(node: Mapping[str, Any], key: str) -> str:
+    """Return canonical JSON of an expression whose result is a node; longer ones than the service takes are refused.
+
+    Raises:
+        JobError: with this key; it is too long, or nested too deeply.
+    """
+    return checked(canonical({"result": "result", "values": {"result": node}}, key), key)
+
+
 def canonical(document: Mapping[str, Any], key: str | None = None) -> str:
     """Return compact JSON of the same graph: nodes once each, numbered from the leaves, keys in order.
 
@@ -194,13 +218,18 @@ class _Writer:
             return self.reference(content, depth)
         children: list[str] = []
 
-        def child(of: Any, *, is_key: bool = False) -> str:  # noqa: ANN401  # from JSON
-            found = self.reference(of, depth + 1) if is_key else self._node(of, depth + 1)
-            children.append(found)
-            return found
+        def refer(of: Any) -> dict[str, str]:  # noqa: ANN401  # from JSON
+            children.append(self._node(of, depth + 1))
+            return {"valueReference": children[-1]}
+
+        def function_of(given: Any) -> str:  # noqa: ANN401  # from JSON
+            # A function's body may be a key, as JSON has it, or a node.
+            is_node = isinstance(given, Mapping)
+            children.append(self._node(given, depth + 1) if is_node else self.reference(given, depth + 1))
+            return children[-1]
 
         try:
-            written = {kind: _content(kind, content, child)}
+            written = {kind: _content(kind, content, refer, function_of)}
         except (AttributeError, KeyError, TypeError):
             raise JobError(f"{str(node)[:60]!r} is no {kind}", key=self._key) from None
         text = json.dumps(written, sort_keys=True)
@@ -217,15 +246,8 @@ class _Writer:
         return JobError(f"is nested deeper than {MAX_DEPTH}, which the service refuses", key=self._key)
 
 
-def _content(kind: str, content: Any, child: Callable[..., str]) -> Any:  # noqa: ANN401  # to and from JSON
-    """Return a node's content with references to its children; a function's may be a key, as JSON has it, or a node."""
-
-    def refer(node: object) -> dict[str, str]:
-        return {"valueReference": child(node)}
-
-    def function_of(given: object) -> str:
-        return child(given, is_key=not isinstance(given, Mapping))
-
+def _content(kind: str, content: Any, refer: Callable[[Any], Any], function_of: Callable[[Any], Any]) -> Any:  # noqa: ANN401  # to and from JSON
+    """Return a node's content, its children as `refer` gives them, functions that are called or defined as `function_of` does."""
     match kind:
         case "arrayValue":
             return {"values": [refer(node) for node in content["values"]]}

@@ -26,3 +26,5 @@ class ImageQuery:
     """No more images than that: the first by `order_by`; without it the first that the service lists."""
     order_by: str | None = None
     """A property to order by in place of time; `-NAME` for the greatest first."""
+    expression: str = ""
+    """Canonical JSON of a user's image collection, in place of one of the catalogue; its images are its elements."""

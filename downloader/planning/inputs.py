@@ -25,3 +25,5 @@ class JobFiles:
     """The pixel grid of the raster that `grid.like` names."""
     points: Points | None = None
     """Of `region.points.file`."""
+    expression: str = ""
+    """Canonical JSON of `source.expression`, whether it stands in a file or in the job."""

@@ -215,6 +215,10 @@ def _lattice(
     named: Sequence[tuple[str, tuple[Image, ...]]], anchor: PixelGrid, bands: tuple[Band, ...]
 ) -> Lattice:
     names = {band.id for band in bands}
+    own = (band for _, members in named for image in members for band in image.bands if band.id in names)
+    if not all(band.is_bounded for band in own):
+        # What is computed without an edge covers everything, and the region alone bounds it.
+        return Lattice(anchor, tuple(replace(band, is_bounded=False) for band in bands), is_endless=True)
     extents: list[Window | None] = []
     for _, members in named:
         grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)

@@ -17,12 +17,14 @@ from downloader.datasets.colours import bands_of_colour, colour_of, meant_by_col
 from downloader.datasets.facts import DatasetFacts, dataset_facts
 from downloader.errors import JobError
 from downloader.expressions.composite import computed_expression
+from downloader.expressions.elements import element
 from downloader.expressions.formula import Formula, Interval
 from downloader.expressions.masks import MaskRule, mask_bands
 from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, SourceBand, input_image
 from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
 from downloader.job.sections.bands import BandSpec
 from downloader.job.sections.mask import MaskRules
+from downloader.model.expression import graph_of
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of, unknown_bands
 from downloader.planning.lattice import pixel_area
@@ -54,6 +56,10 @@ class Steps:
     may_lack: bool = False
     """Whether images may lack bands, so that they take no part where those are needed."""
     partners: Partners = field(default_factory=dict)
+    graph: Mapping[str, Any] | None = None
+    """Node of what a user's expression computes; None where the images are assets."""
+    of_elements: bool = False
+    """Whether the images are the elements of the collection that `graph` computes, each by its index."""
 
     @property
     def keeps_pixels(self) -> bool:
@@ -62,7 +68,10 @@ class Steps:
 
     def recipe(self, image: Image) -> Recipe:
         """Return what is done to an image."""
-        return self.recipes[self.collections.index(collection_of(image))]
+        return self.recipes[self._place(image)]
+
+    def _place(self, image: Image) -> int:
+        return 0 if self.of_elements else self.collections.index(collection_of(image))
 
     def partner_collections(self, image: Image) -> tuple[str, ...]:
         """Return the collections whose images have bands that the mask of an image looks at."""
@@ -98,7 +107,7 @@ class Steps:
 
     def lacking(self, image: Image) -> str:
         """Return what an image lacks of the bands and partners that are needed, such as `no band 'nir'`; empty if nothing."""
-        recipe, lacks = self.recipes[self.collections.index(collection_of(image))], self._lacks(image)
+        recipe, lacks = self.recipe(image), self._lacks(image)
         if without := self._lacks_partner(image):
             return f"no partner of the same index in {without[0]}, whose bands the mask looks at"
         names = [recipe.source(name).own or name for name in recipe.of(recipe.bands) if name in lacks]
@@ -153,32 +162,31 @@ class Steps:
         warped = [f"grid.resampling: {mode}" for mode in modes]
         return ", ".join([*self.reasons, *over, *warped])
 
-    def expression(self, members: Sequence[Image], graph: Mapping[str, Any] | None = None) -> str:
+    def expression(self, members: Sequence[Image]) -> str:
         """Return what computes the slice of these images; empty where the only one is read.
 
         Args:
             members: in the order in which the first or last wins.
-            graph: document of an expression that computes the only member, in place of its asset.
 
         Raises:
             JobError: it is longer, or nested deeper, than the service takes.
         """
-        if graph is None and not self.why(len(members)):
+        if not self.why(len(members)):
             return ""
-        inputs = [self.input_of(image, graph) for image in members]
+        inputs = [self.input_of(image) for image in members]
         reducer = None if len(members) == 1 and self.keeps_pixels else self.reducer
-        values = None if graph is None else graph["values"]
-        return computed_expression(inputs, self.recipes, reducer, "source.every", values)
+        return computed_expression(inputs, self.recipes, reducer, "source.every")
 
-    def input_of(self, image: Image, graph: Mapping[str, Any] | None = None) -> InputImage:
-        """Return an image as input of what is computed; `graph` is that of an expression in place of its asset."""
-        place, lacks = self.collections.index(collection_of(image)), self._lacks(image)
-        if graph is not None:
-            return InputImage({"valueReference": graph["result"]}, {}, place, lacks)
+    def input_of(self, image: Image) -> InputImage:
+        """Return an image as input of what is computed."""
+        place, lacks = self._place(image), self._lacks(image)
         partners = {
             collection_of(one): (one.id, one.update_time) for one in self.partners.get(image.name, ())
         }
-        return input_image(image.id, image.update_time, partners=partners, recipe=place, lacks=lacks)
+        if self.graph is None:
+            return input_image(image.id, image.update_time, partners=partners, recipe=place, lacks=lacks)
+        node = element(self.graph, image.id) if self.of_elements else self.graph
+        return input_image(node, partners=partners, recipe=place, lacks=lacks)
 
 
 def step_facts(job: Job) -> dict[str, str]:
@@ -195,12 +203,13 @@ def step_facts(job: Job) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value} | made
 
 
-def steps_of(job: Job, images: Iterable[Image]) -> Steps:
+def steps_of(job: Job, images: Iterable[Image], expression: str = "") -> Steps:
     """Return what the job does to these images.
 
     Args:
         job: what the user asks for.
         images: all of them.
+        expression: canonical JSON of the collection whose elements they are; empty where they are assets.
 
     Raises:
         JobError: a band that does not exist, or means different things in two collections; no cloud mask that is known to serve.
@@ -208,8 +217,11 @@ def steps_of(job: Job, images: Iterable[Image]) -> Steps:
     source = job.source
     catalogue: dict[str, dict[str, Band]] = {}
     for image in images:
-        known = catalogue.setdefault(collection_of(image), {})
-        known.update((band.id, band) for band in image.bands if band.id not in known)
+        known = catalogue.setdefault("" if expression else collection_of(image), {})
+        for band in image.bands:
+            first = known.setdefault(band.id, band)
+            if band.dtype != first.dtype:  # one array has one type, which holds all
+                known[band.id] = replace(first, dtype=np.result_type(first.dtype, band.dtype))
     specs = source.outputs
     if specs is None:
         specs = tuple(map(BandSpec, next(iter(catalogue.values()), {})))
@@ -231,10 +243,19 @@ def steps_of(job: Job, images: Iterable[Image]) -> Steps:
             f"{reducer.band!r} is none of the bands {few(list(types))}; name one of them, or add it to bands",
             key="source.reduce",
         )
-    reasons = list(dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs)))
+    reasons = ["expression, each image by its system:index"] if expression else []
+    reasons += dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs))
     if source.dtype is not None:
         reasons.append(f"dtype: {source.dtype}")
-    return Steps(tuple(catalogue), recipes, reducer, tuple(reasons), source.on_missing_band == "nodata")
+    return Steps(
+        tuple(catalogue),
+        recipes,
+        reducer,
+        tuple(reasons),
+        source.on_missing_band == "nodata",
+        graph=graph_of(expression) if expression else None,
+        of_elements=bool(expression),
+    )
 
 
 def _check_names(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> None:

@@ -96,6 +96,7 @@ def remarks(plan: Plan, job: Job) -> list[str]:
         lines.append(
             f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
         )
+    lines.extend(_unversioned(plan.listed))
     lines.extend(_shares_lines(plan.listed, job))
     lines.extend(str(reading) for group in plan.groups for reading in readings(group))
     lines.extend(_of_other_zones(plan))
@@ -116,6 +117,16 @@ def _of_other_zones(plan: Plan) -> Iterator[str]:
             yield (
                 f"{group.name}: {others:,} of {counted(len(here), 'image')} are of other zones, and resampled by nearest neighbour"
             )
+
+
+def _unversioned(listed: ImageList | None) -> list[str]:
+    """Return a line on elements of an expression's collection of which the service tells no version."""
+    if listed is None or "expression" not in listed.facts:
+        return []
+    found = [image.id for image in listed.images if not image.update_time]
+    return (
+        [f"{few(found, 'image', most=3)}: has no version, so a change of it goes unnoticed"] if found else []
+    )
 
 
 def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
@@ -243,7 +254,9 @@ def _images_text(plan: Plan) -> str:
     times = [part.time_us for part in plan.slices if part.time_us is not None]
     return ", ".join(
         [
-            listed.facts.get("collection", "images"),
+            listed.facts.get(
+                "collection", "the expression's collection" if "expression" in listed.facts else "images"
+            ),
             counted(plan.images, "image")
             + (f" in {counted(len(plan.slices), 'slice')}" if listed.every not in {"image", "all"} else ""),
             *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),

@@ -120,7 +120,9 @@ class Chooser:
         source = self._source
         conditions = ("min_cover", "min_clear", "pick")
         key = next(f"source.{name}" for name in conditions if getattr(source, name) is not None)
-        steps = await with_partners(self._job, catalogue, files, steps_of(self._job, found), found)
+        steps = await with_partners(
+            self._job, catalogue, files, steps_of(self._job, found, files.expression), found
+        )
         # Of an image on the list a partner may be gone; what is new must have all, unless on_missing_band says otherwise.
         whole = [image for image in found if image.name not in self._there or not steps.lacking(image)]
         sides_m = (math.sqrt(pixel_area(band.grid)) for image in whole for band in steps.view(image).bands)

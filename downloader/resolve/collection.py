@@ -30,6 +30,7 @@ from downloader.planning.steps import Steps, step_facts, steps_of
 from downloader.planning.zones import Zone, cells_of, zones_of
 from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
+from downloader.resolve.elements import check_own_grid, find_elements, why_none
 from downloader.resolve.lookup import look_up, source_facts
 from downloader.resolve.partners import frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
@@ -63,7 +64,12 @@ async def collect(
         JobError: no image, no such collection, a list that cannot be read, a band that one lacks, no common lattice.
         AuthenticationError: the collection, or an image that the job names, may not be read.
     """
+    facts = source_facts(job, files)
     frozen = existing.images if existing is not None else None
+    if frozen is not None and frozen.facts.get("expression") != facts.get("expression"):
+        existing = frozen = (
+            None  # its elements have nothing to do with those of another; the mosaic is refused
+        )
     meant = None if job.source.images is None else listed_ids(job)
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
     found = await _found(job, catalogue, files, meant, frozen, properties)
@@ -78,13 +84,15 @@ async def collect(
         )
     source = job.source
     images = [image for _, members in named for image in members]
-    steps = await with_partners(job, catalogue, files, steps_of(job, images), images)
+    steps = await with_partners(job, catalogue, files, steps_of(job, images, files.expression), images)
     partners, late = frozen_partners(steps.partners, named, frozen, accept)
     steps, notices = replace(steps, partners=partners), notices + late
+    if source.expression is not None:
+        check_own_grid(job, images)
     series = _arranged(job, files, named, properties, steps, existing)
     _check_nodata(job, series)
     bands = tuple({band.id: band for lattice in series.lattices for band in lattice.bands}.values())
-    facts = source_facts(job) | {"every": source.every} | step_facts(job)
+    facts |= {"every": source.every} | step_facts(job)
     shares = chooser.shares_told(images)
     listed = ImageList(tuple(named), _period(job), facts, properties, shares, chooser.coarse_m, partners)
     first = replace(named[0][1][0], bands=bands)
@@ -139,6 +147,8 @@ def _arranged(
 
 async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
     """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
+    if job.source.expression is not None and not any(image.update_time for image in listed.images):
+        return {}  # nothing would tell a change
     meant = None if job.source.images is None else listed_ids(job)
     found = await _found(job, catalogue, files, meant, listed, ())
     found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
@@ -172,8 +182,6 @@ async def _found(
             if not image.start_time and source.every != "all":
                 raise _dateless(image.id)
         return list(images.values())
-    if not source.collections:
-        raise JobError("is no time series", key="source")
     order = ImageOrder.parse(source.order_by)
     several = len(source.collections) > 1
     keep = {*properties, *({source.every} - set(WORDS)), *([order.name] if several and order.name else [])}
@@ -183,6 +191,9 @@ async def _found(
     counts = source.min_cover is not None or source.min_clear is not None
     limit = source.limit if frozen is None and not counts else None
     found: list[Image] = []
+    asked = limit if len(months) == 12 and not several else None
+    if source.expression is not None:
+        found = await find_elements(job, catalogue, files, tuple(keep), asked)
     region = region_geojson(job, files)
     for collection in source.collections:
         if source.start is None:
@@ -193,15 +204,15 @@ async def _found(
             source.end,
             region,
             source.filter,
-            limit=limit if len(months) == 12 and not several else None,
+            limit=asked,
             order_by=source.order_by,
         )
         listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
-        found += [
-            image
-            async for image in listed
-            if len(months) == 12 or month_of(instant_us(image.start_time)) in months
-        ]
+        found += [image async for image in listed]
+    if len(months) < 12:
+        found = [image for image in found if month_of(instant_us(image.start_time)) in months]
+    if source.expression is not None and frozen is None and not found:
+        raise await why_none(job, catalogue, files)
     if several:
         found = order.sorted(
             found, lambda image: (order.rank(_times(image), image.properties), *_when(image)[1:])
@@ -254,6 +265,8 @@ async def _with_unlisted(
         # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
         ids = frozenset(meant)
         missing = [image for image in missing if image.name in ids or image.id in ids]
+    if job.source.expression is not None:
+        return found, [(image, "the expression's collection has it no more") for image in missing]
     answers = await look_up(
         catalogue,
         [image.name for image in missing],
@@ -375,7 +388,7 @@ def _check_nodata(job: Job, series: Series) -> None:
 
 def _period(job: Job) -> tuple[int, int] | None:
     source = job.source
-    if source.collection is None or source.start is None:
+    if source.start is None:
         return None
     # What had not happened yet when the list was asked for is not covered.
     return instant_us(source.start or "") or 0, min(

@@ -3,42 +3,85 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Final
 
 from downloader.errors import JobError
+from downloader.expressions.elements import is_collection
 from downloader.job import Job
 from downloader.job.files import read_text
-from downloader.model.expression import MAX_BYTES, load_expression, parsed
+from downloader.model.expression import MAX_BYTES, graph_of, load_expression
 from downloader.model.image import Image
+from downloader.planning import Existing
 from downloader.planning.inputs import JobFiles
 from downloader.planning.slices import Slice
 from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
+from downloader.resolve.collection import collect
+from downloader.resolve.elements import check_own_grid
 from downloader.resolve.resolved import ResolvedSource
 
+_OF_MANY: Final = (
+    "every",
+    "reduce",
+    "start",
+    "end",
+    "months",
+    "season",
+    "min_cover",
+    "min_clear",
+    "limit",
+    "order_by",
+    "pick",
+    "properties",
+    "on_missing_band",
+)
+"""Keys of `source` that mean nothing to one image."""
 
-async def compute(job: Job, catalogue: Catalogue, files: JobFiles) -> ResolvedSource:
-    """The job's own expression.
+
+async def compute(
+    job: Job,
+    catalogue: Catalogue,
+    files: JobFiles,
+    existing: Existing | None = None,
+    accept: Collection[str] = (),
+) -> ResolvedSource:
+    """Resolve the job's own expression: one image, or a collection, whose images are a series as those of the catalogue are.
+
+    Args:
+        job: its source is an expression.
+        catalogue: the service.
+        files: contents of the files that the job names.
+        existing: as for `collect`.
+        accept: as for `collect`.
 
     Raises:
-        JobError: it is none, computes no image, or has no grid of its own while the job names none.
+        JobError: it computes neither, or has no grid of its own while the job names none; as `collect`.
+        AuthenticationError: these credentials may not compute.
     """
-    text = _expression_text(job)
-    name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    image = await catalogue.computed(text, name)
-    if job.grid.is_native and not all(band.is_bounded for band in image.bands):
-        at = image.bands[0].grid
+    text, graph = files.expression, graph_of(files.expression)
+    name = _name(text)
+    image = None if is_collection(graph) else await catalogue.computed(text, name)
+    if image is None:
+        return await collect(job, catalogue, files, existing, accept)
+    stray = next((key for key in _OF_MANY if key in job.source.model_fields_set), None)
+    if stray is not None:
         raise JobError(
-            "this expression has no pixel grid of its own (the service would use pixels of "
-            f"{at.transform.pixel_size[0]:g} {at.crs.unit} in {at.crs}); say one, such as  grid: {{crs: EPSG:32610, resolution: 10}}",
-            key="grid",
+            "goes with many images, and the expression computes one; leave it out", key=f"source.{stray}"
         )
+    check_own_grid(job, [image])
+    why = "expression"
     if job.source.is_computed:
-        steps = steps_of(job, [image])
-        text = steps.expression([image], parsed(text)) or text
-        name = f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        steps = replace(steps_of(job, [image]), graph=graph)
+        text, why = steps.expression([image]), steps.why(1)
+        name = _name(text)
         image = replace(steps.view(image), id=name, name=name)
-    return ResolvedSource(image, files, Slice(name, expression=text))
+    return ResolvedSource(image, files, Slice(name, expression=text, why=why))
+
+
+def _name(text: str) -> str:
+    return f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
@@ -61,7 +104,8 @@ def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
     return ResolvedSource(steps.view(image), files, part, facts=step_facts(job))
 
 
-def _expression_text(job: Job) -> str:
+def expression_text(job: Job) -> str:
+    """Return canonical JSON of `source.expression`, read from a file where it names one. Raises JobError."""
     written = job.source.expression
     if isinstance(written, str) and not written.lstrip().startswith("{"):
         advice = "name a JSON file, or write the expression itself"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from downloader.errors import DownloadError, JobError, asset_is_gone
+from downloader.expressions.elements import fingerprint
 from downloader.flow.concurrent import for_each
 from downloader.job import Job
+from downloader.model.expression import graph_of
 from downloader.model.image import Image
+from downloader.planning.inputs import JobFiles
 from downloader.protocols import Catalogue
 
 
@@ -47,12 +50,15 @@ def is_of_one_image(_asset: str, error: DownloadError) -> bool:
     return isinstance(error, JobError) or asset_is_gone(error)
 
 
-def source_facts(job: Job) -> dict[str, str]:
-    """Return what says which images a source selects, by key of the job file: `collection` or `images`, and conditions."""
+def source_facts(job: Job, files: JobFiles) -> dict[str, str]:
+    """Return what says which images a source selects, by key of the job file: collection, images or expression; conditions."""
     source = job.source
-    if not source.collections:
+    if source.expression is not None:
+        facts = {"expression": fingerprint(graph_of(files.expression))}
+    elif source.collections:
+        facts = {"collection": ", ".join(source.collections)}
+    else:
         return {"images": "named one by one"}
-    facts = {"collection": ", ".join(source.collections)}
     if source.filter is not None:
         facts["filter"] = " ".join(source.filter.split())
     if len(source.months_taken) < 12:

@@ -41,7 +41,7 @@ async def with_partners(
     for image in images:
         for collection in steps.partner_collections(image):
             wanted.setdefault(collection, []).append(image)
-    return replace(steps, partners=await _find(job, catalogue, files, wanted)) if wanted else steps
+    return replace(steps, partners=await find_partners(job, catalogue, files, wanted)) if wanted else steps
 
 
 async def find_partners_again(
@@ -52,14 +52,24 @@ async def find_partners_again(
     for image in listed.images:
         for partner in listed.partners.get(image.name, ()):
             wanted.setdefault(collection_of(partner), []).append(image)
-    found = await _find(job, catalogue, files, wanted)
+    found = await find_partners(job, catalogue, files, wanted)
     return {partner.name: partner.update_time for of in found.values() for partner in of}
 
 
-async def _find(
+async def find_partners(
     job: Job, catalogue: Catalogue, files: JobFiles, wanted: Mapping[str, Iterable[Image]]
 ) -> dict[str, tuple[Image, ...]]:
-    """Return image's name → its partners, which are known by id and time alone."""
+    """Return image's name → its partners, which are known by id and time alone.
+
+    Args:
+        job: whose period and region.
+        catalogue: the service.
+        files: contents of the files that the job names.
+        wanted: collection → images that have partners in it.
+
+    Raises:
+        JobError: there is no such collection.
+    """
     found: dict[str, tuple[Image, ...]] = {}
     for collection, images in wanted.items():
         of: dict[str, list[Image]] = {}
@@ -76,7 +86,7 @@ async def _listed(
     job: Job, catalogue: Catalogue, files: JobFiles, collection: str, of: Mapping[str, Sequence[Image]]
 ) -> AsyncIterator[Image]:
     """Yield candidates: those of the job's period and region, or of images that are named one by one each by its id."""
-    if job.source.collections and job.region.points is None:
+    if (job.source.collections or job.source.expression is not None) and job.region.points is None:
         images = (image for here in of.values() for image in here)
         query = ImageQuery(collection, *_period(job, images), region_geojson(job, files))
         async for image in catalogue.images(query, bands=(), keep=()):
@@ -92,10 +102,10 @@ def _period(job: Job, images: Iterable[Image]) -> tuple[str | None, str | None]:
     """Return the job's period, made longer where a mosaic has images before or behind it."""
     source = job.source
     times = [time for image in images if (time := instant_us(image.start_time)) is not None]
-    if source.start is None or source.end is None or not times:
+    given = [instant_us(one) or 0 for one in (source.start, source.end) if one is not None]
+    if not times or not (given or source.expression is not None):
         return source.start, source.end
-    first, behind = instant_us(source.start) or 0, instant_us(source.end) or 0
-    return timestamp(min(first, *times)), timestamp(max(behind, *(time + 1_000_000 for time in times)))
+    return timestamp(min([*given, *times])), timestamp(max([*given, *(time + 1_000_000 for time in times)]))
 
 
 def _index(image: Image) -> str:

@@ -12,7 +12,7 @@ from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect, find_again
-from downloader.resolve.computed import compute, each
+from downloader.resolve.computed import compute, each, expression_text
 from downloader.resolve.partners import find_partners_again
 from downloader.resolve.points_file import read_points
 from downloader.resolve.region_file import read_geometry, read_grid
@@ -45,7 +45,7 @@ async def resolve(
     if source.asset is not None:
         return each(job, await catalogue.image(source.asset, source.catalogue_bands), files)
     if source.expression is not None:
-        return await compute(job, catalogue, files)
+        return await compute(job, catalogue, files, existing, accept)
     return await collect(job, catalogue, files, existing, accept)
 
 
@@ -65,8 +65,9 @@ def _files(job: Job) -> JobFiles:
         geometry, crs = read_geometry(job.resolve(job.region.file), "region.file")
     if job.grid.like is not None and job.resolve(job.grid.like).exists():
         like = read_grid(job.resolve(job.grid.like), "grid.like")
+    expression = expression_text(job) if job.source.expression is not None else ""
     spec = job.region.points
     if spec is not None:
         stated = Crs.parse(job.region.crs) if "crs" in job.region.model_fields_set else None
         points = read_points(job.resolve(spec.file), stated)
-    return JobFiles(geometry, crs, like, points)
+    return JobFiles(geometry, crs, like, points, expression)

@@ -107,7 +107,8 @@ class ResolvedSource:
         lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
         extents = extents_of(job, lattices, self.files)
         for lattice, extent in zip(lattices, extents, strict=True):
-            covered = [window and window.clip(extent.window) for window in lattice.extents]
+            reach = lattice.extents or [extent.window] * len(series.slices)
+            covered = [window and window.clip(extent.window) for window in reach]
             left = {band.id for band in lattice.bands}
             parts = lattice.parts or series.slices
             for number, window in enumerate(covered):

@@ -48,7 +48,7 @@ async def sample(
     source = job.source
     if source.expression is not None or source.every == "all":
         return await _computed(job, catalogue, files, points)
-    facts = source_facts(job) | step_facts(job)
+    facts = source_facts(job, files) | step_facts(job)
     default: Image | None = None
     if source.asset is not None:
         default = await catalogue.image(source.asset, source.catalogue_bands)
@@ -187,12 +187,14 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
             "image; leave the column out, or name a collection",
             key="region.points.file",
         )
-    if job.source.expression is not None:
-        made = await compute(job, catalogue, files)
-        image, (part,) = made.image, (made.computed,)
-    else:
-        made = await collect(job, catalogue, files)
-        image, part = _whole(made)
+    is_own = job.source.expression is not None
+    made = await (compute if is_own else collect)(job, catalogue, files)
+    if made.series is not None and job.source.every != "all":
+        raise JobError(
+            "computes an image collection; with region.points make one image of it by every: all and reduce",
+            key="source.expression",
+        )
+    image, part = (made.image, made.computed) if made.series is None else _whole(made)
     assert part is not None  # noqa: S101  # one image has one slice
     if part.expression:
         digest = hashlib.sha256(part.expression.encode()).hexdigest()[:16]
@@ -211,9 +213,9 @@ def _whole(made: ResolvedSource) -> tuple[Image, Slice]:
     """Return the one image that is computed of many, its bands on all that those cover, and its slice."""
     assert made.series is not None  # noqa: S101  # of a collection
     bands = [
-        replace(band, grid=lattice.grid.window(lattice.hull))
+        band if lattice.hull is None else replace(band, grid=lattice.grid.window(lattice.hull))
         for lattice in made.series.lattices
-        if lattice.hull is not None
+        if lattice.hull is not None or not lattice.is_bounded
         for band in lattice.bands
     ]
     return replace(made.image, id="all", bands=tuple(bands)), made.series.slices[0]

@@ -188,7 +188,7 @@ def test_what_has_no_grid_needs_one(emulator, tmp_path):
         ("missing.json", "source.expression: there is no file .*missing.json"),
         (graph(call("Image.load", id=f"{SCENE}_GONE")), "not found"),
         (graph(call("Image.frobnicate", image=load("B4"))), "frobnicate"),
-        (graph({"constantValue": 7}), "image"),
+        (graph({"constantValue": 7}), "computes int, and only an ee.Image or ee.ImageCollection has pixels"),
         (graph(load("B99")), "B99"),
     ],
 )

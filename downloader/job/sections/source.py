@@ -101,8 +101,8 @@ class Source(Section):
     on_missing_band: Literal["fail", "nodata"] = "fail"
     """`fail` refuses an image that lacks a band; `nodata` stores the band's nodata value in its place."""
     expression: Annotated[dict[str, Any] | _Text | None, BeforeValidator(_graph)] = None
-    """Serialised Earth Engine expression: a JSON file, or the expression itself; in the library also any object that
-    serialises itself, such as an `ee.Image`."""
+    """Serialised Earth Engine expression of an image or an image collection: a JSON file, or the expression itself; in the
+    library also any object that serialises itself, such as an `ee.Image` or `ee.ImageCollection`."""
     mask: Mask = None
     """Pixels to leave out of each image: `clouds`, or one or several rules on quality bands."""
     scale: Literal["none", "catalog"] = "none"
@@ -132,22 +132,41 @@ class Source(Section):
             raise ValueError(f"name one of {', '.join(_KINDS)}")
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
+        if self.expression is not None:
+            self._check_of_expression()
+            return self  # whether it computes many images is for the service to say
         strangers = [*_OF_COLLECTION] if self.collection is None else []
         if self.collection is None and self.images is None:
             strangers += _OF_MANY
-        if self.expression is not None and self.mask == "clouds":
-            raise JobError("is known for collections, not for an expression; write a rule", key="source.mask")
         wrong = [name for name in strangers if name in self.model_fields_set]
         if wrong:
-            with_what = "collection" if wrong[0] in _OF_COLLECTION else "images and collection"
+            with_what = "collection" if wrong[0] == "filter" else "collection and expression"
+            if wrong[0] in _OF_MANY:
+                with_what = "images, collection and expression"
             raise JobError(
                 f"goes with {with_what}, not with {given[0]}; leave it out", key=f"source.{wrong[0]}"
             )
         return self
 
+    def _check_of_expression(self) -> None:
+        """Raise JobError for a key that needs the catalogue's word on a collection."""
+        if self.mask == "clouds":
+            raise JobError("is known for collections, not for an expression; write a rule", key="source.mask")
+        if self.scale == "catalog":
+            raise JobError(
+                "is known for collections, not for an expression; write formulas in bands, such as {red: SR_B4 * 2.75e-05 - 0.2}",
+                key="source.scale",
+            )
+        if self.filter is not None:
+            raise JobError(
+                "selects assets of a collection; write it into the expression, as "
+                "collection.filter(ee.Filter.lt('CLOUDY_PIXEL_PERCENTAGE', 20))",
+                key="source.filter",
+            )
+
     @model_validator(mode="after")
     def _one_period(self) -> Source:
-        if self.collection is not None:
+        if self.collection is not None or self.expression is not None:
             _check_period(self.start, self.end)
         if self.months is not None and self.season is not None:
             raise ValueError("months and season exclude each other; keep one of them")

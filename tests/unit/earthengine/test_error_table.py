@@ -253,6 +253,7 @@ SEEN = {
     "Quota exceeded: Too many concurrent aggregations.": (Action.SLOW, Cause.AGGREGATIONS),
     "Image.select: Band pattern 'B2' was applied to an Image with no bands.": (Action.FAIL_ASSET, Cause.EMPTY_COLLECTION),
     "Image.load: Image asset 'X' not found.": (Action.FAIL_ASSET, Cause.ASSET_NOT_FOUND),
+    "Image.select: Parameter 'input' is required and may not be null.": (Action.FAIL_ASSET, Cause.ASSET_NOT_FOUND),
     "Image.load: Image asset 'X' not found at version 7.": (Action.FAIL_ASSET, Cause.ASSET_CHANGED),
     "Not signed up for Earth Engine or project is not registered. Visit https://developers.google.com/earth-engine/guides/access": (Action.FAIL_JOB, Cause.NO_PROJECT),
     "Google Earth Engine API has not been used in project 522309567947 before or it is disabled. Enable it by visiting https://x": (Action.FAIL_JOB, Cause.NO_PROJECT),

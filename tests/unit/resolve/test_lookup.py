@@ -9,6 +9,7 @@ import pytest
 from downloader.errors import Action, AuthenticationError, FetchProblem, JobError, StoppedError, TileError
 from downloader.job import Job
 from downloader.model.image import Image
+from downloader.planning.inputs import JobFiles
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 
 
@@ -63,4 +64,4 @@ def test_facts_name_what_selects_the_images() -> None:
             "mosaic": {"path": "m"},
         }
     )
-    assert source_facts(job) == {"collection": "C", "filter": "A < 3"}
+    assert source_facts(job, JobFiles()) == {"collection": "C", "filter": "A < 3"}

@@ -21,15 +21,25 @@ def region_of(value: Any) -> Any:
     Args:
         value: four numbers (west, south, east, north), GeoJSON, anything with `__geo_interface__` such as a shapely
             shape, a GeoDataFrame or GeoSeries (in its own CRS), an `ee.Geometry`, or an xarray object with coordinates
-            `x` and `y` and its CRS in `spatial_ref`, of which the extent is taken. All else is returned as it is.
+            `x` and `y` and its CRS in `spatial_ref`, of which the extent is taken; or a section whose `geometry` is such a
+            shape. All else is returned as it is.
 
     Raises:
         JobError: a shape or an array that says too little.
     """
+    if hasattr(value, "tolist") and not hasattr(value, "dims"):
+        value = value.tolist()  # bounds of a table are an array
     if isinstance(value, (list, tuple)):
         return {"bbox": list(value)}
     if isinstance(value, Mapping) and value.get("type") in _GEOJSON:
         return {"geometry": value}
+    if isinstance(value, Mapping) and not isinstance(shape := value.get("geometry"), str | Mapping | None):
+        inner = region_of(shape)
+        return (
+            {**inner, **{key: one for key, one in value.items() if key != "geometry"}}
+            if isinstance(inner, Mapping)
+            else value
+        )
     if callable(getattr(value, "toGeoJSON", None)):
         return {"geometry": _of_earth_engine(value)}
     if hasattr(value, "__geo_interface__"):

@@ -293,7 +293,12 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
         return node.item()  # a numpy scalar, from the library
     tag = getattr(getattr(node, "tag", None), "value", None)
     what = f"the tag {tag}" if tag else f"a {type(node).__name__.removeprefix('Commented')}"
-    raise document.error(path, f"{what} cannot be a value of a job; use text, numbers, true or false")
+    instead = (
+        "write it to a file with to_csv, and name that"
+        if hasattr(node, "to_csv")
+        else "use text, numbers, true or false"
+    )
+    raise document.error(path, f"{what} cannot be a value of a job; {instead}")
 
 
 def _expression(node: object, document: Document) -> str:

@@ -47,6 +47,18 @@ def test_four_numbers_are_a_box(given):
     assert region(given).bbox == (-122.1, 37.4, -122, 37.5)
 
 
+def test_bounds_of_a_table_are_a_box():
+    assert region(np.array([-122.1, 37.4, -122, 37.5])).bbox == (-122.1, 37.4, -122, 37.5)
+
+
+def test_a_section_may_hold_a_shape():
+    found = region({"geometry": Series(), "mask": True})
+    assert (found.geometry["type"], found.crs, found.mask) == ("FeatureCollection", "EPSG:32610", True)
+    assert region({"geometry": shapely.Polygon(RING), "crs": "EPSG:3857"}).crs == "EPSG:3857"
+    with pytest.raises(JobError, match=r"region.geometry: 3: .*"):
+        region({"geometry": 3})
+
+
 def test_three_numbers_are_none():
     with pytest.raises(JobError, match=r"region\.bbox: four numbers are needed"):
         region([1, 2, 3])

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.job.template import JobTemplate, init
+    from downloader.lazy.open import open, open_tree  # noqa: A004
     from downloader.mosaic.overviews.overviews import Overviews, overviews
-    from downloader.mosaic.reader import open_group, open_tree
     from downloader.planning import Estimate, Plan
     from downloader.previews import preview
     from downloader.report.plan_preview import PlanPreview
@@ -104,7 +104,7 @@ __all__ = [
     "init",
     "inspect",
     "job_schema",
-    "open_group",
+    "open",
     "open_tree",
     "outcomes",
     "overviews",
@@ -129,7 +129,7 @@ _MODULES = {
     "downloader.job.template": ("JobTemplate", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),
-    "downloader.mosaic.reader": ("open_group", "open_tree"),
+    "downloader.lazy.open": ("open", "open_tree"),
     "downloader.mosaic.overviews.overviews": ("Overviews", "overviews"),
     "downloader.events": (
         "Ended", "Event", "Failed", "Flow", "Notice", "Outcome", "Phase", "Retried", "Split", "Started", "Stored",

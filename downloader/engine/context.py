@@ -16,7 +16,7 @@ from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan
 from downloader.progress.recorder import Recorder
 from downloader.progress.tally import Tally
-from downloader.protocols import Progress
+from downloader.protocols import Feed, Progress
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -38,6 +38,9 @@ class RunOptions:
     arrived late, which are added."""
     only: Chosen | None = None
     """Fetch no more than these tiles, as far as they are missing; None for all."""
+    feed: Feed | None = None
+    """Hands out the shards of `only`, which may grow meanwhile, to a reader that waits for them; None where all shards are
+    known from the start."""
     approve: Callable[[Plan, str], Awaitable[None]] | None = None
     """Awaited with the plan and the service's identity before anything is written; what it raises ends the run."""
     budget: SharedBudget | None = None
@@ -66,6 +69,8 @@ class FetchContext:
     """What the job shares with others of this process; None for a job alone."""
     outcomes: MemoryObjectSendStream[Outcome] | None = None
     """Takes what becomes of each request; as long as it is full, no further request starts."""
+    feed: Feed | None = None
+    """See `RunOptions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

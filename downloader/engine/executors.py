@@ -54,8 +54,8 @@ def executor_of(context: RunContext) -> Executor:
     job, mosaic = context.job, context.mosaic
     # For nothing at all, no worker need be started.
     is_done = all(counts.stored == counts.tiles for counts in mosaic.counts().values())
-    if job.executor.dask is None or is_done:
-        return LocalExecutor(*worker_parts(context, context.chosen or mosaic))
+    if job.executor.dask is None or is_done or context.feed is not None:
+        return LocalExecutor(*worker_parts(context, context.chosen or mosaic), context.feed)
     return _dask_executor(context)
 
 

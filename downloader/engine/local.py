@@ -19,7 +19,7 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from downloader.protocols import Executor, Mosaic
+    from downloader.protocols import Executor, Feed, Mosaic
 
 
 def retry_policy(job: Job) -> RetryPolicy:
@@ -47,6 +47,7 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,
         max_time_s=limits.max_time,
+        is_piecemeal=context.feed is not None,
     )
     retries = RetryBudget() if budget is None else budget.retries
     source = RestPixelSource(connection.client)
@@ -69,10 +70,12 @@ class LocalExecutor:
 
     share: Share
     parts: Parts
+    feed: Feed | None = None
+    """Hands out shards in place of those that `run` is given; None for just these."""
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        await work(self.share, self.parts, Listed(shards))
+        await work(self.share, self.parts, self.feed or Listed(shards))
 
     @property
     def peak_memory(self) -> int:

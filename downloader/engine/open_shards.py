@@ -30,7 +30,9 @@ class OpenShard:
 class OpenShards:
     """The open shards of a worker. They are few, so that a kill costs little; see docs/contract.md on what it may cost."""
 
-    def __init__(self, plan: Plan, mosaic: Mosaic, concurrency: int, memory: int) -> None:
+    def __init__(
+        self, plan: Plan, mosaic: Mosaic, concurrency: int, memory: int, *, whole: bool = True
+    ) -> None:
         """Start with none.
 
         Args:
@@ -38,11 +40,15 @@ class OpenShards:
             mosaic: commits them.
             concurrency: requests in flight at most.
             memory: bytes of pixels that all of them may hold.
+            whole: whether all of each shard is fetched; else a shard may be one request.
         """
         self._plan = plan
         self._mosaic = mosaic
         self._most = {
-            group.name: math.ceil(concurrency / max(1, group.count_requests() // group.tiling.shards)) + 1
+            group.name: math.ceil(
+                concurrency / max(1, group.count_requests() // group.tiling.shards if whole else 1)
+            )
+            + 1
             for group in plan.groups
         }
         """Group → shards of it that may be open: so many that all requests in flight find work."""

@@ -73,8 +73,8 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
         with stop.cancels():
             plan, notices = await _plan(job, connection, progress, options)
         memory = memory_for(job, plan, options.budget, before)
-        async with _opened(job, plan, connection, progress, stop, options, memory) as context:
-            report, error = await _run(context, [*_of_credentials(context, options), *notices])
+        async with opened(job, plan, connection, progress, stop, options, memory) as context:
+            report, error = await fetch_missing(context, [*_of_credentials(context, options), *notices])
     if error is not None:
         error.report = report
         raise error
@@ -94,7 +94,7 @@ async def _plan(
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     job: Job,
     plan: Plan,
     connection: Connection,
@@ -111,7 +111,7 @@ async def _opened(
         MosaicSettings.of(job, plan),
         service=connection.client.service_identity,
         job_text=freeze(job),
-        overwrite=options.overwrite,
+        purpose="read" if options.feed is not None else "overwrite" if options.overwrite else "run",
         on_update=on_update,
     )
     async with AsyncExitStack() as stack:
@@ -128,6 +128,7 @@ async def _opened(
             stop=stop,
             budget=options.budget,
             outcomes=options.outcomes,
+            feed=options.feed,
             mosaic=mosaic,
             chosen=None if options.only is None else Selection(mosaic, options.only),
             on_update=on_update,
@@ -144,8 +145,18 @@ def _of_credentials(context: RunContext, options: RunOptions) -> list[Notice | s
     return [*found, *client.warnings]
 
 
-async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Report, DownloadError | None]:
-    """Fetch, and do what comes behind it; return the report, and the error to end with."""
+async def fetch_missing(
+    context: RunContext, notices: Iterable[Notice | str] = ()
+) -> tuple[Report, DownloadError | None]:
+    """Fetch what is missing of what is wanted, and do what comes behind it.
+
+    Args:
+        context: what the run works with.
+        notices: told before anything is fetched.
+
+    Returns:
+        The report, and the error to end with.
+    """
     mosaic, tell = context.mosaic, context.progress
     ended = Ended("failed", "the run was interrupted by an error or cancelled")
     try:
@@ -166,8 +177,10 @@ async def _run(context: RunContext, notices: Iterable[Notice | str]) -> tuple[Re
             error = changed or error
         if context.job.mosaic.overviews and context.chosen is None:
             error = await _add_overviews(context, error)
-        with doing(tell, "measuring the mosaic", is_brief=True):  # its whole store is listed
-            disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
+        disk_bytes = 0
+        if context.feed is None:
+            with doing(tell, "measuring the mosaic", is_brief=True):  # its whole store is listed
+                disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
         ended = Ended(_state(context, error), "" if error is None else str(error))
     finally:
         tell(ended)

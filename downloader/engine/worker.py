@@ -75,7 +75,9 @@ class Worker:
         self.parts = parts
         self.feed = feed
         memory = share.memory // 2
-        self.shards = OpenShards(share.plan, parts.mosaic, share.concurrency, share.memory - memory)
+        self.shards = OpenShards(
+            share.plan, parts.mosaic, share.concurrency, share.memory - memory, whole=not share.is_piecemeal
+        )
         self.endgame = Endgame(share.plan, parts.limiter, parts.clock)
         self.fetcher = Fetcher(share, parts, memory, self.endgame, self._is_last)
         self._queue: deque[Request] = deque()
@@ -84,7 +86,9 @@ class Worker:
         self._ahead: deque[tuple[ShardKey, Mapping[int, int]]] = deque()
         """Shards seen and not yet opened, with what they miss: enough of them to see the end a round trip before."""
         self._first_shapes = {
-            group.name: first_shapes(group.shape, group.count_requests() / share.concurrency)
+            group.name: first_shapes(
+                group.shape, 0 if share.is_piecemeal else group.count_requests() / share.concurrency
+            )
             for group in share.plan.groups
         }
         self._seen_all = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Self
 
@@ -134,6 +135,12 @@ class Job(FileSection):
         """The mosaic's folder; as text where it lies in a bucket."""
         url = parse_place(self.mosaic.path)
         return self.resolve(self.mosaic.path) if url is None else str(url)
+
+    def placed(self, path: str) -> Self:
+        """Return the same job with another `mosaic.path`, from the current folder, and paths that hold in any folder."""
+        place = path if parse_place(path) is not None else os.path.abspath(path)  # noqa: PTH100  # keeps links
+        override = f"mosaic.path={json.dumps(place)}"
+        return self.parse(self.dump(), base=self._base.absolute(), overrides=[override])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._meaning() == other._meaning()

@@ -55,7 +55,7 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords:
     """Return a `Job` from any of its forms, with what the environment says of the service where the job leaves it open.
 
     Args:
-        job: the job; with `path` what is fetched.
+        job: the job; with `path` what is fetched, or a job whose mosaic is to lie there.
         path: of the mosaic.
         **keywords: with `path`: those of `JobKeywords`.
 
@@ -67,6 +67,8 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords:
 
 def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping[str, Any]) -> Job:
     if path is not None:
+        if isinstance(job, Job | Mapping) or _is_file(job):
+            return _placed(job, os.fspath(path), keywords)
         values = sections_of(keywords)
         for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": os.fspath(path)})):
             section = values.get(name, {})
@@ -83,6 +85,21 @@ def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping
             f"an {type(job).__name__} needs the path of the mosaic that it becomes", key="mosaic.path"
         )
     return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
+
+
+def _is_file(job: object) -> bool:
+    return isinstance(job, str | os.PathLike) and os.path.isfile(job)  # noqa: PTH113 - False, never an error
+
+
+def _placed(job: JobLike, path: str, keywords: Mapping[str, Any]) -> Job:
+    """Return a whole job with its mosaic at `path`. Raises JobError."""
+    if keywords:
+        raise JobError(f"{' and '.join(keywords)}: a whole job has these in itself; change them there")
+    if isinstance(job, Mapping):
+        job = Job.from_dict({**job, "mosaic": {**job.get("mosaic", {}), "path": path}})
+    elif not isinstance(job, Job):
+        job = load_job(os.fspath(job))  # type: ignore[arg-type]  # a file, as asked above
+    return job.placed(path)
 
 
 def _named(job: JobLike, keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import anyio.to_thread
 
@@ -41,6 +42,10 @@ from downloader.planning import Existing, Plan
 _AT_ONCE = 16
 """Chunks of coordinates written before a reader sees the mosaic: all of axes up to 500,000 pixels."""
 
+Purpose = Literal["run", "overwrite", "read"]
+"""What a mosaic is opened for: `overwrite` first deletes the mosaic of ours that is there, whatever it means, and never
+anything else; `read` is for a lazy reader, which gives the lock back soon, so that runs wait for it."""
+
 
 @asynccontextmanager
 async def open_for_writing(
@@ -50,7 +55,7 @@ async def open_for_writing(
     *,
     service: str,
     job_text: str = "",
-    overwrite: bool = False,
+    purpose: Purpose = "run",
     on_update: OnUpdate = "refuse",
 ) -> AsyncIterator[ZarrMosaic]:
     """Open a mosaic for `plan` at `path`: created, continued or extended.
@@ -61,7 +66,7 @@ async def open_for_writing(
         settings: how pixels are stored; the defaults for None.
         service: whose pixels they are: `earth-engine`, or an emulator's data set.
         job_text: the job as its author wrote it, `${VAR}` and all.
-        overwrite: first delete the mosaic of ours that is there, whatever it means; never anything else.
+        purpose: what it is opened for.
         on_update: what to do where nothing but the image's `updateTime` differs from the mosaic's.
 
     Leaving the block commits nothing.
@@ -80,7 +85,7 @@ async def open_for_writing(
         settings or MosaicSettings(),
         service,
         job_text,
-        overwrite,
+        purpose,
         on_update,
         abandoned,
     )
@@ -128,7 +133,7 @@ class _Opening:
     settings: MosaicSettings
     service: str
     job_text: str
-    overwrite: bool
+    purpose: Purpose
     on_update: OnUpdate
     abandoned: threading.Event
 
@@ -140,7 +145,7 @@ class _Opening:
             refuse_foreign(location)
             location.prepare()
             store = location.store(durable=self.settings.durability == "full")
-            lock = location.lock(store, self.abandoned)
+            lock = location.lock(store, self.abandoned, reads=self.purpose == "read")
             lock.acquire()
         except OSError as error:
             raise location.problem(error) from error
@@ -159,8 +164,8 @@ class _Opening:
         """Return what was there, what it becomes, and whether it was deleted for that."""
         path = self.location.name
         known = read_identity(path)
-        overwritten = known is not None and self.overwrite
-        if known is not None and self.overwrite:
+        overwritten = known is not None and self.purpose == "overwrite"
+        if known is not None and overwritten:
             delete_mosaic(store, known, lock.check)
             known = None
         new = Identity.of(self.plan, self.settings, self.service, known, meaning(self.job_text))

@@ -56,12 +56,7 @@ def open_group(
         MissingExtraError: xarray is not installed.
         RefusedError: there is no mosaic.
     """
-    layouts = {layout.group.name: layout for layout in read_mosaic(path).layouts}
-    if group is None and len(layouts) > 1:
-        raise JobError(f"{path}: has the groups {', '.join(layouts)}; name one, or use open_tree")
-    layout = layouts.get(next(iter(layouts)) if group is None else group)
-    if layout is None:
-        raise JobError(f"{path}: has no group {group!r}; it has {', '.join(map(repr, layouts))}")
+    layout = group_layout(path, group)
     if level != 1:
         layout = level_layout(path, layout, level)
     return _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
@@ -80,8 +75,19 @@ def open_tree(
         f"/{layout.group.name}": _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
         for layout in layouts
     }
-    tree: xarray.DataTree = _xarray().DataTree.from_dict(datasets)
+    tree: xarray.DataTree = require_xarray().DataTree.from_dict(datasets)
     return tree
+
+
+def group_layout(path: MosaicPath, group: str | None) -> GroupLayout:
+    """Return the layout of a group of a mosaic; None for its only one. Raises JobError, RefusedError."""
+    layouts = {layout.group.name: layout for layout in read_mosaic(path).layouts}
+    if group is None and len(layouts) > 1:
+        raise JobError(f"{path}: has the groups {', '.join(layouts)}; name one, or use open_tree")
+    layout = layouts.get(next(iter(layouts)) if group is None else group)
+    if layout is None:
+        raise JobError(f"{path}: has no group {group!r}; it has {', '.join(map(repr, layouts))}")
+    return layout
 
 
 def level_layout(path: MosaicPath, layout: GroupLayout, factor: int) -> GroupLayout:
@@ -105,7 +111,7 @@ def _open(
 ) -> xarray.Dataset:
     import zarr
 
-    xr = _xarray()
+    xr = require_xarray()
     store = locate(path).readable()
     coverage = np.asarray(zarr.open_array(store, path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")[...])
     holes = {
@@ -124,17 +130,17 @@ def _open(
         engine="zarr",
         group=layout.group.name or None,
         consolidated=True,
-        chunks=_chunks(layout, chunks),
+        chunks=chunks_of(layout, chunks),
         mask_and_scale=mask_and_scale,
     )
     if missing == "mask" and (coverage != Coverage.STORED).any():
         dataset = _masked(dataset, coverage == Coverage.STORED, layout)
     if mask_and_scale:
         dataset = _without_masked(_single(dataset), layout)
-    return _in_order(dataset)
+    return in_order(dataset)
 
 
-def _in_order(dataset: xarray.Dataset) -> xarray.Dataset:
+def in_order(dataset: xarray.Dataset) -> xarray.Dataset:
     """Return the dataset sorted by time: images that were added later come later in the mosaic."""
     if "time" not in dataset.indexes or dataset.indexes["time"].is_monotonic_increasing:
         return dataset
@@ -175,7 +181,7 @@ def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], layout: GroupLay
         # Bands with equal chunks share one mask.
         key = variable.chunks
         if key not in masks:
-            masks[key] = _xarray().DataArray(_pixel_mask(stored, tile, variable), dims=variable.dims)
+            masks[key] = require_xarray().DataArray(_pixel_mask(stored, tile, variable), dims=variable.dims)
         masked[name] = variable.where(masks[key])
     return dataset.assign(masked)
 
@@ -197,7 +203,8 @@ def _pixel_mask(stored: NDArray[np.bool_], tile: int, like: xarray.DataArray) ->
     return dask.array.map_blocks(block, chunks=like.chunks, dtype=bool, meta=meta)  # type: ignore[no-untyped-call]
 
 
-def _chunks(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what xarray takes
+def chunks_of(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what xarray takes
+    """Return what xarray takes as chunks."""
     if chunks != "shard":
         return chunks
     try:
@@ -209,7 +216,8 @@ def _chunks(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what 
     return {"y": tiling.shard_side, "x": tiling.shard_side}
 
 
-def _xarray() -> Any:  # noqa: ANN401 - the module
+def require_xarray() -> Any:  # noqa: ANN401 - the module
+    """Return the module. Raises MissingExtraError where it is not installed."""
     try:
         import xarray
     except ImportError as error:

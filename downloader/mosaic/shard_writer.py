@@ -229,7 +229,7 @@ class ShardWriter:
             if state.stored(index)[band] & ~sum(1 << slot for slot in new):
                 made = self._top_up(written[-1], new, header, layout.codec)
             else:
-                made = encode_shard(new, header)
+                made = encode_shard(dict(sorted(new.items())), header)
                 puts.append(partial(self.store.put, written[-1], made.buffers))
             pieces[band] = Piece(made.stored, made.nbytes, checksum=made.checksum)
         self.store.at_once(puts)

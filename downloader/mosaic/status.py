@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from downloader.cards import bar, card, facts, rows
+from downloader.job import Job
+from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import Counts, TileFailure, failures_document
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
+from downloader.mosaic.stored_job import freeze, meaning
 from downloader.text import counted, table
 
 _SHOWN: Final = 5
@@ -154,6 +157,18 @@ def is_new(path: MosaicPath) -> bool:
     """
     refuse_foreign(locate(path))
     return read_identity(path) is None
+
+
+def means(path: MosaicPath, job: Job) -> bool:
+    """Return whether a mosaic that can be opened is at the path, made or last extended by a job of the same words.
+
+    Raises:
+        RefusedError: something else is there.
+    """
+    identity = read_identity(path)
+    return (
+        identity is not None and identity.job == meaning(freeze(job)) and locate(path).read(ROOT) is not None
+    )
 
 
 def read_mosaic(path: MosaicPath) -> Identity:

@@ -16,11 +16,11 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_bytes
-from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import MARKER
 from downloader.mosaic.record.scan import Scan, scan
-from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure
+from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure, bits
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.lock import Lock
@@ -137,6 +137,34 @@ class ZarrMosaic(ShardWriter):
             StoppedError: the disk is full or does not work.
         """
         await anyio.to_thread.run_sync(self._restate, accepted(self.identity, times))
+
+    def drop(self, key: ShardKey) -> None:
+        """Delete the pixels of a shard, of which nothing is under way: they count as missing.
+
+        Raises:
+            StoppedError: the store does not work.
+        """
+        layout, state = self._layouts[key.group], self._states[key.group]
+        index, place = state.index(key), (key.slice, key.row, key.column)
+        stored = {band: had for band, had in enumerate(state.stored(index)) if had}
+        if layout.profile == "plain":
+            pieces = {
+                band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had))) for band, had in stored.items()
+            }
+            objects = [
+                layout.tile_object(band, place, slot) for band, had in stored.items() for slot in bits(had)
+            ]
+        else:
+            pieces = dict.fromkeys(stored, Piece(0))
+            objects = [layout.shard_object(band, *place) for band in stored]
+        with self._guard:
+            state.update(index, dict.fromkeys(stored, 0))
+
+        def delete() -> None:
+            self._append(LedgerEntry.of(layout.group, place, pieces))
+            self.store.delete(objects)
+
+        trying(self.store, str(key), 4096, delete)
 
     def close(self) -> None:
         """Stop what runs in the background and release the lock. Commits nothing."""

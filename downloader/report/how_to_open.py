@@ -20,7 +20,7 @@ def opening_line(report: RunResult) -> str:
     """Return one line of Python that opens the mosaic."""
     is_tree = len(report.groups) > 1
     if "://" in report.mosaic:
-        return f"downloader.{'open_tree' if is_tree else 'open_group'}({report.mosaic!r})"
+        return f"downloader.{'open_tree' if is_tree else 'open'}({report.mosaic!r})"
     opener = "open_datatree" if is_tree else "open_dataset"
     return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all", mask_and_scale=False)'
 
@@ -35,7 +35,7 @@ def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Open
         array: name of the first band's array.
     """
     several, is_whole = len(report.groups) > 1, report.tiles_stored == report.tiles
-    opener = "open_tree" if several else "open_group"
+    opener = "open_tree" if several else "open"
     name = "mosaic" if axis != "sample" else "chips"
     found = []
     if "://" not in report.mosaic:
@@ -44,11 +44,9 @@ def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Open
         title += "" if is_whole else "; missing tiles hold the fill value"
         found.append(OpeningCode(title, f"{imports}\n\n{name} = {opening_line(report)}"))
     title = "With this package" + ("" if is_whole else "; missing tiles are NaN")
-    missing = "" if is_whole else ', missing="mask"'
+    missing = "" if is_whole else ', fetch=False, missing="mask"'
     found.append(
-        OpeningCode(
-            title, f"from downloader import {opener}\n\n{name} = {opener}({report.mosaic!r}{missing})"
-        )
+        OpeningCode(title, f"import downloader\n\n{name} = downloader.{opener}({report.mosaic!r}{missing})")
     )
     if array and profile == "plain" and not several and not axis and "://" not in report.mosaic:
         name = f'ZARR:"{report.mosaic}":/{array}'

@@ -108,7 +108,9 @@ def test_a_run_paused_before_any_of_its_puts_harms_nothing(heir, profile) -> Non
 
         async def inherit(url: str = url) -> None:
             over = bool(does["plus"])
-            async with open_for_writing(url, PLAN, settings, service=service, overwrite=over) as mosaic:
+            async with open_for_writing(
+                url, PLAN, settings, service=service, purpose="overwrite" if over else "run"
+            ) as mosaic:
                 await fill(mosaic, **does)
                 if not does["finish"]:
                     # As a kill leaves it: the lease is not given back.

@@ -29,7 +29,7 @@ async def test_overwrite_deletes_nothing_behind_a_link(tmp_path):
     (mosaic / "B2").rename(outside)
     (outside / "mine.txt").write_text("mine")
     (mosaic / "B2").symlink_to(outside)
-    await made(mosaic, one_group(["B4"]), overwrite=True)
+    await made(mosaic, one_group(["B4"]), purpose="overwrite")
     assert (outside / "mine.txt").read_text() == "mine"
     assert not (mosaic / "B2").exists()
 

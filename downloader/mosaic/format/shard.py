@@ -117,18 +117,16 @@ class EncodedShard:
 
 
 def encode_shard(entries: Mapping[int, Buffer], header: ShardHeader, damaged: int = 0) -> EncodedShard:
-    """Return the object that holds `entries` (slot → encoded chunk) at the place of `header`."""
+    """Return the object that holds `entries` (slot → encoded chunk) at the place of `header`, in their order."""
     index = np.full((header.cells, 2), _ABSENT, "<u8")
     stored = sum(1 << slot for slot in entries)
     buffers: list[Buffer] = [header.with_stored(stored).to_bytes()]
-    sums = []
     offset = header.nbytes
-    for slot in sorted(entries):
-        chunk = entries[slot]
+    for slot, chunk in entries.items():
         index[slot] = offset, len(chunk)
         buffers.append(chunk)
-        sums.append(bytes(chunk[-CRC_BYTES:]))
         offset += len(chunk)
+    sums = [bytes(entries[slot][-CRC_BYTES:]) for slot in sorted(entries)]
     body = index.tobytes()
     buffers.append(body + crc32c(body).to_bytes(CRC_BYTES, "little"))
     return EncodedShard(buffers, stored, crc32c(b"".join([body, *sums])), damaged)
@@ -147,9 +145,11 @@ def merge(
         drop: bits of the slots whose old entries are not kept.
 
     Of an old object that is not the whole shard of this place nothing is kept; an old entry whose checksum is wrong is
-    dropped.
+    dropped. What is kept stays where it was as long as nothing before it goes, so that a reader who has the old index
+    finds its chunks in the new object, too.
     """
     kept: dict[int, Buffer] = {}
+    starts: dict[int, int] = {}
     damaged = 0
     if old is not None:
         data = np.frombuffer(old, np.uint8)
@@ -163,7 +163,8 @@ def merge(
             start, end = index.span(slot) or (0, 0)
             chunk = data[start:end]
             if codec.intact(chunk):
-                kept[slot] = chunk
+                kept[slot], starts[slot] = chunk, start
             else:
                 damaged |= 1 << slot
-    return encode_shard({**kept, **entries}, header, damaged)
+    first = {slot: kept[slot] for slot in sorted(kept, key=starts.__getitem__)}
+    return encode_shard({**first, **dict(sorted(entries.items()))}, header, damaged)

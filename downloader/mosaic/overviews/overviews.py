@@ -85,7 +85,7 @@ def overviews(
 ) -> Overviews:
     """Make what is missing or stale of the overviews of the mosaic at `path`, under its lock.
 
-    `open(level=4)` of a report, or `downloader.open_group(path, level=4)`, reads them.
+    `open(level=4)` of a report, or `downloader.open(path, level=4)`, reads them.
 
     Args:
         path: the mosaic.

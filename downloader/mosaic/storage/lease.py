@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import DownloadError, LockedError, RefusedError, StoppedError
 from downloader.mosaic.record.paths import LEASE, WORKERS
+from downloader.mosaic.storage.lock import READER_WAIT_S, held
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.bucket import BucketStore, Tag
@@ -49,6 +50,8 @@ class _Document:
     renewals: int
     holder: str
     """Its process, for messages; empty once the lease was given back."""
+    reads: bool = False
+    """Whether it is a lazy reader, which gives it back soon."""
 
     def to_bytes(self) -> bytes:
         return json.dumps({"lease": _FORMAT, **asdict(self)}).encode()
@@ -66,6 +69,7 @@ class _Document:
                 str(document["token"]),
                 int(document["renewals"]),
                 str(document["holder"]),
+                bool(document.get("reads")),
             )
         except (ValueError, KeyError, TypeError):
             return None
@@ -80,6 +84,8 @@ class Lease:
         last_epoch: Callable[[], int],
         abandoned: threading.Event | None = None,
         lasts_s: float = LASTS_S,
+        *,
+        reads: bool = False,
     ) -> None:
         """Nothing is acquired yet.
 
@@ -88,11 +94,13 @@ class Lease:
             last_epoch: returns the highest epoch in the ledger; called where the lease's own object is gone.
             abandoned: set by a caller that no longer wants to wait.
             lasts_s: seconds without a renewal after which others take it over.
+            reads: whether it is for a lazy reader.
         """
         self._store = store
         self._last_epoch = last_epoch
         self._abandoned = abandoned or threading.Event()
         self._lasts_s = lasts_s
+        self._reads = reads
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._mine: _Document | None = None
@@ -109,9 +117,12 @@ class Lease:
         return None if self._mine is None else self._mine.epoch
 
     def acquire(self) -> None:
-        """See `Lock`. Where another run holds it, waits until that run is known to live, or not to."""
+        """See `Lock`. Where another run holds it, waits until that run is known to live, or not to.
+
+        A lazy reader that lives is waited for, up to 60 s; a lazy reader itself waits for none.
+        """
         seen: Tag | None = None
-        since = _clock()
+        since = began = _clock()
         while True:
             there = self._store.tagged(LEASE)
             if there is None:
@@ -134,9 +145,10 @@ class Lease:
                     self._lasts_s,
                 )
             elif tag != seen:
-                raise LockedError(
-                    f"{self._store.name}: another run is writing it ({holder}); wait for its end, or stop it and run again"
-                )
+                reads = document is not None and document.reads
+                if not reads or self._reads or _clock() - began > READER_WAIT_S:
+                    raise held(self._store.name, holder, reads=reads)
+                seen, since = tag, _clock()
             elif _clock() - since >= self._lasts_s:
                 epoch = 1 + (document.epoch if document is not None else self._last_epoch())
                 if self._take(epoch, tag):
@@ -194,7 +206,7 @@ class Lease:
             f"process {os.getpid()} on {socket.gethostname()},"
             f" since {datetime.now(UTC).isoformat(timespec='seconds')}"
         )
-        mine = _Document(epoch, secrets.token_hex(8), 0, holder)
+        mine = _Document(epoch, secrets.token_hex(8), 0, holder, self._reads)
         began = _clock()
         taken = self._store.swap(LEASE, mine.to_bytes(), tag)
         if taken is None:

@@ -147,9 +147,21 @@ class Folder:
         """Return its objects; nothing is opened yet."""
         return DiskStore(self.path, durable=durable)
 
-    def lock(self, store: Store, abandoned: threading.Event | None = None) -> FileLock:  # noqa: ARG002  # a bucket's
-        """Return the lock, not acquired yet; a caller that no longer wants to wait for it sets `abandoned`."""
-        return FileLock(self.path.absolute() / LOCK, self.name)
+    def lock(
+        self,
+        store: Store,  # noqa: ARG002  # a bucket's
+        abandoned: threading.Event | None = None,
+        *,
+        reads: bool = False,
+    ) -> FileLock:
+        """Return the lock, not acquired yet.
+
+        Args:
+            store: the mosaic's objects.
+            abandoned: set by a caller that no longer wants to wait for it.
+            reads: whether it is for a lazy reader; others wait until such a one gives it back.
+        """
+        return FileLock(self.path.absolute() / LOCK, self.name, abandoned, reads=reads)
 
     def seems_held(self) -> bool:
         """Return whether a run seems to write the mosaic; for messages, not for safety."""
@@ -202,9 +214,9 @@ class Bucket:
             connect_bucket(self.url, _LARGE_S, _RETRY_S),
         )
 
-    def lock(self, store: Store, abandoned: threading.Event | None = None) -> Lease:
+    def lock(self, store: Store, abandoned: threading.Event | None = None, *, reads: bool = False) -> Lease:
         """See `Folder`."""
-        lease = Lease(self._quick, lambda: last_epoch(store), abandoned, LASTS_S)
+        lease = Lease(self._quick, lambda: last_epoch(store), abandoned, LASTS_S, reads=reads)
         store.contested = lease.confirm
         return lease
 

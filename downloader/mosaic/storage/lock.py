@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import socket
 import threading
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from downloader.errors import LockedError, RefusedError
 from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.worker_lock import await_workers
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+READER_WAIT_S: Final = 60.0
+"""Seconds that a run waits for a lazy reader that holds the lock."""
 
 
 class Lock(Protocol):
@@ -60,29 +66,43 @@ class FileLock:
     epoch = None
     took_over = False
 
-    def __init__(self, path: Path, mosaic: str) -> None:
+    def __init__(
+        self, path: Path, mosaic: str, abandoned: threading.Event | None = None, *, reads: bool = False
+    ) -> None:
+        """Nothing is acquired yet.
+
+        Args:
+            path: the file.
+            mosaic: path of the mosaic, for messages.
+            abandoned: set by a caller that no longer wants to wait.
+            reads: whether it is for a lazy reader.
+        """
         self._path = path
         self._mosaic = mosaic
+        self._abandoned = abandoned or threading.Event()
+        self._reads = reads
         self._guard = threading.Lock()
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """See `Lock`."""
+        """See `Lock`. Waits for a lazy reader that holds it, up to 60 s; a lazy reader itself never waits here."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        until = time.monotonic() + (0 if self._reads else READER_WAIT_S)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _try(descriptor):
+                note = _read(descriptor)
+                if not note.get("reads") or time.monotonic() > until or self._abandoned.wait(0.1):
+                    raise held(self._mosaic, _named(note), reads=bool(note.get("reads")))
         except OSError as error:
-            holder = _read(descriptor)
             os.close(descriptor)
-            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise LockedError(
-                    f"{self._mosaic}: another run is writing it ({holder}); wait for its end, or stop it and run again"
-                ) from None
             if error.errno in _UNSUPPORTED:
                 raise RefusedError(
                     f"{self._mosaic}: this file system has no locks that die with their process"
                     f" ({os.strerror(error.errno or 0)}); choose a mosaic.path on a local disk"
                 ) from error
+            raise
+        except LockedError:
+            os.close(descriptor)
             raise
         self._descriptor = descriptor
         try:
@@ -90,6 +110,7 @@ class FileLock:
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "reads": self._reads,
             }
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(note).encode(), 0)
@@ -123,7 +144,22 @@ class FileLock:
         with self._guard:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            # A child that was forked meanwhile has a copy, which would keep the lock.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
+
+
+def held(mosaic: str, holder: str, *, reads: bool) -> LockedError:
+    """Return the error of one that finds the lock held; `reads` tells that by a lazy reader."""
+    if reads:
+        return LockedError(
+            f"{mosaic}: a lazy reader is fetching into it ({holder}), and has not given it back; wait until it has"
+            " read, or end it, and run again"
+        )
+    return LockedError(
+        f"{mosaic}: another run is writing it ({holder}); wait for its end, or stop it and run again"
+    )
 
 
 def seems_held(path: Path) -> bool:
@@ -144,9 +180,28 @@ def seems_held(path: Path) -> bool:
     )
 
 
-def _read(descriptor: int) -> str:
+def _try(descriptor: int) -> bool:
+    """Return whether the lock could be had. Raises OSError where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            return False
+        raise
+    return True
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    """Return the holder's note; empty where it cannot be read, as in the moment in which it is written."""
     try:
         note = json.loads(os.pread(descriptor, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _named(note: Mapping[str, Any]) -> str:
+    try:
         return f"process {note['pid']} on {note['host']}, since {note['started']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except KeyError:
         return "its name is not known"

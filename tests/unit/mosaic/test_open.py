@@ -201,7 +201,9 @@ async def test_what_is_something_else_stays_untouched(tmp_path, kind, overwrite)
         (path / ".downloader/mosaic.json").write_text('{"kind": "other", "format": 1}')
     before = tree(tmp_path)
     with pytest.raises(RefusedError):
-        async with open_for_writing(path, one_group(), service=SERVICE, overwrite=overwrite):
+        async with open_for_writing(
+            path, one_group(), service=SERVICE, purpose="overwrite" if overwrite else "run"
+        ):
             pass
     after = tree(tmp_path)
     after.pop("m/.downloader/lock", None)
@@ -218,7 +220,7 @@ async def test_a_mosaic_of_another_format_is_refused(tmp_path, version) -> None:
     with pytest.raises(RefusedError, match=rf"format {version}, written by .*9\.9"):
         existing(tmp_path / "m")
     with pytest.raises(RefusedError, match=f"reads format {FORMAT}"):
-        async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, overwrite=True):
+        async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, purpose="overwrite"):
             pass
 
 
@@ -238,7 +240,7 @@ async def test_overwrite_deletes_what_is_ours_and_no_more(tmp_path) -> None:
     await create(tmp_path / "m", one_group(["B2", "B3"]))
     (tmp_path / "m/notes.txt").write_text("mine")
     plan = one_group(["B4"], window=Window(0, 0, 300, 300))
-    async with open_for_writing(tmp_path / "m", plan, service="other", overwrite=True) as mosaic:
+    async with open_for_writing(tmp_path / "m", plan, service="other", purpose="overwrite") as mosaic:
         assert mosaic.counts()[""].missing == 4
         await fill(mosaic, plan)
     assert (tmp_path / "m/notes.txt").read_text() == "mine"
@@ -249,7 +251,7 @@ async def test_overwrite_deletes_what_is_ours_and_no_more(tmp_path) -> None:
 
 
 async def test_overwrite_of_nothing_creates(tmp_path) -> None:
-    async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, overwrite=True) as mosaic:
+    async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, purpose="overwrite") as mosaic:
         assert mosaic.counts()[""].missing == 9
 
 

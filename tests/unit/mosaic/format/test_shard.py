@@ -117,7 +117,7 @@ def test_our_index_reads_what_zarr_wrote(dtype, codec, seed) -> None:
 
 
 def test_absent_entries_are_no_entries() -> None:
-    data = whole({3: b"abc", 1: b""})
+    data = whole({1: b"", 3: b"abc"})
     index = ShardIndex.parse(data, SLOTS, len(data))
     begin = HEADER.nbytes
     assert index.present == 0b1010
@@ -166,7 +166,19 @@ def test_a_damaged_chunk_that_is_replaced_does_not_matter() -> None:
     data[HEADER.nbytes + 3] ^= 1
     merged = merge(bytes(data), {0: encoded[0]}, HEADER, codec)
     assert (merged.stored, merged.damaged) == (0b11, 0)
-    assert b"".join(bytes(b) for b in merged.buffers) == whole(encoded)
+    assert b"".join(bytes(b) for b in merged.buffers) == whole({1: encoded[1], 0: encoded[0]})
+
+
+def test_what_is_kept_stays_where_it_was() -> None:
+    codec = ChunkCodec("none", checksum=True)
+    _, encoded = chunks("<u2", 2, {1, 4, 9}, codec)
+    old = whole({4: encoded[4]})
+    index = ShardIndex.parse(old, SLOTS, len(old))
+    for new in ({1: encoded[1]}, {9: encoded[9]}):
+        old = b"".join(map(bytes, merge(old, new, HEADER, codec).buffers))
+        # A reader who read the index before the object was replaced.
+        start, end = index.span(4)
+        assert old[start:end] == encoded[4]
 
 
 def test_an_object_without_a_right_index_keeps_nothing() -> None:

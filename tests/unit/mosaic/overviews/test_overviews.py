@@ -342,7 +342,7 @@ async def test_another_run_keeps_it_away_and_overwriting_takes_it_along(tmp_path
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE):
         with pytest.raises(LockedError):
             overviews(tmp_path / "m")
-    async with open_for_writing(tmp_path / "m", plan, service=SERVICE, overwrite=True):
+    async with open_for_writing(tmp_path / "m", plan, service=SERVICE, purpose="overwrite"):
         assert not (tmp_path / "m/overviews").exists()
         assert not (tmp_path / "m" / OVERVIEWS_RECORD).exists()
     with pytest.raises(RefusedError, match="is not a mosaic"):

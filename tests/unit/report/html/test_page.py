@@ -284,7 +284,9 @@ def test_how_to_open_it() -> None:
         if "import" in code:
             compile(code, "recipe", "exec")
     holes = recipes(replace(REPORT, tiles_stored=60, groups=("10m", "20m")), "sharded", "", "B2")
-    assert any("open_tree('out/quickstart.zarr', missing=\"mask\")" in recipe.code for recipe in holes)
+    assert any(
+        "open_tree('out/quickstart.zarr', fetch=False, missing=\"mask\")" in recipe.code for recipe in holes
+    )
     cloud = recipes(replace(REPORT, mosaic="s3://b/m.zarr"), "plain", "time", "B2")
     assert [recipe.title for recipe in cloud] == ["With this package"]
 

@@ -1,0 +1,471 @@
+"""Fetch what readers of one mosaic wait for, and hold the mosaic's lock no longer than that takes.
+
+A session is a run of the engine whose tiles are handed out as readers come to them. It ends, and gives the lock back, after
+two seconds in which nothing was missing. Where another process holds the lock, its ledger is read until the tiles are there.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+
+from downloader.engine.connect import Connection, connect
+from downloader.engine.context import RunOptions
+from downloader.engine.executors import memory_for
+from downloader.engine.memory import current_memory
+from downloader.engine.prepare import existing_mosaic, prepare
+from downloader.engine.run import fetch_missing, opened
+from downloader.engine.stop import Stop
+from downloader.engine.verify import kept_job
+from downloader.errors import DownloadError, IncompleteError, LockedError, StoppedError
+from downloader.job import Job
+from downloader.job.environment import with_environment
+from downloader.lazy.loop import BackgroundLoop, background
+from downloader.lazy.wanted import Wanted
+from downloader.mosaic.record.scan import scan
+from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.status import means, read_mosaic
+from downloader.mosaic.storage.location import MosaicPath, locate
+from downloader.planning import Plan, ShardKey, TileKey
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+    from downloader.events import Event
+    from downloader.mosaic.writer import ZarrMosaic
+
+Tiles = Mapping[ShardKey, int]
+"""Shard → bits of its tiles."""
+
+_Result = TypeVar("_Result")
+
+_IDLE_S: Final = 2.0
+"""Seconds without a missing tile after which the lock is given back."""
+
+_CONNECTED_S: Final = 60.0
+"""Seconds after that for which the connection and the plan are kept."""
+
+_LOOK_S: Final = 0.25
+"""Seconds between two looks at a mosaic that another process writes."""
+
+
+@dataclass(eq=False)
+class _Wait:
+    """A reader that waits."""
+
+    left: dict[ShardKey, int]
+    """The tiles that it still waits for."""
+    patience_s: float
+    since: float
+    """When it began, or last got a tile."""
+    failed: dict[ShardKey, int]
+    is_for_mosaic: bool = False
+    """Whether it waits for the mosaic itself, and not for tiles."""
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    error: Exception | None = None
+
+    def end(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.ended.set()
+
+
+class Filler:
+    """What this process knows of one mosaic that it reads lazily, and the task that fetches for its readers."""
+
+    def __init__(
+        self,
+        path: str,
+        job: Job | None = None,
+        credentials: Credentials | None = None,
+        bound: int | None = None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            path: the mosaic.
+            job: its job; None for the one that it keeps, read once something is missing.
+            credentials: a google-auth object in place of the job's `auth`.
+            bound: bytes of pixels that are kept, those read last; None for all.
+        """
+        self.path = path
+        self._job = job
+        self.process = os.getpid()
+        """The process in which it works; a forked child needs another one."""
+        self._credentials = credentials
+        self._bound = bound
+        self._loop: BackgroundLoop = background()
+        self._loop.works.add(self)
+        self._states: dict[str, GroupState] | None = None
+        self._mosaic: ZarrMosaic | None = None
+        self._stop: Stop | None = None
+        self._waits: list[_Wait] = []
+        self._wanted = Wanted(self._count_bands, self._tried)
+        self._is_serving = False
+        self._failed: dict[ShardKey, int] = {}
+        """Tiles that failed since this process reads."""
+        self._guard = threading.Lock()
+        self._held: dict[ShardKey, int] = {}
+        """Shard → readers that are reading it."""
+        self._kept: OrderedDict[ShardKey, int] = OrderedDict()
+        """Shard → bytes of its pixels, where they are bounded; the one read last comes last."""
+
+    def is_of(self, job: Job, credentials: Credentials | None) -> bool:
+        """Return whether it fetches for this job, with these credentials if they are not None."""
+        return self._job == job and credentials in {None, self._credentials}
+
+    # For readers, in their own threads.
+
+    @contextlib.contextmanager
+    def hold(
+        self, asked: Tiles, ahead: Sequence[Tiles] = (), *, again: bool = True, wait_s: float = 60.0
+    ) -> Iterator[Tiles]:
+        """Have tiles stored for the block; yields those of them that could not be had.
+
+        Args:
+            asked: the tiles.
+            ahead: tiles that are likely to be asked for next: fetched as well, and not waited for.
+            again: whether tiles that failed before are tried again.
+            wait_s: seconds to wait for another process that writes the mosaic.
+
+        Raises:
+            LockedError: another process writes the mosaic, and did not bring the tiles.
+            DownloadError: nothing can be fetched, as `download` has it.
+        """
+        with self._guard:
+            for key in asked:
+                self._held[key] = self._held.get(key, 0) + 1
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+        try:
+            lacking = (self._lacks(key, tiles) for part in (asked, *ahead) for key, tiles in part.items())
+            if self._states is None or any(lacking):
+                yield self._wait_for(self._fetch(asked, ahead, again=again, wait_s=wait_s))
+            else:
+                yield {}
+        finally:
+            with self._guard:
+                for key in asked:
+                    self._held[key] -= 1
+                    if not self._held[key]:
+                        del self._held[key]
+
+    def make(self, wait_s: float) -> None:
+        """Create the mosaic, or extend it to what the job means.
+
+        Raises:
+            DownloadError: as a run, before its first tile.
+        """
+        self._wait_for(self._make(wait_s))
+
+    def describe(self, failed: Tiles) -> str:
+        """Return the first of the tiles that failed, and why, as a readable line."""
+        for key, tiles in failed.items():
+            state = (self._states or {})[key.group]
+            for cause in state.failed.get(state.index(key), ()):
+                for slot in bits(cause.tiles & tiles):
+                    tile = TileKey(
+                        key.group, *state.group.tiling.tile_at((key.slice, key.row, key.column), slot)
+                    )
+                    return f"{tile} could not be fetched ({cause.cause}): {cause.message}"
+        return f"{len(failed)} shards could not be fetched"
+
+    def _wait_for(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        future = self._loop.submit(work)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise self._at_the_end() from None
+        except BaseException:
+            # An interrupt of the thread that waits: what nobody else wants is not asked for.
+            future.cancel()
+            raise
+
+    def _lacks(self, key: ShardKey, tiles: int) -> int:
+        """Return those of a shard's tiles that are wanted and not stored."""
+        lacks = 0
+        if self._states is not None:
+            for mask in self._states[key.group].missing(key).values():
+                lacks |= mask
+        return tiles & lacks
+
+    # On the loop.
+
+    async def end(self) -> None:
+        """See `Ending`."""
+        if self._stop is not None:
+            self._stop.ask("the process ends")
+        while self._is_serving:
+            self._wanted.notify()
+            await anyio.sleep(0.02)
+
+    def _at_the_end(self) -> DownloadError:
+        return StoppedError(f"{self.path}: the process ends; what was fetched is saved")
+
+    async def _fetch(self, asked: Tiles, ahead: Sequence[Tiles], *, again: bool, wait_s: float) -> Tiles:
+        if self._states is None:
+            await self._look()
+        if again:
+            for key in asked:
+                self._failed.pop(key, None)
+        failed = {key: tiles & self._failed.get(key, 0) for key, tiles in asked.items()}
+        left = {key: self._lacks(key, tiles & ~failed[key]) for key, tiles in asked.items()}
+        for part in ahead:
+            for key, tiles in part.items():
+                self._want(key, tiles & ~self._failed.get(key, 0))
+        wait = _Wait(_present(left), wait_s, anyio.current_time(), _present(failed))
+        if wait.left:
+            await self._join(wait)
+        elif self._wanted.pending:
+            self._serve()
+        return wait.failed
+
+    async def _make(self, wait_s: float) -> None:
+        await self._join(_Wait({}, wait_s, anyio.current_time(), {}, is_for_mosaic=True))
+
+    async def _join(self, wait: _Wait) -> None:
+        asked = tuple(wait.left)
+        self._waits.append(wait)
+        try:
+            for key in asked:
+                self._want(key, wait.left[key])
+            self._serve()
+            await wait.ended.wait()
+        finally:
+            self._waits.remove(wait)
+            for key in asked:
+                self._wanted.keep(key, self._awaited(key))
+        if wait.error is not None:
+            raise wait.error
+
+    def _want(self, key: ShardKey, tiles: int) -> None:
+        if tiles := self._lacks(key, tiles):
+            self._wanted.add(key, tiles)
+
+    def _awaited(self, key: ShardKey) -> int:
+        tiles = 0
+        for wait in self._waits:
+            tiles |= wait.left.get(key, 0)
+        return tiles
+
+    def _is_asked(self) -> bool:
+        return bool(self._waits or self._wanted.pending) or self._loop.is_ending
+
+    def _serve(self) -> None:
+        """Start the task that fetches, where it is not under way."""
+        if not self._is_serving:
+            self._is_serving = True
+            self._loop.spawn(self._work())
+        self._wanted.notify()
+
+    async def _work(self) -> None:
+        problem: Exception | None = None
+        try:
+            while self._is_asked() and not self._loop.is_ending:
+                await self._sessions()
+        except Exception as error:  # noqa: BLE001  # handed to the readers that wait
+            problem = error
+        finally:
+            self._is_serving = False
+            self._wanted.pending.clear()
+            for wait in self._waits:
+                wait.end(problem or self._at_the_end())
+
+    async def _sessions(self) -> None:
+        """Connect, plan, and hold sessions until no reader came for a while."""
+        if self._states is not None:
+            await self._look()  # another process may have brought everything meanwhile
+            if not self._waits:
+                self._wanted.pending.clear()
+                return
+        job = self._job
+        if job is None:
+            job = with_environment(await anyio.to_thread.run_sync(partial(kept_job, self.path)))
+        before = current_memory()
+        async with connect(job.service_settings, self._credentials, self._loop.budget) as connection:
+            plan, _ = await prepare(job, connection, await existing_mosaic(job))
+            memory = memory_for(job, plan, before=before)
+            while not self._loop.is_ending:
+                if await self._session(job, plan, connection, memory):
+                    if not await self._wanted.until(self._is_asked, _CONNECTED_S):
+                        return
+                elif self._waits:
+                    await anyio.sleep(_LOOK_S)
+                    await self._look()
+                else:
+                    self._wanted.pending.clear()
+
+    async def _session(self, job: Job, plan: Plan, connection: Connection, memory: int) -> bool:
+        """Fetch what is wanted until nothing was for a while; return False where another process holds the lock."""
+        stop = self._stop = Stop()
+        options = RunOptions(
+            credentials=self._credentials,
+            only=self._wanted.chosen,
+            feed=self._wanted,
+            budget=self._loop.budget,
+        )
+        self._wanted.begin(_IDLE_S if self._wanted.pending else 0.0)
+        error: DownloadError | None = None
+        try:
+            async with opened(job, plan, connection, _unheard, stop, options, memory) as context:
+                self._mosaic, self._states = context.mosaic, context.mosaic.found.states
+                self._settle()
+                _, error = await fetch_missing(context)
+        except LockedError as locked:
+            error = locked
+        finally:
+            self._mosaic, self._stop = None, None
+            self._wanted.end()
+        if isinstance(error, LockedError):
+            self._lose_patience(error)
+            return False
+        if error is not None and not isinstance(error, IncompleteError):
+            raise error
+        if stop.drain.is_set():
+            raise stop.error("what was fetched is saved")
+        for wait in self._waits:
+            if wait.is_for_mosaic:
+                wait.end()
+            elif not any(self._wanted.pending.get(key) for key in wait.left):
+                wait.end(StoppedError(f"{self.path}: tiles were not fetched; read them again"))
+        return True
+
+    async def _look(self) -> None:
+        """Read what is stored, as another process may have written it."""
+        waits = tuple(self._waits)
+
+        def read() -> dict[str, GroupState] | None:
+            if (
+                self._job is not None
+                and any(wait.is_for_mosaic for wait in waits)
+                and not means(self.path, self._job)
+            ):
+                return None
+            return scan(locate(self.path).store(), read_mosaic(self.path).layouts).states
+
+        states = await anyio.to_thread.run_sync(read)
+        if states is not None and self._mosaic is None:
+            self._states = states
+            for wait in waits:
+                if wait.is_for_mosaic:
+                    wait.end()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let those go on whose tiles are stored."""
+        for wait in self._waits:
+            for key in tuple(wait.left):
+                self._got(wait, key, 0)
+        for key, tiles in tuple(self._wanted.pending.items()):
+            self._wanted.keep(key, self._lacks(key, tiles))
+
+    def _got(self, wait: _Wait, key: ShardKey, failed: int) -> None:
+        """Note what became of the tiles of a shard that a reader waits for."""
+        before = wait.left[key]
+        lost = before & failed
+        left = self._lacks(key, before) & ~lost
+        if lost:
+            wait.failed[key] = wait.failed.get(key, 0) | lost
+        if left != before:
+            wait.since = anyio.current_time()
+        if left:
+            wait.left[key] = left
+            return
+        del wait.left[key]
+        if not wait.left:
+            wait.end()
+
+    def _tried(self, key: ShardKey, tiles: int) -> None:
+        """Note that the requests for tiles of a shard have ended, and what they brought is committed."""
+        if self._states is None:
+            return
+        state = self._states[key.group]
+        failed = tiles & state.failed_mask(state.index(key))
+        if failed:
+            self._failed[key] = self._failed.get(key, 0) | failed
+        for wait in self._waits:
+            if key in wait.left:
+                self._got(wait, key, failed)
+        if self._bound is not None:
+            self._drop_oldest(key, self._bound)
+
+    def _drop_oldest(self, key: ShardKey, bound: int) -> None:
+        """Delete what was not read for the longest time, once more is kept than may be."""
+        assert self._states is not None and self._mosaic is not None  # noqa: S101, PT018  # in a session
+        state = self._states[key.group]
+        tile = state.group.tiling.tile**2 * state.group.itemsize
+        with self._guard:
+            self._kept[key] = tile * state.complete(state.index(key)).bit_count()
+            self._kept.move_to_end(key)
+            for old in list(self._kept):
+                if sum(self._kept.values()) <= bound:
+                    return
+                if old not in self._held and old not in self._wanted.chosen:
+                    del self._kept[old]
+                    self._mosaic.drop(old)
+
+    def _lose_patience(self, error: LockedError) -> None:
+        now = anyio.current_time()
+        for wait in self._waits:
+            if now - wait.since >= wait.patience_s:
+                wait.end(error)
+
+    def _count_bands(self, group: str) -> int:
+        return len((self._states or {})[group].group.bands)
+
+
+def _unheard(_event: Event) -> None:
+    """Take no notice of what happens in a session: readers hear of what concerns them."""
+
+
+def _present(tiles: Tiles) -> dict[ShardKey, int]:
+    return {key: mask for key, mask in tiles.items() if mask}
+
+
+_FILLERS: WeakValueDictionary[str, Filler] = WeakValueDictionary()
+_FINDING = threading.Lock()
+
+
+def filler_of(
+    path: MosaicPath, job: Job | None = None, credentials: Credentials | None = None, bound: int | None = None
+) -> Filler:
+    """Return the one filler of a mosaic in this process.
+
+    Args:
+        path: the mosaic.
+        job: its job; None for the one that it keeps. A filler of another job is left to those who have it.
+        credentials: as `Filler` takes them.
+        bound: as `Filler` takes it.
+    """
+    location = locate(path)
+    name = location.name if location.has_lease else os.path.realpath(location.name)
+    with _FINDING:
+        found = _FILLERS.get(name)
+        if (
+            found is None
+            or found.process != os.getpid()
+            or not (job is None or found.is_of(job, credentials))
+        ):
+            found = _FILLERS[name] = Filler(name, job, credentials, bound)
+        return found
+
+
+def _forget() -> None:
+    """Begin anew in a forked child, in which the loop of these fillers is gone."""
+    global _FINDING  # noqa: PLW0603
+    _FINDING = threading.Lock()
+    _FILLERS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

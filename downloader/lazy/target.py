@@ -1,0 +1,90 @@
+"""What is opened: from a job in any form, or a mosaic, to the mosaic and what fetches for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import TYPE_CHECKING
+
+from downloader.job import Job
+from downloader.job.keywords import JobKeywords
+from downloader.job.load import JobLike, as_job
+from downloader.lazy.filler import Filler, filler_of
+from downloader.mosaic.reader import Missing
+from downloader.mosaic.status import means
+from downloader.mosaic.storage.location import MosaicPath
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+
+Store = str | os.PathLike[str] | EllipsisType | None
+"""Where pixels are kept: a folder or a bucket; None for memory; `...` for what the job says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which mosaic is read, and how: what travels to another process."""
+
+    path: str
+    job: Job | None
+    """Its job where the caller named one; None for the one that it keeps."""
+    missing: Missing
+    """What a read does about tiles that cannot be had."""
+    wait_s: float
+    """Seconds to wait for another process that writes it."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it goes with the process."""
+        return self.path.startswith("memory:")
+
+    def filler(self) -> Filler:
+        """Return what fetches for it in this process."""
+        return filler_of(self.path, self.job)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A mosaic that is read."""
+
+    path: MosaicPath
+    job: Job | None
+    """None where the mosaic itself was named, which keeps its job."""
+
+    @classmethod
+    def of(cls, job: JobLike, store: Store, keywords: JobKeywords) -> Target:
+        """Return what is opened. Raises JobError for a wrong job."""
+        is_path = isinstance(job, str | os.PathLike) and not os.path.isfile(job)  # noqa: PTH113 - False, never an error
+        if is_path and store is ... and not keywords:
+            return cls(os.fspath(job), None)  # type: ignore[arg-type]  # as asked above
+        if store is ...:
+            settled = as_job(job, **keywords)
+            place = os.fspath(settled.mosaic_path)
+            if not os.path.isabs(place) and "://" not in place:  # noqa: PTH117
+                settled = as_job(settled, place)
+        else:
+            settled = as_job(
+                job, f"memory://lazy-{secrets.token_hex(8)}" if store is None else store, **keywords
+            )
+        return cls(settled.mosaic_path, settled)
+
+    def filler(self, credentials: Credentials | None, wait_s: float) -> Filler:
+        """Return what fetches for it, once the mosaic is there: its coordinates, and what was fetched before.
+
+        Nothing is asked of the service where a mosaic of the same job is there already.
+
+        Raises:
+            DownloadError: as a run, before its first tile.
+        """
+        bound = (
+            None
+            if self.job is None or not str(self.path).startswith("memory:")
+            else self.job.limits.memory // 2
+        )
+        filler = filler_of(self.path, self.job, credentials, bound)
+        if self.job is not None and not means(self.path, self.job):
+            filler.make(wait_s)
+        return filler

@@ -1,0 +1,150 @@
+"""Which tiles hold the pixels that an index names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from downloader.mosaic.record.state import bits
+from downloader.planning import ShardKey, Tiling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Box = tuple[range, range, range]
+"""Slices, rows and columns of tiles, without gaps."""
+
+_AHEAD: Final = 2
+"""Boxes that are fetched ahead of one that is read step by step."""
+
+_MOST_AHEAD: Final = 64
+"""Tiles of a box up to which the next ones are fetched ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileIndex:
+    """From indices of an array, (slice,) row and column, to tiles of its group."""
+
+    group: str
+    tiling: Tiling
+    is_layered: bool
+    """Whether the array has a leading axis."""
+
+    def outer(self, key: Sequence[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """Return the slices, rows and columns of tiles, sorted, of an index whose dimensions are independent.
+
+        Args:
+            key: for each dimension a number, a slice with a positive step, or an array of numbers; none is negative.
+        """
+        lengths = (self.tiling.slices, self.tiling.height, self.tiling.width)
+        slices, rows, columns = (
+            np.unique(_numbers(part, length) // side)
+            for part, length, side in zip(self._whole(key), lengths, self._sides, strict=True)
+        )
+        return slices, rows, columns
+
+    def each(self, key: Sequence[Any]) -> tuple[NDArray[np.intp], ...]:
+        """Return slice, row and column of the tile of each pixel that arrays of numbers name together."""
+        parts = [np.asarray(part) // side for part, side in zip(self._whole(key), self._sides, strict=True)]
+        return tuple(np.broadcast_arrays(*parts))
+
+    def are_in(
+        self, key: Sequence[Any], tiles: Mapping[ShardKey, int], *, together: bool
+    ) -> NDArray[np.bool_]:
+        """Return for each pixel of an index whether it lies in one of the tiles.
+
+        Args:
+            key: as `outer` takes it, or as `each` does.
+            tiles: shard → bits of its tiles.
+            together: whether the key is one of `each`.
+        """
+        if together:
+            places = self.each(key)
+        else:
+            lengths = (self.tiling.slices, self.tiling.height, self.tiling.width)
+            parts = zip(self._whole(key), lengths, self._sides, strict=True)
+            places = np.ix_(*(_numbers(part, length) // side for part, length, side in parts))
+        found = np.zeros(np.broadcast_shapes(*(part.shape for part in places)), np.bool_)
+        for shard, mask in tiles.items():
+            for slot in bits(mask):
+                tile = self.tiling.tile_at((shard.slice, shard.row, shard.column), slot)
+                found |= (places[0] == tile[0]) & (places[1] == tile[1]) & (places[2] == tile[2])
+        return found
+
+    def shards_of(
+        self, slices: Iterable[int], rows: Iterable[int], columns: Iterable[int]
+    ) -> dict[ShardKey, int]:
+        """Return shard → bits of its tiles, of all combinations of slices, rows and columns of tiles."""
+        t = self.tiling
+        layers, tops, lefts = (
+            _by(numbers, side)
+            for numbers, side in ((slices, t.shard_slices), (rows, t.shard), (columns, t.shard))
+        )
+        found: dict[ShardKey, int] = {}
+        for top, rows_within in tops.items():
+            for left, columns_within in lefts.items():
+                line = sum(1 << c for c in columns_within)
+                plane = sum(line << r * t.shard for r in rows_within)
+                for layer, slices_within in layers.items():
+                    mask = sum(plane << s * t.shard * t.shard for s in slices_within)
+                    found[ShardKey(self.group, layer, top, left)] = mask
+        return found
+
+    def shards_of_each(self, places: Sequence[NDArray[np.intp]]) -> dict[ShardKey, int]:
+        """Return shard → bits of its tiles, of tiles one by one."""
+        t = self.tiling
+        found: dict[ShardKey, int] = {}
+        for slice_, row, column in np.unique(np.stack([part.ravel() for part in places]), axis=1).T.tolist():
+            key = ShardKey(self.group, slice_ // t.shard_slices, row // t.shard, column // t.shard)
+            found[key] = found.get(key, 0) | 1 << t.slot(slice_, row, column)
+        return found
+
+    def next_boxes(self, last: Box, box: Box) -> list[Box]:
+        """Return the boxes that follow `box` where it is one step further than `last`; none where it is not."""
+        moved = [axis for axis in range(3) if last[axis] != box[axis]]
+        if len(moved) != 1 or len(box[0]) * len(box[1]) * len(box[2]) > _MOST_AHEAD:
+            return []
+        (axis,) = moved
+        length, step = len(box[axis]), box[axis].start - last[axis].start
+        # The last box along an axis may be shorter than the others.
+        if len(last[axis]) < length or abs(step) != len(last[axis]):
+            return []
+        ends = (self.tiling.slices, self.tiling.tile_rows, self.tiling.tile_columns)
+        boxes: list[Box] = []
+        for number in range(1, _AHEAD + 1):
+            start = box[axis].start + number * step
+            part = range(max(start, 0), min(start + length, ends[axis]))
+            if part:
+                boxes.append(tuple(part if one == axis else box[one] for one in range(3)))  # type: ignore[arg-type]
+        return boxes
+
+    @property
+    def _sides(self) -> tuple[int, int, int]:
+        return 1, self.tiling.tile, self.tiling.tile
+
+    def _whole(self, key: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(key) if self.is_layered else (0, *key)
+
+
+def box_of(parts: Sequence[NDArray[np.intp]]) -> Box | None:
+    """Return the box of sorted numbers of tiles; None where it has gaps."""
+    ranges = [range(int(part[0]), int(part[-1]) + 1) if part.size else range(0) for part in parts]
+    if any(len(one) != part.size or not part.size for one, part in zip(ranges, parts, strict=True)):
+        return None
+    return ranges[0], ranges[1], ranges[2]
+
+
+def _numbers(part: Any, length: int) -> NDArray[np.intp]:  # noqa: ANN401  # what xarray hands over
+    if isinstance(part, slice):
+        return np.arange(length)[part]
+    return np.atleast_1d(np.asarray(part))
+
+
+def _by(numbers: Iterable[int], side: int) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for number in numbers:
+        found.setdefault(int(number) // side, []).append(int(number) % side)
+    return found

@@ -12,6 +12,7 @@ from downloader.expressions.recipe import (
     Recipe,
     collection_graph,
     each_graph,
+    in_decibels,
     loaded,
 )
 from downloader.expressions.reducers import Reducer, reduce_graph
@@ -52,7 +53,7 @@ def computed_expression(
     result = _reduced(images, recipes, reducer, key)
     types = {band.name: _TYPES[band.dtype.str[1:]] for band in bands}
     if reducer is not None and reducer.name == "mean":
-        result = _in_decibels(result, bands)
+        result = in_decibels(result, bands)
     result = call("Image.cast", image=result, bandTypes=constant(types), bandOrder=constant(list(types)))
     return document_of(result, key)
 
@@ -123,17 +124,3 @@ def _whole_masks(image: dict[str, Any]) -> dict[str, Any]:
     """Return an image with masks of 0 or 1: `mosaic` blends pixels whose mask is a fraction, and `mean` weighs them."""
     valid = call("Image.gt", image1=call("Image.mask", image=image), image2=number(0))
     return call("Image.mask", image=image, mask=valid)
-
-
-def _in_decibels(image: dict[str, Any], bands: Sequence[ComputedBand]) -> dict[str, Any]:
-    """Return an image whose bands of linear power are in decibels again."""
-    if not any(band.is_decibel for band in bands):
-        return image
-    parts = []
-    for band in bands:
-        one = select(image, [band.name])
-        if band.is_decibel:
-            one = call("Image.multiply", image1=call("Image.log10", value=one), image2=number(10))
-            one = select(one, [0], [band.name])
-        parts.append(one)
-    return add_bands(parts)

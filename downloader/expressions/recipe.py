@@ -15,6 +15,9 @@ from downloader.model.expression import add_bands, call, constant, function, ima
 
 _ELEMENT: Final = "one"
 
+MOST_AVERAGED: Final = 65_536
+"""Pixels that the service averages to one at most (`maxPixels` of `Image.reduceResolution`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceBand:
@@ -28,7 +31,9 @@ class SourceBand:
     """Formulas see stored value × scale + offset."""
     offset: float = 0
     resampling: str = "nearest"
-    """How the service makes pixels of another grid: `nearest`, `bilinear` or `bicubic`."""
+    """How the service makes pixels of another grid: `nearest`, `bilinear`, `bicubic`, or `average`, which computed bands are."""
+    is_decibel: bool = False
+    """Whether it is interpolated as 10^(value/10), the linear power."""
 
     @property
     def is_scaled(self) -> bool:
@@ -46,6 +51,9 @@ class ComputedBand:
     """Type of the result, after reducing."""
     is_decibel: bool = False
     """Whether means are taken of 10^(value/10), the linear power."""
+    averaged: int = 0
+    """Pixels of the image, at most, that a coarser one is the mean of; of `MOST_AVERAGED` it is the mean of pyramid pixels where
+    it holds more. 0 where it is not averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +119,17 @@ def loaded(image: InputImage, recipe: Recipe, bands: Sequence[ComputedBand]) -> 
     """Return the graph of an input with the bands that the recipe needs, under the names that formulas and rules use."""
     sources = [recipe.source(name) for name in recipe.of(bands)]
     parts = []
-    for resampling, group in groupby(
-        sorted(sources, key=lambda band: band.resampling), lambda band: band.resampling
-    ):
+    for (resampling, is_decibel), group in groupby(sorted(sources, key=_interpolated), _interpolated):
         chosen = list(group)
-        node = dict(image.node)
-        if resampling != "nearest":
+        node, names = dict(image.node), [band.name for band in chosen]
+        own: Sequence[str | int] = [band.own or band.name for band in chosen]
+        if is_decibel:
+            node, own = _power_of(select(node, own)), range(len(names))
+        if resampling:
             node = call("Image.resample", image=node, mode=constant(resampling))
-        parts.append(select(node, [band.own or band.name for band in chosen], [band.name for band in chosen]))
+        if is_decibel:
+            node = _decibels_of(node)
+        parts.append(select(node, own, names))
     partner_rules = dict.fromkeys((rule.of, rule.band, rule.band_in_graph) for rule in recipe.mask if rule.of)
     parts += [select(dict(image.partners[of]), [band], [name]) for of, band, name in partner_rules]
     return add_bands(parts)
@@ -183,13 +194,69 @@ def each_graph(
                 select(_computed(image, recipe, band, linear_power), [0], [band.name]) for band in chosen
             ]
     result = add_bands(parts)
-    if not recipe.mask:
+    if recipe.mask:
+        result = call("Image.updateMask", image=result, mask=keep_graph(image, recipe.mask))
+    if not any(band.averaged for band in bands):
         return result
-    return call("Image.updateMask", image=result, mask=keep_graph(image, recipe.mask))
+    result = _averaged(result, bands)
+    return result if linear_power else in_decibels(result, bands, [bool(band.averaged) for band in bands])
+
+
+def _averaged(image: dict[str, Any], bands: Sequence[ComputedBand]) -> dict[str, Any]:
+    """Return an image whose coarser pixels are means of those that are valid, weighed by their share; bands stay in order."""
+    parts = []
+    for most, group in groupby(bands, lambda band: band.averaged):
+        part = select(image, [band.name for band in group])
+        if most:
+            part = call(
+                "Image.reduceResolution",
+                image=part,
+                reducer=call("Reducer.mean"),
+                bestEffort=constant(most >= MOST_AVERAGED),
+                maxPixels=constant(most),
+            )
+        parts.append(part)
+    return add_bands(parts)
+
+
+def in_decibels(
+    image: dict[str, Any], bands: Sequence[ComputedBand], which: Sequence[bool] | None = None
+) -> dict[str, Any]:
+    """Return an image whose bands of linear power are in decibels again.
+
+    Args:
+        image: graph of an image with these bands.
+        bands: those that are none of decibels stay as they are.
+        which: which of the bands are of linear power; None for all of decibels.
+    """
+    chosen = [band.is_decibel and (which is None or which[place]) for place, band in enumerate(bands)]
+    if not any(chosen):
+        return image
+    parts = [select(image, [band.name]) for band in bands]
+    return add_bands(
+        [
+            select(_decibels_of(part), [0], [band.name]) if is_chosen else part
+            for part, band, is_chosen in zip(parts, bands, chosen, strict=True)
+        ]
+    )
+
+
+def _interpolated(band: SourceBand) -> tuple[str, bool]:
+    """Return how a band is interpolated where it is read, empty if not, and whether in linear power."""
+    how = band.resampling if band.resampling in {"bilinear", "bicubic"} else ""
+    return how, bool(how) and band.is_decibel
+
+
+def _power_of(image: dict[str, Any]) -> dict[str, Any]:
+    return call("Image.pow", image1=number(10), image2=call("Image.divide", image1=image, image2=number(10)))
+
+
+def _decibels_of(image: dict[str, Any]) -> dict[str, Any]:
+    return call("Image.multiply", image1=call("Image.log10", value=image), image2=number(10))
 
 
 def _is_plain(band: ComputedBand, recipe: Recipe, linear_power: bool) -> bool:
-    if not band.formula.is_band or (linear_power and band.is_decibel):
+    if not band.formula.is_band or (band.is_decibel and (linear_power or band.averaged)):
         return False
     return not recipe.source(band.formula.bands[0]).is_scaled
 
@@ -205,8 +272,4 @@ def _computed(
         return call("Image.add", image1=scaled, image2=number(source.offset)) if source.offset else scaled
 
     result = band.formula.graph(physical)
-    if linear_power and band.is_decibel:
-        result = call(
-            "Image.pow", image1=number(10), image2=call("Image.divide", image1=result, image2=number(10))
-        )
-    return result
+    return _power_of(result) if band.is_decibel and (linear_power or band.averaged) else result

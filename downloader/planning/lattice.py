@@ -114,6 +114,33 @@ def _zone(job: Job, finest: PixelGrid, files: JobFiles) -> Crs:
         raise JobError(str(error), key="grid.crs") from None
 
 
+def held_pixels(job: Job, own: PixelGrid, like: PixelGrid | None) -> tuple[float, float]:
+    """Return how many pixels of `own`, along x and y, one pixel of the job's grid holds; about, where the CRSs differ.
+
+    Args:
+        job: whose grid.
+        own: a band's grid.
+        like: what `grid.like` names; None without it.
+    """
+    grid = job.grid
+    crs = own.crs if grid.crs in {None, UTM} else Crs.parse(str(grid.crs))
+    if like is not None:
+        asked, crs = like.transform.pixel_size, like.crs
+    elif grid.transform is not None:
+        asked = AffineTransform(*grid.transform).pixel_size
+    else:
+        asked = grid.pixel_size(crs) or own.transform.pixel_size
+    x, y = (
+        wanted * crs.metres_per_unit / (native * own.crs.metres_per_unit)
+        for wanted, native in zip(asked, own.transform.pixel_size, strict=True)
+    )
+    # A degree of longitude is shorter away from the equator, where metres are asked for.
+    middle = middle_of(own)
+    if middle is not None and own.crs.to_pyproj().is_geographic and not crs.to_pyproj().is_geographic:
+        x /= max(math.cos(math.radians(middle[1])), 0.01)
+    return x, y
+
+
 def pixel_area(grid: PixelGrid) -> float:
     """Return the area of a pixel, in square metres or what is near enough to sort by."""
     return math.prod(grid.transform.pixel_size) * grid.crs.metres_per_unit**2

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from downloader.expressions.recipe import MOST_AVERAGED
 from downloader.model.crs import transformer
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band
@@ -16,7 +17,12 @@ _SMALLEST = 256
 """A pyramid ends with the first level that fits so many pixels a side."""
 
 
-_HOW: Final = {"nearest": "nearest neighbour", "bilinear": "bilinear", "bicubic": "bicubic"}
+_HOW: Final = {
+    "nearest": "nearest neighbour",
+    "bilinear": "bilinear",
+    "bicubic": "bicubic",
+    "average": "averaged",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ def _level(band: Band, group: Group) -> int:
     )
     if not 2 * (1 - 1e-9) <= ratio < math.inf:
         return 0
+    if band.resampling == "average":
+        return max(0, math.ceil(math.log2(ratio / math.isqrt(MOST_AVERAGED)) - 1e-9))
     last = max(0, math.ceil(math.log2(max(band.grid.width, band.grid.height) / _SMALLEST)))
     return min(math.floor(math.log2(ratio) + 1e-9), last)
 

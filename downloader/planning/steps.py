@@ -20,14 +20,21 @@ from downloader.expressions.composite import computed_expression
 from downloader.expressions.elements import element
 from downloader.expressions.formula import Formula, Interval
 from downloader.expressions.masks import MaskRule, mask_bands
-from downloader.expressions.recipe import ComputedBand, InputImage, Recipe, SourceBand, input_image
+from downloader.expressions.recipe import (
+    MOST_AVERAGED,
+    ComputedBand,
+    InputImage,
+    Recipe,
+    SourceBand,
+    input_image,
+)
 from downloader.expressions.reducers import Reducer, parse_reducer, reduced_dtype
 from downloader.job.sections.bands import BandSpec
 from downloader.job.sections.mask import MaskRules
 from downloader.model.expression import graph_of
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of, unknown_bands
-from downloader.planning.lattice import pixel_area
+from downloader.planning.lattice import held_pixels, pixel_area
 from downloader.text import few
 
 if TYPE_CHECKING:
@@ -96,6 +103,7 @@ class Steps:
             sources = [own[recipe.source(name).own or name] for name in band.formula.bands]
             modes = [recipe.source(name).resampling for name in band.formula.bands]
             mode = next((mode for mode in modes if mode != "nearest"), "nearest")
+            mode = "average" if band.averaged else mode
             bands.append(replace(self._band(band, sources), resampling=mode))
         return replace(image, bands=tuple(bands))
 
@@ -151,7 +159,9 @@ class Steps:
     def why(self, members: int) -> str:
         """Return why a slice of so many images is computed; empty where its image is read."""
         sources = [band for recipe in self.recipes for band in recipe.sources]
-        modes = dict.fromkeys(band.resampling for band in sources if band.resampling != "nearest")
+        modes = dict.fromkeys(
+            band.resampling for band in sources if band.resampling not in {"nearest", "average"}
+        )
         if members == 1 and self.keeps_pixels and not modes:
             return ""
         over = (
@@ -203,13 +213,14 @@ def step_facts(job: Job) -> dict[str, str]:
     return {key: value for key, value in facts.items() if value} | made
 
 
-def steps_of(job: Job, images: Iterable[Image], expression: str = "") -> Steps:
+def steps_of(job: Job, images: Iterable[Image], expression: str = "", like: PixelGrid | None = None) -> Steps:
     """Return what the job does to these images.
 
     Args:
         job: what the user asks for.
         images: all of them.
         expression: canonical JSON of the collection whose elements they are; empty where they are assets.
+        like: grid of the file that `grid.like` names; None where it names none.
 
     Raises:
         JobError: a band that does not exist, or means different things in two collections; no cloud mask that is known to serve.
@@ -226,7 +237,7 @@ def steps_of(job: Job, images: Iterable[Image], expression: str = "") -> Steps:
     if specs is None:
         specs = tuple(map(BandSpec, next(iter(catalogue.values()), {})))
     reducer = None if source.reduce is None else parse_reducer(source.reduce, "source.reduce")
-    makers = [_Maker(job, collection, bands) for collection, bands in catalogue.items()]
+    makers = [_Maker(job, collection, bands, like) for collection, bands in catalogue.items()]
     _check_names(specs, makers)
     _check_resampling(job, makers)
     types: dict[str, np.dtype[Any]] = {}
@@ -247,6 +258,14 @@ def steps_of(job: Job, images: Iterable[Image], expression: str = "") -> Steps:
     reasons += dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs))
     if source.dtype is not None:
         reasons.append(f"dtype: {source.dtype}")
+    if any(band.averaged for recipe in recipes for band in recipe.bands):
+        reasons.append("grid.resampling: average")
+    elif job.grid.resampling == "average":
+        raise JobError(
+            "averages none of the bands: they are classes or bits, or their pixels are no finer than the grid's; leave it out, "
+            "or write a coarser grid",
+            key="grid.resampling",
+        )
     return Steps(
         tuple(catalogue),
         recipes,
@@ -291,6 +310,8 @@ class _Maker:
     job: Job
     collection: str
     bands: Mapping[str, Band]
+    like: PixelGrid | None = None
+    """Grid of the file that `grid.like` names."""
 
     @property
     def facts(self) -> DatasetFacts | None:
@@ -337,18 +358,49 @@ class _Maker:
         """Return how a band is read on another grid: classes and bits nearest, unless a band's name asks otherwise."""
         asked = self.job.grid.resampling
         if not isinstance(asked, str):
-            return asked.get(name) or asked.get(own) or "nearest"
+            how = asked.get(name) or asked.get(own) or "nearest"
+            if how == "average" and own in self.bands and not self._held(own) > 1:
+                size = self.bands[own].grid.transform.pixel_size[0]
+                raise JobError(
+                    f"pixels of the grid are no coarser than those of {own}, {size:g} {self.bands[own].grid.crs.unit}, so there "
+                    "is nothing to average; write bilinear, or a coarser grid",
+                    key="grid.resampling",
+                )
+            return how
         facts = self.facts.band(own) if self.facts else None
         is_categorical = facts is not None and facts.is_categorical
         if own in self.bands:
             is_categorical = is_categorical or self.bands[own].pyramiding in _OF_CLASSES
-        return "nearest" if is_categorical else asked
+        if is_categorical or (asked == "average" and own in self.bands and not self._held(own) > 1):
+            return "nearest"
+        return asked
+
+    def _held(self, own: str) -> float:
+        """Return how many pixels of a band one pixel of the grid holds."""
+        like = self.like
+        named = self.job.grid.like
+        if like is None and named is not None and named in self.bands:
+            like = self.bands[named].grid
+        if like is None and named is not None:
+            return MOST_AVERAGED  # a file that the caller has not read, or none
+        return round(math.prod(held_pixels(self.job, self.bands[own].grid, like)), 6)
+
+    def _averaged(self, spec: BandSpec) -> int:
+        """Return the pixels of an image that one of a band is the mean of, at most; 0 where it is not averaged."""
+        named = {name: own for name, own in self._named(spec).items() if own in self.bands}
+        held = [self._held(own) for own in named.values()]
+        if not any(self._resampling(name, own) == "average" for name, own in named.items()):
+            return 0
+        # Twice as wide and high: pixels that are cut at the edges count, and in another CRS they may lie askew.
+        return min(MOST_AVERAGED, math.ceil((2 * math.sqrt(max(held)) + 2) ** 2))
 
     def dtype(self, spec: BandSpec) -> np.dtype[Any] | None:
         """Return the smallest type that holds the band as it is computed of one image; None where nothing has its bands."""
         named = self._named(spec)
         if not named.keys() or any(own not in self.bands for own in named.values()):
             return None
+        if self._averaged(spec):
+            return np.dtype("f4")
         scaled = {name: self._scale(own) != (1, 0) for name, own in named.items()}
         if spec.formula is None or spec.formula.is_band:
             ((name, own),) = named.items()
@@ -367,19 +419,15 @@ class _Maker:
         for spec in specs:
             for name, own in self._named(spec).items():
                 scale, offset = self._scale(own)
+                known = self.facts.band(own) if self.facts else None
+                is_decibel = known is not None and known.units.lower() == "db"
                 sources[name] = SourceBand(
-                    name, "" if own == name else own, scale, offset, self._resampling(name, own)
+                    name, "" if own == name else own, scale, offset, self._resampling(name, own), is_decibel
                 )
             formula = spec.formula or Formula.of_band(spec.name)
-            bands.append(ComputedBand(spec.name, formula, types[spec.name], self._is_decibel(spec)))
+            is_decibel = formula.is_band and sources[formula.bands[0]].is_decibel
+            bands.append(ComputedBand(spec.name, formula, types[spec.name], is_decibel, self._averaged(spec)))
         return Recipe(tuple(bands), tuple(sources.values()), self._mask())
-
-    def _is_decibel(self, spec: BandSpec) -> bool:
-        (own, *others) = self._named(spec).values()
-        band = self.facts.band(own) if self.facts and not others else None
-        return (
-            band is not None and band.units.lower() == "db" and (spec.formula is None or spec.formula.is_band)
-        )
 
     def _mask(self) -> tuple[MaskRule, ...]:
         mask = self.job.source.mask

@@ -121,7 +121,7 @@ class Chooser:
         conditions = ("min_cover", "min_clear", "pick")
         key = next(f"source.{name}" for name in conditions if getattr(source, name) is not None)
         steps = await with_partners(
-            self._job, catalogue, files, steps_of(self._job, found, files.expression), found
+            self._job, catalogue, files, steps_of(self._job, found, files.expression, files.like), found
         )
         # Of an image on the list a partner may be gone; what is new must have all, unless on_missing_band says otherwise.
         whole = [image for image in found if image.name not in self._there or not steps.lacking(image)]

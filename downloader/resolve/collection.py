@@ -84,7 +84,9 @@ async def collect(
         )
     source = job.source
     images = [image for _, members in named for image in members]
-    steps = await with_partners(job, catalogue, files, steps_of(job, images, files.expression), images)
+    steps = await with_partners(
+        job, catalogue, files, steps_of(job, images, files.expression, files.like), images
+    )
     partners, late = frozen_partners(steps.partners, named, frozen, accept)
     steps, notices = replace(steps, partners=partners), notices + late
     if source.expression is not None:

@@ -73,7 +73,7 @@ async def compute(
     check_own_grid(job, [image])
     why = "expression"
     if job.source.is_computed:
-        steps = replace(steps_of(job, [image]), graph=graph)
+        steps = replace(steps_of(job, [image], like=files.like), graph=graph)
         text, why = steps.expression([image]), steps.why(1)
         name = _name(text)
         image = replace(steps.view(image), id=name, name=name)
@@ -90,7 +90,7 @@ def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
     Raises:
         JobError: as `steps_of`.
     """
-    steps = steps_of(job, [image])
+    steps = steps_of(job, [image], like=files.like)
     if others := steps.partner_collections(image):
         raise JobError(
             f"looks at another collection, {others[0]}; write the image as images: [{image.id}] with "

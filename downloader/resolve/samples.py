@@ -70,7 +70,9 @@ async def sample(
     wanted = {one.name for one in chosen.values()}
     images = {name: image for name, image in known.items() if name in wanted}
     images |= {chosen[k].name: chosen[k] for k in sorted(chosen)}
-    steps = await with_partners(job, catalogue, files, steps_of(job, images.values()), list(images.values()))
+    steps = await with_partners(
+        job, catalogue, files, steps_of(job, images.values(), like=files.like), list(images.values())
+    )
     if existing is not None:
         alone = [(image.id, (image,)) for image in images.values()]
         partners, _ = frozen_partners(steps.partners, alone, existing.images, {"new-images"})

@@ -33,14 +33,14 @@ _PixelSize = Annotated[
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-Resampling = Literal["nearest", "bilinear", "bicubic"]
+Resampling = Literal["nearest", "bilinear", "bicubic", "average"]
 
 
 def _modes(value: Any) -> Any:
     given = list(value.values()) if isinstance(value, dict) else [value]
     if not given or any(not isinstance(one, str) or one not in get_args(Resampling) for one in given):
         raise ValueError(
-            "write nearest, bilinear or bicubic, or one of them for each band, such as {B4: bilinear}"
+            "write nearest, bilinear, bicubic or average, or one of them for each band, such as {B4: bilinear}"
         )
     return value
 
@@ -91,8 +91,9 @@ class Grid(Section):
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
     resampling: Annotated[Resampling | dict[str, Resampling], BeforeValidator(_modes)] = "nearest"
-    """Interpolation of pixels on another grid, or one for each band; with bilinear and bicubic they are computed
-    (computePixels). Classes and bits, and bands that a mapping does not name, are read nearest."""
+    """How pixels of another grid are made, or a way for each band; other than nearest they are computed (computePixels).
+    `average` is the mean of the pixels that a coarser one holds. Classes and bits, and bands that a mapping does not name,
+    are read nearest."""
 
     @model_validator(mode="before")
     @classmethod

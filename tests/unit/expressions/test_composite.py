@@ -14,8 +14,9 @@ from downloader.errors import JobError
 from downloader.expressions.composite import computed_expression
 from downloader.expressions.formula import parse_formula
 from downloader.expressions.masks import MaskRule
-from downloader.expressions.recipe import ComputedBand, Recipe, SourceBand, input_image
+from downloader.expressions.recipe import MOST_AVERAGED, ComputedBand, Recipe, SourceBand, input_image
 from downloader.expressions.reducers import parse_reducer, reduced_dtype
+from earthengine_emulator.catalogue.model import Lattice
 from tests.unit.expressions.emulated import compute
 
 SHAPE = (3, 4)
@@ -310,3 +311,83 @@ def test_continuous_bands_are_interpolated_on_the_image_itself_and_others_are_no
 )
 def test_types_of_what_is_reduced(name, dtype, wanted):
     assert reduced_dtype(parse_reducer(name, "k"), np.dtype(dtype)) == np.dtype(wanted)
+
+
+# ---------------------------------------------------------------- coarser pixels, and finer ones of decibels
+
+
+def blocks(plane):
+    """Means of 2 × 2 pixels, those beyond the edge and NaN left out; masked where none is valid."""
+    whole = np.full((4, 4), np.nan)
+    whole[: SHAPE[0], : SHAPE[1]] = plane
+    parts = np.ma.masked_invalid(whole.reshape(2, 2, 2, 2))
+    return parts.mean(axis=(1, 3)).filled(np.nan)
+
+
+def coarse(images, recipe, reducer=None):
+    inputs = [input_image(name) for name in images]
+    text = computed_expression(inputs, [recipe], reducer, "k")
+    return text, compute(text, images, Lattice("EPSG:32610", 2, 2, (20, 0, 0, 0, -20, 0)))
+
+
+@pytest.mark.parametrize("name", ["first", "median", "max"])
+@settings(max_examples=20, deadline=None)
+@given(images=scenes())
+def test_masked_at_the_images_own_pixels_then_averaged_then_reduced(name, images):
+    recipe = Recipe(
+        (band("a", averaged=16), band("a - b", name="d", averaged=16)), mask=(MaskRule("qa", pattern=2),)
+    )
+    text, found = coarse(images, recipe, parse_reducer(name, "k"))
+    assert '"maxPixels"' in text
+    bad = np.stack([image["qa"].data & 2 > 0 for image in images.values()])
+    a, b = (np.where(bad, np.nan, stacked(images, which)) for which in "ab")
+    for one, stack in (("a", a), ("d", a - b)):
+        means = np.stack([blocks(plane) for plane in stack])
+        wanted = np.ma.masked_all((2, 2))
+        for at in np.ndindex(2, 2):
+            valid = means[(slice(None), *at)]
+            if (valid := valid[~np.isnan(valid)]).size:
+                wanted[at] = ORDERED[name](valid)
+        same(found[one], wanted, rtol=1e-12, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(images=scenes())
+def test_averages_of_decibels_are_of_power_and_medians_of_decibels(images):
+    decibels = {n: {"vv": (i["b"] / 20).astype("f8")} for n, i in images.items()}
+    recipe = Recipe((band("vv", averaged=16, is_decibel=True),))
+    power = np.stack([blocks(plane) for plane in 10 ** (stacked(decibels, "vv") / 10)])
+    for name, function in (
+        ("mean", lambda v: 10 * np.log10(np.mean(v))),
+        ("median", lambda v: np.median(10 * np.log10(v))),
+    ):
+        _, found = coarse(decibels, recipe, parse_reducer(name, "k"))
+        wanted = np.ma.masked_all((2, 2))
+        for at in np.ndindex(2, 2):
+            valid = power[(slice(None), *at)]
+            if (valid := valid[~np.isnan(valid)]).size:
+                wanted[at] = function(valid)
+        same(found["vv"], wanted, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(values=arrays(np.dtype("f8"), SHAPE, elements=st.floats(-30, 5)))
+def test_decibels_are_interpolated_as_power(values):
+    """At the corner that four pixels share, a quarter of each."""
+    recipe = Recipe((band("vv"),), (SourceBand("vv", resampling="bilinear", is_decibel=True),))
+    text = computed_expression([input_image("C/i0")], [recipe], None, "k")
+    grid = Lattice("EPSG:32610", 3, 2, (10, 0, 5, 0, -10, -5))
+    found = compute(text, {"C/i0": {"vv": np.ma.array(values, mask=False)}}, grid)["vv"]
+    power = 10 ** (values / 10)
+    wanted = 10 * np.log10((power[:-1, :-1] + power[1:, :-1] + power[:-1, 1:] + power[1:, 1:]) / 4)
+    np.testing.assert_allclose(found.data, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_more_pixels_than_the_service_averages_come_from_the_pyramid():
+    for most, best_effort in ((400, False), (MOST_AVERAGED, True)):
+        text = computed_expression([input_image("C/i0")], [Recipe((band("a", averaged=most),))], None, "k")
+        [node] = nodes(text, "Image.reduceResolution")
+        chosen = node["functionInvocationValue"]["arguments"]
+        values = json.loads(text)["values"]
+        found = [values[chosen[name]["valueReference"]] for name in ("maxPixels", "bestEffort")]
+        assert found == [{"constantValue": most}, {"constantValue": best_effort}]

@@ -334,7 +334,7 @@ MISTAKES = [
     (BASE + "grid: {resolution: 5, scale: 5}", "job.yaml, line 3: grid: resolution and scale exclude each other; keep one"),
     (BASE + "grid: {native: true, resolution: 5}", "job.yaml, line 3: grid: native and resolution exclude each other; keep one"),
     (BASE + "grid: {native: false}", "job.yaml, line 3: grid.native: false: false needs a resolution, a transform or like; give one, or leave this out"),
-    (BASE + "grid: {resolution: 5, resampling: {B4: cubic}}", "job.yaml, line 3: grid.resampling: write nearest, bilinear or bicubic, or one of them for each band, such as {B4: bilinear}"),
+    (BASE + "grid: {resolution: 5, resampling: {B4: cubic}}", "job.yaml, line 3: grid.resampling: write nearest, bilinear, bicubic or average, or one of them for each band, such as {B4: bilinear}"),
     ("source: {expression: e.json}\nregion: {bbox: [0, 0, 1, 1]}\ngrid: {resolution: 5, resampling: bilinear}\nmosaic: {path: o}", "job.yaml, line 3: grid.resampling: 'bilinear': an expression says itself how it is resampled, by ee.Image.resample(); leave this out"),
     (BASE + "grid: {align: image}", "job.yaml, line 3: grid.align: unknown key; did you mean resampling?"),
     # mosaic

@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from downloader.previews import preview
     from downloader.report.plan_preview import PlanPreview
     from downloader.report.report import Report
-    from downloader.tables.table import Table, table
+    from downloader.tables.request import Table
+    from downloader.tables.table import table
 
 __all__ = [
     "AuthenticationError",
@@ -138,7 +139,8 @@ _MODULES = {
     "downloader.previews": ("preview",),
     "downloader.report.plan_preview": ("PlanPreview",),
     "downloader.report.report": ("Report",),
-    "downloader.tables.table": ("Table", "table"),
+    "downloader.tables.request": ("Table",),
+    "downloader.tables.table": ("table",),
     "downloader.engine.session": ("Session",),
     "downloader.engine.stop": ("Stop",),
     "downloader.engine.stream": ("Outcomes", "outcomes"),

@@ -65,7 +65,8 @@ def table_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are
     """Write statistics of places in MOSAIC, a row for each place and time; run again to continue one that was stopped."""
-    from downloader.tables.table import TableRequest, make_table
+    from downloader.tables.request import TableRequest
+    from downloader.tables.table import make_table
 
     with counting("table", quiet=quiet or as_json) as watch:
         made = make_table(TableRequest(mosaic, output, **options), watch)

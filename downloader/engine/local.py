@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.context import FetchContext
 from downloader.engine.resources import Parts, Share
-from downloader.engine.worker import Listed, work
+from downloader.engine.worker import ListedShards, work
 from downloader.flow.clock import MonotonicClock
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.job import Job
@@ -75,7 +75,7 @@ class LocalExecutor:
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        await work(self.share, self.parts, self.feed or Listed(shards))
+        await work(self.share, self.parts, self.feed or ListedShards(shards))
 
     @property
     def peak_memory(self) -> int:

@@ -45,7 +45,7 @@ async def work(share: Share, parts: Parts, feed: Feed) -> None:
     await Worker(share, parts, feed).run()
 
 
-class Listed:
+class ListedShards:
     """A `Feed` of shards that are known from the start."""
 
     def __init__(self, shards: Iterable[ShardKey]) -> None:

@@ -15,7 +15,8 @@ from downloader.mosaic.reader import open_group, open_tree
 from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
-from downloader.tables.table import Layout, Table, table
+from downloader.tables.request import Layout, Table
+from downloader.tables.table import table
 from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from downloader.mosaic.storage.location import locate
 from downloader.planning.polygon import place
 from downloader.planning.samples import pixels_of
 from downloader.tables.canvas import GroupPixels, TiledPixels, holes, strip
-from downloader.tables.parts import Parts
+from downloader.tables.parts import TableParts
 from downloader.tables.places import Places, read_places
-from downloader.tables.sheet import Sheet, TableBand, axis_table
-from downloader.tables.table import Table, TableRequest, Watch
+from downloader.tables.request import Table, TableRequest, Watch
+from downloader.tables.sheet import TableBand, TableSheet, axis_table
 from downloader.tables.zonal import FRACTIONS, Read, Summary, check_statistics, summarise
 
 _RUN_BYTES: Final = 64 * 2**20
@@ -61,7 +61,7 @@ def make(request: TableRequest, watch: Watch) -> Table:
         request, groups, statistics
     )
     units = list(work.units())
-    parts = Parts(file, work.sheet.schema, _fingerprint(request, identity, work, units))
+    parts = TableParts(file, work.sheet.schema, _fingerprint(request, identity, work, units))
     with parts.opened():
         for number, unit in enumerate(units):
             if not parts.has(number):
@@ -127,7 +127,7 @@ def _fingerprint(request: TableRequest, identity: Identity, work: _Work, units: 
 class _Work:
     """What is summarised: a sheet, units that become parts, and the rows of each."""
 
-    sheet: Sheet
+    sheet: TableSheet
     places: int
     outside: int
     shapes: Sequence[Any] = ()
@@ -201,7 +201,7 @@ class _Slices(_Work):
         started = groups[0].node.attrs.get("start_time")
         if not along and started:
             slices = pa.table({"time": pa.array([np.datetime64(started.removesuffix("Z"), "us")], pa.timestamp("us", "UTC"))})  # fmt: skip
-        self.sheet = Sheet(
+        self.sheet = TableSheet(
             request.layout,
             statistics,
             self.bands,
@@ -279,7 +279,7 @@ class _Samples(_Work):
         if request.file.suffix.lower() == ".geoparquet":
             points = shapely.points(np.asarray(columns["lon"]), np.asarray(columns["lat"]))
             shapes = Places(LONLAT, points, columns)
-        self.sheet = Sheet(request.layout, statistics, self.bands, columns, pa.table({}), shapes)
+        self.sheet = TableSheet(request.layout, statistics, self.bands, columns, pa.table({}), shapes)
 
     def units(self) -> Iterator[tuple[range, range]]:
         run = self._run(max(one.layout.group.window.pixels for one in self._groups))

@@ -21,7 +21,7 @@ _ROWS: Final = 131_072
 """Rows of one row group of the file, about."""
 
 
-class Parts:
+class TableParts:
     """Parts of a table, in a hidden folder beside the file."""
 
     def __init__(self, file: Path, schema: pa.Schema, fingerprint: str) -> None:
@@ -31,7 +31,7 @@ class Parts:
         self._folder = file.with_name(f".{file.name}.parts")
 
     @contextmanager
-    def opened(self) -> Iterator[Parts]:
+    def opened(self) -> Iterator[TableParts]:
         """Lock the folder, and remove what parts of another table are in it.
 
         Raises:

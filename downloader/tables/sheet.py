@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.axis import NO_TIME, AxisArray
 from downloader.tables.places import Places
-from downloader.tables.table import Layout
+from downloader.tables.request import Layout
 from downloader.tables.zonal import FRACTIONS
 
 _PURE: Final = frozenset(("count", "variety", FRACTIONS, "valid"))
@@ -38,7 +38,7 @@ class TableBand:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TableSheet:
     """Columns of a table: of places, of slices, and of the statistics."""
 
     layout: Layout

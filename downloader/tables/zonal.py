@@ -98,7 +98,7 @@ def summarise(
             )
             names.append((number, name, operation.name))
             operations.append(operation)
-    rows = _Rows()
+    rows = _Finds()
     if shapes:
         cells = max(10_000, _CELLS // len(sources))
         exact_extract(None, _Shapes(shapes), operations, output=rows, max_cells_in_memory=cells)
@@ -180,7 +180,7 @@ class _Shapes(FeatureSource):  # type: ignore[misc]  # has no types
         return None
 
 
-class _Row(Feature):  # type: ignore[misc]  # has no types
+class _Found(Feature):  # type: ignore[misc]  # has no types
     """The statistics of one polygon by name."""
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class _Row(Feature):  # type: ignore[misc]  # has no types
         return "wkb"
 
 
-class _Rows(Writer):  # type: ignore[misc]  # has no types
+class _Finds(Writer):  # type: ignore[misc]  # has no types
     """Rows as exactextract hands them over."""
 
     def __init__(self) -> None:
@@ -208,7 +208,7 @@ class _Rows(Writer):  # type: ignore[misc]  # has no types
         return
 
     def write(self, feature: Any) -> None:  # noqa: ANN401  # as exactextract has it
-        row = _Row()
+        row = _Found()
         feature.copy_to(row)
         self.rows.append(row.values)
 

@@ -81,7 +81,7 @@ def constant(task: Task) -> Result:
     from downloader.engine.order import order
     from downloader.engine.resources import Parts, Share
     from downloader.engine.stop import Stop
-    from downloader.engine.worker import Listed, work
+    from downloader.engine.worker import ListedShards, work
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
     from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -107,7 +107,7 @@ def constant(task: Task) -> Result:
             tally = Tally()
             parts = Parts(_ConstantSource(), mosaic, limiter, clock, rng, tally, RetryBudget(), Stop())
             with Meter() as meter:
-                await work(share, parts, Listed(order(plan, mosaic)))
+                await work(share, parts, ListedShards(order(plan, mosaic)))
                 await mosaic.finish()
             stored = sum(counts.stored for counts in mosaic.counts().values())
         if stored != plan.count_tiles():

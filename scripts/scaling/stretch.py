@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, work
+from downloader.engine.worker import ListedShards, work
 from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -146,7 +146,7 @@ async def _stretch(plan: Plan, service: Service, seconds: float, seed: int) -> P
     parts = Parts(source, mosaic, limiter, clock, random.Random(seed + 1), Tally(), RetryBudget(), Stop())
     share = Share(plan, service.quota, MEMORY, RetryPolicy(), checkpoint_s=30.0)
     with anyio.move_on_after(2 * seconds) as scope:
-        await work(share, parts, Listed(_from_somewhere(plan, random.Random(seed + 2))))
+        await work(share, parts, ListedShards(_from_somewhere(plan, random.Random(seed + 2))))
     assert scope.cancelled_caught, "the plan ended before the stretch did"
     return pace
 

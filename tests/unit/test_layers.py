@@ -79,6 +79,14 @@ def test_imports_lead_downward() -> None:
     assert not {(entry.source, entry.target) for entry in layers().upward(client())}
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    assert not client().circles()
+
+
+def test_no_two_classes_have_one_name() -> None:
+    assert not client().classes()
+
+
 def test_the_emulator_and_the_client_share_no_code() -> None:
     emulator = architecture().Package(ROOT / "earthengine_emulator")
     assert not [name for name, target in foreign_imports(emulator) if target == "downloader"]

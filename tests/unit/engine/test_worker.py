@@ -13,7 +13,7 @@ import shapely
 
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, work
+from downloader.engine.worker import ListedShards, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning import PixelRequest, Slice
@@ -49,7 +49,7 @@ class Bench:
         )
 
     async def run(self):
-        await work(self.share, self.parts, Listed(self.plan.shards()))
+        await work(self.share, self.parts, ListedShards(self.plan.shards()))
 
     def assert_pixels(self):
         assert self.mosaic.is_complete

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from downloader.engine.worker import Listed, Worker
+from downloader.engine.worker import ListedShards, Worker
 from tests.fakes import MemoryMosaic, make_plan_of
 from tests.unit.engine.test_worker import Bench
 from tests.virtual_clock import run_virtual
@@ -35,7 +35,7 @@ def test_memory_is_given_back_once(straggler_s):
 
         bench.source.fetch = fetch
         bench.mosaic = SlowDisk(plan)
-        worker = Worker(bench.share, replace(bench.parts, mosaic=bench.mosaic), Listed(plan.shards()))
+        worker = Worker(bench.share, replace(bench.parts, mosaic=bench.mosaic), ListedShards(plan.shards()))
         await worker.run()
         bench.assert_pixels()
         assert max(bench.mosaic.commits.values()) > 1, "some were committed in part"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, Worker
+from downloader.engine.worker import ListedShards, Worker
 from downloader.errors import FetchProblem
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -156,7 +156,7 @@ def run(plan: Plan, durations: Durations, encode_s_per_mb: float = 0.0) -> Ran:
             stop,
         )
         share = Share(plan, SLOTS, 850 * 2**20, RetryPolicy(), checkpoint_s=1e6)
-        worker = Worker(share, parts, Listed(plan.shards()))
+        worker = Worker(share, parts, ListedShards(plan.shards()))
         await worker.run()
         return ran
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import Listed, work
+from downloader.engine.worker import ListedShards, work
 from downloader.flow.limiter import AdaptiveLimiter
 from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.planning.request_size import Observed, ServiceModel, smaller_shapes, tapered
@@ -110,7 +110,7 @@ def run(tiles: int, shape: tuple[int, int], latency, concurrency: int) -> tuple[
         parts = Parts(source, mosaic, limiter, clock, random.Random(2), Tally(), RetryBudget(), Stop())
         share = Share(plan, concurrency, 10**9, RetryPolicy(), checkpoint_s=1e6)
         began = clock.now()
-        await work(share, parts, Listed(plan.shards()))
+        await work(share, parts, ListedShards(plan.shards()))
         assert mosaic.is_complete
         assert set(mosaic.placements.values()) == {1}
         return clock.now() - began, len(source.calls)

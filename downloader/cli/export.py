@@ -1,4 +1,4 @@
-"""`downloader export`: a mosaic as Cloud-Optimised GeoTIFF."""
+"""`downloader export`: a mosaic as Cloud-Optimised GeoTIFF or NetCDF."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ Examples:
   downloader export out/scene.zarr -o 'out/{band}.tif' --compress zstd
   downloader export out/scene.zarr -o bay.tif --bands B4,B3,B2 --bbox -122.6,37.6,-122.2,37.9
   downloader export out/series.zarr -o april.tif --bands B8 --time 2017-04-20
+  downloader export out/series.zarr -o 's3://bucket/cogs/{time}_{band}.tif'
+  downloader export out/series.zarr -o series.nc
 """
 
 
@@ -27,17 +29,17 @@ Examples:
     "-o",
     "--output",
     required=True,
-    metavar="FILE.tif",
-    help="File to write; {band} in its name makes a file for each band, {group} stands for the group.",
+    metavar="FILE.tif|.nc",
+    help="File to write, also in a bucket. {time} (or {sample}, {slice}) in its name makes a file for each slice, {band} one for "
+    "each band, {group} one for each group; run again, it leaves out those that are there.",
 )
 @click.option("--bands", type=WORDS, help="Bands in the file's order; by default all but masks.")
 @click.option("--group", help="Group of a mosaic with several; by default the one that has the bands.")
 @click.option(
     "--time",
-    default="latest",
     metavar="INDEX|TIME|latest",
-    show_default=True,
-    help="Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20.",
+    help="Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20. Without it the "
+    "latest in GeoTIFF, all in NetCDF.",
 )
 @click.option(
     "--slice",
@@ -82,7 +84,7 @@ Examples:
 def export_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are
-    """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF with exact pixels, CRS, transform and nodata."""
+    """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF or NetCDF with exact pixels, CRS, transform and nodata."""
     from downloader.exports.export import export
 
     with counting("export", quiet=quiet or as_json) as watch:

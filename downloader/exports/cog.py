@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from downloader.errors import JobError, MissingExtraError, StoppedError
+from downloader.errors import JobError, MissingExtraError
+from downloader.exports.target import full_disk
 from downloader.model.grid import PixelGrid, Window
 
 if TYPE_CHECKING:
@@ -55,12 +55,17 @@ class Raster:
 
 
 def write_cog(
-    file: Path, picture: Raster, compress: Compress, watch: Callable[[int, int], None] | None = None
+    file: Path,
+    name: str,
+    picture: Raster,
+    compress: Compress,
+    watch: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a file by way of a plain one beside it.
 
     Args:
-        file: path of the file, which is replaced at the end.
+        file: path of the file.
+        name: what messages call it.
         picture: contents of the file.
         compress: compressor.
         watch: called with (steps done, steps in all): one step for each block, and one to compress the file and make
@@ -72,27 +77,31 @@ def write_cog(
         StoppedError: the disk is full.
     """
     rasterio = rasterio_or_raise()
-    with _beside(file, "plain") as plain, _beside(file, "cog") as cog:
-        with (
-            rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False),
-            _told(file),
-        ):
-            with rasterio.open(plain, "w", **_profile(picture)) as target:
-                for number, name in enumerate(picture.bands, 1):
-                    target.set_band_description(number, name)
-                target.update_tags(**picture.tags)
-                blocks = list(blocks_of(picture.grid.width, picture.grid.height))
-                for number, block in enumerate(blocks, 1):
-                    here = rasterio.windows.Window(block.column, block.row, block.width, block.height)
-                    target.write(picture.read(block), window=here)
-                    if picture.has_mask:
-                        target.write_mask(picture.valid(block).astype("u1") * 255, window=here)
-                    if watch is not None:
-                        watch(number, len(blocks) + 1)
-            rasterio.shutil.copy(plain, cog, driver="COG", **_options(picture, compress))
-            if watch is not None:
-                watch(len(blocks) + 1, len(blocks) + 1)
-        os.replace(cog, file)  # noqa: PTH105  # as in other modules that replace a file at once
+    with (
+        _plain(file) as plain,
+        rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_TIFF_INTERNAL_MASK=True, GDAL_PAM_ENABLED=False),
+        _told(name),
+    ):
+        with rasterio.open(plain, "w", **_profile(picture)) as target:
+            for number, band in enumerate(picture.bands, 1):
+                target.set_band_description(number, band)
+            target.update_tags(**picture.tags)
+            blocks = list(blocks_of(picture.grid.width, picture.grid.height))
+            for number, block in enumerate(blocks, 1):
+                here = rasterio.windows.Window(block.column, block.row, block.width, block.height)
+                target.write(picture.read(block), window=here)
+                if picture.has_mask:
+                    target.write_mask(picture.valid(block).astype("u1") * 255, window=here)
+                if watch is not None:
+                    watch(number, len(blocks) + 1)
+        rasterio.shutil.copy(plain, file, driver="COG", **_options(picture, compress))
+        if watch is not None:
+            watch(len(blocks) + 1, len(blocks) + 1)
+
+
+def count_steps(part: Window) -> int:
+    """Return the steps of writing a file of so many pixels."""
+    return len(list(blocks_of(part.width, part.height))) + 1
 
 
 def blocks_of(width: int, height: int) -> Iterator[Window]:
@@ -150,9 +159,9 @@ def _options(picture: Raster, compress: Compress) -> dict[str, Any]:
 
 
 @contextmanager
-def _beside(file: Path, what: str) -> Iterator[Path]:
+def _plain(file: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `file`, and delete what is there after the block."""
-    path = file.with_name(f".{file.name}.{os.getpid()}.{what}.tif")
+    path = file.with_name(f"{file.name}.plain.tif")
     try:
         yield path
     finally:
@@ -161,7 +170,7 @@ def _beside(file: Path, what: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _told(name: str) -> Iterator[None]:
     """Turn errors of GDAL into those of this package."""
     from rasterio.errors import RasterioError, RasterioIOError
 
@@ -170,5 +179,5 @@ def _told(file: Path) -> Iterator[None]:
     except (RasterioIOError, RasterioError) as error:
         text = " ".join(str(error.__cause__ or error).split())
         if "No space left" in text or "free disk space" in text:
-            raise StoppedError(f"{file}: the disk is full; make room and export again") from error
-        raise JobError(f"{file}: cannot be written ({text}); name another file") from error
+            raise full_disk(name) from error
+        raise JobError(f"{name}: cannot be written ({text}); name another file") from error

@@ -1,38 +1,47 @@
-"""Export a mosaic, or a window of it, as Cloud-Optimised GeoTIFF."""
+"""Export a mosaic, or a window of it, as Cloud-Optimised GeoTIFF or NetCDF."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from downloader.errors import IncompleteError, JobError
-from downloader.exports.cog import COMPRESSORS, Compress, Raster, rasterio_or_raise, write_cog
+from downloader.exports.cog import COMPRESSORS, Compress, Raster, count_steps, rasterio_or_raise, write_cog
+from downloader.exports.netcdf import write_netcdf
 from downloader.exports.selection import Excerpt, part_of
+from downloader.exports.target import BucketFile, target
 from downloader.model.grid import Window
 from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.storage.location import locate
 from downloader.text import size
 
 if TYPE_CHECKING:
+    import xarray
     from numpy.typing import NDArray
 
 
 _FIELD: Final = re.compile(r"\{(\w*)\}")
+_FIELDS: Final = ("time", "sample", "slice", "band", "group")
+_SLICES: Final = frozenset(_FIELDS[:3])
 _OUTSIDE: Final = (Coverage.OUTSIDE_REGION, Coverage.OUTSIDE_IMAGE)
 
 Watch = Callable[[int, int], None]
-"""Called with (steps done, steps in all) of each file; may raise to stop."""
+"""Called with (steps done, steps in all); may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
     """A file that was written."""
 
-    file: Path
+    file: str
+    """Its path or URL."""
     group: str
     """Name of the group; empty for the mosaic's root."""
     bands: tuple[str, ...]
@@ -43,14 +52,17 @@ class Exported:
     holes: int
     """Tiles within it that are not stored; they are masked or hold the fill value."""
     nbytes: int
+    slices: int = 1
+    """Slices of the leading axis in it."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the file as plain values."""
         nodata = self.nodata if self.nodata is None or np.isfinite(self.nodata) else str(self.nodata)
-        return {**asdict(self), "file": str(self.file), "bands": list(self.bands), "nodata": nodata}
+        return {**asdict(self), "bands": list(self.bands), "nodata": nodata}
 
     def __str__(self) -> str:
-        told = f"{self.file}: {self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {size(self.nbytes)}"
+        slices = f"{self.slices:,} × " if self.slices > 1 else ""
+        told = f"{self.file}: {slices}{self.width}×{self.height} pixels, {', '.join(self.bands)}, {self.dtype}, {size(self.nbytes)}"
         return f"{told}; {self.holes:,} of its tiles are not stored" if self.holes else told
 
 
@@ -60,7 +72,7 @@ def export(
     *,
     bands: Sequence[str] | None = None,
     group: str | None = None,
-    time: str = "latest",
+    time: str | None = None,
     slice: int | None = None,  # noqa: A002  # the mosaic's own word
     window: Window | Sequence[int] | None = None,
     bbox: Sequence[float] | None = None,
@@ -70,85 +82,195 @@ def export(
     missing: Literal["raise", "mask", "ignore"] = "raise",
     watch: Watch | None = None,
 ) -> tuple[Exported, ...]:
-    """Write bands of a mosaic as Cloud-Optimised GeoTIFF; pixels, CRS, transform and nodata are the mosaic's own.
+    """Write bands of a mosaic as Cloud-Optimised GeoTIFF or NetCDF; pixels, CRS, transform and nodata are the mosaic's own.
 
     Args:
         mosaic: path or URL of the mosaic.
-        out: the file; with `{band}` in its name a file for each band, and with `{group}` the group's name is in it.
+        out: a `.tif` or `.nc` file, on a disk or in a bucket (`s3://…`, `gs://…`, `az://…`). Braces in its name make several:
+            `{time}` (or `{sample}`, `{slice}`) a file for each slice, `{band}` one for each band, `{group}` one for each
+            group. Called again, such an export leaves out the files that are there already.
         bands: in the file's order; by default all but masks, of the group, or with `{band}` in `out` of all groups.
         group: name of the group; may be left out where only one has the bands.
-        time: of a time series: `latest`, a number in the order of time, or the beginning of a time.
+        time: of a time series: `latest`, a number in the order of time, or the beginning of a time. By default a GeoTIFF
+            has the latest, and NetCDF all of them.
         slice: in place of `time`, an index in the mosaic's own order; of samples, which chip.
         window: (column, row, width, height) in pixels of the group, clipped at its edge.
         bbox: in place of it (west, south, east, north); every pixel that it overlaps.
         crs: of `bbox`.
         level: 1 for the pixels; 2, 4, 8, … for an overview that is there.
-        compress: `deflate`, `zstd`, `lzw` or `none`.
+        compress: `deflate`, `zstd`, `lzw` or `none`; of NetCDF the first or the last.
         missing: where tiles are not stored, `raise` refuses, `mask` masks them, `ignore` shows the fill value.
-        watch: told how far each file is.
+        watch: told how far all files together are.
 
     Returns:
-        What was written. Each file appears under its name when it is whole.
+        What was written, or was there. Each file appears under its name when it is whole.
 
     Raises:
         IncompleteError: tiles are not stored, and `missing` is `raise`.
         JobError: no such band, group, time or window; bands that one file cannot hold; a file that cannot be written.
-        MissingExtraError: rasterio is not installed.
+        MissingExtraError: rasterio is not installed, or for NetCDF xarray and h5netcdf.
         RefusedError: there is no mosaic.
-        StoppedError: the disk is full.
+        StoppedError: the disk is full, or the bucket cannot be reached.
     """
-    rasterio_or_raise()
-    if compress not in COMPRESSORS:
-        raise JobError(f"compress: {compress!r} is none of {', '.join(COMPRESSORS)}")
+    template = _template(mosaic, out)
+    is_netcdf = template.endswith(".nc")
+    if not is_netcdf:
+        rasterio_or_raise()
+    known = ("deflate", "none") if is_netcdf else COMPRESSORS
+    if compress not in known:
+        raise JobError(f"compress: {compress!r} is none of {', '.join(known)}")
     if window is not None and bbox is not None:
         raise JobError("window and bbox: take one of them")
-    template = _template(mosaic, out)
-    sources: dict[str, Excerpt] = {}
+    each = bool(_SLICES & set(_FIELD.findall(template)))
+    if each and (time is not None or slice is not None):
+        raise JobError(f"-o {out}: makes a file for each slice; leave --time and --slice out")
+    whole = is_netcdf and not each and time is None and slice is None
+    found: dict[str, list[Excerpt]] = {}
     # All of them are looked at before the first is written.
-    files: dict[Path, tuple[str, Raster, int]] = {}
+    files: dict[str, _File] = {}
     for name, chosen in _files(mosaic, template, group, bands):
-        source = sources.get(name) or Excerpt.open(mosaic, name, level, time, slice)
-        sources[name] = source
-        file = Path(template.format(band=source.layout.arrays[source.index(chosen[0])], group=name or "root"))
-        if file in files:
-            raise JobError(f"-o {out}: several files would be named {file}; put {{group}} in the name")
-        picture, holes = _picture(source, chosen, part_of(source.grid, window, bbox, crs), missing)
-        files[file] = (name, picture, holes)
-    written = []
-    for file, (name, picture, holes) in files.items():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise JobError(
-                f"{file}: cannot be written ({error.strerror or error}); name another file"
-            ) from error
-        write_cog(file, picture, compress, watch)
-        written.append(
-            Exported(
-                file,
-                name,
-                picture.bands,
-                picture.grid.width,
-                picture.grid.height,
-                picture.dtype.name,
-                picture.nodata,
-                holes,
-                file.stat().st_size,
+        if name not in found:
+            found[name] = Excerpt.choose(mosaic, name, level, time, slice, each=each or whole)
+        for source in found[name][:1] if whole else found[name]:
+            part = part_of(source.grid, window, bbox, crs)
+            file = template.format(
+                band=source.layout.arrays[source.index(chosen[0])],
+                group=name or "root",
+                slice=source.number,
+                **dict.fromkeys(("time", "sample"), source.name() if each else ""),
             )
-        )
+            if file in files:
+                raise JobError(
+                    f"-o {out}: several files would be named {file}; put {{group}} or {{slice}} in the name"
+                )
+            sources = found[name] if whole else [source]
+            files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
+    return _written(mosaic, files, watch)
+
+
+def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch | None) -> tuple[Exported, ...]:
+    """Write the files that are not there yet."""
+    costs = {name: file.steps() for name, file in files.items()}
+    total, done = sum(costs.values()), 0
+    written = []
+    for name, file in files.items():
+        place = target(name)
+        stamp = file.stamp()
+        before = done
+
+        def told(steps: int, of: int, before: int = before, cost: int = costs[name]) -> None:
+            if watch is not None:
+                watch(before + cost * steps // of, total)
+
+        if not (file.is_several and stamp.encode() in place.head()):
+            with place.written() as path:
+                file.write(path, str(place), mosaic, stamp, told)
+                nbytes = path.stat().st_size
+        else:
+            nbytes = place.size()
+            told(1, 1)
+        done += costs[name]
+        written.append(file.exported(name, nbytes))
     return tuple(written)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file that is to be written."""
+
+    sources: Sequence[Excerpt]
+    """The slices in it, of one group; several in a NetCDF file of all times."""
+    bands: tuple[str, ...]
+    part: Window
+    missing: Literal["raise", "mask", "ignore"]
+    compress: Compress
+    is_several: bool
+    """Whether it is one of several files that a pattern names."""
+
+    def __post_init__(self) -> None:
+        # What does not fit in a file, and holes, are found before anything is written.
+        _picture(self.sources[0], self.bands, self.part, "ignore" if len(self.sources) > 1 else self.missing)
+
+    @property
+    def _is_series(self) -> bool:
+        return len(self.sources) > 1
+
+    def steps(self) -> int:
+        """Return the steps of writing it."""
+        return count_steps(self.part) * len(self.sources)
+
+    def stamp(self) -> str:
+        """Return what the file says of itself: another text wherever its contents would be others."""
+        first = self.sources[0]
+        about = [
+            *(self.bands, str(self.part), self.missing, self.compress, first.layout.group.name),
+            *(source.tags() for source in self.sources),
+            *(source.cells(self.part).tobytes().hex() for source in self.sources),
+        ]
+        return f"export-{hashlib.sha256(repr(about).encode()).hexdigest()[:32]}"
+
+    def write(self, path: Path, name: str, mosaic: str | Path, stamp: str, watch: Watch) -> None:
+        """Write it at a path; `name` is what messages call it."""
+        if name.endswith(".nc"):
+            return write_netcdf(path, name, self._dataset(mosaic, stamp), self.compress, watch)
+        picture, _ = _picture(self.sources[0], self.bands, self.part, self.missing)
+        tags = {**picture.tags, "EXPORT": stamp}
+        return write_cog(path, name, replace(picture, tags=tags), self.compress, watch)
+
+    def _dataset(self, mosaic: str | Path, stamp: str) -> xarray.Dataset:
+        from downloader.mosaic.reader import open_group
+
+        first = self.sources[0]
+        names = [first.layout.arrays[first.index(band)] for band in (*self.bands, *first.masks(self.bands))]
+        opened = open_group(
+            mosaic,
+            first.group or None,
+            level=first.level,
+            missing=self.missing,
+        )
+        rows, columns = self.part.slices
+        chosen: dict[Any, Any] = {"y": rows, "x": columns}
+        if first.layout.leading and not self._is_series:
+            chosen[first.layout.leading[0]] = [first.position()]
+        dataset = opened[names].isel(chosen)
+        dataset.attrs["export"] = stamp
+        return dataset
+
+    def exported(self, name: str, nbytes: int) -> Exported:
+        """Return what was written, of so many bytes."""
+        first = self.sources[0]
+        band = first.index(self.bands[0])
+        cells = [source.cells(self.part) for source in self.sources]
+        return Exported(
+            name,
+            first.layout.group.name,
+            self.bands,
+            self.part.width,
+            self.part.height,
+            first.layout.group.bands[band].dtype.name,
+            first.layout.nodata[band],
+            sum(int((one != Coverage.STORED).sum() - np.isin(one, _OUTSIDE).sum()) for one in cells),
+            nbytes,
+            len(self.sources),
+        )
+
+
 def _template(mosaic: str | Path, out: str | Path) -> str:
-    template = str(out)
-    strange = [name for name in _FIELD.findall(template) if name not in {"band", "group"}]
+    template = os.fspath(out)
+    strange = [name for name in _FIELD.findall(template) if name not in _FIELDS]
     if strange or set("{}") & set(_FIELD.sub("", template)):
-        raise JobError(f"-o {out}: {{band}} and {{group}} are what a file's name may have in braces")
+        known = ", ".join(f"{{{name}}}" for name in _FIELDS)
+        raise JobError(f"-o {out}: braces in a file's name are one of {known}")
+    if not template.lower().endswith((".tif", ".tiff", ".nc")):
+        raise JobError(f"-o {out}: name a .tif or .nc file")
+    place = target(_FIELD.sub("_", template))
+    if isinstance(place, BucketFile):
+        if f"{place}".startswith(f"{locate(mosaic).name}/"):
+            raise JobError(f"-o {out}: lies inside the mosaic {mosaic}; name a file outside of it")
+        return template
     file = Path(template)
-    if file.suffix.lower() not in {".tif", ".tiff"}:
-        raise JobError(f"-o {out}: name a .tif file")
     if file.is_dir():
-        raise JobError(f"-o {out}: is a folder; name a .tif file")
+        raise JobError(f"-o {out}: is a folder; name a .tif or .nc file")
     if "://" not in str(mosaic) and file.resolve().is_relative_to(Path(mosaic).resolve()):
         raise JobError(f"-o {out}: lies inside the mosaic {mosaic}; name a file outside of it")
     return template

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
+from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.reader import level_layout
+from downloader.mosaic.status import read_mosaic
+from downloader.mosaic.storage.location import locate
+from downloader.previews.select import choose_slice
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-from downloader.mosaic.format.layout import GroupLayout
 
 
 @dataclass(frozen=True)
@@ -32,43 +37,70 @@ class Excerpt:
     """Index along the leading axis."""
     grid: PixelGrid
 
+    group: str
+    """Name of the group; of an overview the one that it is made of."""
+    level: int = 1
+    """1 for the pixels, or an overview's factor."""
+
     @classmethod
-    def open(cls, mosaic: str | Path, name: str, level: int, time: str, number: int | None) -> Excerpt:
-        """Open a slice of a mosaic.
+    def choose(
+        cls, mosaic: str | Path, name: str, level: int, time: str | None, number: int | None, *, each: bool
+    ) -> list[Excerpt]:
+        """Open slices of a mosaic: one, or all that have pixels, in the order of the mosaic.
 
         Args:
             mosaic: its path or URL.
             name: the group's name.
             level: 1 for the pixels, or an overview's factor.
-            time: `latest`, a number in the order of time, or the beginning of a time.
+            time: `latest`, a number in the order of time, or the beginning of a time; None for the latest.
             number: in place of it an index in the mosaic's own order.
+            each: whether all slices are wanted.
 
         Raises:
             JobError: there is no such level or slice.
         """
-        import zarr
-
-        from downloader.mosaic.reader import level_layout
-        from downloader.mosaic.status import read_mosaic
-        from downloader.mosaic.storage.location import locate
-        from downloader.previews.select import choose_slice
-
         location = locate(mosaic)
         layout = next(one for one in read_mosaic(mosaic).layouts if one.group.name == name)
         if level != 1:
             layout = level_layout(mosaic, layout, level)
         root: Any = zarr.open_group(location.readable(), mode="r")
         node = root[layout.group.name] if layout.group.name else root
-        index, _ = choose_slice(node, node[layout.arrays[0]], time, number)
-        grid: PixelGrid | None = layout.group.grid
-        if layout.group.lattices:
-            if number is None:
-                raise JobError(f"{location.name}: holds samples; choose a chip with --slice")
-            grid = layout.group.lattices[index]
-            if grid is None:
-                raise JobError(f"--slice {number}: this sample has no pixels")
-        assert grid is not None  # noqa: S101  # for the type checker
-        return cls(location.name, layout, node, index, grid)
+        group = layout.group
+        if each:
+            numbers = list(range(group.tiling.slices if group.axis else 1))
+        else:
+            numbers = [choose_slice(node, node[layout.arrays[0]], time or "latest", number)[0]]
+        if group.lattices and number is None and not each:
+            raise JobError(
+                f"{location.name}: holds samples; choose a chip with --slice, or put {{sample}} in -o"
+            )
+        grids = {k: group.lattices[k] if group.lattices else group.grid for k in numbers}
+        found = [
+            cls(location.name, layout, node, k, grid, name, level)
+            for k, grid in grids.items()
+            if grid is not None
+        ]
+        if not found:
+            raise JobError(f"--slice {number}: this sample has no pixels")
+        return found
+
+    def name(self) -> str:
+        """Return the slice's time as a part of a file's name, or its sample's id, or its number."""
+        if "time" in self.node:
+            moment = np.asarray(self.node["time"][self.number]).astype("datetime64[us]")
+            if not np.isnat(moment):
+                text = str(np.datetime_as_string(moment, unit="auto"))
+                return re.sub(r"[-:]", "", text)
+        if "sample_id" in self.node:
+            return re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][self.number]))
+        return str(self.number)
+
+    def position(self) -> int:
+        """Return the slice's index in what `open_group` returns, which is in the order of time."""
+        if self.layout.group.axis != "time":
+            return self.number
+        times = np.asarray(self.node["time"][:])
+        return int(np.flatnonzero(np.argsort(times, kind="stable") == self.number)[0])
 
     def index(self, band: str) -> int:
         """Return the index of a band in its group."""

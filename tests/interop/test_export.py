@@ -118,7 +118,7 @@ async def test_a_file_for_each_band_of_each_group(tmp_path) -> None:
     plan = Plan(image_of(fine.image.bands + coarse.image.bands), fine.groups + coarse.groups, fine.model)
     await make(tmp_path / "m", plan)
     written = downloader.export(tmp_path / "m", tmp_path / "out/{group}_{band}.tif")
-    assert [one.file.name for one in written] == ["10m_B2.tif", "10m_B3.tif", "20m_B5.tif"]
+    assert [Path(one.file).name for one in written] == ["10m_B2.tif", "10m_B3.tif", "20m_B5.tif"]
     check(tmp_path / "out/20m_B5.tif", band_pixels(plan.groups[1], 0)[None], plan.groups[1].grid, ("B5",))
     check(tmp_path / "out/10m_B3.tif", band_pixels(plan.groups[0], 1)[None], plan.groups[0].grid, ("B3",))
     (one,) = downloader.export(tmp_path / "m", tmp_path / "b5.tif", bands=["B5"])
@@ -253,12 +253,12 @@ async def test_what_cannot_be_is_refused(tmp_path, monkeypatch) -> None:
     await make(tmp_path / "m")
     (tmp_path / "folder.tif").mkdir()
     for out, options, problem in (
-        ("a.png", {}, "name a .tif file"),
+        ("a.png", {}, "name a .tif or .nc file"),
         ("folder.tif", {}, "is a folder"),
         ("m/a.tif", {}, "inside the mosaic"),
-        ("{time}.tif", {}, "may have in braces"),
-        ("{}.tif", {}, "may have in braces"),
-        ("{.tif", {}, "may have in braces"),
+        ("{when}.tif", {}, "braces in a file's name are one of {time}"),
+        ("{}.tif", {}, "braces in a file's name"),
+        ("{.tif", {}, "braces in a file's name"),
         ("a.tif", {"window": (700, 0, 5, 5)}, "outside the 700×600 pixels"),
         ("a.tif", {"window": (0, 0, 5)}, "give column,row"),
         ("a.tif", {"window": (0, 0, 5, 5), "bbox": (0, 0, 1, 1)}, "take one"),
@@ -266,6 +266,8 @@ async def test_what_cannot_be_is_refused(tmp_path, monkeypatch) -> None:
         ("a.tif", {"time": "0"}, "not a time series"),
         ("a.tif", {"compress": "jpeg"}, "none of deflate"),
         ("a.tif", {"level": 2}, "no overview of level 2"),
+        ("a.nc", {"compress": "zstd"}, "none of deflate, none"),
+        ("{slice}.tif", {"slice": 0}, "leave --time and --slice out"),
     ):
         with pytest.raises(JobError, match=problem):
             downloader.export(tmp_path / "m", tmp_path / out, **options)

@@ -1,0 +1,148 @@
+"""Where an exported file goes, a folder or a bucket: it appears under its name when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from downloader.errors import JobError, StoppedError
+from downloader.job.location import BucketUrl, parse_place
+from downloader.mosaic.storage.bucket_errors import store_error
+from downloader.mosaic.storage.cloud import connect_bucket
+from downloader.mosaic.storage.location import Bucket
+
+_HEAD: Final = 65_536
+"""Bytes at the beginning of a file in which its stamp is looked for."""
+
+_LARGE_S: Final = 600
+_RETRY_S: Final = 60
+"""Seconds for the upload of one part, and during which a failed one is repeated."""
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file on a disk."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def head(self) -> bytes:
+        """Return the first bytes; none where there is no file."""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
+            return file.read(_HEAD)
+        return b""
+
+    def size(self) -> int:
+        """Return its bytes."""
+        return self.path.stat().st_size
+
+    @contextmanager
+    def written(self) -> Iterator[Path]:
+        """Yield the path of a file beside it, which takes its name where the block ends without an error.
+
+        Raises:
+            JobError: the folder cannot be made.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JobError(
+                f"{self.path}: cannot be written ({error.strerror or error}); name another file"
+            ) from error
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}{self.path.suffix}")
+        try:
+            yield part
+            os.replace(part, self.path)  # noqa: PTH105  # as in other modules that replace a file at once
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class BucketFile:
+    """A file in a bucket."""
+
+    url: BucketUrl
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+    def head(self) -> bytes:
+        """See `LocalFile`."""
+        import obstore
+        from obstore.exceptions import BaseError
+
+        store, name = self._store()
+        try:
+            size = obstore.head(store, name)["size"]
+            return bytes(obstore.get_range(store, name, start=0, end=min(size, _HEAD))) if size else b""
+        except FileNotFoundError:
+            return b""
+        except BaseError as error:
+            raise self._problem(error, name) from error
+
+    def size(self) -> int:
+        """See `LocalFile`."""
+        import obstore
+
+        store, name = self._store()
+        return obstore.head(store, name)["size"]
+
+    @contextmanager
+    def written(self) -> Iterator[Path]:
+        """Yield the path of a temporary file on this machine, which is uploaded where the block ends without an error.
+
+        Raises:
+            StoppedError, AuthenticationError, RefusedError: the bucket cannot be reached, or may not be written.
+        """
+        import obstore
+        from obstore.exceptions import BaseError
+
+        store, name = self._store()
+        with tempfile.TemporaryDirectory(prefix="downloader-") as folder:
+            part = Path(folder) / Path(name).name
+            yield part
+            try:
+                obstore.put(store, name, part)
+            except BaseError as error:
+                raise self._problem(error, name) from error
+
+    def _store(self) -> tuple[Any, str]:
+        folder, _, name = self.url.prefix.rpartition("/")
+        return connect_bucket(BucketUrl(self.url.scheme, self.url.bucket, folder), _LARGE_S, _RETRY_S), name
+
+    def _problem(self, error: Exception, name: str) -> Exception:
+        found = store_error(error, str(self.url), name)
+        return Bucket(self.url).problem(found) if isinstance(found, OSError) else found
+
+
+Target: TypeAlias = LocalFile | BucketFile
+
+
+def target(out: str) -> Target:
+    """Return the place of a file.
+
+    Raises:
+        JobError: it is a URL, but not of a file in a bucket.
+    """
+    try:
+        url = parse_place(out)
+    except ValueError as error:
+        raise JobError(f"-o: {error}") from None
+    if url is None:
+        return LocalFile(Path(out))
+    if not url.prefix:
+        raise JobError(f"-o {out}: name a file in the bucket")
+    return BucketFile(url)
+
+
+def full_disk(file: object) -> StoppedError:
+    """Return the error for a disk without room."""
+    return StoppedError(f"{file}: the disk is full; make room and export again")

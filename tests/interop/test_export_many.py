@@ -1,0 +1,149 @@
+"""Exports of all slices: by the pattern of a name, into buckets, as NetCDF; again, only what is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import obstore
+import pytest
+import rasterio
+import xarray as xr
+from affine import Affine
+
+import downloader
+from downloader.errors import IncompleteError, JobError
+from downloader.job.location import parse_place
+from downloader.mosaic.storage.cloud import connect_bucket
+from tests.harness import command
+from tests.interop.test_export import check, make
+from tests.mosaics import band_pixels, day, series
+
+# ruff: noqa: ASYNC240  # files of the test itself
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+DAYS = (day(6), day(3), day(9))
+
+
+async def test_a_file_for_each_slice_and_band(tmp_path: Path) -> None:
+    plan = await make(tmp_path / "m", series(DAYS))
+    written = downloader.export(tmp_path / "m", tmp_path / "cogs/{time}_{band}.tif")
+    names = [f"201704{d}T190351_{band}.tif" for band in ("B2", "B3") for d in ("06", "03", "09")]
+    assert [Path(one.file).name for one in written] == names
+    assert sorted(path.name for path in (tmp_path / "cogs").iterdir()) == sorted(names)
+    for index, d in enumerate(("06", "03", "09")):
+        for band in (0, 1):
+            file = tmp_path / f"cogs/201704{d}T190351_B{band + 2}.tif"
+            pixels = band_pixels(plan.groups[0], band, slice_=index)[None]
+            check(file, pixels, plan.groups[0].grid, (f"B{band + 2}",))
+
+
+async def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    await make(tmp_path / "m", series(DAYS))
+    out = tmp_path / "{slice}.tif"
+    seen: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        downloader.export(tmp_path / "m", out, watch=stop)
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.tif")}
+    assert [path.name for path in there] == ["0.tif"]
+    assert not list(tmp_path.glob(".*")), "nothing half is left"
+    told: list[tuple[int, int]] = []
+    again = downloader.export(tmp_path / "m", out, watch=lambda *steps: told.append(steps))
+    assert [Path(one.file).name for one in again] == ["0.tif", "1.tif", "2.tif"]
+    assert all(one.nbytes == Path(one.file).stat().st_size for one in again)
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] == seen[-1][1]
+    # What would be another file is written anew.
+    downloader.export(tmp_path / "m", out, compress="lzw")
+    assert all(path.stat().st_mtime_ns > before for path, before in there.items())
+
+
+async def test_holes_are_found_before_anything_is_written(tmp_path: Path) -> None:
+    await make(tmp_path / "m", series(DAYS), most=3)
+    with pytest.raises(IncompleteError, match="not stored"):
+        downloader.export(tmp_path / "m", tmp_path / "{time}.tif")
+    assert not list(tmp_path.glob("*.tif"))
+    written = downloader.export(tmp_path / "m", tmp_path / "{time}.tif", missing="mask")
+    assert sum(one.holes for one in written) > 0
+
+
+async def test_files_go_into_a_bucket_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = await make(tmp_path / "m", series(DAYS))
+    pattern = f"memory://cogs/{tmp_path.name}/{{time}}.tif"
+    written = downloader.export(tmp_path / "m", pattern, bands=["B3"])
+    assert [one.file.rpartition("/")[2] for one in written] == [f"2017040{d}T190351.tif" for d in (6, 3, 9)]
+    place = parse_place(f"memory://cogs/{tmp_path.name}")
+    assert place is not None
+    store = connect_bucket(place, 1, 1)
+    before = {}
+    for index, d in enumerate((6, 3, 9)):
+        there = obstore.get(store, f"2017040{d}T190351.tif")
+        before[d] = there.meta["last_modified"]
+        (tmp_path / "back.tif").write_bytes(bytes(there.bytes()))
+        check(
+            tmp_path / "back.tif",
+            band_pixels(plan.groups[0], 1, slice_=index)[None],
+            plan.groups[0].grid,
+            ("B3",),
+        )
+    downloader.export(tmp_path / "m", pattern, bands=["B3"])
+    assert {d: obstore.head(store, f"2017040{d}T190351.tif")["last_modified"] for d in before} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.tif", "m"], "no folder named memory:"
+    for wrong, problem in (
+        ("memory://b", "name a .tif or .nc file"),
+        ("ftp://h/a.tif", "write a folder's path"),
+        ("s3://user:secret@b/a.tif", "credentials do not belong into a path"),
+    ):
+        with pytest.raises(JobError, match=problem):
+            downloader.export(tmp_path / "m", wrong)
+
+
+async def test_a_series_as_netcdf(tmp_path: Path) -> None:
+    plan = await make(tmp_path / "m", series(DAYS))
+    grid = plan.groups[0].grid
+    (written,) = downloader.export(tmp_path / "m", tmp_path / "s.nc")
+    assert (written.slices, written.bands) == (3, ("B2", "B3"))
+    expected = np.stack([band_pixels(plan.groups[0], 1, slice_=index) for index in (1, 0, 2)])
+    with xr.open_dataset(
+        tmp_path / "s.nc", engine="h5netcdf", decode_coords="all", mask_and_scale=False
+    ) as ds:
+        assert ds["B3"].dims == ("time", "y", "x")
+        assert ds["B3"].dtype == np.uint16
+        np.testing.assert_array_equal(ds["B3"].values, expected)
+        np.testing.assert_array_equal(
+            ds["time"].values.astype("datetime64[D]"),
+            np.array(["2017-04-03", "2017-04-06", "2017-04-09"], "datetime64[D]"),
+        )
+        assert ds.rio.crs == rasterio.crs.CRS.from_user_input(grid.crs.to_pyproj())
+        assert ds.rio.transform() == Affine.from_gdal(*grid.transform.to_gdal())
+    with rasterio.open(f"netcdf:{tmp_path / 's.nc'}:B3") as dataset:
+        np.testing.assert_array_equal(dataset.read(), expected)
+        assert dataset.transform == Affine.from_gdal(*grid.transform.to_gdal())
+        assert dataset.crs == rasterio.crs.CRS.from_user_input(grid.crs.to_pyproj())
+    downloader.export(tmp_path / "m", tmp_path / "{time}.nc", bands=["B2"], window=(5, 7, 40, 30))
+    with xr.open_dataset(tmp_path / "20170403T190351.nc", engine="h5netcdf", mask_and_scale=False) as ds:
+        assert list(ds.data_vars) == ["B2"]
+        np.testing.assert_array_equal(
+            ds["B2"].values[0], band_pixels(plan.groups[0], 0, slice_=1)[7:37, 5:45]
+        )
+    before = (tmp_path / "20170403T190351.nc").stat().st_mtime_ns
+    downloader.export(tmp_path / "m", tmp_path / "{time}.nc", bands=["B2"], window=(5, 7, 40, 30))
+    assert (tmp_path / "20170403T190351.nc").stat().st_mtime_ns == before
+
+
+async def test_one_image_as_netcdf_by_the_command(tmp_path: Path) -> None:
+    import asyncio
+
+    plan = await make(tmp_path / "m")
+    done = await asyncio.to_thread(command, "export", tmp_path / "m", "-o", tmp_path / "a.nc")
+    assert done.out.startswith(f"{tmp_path / 'a.nc'}: 700×600 pixels, B2, B3, uint16, ")
+    with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf", mask_and_scale=False) as ds:
+        np.testing.assert_array_equal(ds["B2"].values, band_pixels(plan.groups[0], 0))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.nc", "m"]

@@ -59,6 +59,11 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
         else:
             extent = _of_geometry(job, lattice, *region)
         found.append(_covered(extent, lattice))
+    if all(extent.covered and not any(extent.covered) for extent in found):
+        raise JobError(
+            f"lies beyond all images: none of {len(found[0].covered):,} slices has a pixel there; take images that meet it",
+            key="region",
+        )
     return found
 
 

@@ -6,7 +6,7 @@ Where no step asks for computing, images are read as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -255,7 +255,8 @@ def steps_of(job: Job, images: Iterable[Image], expression: str = "", like: Pixe
             key="source.reduce",
         )
     reasons = ["expression, each image by its system:index"] if expression else []
-    reasons += dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs))
+    differing = _differing(specs, makers)
+    reasons += dict.fromkeys(reason for maker in makers for reason in maker.reasons(specs, differing))
     if source.dtype is not None:
         reasons.append(f"dtype: {source.dtype}")
     if any(band.averaged for recipe in recipes for band in recipe.bands):
@@ -275,6 +276,16 @@ def steps_of(job: Job, images: Iterable[Image], expression: str = "", like: Pixe
         graph=graph_of(expression) if expression else None,
         of_elements=bool(expression),
     )
+
+
+def _differing(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> frozenset[str]:
+    """Return the names that are one band here and another one there."""
+    found: dict[str, set[str]] = {}
+    for maker in makers:
+        for spec in specs:
+            for name, own in maker.named(spec).items():
+                found.setdefault(name, set()).add(own)
+    return frozenset(name for name, owns in found.items() if len(owns) > 1)
 
 
 def _check_names(specs: Sequence[BandSpec], makers: Sequence[_Maker]) -> None:
@@ -329,7 +340,7 @@ class _Maker:
             )
         return found[0] if found else name
 
-    def _named(self, spec: BandSpec) -> dict[str, str]:
+    def named(self, spec: BandSpec) -> dict[str, str]:
         """Return name in the formula → band of the images."""
         if spec.by_collection:
             return {spec.name: spec.by_collection.get(self.collection, spec.name)}
@@ -340,7 +351,7 @@ class _Maker:
         if self.job.source.on_missing_band == "nodata":
             return
         asked = {
-            "source.bands": [own for spec in specs for own in self._named(spec).values()],
+            "source.bands": [own for spec in specs for own in self.named(spec).values()],
             "source.mask": mask_bands(self._mask()),
         }
         for key, names in asked.items():
@@ -387,7 +398,7 @@ class _Maker:
 
     def _averaged(self, spec: BandSpec) -> int:
         """Return the pixels of an image that one of a band is the mean of, at most; 0 where it is not averaged."""
-        named = {name: own for name, own in self._named(spec).items() if own in self.bands}
+        named = {name: own for name, own in self.named(spec).items() if own in self.bands}
         held = [self._held(own) for own in named.values()]
         if not any(self._resampling(name, own) == "average" for name, own in named.items()):
             return 0
@@ -396,7 +407,7 @@ class _Maker:
 
     def dtype(self, spec: BandSpec) -> np.dtype[Any] | None:
         """Return the smallest type that holds the band as it is computed of one image; None where nothing has its bands."""
-        named = self._named(spec)
+        named = self.named(spec)
         if not named.keys() or any(own not in self.bands for own in named.values()):
             return None
         if self._averaged(spec):
@@ -417,7 +428,7 @@ class _Maker:
         sources: dict[str, SourceBand] = {}
         bands = []
         for spec in specs:
-            for name, own in self._named(spec).items():
+            for name, own in self.named(spec).items():
                 scale, offset = self._scale(own)
                 known = self.facts.band(own) if self.facts else None
                 is_decibel = known is not None and known.units.lower() == "db"
@@ -451,17 +462,17 @@ class _Maker:
             key="source.mask",
         )
 
-    def reasons(self, specs: Sequence[BandSpec]) -> list[str]:
-        """Return why each image here is computed."""
+    def reasons(self, specs: Sequence[BandSpec], differing: Collection[str]) -> list[str]:
+        """Return why each image here is computed; names in `differing` are told with their collection."""
         source, found = self.job.source, []
         if source.mask is not None:
             found.append("mask")
         for spec in specs:
-            for name, own in self._named(spec).items():
+            for name, own in self.named(spec).items():
                 if self._scale(own) != (1, 0) and "scale: catalog" not in found:
                     found.append("scale: catalog")
                 if spec.formula is None and own != spec.name:
-                    found.append(f"{name} is {own}")
+                    found.append(f"{name} is {own}" + (f" in {self.collection}" if name in differing else ""))
             if spec.formula is not None:
                 found.append(f"{spec.name}: {spec.formula.text}")
         return found

@@ -10,7 +10,7 @@ from typing import Any, Final
 from downloader.job import Job
 from downloader.model.document import to_document
 from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_values
-from downloader.model.time import from_us, rfc3339
+from downloader.model.time import from_us, instant_us, rfc3339
 from downloader.mosaic.format.layout import described_bands, made_of
 from downloader.planning import Group, ImageList, Plan, Slice, readings
 from downloader.planning.image_shares import share_table
@@ -251,7 +251,10 @@ def _images_text(plan: Plan) -> str:
             f"{counted(len(plan.slices), 'sample')} of {counted(len(list(listed.images)), 'image')} ({source}), "
             f"chips of {chips} pixels a side"
         )
-    times = [part.time_us for part in plan.slices if part.time_us is not None]
+    # One image of all has a moment of no meaning: those of its images tell what it shows.
+    whole = [instant_us(image.start_time) for image in listed.images] if listed.every == "all" else []
+    times = [time for time in whole or [part.time_us for part in plan.slices] if time is not None]
+    moments = dict.fromkeys([_moment(min(times)), _moment(max(times))]) if times else {}
     return ", ".join(
         [
             listed.facts.get(
@@ -259,7 +262,7 @@ def _images_text(plan: Plan) -> str:
             ),
             counted(plan.images, "image")
             + (f" in {counted(len(plan.slices), 'slice')}" if listed.every not in {"image", "all"} else ""),
-            *([f"{_moment(min(times))} … {_moment(max(times))}"] if times else []),
+            *([" … ".join(map(str, moments))] if moments else []),
         ]
     )
 

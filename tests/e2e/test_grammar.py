@@ -128,9 +128,41 @@ def test_the_plan_says_what_is_computed_and_why(emulator, tmp_path):
     file = write_job(tmp_path, job(emulator, "m.zarr", source=source, region=AROUND))
     said = cli("plan", file).out
     assert "computed  2 slices: mask, reduce: median" in said
+    assert "EMULATOR/PASSES, 7 images in 2 slices, 2020-01-01T00:00:00Z … 2020-02-01T00:00:00Z" in said
+    source |= {"every": "all"}
+    said = cli("plan", write_job(tmp_path, job(emulator, "m.zarr", source=source, region=AROUND))).out
+    assert "EMULATOR/PASSES, 7 images, 2020-01-10T18:30:00Z … 2020-02-02T00:10:00Z" in said
+    source |= {"end": "2020-01-10T18:31:00Z"}
+    said = cli("plan", write_job(tmp_path, job(emulator, "m.zarr", source=source, region=AROUND))).out
+    assert "EMULATOR/PASSES, 1 image, 2020-01-10T18:30:00Z, EPSG:32610" in said
     raw = {key: value for key, value in SOURCE.items() if key != "mask"}
     file = write_job(tmp_path, job(emulator, "m.zarr", source={**raw, "bands": ["red"]}, region=AROUND, mosaic={"nodata": 0}))  # fmt: skip
     assert "computed" not in cli("plan", file).out
+
+
+def test_the_plan_tells_two_sensors_bands_by_their_collections(emulator, tmp_path):
+    source = {
+        "collection": ["LANDSAT/LT05/C02/T1_L2", "LANDSAT/LC08/C02/T1_L2"], "start": "2011-10-01", "end": "2019-02-01",
+        "bands": ["red", "ST_QA"], "every": "all", "reduce": "first",
+    }  # fmt: skip
+    region = {"bbox": [577_800, 4_140_000, 579_000, 4_141_200], "crs": "EPSG:32610"}
+    said = cli("plan", write_job(tmp_path, job(emulator, "m.zarr", source=source, region=region, grid={"crs": "EPSG:32610", "resolution": 30}))).out  # fmt: skip
+    assert (
+        "red is SR_B3 in LANDSAT/LT05/C02/T1_L2, red is SR_B4 in LANDSAT/LC08/C02/T1_L2, reduce: first"
+        in said
+    )
+
+
+def test_a_region_beyond_all_images_is_refused(emulator, tmp_path):
+    """Also where one of them is as near as the next pixel."""
+    source = {"images": [f"EMULATOR/PASSES/{name}" for name in PASSES][:2], "bands": ["red"]}
+    region = {"bbox": [560_000 - 500, 4_179_000, 560_000, 4_180_000], "crs": "EPSG:32610"}
+    for every in ({}, {"every": "all", "reduce": "first"}):
+        values = job(emulator, tmp_path / "m.zarr", source={**source, **every}, region=region)
+        with pytest.raises(
+            JobError, match=r"region: lies beyond all images: none of [12] slices has a pixel there"
+        ):
+            downloader.plan(values)
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")

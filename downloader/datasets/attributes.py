@@ -56,10 +56,11 @@ def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any
     if band.units:
         found["units"] = udunits(band.units)
     if not physical:
+        # As floats: with whole numbers xarray decodes into integers.
         if band.scale is not None:
-            found["scale_factor"] = band.scale
+            found["scale_factor"] = float(band.scale)
         if band.offset is not None:
-            found["add_offset"] = band.offset
+            found["add_offset"] = float(band.offset)
     if band.wavelength_um is not None:
         found["center_wavelength"] = band.wavelength_um  # micrometres, as the STAC extension eo has it
     if band.classes:

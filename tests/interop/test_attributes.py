@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 
+from downloader.datasets.attributes import band_attributes
+from downloader.datasets.facts import BandFacts
+from downloader.model.grid import Window
 from downloader.mosaic.format.layout import MosaicSettings, described_bands
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.overviews.overviews import overviews
@@ -94,3 +100,39 @@ def test_what_is_done_to_images_changes_what_is_said():
     own = described_bands(landsat(("red", "nd"), every="month", **{"bands.nd": "(a - b) / (a + b)"}))
     assert own["nd"] == {"long_name": "(a - b) / (a + b)"}
     assert own["red"]["long_name"] == "Band 4 (red) surface reflectance"
+
+
+def scales():
+    """Every (scale, offset) that the catalogue states, None where it states one of them."""
+    from zipfile import ZipFile
+
+    import downloader.datasets as datasets
+
+    with ZipFile(Path(datasets.__path__[0]) / "facts.zip") as archive:
+        documents = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith(".json")]
+    found = {(band.get("scale"), band.get("offset")) for one in documents for band in one["bands"]}
+    return sorted(found - {(None, None)}, key=str)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "i4", "f4"])
+async def test_units_as_they_are_opened_are_those_that_the_service_computes(tmp_path, dtype):
+    """For each scale and offset of the catalogue, within one step of float32 of what `scale: catalog` stores."""
+    pairs = scales()
+    assert len(pairs) > 50
+    bands = tuple(f"b{number}" for number in range(len(pairs)))
+    plan = one_group(bands, dtype=f"<{dtype}", window=Window(0, 0, 200, 150), lattice=UTM, shard=1)
+    words = [band_attributes(BandFacts("b", scale=scale, offset=offset)) for scale, offset in pairs]
+    settings = MosaicSettings(described=dict(zip(bands, words, strict=True)))
+    async with open_for_writing(tmp_path / "m", plan, settings, service="earth-engine") as mosaic:
+        await fill(mosaic, plan)
+    opened = open_group(tmp_path / "m", chunks=None, mask_and_scale=True)
+    plain = xr.open_zarr(tmp_path / "m", chunks=None)
+    for number, (scale, offset) in enumerate(pairs):
+        stored = band_pixels(plan.groups[0], number).astype("f8")
+        physical = stored * (1 if scale is None else scale) + (offset or 0)
+        wanted = physical.astype("f4")
+        step = np.spacing(np.abs(wanted))
+        found = opened[bands[number]]
+        assert found.dtype == np.float32
+        assert (np.abs(found.values - wanted) <= step).all(), (scale, offset)
+        assert (np.abs(plain[bands[number]].values - physical) <= 2 * step).all(), (scale, offset)

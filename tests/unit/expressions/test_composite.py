@@ -191,6 +191,33 @@ def test_scale_and_offset_before_formulas(images):
     same(found["nd"], by_pixel(np.max, index), rtol=1e-9)
 
 
+FORMULAS = {
+    "a + b": np.add, "a - b": np.subtract, "a * b": np.multiply, "a / b": np.divide,
+    "a ** 2 + b": lambda a, b: a**2 + b, "b ** 3 - a": lambda a, b: b**3 - a, "a ** 0.5 + b": lambda a, b: np.sqrt(a) + b,
+    "a < b": np.less, "a <= b": np.less_equal, "a > b": np.greater, "a >= b": np.greater_equal, "a == b": np.equal,
+    "a != b": np.not_equal, "min(a, b, 3)": lambda a, b: np.minimum(np.minimum(a, b), 3), "max(a, b)": np.maximum,
+    "abs(b) + a": lambda a, b: np.abs(b) + a, "sqrt(a) + b": lambda a, b: np.sqrt(a) + b,
+    "exp(b / 100) + a": lambda a, b: np.exp(b / 100) + a, "log(a + 1) + b": lambda a, b: np.log(a + 1) + b,
+    "log10(a + 1) + b": lambda a, b: np.log10(a + 1) + b, "-a * (b + 2.5)": lambda a, b: -a * (b + 2.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+@settings(max_examples=10, deadline=None)
+@given(images=scenes(most=1, few=True))
+def test_formulas_of_bands_with_holes(text, images):
+    """Masked where a band of them is, and where a denominator is 0."""
+    [image] = images.values()
+    found = run(images, Recipe((band(text, name="x"),)))["x"]
+    a, b = (image[name].astype("f8") for name in "ab")
+    hidden = np.ma.getmaskarray(a) | np.ma.getmaskarray(b)
+    if "a / b" in text:
+        hidden |= b.data == 0
+    with np.errstate(all="ignore"):
+        wanted = np.ma.array(FORMULAS[text](a.data, b.data), mask=hidden)
+    same(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8"])
 @settings(max_examples=10, deadline=None)
 @given(images=scenes(most=1))

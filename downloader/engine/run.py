@@ -192,7 +192,7 @@ def _may_be_drift(plan: Plan, error: DownloadError | None) -> bool:
     if error is None or isinstance(error, IncompleteError):
         return True
     # Inputs of what is computed are pinned: one that changed is not found any more at the version that was planned.
-    return asset_is_gone(error) and any(part.expression for part in plan.slices)
+    return asset_is_gone(error) and any(part.expression for part in plan.parts)
 
 
 def _heartbeat(job: Job) -> tuple[Progress, ...]:

@@ -77,10 +77,10 @@ class Job(FileSection):
 
     @model_validator(mode="after")
     def _zones_of_many(self) -> Self:
-        if self.grid.zones is not None and (not self.source.is_series or self.region.points is not None):
+        if self.grid.zones is not None and (self.source.kind == "asset" or self.region.points is not None):
             samples = self.region.points is not None
             raise JobError(
-                f"goes with a collection or images; {'each sample has' if samples else 'one image has'} a grid of its own, "
+                f"goes with many images on one region; {'each sample has' if samples else 'one image has'} a grid of its own, "
                 "so leave it out",
                 key="grid.zones",
             )

@@ -283,7 +283,7 @@ def _masked_pixels(plan: Plan, job: Job) -> dict[str, list[str]]:
     masked = {name for band in bands for name in band.mask_of}
     nodata = nodata_values(job.mosaic.nodata, bands)
     found: dict[str, list[str]] = {}
-    for band in bands:
+    for band in {band.id: band for band in bands}.values():
         if not band.mask_of:
             sentence = masked_pixels(
                 band.dtype, nodata.get(band.id), has_mask=band.id in masked, is_filled=band.is_filled

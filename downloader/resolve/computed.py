@@ -70,6 +70,10 @@ async def compute(
         raise JobError(
             "goes with many images, and the expression computes one; leave it out", key=f"source.{stray}"
         )
+    if job.grid.zones is not None:
+        raise JobError(
+            "goes with many images, and the expression computes one; leave it out", key="grid.zones"
+        )
     check_own_grid(job, [image])
     why = "expression"
     if job.source.is_computed:

@@ -12,7 +12,20 @@ import yaml
 
 import downloader
 from downloader.errors import JobError
-from tests.harness import cli, getpixels, job, key_of, kill_after, ledger_lines, same_bits, write_job
+from tests.e2e.test_expressions_run import call
+from tests.harness import (
+    cli,
+    end,
+    getpixels,
+    job,
+    key_of,
+    kill_after,
+    ledger_lines,
+    running,
+    same_bits,
+    wait_until,
+    write_job,
+)
 from tests.oracle import LANDSAT_PATHS, PUBLIC, oracle_valid, oracle_window
 
 SEAM = -120.0
@@ -215,7 +228,7 @@ def test_plan_says_which_images_are_resampled(emulator, tmp_path):
         ({"grid": {"resolution": 60}}, "or make a group for each UTM zone:  grid: {zones: each, resolution: 60}"),
         ({"grid": {"zones": "all"}}, "grid.zones: 'all': write each, for a group of each UTM zone"),
         ({"grid": {"zones": "each", "crs": "utm", "scale": 30}}, "grid.zones: 'each': gives each UTM zone a grid of its own, and crs one to all; keep one"),
-        ({"source": {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"}}, "grid.zones: 'each': goes with a collection or images; one image has a grid of its own, so leave it out"),
+        ({"source": {"asset": "COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"}}, "grid.zones: 'each': goes with many images on one region; one image has a grid of its own, so leave it out"),
         ({"source": {"collection": "COPERNICUS/DEM/GLO30", "every": "all", "reduce": "first"}}, "is in EPSG:4326, which is no UTM zone; write one grid for all"),
     ],
 )  # fmt: skip
@@ -261,3 +274,44 @@ def test_five_years_of_ndvi_in_two_zones_by_eight_lines(emulator, tmp_path):
             np.testing.assert_allclose(group.ndvi.values[index], wanted, rtol=1e-6, atol=1e-6, err_msg=name)
             share.append(keep.mean())
     assert min(share) < 0.1 < 0.9 < max(share)
+
+
+def test_a_users_collection_in_zones(emulator, tmp_path):
+    """Elements of an expression lie in the zones of their own pixels."""
+    span = call("DateRange", start=SOURCE["start"], end=SOURCE["end"])
+    within = call("Filter.dateRangeContains", leftValue=span, rightField="system:time_start")
+    loaded = call("ImageCollection.load", id=SOURCE["collection"])
+    chosen = call("Collection.filter", collection=loaded, filter=within)
+    source = {"expression": {"result": "0", "values": {"0": chosen}}, "bands": ["SR_B4"]}
+    report = run(values_of(emulator, tmp_path / "m.zarr", source=source))
+    for zone in ZONES:
+        group = report.open(f"{zone}_30m", chunks=None)
+        x, y = group.x.values, group.y.values
+        indices = [text.rpartition("/")[2] for text in group.image_id.values]
+        assert set(indices) >= set(NAMES)
+        for name in NAMES:
+            wanted, _ = seen(name, "SR_B4", zone, x, y)
+            same_bits(group.SR_B4.values[indices.index(name)], wanted.astype("u2"), f"{name} in {zone}")
+    one = {
+        "expression": {
+            "result": "0",
+            "values": {"0": call("Image.load", id=f"{SOURCE['collection']}/{NAMES[0]}")},
+        }
+    }
+    with pytest.raises(JobError, match=r"grid.zones: .*the expression computes one; leave it out"):
+        downloader.plan(values_of(emulator, tmp_path / "2.zarr", source=one))
+
+
+def test_an_image_that_changes_while_its_zones_are_computed_is_told(emulator, tmp_path):
+    source = {**SOURCE, "bands": [{"twice": "2 * SR_B4"}]}
+    path = write_job(
+        tmp_path, values_of(emulator, tmp_path / "m.zarr", source=source, limits={"concurrency": 1})
+    )
+    emulator.control("configure", {"latency_ms": 500})
+    with running("run", path) as process:
+        wait_until(lambda: ledger_lines(tmp_path / "m.zarr") > 0, process)
+        image = f"{PUBLIC}{SOURCE['collection']}/{NAMES[-1]}"
+        emulator.control("configure", {"assets": {image: {"updateTime": "2031-05-06T07:08:09.5Z"}}})
+        ended = end(process)
+    assert ended.status == 5, ended
+    assert "changed while it was fetched" in ended.out + ended.err

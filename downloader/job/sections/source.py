@@ -245,11 +245,6 @@ class Source(Section):
         return tuple(dict.fromkeys(named))
 
     @property
-    def is_series(self) -> bool:
-        """Whether there are several images, each with a time of its own."""
-        return self.kind in {"collection", "images"}
-
-    @property
     def kind(self) -> str:
         """The key that is given: asset, images, collection or expression."""
         return next(name for name in _KINDS if getattr(self, name) is not None)

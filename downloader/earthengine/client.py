@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from downloader.earthengine import error_table
 from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url, is_this_machine
-from downloader.earthengine.timeouts import Timeouts
+from downloader.earthengine.timeouts import COMPUTE_S, Timeouts
 from downloader.earthengine.transport import Reply, Transport
 from downloader.earthengine.wire_error import WireError
 from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
@@ -190,13 +190,14 @@ class EarthEngine:
             DownloadError: as the error table says: JobError, AuthenticationError, StoppedError.
         """
         url = self.url(self.standard, path, params)
+        timeouts = _METADATA if body is None else _METADATA.patient(COMPUTE_S)
         form = None
         if method == "GET" and params and len(url) > _LONG_URL:
             method, url, form = "POST", self.url(self.standard, path), params
 
         async def attempt() -> dict[str, Any]:
             reply = await self.exchange(
-                method, url, body=body, overridden=form, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=_METADATA
+                method, url, body=body, overridden=form, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=timeouts
             )
             document = _parsed(bytes(reply.body))
             # An error in a document's place would read as a document whose members are all at their defaults.

@@ -10,6 +10,7 @@ import numpy as np
 from downloader.earthengine import error_table
 from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
+from downloader.earthengine.timeouts import COMPUTE_S
 from downloader.errors import Cause, TileError
 from downloader.model.expression import parsed
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 _HEADROOM_BYTES: Final = 70_000
 """What an answer may have beyond its pixels: the longest NPY header, and some."""
-
-_COMPUTE_S: Final = 330.0
-"""Wait for the first byte of computed pixels: an interactive request may take the service five minutes."""
 
 
 class RestPixelSource:
@@ -62,7 +60,7 @@ class RestPixelSource:
                 self._url(request),
                 body=request_body(request, client.workload_tag),
                 max_bytes=nbytes + _HEADROOM_BYTES,
-                timeouts=client.timeouts if request.asset else client.timeouts.patient(_COMPUTE_S),
+                timeouts=client.timeouts if request.asset else client.timeouts.patient(COMPUTE_S),
             )
         except TileError as error:
             if request.asset or error.problem.cause is not Cause.NO_FIRST_BYTE:

@@ -8,8 +8,12 @@ at the rate of the last `idle_s` seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from downloader.errors import Cause
+
+COMPUTE_S: Final = 330.0
+"""Wait for the first byte of what is computed: an interactive request may take the service five minutes."""
 
 
 @dataclass(frozen=True, slots=True)

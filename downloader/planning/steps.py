@@ -5,6 +5,7 @@ Where no step asks for computing, images are read as they are.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,6 +41,9 @@ from downloader.text import few
 if TYPE_CHECKING:
     from downloader.job import Job
 
+_ANY: Final = "\0 any index"
+"""Stands for an element's index; no text of a graph holds a NUL character."""
+
 _KEEPING: Final = ("first", "last", "min", "max")
 """Reducers that leave the only image of a slice as it is."""
 
@@ -67,6 +71,8 @@ class Steps:
     """Node of what a user's expression computes; None where the images are assets."""
     of_elements: bool = False
     """Whether the images are the elements of the collection that `graph` computes, each by its index."""
+    _templates: dict[frozenset[str], str] = field(default_factory=dict, compare=False, repr=False)
+    """Bands that elements lack → the expression of one, in which an index takes the place of `_ANY`."""
 
     @property
     def keeps_pixels(self) -> bool:
@@ -184,8 +190,18 @@ class Steps:
         if not self.why(len(members)):
             return ""
         inputs = [self.input_of(image) for image in members]
+        if self.of_elements and len(members) == 1 and not inputs[0].partners:
+            return self._of_element(members[0], inputs[0])
         reducer = None if len(members) == 1 and self.keeps_pixels else self.reducer
         return computed_expression(inputs, self.recipes, reducer, "source.every")
+
+    def _of_element(self, image: Image, graph: InputImage) -> str:
+        """Return what computes one element: thousands differ in their index alone, and the graph may be long."""
+        if graph.lacks not in self._templates:
+            any_of_them = replace(graph, node=element(self.graph or {}, _ANY))
+            made = computed_expression([any_of_them], self.recipes, self.reducer, "source.every")
+            self._templates[graph.lacks] = made
+        return self._templates[graph.lacks].replace(json.dumps(_ANY), json.dumps(image.id))
 
     def input_of(self, image: Image) -> InputImage:
         """Return an image as input of what is computed."""

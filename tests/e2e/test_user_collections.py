@@ -272,6 +272,42 @@ def test_months_of_masked_elements(emulator, tmp_path):
     np.testing.assert_allclose(found["both"].values, wanted, rtol=1e-6)
 
 
+SCORES = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+
+
+def test_elements_are_masked_by_their_partners(emulator, tmp_path):
+    """A rule on another collection's image of the same index; it is frozen and compared as those of assets are."""
+    span = call("DateRange", start="2017-06-01", end="2017-06-20")
+    collection = call("ImageCollection.load", id=SURFACE)
+    for condition in (
+        call("Filter.dateRangeContains", leftValue=span, rightField="system:time_start"),
+        call("Filter.equals", leftField="MGRS_TILE", rightValue="10SEG"),
+    ):
+        collection = call("Collection.filter", collection=collection, filter=condition)
+    doubled = call(
+        "Image.multiply",
+        image1=call("Image.select", input=ELEMENT, bandSelectors=["B4"]),
+        image2=call("Image.constant", value=2),
+    )
+    dated = call(
+        "Element.copyProperties", destination=doubled, source=ELEMENT, properties=["system:time_start"]
+    )
+    rule = {"band": "cs_cdf", "of": SCORES, "below": 0.6}
+    values = job(
+        emulator, tmp_path / "m.zarr", source={"expression": mapped(collection, dated), "mask": rule, "dtype": "float32"}, region=REGION
+    )  # fmt: skip
+    found = run(values).open(chunks=None)
+    assert found.sizes["time"] > 1
+    for index, plane in zip(found.image_id.values, found["B4"].values, strict=True):
+        clear = oracle_window(f"{PUBLIC}{SCORES}/{index}", "cs_cdf", *PART) >= 0.6
+        red = oracle_window(f"{PUBLIC}{SURFACE}/{index}", "B4", *PART)
+        np.testing.assert_array_equal(plane, np.where(clear, 2 * red.astype("<f4"), np.nan))
+    touched = f"{PUBLIC}{SCORES}/{found.image_id.values[0]}"
+    emulator.control("configure", {"assets": {touched: {"updateTime": "2031-05-06T07:08:09.5Z"}}})
+    with pytest.raises(DriftError, match=rf"{touched.removeprefix(PUBLIC)}.updateTime: .*2031-05-06"):
+        run(values)
+
+
 def test_images_as_they_are_keep_names_types_and_gaps(emulator, tmp_path):
     """A collection that is only loaded: its elements are assets, one without a band."""
     source = {"bands": ["red", "nir"], "on_missing_band": "nodata"}

@@ -2,7 +2,10 @@
 
 import pytest
 
+from downloader.earthengine.auth.tokens import AuthSettings
+from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.timeouts import ProgressTimeout, Timeouts
+from downloader.earthengine.transport import Reply
 from downloader.errors import Cause
 
 LIMITS = Timeouts(first_byte_s=90, idle_s=30, body_s=600)
@@ -91,3 +94,17 @@ def test_due_never_lies_behind_a_time_out():
 
 def test_computed_pixels_may_take_their_time():
     assert LIMITS.patient(330).first_byte_s == 330
+
+
+async def test_a_value_that_is_computed_may_take_its_time_too(monkeypatch):
+    waits = {}
+
+    async def exchange(method, url, *, timeouts, **_):
+        waits[method] = timeouts.first_byte_s
+        return Reply(200, {}, b"{}")
+
+    client = EarthEngine(Access(AuthSettings("none")))
+    monkeypatch.setattr(client, "exchange", exchange)
+    await client.call("GET", "projects/p/assets/a")
+    await client.call("POST", "projects/p/value:compute", body={"expression": {}})
+    assert waits == {"GET": 60, "POST": 330}

@@ -60,9 +60,8 @@ async def compute(
         JobError: it computes neither, or has no grid of its own while the job names none; as `collect`.
         AuthenticationError: these credentials may not compute.
     """
-    text, graph = files.expression, graph_of(files.expression)
-    name = _name(text)
-    image = None if is_collection(graph) else await catalogue.computed(text, name)
+    graph, name = graph_of(files.expression), _name(files.expression)
+    image = None if is_collection(graph) else await catalogue.computed(files.expression, name)
     if image is None:
         return await collect(job, catalogue, files, existing, accept)
     stray = next((key for key in _OF_MANY if key in job.source.model_fields_set), None)
@@ -75,13 +74,13 @@ async def compute(
             "goes with many images, and the expression computes one; leave it out", key="grid.zones"
         )
     check_own_grid(job, [image])
-    why = "expression"
+    steps = steps_of(job, [image], like=files.like)
+    steps = replace(steps, graph=graph, reasons=("expression", *steps.reasons))
+    text = steps.expression([image])
     if job.source.is_computed:
-        steps = replace(steps_of(job, [image], like=files.like), graph=graph)
-        text, why = steps.expression([image]), steps.why(1)
         name = _name(text)
-        image = replace(steps.view(image), id=name, name=name)
-    return ResolvedSource(image, files, Slice(name, expression=text, why=why))
+    image = replace(steps.view(image), id=name, name=name)
+    return ResolvedSource(image, files, Slice(name, expression=text, why=steps.why(1)))
 
 
 def _name(text: str) -> str:

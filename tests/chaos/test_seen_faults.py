@@ -157,7 +157,7 @@ def test_row_79_the_one_image_is_lost_in_mid_job(lab, fault):
 @pytest.fixture
 def impatient(monkeypatch):
     """Computed pixels may take half a second in place of five minutes."""
-    monkeypatch.setattr(pixels, "_COMPUTE_S", 0.5)
+    monkeypatch.setattr(pixels, "COMPUTE_S", 0.5)
 
 
 def computed(lab):

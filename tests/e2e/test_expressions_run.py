@@ -129,6 +129,25 @@ def test_an_image_of_the_official_client(emulator, tmp_path):
     assert run(values).requests == 0
 
 
+def test_fractions_are_nan_where_they_are_masked(emulator, tmp_path):
+    """As those of formulas and of collections; whole numbers hold what the service puts there."""
+    bright = call("Image.gt", image1=load("B8"), image2=call("Image.constant", value=2700))
+    masked = call("Image.updateMask", image=load("B4"), mask=bright)
+    halves = call("Image.rename", input=call("Image.toFloat", value=masked), names=["halves"])
+    both = graph(call("Image.addBands", dstImg=halves, srcImg=masked))
+    values = job(
+        emulator, tmp_path / "m.zarr", source={"expression": both, "bands": ["halves"]}, region=REGION
+    )
+    report = run(values)
+    seen, red = pixels("B8") > 2700, pixels("B4")
+    np.testing.assert_array_equal(report.open(chunks=None)["halves"].values, np.where(seen, red, np.nan))
+    assert "computed  1 slice: expression" in command("plan", write_job(tmp_path, values)).out
+    values["source"]["bands"] = ["halves", "B4"]
+    found = run(values).open(chunks=None)
+    np.testing.assert_array_equal(found["halves"].values, np.where(seen, red, np.nan))
+    same_bits(found["B4"].values, np.where(seen, red, 0), "B4")
+
+
 def _renamed(node):
     """A node whose references are called otherwise."""
     if isinstance(node, dict):

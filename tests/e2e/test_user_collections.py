@@ -99,7 +99,8 @@ def test_a_slice_for_each_element_with_its_time(emulator, tmp_path):
     np.testing.assert_array_equal(found["nd"].values, truth())
     assert getpixels(emulator) == []
 
-    said = command("plan", write_job(tmp_path, values_of(emulator, tmp_path / "other.zarr", ratio()))).out
+    (tmp_path / "ratio.json").write_text(json.dumps(ratio()))
+    said = command("plan", write_job(tmp_path, values_of(emulator, tmp_path / "n.zarr", "ratio.json"))).out
     assert said.startswith(
         "the expression's collection, 6 images, 2020-01-10T18:30:00Z … 2020-02-02T00:10:00Z"
     )

@@ -157,3 +157,26 @@ def test_averaged_onto_the_grid_of_a_file(emulator, tmp_path):
     values["source"] = {"collection": COLLECTION, "bands": ["B4"], "min_cover": 0.1, **period}
     values["mosaic"] = {"path": str(tmp_path / "series.zarr")}
     np.testing.assert_allclose(run(values)["B4"].values[0], wanted, rtol=2e-7)
+
+
+def test_decibels_are_averaged_and_interpolated_as_power(emulator, tmp_path):
+    """Sentinel-1: the mean of power, not of its logarithm; between pixels as well."""
+    name = "COPERNICUS/S1_GRD/S1A_IW_GRDH_1SDV_20230103T141500_00"
+    source = {"asset": name, "bands": ["VV"]}
+    power = 10 ** (oracle_window(PUBLIC + name, "VV", 0, 0, 400, 400) / 10)
+    grid = {"resolution": 40, "resampling": "average"}
+    values = job(emulator, tmp_path / "coarse.zarr", source=source, region=window(10, 20, 60, 50), grid=grid)
+    wanted = 10 * np.log10(means(power, 4)[20:70, 10:70])
+    found = run(values)["VV"].values
+    np.testing.assert_allclose(found, wanted, rtol=2e-7)
+    plain = means(oracle_window(PUBLIC + name, "VV", 0, 0, 400, 400), 4)[20:70, 10:70]
+    assert (wanted > plain + 1e-5).mean() > 0.5, "the mean of decibels is another"
+    grid = {"resolution": 5, "resampling": "bilinear"}
+    values = job(emulator, tmp_path / "fine.zarr", source=source, region=window(21, 31, 40, 30), grid=grid)
+    found = run(values)["VV"].values
+    x, y = (np.arange(21, 61) + 0.5) / 2 - 0.5, (np.arange(31, 61) + 0.5) / 2 - 0.5
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    across, down = x - column, (y - row)[:, None]
+    upper = power[np.ix_(row, column)] * (1 - across) + power[np.ix_(row, column + 1)] * across
+    lower = power[np.ix_(row + 1, column)] * (1 - across) + power[np.ix_(row + 1, column + 1)] * across
+    np.testing.assert_allclose(found, 10 * np.log10(upper * (1 - down) + lower * down), rtol=1e-9)

@@ -131,6 +131,15 @@ def test_native_pixels_lie_on_top_of_resampled_ones(emulator, tmp_path):
             same_bits(tree[f"{zone}_30m"].SR_B4.values[0], wanted.astype("u2"), f"{reduce} in {zone}")
 
 
+def test_opened_before_it_is_there(emulator, tmp_path):
+    values = values_of(emulator, tmp_path / "m.zarr")
+    tree = downloader.open_tree(values)
+    for zone in ZONES:
+        group = tree[f"{zone}_30m"]
+        wanted, _ = seen(NAMES[0], "SR_B4", zone, *centres(zone))
+        same_bits(group.SR_B4[0].values, wanted.astype("u2"), zone)
+
+
 def test_a_pixel_size_for_all_zones(emulator, tmp_path):
     """Pixel edges lie on whole multiples of the size in each zone."""
     report = run(values_of(emulator, tmp_path / "m.zarr", grid={"zones": "each", "scale": 60}))

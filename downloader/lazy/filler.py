@@ -10,12 +10,12 @@ import concurrent.futures
 import contextlib
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -36,6 +36,7 @@ from downloader.lazy.wanted import Wanted
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState, bits
 from downloader.mosaic.status import means, read_mosaic
+from downloader.mosaic.storage.cloud import forget_memory
 from downloader.mosaic.storage.location import MosaicPath, locate
 from downloader.planning import Plan, ShardKey, TileKey
 
@@ -58,6 +59,12 @@ _CONNECTED_S: Final = 60.0
 
 _LOOK_S: Final = 0.25
 """Seconds between two looks at a mosaic that another process writes."""
+
+_OTHERS_S: Final = 1.0
+"""Seconds in which it is left to that process."""
+
+_TURN_S: Final = 5.0
+"""Seconds after which the lock is given to another process that waits for it, whatever is still missing."""
 
 
 @dataclass(eq=False)
@@ -112,6 +119,9 @@ class Filler:
         self._waits: list[_Wait] = []
         self._wanted = Wanted(self._count_bands, self._tried)
         self._is_serving = False
+        self._turn_ends = 0.0
+        """When the lock goes to another process that waits for it."""
+        self._is_others_turn = False
         self._failed: dict[ShardKey, int] = {}
         """Tiles that failed since this process reads."""
         self._guard = threading.Lock()
@@ -306,7 +316,7 @@ class Filler:
                     self._wanted.pending.clear()
 
     async def _session(self, job: Job, plan: Plan, connection: Connection, memory: int) -> bool:
-        """Fetch what is wanted until nothing was for a while; return False where another process holds the lock."""
+        """Fetch what is wanted until nothing was for a while; return False where another process has the lock, or gets it."""
         stop = self._stop = Stop()
         options = RunOptions(
             credentials=self._credentials,
@@ -319,6 +329,7 @@ class Filler:
         try:
             async with opened(job, plan, connection, _unheard, stop, options, memory) as context:
                 self._mosaic, self._states = context.mosaic, context.mosaic.found.states
+                self._turn_ends = anyio.current_time() + _TURN_S
                 self._settle()
                 _, error = await fetch_missing(context)
         except LockedError as locked:
@@ -333,6 +344,10 @@ class Filler:
             raise error
         if stop.drain.is_set():
             raise stop.error("what was fetched is saved")
+        if self._is_others_turn:
+            self._is_others_turn = False
+            await anyio.sleep(_OTHERS_S)
+            return False
         for wait in self._waits:
             if wait.is_for_mosaic:
                 wait.end()
@@ -398,6 +413,13 @@ class Filler:
                 self._got(wait, key, failed)
         if self._bound is not None:
             self._drop_oldest(key, self._bound)
+        if (
+            anyio.current_time() > self._turn_ends
+            and self._mosaic is not None
+            and self._mosaic.lock.is_wanted()
+        ):
+            self._is_others_turn = True
+            self._wanted.close()
 
     def _drop_oldest(self, key: ShardKey, bound: int) -> None:
         """Delete what was not read for the longest time, once more is kept than may be."""
@@ -432,7 +454,7 @@ def _present(tiles: Tiles) -> dict[ShardKey, int]:
     return {key: mask for key, mask in tiles.items() if mask}
 
 
-_FILLERS: WeakValueDictionary[str, Filler] = WeakValueDictionary()
+_FILLERS: weakref.WeakValueDictionary[str, Filler] = weakref.WeakValueDictionary()
 _FINDING = threading.Lock()
 
 
@@ -457,6 +479,8 @@ def filler_of(
             or not (job is None or found.is_of(job, credentials))
         ):
             found = _FILLERS[name] = Filler(name, job, credentials, bound)
+            if bound is not None:
+                weakref.finalize(found, forget_memory, name)
         return found
 
 

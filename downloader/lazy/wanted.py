@@ -39,6 +39,11 @@ class Wanted:
         """Begin to hand out; it ends after `idle_s` seconds in which nothing was wanted."""
         self._idle_s, self.is_ended = idle_s, False
 
+    def close(self) -> None:
+        """Hand out no more; what is pending waits for the next beginning."""
+        self.is_ended = True
+        self.notify()
+
     def end(self) -> None:
         """Forget what was handed out and has not ended."""
         self.chosen.clear()
@@ -76,7 +81,7 @@ class Wanted:
 
     async def more(self) -> None:
         """See `Feed`."""
-        while all(key in self.chosen for key in self.pending):
+        while not self.is_ended and all(key in self.chosen for key in self.pending):
             with anyio.move_on_after(math.inf if self.chosen else self._idle_s):
                 await self._changed.wait()
                 continue

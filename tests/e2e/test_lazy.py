@@ -17,8 +17,8 @@ import xarray
 
 import downloader
 from downloader.errors import IncompleteError, JobError, LockedError, RefusedError
+from downloader.lazy import filler as fillers
 from downloader.lazy.backend import DownloaderBackend
-from downloader.lazy.filler import _FILLERS
 from downloader.mosaic.storage.lock import FileLock
 from tests.harness import (
     PATIENCE_S,
@@ -278,7 +278,7 @@ def test_decoded_as_a_finished_mosaic_is(values, emulator, tmp_path) -> None:
 
 def test_in_memory_it_is_bounded_and_stays_in_the_process(values, emulator) -> None:
     dataset = downloader.open(values, store=None, chunks=None)
-    (filler,) = [one for one in _FILLERS.values() if one.path.startswith("memory:")]
+    (filler,) = [one for one in fillers._FILLERS.values() if one.path.startswith("memory:")]
     filler._bound = 6 * 2 * 256 * 256 * 2  # a column of five tiles in two bands, and one more
     for band in ("B4", "B8"):
         right(part(dataset, band, 0, 0, 256, 1200), 0, 0)
@@ -323,6 +323,42 @@ def test_what_another_run_brings_is_not_asked_for(values, emulator, mosaic, tmp_
     assert wait_until(lambda: len(getpixels(emulator)) > 0, process)
     right(dataset["B8"], 0, 0)
     assert process.wait(PATIENCE_S) == 0
+    assert repeated(emulator) == 0
+
+
+def test_the_lock_goes_in_turns(values, emulator, mosaic, monkeypatch) -> None:
+    monkeypatch.setattr(fillers, "_TURN_S", 0)
+    emulator.configure(latency_ms=50)
+    values["limits"] = {"concurrency": 1}
+    dataset = downloader.open(values, chunks=None)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(lambda: dataset["B4"].values)
+        assert wait_until(lambda: len(getpixels(emulator)) > 0)
+        other = FileLock(mosaic / ".downloader/lock", "m")
+        other.acquire()
+        before = len(getpixels(emulator))
+        other.release()
+        same_bits(read.result(PATIENCE_S), oracle_window(QUICKSTART, "B4", 0, 0, *SIZE), "B4")
+    assert before < 30
+    assert repeated(emulator) == 0
+
+
+def test_several_groups(emulator, mosaic) -> None:
+    values = job(
+        emulator,
+        mosaic,
+        source={"asset": downloader_asset(), "bands": ["B2", "B5"]},
+        region=window(0, 0, 700, 600),
+    )
+    with pytest.raises(JobError, match="open_tree"):
+        downloader.open(values)
+    tree = downloader.open_tree(values, chunks=None)
+    assert set(tree.children) == {"10m", "20m"}
+    right(tree["20m/B5"], 0, 0)
+    right(downloader.open(mosaic, group="10m", credentials=None)["B2"][:100], 0, 0)
+    opened = xarray.open_datatree(values, engine=DownloaderBackend, mask_and_scale=False)
+    right(opened["10m/B2"], 0, 0)
+    assert {band for _, band, _, _ in asked(emulator)} == {"B2", "B5"}
     assert repeated(emulator) == 0
 
 

@@ -30,6 +30,11 @@ _MEMORY: dict[str, ObjectStore] = {}
 """URL → objects that live as long as the process."""
 
 
+def forget_memory(url: str) -> None:
+    """Forget the objects of a `memory://` URL."""
+    _MEMORY.pop(url, None)
+
+
 def connect_bucket(url: BucketUrl, timeout_s: int, retry_s: int) -> ObjectStore:
     """Return the store of obstore below a URL.
 

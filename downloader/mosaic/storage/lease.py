@@ -183,6 +183,10 @@ class Lease:
                 " everything committed before is saved: run the job again to continue"
             ) from error
 
+    def is_wanted(self) -> bool:
+        """See `Lock`. Those that wait for a lease leave no sign."""
+        return False
+
     def release(self) -> None:
         """See `Lock`. The next run then does not wait."""
         self._ended.set()

@@ -24,6 +24,9 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 READER_WAIT_S: Final = 60.0
 """Seconds that a run waits for a lazy reader that holds the lock."""
 
+_NOTE_S: Final = 1.0
+"""Seconds after which a holder that wrote no note is one that cannot."""
+
 
 class Lock(Protocol):
     """The right of one run to write a mosaic."""
@@ -53,6 +56,10 @@ class Lock(Protocol):
 
     def confirm(self) -> None:
         """Check again without relying on earlier answers: another process seems to write."""
+        ...
+
+    def is_wanted(self) -> bool:
+        """Return whether another process is known to wait for it."""
         ...
 
     def release(self) -> None:
@@ -87,11 +94,16 @@ class FileLock:
     def acquire(self) -> None:
         """See `Lock`. Waits for a lazy reader that holds it, up to 60 s; a lazy reader itself never waits here."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        until = time.monotonic() + (0 if self._reads else READER_WAIT_S)
+        began = time.monotonic()
         try:
             while not _try(descriptor):
                 note = _read(descriptor)
-                if not note.get("reads") or time.monotonic() > until or self._abandoned.wait(0.1):
+                # Without a note its holder has this moment taken it.
+                patience_s = (
+                    _NOTE_S if not note else READER_WAIT_S if note.get("reads") and not self._reads else 0
+                )
+                os.utime(descriptor)  # for `is_wanted` of the holder
+                if time.monotonic() - began >= patience_s or self._abandoned.wait(0.1):
                     raise held(self._mosaic, _named(note), reads=bool(note.get("reads")))
         except OSError as error:
             os.close(descriptor)
@@ -114,6 +126,7 @@ class FileLock:
             }
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(note).encode(), 0)
+            os.utime(descriptor, (0, 0))
             self.check()
             await_workers(self._path.parent / Path(WORKERS).name, self._mosaic)
         except BaseException:
@@ -139,11 +152,17 @@ class FileLock:
         """See `Lock`."""
         self.check()
 
+    def is_wanted(self) -> bool:
+        """See `Lock`. Those that wait touch the file."""
+        return self._descriptor is not None and os.fstat(self._descriptor).st_mtime > 0
+
     def release(self) -> None:
         """See `Lock`. The file stays: deleting it would let two processes lock two files of one name."""
         with self._guard:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, 0)
             # A child that was forked meanwhile has a copy, which would keep the lock.
             with contextlib.suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_UN)

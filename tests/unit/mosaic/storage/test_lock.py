@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from downloader.errors import LockedError, RefusedError
+from downloader.mosaic.storage import lock as locks
 from downloader.mosaic.storage.lock import FileLock
 
 HOLD = """
 import sys, pathlib
+from downloader.mosaic.storage import lock as locks
 from downloader.mosaic.storage.lock import FileLock
 lock = FileLock(pathlib.Path(sys.argv[1]), "m")
 lock.acquire()
@@ -130,3 +132,35 @@ def test_a_lock_is_closed_once_however_many_threads_release_it(tmp_path, monkeyp
     for thread in threads:
         thread.join()
     assert len(closed) == 1
+
+
+def test_a_run_waits_for_a_lazy_reader(tmp_path) -> None:
+    reader = FileLock(tmp_path / "lock", "m", reads=True)
+    reader.acquire()
+    assert not reader.is_wanted()
+    with pytest.raises(LockedError, match=f"lazy reader is fetching into it .process {os.getpid()} "):
+        FileLock(tmp_path / "lock", "m", reads=True).acquire()  # it looks at the ledger meanwhile
+    assert reader.is_wanted()
+    run = FileLock(tmp_path / "lock", "m")
+    waiting = threading.Thread(target=run.acquire)
+    waiting.start()
+    reader.release()
+    waiting.join()
+    run.check()
+    assert not run.is_wanted()
+    run.release()
+
+
+def test_a_lazy_reader_that_does_not_give_it_back_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(locks, "READER_WAIT_S", 0.01)
+    reader = FileLock(tmp_path / "lock", "m", reads=True)
+    reader.acquire()
+    with pytest.raises(LockedError, match="has not given it back"):
+        FileLock(tmp_path / "lock", "m").acquire()
+    monkeypatch.setattr(locks, "READER_WAIT_S", 60)
+    abandoned = threading.Event()
+    abandoned.set()
+    with pytest.raises(LockedError, match="has not given it back"):
+        FileLock(tmp_path / "lock", "m", abandoned).acquire()
+    reader.release()
+    assert open_below(tmp_path) == []

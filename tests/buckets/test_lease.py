@@ -73,6 +73,24 @@ def test_a_second_run_is_refused_as_soon_as_the_first_shows_that_it_lives(store)
     first.release()
 
 
+def test_a_run_waits_for_a_lazy_reader_that_lives(store) -> None:
+    reader = Lease(store, lambda: 0, None, SHORT, reads=True)
+    reader.acquire()
+    with pytest.raises(LockedError, match="a lazy reader is fetching into it"):
+        Lease(store, lambda: 0, None, SHORT, reads=True).acquire()
+    assert not reader.is_wanted()
+    run = lease(store)
+    waiting = threading.Thread(target=run.acquire)
+    waiting.start()
+    renewals = said(store)["renewals"]
+    wait_until(lambda: said(store)["renewals"] > renewals + 2)
+    assert waiting.is_alive()
+    reader.release()
+    waiting.join()
+    assert (run.epoch, run.took_over) == (2, False)
+    run.release()
+
+
 def test_what_a_dead_holder_left_is_taken_over_after_no_change(store) -> None:
     dead = lease(store, LONG)
     dead.acquire()

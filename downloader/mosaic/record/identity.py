@@ -195,7 +195,7 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
                 )
     else:
         yield f"grid.crs{here}", group.lattice.crs.code or group.lattice.crs.wkt or ""
-        yield f"grid.transform{here}", str(list(group.lattice.transform.to_gdal()))
+        yield f"grid.transform{here}", str([float(number) for number in group.lattice.transform.to_gdal()])
         yield f"image size{here}", f"{group.lattice.width}×{group.lattice.height}"
         yield f"region.window{here}", str(group.window)
     t = group.tiling

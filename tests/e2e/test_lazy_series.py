@@ -1,0 +1,94 @@
+"""A notebook's afternoon: five years of NDVI opened before they are there, looked at, then fetched to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import downloader
+from earthengine_emulator import EmulatorProcess, arguments
+from tests.harness import TILE, same_bits
+
+rasterio = pytest.importorskip("rasterio")
+pyplot = pytest.importorskip("matplotlib.pyplot")
+
+# rasterio 1.4 multiplies transforms in a way that its own affine library calls old.
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
+
+MONTHS = 60
+SHAPE = (270, 300)
+"""Two by two tiles."""
+LEFT, TOP = 500_010, 4_200_000
+
+
+def scene(month: int) -> np.ndarray:
+    """(band, row, column): red and near infrared of the month's only scene."""
+    return np.random.default_rng(month).integers(1, 10_000, (2, *SHAPE), "<u2")
+
+
+def ndvi(month: int) -> np.ndarray:
+    red, nir = scene(month).astype(np.float64)
+    return ((nir - red) / (nir + red)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """An emulator with five years of scenes, one a month."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for month in range(MONTHS):
+        name = folder / f"scene_{2015 + month // 12}{1 + month % 12:02}15.tif"
+        with rasterio.open(
+            name, "w", driver="GTiff", count=2, dtype="uint16", crs="EPSG:32610",
+            width=SHAPE[1], height=SHAPE[0], transform=rasterio.transform.from_origin(LEFT, TOP, 30, 30),
+        ) as file:  # fmt: skip
+            file.write(scene(month))
+            file.set_band_description(1, "red")
+            file.set_band_description(2, "nir")
+    with EmulatorProcess(arguments(quota_per_minute=0, folders={"mine/series": folder})) as process:
+        yield process
+
+
+def asked_tiles(service: EmulatorProcess) -> int:
+    """How many tiles were asked for, over all months, each as often as it was; a canary asks for one pixel."""
+    sizes = [one["size"] for one in service.requests("image.computePixels") if one["status"] == 200]
+    return sum(-(-width // TILE) * -(-height // TILE) for width, height in sizes if width * height > 1)
+
+
+@pytest.mark.slow
+def test_five_years_of_ndvi(service: EmulatorProcess, tmp_path: Path) -> None:
+    job = {
+        "source": {
+            "collection": "mine/series", "start": "2015-01-01", "end": "2020-01-01",
+            "bands": [{"ndvi": "(nir - red) / (nir + red)"}], "every": "month", "reduce": "median",
+        },
+        "region": {"bbox": [LEFT, TOP - 30 * SHAPE[0], LEFT + 30 * SHAPE[1], TOP], "crs": "EPSG:32610"},
+        "mosaic": {"path": str(tmp_path / "ndvi.zarr")},
+        "service": {"endpoint": service.url, "project": "p-test-1"},
+        "auth": {"key_file": str(service.key_file)},
+    }  # fmt: skip
+    cube = downloader.open(job)
+    assert dict(cube.sizes) == {"time": MONTHS, "y": SHAPE[0], "x": SHAPE[1]}
+    assert str(cube.time.values[13])[:7] == "2016-02"
+    assert asked_tiles(service) == 0
+
+    series = cube.ndvi.isel(y=260, x=70)
+    series.plot()
+    assert series.values.tolist() == [ndvi(month)[260, 70] for month in range(MONTHS)]
+    assert asked_tiles(service) == MONTHS, "one tile of each month"
+
+    february = cube.ndvi.sel(time="2016-02").squeeze("time")
+    february.plot.imshow()
+    pyplot.close("all")
+    same_bits(february.values, ndvi(13), "2016-02")
+    assert asked_tiles(service) == MONTHS + 3, "the other tiles of one month"
+
+    report = downloader.download(job, progress=False)
+    assert (report.tiles_before, report.tiles_stored) == (MONTHS + 3, 4 * MONTHS)
+    assert asked_tiles(service) == 4 * MONTHS, "nothing is asked for twice"
+    asked = len(service.requests())
+    for month, pixels in enumerate(downloader.open(job, chunks=None).ndvi.values):
+        same_bits(pixels, ndvi(month), str(month))
+    assert len(service.requests()) == asked, "a finished mosaic needs no network"

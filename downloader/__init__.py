@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Stored,
     )
     from downloader.exports.export import Exported, export
+    from downloader.exports.stac import stac
     from downloader.job import Job
     from downloader.job.schema import job_schema
     from downloader.job.template import JobTemplate, init
@@ -112,6 +113,7 @@ __all__ = [
     "plan",
     "preview",
     "run_status",
+    "stac",
     "status",
     "table",
     "thumbnail",
@@ -127,6 +129,7 @@ _MODULES = {
     ),
     "downloader.diagnosis": ("Diagnosis",),
     "downloader.exports.export": ("Exported", "export"),
+    "downloader.exports.stac": ("stac",),
     "downloader.job.template": ("JobTemplate", "init"),
     "downloader.job": ("Job",),
     "downloader.job.schema": ("job_schema",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any, Final
 
 from downloader.cards import bar, facts, note, wrapped
@@ -54,12 +55,12 @@ class NotebookBar:
         self._draw()
 
     def _draw(self) -> None:
-        from IPython.display import display
+        shown: Any = import_module("IPython.display")
 
         if self._handle is None:
             # Nothing is shown of a call that has nothing to tell yet.
             if self._started or self._phase.text:
-                self._handle = display(self, display_id=True)
+                self._handle = shown.display(self, display_id=True)
         else:
             self._handle.update(self)
 

@@ -402,3 +402,10 @@ def test_chips(run, tmp_path):
     picture, said = shown(path, tmp_path, "--bands", "B4,B3,B2")
     assert "of 60 samples" in said
     assert picture[..., :3].std() > 20
+
+
+def test_every_config_is_compared_here_but_for_those_that_cannot_be():
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    there = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
+    # Of a gigabyte; run by the tutorial; of a real account.
+    assert there - tested == {"one_scene", "quickstart", "real_account"}

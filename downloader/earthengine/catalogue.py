@@ -283,13 +283,14 @@ async def computed_image(client: EarthEngine, expression: str, name: str) -> Ima
             "its serialize() returns",
             key="source.expression",
         )
-    bands = tuple(_computed_band(as_mapping(entry)) for entry in as_list(document.get("bands")))
+    bands = tuple(map(_computed_band, as_list(document.get("bands"))))
     if not bands:
         raise JobError("computes an image without bands", key="source.expression")
     return Image(name, name, bands, properties=dict(as_mapping(document.get("properties"))))
 
 
-def _computed_band(entry: Mapping[str, Any]) -> Band:
+def _computed_band(described: object) -> Band:
+    entry = as_mapping(described)
     identifier = _identifier(entry, "the image that the expression computes: a band")
     name = f"band {cut(identifier)}"
     kind = as_mapping(entry.get("data_type"))

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _KEY: Final = "source.expression"
 
+_LONGEST_INDEX: Final = 1_000
+"""Characters of an index; the service's own have a few dozen."""
+
 _PAGE: Final = 500
 """Elements of a page; the service writes out 5,000 at most, and each comes with all that is known of its bands."""
 
@@ -33,7 +36,7 @@ async def list_elements(
     client: EarthEngine,
     query: ImageQuery,
     conditions: Query,
-    read_band: Callable[[Mapping[str, Any]], Band],
+    read_band: Callable[[object], Band],
     keep: Collection[str] | None,
 ) -> list[Image]:
     """Return the elements of a user's collection that meet a query; each has its index as id.
@@ -113,14 +116,14 @@ async def _page(client: EarthEngine, expression: str) -> list[dict[str, Any]]:
 
 def _image(
     entry: dict[str, Any],
-    read_band: Callable[[Mapping[str, Any]], Band],
+    read_band: Callable[[object], Band],
     keep: Collection[str] | None,
     seen: set[str],
 ) -> Image:
     """Return an element as an image; its index is added to those seen."""
-    properties = entry["properties"] = entry.get("properties") or {}
+    properties = entry["properties"] = _mapping(entry.get("properties"))
     index = properties.get(INDEX)
-    if not isinstance(index, str) or not index:
+    if not isinstance(index, str) or not 0 < len(index) <= _LONGEST_INDEX:
         raise JobError(f"computes an image without {INDEX}, by which slices are told apart", key=_KEY)
     if index in seen:
         raise JobError(
@@ -129,15 +132,15 @@ def _image(
             key=_KEY,
         )
     seen.add(index)
-    asset, version = str(entry.get("id") or ""), entry.get("version")
+    asset, version, bands = str(entry.get("id") or ""), entry.get("version"), entry.get("bands")
     return Image(
         # One of a collection that is loaded as it is, or only masked, still is that asset's.
         name=asset_name(asset) if asset.endswith(f"/{index}") else index,
         id=index,
-        bands=tuple(read_band(band) for band in entry.get("bands") or ()),
-        update_time=timestamp(version) if isinstance(version, int) and version > 0 else "",
-        start_time=_time(properties.get(TIME)),
-        end_time=_time(properties.get("system:time_end")),
+        bands=tuple(map(read_band, bands if isinstance(bands, list) else ())),
+        update_time=_time(version) if isinstance(version, int) and version > 0 else "",
+        start_time=_time(properties.get(TIME), 1000),
+        end_time=_time(properties.get("system:time_end"), 1000),
         properties={
             name: properties[name] for name in (properties if keep is None else keep) if name in properties
         },
@@ -145,8 +148,15 @@ def _image(
     )
 
 
-def _time(milliseconds: object) -> str:
-    """Return a time of an element's properties as RFC 3339 text; empty where it has none."""
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _time(value: object, us: int = 1) -> str:
+    """Return a time since 1970, in units of so many microseconds, as RFC 3339 text; empty where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    return timestamp(round(milliseconds * 1000))
+    try:
+        return timestamp(round(value * us))
+    except (OverflowError, ValueError):
+        return ""

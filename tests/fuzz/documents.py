@@ -136,6 +136,24 @@ COMPUTED = {
         "properties": {"system:index": "0"},
     }
 }
+ELEMENTS = {
+    "result": [
+        {
+            **COMPUTED["result"],
+            "id": "A/B/0",
+            "version": 1_500_000_000_123_456,
+            "properties": {
+                "system:index": "0",
+                "system:time_start": 1_490_000_000_000,
+                "system:time_end": 1_490_000_000_000,
+                "system:footprint": {
+                    "type": "LinearRing",
+                    "coordinates": [[-123, 37], [-122, 37], [-122, 38], [-123, 37]],
+                },
+            },
+        }
+    ]
+}
 TOKEN = {
     "access_token": "ya29.abc",
     "expires_in": 3599,
@@ -314,6 +332,14 @@ def read_computed(body: bytes) -> None:
     _plan({"source": source, "region": {"bbox": [-122.2, 37.4, -122.1, 37.5]}}, {"value:compute": body})
 
 
+def read_elements(body: bytes) -> None:
+    """The plan of a job of an expression of an image collection."""
+    load = {"functionName": "ImageCollection.load", "arguments": {"id": {"constantValue": COLLECTION}}}
+    graph = {"result": "0", "values": {"0": {"functionInvocationValue": load}}}
+    source = {"expression": json.dumps(graph), "order_by": "-system:time_end"}
+    _plan({"source": source, "region": {"bbox": [-122.2, 37.4, -122.1, 37.5]}}, {"value:compute": body})
+
+
 def read_token(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
     """A token of a saved sign-in, and of a machine's own account."""
     from google.oauth2.credentials import Credentials
@@ -353,6 +379,7 @@ KINDS: dict[str, tuple[Any, set[int]]] = {
     "listing": (PAGE, {2, 4, 6}),
     "collection": (IMAGE, {2, 4, 6}),
     "computed": (COMPUTED, {2, 4, 6}),
+    "elements": (ELEMENTS, {2, 4, 6}),
     "token": (TOKEN, {6}),
     "job": (JOB, {2}),
 }
@@ -375,6 +402,7 @@ class Case:
             "listing": read_listing,
             "collection": read_collection,
             "computed": read_computed,
+            "elements": read_elements,
             "token": read_token,
             "job": partial(read_job, self.folder),
         }

@@ -8,7 +8,15 @@ from downloader.engine.memory import peak_memory
 from tests.fuzz.documents import KINDS, Case, run, to_bytes
 
 SEED = 13
-COUNT = {"asset": 300, "listing": 300, "collection": 300, "computed": 300, "token": 1_000, "job": 600}
+COUNT = {
+    "asset": 300,
+    "listing": 300,
+    "collection": 300,
+    "computed": 300,
+    "elements": 300,
+    "token": 1_000,
+    "job": 600,
+}
 GROWTH = 200 * 2**20
 
 

@@ -83,10 +83,13 @@ async def test_what_an_element_says_of_itself() -> None:
     assert a.bands[0].grid.transform.translate_y == 4199980
     assert b.name == "projects/earthengine-public/assets/C/b"
     assert b.update_time == "2017-07-14T02:40:00.123456Z"
-    [odd] = await images(
-        Service([{**entry("x"), "properties": {"system:index": "x", "system:time_start": None}}])
-    )
-    assert odd.start_time == ""
+
+
+@pytest.mark.parametrize("time", [None, "soon", True, 1e300, float("inf"), float("nan"), -(10**30)])
+async def test_what_is_no_time_and_no_version_counts_as_none(time) -> None:
+    odd = {**entry("x", version=time), "properties": {"system:index": "x", "system:time_start": time}}
+    [found] = await images(Service([odd]))
+    assert (found.start_time, found.update_time) == ("", "")
 
 
 async def test_a_number_and_an_order() -> None:
@@ -105,6 +108,8 @@ async def test_a_number_and_an_order() -> None:
     [
         ([entry("a"), entry("a")], "computes two images whose system:index is a"),
         ([{**entry("a"), "properties": {}}], "computes an image without system:index"),
+        ([{**entry("a"), "properties": ["system:index"]}], "computes an image without system:index"),
+        ([entry("a" * 1_001)], "computes an image without system:index"),
         ([{"type": "Feature", "properties": {}}], "computes a collection of Feature"),
         ([None], "computes a collection of NoneType"),
         (

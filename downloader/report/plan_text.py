@@ -114,9 +114,9 @@ def _of_other_zones(plan: Plan) -> Iterator[str]:
         here = {name for part in group.parts for name, _ in part.images}
         others = sum(systems[name] != group.lattice.crs for name in here)
         if others:
-            yield (
-                f"{group.name}: {others:,} of {counted(len(here), 'image')} are of other zones, and resampled by nearest neighbour"
-            )
+            is_nearest = all(band.resampling == "nearest" for band in group.bands)
+            how = " by nearest neighbour" if is_nearest else ""
+            yield f"{group.name}: {others:,} of {counted(len(here), 'image')} are of other zones, and resampled{how}"
 
 
 def _unversioned(listed: ImageList | None) -> list[str]:

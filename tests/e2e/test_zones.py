@@ -228,6 +228,9 @@ def test_plan_says_which_images_are_resampled(emulator, tmp_path):
     assert "computed" not in ended.out
     ended = cli("plan", path, "--set", "source.every=month", "--set", "source.reduce=median")
     assert "computed  2 slices: reduce: median" in ended.out
+    ended = cli("plan", path, "--set", "grid.scale=60", "--set", "grid.resampling=average")
+    assert "computed  8 slices: grid.resampling: average" in ended.out
+    assert "32611_60m: 2 of 4 images are of other zones, and resampled\n" in ended.out
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,7 @@ def _unversioned(listed: ImageList | None) -> list[str]:
     if listed is None or "expression" not in listed.facts:
         return []
     found = [image.id for image in listed.images if not image.update_time]
-    return (
-        [f"{few(found, 'image', most=3)}: has no version, so a change of it goes unnoticed"] if found else []
-    )
+    return [f"{few(found, 'image', most=3)}: no version known, so a change goes unnoticed"] if found else []
 
 
 def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:

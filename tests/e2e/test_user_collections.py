@@ -349,6 +349,8 @@ def test_composites_that_a_user_makes_need_a_grid_and_cover_it(emulator, tmp_pat
     values["grid"] = {"crs": "EPSG:32610", "transform": transform}
     values["mosaic"]["mask"] = "any"
     found = run(values).open(chunks=None, mask_and_scale=False)
+    said = command("plan", write_job(tmp_path, values)).out
+    assert "0, 1: no version known, so a change goes unnoticed" in said
     assert found.image_id.values.tolist() == ["0", "1"]
     assert [str(time)[:10] for time in found.time.values] == ["2020-01-01", "2020-02-01"]
     stack = layers("red")[PLACES]

@@ -53,6 +53,8 @@ class Stored:
     """From the first start to the last byte, without the waits for the limiter."""
     attempts: int = 1
     """Calls made, retries included."""
+    eecu_s: float = 0.0
+    """EECU-seconds that computing it is expected to have cost; 0 where stored pixels were read."""
 
 
 @dataclass(frozen=True, slots=True)

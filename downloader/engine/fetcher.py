@@ -17,6 +17,7 @@ from downloader.events import Failed, Flow, Outcome, Retried, Split, Stored
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import persist
 from downloader.planning import PixelRequest, Request
+from downloader.planning.compute_cost import seconds_of
 from downloader.planning.split import halves, weight
 from downloader.protocols import Clock
 
@@ -94,7 +95,7 @@ class Fetcher:
         finally:
             self._endgame.ended(request)
             self.answers.release(reserved)
-        return Stored(request, nbytes, spent.seconds, spent.calls)
+        return Stored(request, nbytes, spent.seconds, spent.calls, seconds_of(self._share.plan, request))
 
     async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
         parts = self._parts

@@ -47,6 +47,7 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,
         max_time_s=limits.max_time,
+        max_eecu_h=limits.max_eecu,
         is_piecemeal=context.feed is not None,
     )
     retries = RetryBudget() if budget is None else budget.retries

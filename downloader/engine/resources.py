@@ -32,6 +32,8 @@ class Share:
     """Stop, resumable, before more bytes of pixels are asked for."""
     max_time_s: float | None = None
     """Stop, resumable, after so many seconds."""
+    max_eecu_h: float | None = None
+    """Stop, resumable, before what is computed may have cost more EECU-hours."""
     is_piecemeal: bool = False
     """Whether a few tiles of each shard are wanted, as readers come to them: requests have the plan's shape from the first
     on, and as many shards may be open as requests are in flight."""

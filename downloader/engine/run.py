@@ -37,6 +37,7 @@ from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan, ShardKey
+from downloader.planning.compute_cost import cost_of
 from downloader.planning.strip import strip
 from downloader.progress.heartbeat import HEARTBEAT, Heartbeat
 from downloader.progress.highlights import Highlights
@@ -293,6 +294,7 @@ def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: in
         peak_memory_bytes=max(peak_memory(), workers_peak),
         credentials=client.credentials_in_use,
         service=client.service_identity,
+        compute=cost_of(tally.computed, tally.eecu_s) if tally.computed else None,
         failed=tuple(
             FailedTile(
                 key.group,

@@ -22,6 +22,7 @@ from downloader.engine.stop import GRACE_S, NotStarted
 from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split
 from downloader.planning import Request, ShardKey
+from downloader.planning.compute_cost import most_seconds, seconds_of
 from downloader.planning.request_size import first_shapes
 from downloader.planning.split import weight
 from downloader.protocols import Feed
@@ -97,6 +98,8 @@ class Worker:
         """Whether everything was handed out."""
         self._requests = 0
         self._nbytes = 0
+        self._eecu_s = 0.0
+        """EECU-seconds that the requests handed out may cost at most."""
         self._limit: str | None = None
         """The limit of the job that was reached: nothing more is handed out, what is handed out is finished."""
         self._changed = anyio.Event()
@@ -215,7 +218,7 @@ class Worker:
         if self._is_draining:
             return False
         nbytes = weight(self.share.plan.group(request.shard.group), request)
-        self._limit = self._limit_reached(nbytes)
+        self._limit = self._limit_reached(nbytes) or self._too_costly(request)
         if self._limit is not None:
             return False
         self._nbytes += nbytes
@@ -244,6 +247,20 @@ class Worker:
             return f"limits.max_requests: {share.max_requests:,} requests are made"
         if share.max_bytes is not None and self._nbytes + nbytes > share.max_bytes:
             return f"limits.max_bytes: {self._nbytes:,} bytes are fetched and the next request would pass the limit"
+        return None
+
+    def _too_costly(self, request: Request) -> str | None:
+        """Count what a request may cost; halves of one that was split cost no more than it."""
+        most_h = self.share.max_eecu_h
+        if most_h is None:
+            return None
+        eecu_s = most_seconds(seconds_of(self.share.plan, request))
+        if eecu_s and (self._eecu_s + eecu_s) / 3600 > most_h:
+            return (
+                f"limits.max_eecu: what was computed may have cost {self._eecu_s / 3600:.3g} EECU-hours (the upper end of an "
+                "estimate), and the next request would pass the limit"
+            )
+        self._eecu_s += eecu_s
         return None
 
     # Fetching ----------------------------------------------------------------------------------------------

@@ -78,6 +78,7 @@ class JobKeywords(TypedDict, total=False):
     max_bytes: int | str
     max_requests: int
     max_time: float | str
+    max_eecu: float
     tiles: int | Literal["auto"]
     timeout: float | str
     # sections of the job file

@@ -41,6 +41,10 @@ class Tally:
     splits: int = 0
     """Requests that were split because the service refused them or others of their size."""
     wire_bytes: int = 0
+    computed: int = 0
+    """Requests that the service computed."""
+    eecu_s: float = 0.0
+    """EECU-seconds that they are expected to have cost."""
     retries: Counter[str] = field(default_factory=Counter)
     """Cause → how many calls were made again for it."""
     notices: list[str] = field(default_factory=list)
@@ -68,6 +72,8 @@ class Tally:
                 self.requests += event.attempts
                 self.tiles_stored += event.request.tiles_worth
                 self.wire_bytes += event.wire_bytes
+                self.computed += event.eecu_s > 0
+                self.eecu_s += event.eecu_s
                 if self.strip is not None:
                     self.cells[self.strip.cell(event.request.shard)] += event.request.tiles_worth
             case Failed():

@@ -13,8 +13,10 @@ from downloader.model.nodata import BY_MASK, FILLED, masked_pixels, nodata_value
 from downloader.model.time import from_us, instant_us, rfc3339
 from downloader.mosaic.format.layout import described_bands, made_of
 from downloader.planning import Group, ImageList, Plan, Slice, readings
+from downloader.planning.compute_cost import compute_cost
 from downloader.planning.image_shares import share_table
 from downloader.planning.zones import system_of
+from downloader.report.cost_text import cost_document, cost_lines
 from downloader.report.text import band_words
 from downloader.text import counted, duration, few, size, table
 
@@ -45,6 +47,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"images    {estimate.images:,}",
         *_roads(plan),
         f"tiles     {estimate.tiles:,} in {counted(estimate.requests, 'request')}",
+        *cost_lines(compute_cost(plan), estimate.requests),
         f"on wire   {size(estimate.wire_bytes)}",
         f"on disk   at most {size(estimate.disk_bytes)}, before compression",
         f"time      about {duration(estimate.seconds)}, {pace}",
@@ -157,6 +160,7 @@ def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
     return {
         **source,
         "estimate": to_document(plan.estimate()),
+        "compute": cost_document(compute_cost(plan)),
         "groups": [_group_document(group, masked, described_bands(plan)) for group in plan.groups],
     }
 

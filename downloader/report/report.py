@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from downloader.errors import JobError
 from downloader.model.document import to_document
 from downloader.mosaic.reader import open_group, open_tree
+from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
@@ -141,6 +142,8 @@ class Report(RunResult):
             else f"this run: {counted(self.requests, 'request')}, {size(self.wire_bytes)} in {duration(self.seconds)} "
             f"({rate(self.wire_bytes, seconds)}, {self.requests / seconds:,.1f} requests/s)"
         )
+        if self.compute is not None:
+            lines.append(f"compute: {cost_text(self.compute)}; what was charged, only the service knows")
         lines.append(f"{size(self.disk_bytes)} on disk, peak memory {memory(self.peak_memory_bytes)}")
         if self.retries:
             most_first = sorted(self.retries.items(), key=lambda item: (-item[1], item[0]))

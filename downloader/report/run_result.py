@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from downloader.events import RunState
+from downloader.planning.compute_cost import ComputeCost
 from downloader.progress.history import History
 
 
@@ -64,6 +65,8 @@ class RunResult:
     service: str
     """Service that the pixels come from: Earth Engine, or the data set of an emulator."""
     failed: tuple[FailedTile, ...] = ()
+    compute: ComputeCost | None = None
+    """What the requests of this run that brought pixels may have cost; None where the service computed nothing."""
     notices: tuple[str, ...] = field(default=())
     source: str = ""
     """One line: which images, and in which CRS."""

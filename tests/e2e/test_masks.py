@@ -215,3 +215,32 @@ def test_the_plan_says_what_can_be_told_apart(emulator, tmp_path):
     key = ("--endpoint", emulator.url, "--key-file", emulator.key_file, "--project", "p-test-1")
     assert "look like valid zeros" in cli("inspect", MASKED, *key).out
     assert json.dumps(cli("inspect", MASKED, "--json", *key).document)
+
+
+def test_computing_stops_at_the_upper_end_of_its_estimate(emulator, tmp_path):
+    """Masks are computed: 256² pixels of a band cost up to 0.25 EECU-s by the estimate; the run goes on from there."""
+    values = job(
+        emulator,
+        tmp_path / "m.zarr",
+        region=window(0, 0, 1024, 1024),
+        mosaic={"mask": "any"},
+        source={"asset": MASKED, "bands": ["u2"]},
+        request={"tiles": 1},
+        limits={"max_eecu": 5.5 * 0.25 / 3600, "concurrency": 1},
+    )
+    tiles = downloader.plan(values).plan.count_tiles()
+    assert tiles > 8
+    document = downloader.plan(values).to_json()["compute"]
+    assert document["requests"] == tiles
+    assert document["eecu_hours"][1] == pytest.approx(tiles * 0.25 / 3600)
+    with pytest.raises(
+        downloader.StoppedError, match=r"limits\.max_eecu: .*the upper end of an estimate"
+    ) as stopped:
+        downloader.download(values, progress=False)
+    report = stopped.value.report
+    assert (report.tiles_stored, report.compute.requests) == (5, 5)
+    assert "compute: 5 requests" in str(report)
+    assert report.to_json()["compute"]["requests"] == 5
+    del values["limits"]
+    done = downloader.download(values, progress=False)
+    assert (done.tiles_before, done.state, done.compute.requests) == (5, "complete", tiles - 5)

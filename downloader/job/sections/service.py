@@ -184,3 +184,5 @@ class Limits(Section):
     """The run stops, resumable, after so many requests."""
     max_time: Duration | None = None
     """The run stops, resumable, after so long."""
+    max_eecu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The run stops, resumable, before the upper end of the estimate of what it computed passes so many EECU-hours."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from downloader.cards import card, facts, figures, folded
+from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import recipes
 from downloader.report.html.render import figures_html, render
 from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
@@ -143,6 +144,8 @@ def _facts(report: RunResult, place: str) -> list[tuple[str, str]]:
     ]
     if report.began:
         facts.append(("When", _when(report)))
+    if report.compute is not None:
+        facts.append(("Compute", f"{cost_text(report.compute)}; what was charged, only the service knows"))
     facts.append(("Credentials", report.credentials))
     if report.splits:
         facts.append(("Requests split", f"{report.splits:,}, because the service found them too large"))

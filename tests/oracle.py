@@ -144,6 +144,25 @@ def _sentinel1(name: str) -> Scene:
     return Scene(name, "EPSG:32610", corner, dict.fromkeys(bands, ("decibel", 1, 1200, 1200)), {})
 
 
+def _yearly(name: str) -> Scene:
+    """Eight days of MODIS, or a year of embeddings."""
+    if "/MODIS/" not in name:
+        bands = {f"A{n:02d}": ("f8", 1, 2048, 2048) for n in range(64)}
+        return Scene(name, "EPSG:32610", (57_344, -415_744), bands, {})
+    tones = {
+        f"sur_refl_b0{n}": tone for n, tone in enumerate(["B4", "B8A", "B2", "B3", "B11", "B11", "B12"], 1)
+    }
+    kinds = {**dict.fromkeys(tones, "i2"), "StateQA": "quality"}
+    return Scene(
+        name,
+        "MODIS",
+        (40_000, 20_000),
+        {band: (kind, 6, 2400, 2400) for band, kind in kinds.items()},
+        {},
+        tones,
+    )
+
+
 _TONES = ("B1", "B2", "B3", "B4", "B8A", "B11", "B12")
 
 
@@ -195,6 +214,8 @@ def scene(name: str) -> Scene:
         return _sentinel1(name)
     if short.startswith("LANDSAT/"):
         return _landsat(name)
+    if short.startswith(("MODIS/", "GOOGLE/SATELLITE_EMBEDDING/")):
+        return _yearly(name)
     if short.startswith(("COPERNICUS/DEM/", "ECMWF/")):
         return _degrees(name)
     folder, _, rest = short.partition("/")
@@ -320,6 +341,13 @@ def clearness(of: Scene, band: str, column: int, row: int, east: int = 0, south:
     return (65536, 38000, 34000, 30000)[mix(seed) % 4] - water
 
 
+def codes_of(of: Scene) -> tuple[int, int, int, int, int]:
+    """Codes of a quality band: clear, dilated cloud, cloud, shadow, cirrus."""
+    if "/LT05/" in of.name:
+        return 5440, 5442, 5896, 7440, 5440
+    return (8, 10, 1033, 12, 776) if "/MODIS/" in of.name else (21824, 21826, 22280, 23888, 54596)
+
+
 def weather(of: Scene, band: str, column: int, row: int) -> int | float:
     """A pixel of a band that tells of clouds."""
     kind = of.bands[band][0]
@@ -329,14 +357,14 @@ def weather(of: Scene, band: str, column: int, row: int) -> int | float:
     here = clearness(of, band, column, row)
     if kind == "score":
         return (max(0, min(8900, 5000 + here // 2)) + drawn % 1024) / 10000
-    old = "/LT05/" in of.name
+    clear, dilated, cloud, dark, cirrus = codes_of(of)
     if here <= -1500:
-        return 5896 if old else 22280
+        return cloud
     if here <= 0:
-        return 5442 if old else 21826
+        return dilated
     if clearness(of, band, column, row, 3, -2) <= -1500:
-        return 7440 if old else 23888
-    return 5440 if old else 54596 if here <= 600 else 21824
+        return dark
+    return cirrus if here <= 600 else clear
 
 
 def pixel(image: str, band: str, column: int, row: int) -> int | float | None:
@@ -500,9 +528,7 @@ def _weather(of: Scene, band: str, column: int, row: int, width: int, height: in
     if kind == "score":
         return (np.minimum(8900, np.maximum(0, 5000 + here // 2)) + drawn % 1024) / 10000
     shadow = threshold - _elevations(seed, 64 * (x + 3), 64 * (y - 2)) <= -1500
-    clear, dilated, cloud, dark, cirrus = (
-        (5440, 5442, 5896, 7440, 5440) if "/LT05/" in of.name else (21824, 21826, 22280, 23888, 54596)
-    )
+    clear, dilated, cloud, dark, cirrus = codes_of(of)
     result = np.where(here <= 600, cirrus, clear)
     result[shadow] = dark
     result[here <= 0] = dilated

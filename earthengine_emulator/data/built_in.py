@@ -6,13 +6,13 @@ from functools import partial
 
 from earthengine_emulator.catalogue.catalogue import Catalogue
 from earthengine_emulator.catalogue.model import PUBLIC, Container
-from earthengine_emulator.data import collections, gridded, landsat, sentinel1, sentinel2, synthetic
+from earthengine_emulator.data import collections, gridded, landsat, sentinel1, sentinel2, synthetic, yearly
 
 
 def catalogue() -> Catalogue:
     """Return a catalogue of all assets whose pixels are formulas; images of large collections are made when they are asked for."""
     built = Catalogue([Container(f"{PUBLIC}LANDSAT", "FOLDER")])
-    for module in (sentinel2, sentinel1, synthetic, collections, landsat, gridded):
+    for module in (sentinel2, sentinel1, synthetic, collections, landsat, gridded, yearly):
         for asset in module.assets():
             built.add(asset)
     for name in (sentinel2.SURFACE, sentinel2.TOP, sentinel2.SCORES):
@@ -22,5 +22,7 @@ def catalogue() -> Catalogue:
     built.add_later(sentinel1.COLLECTION, sentinel1.scenes)
     built.add_later(gridded.DEM, gridded.tiles)
     built.add_later(gridded.ERA5, gridded.days)
+    built.add_later(yearly.MODIS, yearly.days)
+    built.add_later(yearly.EMBEDDINGS, yearly.years)
     built.add_later(synthetic.SERIES, synthetic.series)
     return built

@@ -5,7 +5,7 @@ THRESHOLDS[mix(ω) mod 4]. With U = (X₀ + step · c) // 16, V = (Y₀ + step �
 seed ω, d = threshold - E(64 · U, 64 · V), e is the same at (U + 3, V - 2), and g = hash(ω ^ CRC-32 of the band id, c, r):
 
 - `cs`, `cs_cdf` = (clamp(5000 + d // 2, 0, 8900) + g mod 1024) / 10000;
-- `QA_PIXEL` is the first that holds: d ≤ -1500 cloud, d ≤ 0 dilated cloud, e ≤ -1500 shadow, d ≤ 600 cirrus, else clear;
+- `QA_PIXEL` and `StateQA` are the first that holds: d ≤ -1500 cloud, d ≤ 0 dilated cloud, e ≤ -1500 shadow, d ≤ 600 cirrus, else clear;
 - `QA_RADSAT` is 8 where g mod 256 = 0, else 0.
 
 Clouds change nothing in the other bands.
@@ -36,6 +36,8 @@ Codes = tuple[int, int, int, int, int]
 NEW_CODES: Final[Codes] = (21824, 21826, 22280, 23888, 54596)
 OLD_CODES: Final[Codes] = (5440, 5442, 5896, 7440, 5440)
 """Landsat 5 sees no cirrus."""
+MODIS_CODES: Final[Codes] = (8, 10, 1033, 12, 776)
+"""StateQA: land that is clear, mixed, cloudy by both tests, shadowed, under high cirrus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def score(band: str) -> Formula:
 
 
 def quality(codes: Codes) -> Formula:
-    """Return the formula of QA_PIXEL."""
+    """Return the formula of QA_PIXEL or StateQA."""
     clear, dilated, cloud, shadow, cirrus = codes
 
     def formula(weather: Weather, window: tuple[int, int, int, int]) -> Ints:

@@ -50,6 +50,9 @@ def series(
     period: tuple[int, int] | None = None,
     properties: tuple[str, ...] = ("CLOUDY",),
     on_missing_band: str = "fail",
+    tile: int = 256,
+    depth: int = 1,
+    shard_slices: int = 1,
 ) -> Plan:
     """A plan of a time series, a slice for each image."""
     members = tuple(images)
@@ -63,7 +66,7 @@ def series(
         lattice.grid,
         window,
         lattice.bands,
-        Tiling(window.width, window.height, len(named), shard=shard),
+        Tiling(window.width, window.height, len(named), tile, shard, max(depth, shard_slices), depth),
         (1, 1),
         extents=tuple(e and e.offset(-window.column, -window.row) for e in extents),
         axis="time",

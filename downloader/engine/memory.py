@@ -38,10 +38,8 @@ def needed_memory(plan: Plan) -> int:
     """Return the least bytes for pixels with which a shard can be fetched."""
     need = 0
     for group in plan.groups:
-        side = group.tiling.shard_side
-        shard = side * side * group.itemsize * group.tiling.shard_slices
         answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
-        need = max(need, 2 * max(shard, answer))
+        need = max(need, 2 * max(group.shard_bytes, answer))
     return need
 
 

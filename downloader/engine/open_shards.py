@@ -77,8 +77,7 @@ class OpenShards:
 
     def _nbytes(self, key: ShardKey) -> int:
         group = self._plan.group(key.group)
-        side = group.tiling.shard_side
-        return min(side * side * group.itemsize * group.tiling.shard_slices, self.memory.limit)
+        return min(group.shard_bytes, self.memory.limit)
 
     async def park(self) -> None:
         """Commit the oldest shard that waits for slow requests as far as it is, and give its memory back."""

@@ -34,11 +34,12 @@ from downloader.job.environment import with_environment
 from downloader.lazy.loop import BackgroundLoop, background
 from downloader.lazy.wanted import Wanted
 from downloader.mosaic.record.scan import scan
-from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.status import means, read_mosaic
 from downloader.mosaic.storage.cloud import forget_memory
 from downloader.mosaic.storage.location import MosaicPath, locate
 from downloader.planning import Plan, ShardKey, TileKey
+from downloader.planning.tiling import bits
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

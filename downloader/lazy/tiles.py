@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from downloader.mosaic.record.state import bits
 from downloader.planning import ShardKey, Tiling
+from downloader.planning.tiling import bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +89,7 @@ class TileIndex:
                 line = sum(1 << c for c in columns_within)
                 plane = sum(line << r * t.shard for r in rows_within)
                 for layer, slices_within in layers.items():
-                    mask = sum(plane << s * t.shard * t.shard for s in slices_within)
+                    mask = sum(t.at_slice(plane, s) for s in slices_within)
                     found[ShardKey(self.group, layer, top, left)] = mask
         return found
 

@@ -42,7 +42,7 @@ def open_group(
         path: the mosaic.
         group: name of the group, such as `10m`; may be left out where there is only one.
         level: 1 for the pixels; 2, 4, 8, … for the overview of that factor.
-        chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut (without Dask installed: no chunks);
+        chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut, along time as its chunks (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
         mask_and_scale: whether numbers come in physical units, by the catalogue's scale and offset, as float32; a declared
             nodata value becomes NaN, and every pixel that the mosaic's own mask calls masked, which makes integers floats.

@@ -18,10 +18,10 @@ import anyio.to_thread
 import numpy as np
 
 from downloader.errors import FetchProblem
-from downloader.mosaic.format.codec import Buffer, ChunkCodec, crc32c
-from downloader.mosaic.format.header import ShardHeader
+from downloader.mosaic.format.chunk import Tile
+from downloader.mosaic.format.codec import Buffer, crc32c
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import EncodedShard, encode_shard, merge
+from downloader.mosaic.format.shard import EncodedShard, merge
 from downloader.mosaic.record.ledger import LedgerEntry, Piece
 from downloader.mosaic.record.state import FailedTiles, GroupState, combine
 from downloader.mosaic.storage.disk_errors import trying
@@ -45,8 +45,8 @@ class Notes(Protocol):
 class _PendingShard:
     """Tiles of a shard that are not committed yet."""
 
-    entries: list[dict[int, bytes]]
-    """By band: slot → encoded tile."""
+    entries: list[dict[int, Tile]]
+    """By band: slot → tile."""
     failed: tuple[FailedTiles, ...] = ()
     committing: threading.Lock = field(default_factory=threading.Lock)
     """Held while the shard's objects are written: one writer an object."""
@@ -125,8 +125,8 @@ class ShardWriter:
     async def commit(self, key: ShardKey) -> None:
         """Make all that was placed in the shard durable and visible; a no-op where nothing was.
 
-        What the shard's objects hold already is kept without decoding. An old tile whose checksum is wrong is
-        dropped: `missing` names it afterwards.
+        What the shard's objects hold already, as far as the state knows it, is kept. An old chunk whose checksum is
+        wrong is dropped: `missing` names its tiles afterwards.
 
         Raises:
             StoppedError: the disk is full, or writing failed twice; what was placed stays placed.
@@ -150,25 +150,20 @@ class ShardWriter:
                 pixels[name][~inside] = group.outside[band]
         side = tiling.tile
         fields = [pixels[name] for name in names]
-        chunks = [
-            np.full((side, side), layout.fills[band], group.bands[band].dtype) for band in request.bands
-        ]
-        if any(view.dtype != chunk.dtype for view, chunk in zip(fields, chunks, strict=True)):
-            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {[c.dtype for c in chunks]}")
-        encoded: list[tuple[int, int, bytes]] = []
+        types = [group.bands[band].dtype for band in request.bands]
+        if any(view.dtype != dtype for view, dtype in zip(fields, types, strict=True)):
+            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {types}")
+        encoded: list[tuple[int, int, Tile]] = []
         blanks = 0
         # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
         for row, column in block:
             top, left = (row - block.row) * side, (column - block.column) * side
             slot = tiling.slot(block.slice, row, column)
             blank = True
-            for band, view, chunk in zip(request.bands, fields, chunks, strict=True):
-                part = view[top : top + side, left : left + side]
-                if part.shape != chunk.shape:
-                    chunk.fill(layout.fills[band])
-                chunk[: part.shape[0], : part.shape[1]] = part
-                blank = blank and _is_blank(chunk[: part.shape[0], : part.shape[1]], layout.fills[band])
-                encoded.append((band, slot, layout.codec.encode(chunk)))
+            for band, view in zip(request.bands, fields, strict=True):
+                part = np.ascontiguousarray(view[top : top + side, left : left + side])
+                blank = blank and _is_blank(part, layout.fills[band])
+                encoded.append((band, slot, layout.forms[band].tile(part)))
             blanks += len(request.bands) * blank
         with self._guard:
             shard = self._shard(request.shard)
@@ -190,7 +185,11 @@ class ShardWriter:
                 return
             layout, state = self._layouts[key.group], self._states[key.group]
             index = state.index(key)
-            needed = sum(len(data) for slots in entries for data in slots.values())
+            needed = sum(
+                tile.nbytes if isinstance(tile, np.ndarray) else len(tile)
+                for slots in entries
+                for tile in slots.values()
+            )
             write = partial(self._write, layout, state, index, entries)
             pieces = trying(self.store, str(key), needed, write)
             stored = state.stored(index)
@@ -205,7 +204,7 @@ class ShardWriter:
                 self._forget(key, shard, entries, failed)
 
     def _write(
-        self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, bytes]]
+        self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, Tile]]
     ) -> dict[int, Piece]:
         """Put the shard's objects and flush them; return what each band has now."""
         # Before each try: a mosaic that was moved or deleted since fails with more than a lost lock.
@@ -217,33 +216,36 @@ class ShardWriter:
         for band, new in enumerate(entries):
             if not new:
                 continue
+            form = layout.forms[band]
             if layout.profile == "plain":
-                for slot, data in new.items():
+                objects = {slot: form.chunk({0: tile}) for slot, tile in sorted(new.items())}
+                for slot, data in objects.items():
                     written.append(layout.tile_object(band, place, slot))
                     puts.append(partial(self.store.put, written[-1], [data]))
-                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in sorted(new.items()))
+                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in objects.items())
                 pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
                 continue
             written.append(layout.shard_object(band, *place))
             header = layout.header(band, place)
-            if state.stored(index)[band] & ~sum(1 << slot for slot in new):
-                made = self._top_up(written[-1], new, header, layout.codec)
+            stored = state.stored(index)[band]
+            if stored & ~sum(1 << slot for slot in new):
+                made = self._top_up(
+                    written[-1], partial(merge, tiles=new, header=header, form=form, keep=stored)
+                )
             else:
-                made = encode_shard(dict(sorted(new.items())), header)
+                made = merge(None, new, header, form)
                 puts.append(partial(self.store.put, written[-1], made.buffers))
             pieces[band] = Piece(made.stored, made.nbytes, checksum=made.checksum)
         self.store.at_once(puts)
         self.store.flush(written)
         return pieces
 
-    def _top_up(
-        self, key: str, new: dict[int, bytes], header: ShardHeader, codec: ChunkCodec
-    ) -> EncodedShard:
+    def _top_up(self, key: str, merged: Callable[[Buffer | None], EncodedShard]) -> EncodedShard:
         """Add tiles to those that the object holds. One band after the other: each reads its object whole."""
         made: list[EncodedShard] = []
 
         def make(old: Buffer | None) -> Sequence[Buffer]:
-            made.append(merge(old, new, header, codec))
+            made.append(merged(old))
             return made[-1].buffers
 
         self.store.replace(key, make)
@@ -259,7 +261,7 @@ class ShardWriter:
         self,
         key: ShardKey,
         shard: _PendingShard,
-        entries: list[dict[int, bytes]],
+        entries: list[dict[int, Tile]],
         failed: tuple[FailedTiles, ...],
     ) -> None:
         """Drop what was committed; what was placed meanwhile stays. Call it with `self._guard` held."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import DamagedShardError, ShardIndex, read_shard
-from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
 from downloader.planning import ShardKey, TileKey
+from downloader.planning.tiling import bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.storage.store import Store
+
+
+_CHUNKS: Final = 4
+"""Deep chunks that stay decoded: those below one of a coarser level."""
 
 
 def read_tile(store: Store, layout: GroupLayout, band: int, tile: TileKey) -> NDArray[np.generic]:
@@ -86,7 +91,11 @@ class BandTiles:
         self._layout = layout
         self._band = band
         self._stored = stored
-        self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None] | None = None
+        self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None, int] | None = (
+            None
+        )
+        self._chunks: dict[tuple[tuple[int, int, int], int], NDArray[Any] | None] = {}
+        """Shard and entry → pixels of the deep chunks that were read last."""
 
     def read(self, slice_: int, row: int, column: int) -> NDArray[Any] | None:
         """Return the pixels (height, width) of a tile, clipped at the group's edge; None for one that is not stored.
@@ -102,13 +111,11 @@ class BandTiles:
         slot = tiling.slot(slice_, row, column)
         if self._stored is not None and not self._stored(place) >> slot & 1:
             return None
-        data = self._tile(place, slot)
-        if data is None:
+        chunk = self._chunk(place, slot)
+        if chunk is None:
             return None
-        dtype = self._layout.group.bands[self._band].dtype
-        chunk = self._layout.codec.decode(data, dtype, (tiling.tile, tiling.tile))
         window = tiling.window(row, column)
-        return chunk[: window.height, : window.width]
+        return chunk[slot % tiling.depth, : window.height, : window.width]
 
     def describe(self, slice_: int, row: int, column: int) -> str:
         """Return a tile's name, for messages."""
@@ -116,25 +123,38 @@ class BandTiles:
         moment = f"slice {slice_}, " if layout.leading else ""
         return f"{layout.prefix}{layout.arrays[self._band]}, {moment}tile row {row}, column {column}"
 
-    def _tile(self, place: tuple[int, int, int], slot: int) -> Any:  # noqa: ANN401  # a Buffer, or None
+    def _chunk(self, place: tuple[int, int, int], slot: int) -> NDArray[Any] | None:
+        """Return the pixels (depth, side, side) of the chunk that holds a tile; None where the tile is not stored."""
+        form = self._layout.forms[self._band]
         if self._layout.profile == "plain":
             try:
-                return self._store.get(self._layout.tile_object(self._band, place, slot))
+                return form.decode(self._store.get(self._layout.tile_object(self._band, place, slot)))
             except FileNotFoundError:
                 return None
         if self._open is None or self._open[0] != place:
             self._open = (place, *self._shard(place))
-        _, whole, index = self._open
-        span = None if index is None else index.span(slot)
-        return None if whole is None or span is None else whole[span[0] : span[1]]
+        _, whole, index, held = self._open
+        if whole is None or index is None or not held >> slot & 1:
+            return None
+        entry = slot // form.depth
+        if (place, entry) in self._chunks:
+            return self._chunks[place, entry]
+        span = index.span(entry)
+        pixels = None if span is None else form.decode(whole[slice(*span)])
+        if form.depth > 1:
+            if len(self._chunks) >= _CHUNKS:
+                del self._chunks[next(iter(self._chunks))]
+            self._chunks[place, entry] = pixels
+        return pixels
 
-    def _shard(self, place: tuple[int, int, int]) -> tuple[NDArray[np.uint8] | None, ShardIndex | None]:
+    def _shard(self, place: tuple[int, int, int]) -> tuple[NDArray[np.uint8] | None, ShardIndex | None, int]:
         key = self._layout.shard_object(self._band, *place)
         try:
             whole = np.frombuffer(self._store.get(key), np.uint8)
         except FileNotFoundError:
-            return None, None
+            return None, None, 0
         try:
-            return whole, read_shard(whole, whole, whole.size, self._layout.header(self._band, place))[0]
+            header = self._layout.header(self._band, place)
+            return whole, *read_shard(whole, whole, whole.size, header)
         except DamagedShardError as error:
             raise ValueError(f"{key}: {error}") from error

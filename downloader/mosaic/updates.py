@@ -17,9 +17,10 @@ from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Comparison, Identity
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.paths import LEDGER
-from downloader.mosaic.record.scan import scan
-from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.record.scan import LedgerClaims, scan
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
+from downloader.planning.tiling import bits
 from downloader.text import few
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
@@ -172,6 +173,7 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
     lines = []
     for layout in known.layouts:
         group, state = layout.group, states[layout.group.name]
+        sizes = LedgerClaims(layout).listed(store)
         for key in group.shards():
             if slices.isdisjoint(group.tiling.slices_of(key.slice)):
                 continue
@@ -184,7 +186,8 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
             pieces = {
                 band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))
                 if layout.profile == "plain"
-                else Piece(had & ~mask)
+                # What is left of the object counts on: it is as long as its line says.
+                else Piece(had & ~mask, int(sizes[index, band]) if had & ~mask else 0)
                 for band, had in enumerate(stored)
             }
             lines.append(LedgerEntry.of(group, (key.slice, key.row, key.column), pieces))

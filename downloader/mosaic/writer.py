@@ -20,13 +20,14 @@ from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import MARKER
 from downloader.mosaic.record.scan import Scan, scan
-from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure, bits
+from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.updates import accepted
 from downloader.planning import ShardKey
+from downloader.planning.tiling import bits
 
 
 class ZarrMosaic(ShardWriter):

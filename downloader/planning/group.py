@@ -69,6 +69,12 @@ class Group:
         """Bytes of one pixel over all bands."""
         return sum(band.dtype.itemsize for band in self.bands)
 
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes of the pixels of one whole shard over all bands."""
+        t = self.tiling
+        return t.shard_side**2 * self.itemsize * min(t.shard_slices, t.slices)
+
     def request_grid(self, window: Window, slice_: int = 0) -> PixelGrid:
         """Return the grid of `window` (pixels of the group's grid), counted from the lattice's own origin."""
         if self.lattices:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
@@ -28,9 +28,15 @@ from downloader.planning.plan import Plan
 from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
-from downloader.planning.shard_size import shard_samples, shard_tiles
+from downloader.planning.shard_size import (
+    MAX_SHARD_BYTES,
+    chunk_shape,
+    deep_shard,
+    shard_samples,
+    shard_tiles,
+)
 from downloader.planning.slices import Axis, Slice
-from downloader.planning.tiling import Tiling
+from downloader.planning.tiling import TILE, Tiling
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -39,13 +45,17 @@ if TYPE_CHECKING:
 _REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
 
+_SHARD_SHARE: Final = 8
+"""One shard of deep chunks takes no more than this part of the memory limit: two of them and the process itself fit into
+256 MiB."""
+
 _NO_FILES: Final = JobFiles()
 
 
 def make_plan(
     job: Job,
     image: Image,
-    sides: Mapping[str, int] | None = None,
+    tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
     *,
     is_computed: bool = False,
@@ -55,7 +65,7 @@ def make_plan(
     Args:
         job: what the user asks for.
         image: what the catalogue says, or what the service's first answers corrected it to.
-        sides: tiles along a shard's side by group, as an existing mosaic has them.
+        tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
         is_computed: whether the service computes the pixels.
 
@@ -69,7 +79,7 @@ def make_plan(
     if repeated:
         raise JobError(f"{', '.join(sorted(repeated))} is named more than once", key="source.bands")
     lattices = lattices_of(job, bands, files)
-    groups = _Groups(job, sides, is_computed=is_computed).of(lattices, extents_of(job, lattices, files))
+    groups = _Groups(job, tilings, is_computed=is_computed).of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job))
 
 
@@ -77,7 +87,7 @@ def make_series_plan(
     job: Job,
     series: Series,
     image: Image,
-    sides: Mapping[str, int] | None = None,
+    tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
 ) -> Plan:
     """Return the plan of slices on the lattices that their images share; of `every: all` there is one, and no axis.
@@ -86,7 +96,7 @@ def make_series_plan(
         job: what the user asks for; its region is a bounding box or a geometry.
         series: the collection, arranged.
         image: the first image, whose bands and types the others share.
-        sides: tiles along a shard's side by group, as an existing mosaic has them.
+        tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
 
     Raises:
@@ -95,7 +105,7 @@ def make_series_plan(
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
-    maker = _Groups(job, sides, axis, len(series.slices), is_computed)
+    maker = _Groups(job, tilings, axis, len(series.slices), is_computed)
     groups = maker.of(lattices, extents_of(job, lattices, files))
     return Plan(image, groups, _model(job), axis, series.slices)
 
@@ -105,7 +115,7 @@ def make_sample_plan(
     points: Points,
     samples: tuple[Sample, ...],
     images: Mapping[str, Image],
-    sides: Mapping[str, int] | None = None,
+    tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
     expressions: Mapping[str, str] | None = None,
 ) -> Plan:
@@ -116,7 +126,7 @@ def make_sample_plan(
         points: the file.
         samples: the points and the images found for them, in order.
         images: those images by full name, with the bands that are made of them.
-        sides: samples in a shard by group, as an existing mosaic has them.
+        tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
         expressions: by image, what computes its pixels; empty where they are read.
 
@@ -133,7 +143,7 @@ def make_sample_plan(
     extents, samples = placement.extents(samples, images, spec.chip)
     if not any(extents[0].chips):
         raise _hopeless(samples)
-    maker = _Groups(job, sides, "sample", len(samples), is_computed=bool(expressions))
+    maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions))
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
     kept = SampleList(points.crs, points.columns, samples)
@@ -149,8 +159,8 @@ class _Groups:
     """Maker of a plan's groups."""
 
     job: Job
-    sides: Mapping[str, int] | None
-    """By group, tiles along a shard's side, or samples in a shard, as an existing mosaic has them."""
+    tilings: Mapping[str, Tiling] | None
+    """By group, as an existing mosaic has them."""
     axis: Axis = ""
     slices: int = 1
     """Length of the leading axis; 1 where there is none."""
@@ -195,13 +205,31 @@ class _Groups:
                 "pixels",
                 key="region",
             )
-        itemsize = sum(band.dtype.itemsize for band in bands)
-        known = (self.sides or {}).get(name)
+        itemsizes = [band.dtype.itemsize for band in bands]
+        known, asked = (self.tilings or {}).get(name), self.job.mosaic.depth
+        if asked is not None and self.axis != "time":
+            raise JobError(
+                "goes with a time axis, which this job does not have; leave it out", key="mosaic.chunks"
+            )
         if extent.chips:
             _check_chip(width, bands)
-            run = known or shard_samples(self.slices, width, itemsize)
+            run = known.shard_slices if known else shard_samples(self.slices, width, sum(itemsizes))
             return Tiling(width, height, self.slices, tile=width, shard_slices=run)
-        return Tiling(width, height, self.slices, shard=known or shard_tiles(width, height, itemsize))
+        if self.axis != "time":
+            shard = known.shard if known else shard_tiles(width, height, sum(itemsizes))
+            return Tiling(width, height, self.slices, shard=shard)
+        if known is not None and asked in {None, known.depth}:
+            return replace(known, width=width, height=height, slices=self.slices)
+        is_deep = self.job.mosaic.profile == "sharded"
+        side, depth = chunk_shape(width, height, max(itemsizes), asked) if is_deep else (TILE, 1)
+        if depth == 1:
+            return Tiling(width, height, self.slices, shard=shard_tiles(width, height, sum(itemsizes)))
+        shard, run = deep_shard(
+            Tiling(width, height, self.slices, side, shard_slices=depth, depth=depth),
+            sum(itemsizes),
+            min(MAX_SHARD_BYTES, self.job.limits.memory // _SHARD_SHARE),
+        )
+        return Tiling(width, height, self.slices, side, shard, run, depth)
 
     def _computes(self, bands: tuple[Band, ...]) -> bool:
         return self.is_computed or any(band.mask_of for band in bands)

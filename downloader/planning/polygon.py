@@ -63,7 +63,7 @@ class Shape:
         """Return the bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
         plane = _touched(self.wkb, tiling, row, column)
         # All slices of a shard are alike; those behind the last are none.
-        return sum(plane << slice_ * tiling.shard**2 for slice_ in range(len(tiling.slices_of(layer))))
+        return tiling.in_slices(plane, len(tiling.slices_of(layer)))
 
     def count(self, tiling: Tiling) -> int:
         """Return how many tiles of one slice the geometry touches; costs as much as its outline is long."""
@@ -92,7 +92,7 @@ class Shape:
 
 @lru_cache(maxsize=1 << 14)
 def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
-    """Return the bits of the tiles of one slice that the geometry touches, in the shard at (row, column)."""
+    """Return the tiles of one slice that the geometry touches, in the shard at (row, column), as `Tiling.at_slice` takes them."""
     import shapely
 
     rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
@@ -111,7 +111,7 @@ def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
             )
     bits = 0
     for r, c in zip(grid_rows[touched].tolist(), grid_columns[touched].tolist(), strict=True):
-        bits |= 1 << tiling.slot(0, r, c)
+        bits |= 1 << (r % tiling.shard) * tiling.shard + c % tiling.shard
     return bits
 
 

@@ -1,17 +1,70 @@
-"""Size of a shard: as large as its bounds allow, so that a mosaic has few objects and a kill costs little."""
+"""Size of chunks and shards: as large as their bounds allow, so that a mosaic has few objects and a kill costs little."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
 
-from downloader.planning.tiling import TILE
+from downloader.planning.tiling import TILE, Tiling
 
 MIN_SHARDS: Final = 64
 """A slice of a group is cut into at least so many shards, as long as tiles allow."""
 
 MAX_SHARD_BYTES: Final = 64 * 2**20
 """A shard holds at most so many bytes of pixels over all bands of its group."""
+
+
+MAX_CHUNK_BYTES: Final = 2**20
+"""A chunk of several slices holds at most so many bytes of pixels, as a reader of one pixel decodes all of it."""
+
+
+def chunk_shape(width: int, height: int, itemsize: int, depth: int | None = None) -> tuple[int, int]:
+    """Return (side in pixels, slices) of a chunk of a time series; tiles of one slice where a plane is no smaller than one.
+
+    Args:
+        width: columns of the group, in pixels.
+        height: rows of the group, in pixels.
+        itemsize: bytes of a pixel of the group's widest band.
+        depth: slices that the user wants in a chunk; None for `auto`.
+    """
+    longer = max(width, height)
+    side = min(TILE, longer)
+    if depth is None:
+        if longer > TILE or width * height == TILE**2:
+            return TILE, 1
+        depth = 1 << (MAX_CHUNK_BYTES // (side * side * itemsize)).bit_length() - 1
+        return (side, depth) if depth > 1 else (TILE, 1)
+    if depth == 1:
+        return TILE, 1
+    most = max(_SMALLEST, math.isqrt(MAX_CHUNK_BYTES // (depth * itemsize)))
+    return (side, depth) if side <= most else (1 << most.bit_length() - 1, depth)
+
+
+_SMALLEST: Final = 16
+"""Pixels along the side of a chunk, at least, however many slices it holds, unless the plane has fewer."""
+
+
+def deep_shard(tiling: Tiling, bytes_per_pixel: int, max_bytes: int) -> tuple[int, int]:
+    """Return (tiles along a shard's side, slices in it) for chunks of several slices.
+
+    Of a plane of one tile the largest power-of-two run of chunks that `max_bytes` and the series' length allow; else the
+    largest square of chunks that `max_bytes` allows.
+
+    Args:
+        tiling: tiles and depth of the chunks.
+        bytes_per_pixel: sum of the itemsizes of the group's bands.
+        max_bytes: bytes of pixels that a shard may hold over all bands of its group.
+    """
+    tile_bytes = tiling.tile**2 * bytes_per_pixel
+    if tiling.tile_rows * tiling.tile_columns == 1:
+        run = tiling.depth
+        while run < tiling.slices and 2 * run * tile_bytes <= max_bytes:
+            run *= 2
+        return 1, run
+    side, most = 1, max(tiling.tile_rows, tiling.tile_columns)
+    while side < min(most, 64) and (2 * side) ** 2 * tiling.depth * tile_bytes <= max_bytes:
+        side *= 2
+    return side, tiling.depth
 
 
 def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:

@@ -114,8 +114,8 @@ class ImageList:
 class Existing:
     """Facts of an existing mosaic that a plan for it must keep."""
 
-    sides: Mapping[str, int]
-    """Group → tiles along a shard's side; of samples how many there are in one."""
+    tilings: Mapping[str, Tiling]
+    """Group → its tiles, chunks and shards."""
     lattices: tuple[PixelGrid, ...] = ()
     """The groups' lattices; their origins stay."""
     images: ImageList | None = None

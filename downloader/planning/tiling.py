@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,9 +13,22 @@ TILE: Final = 256
 """Pixels along a tile's side unless the plan says otherwise."""
 
 
+def bits(mask: int) -> Iterator[int]:
+    """Yield the numbers of the bits set, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """The lattices of tiles and shards over one group. Chosen once, written into the mosaic, read from there."""
+    """The lattices of tiles, chunks and shards over one group. Chosen once, written into the mosaic, read from there.
+
+    A tile is a square of one slice; a chunk holds the tiles at one place of `depth` slices. A shard has an index entry for
+    each of its chunks, in C order over (slices, row, column), and a slot for each of its tiles: those of a chunk follow one
+    another. Where chunks hold one slice, slots are entries.
+    """
 
     width: int
     """Columns of the group, in pixels."""
@@ -27,11 +41,16 @@ class Tiling:
     shard: int = 1
     """Tiles along a shard's side."""
     shard_slices: int = 1
-    """Slices that one shard holds."""
+    """Slices that one shard holds; a multiple of `depth`."""
+    depth: int = 1
+    """Slices that one chunk holds."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices) < 1:
+        lengths = (self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices, self.depth)
+        if min(lengths) < 1:
             raise JobError(f"every length of a tiling must be at least 1, got {self}")
+        if self.shard_slices % self.depth:
+            raise JobError(f"a shard must hold whole chunks, got {self}")
 
     @property
     def tile_rows(self) -> int:
@@ -75,7 +94,7 @@ class Tiling:
 
     @property
     def slots(self) -> int:
-        """Chunk entries in a shard's index, those beyond the group's edge included."""
+        """Tiles of a shard, those beyond the group's edge included."""
         return self.shard_slices * self.shard * self.shard
 
     def window(self, row: int, column: int, rows: int = 1, columns: int = 1) -> Window:
@@ -98,17 +117,19 @@ class Tiling:
         return layer, row, column
 
     def slot(self, slice_: int, row: int, column: int) -> int:
-        """Return a tile's entry in its shard's index: C order over (slice, row, column), as Zarr's sharding has it."""
-        return (
-            (slice_ % self.shard_slices) * self.shard + row % self.shard
-        ) * self.shard + column % self.shard
+        """Return a tile's slot in its shard."""
+        chunks, within = divmod(slice_ % self.shard_slices, self.depth)
+        entry = (chunks * self.shard + row % self.shard) * self.shard + column % self.shard
+        return entry * self.depth + within
 
     def tile_at(self, shard: tuple[int, int, int], slot: int) -> tuple[int, int, int]:
-        """Return (slice, row, column) of the tile behind an index entry of the shard at (layer, row, column)."""
+        """Return (slice, row, column) of the tile behind a slot of the shard at (layer, row, column)."""
         layer, row, column = shard
-        rest, c = divmod(slot, self.shard)
-        s, r = divmod(rest, self.shard)
-        return layer * self.shard_slices + s, row * self.shard + r, column * self.shard + c
+        entry, within = divmod(slot, self.depth)
+        rest, c = divmod(entry, self.shard)
+        chunks, r = divmod(rest, self.shard)
+        slice_ = layer * self.shard_slices + chunks * self.depth + within
+        return slice_, row * self.shard + r, column * self.shard + c
 
     def slices_of(self, layer: int) -> range:
         """Return the slices that the shards of one layer hold."""
@@ -116,9 +137,32 @@ class Tiling:
         return range(first, min(first + self.shard_slices, self.slices))
 
     def slice_mask(self, slice_: int) -> int:
-        """Return the bits of all index entries of one slice in its shard."""
-        plane = self.shard * self.shard
-        return ((1 << plane) - 1) << ((slice_ % self.shard_slices) * plane)
+        """Return the bits of all slots of one slice in its shard."""
+        return self.at_slice((1 << self.shard * self.shard) - 1, slice_)
+
+    def at_slice(self, plane: int, slice_: int) -> int:
+        """Return the bits of tiles of one slice in their shard; bit r × shard + c of `plane` is the tile at (r, c)."""
+        chunks, within = divmod(slice_ % self.shard_slices, self.depth)
+        first = chunks * self.shard * self.shard * self.depth + within
+        if self.depth == 1:
+            return plane << first
+        return sum(1 << bit * self.depth for bit in bits(plane)) << first
+
+    def in_slices(self, plane: int, count: int) -> int:
+        """Return the bits of tiles of the first `count` slices of a shard; `plane` as `at_slice` takes it."""
+        whole, rest = divmod(count, self.depth)
+        step = self.shard * self.shard * self.depth
+        mask = self._chunks(plane, rest) << whole * step
+        full = self._chunks(plane, self.depth)
+        for number in range(whole):
+            mask |= full << number * step
+        return mask
+
+    def _chunks(self, plane: int, count: int) -> int:
+        """Return the bits of the first `count` tiles of each chunk of `plane`."""
+        if self.depth == 1:
+            return plane if count else 0
+        return sum((1 << count) - 1 << bit * self.depth for bit in bits(plane))
 
     def window_mask(self, slice_: int, row: int, column: int, window: Window | None) -> int:
         """Return the bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
@@ -135,21 +179,17 @@ class Tiling:
         if first > last:
             return 0
         line = ((1 << (last - first + 1)) - 1) << first
-        mask = 0
+        plane = 0
         for r in range(first_row, last_row + 1):
-            mask |= line << (r * self.shard)
-        return mask << ((slice_ % self.shard_slices) * self.shard * self.shard)
+            plane |= line << (r * self.shard)
+        return self.at_slice(plane, slice_)
 
     def full_mask(self, layer: int, row: int, column: int) -> int:
-        """Return the bits of the index entries that lie inside the group: all of them but at its edges."""
+        """Return the bits of the slots that lie inside the group: all of them but at its edges."""
         columns = min(self.shard, self.tile_columns - column * self.shard)
         rows = min(self.shard, self.tile_rows - row * self.shard)
-        slices = min(self.shard_slices, self.slices - layer * self.shard_slices)
         line = (1 << columns) - 1
         plane = 0
         for r in range(rows):
             plane |= line << (r * self.shard)
-        mask = 0
-        for s in range(slices):
-            mask |= plane << (s * self.shard * self.shard)
-        return mask
+        return self.in_slices(plane, len(self.slices_of(layer)))

@@ -190,6 +190,8 @@ def _group_document(
         "tiles": group.tiling.tiles,
         "shards": group.tiling.shards,
         "shard_side": group.tiling.shard_side,
+        "shard_slices": group.tiling.shard_slices,
+        "chunk": [group.tiling.depth, group.tiling.tile, group.tiling.tile],
         "requests": group.count_requests(),
         "tiles_per_request": group.shape[0] * group.shape[1],
         "readings": [

@@ -24,6 +24,7 @@ from downloader.planning.requests import PixelRequest
 from downloader.planning.samples import Sample, pixels_of, project
 from downloader.planning.series import Series
 from downloader.planning.slices import Slice
+from downloader.planning.tiling import Tiling
 
 _ALTERNATIVES: Final = 8
 """Further slices that may answer for a group if the images of the first are gone."""
@@ -62,11 +63,11 @@ class ResolvedSource:
     notices: tuple[str, ...] = ()
     """Lines that are worth a user's knowing."""
 
-    def plan(self, job: Job, sides: Mapping[str, int] | None = None) -> Plan:
-        """Return the plan; `sides` are the shards' sides of the mosaic that exists."""
+    def plan(self, job: Job, tilings: Mapping[str, Tiling] | None = None) -> Plan:
+        """Return the plan; `tilings` are those of the groups of the mosaic that exists."""
         if self.samples and self.files.points is not None:
             plan = make_sample_plan(
-                job, self.files.points, self.samples, self.views, sides, self.files, self.expressions
+                job, self.files.points, self.samples, self.views, tilings, self.files, self.expressions
             )
             slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
             return replace(plan, listed=self.listed, slices=tuple(slices))
@@ -74,12 +75,12 @@ class ResolvedSource:
             plan = make_plan(
                 job,
                 self.image,
-                sides,
+                tilings,
                 self.files,
                 is_computed=bool(self.computed and self.computed.expression),
             )
             return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
-        plan = make_series_plan(job, self.series, self.image, sides, self.files)
+        plan = make_series_plan(job, self.series, self.image, tilings, self.files)
         return replace(plan, listed=self.listed)
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from downloader.errors import DriftError, JobError, LockedError, RefusedError
 from downloader.job import Job
+from downloader.mosaic.format.chunk import ChunkForm
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.hierarchy import merged
@@ -44,8 +45,10 @@ def test_dropped_entries_go_and_all_others_keep_their_bytes(
         if present >> slot & 1
     }
     header = ShardHeader("0" * 32, "", "B2", 1, (0, 0, 0), 8)
-    old = b"".join(bytes(part) for part in encode_shard(chunks, header).buffers)
-    merged_ = merge(old, {}, header, codec, drop=drop)
+    old = b"".join(
+        bytes(part) for part in encode_shard(chunks, header, sum(1 << slot for slot in chunks)).buffers
+    )
+    merged_ = merge(old, {}, header, ChunkForm(codec, np.dtype("u1"), np.uint8(0), 1), keep=~drop)
     assert merged_.stored == present & ~drop
     data = b"".join(bytes(part) for part in merged_.buffers)
     index = ShardIndex.parse(data[-index_bytes(8) :], 8, len(data))

@@ -29,7 +29,8 @@ def with_header(path: Path, before: bytes) -> None:
     header, data = ShardHeader.parse(before), path.read_bytes()
     index = ShardIndex.parse(data, header.cells, len(data))
     entries = {slot: data[slice(*span)] for slot in range(header.cells) if (span := index.span(slot))}
-    path.write_bytes(b"".join(encode_shard(entries, header).buffers))
+    made = encode_shard(entries, header, sum(1 << slot for slot in entries))
+    path.write_bytes(b"".join(made.buffers))
 
 
 def test_tiles_are_drawn_by_seed_and_compared_bit_by_bit(make, emulator, tmp_path) -> None:

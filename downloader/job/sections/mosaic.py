@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from downloader.job.location import parse_place
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration
+
+MAX_DEPTH: Final = 4096
+"""Slices of one chunk, at most."""
 
 
 def _nodata(value: Any) -> Any:
@@ -28,6 +31,16 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _chunks(value: Any) -> Any:
+    if value == "auto":
+        return value
+    if isinstance(value, dict) and list(value) == ["time"]:
+        slices = str(value["time"])
+        if slices.isascii() and slices.isdigit() and 0 < int(slices) <= MAX_DEPTH:
+            return {"time": int(slices)}
+    raise ValueError(f"write auto, or {{time: N}} for chunks of N slices, 1 to {MAX_DEPTH:,}")
+
+
 class MosaicSection(Section):
     """The mosaic: its place, and how pixels are stored."""
 
@@ -37,6 +50,32 @@ class MosaicSection(Section):
     """`plain`: no shards and no crc32c, readable by GDAL 3.12."""
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
     """zstd packs tighter, lz4 costs less CPU."""
+    chunks: Annotated[
+        Literal["auto"] | dict[str, int],
+        BeforeValidator(_chunks),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"enum": ["auto"]},
+                    {
+                        "type": "object",
+                        "properties": {
+                            "time": {
+                                "type": "integer",
+                                "minimum": 1,
+                                "maximum": MAX_DEPTH,
+                                "description": "Slices in a chunk.",
+                            }
+                        },
+                        "required": ["time"],
+                        "additionalProperties": False,
+                    },
+                ]
+            }
+        ),
+    ] = "auto"
+    """How a time series is cut: auto puts many slices into a chunk where an image is smaller than a tile of 256², else one;
+    `{time: N}` puts N, in squares small enough that a chunk stays near 1 MiB."""
     nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
     """Value that means no data: one for all bands, or by band; default what the asset states."""
     mask: Literal["none", "per-band", "any"] = "none"
@@ -49,6 +88,19 @@ class MosaicSection(Section):
     overviews: bool = False
     """Coarser levels of the pixels, made at the end of a run by each band's own pyramiding policy, so that a viewer opens
     all of it at once; `downloader overviews` makes them afterwards."""
+
+    @property
+    def depth(self) -> int | None:
+        """Slices in a chunk as asked for; None for auto."""
+        return None if isinstance(self.chunks, str) else self.chunks["time"]
+
+    @model_validator(mode="after")
+    def _flat(self) -> MosaicSection:
+        if self.profile == "plain" and self.depth not in {None, 1}:
+            raise ValueError(
+                "profile: plain has chunks of one slice; leave chunks out, or write profile: sharded"
+            )
+        return self
 
     @field_validator("path")
     @classmethod

@@ -9,7 +9,7 @@ that was moved, swapped or restored to another place is known by it. All numbers
 | 2, 2, 2 | version; length of the group's and the band's name in bytes |
 | 16 | id of the mosaic |
 | 4, 4, 4, 4 | overview level (1 for the pixels); layer, row and column in shards |
-| 4 | number of cells |
+| 4, 4 | number of cells; how many of them each chunk holds |
 | n, m | group and band, UTF-8; the group of an overview is the one that it is made of |
 | ⌈cells ÷ 8⌉ | a bit for each cell that is stored, the lowest first |
 | 4 | crc32c of all before |
@@ -25,11 +25,11 @@ import numpy as np
 
 from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
 
-HEADER_VERSION: Final = 1
+HEADER_VERSION: Final = 2
 
 _MAGIC: Final = b"EEDSHARD"
-_FIXED: Final = struct.Struct("<8sHHH16sIIIII")
-"""Magic, version, length of the group, length of the band, mosaic, level, layer, row, column, cells."""
+_FIXED: Final = struct.Struct("<8sHHH16sIIIIII")
+"""Magic, version, length of the group, length of the band, mosaic, level, layer, row, column, cells, depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class ShardHeader:
     """Number of cells of a shard, stored or not."""
     stored: int = 0
     """Bits of the cells that are stored."""
+    depth: int = 1
+    """Cells that each chunk holds, one after the other; in number of slices."""
+
+    @property
+    def entries(self) -> int:
+        """Number of chunks of a shard, stored or not."""
+        return self.cells // self.depth
 
     @property
     def nbytes(self) -> int:
@@ -64,7 +71,7 @@ class ShardHeader:
         """Return the header as it stands in the object."""
         group, band = self.group.encode(), self.band.encode()
         fixed = _FIXED.pack(
-            _MAGIC, HEADER_VERSION, len(group), len(band), bytes.fromhex(self.mosaic), self.level, *self.shard, self.cells
+            _MAGIC, HEADER_VERSION, len(group), len(band), bytes.fromhex(self.mosaic), self.level, *self.shard, self.cells, self.depth
         )  # fmt: skip
         body = fixed + group + band + self.stored.to_bytes(-(-self.cells // 8), "little")
         return body + crc32c(body).to_bytes(CRC_BYTES, "little")
@@ -92,7 +99,7 @@ class ShardHeader:
         view = np.frombuffer(data, np.uint8)
         if view.size < _FIXED.size or view[: len(_MAGIC)].tobytes() != _MAGIC:
             raise ValueError("the object has no header")
-        _, version, group, band, mosaic, level, layer, row, column, cells = _FIXED.unpack(
+        _, version, group, band, mosaic, level, layer, row, column, cells, depth = _FIXED.unpack(
             view[: _FIXED.size].tobytes()
         )
         if version != HEADER_VERSION:
@@ -108,7 +115,7 @@ class ShardHeader:
             names = text[:group].decode(), text[group:].decode()
         except UnicodeDecodeError as error:
             raise ValueError("the object's header holds no names") from error
-        return cls(mosaic.hex(), *names, level, (layer, row, column), cells, stored)
+        return cls(mosaic.hex(), *names, level, (layer, row, column), cells, stored, depth)
 
     @property
     def place(self) -> str:

@@ -21,6 +21,7 @@ from downloader.datasets.facts import DatasetFacts, dataset_facts
 from downloader.job import Job
 from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
+from downloader.mosaic.format.chunk import ChunkForm
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.coverage import COVERAGE_TILES, TILES, Coverage, coverage_chunk
 from downloader.mosaic.format.georeferencing import (
@@ -90,7 +91,7 @@ class GroupLayout:
 
     @cached_property
     def codec(self) -> ChunkCodec:
-        """Codec of a tile of a band."""
+        """Codec of a chunk."""
         return ChunkCodec(self.compressor, checksum=self.profile == "sharded")
 
     @cached_property
@@ -99,6 +100,15 @@ class GroupLayout:
         return tuple(
             fill_scalar(band.id, band.dtype, nodata)
             for band, nodata in zip(self.group.bands, self.nodata, strict=True)
+        )
+
+    @cached_property
+    def forms(self) -> tuple[ChunkForm, ...]:
+        """Forms of the chunks, by index of the band."""
+        tiling = self.group.tiling
+        return tuple(
+            ChunkForm(self.codec, band.dtype, fill, tiling.tile, tiling.depth)
+            for band, fill in zip(self.group.bands, self.fills, strict=True)
         )
 
     @cached_property
@@ -122,8 +132,8 @@ class GroupLayout:
 
     def header(self, band: int, shard: tuple[int, int, int]) -> ShardHeader:
         """Return the header of a band's object of one shard, without the bits of what is stored."""
-        cells = self.group.tiling.slots
-        return ShardHeader(self.mosaic, self.origin, self.group.bands[band].id, self.level, shard, cells)
+        id_, tiling = self.group.bands[band].id, self.group.tiling
+        return ShardHeader(self.mosaic, self.origin, id_, self.level, shard, tiling.slots, depth=tiling.depth)
 
     def tile_object(self, band: int, shard: tuple[int, int, int], slot: int) -> str:
         """Return the key of a band's object of one tile, where the profile is `plain`."""
@@ -214,13 +224,13 @@ class GroupLayout:
     def _band_document(self, index: int) -> dict[str, Any]:
         tiling, band = self.group.tiling, self.group.bands[index]
         lead = (tiling.slices,) if self.leading else ()
-        one = (1,) if self.leading else ()
-        tile = (*one, tiling.tile, tiling.tile)
+        deep = (tiling.depth,) if self.leading else ()
+        inner = (*deep, tiling.tile, tiling.tile)
         codecs = self.codec.to_json(band.dtype)
-        chunk = tile
+        chunk = inner
         if self.profile == "sharded":
             chunk = (*((tiling.shard_slices,) if self.leading else ()), tiling.shard_side, tiling.shard_side)
-            codecs = [_sharding(tile, codecs)]
+            codecs = [_sharding(inner, codecs)]
         return array_document(
             (*lead, tiling.height, tiling.width),
             chunk,
@@ -281,9 +291,9 @@ def dump(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode()
 
 
-def _sharding(tile: tuple[int, ...], codecs: list[dict[str, object]]) -> dict[str, object]:
+def _sharding(chunk: tuple[int, ...], codecs: list[dict[str, object]]) -> dict[str, object]:
     configuration = {
-        "chunk_shape": list(tile),
+        "chunk_shape": list(chunk),
         "codecs": codecs,
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "index_location": "end",

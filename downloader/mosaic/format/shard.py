@@ -1,7 +1,7 @@
 """Shards as bytes: our header, encoded chunks one after the other, then Zarr's index of them and its checksum.
 
-Nothing here decodes a pixel. An object that holds some tiles already is topped up by keeping their encoded bytes as they
-are, after a check of each one's checksum. The index has the form of Zarr v3's `sharding_indexed` codec: for each entry
+An object that holds some tiles already is topped up by keeping the encoded bytes of its chunks as they are, after a check of
+each one's checksum; a chunk is decoded only where tiles of some of its slices come or go. The index has the form of Zarr v3's `sharding_indexed` codec: for each entry
 offset and length as little-endian uint64, both 2⁶⁴−1 where there is none, then a crc32c.
 """
 
@@ -14,20 +14,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.mosaic.format.codec import CRC_BYTES, Buffer, ChunkCodec, crc32c
+from downloader.mosaic.format.chunk import ChunkForm, Tile
+from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
 from downloader.mosaic.format.header import ShardHeader
+from downloader.planning.tiling import bits
 
 _ABSENT: Final = np.uint64(2**64 - 1)
 _ENTRY_BYTES: Final = 16
+
+
+_DEAD_SHARE: Final = 1 / 8
+"""Of an object so much may be chunks that were replaced, as a share of those that count."""
 
 
 class DamagedShardError(ValueError):
     """The object is not the whole shard of its place: cut, damaged, or another shard's."""
 
 
-def index_bytes(slots: int) -> int:
+def index_bytes(entries: int) -> int:
     """Return the length of the index at a shard's end, its checksum included."""
-    return slots * _ENTRY_BYTES + CRC_BYTES
+    return entries * _ENTRY_BYTES + CRC_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +41,23 @@ class ShardIndex:
     """Where in its object each chunk of a shard lies."""
 
     entries: NDArray[np.uint64]
-    """(slots, 2): offset from the object's start and length in bytes; 2⁶⁴−1 twice where a chunk is absent."""
+    """(chunks, 2): offset from the object's start and length in bytes; 2⁶⁴−1 twice where a chunk is absent."""
 
     @classmethod
-    def parse(cls, tail: Buffer, slots: int, size: int) -> ShardIndex:
-        """Return the index from the last `index_bytes(slots)` bytes of an object of `size` bytes.
+    def parse(cls, tail: Buffer, entries: int, size: int) -> ShardIndex:
+        """Return the index from the last `index_bytes(entries)` bytes of an object of `size` bytes.
 
         Raises:
             DamagedShardError: the object is shorter than its index, or the index is not what was written.
         """
-        length = index_bytes(slots)
+        length = index_bytes(entries)
         if size < length or len(tail) < length:
             raise DamagedShardError(f"{size} bytes are fewer than the {length} of a shard's index")
         data = np.frombuffer(tail, np.uint8)[-length:]
         body, checksum = data[:-CRC_BYTES], data[-CRC_BYTES:]
         if crc32c(body.tobytes()) != int.from_bytes(checksum.tobytes(), "little"):
             raise DamagedShardError("the checksum of the shard's index does not match")
-        index = cls(np.frombuffer(body.tobytes(), "<u8").reshape(slots, 2))
+        index = cls(np.frombuffer(body.tobytes(), "<u8").reshape(entries, 2))
         present = index.entries[:, 1] != _ABSENT
         offsets, lengths = index.entries[present, 0], index.entries[present, 1]
         end = size - length
@@ -61,19 +67,19 @@ class ShardIndex:
 
     @property
     def present(self) -> int:
-        """Bits of the slots that have an entry."""
+        """Bits of the chunks that have an entry."""
         present = self.entries[:, 1] != _ABSENT
         return int.from_bytes(np.packbits(present, bitorder="little").tobytes(), "little")
 
-    def span(self, slot: int) -> tuple[int, int] | None:
-        """Return (start, end) of a slot's chunk in the object; None where it has no entry."""
-        offset, length = self.entries[slot].tolist()
+    def span(self, entry: int) -> tuple[int, int] | None:
+        """Return (start, end) of a chunk in the object; None where it has no entry."""
+        offset, length = self.entries[entry].tolist()
         return None if length == int(_ABSENT) else (offset, offset + length)
 
     def checksum(self, data: Buffer) -> int:
         """Return the crc32c over the index and the chunks' own checksums, of the whole object `data`."""
         view = np.frombuffer(data, np.uint8)
-        spans = (self.span(slot) for slot in range(len(self.entries)))
+        spans = (self.span(entry) for entry in range(len(self.entries)))
         sums = [view[max(start, end - CRC_BYTES) : end].tobytes() for start, end in filter(None, spans)]
         return crc32c(b"".join([self.entries.tobytes(), *sums]))
 
@@ -90,9 +96,9 @@ def read_shard(head: Buffer, tail: Buffer, size: int, header: ShardHeader) -> tu
     Raises:
         DamagedShardError: it is cut, damaged, or the object of another place or mosaic.
     """
-    index = ShardIndex.parse(tail, header.cells, size)
+    index = ShardIndex.parse(tail, header.entries, size)
     try:
-        return index, header.read_stored(head) & index.present
+        return index, header.read_stored(head) & _cells_of(index.present, header.depth)
     except ValueError as error:
         raise DamagedShardError(str(error)) from error
 
@@ -116,55 +122,97 @@ class EncodedShard:
         return sum(len(buffer) for buffer in self.buffers)
 
 
-def encode_shard(entries: Mapping[int, Buffer], header: ShardHeader, damaged: int = 0) -> EncodedShard:
-    """Return the object that holds `entries` (slot → encoded chunk) at the place of `header`, in their order."""
-    index = np.full((header.cells, 2), _ABSENT, "<u8")
-    stored = sum(1 << slot for slot in entries)
-    buffers: list[Buffer] = [header.with_stored(stored).to_bytes()]
-    offset = header.nbytes
-    for slot, chunk in entries.items():
-        index[slot] = offset, len(chunk)
+def encode_shard(
+    chunks: Mapping[int, Buffer],
+    header: ShardHeader,
+    stored: int,
+    damaged: int = 0,
+    before: tuple[Buffer, Mapping[int, tuple[int, int]]] = (b"", {}),
+) -> EncodedShard:
+    """Return the object of the place of `header`.
+
+    Args:
+        chunks: entry → encoded chunk, in the order in which they stand in the object.
+        header: that of the place.
+        stored: bits of the slots that the chunks hold.
+        damaged: bits of the slots that were damaged and are missing now.
+        before: what of an old object stays where it was, from its header on, and the spans of its chunks that count.
+    """
+    body, spans = before
+    index = np.full((header.entries, 2), _ABSENT, "<u8")
+    sums = {
+        entry: bytes(body[end - header.nbytes - CRC_BYTES : end - header.nbytes])
+        for entry, (_, end) in spans.items()
+    }
+    for entry, (start, end) in spans.items():
+        index[entry] = start, end - start
+    buffers: list[Buffer] = [header.with_stored(stored).to_bytes(), *([body] if len(body) else [])]
+    offset = header.nbytes + len(body)
+    for entry, chunk in chunks.items():
+        index[entry] = offset, len(chunk)
         buffers.append(chunk)
+        sums[entry] = bytes(chunk[-CRC_BYTES:])
         offset += len(chunk)
-    sums = [bytes(entries[slot][-CRC_BYTES:]) for slot in sorted(entries)]
-    body = index.tobytes()
-    buffers.append(body + crc32c(body).to_bytes(CRC_BYTES, "little"))
-    return EncodedShard(buffers, stored, crc32c(b"".join([body, *sums])), damaged)
+    table = index.tobytes()
+    buffers.append(table + crc32c(table).to_bytes(CRC_BYTES, "little"))
+    checksum = crc32c(b"".join([table, *(sums[entry] for entry in sorted(sums))]))
+    return EncodedShard(buffers, stored, checksum, damaged)
 
 
 def merge(
-    old: Buffer | None, entries: Mapping[int, Buffer], header: ShardHeader, codec: ChunkCodec, drop: int = 0
+    old: Buffer | None, tiles: Mapping[int, Tile], header: ShardHeader, form: ChunkForm, keep: int = -1
 ) -> EncodedShard:
-    """Return an object with `entries` added to those of an old one, without decoding; new ones replace old ones.
+    """Return an object with `tiles` added to those of an old one; new ones replace old ones.
 
     Args:
         old: the object as it is; None where there is none.
-        entries: slot → encoded chunk.
+        tiles: slot → tile.
         header: that of the object's place.
-        codec: tells whether a chunk's checksum is right.
-        drop: bits of the slots whose old entries are not kept.
+        form: of the band's chunks.
+        keep: bits of the slots whose old tiles are kept; all by default.
 
-    Of an old object that is not the whole shard of this place nothing is kept; an old entry whose checksum is wrong is
-    dropped. What is kept stays where it was as long as nothing before it goes, so that a reader who has the old index
-    finds its chunks in the new object, too.
+    Of an old object that is not the whole shard of this place nothing is kept; an old chunk whose checksum is wrong is
+    dropped with its tiles. What is kept stays where it was, so that a reader who has the old index finds its chunks in the
+    new object, too; once more than a small part of the object is such that nothing counts of it, it closes up.
     """
-    kept: dict[int, Buffer] = {}
-    starts: dict[int, int] = {}
-    damaged = 0
-    if old is not None:
-        data = np.frombuffer(old, np.uint8)
-        try:
-            index, stored = read_shard(data, data, data.size, header)
-        except DamagedShardError:
-            index, stored = None, 0
-        for slot in range(header.cells):
-            if index is None or slot in entries or not (stored & ~drop) >> slot & 1:
-                continue
-            start, end = index.span(slot) or (0, 0)
-            chunk = data[start:end]
-            if codec.intact(chunk):
-                kept[slot], starts[slot] = chunk, start
-            else:
-                damaged |= 1 << slot
-    first = {slot: kept[slot] for slot in sorted(kept, key=starts.__getitem__)}
-    return encode_shard({**first, **dict(sorted(entries.items()))}, header, damaged)
+    new: dict[int, dict[int, Tile]] = {}
+    for slot, tile in tiles.items():
+        new.setdefault(slot // header.depth, {})[slot % header.depth] = tile
+    added = sum(1 << slot for slot in tiles)
+    data = np.zeros(0, np.uint8) if old is None else np.frombuffer(old, np.uint8)
+    spans: dict[int, tuple[int, int]] = {}
+    kept = damaged = dropped = 0
+    try:
+        index, stored = read_shard(data, data, data.size, header)
+        dropped = stored & ~keep & ~added
+    except DamagedShardError:
+        index, stored = None, 0
+    for entry in range(header.entries) if index is not None else ():
+        cells = stored & keep & ~added & _cells_of(1 << entry, header.depth)
+        span = index.span(entry) if index is not None and cells else None
+        if span is None:
+            continue
+        if form.codec.intact(data[slice(*span)]):
+            spans[entry] = span
+            kept |= cells
+        else:
+            damaged |= cells
+    changed = {slot // header.depth for slot in bits(dropped)} & spans.keys() if header.depth > 1 else set()
+    chunks: dict[int, Buffer] = {}
+    for entry in sorted(changed | new.keys()):
+        span = spans.pop(entry, None)
+        cells = kept >> entry * header.depth & (1 << header.depth) - 1
+        chunks[entry] = form.chunk(new.get(entry, {}), None if span is None else data[slice(*span)], cells)
+    live = sum(end - start for start, end in spans.values())
+    body = data[header.nbytes : data.size - index_bytes(header.entries)] if index is not None else data[:0]
+    if body.size - live > _DEAD_SHARE * (live + sum(map(len, chunks.values()))):
+        moved = {entry: data[slice(*spans[entry])] for entry in sorted(spans, key=spans.__getitem__)}
+        return encode_shard({**moved, **chunks}, header, kept | added, damaged)
+    return encode_shard(chunks, header, kept | added, damaged, (body, spans))
+
+
+def _cells_of(entries: int, depth: int) -> int:
+    """Return the bits of all tiles of the chunks whose bits are given."""
+    if depth == 1:
+        return entries
+    return sum((1 << depth) - 1 << entry * depth for entry in bits(entries))

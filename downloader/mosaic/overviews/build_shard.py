@@ -10,7 +10,7 @@ import numpy as np
 
 from downloader.errors import StoppedError
 from downloader.mosaic.format.codec import crc32c
-from downloader.mosaic.format.shard import encode_shard
+from downloader.mosaic.format.shard import merge
 from downloader.mosaic.overviews.downsample import halve
 from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.storage.disk_errors import trying
@@ -19,9 +19,11 @@ from downloader.mosaic.tile_reader import BandTiles
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from downloader.mosaic.format.chunk import Tile
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
+    from downloader.planning import Tiling
 
 
 def make_shard(
@@ -48,20 +50,21 @@ def make_shard(
     pieces: dict[str, Piece] = {}
     slots = layout.group.tiling.slots
     for band in range(len(layout.arrays)):
-        entries = _entries(store, level, band, place, states)
+        tiles = _made(store, level, band, place, states)
         puts: list[tuple[str, list[Any]]]
         if layout.profile == "plain":
-            puts = [(layout.tile_object(band, place, slot), [data]) for slot, data in entries.items()]
-            gone = [layout.tile_object(band, place, slot) for slot in range(slots) if slot not in entries]
-            chunks = tuple((slot, len(data), crc32c(data)) for slot, data in entries.items())
-            piece = Piece(sum(1 << slot for slot in entries), 0, chunks)
+            objects = {slot: layout.forms[band].chunk({0: tile}) for slot, tile in tiles.items()}
+            puts = [(layout.tile_object(band, place, slot), [data]) for slot, data in objects.items()]
+            gone = [layout.tile_object(band, place, slot) for slot in range(slots) if slot not in tiles]
+            chunks = tuple((slot, len(data), crc32c(data)) for slot, data in objects.items())
+            piece = Piece(sum(1 << slot for slot in tiles), 0, chunks)
         else:
             key = layout.shard_object(band, *place)
-            made = encode_shard(entries, layout.header(band, place))
-            puts = [(key, made.buffers)] if entries else []
-            gone = [] if entries else [key]
-            piece = Piece(made.stored, made.nbytes, checksum=made.checksum) if entries else Piece(0)
-        needed = sum(len(data) for data in entries.values())
+            made = merge(None, tiles, layout.header(band, place), layout.forms[band])
+            puts = [(key, made.buffers)] if tiles else []
+            gone = [] if tiles else [key]
+            piece = Piece(made.stored, made.nbytes, checksum=made.checksum) if tiles else Piece(0)
+        needed = sum(len(buffer) for _, buffers in puts for buffer in buffers)
         trying(store, "overviews", needed, partial(_write, store, puts, gone if replaces else []))
         pieces[layout.group.bands[band].id] = piece
     return pieces
@@ -75,10 +78,10 @@ def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> 
     store.flush(key for key, _ in puts)
 
 
-def _entries(
+def _made(
     store: Store, level: Level, band: int, place: tuple[int, int, int], states: Mapping[str, GroupState]
-) -> dict[int, bytes]:
-    """Return slot → encoded tile of one band of a shard, for the tiles of which anything is stored below."""
+) -> dict[int, Tile]:
+    """Return slot → tile of one band of a shard, for the tiles of which anything is stored below."""
     layout, tiling = level.layout, level.layout.group.tiling
     bands = layout.group.bands
     pixels = _tiles(store, level, band, states)
@@ -86,15 +89,15 @@ def _entries(
     masks = None if mask is None else _tiles(store, level, mask, states)
     fill, policy = layout.fills[band], bands[band].pyramiding
     has_nodata = layout.nodata[band] is not None
-    entries: dict[int, bytes] = {}
-    for slot in _by_quarters(tiling.shard, tiling.shard_slices):
+    tiles: dict[int, Tile] = {}
+    for slot in _by_quarters(tiling):
         slice_, row, column = tiling.tile_at(place, slot)
         if slice_ >= tiling.slices or row >= tiling.tile_rows or column >= tiling.tile_columns:
             continue
         block = _block(pixels, masks, (slice_, row, column), tiling.tile, fill, has_nodata=has_nodata)
         if block is not None:
-            entries[slot] = layout.codec.encode(np.ascontiguousarray(halve(*block, policy, fill)))
-    return entries
+            tiles[slot] = layout.forms[band].tile(np.ascontiguousarray(halve(*block, policy, fill)))
+    return tiles
 
 
 def _tiles(store: Store, level: Level, band: int, states: Mapping[str, GroupState]) -> BandTiles:
@@ -106,13 +109,15 @@ def _tiles(store: Store, level: Level, band: int, states: Mapping[str, GroupStat
     return BandTiles(store, below, band, lambda place: state.stored(tiling.shard_index(*place))[band])
 
 
-def _by_quarters(shard: int, slices: int) -> Iterator[int]:
-    """Yield the slots of a shard, those over one shard of the level below together."""
+def _by_quarters(tiling: Tiling) -> Iterator[int]:
+    """Yield the slots of a shard, those over one shard of the level below together, chunk by chunk."""
+    shard, depth = tiling.shard, tiling.depth
     half = max(1, shard // 2)
     plane = sorted(range(shard * shard), key=lambda s: (s // shard // half, s % shard // half, s))
-    for depth in range(slices):
-        for slot in plane:
-            yield depth * shard * shard + slot
+    for chunks in range(tiling.shard_slices // depth):
+        for entry in plane:
+            first = (chunks * shard * shard + entry) * depth
+            yield from range(first, first + depth)
 
 
 def _block(

@@ -13,7 +13,6 @@ from typing import Final
 
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.planning import Tiling
 
 OVERVIEWS: Final = "overviews"
 """Name of the group of all overviews."""
@@ -66,7 +65,7 @@ def _halved(below: GroupLayout, name: str, factor: int, policies: Mapping[str, s
         lattice=grid,
         window=grid.bounds,
         bands=tuple(replace(band, grid=grid, pyramiding=policies[band.id]) for band in group.bands),
-        tiling=Tiling(grid.width, grid.height, tiling.slices, tiling.tile, tiling.shard, tiling.shard_slices),
+        tiling=replace(tiling, width=grid.width, height=grid.height),
         region=None,
         outside=(),
         extents=(),

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.coverage import Coverage, coverage_chunk
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
 from downloader.planning import Group
+from downloader.planning.tiling import bits
 
 
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
@@ -81,7 +82,9 @@ def _block(
             for slot in bits(state.failed_mask(index)):
                 cells[row - rows[0], column - columns[0], slot] = Coverage.FAILED
     side = tiling.shard
-    blocks = cells.reshape(height, width, tiling.shard_slices, side, side).transpose(2, 0, 3, 1, 4)
+    depth = tiling.depth
+    chunks = cells.reshape(height, width, tiling.shard_slices // depth, side, side, depth)
+    blocks = chunks.transpose(2, 5, 0, 3, 1, 4)
     planes = np.ascontiguousarray(blocks.reshape(tiling.shard_slices, height * side, width * side))
     _mark_unwanted(planes, state.group, layer, (rows[0], last_row), (columns[0], last))
     return planes

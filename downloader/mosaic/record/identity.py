@@ -119,7 +119,7 @@ class Identity:
         """What a plan for the mosaic must keep."""
         groups = [layout.group for layout in self.layouts]
         return Existing(
-            {g.name: g.tiling.shard_slices if g.axis == "sample" else g.tiling.shard for g in groups},
+            {group.name: group.tiling for group in groups},
             tuple(group.lattice for group in groups),
             self.listed,
             self.samples,
@@ -205,7 +205,8 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
     if group.outside:
         yield f"region.mask{here}", f"{list(group.outside)} outside"
     # More times extend a mosaic; they are compared image by image.
-    yield f"leading axis{here}", f"{group.axis or 'none'}, {t.shard_slices} in a shard"
+    deep = f", {t.depth} in a chunk" if t.depth > 1 else ""
+    yield f"leading axis{here}", f"{group.axis or 'none'}, {t.shard_slices} in a shard{deep}"
     for band, nodata in zip(group.bands, layout.nodata, strict=True):
         told = f"nodata {'none' if nodata is None else repr(nodata)}"
         if band.mask_of:

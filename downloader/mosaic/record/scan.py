@@ -192,12 +192,11 @@ class LedgerClaims:
         index, band = where
         shard = self._tiling.shard_at(index)
         before, stored = self.state.stored(index)[band], 0
-        slots = self._tiling.slots
         if size and adopt:
             key, header = self.layout.shard_object(band, *shard), self.layout.header(band, shard)
             try:
                 head = store.get_range(key, 0, min(header.nbytes, size))
-                tail = store.get_range(key, max(0, size - index_bytes(slots)), size)
+                tail = store.get_range(key, max(0, size - index_bytes(header.entries)), size)
                 stored = read_shard(head, tail, size, header)[1] & self._tiling.full_mask(*shard)
             except (DamagedShardError, FileNotFoundError):
                 stored = 0
@@ -223,10 +222,9 @@ class LedgerClaims:
         length = checksum = 0
         if size and adopt and self._tiling.full_mask(*shard) >> slot & 1:
             # Without a line there is no checksum to compare it with: it must at least decode.
-            shape = (self._tiling.tile, self._tiling.tile)
             try:
                 data = bytes(store.get(self.layout.tile_object(band, shard, slot)))
-                self.layout.codec.decode(data, self.layout.group.bands[band].dtype, shape)
+                self.layout.forms[band].decode(data)
                 length, checksum = len(data), crc32c(data)
             except (ValueError, FileNotFoundError):
                 length = 0

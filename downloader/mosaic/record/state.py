@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from downloader.model.document import to_document
 from downloader.planning import Group, ShardKey, TileKey
+from downloader.planning.tiling import bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +177,6 @@ class GroupState:
     def _count(self, index: int, sign: int) -> None:
         self._stored += sign * self.complete(index).bit_count()
         self._failed += sign * self.failed_mask(index).bit_count()
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Yield the numbers of the bits set, lowest first."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def combine(

@@ -108,7 +108,7 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
     old = None
     with contextlib.suppress(OSError):  # also of a disk that cannot read it any more
         old = store.get(key)
-    made = merge(old, {}, layout.header(band, place), layout.codec, drop=tiles)
+    made = merge(old, {}, layout.header(band, place), layout.forms[band], keep=~tiles)
     if not made.stored:
         store.delete([key])
         return Piece(0)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from downloader.mosaic.record.state import Counts, TileFailure, bits, failures_document
+from downloader.mosaic.record.state import Counts, TileFailure, failures_document
 from downloader.planning import ShardKey, TileKey, Tiling
+from downloader.planning.tiling import bits
 from downloader.text import counted, size, table
 
 _SHOWN: Final = 20

@@ -25,12 +25,13 @@ from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.record.ownership import read_identity, read_marker
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import LedgerClaims, read_claims
-from downloader.mosaic.record.state import GroupState, bits
+from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.location import MosaicPath, locate, no_mosaic
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.verify.metadata import lost_metadata
 from downloader.mosaic.verify.result import Damage, Lost, Verification
 from downloader.planning import ShardKey
+from downloader.planning.tiling import bits
 
 Watch = Callable[[int, int], None]
 """Called with (objects read, objects in all)."""
@@ -246,13 +247,15 @@ class _ObjectCheck:
         if piece.claimed & ~found:
             piece.damage(key, piece.claimed & ~found, "the object has no entry for these tiles")
         bad: dict[str, int] = {}
-        for slot in bits(found):
-            start, end = index.span(slot) or (0, 0)
+        depth = tiling.depth
+        for entry in dict.fromkeys(slot // depth for slot in bits(found)):
+            tiles = found & (1 << depth) - 1 << entry * depth
+            start, end = index.span(entry) or (0, 0)
             try:
-                self._decode(piece, data[start:end])
-                piece.good |= 1 << slot
+                layout.forms[piece.band].decode(data[start:end])
+                piece.good |= tiles
             except ValueError as error:
-                bad[str(error)] = bad.get(str(error), 0) | 1 << slot
+                bad[str(error)] = bad.get(str(error), 0) | tiles
         for reason, tiles in bad.items():
             piece.damage(key, tiles, reason)
         # The header names this place and mosaic, so another checksum is that of a commit whose line was not written.
@@ -277,7 +280,7 @@ class _ObjectCheck:
             try:
                 if is_claimed:
                     self._compare_with_ledger(piece, slot, data)
-                self._decode(piece, data)
+                piece.layout.forms[piece.band].decode(data)
             except ValueError as error:
                 piece.damage(key, 1 << slot, str(error) if data.size else "the object is empty")
                 continue
@@ -293,10 +296,6 @@ class _ObjectCheck:
         sums = piece.claim.checksums
         if sums is not None and int(sums[piece.index, piece.band, slot]) != crc32c(data.tobytes()):
             raise ValueError("the object's checksum is not the one in the ledger")
-
-    def _decode(self, piece: _Piece, data: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
-        tile = piece.layout.group.tiling.tile
-        piece.layout.codec.decode(data, piece.layout.group.bands[piece.band].dtype, (tile, tile))
 
 
 def _unreadable(error: OSError) -> str:

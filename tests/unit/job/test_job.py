@@ -354,6 +354,8 @@ MISTAKES = [
     (BASE + "auth: {key_file: k, none: true}", "job.yaml, line 3: auth: key_file and none exclude each other; keep one"),
     (BASE + "auth: magic", "job.yaml, line 3: auth: write application_default, earthengine or none, or keys under it: key_file, …"),
     # request, limits
+    ("source: {asset: X}\nmosaic: {path: o, chunks: {y: 3}}\n", "job.yaml, line 2: mosaic.chunks: write auto, or {time: N} for chunks of N slices, 1 to 4,096"),
+    ("source: {asset: X}\nmosaic: {path: o, chunks: {time: 0}}\n", "job.yaml, line 2: mosaic.chunks: write auto, or {time: N} for chunks of N slices, 1 to 4,096"),
     (BASE + "request: {tiles: 0}", "job.yaml, line 3: request.tiles: 0: write auto, or a number of tiles from 1 on"),
     (BASE + "request: {tiles: many}", "job.yaml, line 3: request.tiles: 'many': write auto, or a number of tiles from 1 on"),
     (BASE + "request: {tiles: 1.5}", "job.yaml, line 3: request.tiles: 1.5: write auto, or a number of tiles from 1 on"),

@@ -43,7 +43,7 @@ async def test_a_new_mosaic_keeps_the_job_as_written_and_the_shards_side(tmp_pat
     assert existing(tmp_path / "a/b/m") is None
     await create(tmp_path / "a/b/m")
     assert (tmp_path / "a/b/m/.downloader/job.yaml").read_text() == "source: …\n"
-    assert existing(tmp_path / "a/b/m").sides == {"": 2}
+    assert existing(tmp_path / "a/b/m").tilings == {"": one_group().groups[0].tiling}
 
 
 async def test_a_mosaic_can_be_moved(tmp_path) -> None:
@@ -139,7 +139,7 @@ async def test_a_group_more_is_an_extension(tmp_path) -> None:
         assert mosaic.counts()["20m"].missing == 9
         await fill(mosaic, both)
     assert set(zarr.open_group(tmp_path / "m", mode="r")) == {"10m", "20m"}
-    assert existing(tmp_path / "m").sides == {"10m": 2, "20m": 2}
+    assert {k: t.shard for k, t in existing(tmp_path / "m").tilings.items()} == {"10m": 2, "20m": 2}
 
 
 async def test_two_runs_at_once_one_is_refused_by_name(tmp_path) -> None:

@@ -16,7 +16,7 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import Plan, make_plan, readings
+from downloader.planning import Plan, Tiling, make_plan, readings
 
 U1, U2, U4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<u4", "<f8"))
 
@@ -366,7 +366,7 @@ def test_the_heaviest_run_of_bands_decides_the_shape() -> None:
 
 def test_shards_of_an_existing_mosaic_are_kept() -> None:
     job = Job.from_dict({"source": {"asset": "X", "bands": ["B2", "B5"]}, "mosaic": {"path": "o"}})
-    plan = make_plan(job, image(), {"10m": 2, "20m": 1})
+    plan = make_plan(job, image(), {"10m": Tiling(1, 1, shard=2), "20m": Tiling(1, 1, shard=1)})
     assert [g.tiling.shard for g in plan.groups] == [2, 1]
 
 

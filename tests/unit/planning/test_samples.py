@@ -16,6 +16,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, chip_around, pixels_of
+from downloader.planning.tiling import Tiling
 from downloader.resolve.points_file import parse_points
 
 UTM = Crs(code="EPSG:32610")
@@ -163,7 +164,7 @@ def points_at(*places):
     )
 
 
-def plan_of(points, images, of=None, sides=None, **sections):
+def plan_of(points, images, of=None, tilings=None, **sections):
     sections = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}, **sections}
     job = Job.from_dict({**sections, "region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}})
     names = [images[k].name if k is not None else "" for k in (of or [0] * len(points.rows))]
@@ -171,7 +172,7 @@ def plan_of(points, images, of=None, sides=None, **sections):
         Sample(row, name, "" if name else f"{row.where}: gone")
         for row, name in zip(points.rows, names, strict=True)
     )
-    return make_sample_plan(job, points, samples, {one.name: one for one in images}, sides)
+    return make_sample_plan(job, points, samples, {one.name: one for one in images}, tilings)
 
 
 def test_a_plan_of_samples():
@@ -193,7 +194,11 @@ def test_a_plan_of_samples():
 def test_runs_of_a_mosaic_that_is_there_are_kept():
     plan = plan_of(points_at(*[(503000, 4196000)] * 300), [image(coarse=None)])
     assert plan.groups[0].tiling.shard_slices == 4
-    again = plan_of(points_at(*[(503000, 4196000)] * 300), [image(coarse=None)], sides={"": 2})
+    again = plan_of(
+        points_at(*[(503000, 4196000)] * 300),
+        [image(coarse=None)],
+        tilings={"": Tiling(32, 32, tile=32, shard_slices=2)},
+    )
     assert again.groups[0].tiling.shard_slices == 2
 
 

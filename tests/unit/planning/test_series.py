@@ -20,7 +20,7 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import make_series_plan
+from downloader.planning import Tiling, make_plan, make_series_plan
 from downloader.planning.series import arrange, group_images, slices_of
 from downloader.planning.steps import steps_of
 
@@ -156,7 +156,7 @@ def test_the_cube_is_what_the_images_show(images, every) -> None:
     series = replace(series, slices=slices_of(named, ["N"], every, steps_of(many, images)))
     met = any(meets(many, band.grid) for one in images for band in one.bands)
     try:
-        plan = make_series_plan(many, series, images[0], {"10m": 1, "20m": 1})
+        plan = make_series_plan(many, series, images[0], {})
     except JobError:
         assert not met
         return
@@ -299,3 +299,33 @@ def test_days_are_utc_or_the_suns() -> None:
         group_images([evening], "ORBIT")
     with pytest.raises(JobError, match=r"C/0 has no time"):
         group_images([replace(evening, start_time="")], "day")
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tiling"),
+    [
+        ("auto", Tiling(61, 61, 3, 61, 1, 128, 128)),
+        ({"time": 5}, Tiling(61, 61, 3, 61, 1, 5, 5)),
+        ({"time": 1}, Tiling(61, 61, 3)),
+    ],
+)
+def test_planes_smaller_than_a_tile_are_cut_in_deep_chunks(chunks, tiling) -> None:
+    images = [image(number, 0, 0, 70, 70, names=("B2",)) for number in range(3)]
+    asked = job(source={**SOURCE, "bands": ["B2"]}, mosaic={"path": "m", "chunks": chunks})
+    series = arrange(group_images(images, "image"), ("B2",))
+    (group,) = make_series_plan(asked, series, images[0]).groups
+    assert group.tiling == tiling
+    assert sum(1 for key in group.shards() for _ in group.requests(key)) == 3
+    known = {"": Tiling(61, 61, 2, 61, 1, 16, 16)}
+    (again,) = make_series_plan(asked, series, images[0], known).groups
+    kept = replace(known[""], slices=3)
+    assert again.tiling == (kept if chunks == "auto" else tiling), "what is asked for is told as a difference"
+
+
+def test_depth_wants_a_time_axis() -> None:
+    one = image(0, 0, 0, 70, 70, names=("B2",))
+    asked = Job.from_dict({"source": {"asset": "C/0"}, "mosaic": {"path": "m", "chunks": {"time": 8}}})
+    with pytest.raises(
+        JobError, match=r"mosaic\.chunks: goes with a time axis, which this job does not have"
+    ):
+        make_plan(asked, one)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.planning.shard_size import MAX_SHARD_BYTES, MIN_SHARDS, shard_samples, shard_tiles
+from downloader.planning.shard_size import (
+    MAX_CHUNK_BYTES,
+    MAX_SHARD_BYTES,
+    MIN_SHARDS,
+    chunk_shape,
+    deep_shard,
+    shard_samples,
+    shard_tiles,
+)
 from downloader.planning.tiling import TILE, Tiling
 
 
@@ -64,3 +72,39 @@ def test_a_shard_is_the_longest_run_under_both_bounds(samples, chip, itemsize):
 
     assert run == 1 or allowed(run)
     assert not allowed(2 * run)
+
+
+@given(
+    width=st.integers(1, 700), height=st.integers(1, 700), itemsize=st.sampled_from([1, 2, 4, 8]),
+    bands=st.integers(1, 5), slices=st.integers(1, 20_000), depth=st.none() | st.integers(1, 4096),
+)  # fmt: skip
+def test_chunks_go_deep_where_planes_are_small_or_the_user_says_so(
+    width, height, itemsize, bands, slices, depth
+):
+    side, deep = chunk_shape(width, height, itemsize, depth)
+    small = max(width, height) <= TILE and width * height < TILE**2
+    if depth is None and not small:
+        assert (side, deep) == (TILE, 1)
+    if deep == 1:
+        assert side == TILE
+        return
+    assert side == min(TILE, max(width, height)) or side.bit_count() == 1
+    if depth is None:
+        assert deep.bit_count() == 1
+        assert MAX_CHUNK_BYTES // 2 < deep * side * side * itemsize <= MAX_CHUNK_BYTES
+    else:
+        assert deep == depth
+        assert side <= 16 or depth * side * side * itemsize <= MAX_CHUNK_BYTES
+    shard, run = deep_shard(
+        Tiling(width, height, slices, side, shard_slices=deep, depth=deep), itemsize * bands, MAX_SHARD_BYTES
+    )
+    t = Tiling(width, height, slices, side, shard, run, deep)
+    assert run % deep == 0
+    assert shard.bit_count() == 1
+    assert t.shard_side**2 * itemsize * bands * run <= max(
+        MAX_SHARD_BYTES, side * side * itemsize * bands * deep
+    )
+    if t.tile_rows * t.tile_columns == 1:
+        assert shard == 1
+        assert run == deep or run < 2 * slices
+        assert run >= slices or 2 * run * side * side * itemsize * bands > MAX_SHARD_BYTES

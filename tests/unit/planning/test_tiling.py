@@ -8,17 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import JobError
+from downloader.model.grid import Window
 from downloader.planning.requests import ShardKey, TileBlock, TileKey
 from downloader.planning.tiling import Tiling
 
 tilings = st.builds(
-    Tiling,
+    lambda depth, chunks, **others: Tiling(depth=depth, shard_slices=depth * chunks, **others),
     width=st.integers(1, 70),
     height=st.integers(1, 70),
-    slices=st.integers(1, 7),
+    slices=st.integers(1, 17),
     tile=st.integers(1, 9),
     shard=st.sampled_from([1, 2, 3, 4, 8]),
-    shard_slices=st.integers(1, 4),
+    chunks=st.integers(1, 4),
+    depth=st.integers(1, 4),
 )
 
 
@@ -69,11 +71,34 @@ def test_windows_of_several_tiles_are_the_sum_of_their_tiles(t: Tiling, data: st
     assert sum(part.pixels for part in parts) == window.pixels
 
 
-def test_slots_are_in_zarrs_order() -> None:
-    """C order over (slice, row, column), as numpy has it."""
-    t = Tiling(64, 64, slices=2, tile=8, shard=4, shard_slices=2)
-    for s, r, c in np.ndindex(2, 4, 4):
-        assert t.slot(s, r, c) == np.ravel_multi_index((s, r, c), (2, 4, 4))
+@pytest.mark.parametrize("depth", [1, 3])
+def test_chunks_are_in_zarrs_order_and_hold_their_slots_in_a_row(depth) -> None:
+    """C order over (chunk of slices, row, column), as numpy has it."""
+    t = Tiling(64, 64, slices=6, tile=8, shard=4, shard_slices=6, depth=depth)
+    for s, r, c in np.ndindex(6, 4, 4):
+        entry = np.ravel_multi_index((s // depth, r, c), (6 // depth, 4, 4))
+        assert divmod(t.slot(s, r, c), depth) == (entry, s % depth)
+
+
+@given(tilings, st.data())
+def test_masks_name_what_they_say_slot_by_slot(t: Tiling, data: st.DataObject) -> None:
+    """Of one slice, of a window in it, of the first slices of a plane's tiles."""
+    slice_ = data.draw(st.integers(0, t.slices - 1))
+    row, column = data.draw(st.integers(0, t.shard_rows - 1)), data.draw(st.integers(0, t.shard_columns - 1))
+    left, top = data.draw(st.integers(0, t.width - 1)), data.draw(st.integers(0, t.height - 1))
+    window = Window(left, top, data.draw(st.integers(1, 80)), data.draw(st.integers(1, 80)))
+    plane, count = data.draw(st.integers(0, 2**t.shard**2 - 1)), data.draw(st.integers(0, t.shard_slices))
+    for slot in range(t.slots):
+        s, r, c = t.tile_at((0, row, column), slot)
+        own = s % t.shard_slices == slice_ % t.shard_slices
+        place = 1 << (r % t.shard) * t.shard + c % t.shard
+        assert bool(t.slice_mask(slice_) >> slot & 1) == own
+        assert bool(t.in_slices(plane, count) >> slot & 1) == bool(plane & place and s < count)
+        touched = (
+            c * t.tile < min(window.column_end, t.width) and left < (c + 1) * t.tile
+            and r * t.tile < min(window.row_end, t.height) and top < (r + 1) * t.tile
+        )  # fmt: skip
+        assert bool(t.window_mask(slice_, row, column, window) >> slot & 1) == (own and touched)
 
 
 def test_the_last_row_and_column_may_be_one_pixel_wide() -> None:
@@ -85,7 +110,7 @@ def test_the_last_row_and_column_may_be_one_pixel_wide() -> None:
     assert t.full_mask(0, 0, 0) == 0b1111
 
 
-@pytest.mark.parametrize("field", ["width", "height", "slices", "tile", "shard", "shard_slices"])
+@pytest.mark.parametrize("field", ["width", "height", "slices", "tile", "shard", "shard_slices", "depth"])
 def test_lengths_below_one_are_refused(field: str) -> None:
     with pytest.raises(JobError, match="at least 1"):
         Tiling(**{"width": 10, "height": 10, field: 0})

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.model.grid import Window
+from downloader.mosaic.format.chunk import ChunkForm
 from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
@@ -32,8 +33,16 @@ SLOTS = 16
 HEADER = ShardHeader("0123456789abcdef" * 2, "10m", "B2", 1, (0, 3, 7), SLOTS)
 
 
+def bits_of(slots) -> int:
+    return sum(1 << slot for slot in slots)
+
+
+def form_of(codec: ChunkCodec, dtype: str = "<u2") -> ChunkForm:
+    return ChunkForm(codec, np.dtype(dtype), np.dtype(dtype).type(0), 16)
+
+
 def whole(entries) -> bytes:
-    return b"".join(bytes(buffer) for buffer in encode_shard(entries, HEADER).buffers)
+    return b"".join(bytes(buffer) for buffer in encode_shard(entries, HEADER, bits_of(entries)).buffers)
 
 
 codecs = st.builds(ChunkCodec, st.sampled_from(["lz4", "zstd", "none"]), st.just(True))
@@ -73,7 +82,7 @@ def test_zarr_reads_what_was_joined_and_topped_up(dtype, codec, rounds, size, se
     data: bytes | None = None
     for number, slots in enumerate(rounds):
         arrays, encoded = chunks(dtype, seed + number, slots, codec)
-        merged = merge(data, encoded, HEADER, codec)
+        merged = merge(data, encoded, HEADER, form_of(codec, dtype))
         data = b"".join(bytes(buffer) for buffer in merged.buffers)
         stored |= slots
         assert merged.damaged == 0
@@ -154,7 +163,7 @@ def test_a_bit_flip_in_a_kept_chunk_drops_that_chunk_alone() -> None:
     _, encoded = chunks("<u2", 2, {0, 1, 2}, codec)
     data = bytearray(whole(encoded))
     data[HEADER.nbytes + len(encoded[0]) + 3] ^= 0x10
-    merged = merge(bytes(data), {5: encoded[2]}, HEADER, codec)
+    merged = merge(bytes(data), {5: encoded[2]}, HEADER, form_of(codec))
     assert merged.stored == 0b100101
     assert merged.damaged == 0b000010
 
@@ -164,7 +173,7 @@ def test_a_damaged_chunk_that_is_replaced_does_not_matter() -> None:
     _, encoded = chunks("<u2", 2, {0, 1}, codec)
     data = bytearray(whole(encoded))
     data[HEADER.nbytes + 3] ^= 1
-    merged = merge(bytes(data), {0: encoded[0]}, HEADER, codec)
+    merged = merge(bytes(data), {0: encoded[0]}, HEADER, form_of(codec))
     assert (merged.stored, merged.damaged) == (0b11, 0)
     assert b"".join(bytes(b) for b in merged.buffers) == whole({1: encoded[1], 0: encoded[0]})
 
@@ -175,10 +184,37 @@ def test_what_is_kept_stays_where_it_was() -> None:
     old = whole({4: encoded[4]})
     index = ShardIndex.parse(old, SLOTS, len(old))
     for new in ({1: encoded[1]}, {9: encoded[9]}):
-        old = b"".join(map(bytes, merge(old, new, HEADER, codec).buffers))
+        old = b"".join(map(bytes, merge(old, new, HEADER, form_of(codec)).buffers))
         # A reader who read the index before the object was replaced.
         start, end = index.span(4)
         assert old[start:end] == encoded[4]
+
+
+def test_a_chunk_that_is_topped_up_moves_no_other_until_there_is_much_to_close_up() -> None:
+    """A reader who read the index before finds each chunk as it was then, the replaced one too."""
+    header = replace(HEADER, depth=2)
+    form = replace(form_of(ChunkCodec("none", checksum=True)), depth=2)
+    tiles = {slot: np.full((16, 16), slot + 1, "<u2") for slot in range(16)}
+    first = {slot: tile for slot, tile in tiles.items() if slot != 1}
+    old = b"".join(map(bytes, merge(None, first, header, form).buffers))
+    index, stored = read_shard(old, old, len(old), header)
+    assert stored == 2**16 - 1 - 2
+    assert index.present == 2**8 - 1
+    merged = merge(old, {1: tiles[1]}, header, form)
+    now = b"".join(map(bytes, merged.buffers))
+    for entry in range(1, 8):
+        assert now[slice(*index.span(entry))] == old[slice(*index.span(entry))]
+    after, stored = read_shard(now, now, len(now), header)
+    assert stored == merged.stored == 2**16 - 1
+    assert after.checksum(now) == merged.checksum
+    np.testing.assert_array_equal(form.decode(now[slice(*after.span(0))])[:, 3, 3], [1, 2])
+    assert len(now) > len(old)
+    again = merge(now, {3: tiles[4]}, header, form)
+    assert again.nbytes == len(old), "what no longer counts is gone"
+    closed = b"".join(map(bytes, again.buffers))
+    last, _ = read_shard(closed, closed, len(closed), header)
+    assert last.checksum(closed) == again.checksum
+    np.testing.assert_array_equal(form.decode(closed[slice(*last.span(1))])[:, 3, 3], [3, 5])
 
 
 def test_an_object_without_a_right_index_keeps_nothing() -> None:
@@ -186,7 +222,7 @@ def test_an_object_without_a_right_index_keeps_nothing() -> None:
     _, encoded = chunks("<u2", 2, {0, 1}, codec)
     data = bytearray(whole(encoded))
     data[-5] ^= 1
-    assert merge(bytes(data), {4: encoded[0]}, HEADER, codec).stored == 1 << 4
+    assert merge(bytes(data), {4: encoded[0]}, HEADER, form_of(codec)).stored == 1 << 4
 
 
 OTHERS = {
@@ -203,14 +239,14 @@ OTHERS = {
 def test_an_object_of_another_place_or_mosaic_keeps_nothing(other) -> None:
     codec = ChunkCodec("lz4", checksum=True)
     _, encoded = chunks("<u2", 2, {0, 1}, codec)
-    data = b"".join(bytes(b) for b in encode_shard(encoded, OTHERS[other]).buffers)
+    data = b"".join(bytes(b) for b in encode_shard(encoded, OTHERS[other], 0b11).buffers)
     with pytest.raises(DamagedShardError, match=r"is that of|another mosaic"):
         read_shard(data, data, len(data), HEADER)
-    assert merge(data, {4: encoded[0]}, HEADER, codec).stored == 1 << 4
+    assert merge(data, {4: encoded[0]}, HEADER, form_of(codec)).stored == 1 << 4
 
 
 def test_the_header_says_what_is_stored_not_the_entries() -> None:
-    made = encode_shard({0: b"abcdef", 1: b"ghijkl"}, HEADER)
+    made = encode_shard({0: b"abcdef", 1: b"ghijkl"}, HEADER, 0b11)
     data = HEADER.with_stored(0b10).to_bytes() + b"".join(bytes(b) for b in made.buffers[1:])
     index, stored = read_shard(data, data, len(data), HEADER)
     assert index.present == 0b11

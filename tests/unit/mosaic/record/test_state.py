@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.model.grid import Window
-from downloader.mosaic.record.state import Counts, FailedTiles, GroupState, bits, combine
+from downloader.mosaic.record.state import Counts, FailedTiles, GroupState, combine
 from downloader.planning import ShardKey, TileKey
+from downloader.planning.tiling import bits
 from tests.mosaics import one_group
 
 

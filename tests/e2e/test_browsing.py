@@ -243,6 +243,13 @@ def test_the_quickstarts_thumbnail(run, tmp_path):
     assert done.out == f"look.png: 256 × 256 pixels, {(tmp_path / 'look.png').stat().st_size / 1e3:.0f} kB\n"
 
 
+def test_a_band_that_a_thumbnail_has_not_is_met_by_name_or_colour(run):
+    for asked, meant in (("red", "red, which is B4"), ("B04", "B4"), ("NIR", "nir, which is B8")):
+        done = run("thumbnail", ASSET, "--bands", asked, "--max", 3000, "-o", "x.png")
+        assert done.status == 2, done
+        assert f"has no band {asked!r} (did you mean {meant}?)" in done.err
+
+
 def test_a_palette_and_a_value_for_each_band(run, tmp_path):
     done = run("thumbnail", ASSET, "--bands", "B8", "--max", 5000, "--palette", "black,00ff00", "--gamma", 1.5, "--size", 32, "-o", "g.png", cwd=tmp_path)  # fmt: skip
     assert done.status == 0, done

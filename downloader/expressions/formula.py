@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -86,7 +86,7 @@ class Formula:
     text: str
     bands: tuple[str, ...]
     """Names of the bands it uses, in the order of their first use."""
-    tree: ast.expr
+    tree: ast.expr = field(compare=False, repr=False)
 
     @classmethod
     def of_band(cls, name: str) -> Formula:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
 from downloader.job.sections.grid import UTM
+from downloader.model.bbox import cover_window_anywhere
 from downloader.model.crs import Crs
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
@@ -268,3 +269,12 @@ def offset_on(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
     if max(abs(column - round(column)), abs(row - round(row))) > EDGE_TOLERANCE:
         return None
     return round(column), round(row)
+
+
+@lru_cache(maxsize=1 << 16)
+def covered_window(lattice: PixelGrid, grid: PixelGrid) -> Window:
+    """Return the pixels of `lattice` that `grid` is made of, or touches where it does not lie on it."""
+    offset = offset_on(lattice, grid)
+    if offset is None:
+        return cover_window_anywhere(lattice, grid.bounds, grid)
+    return grid.bounds.offset(*offset)

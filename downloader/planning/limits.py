@@ -27,13 +27,19 @@ def counted_bytes(width: int, height: int, dtypes: Iterable[np.dtype[np.generic]
     return width * height * sum(dtype.itemsize + 1 for dtype in dtypes)
 
 
-def fits(
-    width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...], *, is_computed: bool = False
-) -> bool:
-    """Return whether one request may ask for so many pixels of bands of these types, read or computed."""
+def fits(width: int, height: int, dtypes: tuple[np.dtype[np.generic], ...], depth: int = 0) -> bool:
+    """Return whether one request may ask for so many pixels of bands of these types.
+
+    Args:
+        width: columns.
+        height: rows.
+        dtypes: types of the bands.
+        depth: images that the service holds of each pixel to compute it: values that go in count as those that come out; 0
+            where pixels are read.
+    """
     return (
         len(dtypes) <= MAX_REQUEST_BANDS
         and max(width, height) <= MAX_REQUEST_SIDE
         and counted_bytes(width, height, dtypes) <= MAX_REQUEST_BYTES
-        and (not is_computed or width * height * len(dtypes) <= MAX_COMPUTED_VALUES)
+        and width * height * len(dtypes) * depth <= MAX_COMPUTED_VALUES
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from downloader.expressions.mask_bands import masked_expression
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
+from downloader.planning.composites import Composites
 from downloader.planning.group import FILLED_PER_BYTE, Group
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey
@@ -56,6 +57,8 @@ class Plan:
     """The samples; None where there are none."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is done to one image before it is fetched, by key of the job file."""
+    composites: Composites | None = field(default=None, repr=False)
+    """What computes parts of slices of several images; None where the slices' own expressions do."""
 
     def __repr__(self) -> str:
         estimate = self.estimate()
@@ -100,6 +103,8 @@ class Plan:
         parts = group.parts or self.slices
         part = parts[slice_] if parts else None
         asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
+        if part is not None and part.members and self.composites is not None:
+            expression = self.composites.expression(part.members, group.lattice, grid)
         return pixel_request([group.bands[band] for band in bands], grid, asset, expression)
 
     @property

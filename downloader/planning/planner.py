@@ -106,8 +106,17 @@ def make_series_plan(
     is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
     maker = _Groups(job, tilings, axis, len(series.slices), is_computed)
-    groups = maker.of(lattices, extents_of(job, lattices, files))
-    return Plan(image, groups, _model(job), axis, series.slices)
+    extents = extents_of(job, lattices, files)
+    if series.composites is not None:
+        depths = [
+            series.composites.depth(
+                (part.members for part in one.parts or series.slices), one.grid, extent.window
+            )
+            for one, extent in zip(lattices, extents, strict=True)
+        ]
+        maker = replace(maker, depth=max(depths, default=1))
+    groups = maker.of(lattices, extents)
+    return Plan(image, groups, _model(job), axis, series.slices, composites=series.composites)
 
 
 def make_sample_plan(
@@ -166,6 +175,8 @@ class _Groups:
     """Length of the leading axis; 1 where there is none."""
     is_computed: bool = False
     """Whether the service computes the pixels of some slice."""
+    depth: int = 1
+    """Images of which a reducer holds the values of one pixel."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
@@ -242,9 +253,8 @@ class _Groups:
         runs = ([*(bands[b].dtype for b in run), *validity_types(bands, run)] for run in found)
         heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
         max_bytes = int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
-        return pack(
-            tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes, is_computed=is_computed
-        )
+        depth = self.depth if is_computed else 0
+        return pack(tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes, depth)
 
     def _outside(self, bands: tuple[Band, ...]) -> tuple[float, ...]:
         """Return by band the value of pixels outside the region's geometry: nodata, NaN, or 0 where a stored mask tells."""

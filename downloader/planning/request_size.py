@@ -48,8 +48,7 @@ def pack(
     tiles: int | None,
     model: ServiceModel,
     max_bytes: int,
-    *,
-    is_computed: bool = False,
+    depth: int = 0,
 ) -> tuple[int, int]:
     """Return (rows, columns) of tiles of one request, both divisors of the shard's side.
 
@@ -59,7 +58,7 @@ def pack(
         tiles: the user's number of tiles, at most; None for `auto`.
         model: what is known of the service.
         max_bytes: pixel bytes one answer may have, so that all in flight fit the memory.
-        is_computed: whether the service computes the pixels.
+        depth: images that the service holds of each pixel to compute it; 0 where pixels are read.
     """
     itemsize = sum(dtype.itemsize for dtype in dtypes)
     best, best_cost = (1, 1), float("inf")
@@ -68,10 +67,7 @@ def pack(
         if (rows, columns) != (1, 1):
             if tiles is not None and rows * columns > tiles:
                 continue
-            if (
-                not fits(width, height, dtypes, is_computed=is_computed)
-                or width * height * itemsize > max_bytes
-            ):
+            if not fits(width, height, dtypes, depth) or width * height * itemsize > max_bytes:
                 continue
         cost = -rows * columns if tiles is not None else tapered_s(tiling, (rows, columns), itemsize, model)
         if cost < best_cost:

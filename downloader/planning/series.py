@@ -8,15 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from downloader.errors import JobError
-from downloader.model.bbox import cover_window_anywhere
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
-from downloader.planning.lattice import Lattice, check_lattices, offset_on
+from downloader.planning.composites import Composites
+from downloader.planning.lattice import Lattice, check_lattices, covered_window, offset_on
 from downloader.planning.periods import PERIODS, WORDS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
@@ -34,6 +33,14 @@ class Series:
     slices: tuple[Slice, ...]
     lattices: tuple[Lattice, ...]
     """In the order in which their first band is asked for."""
+    composites: Composites | None = None
+    """What computes parts of slices of several images; None where the slices' own expressions do."""
+
+    def expression(self, part: Slice, lattice: PixelGrid, grid: PixelGrid) -> str:
+        """Return what computes pixels of a slice; empty where they are read. Arguments as of `Composites.expression`."""
+        if self.composites is None or not part.members:
+            return part.expression
+        return self.composites.expression(part.members, lattice, grid)
 
 
 def group_images(
@@ -202,15 +209,6 @@ def _few(names: Iterable[str]) -> str:
     return ", ".join(shown[:_SHOWN]) + (f" … ({len(shown):,} in all)" if len(shown) > _SHOWN else "")
 
 
-@lru_cache(maxsize=1 << 16)
-def _covered(lattice: PixelGrid, grid: PixelGrid) -> Window:
-    """Return the pixels of `lattice` that `grid` is made of, or touches where it does not lie on it."""
-    offset = offset_on(lattice, grid)
-    if offset is None:
-        return cover_window_anywhere(lattice, grid.bounds, grid)
-    return grid.bounds.offset(*offset)
-
-
 def _lattice(
     named: Sequence[tuple[str, tuple[Image, ...]]], anchor: PixelGrid, bands: tuple[Band, ...]
 ) -> Lattice:
@@ -222,7 +220,7 @@ def _lattice(
     extents: list[Window | None] = []
     for _, members in named:
         grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)
-        extents.append(Window.hull(_covered(anchor, grid) for grid in grids))
+        extents.append(Window.hull(covered_window(anchor, grid) for grid in grids))
     return Lattice(anchor, bands, extents=tuple(extents))
 
 
@@ -242,5 +240,6 @@ def _slice(
         time_us=instant_us(first.start_time) if period is None else period[0],
         images=tuple(inputs),
         why="" if steps is None else steps.why(len(members)),
+        members=members if expression and len(members) > 1 else (),
         properties={name: first.properties.get(name) for name in properties},
     )

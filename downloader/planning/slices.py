@@ -39,6 +39,8 @@ class Slice:
     """What of the job makes the service compute it; empty where an asset is read."""
     properties: Mapping[str, object] = field(default_factory=dict, hash=False)
     """Properties kept along the axis beside id and time."""
+    members: tuple[Image, ...] = field(default=(), compare=False, repr=False)
+    """Images that are reduced, so that a request names those alone that meet it; empty where one is read or computed."""
 
 
 class TileRegion(Protocol):

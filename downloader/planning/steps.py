@@ -203,6 +203,12 @@ class Steps:
             self._templates[graph.lacks] = made
         return self._templates[graph.lacks].replace(json.dumps(_ANY), json.dumps(image.id))
 
+    def reduced(self, members: Sequence[Image]) -> str:
+        """Return what reduces some images of a slice of several, also one alone. Arguments and errors as of `expression`."""
+        return computed_expression(
+            list(map(self.input_of, members)), self.recipes, self.reducer, "source.every"
+        )
+
     def input_of(self, image: Image) -> InputImage:
         """Return an image as input of what is computed."""
         place, lacks = self._place(image), self._lacks(image)

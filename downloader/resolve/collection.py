@@ -21,6 +21,7 @@ from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
+from downloader.planning.composites import Composites
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
 from downloader.planning.periods import WORDS, bounds_of, month_of
@@ -92,6 +93,8 @@ async def collect(
     if source.expression is not None:
         check_own_grid(job, images)
     series = _arranged(job, files, named, properties, steps, existing)
+    if steps.reducer is not None and not steps.of_elements:
+        series = replace(series, composites=Composites(steps))
     _check_nodata(job, series)
     bands = tuple({band.id: band for lattice in series.lattices for band in lattice.bands}.values())
     facts |= {"every": source.every} | step_facts(job)

@@ -123,10 +123,11 @@ class ResolvedSource:
                 asked = [number, *others]
                 for run in _runs(job, tuple(band for band in lattice.bands if band.id in names)):
                     yield [
-                        (part.asset or part.id, pixel_request(run, pixel, part.asset, part.expression))
+                        (part.asset or part.id, pixel_request(run, pixel, part.asset, graph))
                         for part, at in ((parts[k], covered[k]) for k in asked)
                         if at is not None
                         for pixel in [_corner(lattice.grid, at)]
+                        for graph in [series.expression(part, lattice.grid, pixel)]
                     ]
                 left -= names
                 if not left:

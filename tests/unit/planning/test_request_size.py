@@ -162,7 +162,7 @@ def test_computed_requests_stay_below_what_the_service_computes_at_once() -> Non
     tiling, types = Tiling(8192, 8192, shard=32), (np.dtype("<u2"),) * 4
     model = ServiceModel(concurrency=1)
     read = pack(tiling, types, None, model, 10**9)
-    computed = pack(tiling, types, None, model, 10**9, is_computed=True)
+    computed = pack(tiling, types, None, model, 10**9, depth=1)
     assert math.prod(read) * 256**2 * 4 > 10_485_760
     assert math.prod(computed) * 256**2 * 4 <= 10_485_760
     assert math.prod(computed) > 1

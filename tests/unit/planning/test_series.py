@@ -21,6 +21,7 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import Tiling, make_plan, make_series_plan
+from downloader.planning.composites import Composites
 from downloader.planning.series import arrange, group_images, slices_of
 from downloader.planning.steps import steps_of
 
@@ -130,6 +131,22 @@ class Reader:
             out[name] = painted(members, name, Window(column, row, request.grid.width, request.grid.height))
         return out
 
+    def check_members(self, request) -> None:
+        """Images of a graph lie where it is asked for, on either of their grids; one alone may tell that there is none."""
+        t, shape = request.grid.transform, request.grid.shape
+        left, top = t.translate_x, t.translate_y
+        right, bottom = left + t.scale_x * shape[1], top + t.scale_y * shape[0]
+        members = list(self._mosaicked(request.expression)) if request.expression else []
+        for one in members if len(members) > 1 else ():
+            # Those of the other pixel size are taken some pixels larger, as for resampling.
+            assert any(
+                b.grid.transform.translate_x - 200 < right
+                and left < b.grid.transform.translate_x + b.grid.width * b.grid.transform.scale_x + 200
+                and b.grid.transform.translate_y + 200 > bottom
+                and top > b.grid.transform.translate_y - b.grid.height * b.grid.transform.scale_x - 200
+                for b in one.bands
+            )
+
     def _mosaicked(self, expression: str):
         """Images of an expression, the one on top first: `mosaic` puts its last on top."""
         ids = [node["constantValue"] for node in nodes(json.loads(expression)) if "constantValue" in node]
@@ -153,7 +170,9 @@ def test_the_cube_is_what_the_images_show(images, every) -> None:
     series = arrange(named, NAMES, on_missing_band="nodata", properties=["N"])
     over = {} if every == "image" else {"every": every, "reduce": "first"}
     many = job(source={**SOURCE, "on_missing_band": "nodata", **over})
-    series = replace(series, slices=slices_of(named, ["N"], every, steps_of(many, images)))
+    steps = steps_of(many, images)
+    composites = Composites(steps) if over else None
+    series = replace(series, slices=slices_of(named, ["N"], every, steps), composites=composites)
     met = any(meets(many, band.grid) for one in images for band in one.bands)
     try:
         plan = make_series_plan(many, series, images[0], {})
@@ -176,7 +195,9 @@ def test_the_cube_is_what_the_images_show(images, every) -> None:
         asked = np.zeros(cube.shape, int)
         for key in group.shards():
             for request in group.requests(key):
-                pixels = reader.read(plan.pixel_request(request))
+                asked_for = plan.pixel_request(request)
+                pixels = reader.read(asked_for)
+                reader.check_members(asked_for)
                 here = (request.block.slice, *request.window.slices)
                 cube[here] = pixels[name]
                 asked[here] += 1

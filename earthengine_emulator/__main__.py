@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from threading import Thread
 
 from earthengine_emulator.catalogue import catalogue
@@ -55,7 +55,8 @@ async def serve(server: Server, chosen: options.Options) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        with suppress(NotImplementedError):  # Windows, where Ctrl-C ends the process
+            loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as held:
         listener = Listener(server.handle, chosen.host, any_name=chosen.allow_remote)
         held.push_async_callback(listener.stop)

@@ -72,7 +72,10 @@ async def _line() -> str:
     """Return the next line that is typed. A thread would outlive the command for as long as nobody types."""
     loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
     typed = asyncio.Event()
-    loop.add_reader(terminal, typed.set)
+    try:
+        loop.add_reader(terminal, typed.set)
+    except NotImplementedError:  # Windows
+        return await asyncio.to_thread(sys.stdin.readline)
     try:
         await typed.wait()
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import os
 import sys
 
 from downloader.errors import JobError
@@ -72,13 +72,13 @@ def current_memory() -> int:
     """Resident bytes of this process."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no path object for a pseudo file
-            return int(file.read().split()[1]) * resource.getpagesize()
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return peak_memory()
 
 
 def peak_memory() -> int:
-    """Largest resident size this process had, in bytes."""
+    """Largest resident size this process had, in bytes; 0 where the system does not say."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # as above
             for line in file:
@@ -86,6 +86,10 @@ def peak_memory() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     # Not on Linux: there a process inherits this figure from the one that started it.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -123,21 +123,30 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        numbers.append(hangup)
 
     def ask(number: signal.Signals) -> None:
         end_process(128 + number, GRACE_S if stop.drain.is_set() else GRACE_S + _SAVE_S)
         stop.ask("stopped by Ctrl-C" if number == signal.SIGINT else f"stopped by {number.name}", int(number))
 
     before = {number: signal.getsignal(number) for number in numbers}
+
+    def ask_from_handler(number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(ask, signal.Signals(number))
+
     for number in numbers:
-        loop.add_signal_handler(number, ask, number)
+        try:
+            loop.add_signal_handler(number, ask, number)
+        except NotImplementedError:  # Windows
+            signal.signal(number, ask_from_handler)
     try:
         yield
     finally:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
             # None: not of Python's making.
             if handler is not None:
                 signal.signal(number, handler)

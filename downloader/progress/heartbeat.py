@@ -36,7 +36,9 @@ _FRESH_S: Final = 120.0
 _SILENT_S: Final = 1800.0
 """A process that was silent for so long is another one by now, which has the same number."""
 
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE: Final = (
+    os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
 """A pipe in the file's place is an error, and no wait for its reader."""
 
 _MAX_BYTES: Final = 65_536
@@ -80,7 +82,8 @@ class RunStatus:
     @property
     def is_alive(self) -> bool:
         """Whether the run is under way, as far as can be seen."""
-        if self.host != socket.gethostname():
+        # On Windows signal 0 is no question: it ends the process.
+        if self.host != socket.gethostname() or os.name == "nt":
             return self.age_s < _FRESH_S
         if self.age_s > _SILENT_S:
             return False
@@ -212,7 +215,7 @@ def read_heartbeat(file: Path) -> RunStatus | None:
     """Return the state of a run from its file; None where there is none that can be read."""
     try:
         # A pipe in its place would keep the reader waiting.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(descriptor, "rb") as content:
             document = json.loads(content.read(_MAX_BYTES) or b"")
         status = RunStatus(**{one.name: document[one.name] for one in fields(RunStatus)})

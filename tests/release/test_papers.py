@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from ruamel.yaml import YAML
@@ -104,3 +105,22 @@ def test_the_changelog_is_kept_as_it_says():
 
 def test_the_version_is_semantic():
     assert re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", __version__)
+
+
+def test_the_conda_recipe_needs_what_the_wheel_needs():
+    """No conda is here to build it: names, bounds, version, script and licence are those of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    recipe = YAML(typ="safe").load((ROOT / "conda" / "recipe.yaml").read_text("utf-8"))
+    assert recipe["package"] == {"name": project["project"]["name"], "version": __version__}
+    wanted = {re.sub(r"[\s]", "", one) for one in project["project"]["dependencies"]}
+    run = {re.sub(r"\s", "", one) for one in recipe["requirements"]["run"]}
+    assert run == wanted | {f"python{project['project']['requires-python']}"}
+    (script,) = project["project"]["scripts"].items()
+    assert recipe["build"]["python"]["entry_points"] == [" = ".join(script)]
+    assert {"python >=3.11", "hatchling >=1.25"} <= set(recipe["requirements"]["host"])
+    assert recipe["about"]["license"] == project["project"]["license"]
+    assert recipe["about"]["license_file"] == project["project"]["license-files"]
+    assert (
+        recipe["tests"][0]["python"]["imports"]
+        == project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    )

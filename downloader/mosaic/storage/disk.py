@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
 import os
 import re
@@ -18,11 +17,22 @@ from typing import Any, Final
 
 from downloader.mosaic.format.codec import Buffer
 from downloader.mosaic.storage.store import Store, cores
+from downloader.mosaic.storage.system import (
+    BINARY,
+    DIRECTORY,
+    FOLDERS,
+    NOFOLLOW,
+    NONBLOCK,
+    free_space,
+    read_at,
+    sync,
+    write_all,
+)
 from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
 
 _STAGED: Final = re.compile(r"#\d+$")
 _STAGE: Final = itertools.count(1)
-_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | NOFOLLOW | BINARY
 _AT_ONCE: Final = 512
 """Buffers of one `writev`; systems allow 1,024."""
 
@@ -32,7 +42,7 @@ class DiskStore(Store):
 
     Everything is opened relative to a descriptor of that folder, which must exist. A folder that was moved, renamed or
     unmounted since is written where it is now, or not at all, and nothing is built at its old path; the lock then ends
-    the run.
+    the run. Where a folder has no descriptor that can be used, as on Windows, its identity is checked before each access.
     """
 
     def __init__(self, path: str | Path, *, durable: bool = True) -> None:
@@ -48,6 +58,7 @@ class DiskStore(Store):
         self._durable = durable
         self._guard = threading.Lock()
         self._descriptor: int | None = None
+        self._identity: tuple[int, int] | None = None
         self._synced: set[str] = set()
 
     @property
@@ -59,13 +70,13 @@ class DiskStore(Store):
 
     def get(self, key: str) -> Buffer:
         """See `Store`. Raises OSError for what is no regular file, too."""
-        with os.fdopen(_open_regular(key, self._root), "rb", buffering=0) as file:
+        with os.fdopen(self._opened(key), "rb", buffering=0) as file:
             return file.readall()
 
     def get_range(self, key: str, start: int, end: int) -> Buffer:
         """See `Store`."""
-        with os.fdopen(_open_regular(key, self._root), "rb", buffering=0) as file:
-            return os.pread(file.fileno(), end - start, start)
+        with os.fdopen(self._opened(key), "rb", buffering=0) as file:
+            return read_at(file.fileno(), end - start, start)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `Store`."""
@@ -86,13 +97,15 @@ class DiskStore(Store):
             finally:
                 os.close(descriptor)
             try:
-                os.rename(staged, key, src_dir_fd=self._root, dst_dir_fd=self._root)
-            except IsADirectoryError:
-                shutil.rmtree(key, dir_fd=self._root)
-                os.rename(staged, key, src_dir_fd=self._root, dst_dir_fd=self._root)
+                self._rename(staged, key)
+            except (IsADirectoryError, PermissionError):  # Windows says the latter of a folder
+                if not self._is_folder(key):
+                    raise
+                self._remove_tree(key)
+                self._rename(staged, key)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(staged, dir_fd=self._root)
+                self._unlink(staged)
             raise
 
     def replace(self, key: str, make: Callable[[Buffer | None], Sequence[Buffer]]) -> None:
@@ -107,7 +120,7 @@ class DiskStore(Store):
         """See `Store`. A line that does not fit on the disk is removed again, so that the next one stands alone."""
         is_new = False
         try:
-            descriptor = os.open(key, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, dir_fd=self._root)
+            descriptor = self._open(key, os.O_WRONLY | os.O_APPEND | NOFOLLOW | BINARY)
         except FileNotFoundError:
             descriptor, is_new = self._create(key, os.O_APPEND), True
         try:
@@ -117,7 +130,7 @@ class DiskStore(Store):
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
                 if self._durable:
-                    _sync(descriptor)
+                    sync(descriptor)
             except OSError:
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, before)
@@ -131,13 +144,13 @@ class DiskStore(Store):
         """See `Store`. A folder in an object's place is removed with all that is in it."""
         for key in keys:
             try:
-                os.unlink(key, dir_fd=self._root)
+                self._unlink(key)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (IsADirectoryError, PermissionError):  # macOS says EPERM of a folder
-                if not stat.S_ISDIR(os.stat(key, dir_fd=self._root, follow_symlinks=False).st_mode):
+                if not self._is_folder(key):
                     raise
-                shutil.rmtree(key, dir_fd=self._root)
+                self._remove_tree(key)
 
     def delete_folder(self, prefix: str) -> None:
         """See `Store`. Of a link the link is deleted, and nothing is deleted behind one."""
@@ -146,14 +159,15 @@ class DiskStore(Store):
             return
         with contextlib.suppress(FileNotFoundError):
             if self._is_link(prefix):
-                os.unlink(prefix, dir_fd=self._root)
+                self._unlink(prefix)
             else:
-                shutil.rmtree(prefix, dir_fd=self._root)
+                self._remove_tree(prefix)
 
     def delete_empty(self, folder: str) -> None:
         """See `Store`."""
+        path, where = self._at(folder)
         with contextlib.suppress(OSError):
-            os.rmdir(folder, dir_fd=self._root)
+            os.rmdir(path, **where)
 
     @property
     def writers(self) -> int:
@@ -166,9 +180,10 @@ class DiskStore(Store):
             return
         folders = set()
         for key in keys:
-            descriptor = os.open(key, os.O_RDONLY, dir_fd=self._root)
+            # Windows flushes only what is open for writing.
+            descriptor = self._open(key, os.O_RDONLY if FOLDERS else os.O_RDWR | BINARY)
             try:
-                _sync(descriptor)
+                sync(descriptor)
             finally:
                 os.close(descriptor)
             folders.add(_folder(key))
@@ -178,18 +193,16 @@ class DiskStore(Store):
         """See `Store`. An object is written as `name#1` beside it, then renamed."""
         staged = [key for key, _ in self._files("") if _STAGED.search(key)]
         for key in staged:
-            os.unlink(key, dir_fd=self._root)
+            self._unlink(key)
         return len(staged)
 
     def free_bytes(self) -> int | None:
         """See `Store`."""
-        found = os.statvfs(self._root)
-        return found.f_bavail * found.f_frsize
+        return free_space(self.path, self._root)[0]
 
     def free_files(self) -> int | None:
         """See `Store`."""
-        found = os.statvfs(self._root)
-        return found.f_favail if found.f_files else None
+        return free_space(self.path, self._root)[1]
 
     # Workers' locks.
 
@@ -204,23 +217,72 @@ class DiskStore(Store):
     # Beneath.
 
     @property
-    def _root(self) -> int:
-        """Descriptor of the folder. Raises OSError where it cannot be opened."""
+    def _root(self) -> int | None:
+        """Descriptor of the folder; None where there are none, and the folder is the one that it was.
+
+        Raises:
+            OSError: it cannot be opened, or another one is in its place.
+        """
         with self._guard:
+            if not FOLDERS:
+                self._check_identity()
+                return None
             if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                self._descriptor = os.open(self.path, os.O_RDONLY | DIRECTORY)
                 weakref.finalize(self, os.close, self._descriptor)
             return self._descriptor
+
+    def _check_identity(self) -> None:
+        here: tuple[int, int] | None = None
+        try:
+            found = self.path.stat()
+            here = (found.st_dev, found.st_ino)
+        except FileNotFoundError:
+            if self._identity is None:
+                raise
+        self._identity = self._identity or here
+        if here != self._identity:
+            raise OSError(errno.ESTALE, "the folder was moved or replaced", str(self.path))
+
+    def _at(self, key: str) -> tuple[str, dict[str, Any]]:
+        """Return what functions of `os` take for a file: its path, and the descriptor that the path starts from."""
+        root = self._root
+        return (str(self.path / key), {}) if root is None else (key or ".", {"dir_fd": root})
+
+    def _open(self, key: str, flags: int, mode: int = 0o777) -> int:
+        path, where = self._at(key)
+        return os.open(path, flags, mode, **where)
+
+    def _opened(self, key: str) -> int:
+        path, where = self._at(key)
+        return _open_regular(path, where.get("dir_fd"))
+
+    def _rename(self, staged: str, key: str) -> None:
+        (source, where), (target, _) = self._at(staged), self._at(key)
+        folder = where.get("dir_fd")
+        os.replace(source, target, src_dir_fd=folder, dst_dir_fd=folder)  # relative to a descriptor
+
+    def _unlink(self, key: str) -> None:
+        path, where = self._at(key)
+        os.unlink(path, **where)
+
+    def _remove_tree(self, key: str) -> None:
+        path, where = self._at(key)
+        shutil.rmtree(path, **where)
+
+    def _is_folder(self, key: str) -> bool:
+        return stat.S_ISDIR(self._mode(key))
 
     def _create(self, key: str, flags: int) -> int:
         """Open a file for writing, and create the folders between it and the mosaic's folder."""
         try:
-            return os.open(key, _CREATE | flags, 0o644, dir_fd=self._root)
+            return self._open(key, _CREATE | flags, 0o644)
         except FileNotFoundError:
             for folder in reversed(PurePosixPath(key).parents[:-1]):
+                path, where = self._at(str(folder))
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(folder, dir_fd=self._root)
-            return os.open(key, _CREATE | flags, 0o644, dir_fd=self._root)
+                    os.mkdir(path, **where)  # noqa: PTH102  # relative to a descriptor
+            return self._open(key, _CREATE | flags, 0o644)
 
     def _files(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Yield (key, entry) of whatever is no folder below `prefix`."""
@@ -228,11 +290,12 @@ class DiskStore(Store):
         while folders:
             folder = folders.pop()
             try:
-                descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._root)
+                descriptor = self._open(folder, os.O_RDONLY | DIRECTORY) if FOLDERS else None
+                listed = os.scandir(self._at(folder)[0] if descriptor is None else descriptor)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             try:
-                with os.scandir(descriptor) as entries:
+                with listed as entries:
                     for entry in entries:
                         key = f"{folder}/{entry.name}" if folder else entry.name
                         if entry.is_dir(follow_symlinks=False):
@@ -240,13 +303,19 @@ class DiskStore(Store):
                         else:
                             yield key, entry
             finally:
-                os.close(descriptor)
+                if descriptor is not None:
+                    os.close(descriptor)
 
     def _is_link(self, key: str) -> bool:
+        return stat.S_ISLNK(self._mode(key))
+
+    def _mode(self, key: str) -> int:
+        """Return the kind of a file, of a link its own; 0 where there is none."""
+        path, where = self._at(key)
         try:
-            return stat.S_ISLNK(os.stat(key, dir_fd=self._root, follow_symlinks=False).st_mode)
+            return os.stat(path, follow_symlinks=False, **where).st_mode  # noqa: PTH116  # relative to a descriptor
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return 0
 
     def _flush_folders(self, folders: set[str]) -> None:
         for folder in folders:
@@ -258,7 +327,9 @@ class DiskStore(Store):
                 self._sync_folder(above)
 
     def _sync_folder(self, folder: str) -> None:
-        descriptor = os.open(folder or ".", os.O_RDONLY, dir_fd=self._root)
+        if not FOLDERS:  # nor can they be flushed
+            return
+        descriptor = self._open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -274,7 +345,7 @@ def read_file(path: Path) -> bytes:
 def _open_regular(path: str | Path, dir_fd: int | None) -> int:
     """Open a regular file for reading, without waiting for the other end of what is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=dir_fd)
+        descriptor = os.open(path, os.O_RDONLY | NONBLOCK | BINARY, dir_fd=dir_fd)
     except NotADirectoryError as error:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
     mode = os.fstat(descriptor).st_mode
@@ -297,7 +368,7 @@ def _nothing() -> None:
 def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:
     for begin in range(0, len(buffers), _AT_ONCE):
         part: Any = buffers[begin : begin + _AT_ONCE]
-        written = os.writev(descriptor, part)
+        written = write_all(descriptor, part)
         if written == sum(len(buffer) for buffer in part):
             continue
         # A disk that is nearly full, or a signal: the rest piece by piece, until it fits or fails.
@@ -308,12 +379,3 @@ def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:
             rest = rest[skipped:]
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync(descriptor: int) -> None:
-    # macOS's fsync leaves the drive's own cache alone; this one does not (fcntl(2) there).
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        fcntl.fcntl(descriptor, full)
-    else:
-        os.fsync(descriptor)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -17,6 +16,15 @@ from typing import Any, Final, Protocol
 
 from downloader.errors import LockedError, RefusedError
 from downloader.mosaic.record.paths import WORKERS
+from downloader.mosaic.storage.system import (
+    BINARY,
+    NOFOLLOW,
+    read_at,
+    touch,
+    try_lock,
+    unlock,
+    write_at,
+)
 from downloader.mosaic.storage.worker_lock import await_workers
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -93,16 +101,16 @@ class FileLock:
 
     def acquire(self) -> None:
         """See `Lock`. Waits for a lazy reader that holds it, up to 60 s; a lazy reader itself never waits here."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NOFOLLOW | BINARY, 0o644)
         began = time.monotonic()
         try:
-            while not _try(descriptor):
+            while not try_lock(descriptor):
                 note = _read(descriptor)
                 # Without a note its holder has this moment taken it.
                 patience_s = (
                     _NOTE_S if not note else READER_WAIT_S if note.get("reads") and not self._reads else 0
                 )
-                os.utime(descriptor)  # for `is_wanted` of the holder
+                touch(descriptor, self._path)  # for `is_wanted` of the holder
                 if time.monotonic() - began >= patience_s or self._abandoned.wait(0.1):
                     raise held(self._mosaic, _named(note), reads=bool(note.get("reads")))
         except OSError as error:
@@ -125,8 +133,8 @@ class FileLock:
                 "reads": self._reads,
             }
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(note).encode(), 0)
-            os.utime(descriptor, (0, 0))
+            write_at(descriptor, json.dumps(note).encode(), 0)
+            touch(descriptor, self._path, (0, 0))
             self.check()
             await_workers(self._path.parent / Path(WORKERS).name, self._mosaic)
         except BaseException:
@@ -165,7 +173,7 @@ class FileLock:
                 os.ftruncate(descriptor, 0)
             # A child that was forked meanwhile has a copy, which would keep the lock.
             with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                unlock(descriptor)
             os.close(descriptor)
 
 
@@ -199,21 +207,10 @@ def seems_held(path: Path) -> bool:
     )
 
 
-def _try(descriptor: int) -> bool:
-    """Return whether the lock could be had. Raises OSError where there are no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-            return False
-        raise
-    return True
-
-
 def _read(descriptor: int) -> dict[str, Any]:
     """Return the holder's note; empty where it cannot be read, as in the moment in which it is written."""
     try:
-        note = json.loads(os.pread(descriptor, 4096, 0))
+        note = json.loads(read_at(descriptor, 4096, 0))
     except (OSError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}

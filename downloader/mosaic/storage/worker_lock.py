@@ -13,7 +13,6 @@ run creates a small object for each worker before the worker begins:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import LockedError
 from downloader.mosaic.record.paths import WORKERS
+from downloader.mosaic.storage.system import FOLDERS, NOFOLLOW, try_lock
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.store import Store, WorkerLock
@@ -91,16 +91,18 @@ def await_workers(folder: Path, mosaic: str) -> None:
 def remove_unlocked(path: Path) -> bool:
     """Remove a lock file that no process holds; return whether it is gone."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
     except FileNotFoundError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
+        if not try_lock(descriptor):
+            return False
+        if FOLDERS:  # elsewhere an open file cannot be deleted
+            path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+    if not FOLDERS:
+        path.unlink(missing_ok=True)
     return True
 
 
@@ -113,9 +115,10 @@ class FileWorkerLock:
         self._descriptor: int | None = None
         try:
             # Never created here: a file created after its run removed it would let an orphan write.
-            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (FileNotFoundError, NotADirectoryError, BlockingIOError):
+            self._descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
+            if not try_lock(self._descriptor):
+                raise FileNotFoundError
+        except (FileNotFoundError, NotADirectoryError):
             self.release()
             raise LockedError(self._lost) from None
         except OSError:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from downloader.mosaic.storage import disk
 from downloader.mosaic.storage.bucket import BucketStore
 from downloader.mosaic.storage.disk import DiskStore, read_file
 
@@ -26,9 +27,10 @@ def open_below(folder: Path) -> list[str]:
     return [path for path in found if path.startswith(str(folder))]
 
 
-@pytest.fixture(params=["disk", "memory"])
-def store(request, tmp_path):
-    if request.param == "disk":
+@pytest.fixture(params=["disk", "disk without descriptors of folders", "memory"])
+def store(request, tmp_path, monkeypatch):
+    if request.param.startswith("disk"):
+        monkeypatch.setattr(disk, "FOLDERS", request.param == "disk")
         return DiskStore(tmp_path)
     from obstore.store import MemoryStore
 
@@ -241,7 +243,34 @@ def test_a_folder_that_was_deleted_is_not_made_again(tmp_path) -> None:
     assert not (tmp_path / "m").exists()
 
 
-def test_a_folder_in_place_of_an_object_gives_way(tmp_path) -> None:
+def test_without_descriptors_another_folder_in_its_place_is_refused(tmp_path, monkeypatch) -> None:
+    """As on Windows: looked at before each access, since there is nothing to hold on to."""
+    monkeypatch.setattr(disk, "FOLDERS", False)
+    (tmp_path / "m").mkdir()
+    store = DiskStore(tmp_path / "m")
+    store.put("a/0", [b"x"])
+    (tmp_path / "m").rename(tmp_path / "moved")
+    with pytest.raises(OSError, match="the folder was moved or replaced"):
+        store.put("a/1", [b"y"])
+    (tmp_path / "m").mkdir()
+    for write in (
+        lambda: store.put("a/1", [b"y"]),
+        lambda: store.append("l", b"y"),
+        lambda: store.delete(["a/0"]),
+    ):
+        with pytest.raises(OSError, match="the folder was moved or replaced"):
+            write()
+    assert list((tmp_path / "m").iterdir()) == []
+    assert (tmp_path / "moved/a/0").read_bytes() == b"x"
+    shutil.rmtree(tmp_path / "m")
+    (tmp_path / "moved").rename(tmp_path / "m")
+    store.put("a/1", [b"y"])
+    assert (tmp_path / "m/a/1").read_bytes() == b"y"
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_a_folder_in_place_of_an_object_gives_way(tmp_path, monkeypatch, folders) -> None:
+    monkeypatch.setattr(disk, "FOLDERS", folders)
     store = DiskStore(tmp_path)
     for key in ("put", "replaced", "deleted"):
         (tmp_path / key / "inner").mkdir(parents=True)

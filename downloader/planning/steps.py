@@ -117,7 +117,9 @@ class Steps:
         """Return the finest pixel grid of the bands that are read of an image; None where it lacks one of them."""
         recipe, own = self.recipe(image), {band.id: band.grid for band in image.bands}
         names = [recipe.source(name).own or name for name in recipe.of(recipe.bands)]
-        return min((own[name] for name in names), key=pixel_area) if own.keys() >= set(names) else None
+        return (
+            min((own[name] for name in names), key=pixel_area) if names and own.keys() >= set(names) else None
+        )
 
     def lacking(self, image: Image) -> str:
         """Return what an image lacks of the bands and partners that are needed, such as `no band 'nir'`; empty if nothing."""

@@ -52,12 +52,13 @@ async def nearest_images(
             if isinstance(image, DownloadError):
                 raise JobError(str(image), key="source.images") from image
             images.append(image)
-        return _choose(job, points, numbers, images)
+        return _checked(*_choose(job, points, numbers, images))
     cells: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         point = points.rows[number]
         cells.setdefault((int(point.lon // _CELL), int(point.lat // _CELL)), []).append(number)
     found: dict[int, Image] = {}
+    wrong: list[JobError] = []
 
     async def look(members: list[int]) -> None:
         query = ImageQuery(
@@ -73,9 +74,18 @@ async def nearest_images(
                 query, bands=job.source.catalogue_bands, keep=(), footprints=True
             )
         ]
-        found.update(_choose(job, points, members, images))
+        chosen, errors = _choose(job, points, members, images)
+        found.update(chosen)
+        wrong.extend(errors)
 
     await for_each(cells.values(), look)
+    return _checked(found, wrong)
+
+
+def _checked(found: dict[int, Image], wrong: list[JobError]) -> dict[int, Image]:
+    """Return what was found; raise JobError if that is nothing, since images lack what the job names."""
+    if wrong and not found:
+        raise wrong[0]
     return found
 
 
@@ -90,8 +100,10 @@ def _around(points: list[Point]) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image]) -> dict[int, Image]:
-    """Number → image, of points that share their candidates. Raises JobError if no candidate has the bands."""
+def _choose(
+    job: Job, points: Points, numbers: list[int], images: Iterable[Image]
+) -> tuple[dict[int, Image], list[JobError]]:
+    """Return number → image, of points that share their candidates, and why candidates cannot be used."""
     rows = [points.rows[k] for k in numbers]
     here = replace(points, rows=tuple(rows))
     at = {}
@@ -112,14 +124,12 @@ def _choose(job: Job, points: Points, numbers: list[int], images: Iterable[Image
         apart = np.abs(dates - time)
         for k in np.flatnonzero(covered & (apart < best)).tolist():
             best[k], which[k] = apart[k], image
-    wrong = [grid for grid in grids.values() if isinstance(grid, JobError)]
-    if wrong and len(wrong) == len(grids):
-        raise wrong[0]
-    return {
+    found = {
         number: replace(image, footprint=None)
         for number, image in zip(numbers, which, strict=True)
         if image is not None
     }
+    return found, [grid for grid in grids.values() if isinstance(grid, JobError)]
 
 
 def _grid(job: Job, image: Image) -> PixelGrid | JobError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -79,6 +80,10 @@ class LazyArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401  # as xarray has it
         read = self._read_each if isinstance(key, indexing.VectorizedIndexer) else self._read
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.VECTORIZED, read)
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:  # noqa: ANN401  # as xarray has it
+        """Return what indexing does; the caller's event loop goes on meanwhile."""
+        return await asyncio.to_thread(self.__getitem__, key)
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         return (

@@ -131,9 +131,10 @@ class Filler:
         self._kept: OrderedDict[ShardKey, int] = OrderedDict()
         """Shard → bytes of its pixels, where they are bounded; the one read last comes last."""
 
-    def is_of(self, job: Job, credentials: Credentials | None) -> bool:
-        """Return whether it fetches for this job, with these credentials if they are not None."""
-        return self._job == job and credentials in {None, self._credentials}
+    def is_of(self, job: Job | None, credentials: Credentials | None) -> bool:
+        """Return whether it fetches for this job, and with these credentials; None stands for any."""
+        same_job = job is None or self._job is job or self._job == job
+        return same_job and (credentials is None or self._credentials is credentials)
 
     # For readers, in their own threads.
 
@@ -474,11 +475,7 @@ def filler_of(
     name = location.name if location.has_lease else os.path.realpath(location.name)
     with _FINDING:
         found = _FILLERS.get(name)
-        if (
-            found is None
-            or found.process != os.getpid()
-            or not (job is None or found.is_of(job, credentials))
-        ):
+        if found is None or found.process != os.getpid() or not found.is_of(job, credentials):
             found = _FILLERS[name] = Filler(name, job, credentials, bound)
             if bound is not None:
                 weakref.finalize(found, forget_memory, name)

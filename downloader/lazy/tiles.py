@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -37,19 +38,14 @@ class TileIndex:
         """Return the slices, rows and columns of tiles, sorted, of an index whose dimensions are independent.
 
         Args:
-            key: for each dimension a number, a slice with a positive step, or an array of numbers; none is negative.
+            key: for each dimension a number, a slice with a positive step, or an array of numbers.
         """
-        lengths = (self.tiling.slices, self.tiling.height, self.tiling.width)
-        slices, rows, columns = (
-            np.unique(_numbers(part, length) // side)
-            for part, length, side in zip(self._whole(key), lengths, self._sides, strict=True)
-        )
+        slices, rows, columns = map(np.unique, self._each_axis(key))
         return slices, rows, columns
 
     def each(self, key: Sequence[Any]) -> tuple[NDArray[np.intp], ...]:
         """Return slice, row and column of the tile of each pixel that arrays of numbers name together."""
-        parts = [np.asarray(part) // side for part, side in zip(self._whole(key), self._sides, strict=True)]
-        return tuple(np.broadcast_arrays(*parts))
+        return tuple(np.broadcast_arrays(*self._each_axis(key)))
 
     def are_in(
         self, key: Sequence[Any], tiles: Mapping[ShardKey, int], *, together: bool
@@ -61,12 +57,7 @@ class TileIndex:
             tiles: shard → bits of its tiles.
             together: whether the key is one of `each`.
         """
-        if together:
-            places = self.each(key)
-        else:
-            lengths = (self.tiling.slices, self.tiling.height, self.tiling.width)
-            parts = zip(self._whole(key), lengths, self._sides, strict=True)
-            places = np.ix_(*(_numbers(part, length) // side for part, length, side in parts))
+        places = self.each(key) if together else np.ix_(*self._each_axis(key))
         found = np.zeros(np.broadcast_shapes(*(part.shape for part in places)), np.bool_)
         for shard, mask in tiles.items():
             for slot in bits(mask):
@@ -78,28 +69,18 @@ class TileIndex:
         self, slices: Iterable[int], rows: Iterable[int], columns: Iterable[int]
     ) -> dict[ShardKey, int]:
         """Return shard → bits of its tiles, of all combinations of slices, rows and columns of tiles."""
-        t = self.tiling
-        layers, tops, lefts = (
-            _by(numbers, side)
-            for numbers, side in ((slices, t.shard_slices), (rows, t.shard), (columns, t.shard))
-        )
-        found: dict[ShardKey, int] = {}
-        for top, rows_within in tops.items():
-            for left, columns_within in lefts.items():
-                line = sum(1 << c for c in columns_within)
-                plane = sum(line << r * t.shard for r in rows_within)
-                for layer, slices_within in layers.items():
-                    mask = sum(t.at_slice(plane, s) for s in slices_within)
-                    found[ShardKey(self.group, layer, top, left)] = mask
+        t, found = self.tiling, dict[ShardKey, int]()
+        for slice_, row, column in product(*(map(int, part) for part in (slices, rows, columns))):
+            key = ShardKey(self.group, slice_ // t.shard_slices, row // t.shard, column // t.shard)
+            found[key] = found.get(key, 0) | 1 << t.slot(slice_, row, column)
         return found
 
     def shards_of_each(self, places: Sequence[NDArray[np.intp]]) -> dict[ShardKey, int]:
         """Return shard → bits of its tiles, of tiles one by one."""
-        t = self.tiling
         found: dict[ShardKey, int] = {}
         for slice_, row, column in np.unique(np.stack([part.ravel() for part in places]), axis=1).T.tolist():
-            key = ShardKey(self.group, slice_ // t.shard_slices, row // t.shard, column // t.shard)
-            found[key] = found.get(key, 0) | 1 << t.slot(slice_, row, column)
+            for key, mask in self.shards_of([slice_], [row], [column]).items():
+                found[key] = found.get(key, 0) | mask
         return found
 
     def next_boxes(self, last: Box, box: Box) -> list[Box]:
@@ -121,12 +102,12 @@ class TileIndex:
                 boxes.append(tuple(part if one == axis else box[one] for one in range(3)))  # type: ignore[arg-type]
         return boxes
 
-    @property
-    def _sides(self) -> tuple[int, int, int]:
-        return 1, self.tiling.tile, self.tiling.tile
-
-    def _whole(self, key: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(key) if self.is_layered else (0, *key)
+    def _each_axis(self, key: Sequence[Any]) -> list[NDArray[np.intp]]:
+        """Return for slices, rows and columns the tile of each number of an index."""
+        t = self.tiling
+        whole = key if self.is_layered else (0, *key)
+        axes = zip(whole, (t.slices, t.height, t.width), (1, t.tile, t.tile), strict=True)
+        return [_numbers(part, length) // side for part, length, side in axes]
 
 
 def box_of(parts: Sequence[NDArray[np.intp]]) -> Box | None:
@@ -140,11 +121,5 @@ def box_of(parts: Sequence[NDArray[np.intp]]) -> Box | None:
 def _numbers(part: Any, length: int) -> NDArray[np.intp]:  # noqa: ANN401  # what xarray hands over
     if isinstance(part, slice):
         return np.arange(length)[part]
-    return np.atleast_1d(np.asarray(part))
-
-
-def _by(numbers: Iterable[int], side: int) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for number in numbers:
-        found.setdefault(int(number) // side, []).append(int(number) % side)
-    return found
+    numbers = np.atleast_1d(np.asarray(part))
+    return np.where(numbers < 0, numbers + length, numbers)

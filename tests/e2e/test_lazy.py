@@ -19,6 +19,7 @@ import downloader
 from downloader.errors import IncompleteError, JobError, LockedError, RefusedError
 from downloader.lazy import filler as fillers
 from downloader.lazy.backend import DownloaderBackend
+from downloader.lazy.loop import background
 from downloader.mosaic.storage.lock import FileLock
 from tests.harness import (
     PATIENCE_S,
@@ -434,6 +435,40 @@ def test_steps_in_one_direction_are_fetched_ahead(values, emulator) -> None:
     right(part(dataset, "B4", 512, 0, 256, 256), 512, 0)
     assert wait_until(lambda: len(getpixels(emulator)) == 5)
     assert repeated(emulator) == 0
+
+
+def test_any_index_and_any_loop(values, emulator) -> None:
+    dataset = downloader.open(values, chunks=None)
+    wanted = oracle_window(QUICKSTART, "B4", 0, 0, *SIZE)
+    band = dataset["B4"]
+    assert band.isel(x=-1, y=-1).item() == wanted[-1, -1]
+    assert len(getpixels(emulator)) == 1
+    assert band[0:0].values.shape == (0, 1500)
+    assert (band[::-400, [-3, 5]].values == wanted[::-400, [-3, 5]]).all()
+    assert (band.isel(x=[3, 1, 3], y=slice(-2, None)).values == wanted[-2:, [3, 1, 3]]).all()
+    inside = wanted[300:310] > wanted[300:310].mean()
+    assert (band[300:310].values[inside] == wanted[300:310][inside]).all()
+
+    async def notebook() -> np.ndarray:
+        return (await band[:20].load_async()).values
+
+    assert (asyncio.run(notebook()) == wanted[:20]).all()
+    assert repeated(emulator) == 0
+
+
+def test_names_of_dask_and_limits_are_shared(values, emulator, tmp_path) -> None:
+    emulator.configure(latency_ms=30)
+    values["limits"] = {"concurrency": 3}
+    background().budget._limiters.clear()  # of other tests of this process
+    first, again = downloader.open(values), downloader.open(values)
+    assert first["B4"].data.name == again["B4"].data.name
+    assert first["B4"].data.name != downloader.open(values, missing="mask")["B4"].data.name
+    other = downloader.open(values, store=tmp_path / "other.zarr")
+    with ThreadPoolExecutor(2) as pool:
+        for read in pool.map(lambda dataset: dataset["B4"].values, (first, other)):
+            same_bits(read, oracle_window(QUICKSTART, "B4", 0, 0, *SIZE), "B4")
+    # Beside pixels, one metadata call for each mosaic.
+    assert emulator.statistics()["max_in_flight"]["total"] <= 3 + 2
 
 
 def test_what_is_wrong_is_said_at_once(values) -> None:

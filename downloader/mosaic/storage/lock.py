@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +126,7 @@ class FileLock:
             os.close(descriptor)
             raise
         self._descriptor = descriptor
+        _HELD.add(self)
         try:
             note = {
                 "pid": os.getpid(),
@@ -175,6 +177,24 @@ class FileLock:
             with contextlib.suppress(OSError):
                 unlock(descriptor)
             os.close(descriptor)
+
+    def forget(self) -> None:
+        """Close what a forked child has of it: its parent holds the lock, and it ends with the parent."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+_HELD: weakref.WeakSet[FileLock] = weakref.WeakSet()
+"""Locks that this process held once."""
+
+
+def _in_child() -> None:
+    for lock in list(_HELD):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def held(mosaic: str, holder: str, *, reads: bool) -> LockedError:

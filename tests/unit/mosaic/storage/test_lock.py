@@ -164,3 +164,33 @@ def test_a_lazy_reader_that_does_not_give_it_back_is_named(tmp_path, monkeypatch
         FileLock(tmp_path / "lock", "m", abandoned).acquire()
     reader.release()
     assert open_below(tmp_path) == []
+
+
+FORKED = """
+import os, sys, pathlib, time, warnings
+from downloader.mosaic.storage.lock import FileLock
+warnings.simplefilter("ignore")
+lock = FileLock(pathlib.Path(sys.argv[1]), "m")
+lock.acquire()
+if not os.fork():
+    print("child", flush=True)
+    sys.stdin.read()
+else:
+    time.sleep(600)
+"""
+
+
+def test_a_forked_child_does_not_keep_the_lock_of_its_parent(tmp_path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline() == b"child\n"
+        with pytest.raises(LockedError, match=f"process {process.pid}"):
+            FileLock(path, "m").acquire()
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitpid(process.pid, 0)
+        lock = FileLock(path, "m")
+        lock.acquire()
+        lock.release()
+        process.stdin.close()  # the child ends

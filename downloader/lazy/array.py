@@ -137,14 +137,21 @@ class LazyArray(BackendArray):
                     f"{place.path}: {filler.describe(failed)}; read it again to try again, or open with"
                     " missing='mask' (NaN or nodata in its place)"
                 )
-            values = np.asarray(way(self._array(self._path)))
+            values = self._stored(self._path, way)
             if decoding is not None:
-                valid = None if decoding.mask is None else np.asarray(way(self._array(decoding.mask)))
+                valid = None if decoding.mask is None else self._stored(decoding.mask, way)
                 values = decoding.apply(values, valid)
         if failed and place.missing == "mask" and values.dtype.kind == "f":
             lost = self._index.are_in(key, failed, together=together)
             values[lost.reshape(values.shape)] = np.nan
         return values
+
+    def _stored(self, path: str, way: Callable[[Any], NDArray[Any]]) -> NDArray[Any]:
+        """Return stored pixels; read again where a shard was closed up between the reads of its index and of its chunks."""
+        try:
+            return np.asarray(way(self._array(path)))
+        except (ValueError, RuntimeError):
+            return np.asarray(way(self._array(path)))
 
     def _found(self) -> Filler:
         filler = self._filler

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import downloader
 from earthengine_emulator import EmulatorProcess, arguments
@@ -57,18 +58,24 @@ def asked_tiles(service: EmulatorProcess) -> int:
     return sum(-(-width // TILE) * -(-height // TILE) for width, height in sizes if width * height > 1)
 
 
-@pytest.mark.slow
-def test_five_years_of_ndvi(service: EmulatorProcess, tmp_path: Path) -> None:
-    job = {
+def five_years(service: EmulatorProcess, folder: Path, height: int, width: int) -> dict:
+    """The job of so many rows and columns."""
+    return {
         "source": {
             "collection": "mine/series", "start": "2015-01-01", "end": "2020-01-01",
             "bands": [{"ndvi": "(nir - red) / (nir + red)"}], "every": "month", "reduce": "median",
         },
-        "region": {"bbox": [LEFT, TOP - 30 * SHAPE[0], LEFT + 30 * SHAPE[1], TOP], "crs": "EPSG:32610"},
-        "mosaic": {"path": str(tmp_path / "ndvi.zarr")},
+        "region": {"bbox": [LEFT, TOP - 30 * height, LEFT + 30 * width, TOP], "crs": "EPSG:32610"},
+        "mosaic": {"path": str(folder / "ndvi.zarr")},
         "service": {"endpoint": service.url, "project": "p-test-1"},
         "auth": {"key_file": str(service.key_file)},
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_five_years_of_ndvi(service: EmulatorProcess, tmp_path: Path) -> None:
+    service.reset()
+    job = five_years(service, tmp_path, *SHAPE)
     cube = downloader.open(job)
     assert dict(cube.sizes) == {"time": MONTHS, "y": SHAPE[0], "x": SHAPE[1]}
     assert str(cube.time.values[13])[:7] == "2016-02"
@@ -92,3 +99,16 @@ def test_five_years_of_ndvi(service: EmulatorProcess, tmp_path: Path) -> None:
     for month, pixels in enumerate(downloader.open(job, chunks=None).ndvi.values):
         same_bits(pixels, ndvi(month), str(month))
     assert len(service.requests()) == asked, "a finished mosaic needs no network"
+
+
+def test_chunks_of_several_months(service: EmulatorProcess, tmp_path: Path) -> None:
+    """A small plane: chunks hold several slices, and each slice of them is fetched by itself."""
+    service.reset()
+    cube = downloader.open(five_years(service, tmp_path, 40, 50), chunks=None)
+    assert zarr.open_array(tmp_path / "ndvi.zarr" / "ndvi", mode="r").chunks[0] > 1
+    spring = cube.ndvi.isel(time=slice(2, 5))
+    same_bits(spring.values, np.stack([ndvi(month)[:40, :50] for month in range(2, 5)]), "spring")
+    assert asked_tiles(service) == 3
+    series = cube.ndvi.isel(y=33, x=7)
+    assert series.values.tolist() == [ndvi(month)[33, 7] for month in range(MONTHS)]
+    assert asked_tiles(service) == MONTHS

@@ -68,6 +68,7 @@ def images_command(
     **conditions: Any,  # passed on as they are
 ) -> None:
     """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
+    from downloader.cli.progress import waiting
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
     from downloader.model.image_query import ImageQuery
@@ -83,7 +84,8 @@ def images_command(
     if point is not None:
         place = {"type": "Point", "coordinates": list(point)}
     query = ImageQuery(collection, region=place, **conditions)
-    found = explore.list_documents(query, dict if as_json else _row_reader(columns or CLOUDS), settings)
+    with waiting(f"listing {collection}"):
+        found = explore.list_documents(query, dict if as_json else _row_reader(columns or CLOUDS), settings)
     if as_json:
         say(json.dumps({"images": found}, indent=2))
     elif ids:

@@ -71,7 +71,10 @@ _LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
 )
 def preview_command(mosaic: Path, output: Path, **options: Any) -> None:  # passed on as they are
     """Write a stretched PNG of MOSAIC; what is missing or has no data is transparent."""
+    from downloader.cli.progress import waiting
     from downloader.previews import preview
 
     refuse_inside("-o", output, mosaic)
-    say(f"{output}: {preview(mosaic, output, **options)}")
+    with waiting(f"reading {mosaic}"):
+        picture = preview(mosaic, output, **options)
+    say(f"{output}: {picture}")

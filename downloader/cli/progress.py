@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from downloader.cli.output import logs_json
 from downloader.events import Event, Failed, Retried, Split, Stored
 from downloader.progress.jsonlines import json_line
+from downloader.progress.phases import doing
 from downloader.progress.tally import fanout
 from downloader.progress.terminal import Lines, terminal_progress
 from downloader.protocols import Progress
@@ -46,6 +47,15 @@ def _log(event: Event) -> None:
         case Retried():
             problem = event.problem
             _LOG.info("%s: call %d (%s): %s", event.request, event.attempt, problem.cause, problem.message)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal that something goes on while the block runs."""
+    stream = sys.stderr
+    shown = terminal_progress(stream) if stream is not None and stream.isatty() else fanout()
+    with doing(shown, what):
+        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The facts were taken from the STAC sources of the Earth Engine Public Data Catal
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,18 @@ def dataset_facts(asset: str) -> DatasetFacts | None:
             if f"{name}.json" in names:
                 return _dataset(name, json.loads(archive.read(f"{name}.json")))
     return None
+
+
+def near_datasets(asset: str) -> list[str]:
+    """Return up to three datasets of the public catalogue whose ids are like this one, the likeliest first."""
+    import zipfile
+
+    with zipfile.ZipFile(Path(__file__).with_name("facts.zip")) as archive:
+        names = [name.removesuffix(".json") for name in archive.namelist()]
+    wanted = asset.removeprefix("projects/earthengine-public/assets/").strip("/")
+    longer = sorted(name for name in names if wanted and name.startswith(f"{wanted}_"))
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.85)
+    return [name for name in dict.fromkeys([*longer, *near]) if name != wanted][:3]
 
 
 def _dataset(name: str, document: Mapping[str, Any]) -> DatasetFacts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from downloader.datasets.facts import near_datasets
 from downloader.earthengine.redact import readable
 from downloader.errors import (
     Action,
@@ -226,7 +227,8 @@ def ending(problem: FetchProblem, subject: str = "") -> DownloadError:
             return AuthenticationError(text)
         case Action.FAIL_JOB:
             return problem.ends_with(text)
-    return JobError(text)
+    near = near_datasets(subject) if subject and problem.cause is Cause.ASSET_NOT_FOUND else []
+    return JobError(f"{text} Did you mean {' or '.join(near)}?" if near else text)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

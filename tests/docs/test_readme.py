@@ -159,5 +159,5 @@ def test_exit_statuses_are_those_of_the_errors():
     told = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
     kinds = {getattr(downloader, name) for name in downloader.__all__ if name.endswith("Error")}
     statuses = {kind.exit_status for kind in kinds if "exit_status" in vars(kind)}
-    assert {int(status) for status in told} == {0, *statuses}
+    assert {int(status) for status in told} == {0, *statuses} - {130}  # a row of its own, with 143
     assert "130, 143" in README

@@ -14,7 +14,7 @@ from PIL import Image
 
 import downloader
 from downloader.cli.main import main
-from tests.harness import ASSET, ROOT, Ended, environment
+from tests.harness import ASSET, ROOT, Ended, command, environment
 
 COLLECTION = "COPERNICUS/S2"
 OTHER = "COPERNICUS/S2/20170420T184921_20170420T190203_T10SEG"
@@ -303,3 +303,18 @@ def test_a_thumbnail_that_cannot_be_written(where, tmp_path):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(downloader.RefusedError, match=r"folder.png: cannot be written"):
         downloader.thumbnail(ASSET, tmp_path / "folder.png", bands=["B8"], max=5000, size=16, **where)
+
+
+def test_a_filter_by_a_property_that_no_image_has_says_so(emulator):
+    """Where nothing matches and the name is wrong, the name is the reason; a right one is not questioned."""
+    options = ("--endpoint", emulator.url, "--key-file", emulator.key_file)
+    period = ("--start", "2017-04-01", "--end", "2017-06-01")
+    wrong = command("images", "COPERNICUS/S2", *period, "--filter", "CLOUD < 10", *options)
+    assert wrong.out == (
+        "no image of COPERNICUS/S2 matches; its first image has no property CLOUD; did you mean CLOUDY_PIXEL_PERCENTAGE?\n"
+    )
+    right = command("images", "COPERNICUS/S2", *period, "--filter", "CLOUDY_PIXEL_PERCENTAGE < -1", *options)
+    assert right.out == "no image of COPERNICUS/S2 matches\n"
+    gone = command("inspect", "COPERNICUS/S2_SR", *options)
+    assert gone.status == 2
+    assert "Did you mean COPERNICUS/S2_SR_HARMONIZED" in gone.err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from downloader.datasets.facts import dataset_facts
+from downloader.datasets.facts import dataset_facts, near_datasets
 
 SOURCE = Path(__file__).parents[3].parent / "shared" / "data" / "catalog-facts.json"
 
@@ -72,3 +72,15 @@ def test_the_archive_is_what_the_script_writes(tmp_path):
     ):
         assert {n: new.read(n) for n in new.namelist()} == {n: old.read(n) for n in old.namelist()}
         assert "Apache-2.0" in json.loads(old.read("SOURCE"))
+
+
+def test_a_wrong_id_finds_the_right_one() -> None:
+    """Longer ids first: the harmonised collection took the old one's place."""
+    assert near_datasets("COPERNICUS/S2_SR")[0] == "COPERNICUS/S2_SR_HARMONIZED"
+    assert (
+        near_datasets("projects/earthengine-public/assets/LANDSAT/LC08/C02/T1_L3")[0]
+        == "LANDSAT/LC08/C02/T1_L2"
+    )
+    assert near_datasets("users/me/mine") == []
+    assert near_datasets("") == []
+    assert len(near_datasets("COPERNICUS")) <= 3

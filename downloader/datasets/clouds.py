@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+CLOUD_PROPERTIES: Final = ("CLOUDY_PIXEL_PERCENTAGE", "CLOUD_COVER", "CLOUD_COVERAGE")
+"""Properties that say how much of an image is cloud, in percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class CloudMask:

@@ -231,7 +231,9 @@ class _File:
         rows, columns = self.part.slices
         chosen: dict[Any, Any] = {"y": rows, "x": columns}
         if first.layout.leading and not self._is_series:
-            chosen[first.layout.leading[0]] = [first.position()]
+            steps = first.layout.group.tiling.steps
+            numbers = divmod(first.position(), steps) if steps else (first.position(),)
+            chosen |= {axis: [k] for axis, k in zip(first.layout.leading, numbers, strict=True)}
         dataset = opened[names].isel(chosen)
         dataset.attrs["export"] = stamp
         return dataset

@@ -12,6 +12,7 @@ import zarr
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid, Window
+from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.reader import level_layout
@@ -69,7 +70,7 @@ class Excerpt:
         if each:
             numbers = list(range(group.tiling.slices if group.axis else 1))
         else:
-            numbers = [choose_slice(node, node[layout.arrays[0]], time or "latest", number)[0]]
+            numbers = [choose_slice(node, flat(node[layout.arrays[0]]), time or "latest", number)[0]]
         if group.lattices and number is None and not each:
             raise JobError(
                 f"{location.name}: holds samples; choose a chip with --slice, or put {{sample}} in -o"
@@ -81,11 +82,15 @@ class Excerpt:
             if grid is not None
         ]
         if not found:
-            raise JobError(f"--slice {number}: this sample has no pixels")
+            raise JobError(f"--slice {number}: this chip has no pixels")
         return found
 
     def name(self) -> str:
-        """Return the slice's time as a part of a file's name, or its sample's id, or its number."""
+        """Return the slice's time as a part of a file's name, or its sample's id, or its number; of a step sample and number."""
+        if steps := self.layout.group.tiling.steps:
+            sample, step = divmod(self.number, steps)
+            name = re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][sample]))
+            return f"{name}_{step}"
         if "time" in self.node:
             moment = np.asarray(self.node["time"][self.number]).astype("datetime64[us]")
             if not np.isnat(moment):
@@ -108,7 +113,7 @@ class Excerpt:
 
     def pixels(self, band: str, window: Window) -> NDArray[Any]:
         """Return the pixels (height, width) of one band."""
-        array = self.node[self.layout.arrays[self.index(band)]]
+        array = flat(self.node[self.layout.arrays[self.index(band)]])
         lead = (self.number,) if self.layout.leading else ()
         return np.asarray(array[(*lead, *window.slices)])
 
@@ -118,7 +123,7 @@ class Excerpt:
         lead = (self.number,) if self.layout.leading else ()
         rows = slice(window.row // tile, -(-window.row_end // tile))
         columns = slice(window.column // tile, -(-window.column_end // tile))
-        return np.asarray(self.node[COVERAGE_TILES][(*lead, rows, columns)])
+        return np.asarray(flat(self.node[COVERAGE_TILES])[(*lead, rows, columns)])
 
     def stored(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels (height, width) of a window lie in stored tiles."""
@@ -136,9 +141,13 @@ class Excerpt:
         about = {name.upper(): str(self.node.attrs[name]) for name in ("source", "start_time", "end_time") if name in self.node.attrs}  # fmt: skip
         for name in ("image_id", "sample_id"):
             if name in self.node:
-                about[name.upper()] = str(self.node[name][self.number])
+                array = flat(self.node[name])
+                number = self.number
+                if name == "sample_id":
+                    number //= self.layout.group.tiling.steps or 1
+                about[name.upper()] = str(array[number])
         if "time" in self.node:
-            moment = np.asarray(self.node["time"][self.number]).astype("datetime64[us]")
+            moment = np.asarray(flat(self.node["time"])[self.number]).astype("datetime64[us]")
             about["START_TIME"] = f"{np.datetime_as_string(moment, unit='auto')}Z"
         return about
 

@@ -254,7 +254,8 @@ def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN40
             "values": [text for text in texts if text],
         }
     elif group.axis:
-        dimensions[group.axis] = {"type": "sample", "values": list(range(group.tiling.slices))}
+        lengths = zip(layout.leading, group.tiling.lengths(group.tiling.slices), strict=True)
+        dimensions |= {axis: {"type": axis, "values": list(range(length))} for axis, length in lengths}
     for axis, length, index in (("x", group.window.width, 0), ("y", group.window.height, 1)):
         dimension: dict[str, Any] = {"type": "spatial", "axis": axis}
         if group.lattices:
@@ -271,7 +272,7 @@ def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN40
                 else grid.crs.to_pyproj().to_wkt(),
             }
         dimensions[axis] = dimension
-    names = [*([group.axis] if group.axis else []), "y", "x"]
+    names = [*layout.leading, "y", "x"]
     variables = {
         array: {"type": "data", "dimensions": names}
         | {

@@ -37,7 +37,6 @@ _NOT_OF_SAMPLES = (
     "min_clear",
     "limit",
     "order_by",
-    "pick",
     "properties",
 )
 
@@ -107,6 +106,11 @@ class Job(FileSection):
     @model_validator(mode="after")
     def _samples(self) -> Self:
         if self.region.points is None:
+            if self.source.pick == "nearest":
+                raise JobError(
+                    "is to the date of a point, and region has no points; add region.points, or leave pick out",
+                    key="source.pick",
+                )
             return self
         is_one = self.source.every == "all" or self.source.expression is not None
         stray = [
@@ -118,18 +122,39 @@ class Job(FileSection):
             stray.append("collection")
         if stray:
             raise JobError(
-                "means nothing with region.points, where each point has one image; leave it out, or make one image of all "
+                "means nothing with region.points, whose images stand one by one; leave it out, or make one image of all "
                 "with every: all and reduce",
                 key=f"source.{stray[0]}",
             )
-        if self.source.collection is not None and self.source.start is None:
+        if self.source.clearest is not None or (is_one and self.source.pick is not None):
             raise JobError(
-                "is needed with region.points, whose images are found by their times; write a date such as 2017-04-01",
+                "of points is all or nearest"
+                + (", and every: all makes one image; leave it out" if is_one else ""),
+                key="source.pick",
+            )
+        window = next((k for k in ("before", "after") if getattr(self.region.points, k) is not None), None)
+        if window is not None and not self.has_steps:
+            raise JobError(
+                "goes with a collection or images of which all of a point's are taken; leave it out"
+                + (", or leave out pick" if self.source.pick == "nearest" else ""),
+                key=f"region.points.{window}",
+            )
+        if self.source.collection is not None and self.source.start is None and window is None and not is_one:
+            raise JobError(
+                "is needed with region.points, whose images are found by their times; write a date such as 2017-04-01, "
+                "or region.points.before and after for a column of dates",
                 key="source.start",
             )
         if self.mosaic.overviews:
             raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
         return self
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether all images of each point of `region.points` are taken, so that arrays are (sample, step, y, x)."""
+        source = self.source
+        is_one = source.asset is not None or source.expression is not None or source.every == "all"
+        return self.region.points is not None and not is_one and source.pick is None
 
     @property
     def service_settings(self) -> ServiceSettings:

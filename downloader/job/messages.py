@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -62,7 +62,9 @@ def _is_within(error: ErrorDetails, outer: ErrorDetails) -> bool:
 
 def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) -> JobError:
     path = tuple(
-        part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))
+        part
+        for part in error["loc"]
+        if not (isinstance(part, str) and part.startswith(("function-", "tag-")))
     )
     if error["type"] == "extra_forbidden":
         return document.error(path, f"unknown key; {_known(model, path)}")
@@ -141,8 +143,11 @@ def _section(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMo
 
 
 def _nested(annotation: Any) -> type[BaseModel] | None:
-    kinds = (annotation, *getattr(annotation, "__args__", ()))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    # Unions, and what is annotated; not the members of a list.
+    inner = () if get_origin(annotation) is tuple else getattr(annotation, "__args__", ())
+    return next(filter(None, map(_nested, inner)), None)
 
 
 def _value_at(values: Any, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:

@@ -40,12 +40,14 @@ class TileIndex:
         Args:
             key: for each dimension a number, a slice with a positive step, or an array of numbers.
         """
-        slices, rows, columns = map(np.unique, self._each_axis(key))
-        return slices, rows, columns
+        *lead, rows, columns = self._each_axis(key)
+        slices = self._slice(*np.ix_(*lead)) if lead else np.zeros(1, np.intp)
+        return np.unique(slices), np.unique(rows), np.unique(columns)
 
     def each(self, key: Sequence[Any]) -> tuple[NDArray[np.intp], ...]:
         """Return slice, row and column of the tile of each pixel that arrays of numbers name together."""
-        return tuple(np.broadcast_arrays(*self._each_axis(key)))
+        *lead, rows, columns = self._each_axis(key)
+        return tuple(np.broadcast_arrays(self._slice(*lead), rows, columns))
 
     def are_in(
         self, key: Sequence[Any], tiles: Mapping[ShardKey, int], *, together: bool
@@ -57,7 +59,11 @@ class TileIndex:
             tiles: shard → bits of its tiles.
             together: whether the key is one of `each`.
         """
-        places = self.each(key) if together else np.ix_(*self._each_axis(key))
+        if together:
+            places = self.each(key)
+        else:
+            *lead, rows, columns = np.ix_(*self._each_axis(key))
+            places = self._slice(*lead), rows, columns
         found = np.zeros(np.broadcast_shapes(*(part.shape for part in places)), np.bool_)
         for shard, mask in tiles.items():
             for slot in bits(mask):
@@ -103,11 +109,19 @@ class TileIndex:
         return boxes
 
     def _each_axis(self, key: Sequence[Any]) -> list[NDArray[np.intp]]:
-        """Return for slices, rows and columns the tile of each number of an index."""
+        """Return the numbers along each dimension of the array, those of rows and columns in tiles."""
         t = self.tiling
-        whole = key if self.is_layered else (0, *key)
-        axes = zip(whole, (t.slices, t.height, t.width), (1, t.tile, t.tile), strict=True)
-        return [_numbers(part, length) // side for part, length, side in axes]
+        lead = t.lengths(t.slices) if self.is_layered else ()
+        numbers = [
+            _numbers(part, length) for part, length in zip(key, (*lead, t.height, t.width), strict=True)
+        ]
+        return [*numbers[:-2], numbers[-2] // t.tile, numbers[-1] // t.tile]
+
+    def _slice(self, *lead: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the slices that numbers along the leading dimensions name together."""
+        if len(lead) == 2:
+            return lead[0] * self.tiling.steps + lead[1]
+        return lead[0] if lead else np.zeros(1, np.intp)
 
 
 def box_of(parts: Sequence[NDArray[np.intp]]) -> Box | None:

@@ -44,7 +44,9 @@ class Status:
     images: int = 1
     """Images that the mosaic is made of."""
     slices: int = 0
-    """Length of the leading axis; 0 where there is none."""
+    """Length of the leading axis; 0 where there is none; of samples with steps all chips."""
+    steps: int = 0
+    """Steps of each sample; 0 where there is no such axis."""
     axis: str = ""
     """The leading axis: `time`, `sample`, or none."""
 
@@ -64,7 +66,9 @@ class Status:
 
     def __str__(self) -> str:
         noun = "sample" if self.axis == "sample" else "slice"
-        made_of = f", {counted(self.images, 'image')} in {counted(self.slices, noun)}" if self.slices else ""
+        along = counted(self.slices // (self.steps or 1), noun)
+        along += f" of {counted(self.steps, 'step')}" if self.steps else ""
+        made_of = f", {counted(self.images, 'image')} in {along}" if self.slices else ""
         lines = [
             f"{self.path}: {self._how_far()}, from {self.service}{made_of}",
             table(self._rows(), _HEADER),
@@ -112,6 +116,7 @@ class Status:
             "source": dict(self.source),
             "images": self.images,
             "slices": self.slices,
+            "steps": self.steps,
             "complete": self.is_complete,
             "share": self.share,
             "groups": {
@@ -145,6 +150,7 @@ def status(path: MosaicPath) -> Status:
         unreadable=found.garbage,
         images=1 if identity.listed is None else len(list(identity.listed.images)),
         slices=0 if identity.listed is None else identity.layouts[0].group.tiling.slices,
+        steps=identity.layouts[0].group.tiling.steps,
         axis=identity.layouts[0].group.axis,
     )
 

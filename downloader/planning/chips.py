@@ -17,7 +17,7 @@ from downloader.model.image import Band, Image
 from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, lattices_of, pixel_area
-from downloader.planning.samples import Points, Sample, chip_around, pixels_of, project
+from downloader.planning.samples import Points, Sample, SampleList, chip_around, pixels_of, project
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -54,15 +54,16 @@ class Placement:
         return [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
 
     def extents(
-        self, samples: tuple[Sample, ...], images: Mapping[str, Image], chip: int
+        self, kept: SampleList, images: Mapping[str, Image], chip: int
     ) -> tuple[list[Extent], tuple[Sample, ...]]:
         """Return the chips by lattice, and the samples with the reason why one has no pixels.
 
         Args:
-            samples: the points and the images found for them.
+            kept: the points and the images found for them.
             images: by full name.
             chip: pixels along a chip's side on the finest lattice.
         """
+        samples, steps = kept.samples, kept.steps or 1
         chips = self._chips(chip)
         grids: list[list[PixelGrid | None]] = [[None] * len(samples) for _ in chips]
         told = list(samples)
@@ -77,7 +78,7 @@ class Placement:
                 for k in numbers:
                     told[k] = replace(told[k], problem=f"{told[k].point.where}: {image.id} {kind.problem}")
                 continue
-            chosen = np.array(numbers)
+            chosen = np.array(numbers) // steps
             inside = self._covered(kind.found[0], chosen)
             places = [self._pixels(lattice.grid, chosen)[:2] for lattice in kind.found]
             for position, k in enumerate(numbers):
@@ -92,9 +93,15 @@ class Placement:
                 for group, (lattice, (columns, rows)) in enumerate(zip(kind.found, places, strict=True)):
                     place = int(columns[position]), int(rows[position])
                     grids[group][k] = chip_around(lattice.grid, *place, chips[group])
-        extents = [
-            Extent(Window(0, 0, side, side), chips=tuple(own)) for side, own in zip(chips, grids, strict=True)
-        ]
+        extents = []
+        for side, own in zip(chips, grids, strict=True):
+            window = Window(0, 0, side, side)
+            covered: tuple[Window | None, ...] = ()
+            if kept.steps:
+                _on_one_grid(own, kept.steps)
+                # A step without an image is no hole; one whose image does not fit has failed.
+                covered = tuple(window if one.image or one.problem else None for one in told)
+            extents.append(Extent(window, covered=covered, chips=tuple(own)))
         return extents, tuple(told)
 
     def _kind(self, image: Image) -> _Kind:
@@ -146,3 +153,11 @@ class Placement:
         if crs not in self._coordinates:
             self._coordinates[crs] = project(self._points, crs)
         return self._coordinates[crs]
+
+
+def _on_one_grid(grids: list[PixelGrid | None], steps: int) -> None:
+    """Put all chips of each sample on the grid of its first: images whose pixels lie otherwise are resampled."""
+    for first in range(0, len(grids), steps):
+        own = grids[first : first + steps]
+        grid = next((one for one in own if one is not None), None)
+        grids[first : first + steps] = [one and grid for one in own]

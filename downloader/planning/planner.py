@@ -33,6 +33,7 @@ from downloader.planning.shard_size import (
     chunk_shape,
     deep_shard,
     shard_samples,
+    shard_steps,
     shard_tiles,
 )
 from downloader.planning.slices import Axis, Slice
@@ -122,7 +123,7 @@ def make_series_plan(
 def make_sample_plan(
     job: Job,
     points: Points,
-    samples: tuple[Sample, ...],
+    kept: SampleList,
     images: Mapping[str, Image],
     tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
@@ -133,7 +134,7 @@ def make_sample_plan(
     Args:
         job: what the user asks for; its region are points.
         points: the file.
-        samples: the points and the images found for them, in order.
+        kept: the points and the images found for them, in order.
         images: those images by full name, with the bands that are made of them.
         tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
@@ -145,18 +146,17 @@ def make_sample_plan(
     spec = job.region.points
     if spec is None:
         raise JobError("is not given", key="region.points")
-    first = next((images[sample.image] for sample in samples if sample.image), None)
+    first = next((images[sample.image] for sample in kept.samples if sample.image), None)
     if first is None:
-        raise _hopeless(samples)
+        raise _hopeless(kept.samples)
     placement = Placement(job, points, first, files)
-    extents, samples = placement.extents(samples, images, spec.chip)
+    extents, samples = placement.extents(kept, images, spec.chip)
     if not any(extents[0].chips):
         raise _hopeless(samples)
-    maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions))
+    maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions), steps=kept.steps)
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
-    kept = SampleList(points.crs, points.columns, samples)
-    return Plan(first, groups, _model(job), "sample", slices, samples=kept)
+    return Plan(first, groups, _model(job), "sample", slices, samples=replace(kept, samples=samples))
 
 
 def _model(job: Job) -> ServiceModel:
@@ -177,6 +177,8 @@ class _Groups:
     """Whether the service computes the pixels of some slice."""
     depth: int = 1
     """Images of which a reducer holds the values of one pixel."""
+    steps: int = 0
+    """Slices of each sample; 0 where there is one and no such axis."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
@@ -224,8 +226,13 @@ class _Groups:
             )
         if extent.chips:
             _check_chip(width, bands)
-            run = known.shard_slices if known else shard_samples(self.slices, width, sum(itemsizes))
-            return Tiling(width, height, self.slices, tile=width, shard_slices=run)
+            run = known.shard_slices if known and known.steps == self.steps else 0
+            run = run or (
+                shard_steps(self.slices // self.steps, self.steps, width, sum(itemsizes))
+                if self.steps
+                else shard_samples(self.slices, width, sum(itemsizes))
+            )
+            return Tiling(width, height, self.slices, tile=width, shard_slices=run, steps=self.steps)
         if self.axis != "time":
             shard = known.shard if known else shard_tiles(width, height, sum(itemsizes))
             return Tiling(width, height, self.slices, shard=shard)

@@ -86,6 +86,21 @@ class SampleList:
     crs: Crs
     columns: tuple[Column, ...]
     samples: tuple[Sample, ...]
+    """With steps one for each step of each point: in the order of their images' times, and at last those without one."""
+    steps: int = 0
+    """Steps of each point; 0 where a point has one image, and arrays no such axis."""
+    window: str = ""
+    """The period of each point's images, for comparison; empty where a point has one image."""
+
+    @property
+    def firsts(self) -> tuple[Sample, ...]:
+        """The first step of each point."""
+        return self.samples[:: self.steps or 1]
+
+    def of_point(self, number: int) -> tuple[Sample, ...]:
+        """Return the steps of a point; without steps the one sample."""
+        steps = self.steps or 1
+        return self.samples[number * steps : (number + 1) * steps]
 
 
 def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -131,7 +146,10 @@ def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
 def facts_of(samples: SampleList) -> Mapping[str, str]:
     """Return the facts about stored samples that a later run must not change, by name."""
     facts = {"points.crs": str(samples.crs)}
-    for number, sample in enumerate(samples.samples, 1):
+    facts["steps of each point"] = str(samples.steps or "one image, and no such axis")
+    if samples.steps:
+        facts["images of each point"] = samples.window
+    for number, sample in enumerate(samples.firsts, 1):
         facts[f"points[{number}]"] = sample.point.said
         for column, value in zip(samples.columns, sample.point.values, strict=True):
             facts[f"points[{number}].{column.name}"] = repr(value)

@@ -98,3 +98,18 @@ def shard_samples(samples: int, chip: int, bytes_per_pixel: int) -> int:
     ):
         run *= 2
     return run
+
+
+def shard_steps(samples: int, steps: int, chip: int, bytes_per_pixel: int) -> int:
+    """Return the number of chips in a shard where each sample has steps: those of whole samples, or of a part of one.
+
+    Args:
+        samples: how many there are.
+        steps: chips of each.
+        chip: pixels along a chip's side.
+        bytes_per_pixel: sum of the itemsizes of the group's bands.
+    """
+    fitting = MAX_SHARD_BYTES // (chip * chip * bytes_per_pixel)
+    if fitting >= steps:
+        return steps * shard_samples(samples, chip, steps * bytes_per_pixel)
+    return next(part for part in range(max(1, fitting), 0, -1) if steps % part == 0)

@@ -44,6 +44,9 @@ class Tiling:
     """Slices that one shard holds; a multiple of `depth`."""
     depth: int = 1
     """Slices that one chunk holds."""
+    steps: int = 0
+    """Slices of each sample, one after the other, where arrays are (sample, step, y, x); 0 where they are not. A shard
+    holds whole samples, or a part of one that divides it."""
 
     def __post_init__(self) -> None:
         lengths = (self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices, self.depth)
@@ -51,6 +54,14 @@ class Tiling:
             raise JobError(f"every length of a tiling must be at least 1, got {self}")
         if self.shard_slices % self.depth:
             raise JobError(f"a shard must hold whole chunks, got {self}")
+        if self.steps and (
+            self.slices % self.steps or (self.shard_slices % self.steps and self.steps % self.shard_slices)
+        ):
+            raise JobError(f"samples of a tiling must be whole, got {self}")
+
+    def lengths(self, slices: int) -> tuple[int, ...]:
+        """Return so many slices, which begin with a sample where there are steps, as lengths of the leading axes."""
+        return (max(1, slices // self.steps), min(slices, self.steps)) if self.steps else (slices,)
 
     @property
     def tile_rows(self) -> int:

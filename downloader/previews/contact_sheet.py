@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 
 _GAP: Final = 2
@@ -42,7 +43,7 @@ class Sheet:
 
     def stored(self, node: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
         """Return which pixels of the sheet belong to a stored chip."""
-        known = np.asarray(node[COVERAGE_TILES][: self.count, 0, 0]) == Coverage.STORED
+        known = np.asarray(flat(node[COVERAGE_TILES])[: self.count, 0, 0]) == Coverage.STORED
         return self._laid(np.broadcast_to(known[:, None, None], (self.count, *self.chip))).astype(np.bool_)
 
     def _laid(self, chips: NDArray[Any]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 
 _ALL = (slice(None), slice(None))
@@ -63,7 +64,7 @@ class Thinning:
         rows, columns = (np.arange(0, length, self.step) for length in array.shape[-2:])
         if COVERAGE_TILES not in self.node:
             return np.ones((len(rows), len(columns)), bool)
-        coverage = self.node[COVERAGE_TILES]
+        coverage = flat(self.node[COVERAGE_TILES])
         leading = (self.number,) * (coverage.ndim - 2)
         tile = array.chunks[-1]
         if self.step % tile == 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from downloader.errors import JobError
+from downloader.mosaic.flat import flat
 
 if TYPE_CHECKING:
     import zarr
@@ -80,7 +81,7 @@ def _unknown(names: tuple[str, ...], arrays: dict[str, Any]) -> str:
 
 def bands_of(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and arrays are loosely typed
     """Return band name in the catalogue → array, in the order of the mosaic."""
-    found = [array for _, array in node.arrays() if array.ndim >= 2 and array.attrs.get("band")]
+    found = [flat(array) for _, array in node.arrays() if array.ndim >= 2 and array.attrs.get("band")]
     order = list(node.attrs.get("bands", []))
     by_name = {str(array.attrs.get("band", array.basename)): array for array in found}
     return {name: by_name[name] for name in [*order, *sorted(set(by_name) - set(order))] if name in by_name}

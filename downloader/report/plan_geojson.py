@@ -57,15 +57,18 @@ def _groups(plan: Plan, shown: Sequence[Panel]) -> Iterator[dict[str, Any]]:
 
 
 def _samples(plan: Plan, target: TargetState) -> Iterator[dict[str, Any]]:
-    samples = () if plan.samples is None else plan.samples.samples
-    for sample, kind in zip(samples, sample_kinds(plan, target).tolist(), strict=True):
+    if plan.samples is None:
+        return
+    for number, kind in enumerate(sample_kinds(plan, target).tolist()):
+        steps = plan.samples.of_point(number)
+        sample = steps[0]
         yield {
             "type": "Feature",
             "properties": {
                 "kind": "sample",
                 "id": sample.point.id,
                 "state": KINDS[kind],
-                "problem": sample.problem,
+                "problem": next((one.problem for one in steps if one.problem), ""),
             },
             "geometry": {"type": "Point", "coordinates": [sample.point.lon, sample.point.lat]},
         }

@@ -178,7 +178,7 @@ def _locator(plan: Plan) -> Panel | None:
 
 def _points(plan: Plan, target: TargetState) -> Panel:
     """Return the map of the samples, in longitude and latitude."""
-    samples = () if plan.samples is None else plan.samples.samples
+    samples = () if plan.samples is None else plan.samples.firsts
     lon = np.array([sample.point.lon for sample in samples])
     lat = np.array([sample.point.lat for sample in samples])
     kinds = sample_kinds(plan, target)
@@ -208,16 +208,23 @@ def _points(plan: Plan, target: TargetState) -> Panel:
 
 
 def sample_kinds(plan: Plan, target: TargetState) -> NDArray[np.uint8]:
-    """Return a number of `KINDS` for each sample: to fetch, stored, or failed."""
+    """Return a number of `KINDS` for each sample: to fetch, stored, or failed; of its steps the worst."""
     group = plan.groups[0]
-    samples = () if plan.samples is None else plan.samples.samples
+    if plan.samples is None:
+        return np.zeros(0, np.uint8)
+    samples, steps = plan.samples.samples, plan.samples.steps
     kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
     state = target.states.get(group.name)
     if state is not None:
         for (first, _, _), block in plan_blocks(group, state):
             column = block[:, 0, 0][: len(kinds) - first]
             kinds[first : first + len(column)][column == 1] = STORED
-    return kinds
+    if not steps:
+        return kinds
+    kinds[[not (one.image or one.problem) for one in samples]] = STORED
+    chips = kinds.reshape(-1, steps)
+    worst = np.where((chips == TO_FETCH).any(axis=1), TO_FETCH, STORED)
+    return np.where((chips == FAILED).any(axis=1), FAILED, worst).astype(np.uint8)
 
 
 _PER_EDGE: Final = 16

@@ -135,7 +135,7 @@ def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
     if listed is None or not listed.shares:
         return []
     source = job.source
-    rows = share_table(listed.shares, source.min_cover, source.min_clear, picks=source.pick is not None)
+    rows = share_table(listed.shares, source.min_cover, source.min_clear, picks=source.clearest is not None)
     left = sum(not row[-1].startswith("kept") for row in rows)
     more = (
         [f"… and {len(rows) - _COUNTED:,} more images (--json lists them all)"]
@@ -251,8 +251,9 @@ def _images_text(plan: Plan) -> str:
             f"{group.window.width}" + (f" ({group.name})" if group.name else "") for group in plan.groups
         )
         source = listed.facts.get("collection") or listed.facts.get("asset", "images")
+        steps = f" of {counted(plan.samples.steps, 'step')}" if plan.samples.steps else ""
         return (
-            f"{counted(len(plan.slices), 'sample')} of {counted(len(list(listed.images)), 'image')} ({source}), "
+            f"{counted(len(plan.samples.firsts), 'sample')}{steps}{', cut from ' if steps else ' of '}{counted(len(list(listed.images)), 'image')} ({source}), "
             f"chips of {chips} pixels a side"
         )
     # One image of all has a moment of no meaning: those of its images tell what it shows.

@@ -58,13 +58,13 @@ class Chooser:
         """
         source = self._source
         by_share = source.min_cover is not None or source.min_clear is not None
-        if not found or not (by_share or source.pick is not None):
+        if not found or not (by_share or source.clearest is not None):
             return found
         found = self._with_room(found)
         fresh = [image for image in found if by_share or image.name not in self._there]
         await self._count(catalogue, files, found, fresh)
         why = {one.id: one.left_out(source.min_cover, source.min_clear) for one in self._shares.values()}
-        lacks = {one.id for one in self._shares.values() if one.lacks and source.pick is not None}
+        lacks = {one.id for one in self._shares.values() if one.lacks and source.clearest is not None}
         kept = [
             image
             for image in found
@@ -86,12 +86,12 @@ class Chooser:
             room = max(0, source.limit - len(self._there))
             self.leave(new[room:], "limit")
             new = new[:room]
-        if source.pick is None:
+        if source.clearest is None:
             return list(new)
         picked = []
         for image in sorted(new, key=self._clearness):
             period = self._period(image)
-            if self._taken[period] < source.pick.clearest:
+            if self._taken[period] < source.clearest.clearest:
                 self._taken[period] += 1
                 picked.append(image)
             else:
@@ -154,7 +154,7 @@ class Chooser:
 
     def _with_room(self, found: list[Image]) -> list[Image]:
         """Return the images of the list, and those of periods that have fewer picks than they may."""
-        if (pick := self._source.pick) is None:
+        if (pick := self._source.clearest) is None:
             return found
         full = [
             image
@@ -170,7 +170,7 @@ class Chooser:
 
     def _period(self, image: Image) -> str:
         """Return the label of the period that an image is picked of."""
-        pick = self._source.pick
+        pick = self._source.clearest
         if pick is None or pick.per == "all":
             return "all"
         time_us = instant_us(image.start_time)
@@ -181,7 +181,7 @@ class Chooser:
     def _origin(self, frozen: ImageList | None) -> int:
         source = self._source
         origin = instant_us(source.start or "") or 0
-        counts = "16d" in {source.every, source.pick.per if source.pick else ""}
+        counts = "16d" in {source.every, source.clearest.per if source.clearest else ""}
         if frozen is None or frozen.period is None or not counts:
             return origin
         if (frozen.period[0] - origin) % (16 * 86_400_000_000):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from downloader.errors import DownloadError, JobError
 from downloader.flow.concurrent import for_each
 from downloader.job import Job
+from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of
 from downloader.model.image_query import ImageQuery
@@ -22,6 +23,9 @@ from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
 from downloader.resolve.lookup import is_of_one_image, look_up
+from downloader.text import duration
+
+T = TypeVar("T")
 
 _CELL: Final = 1.0
 """Degrees of longitude and latitude within which points share one listing."""
@@ -46,13 +50,7 @@ async def nearest_images(
         AuthenticationError: it may not be read.
     """
     if job.source.collection is None:
-        listed = await look_up(catalogue, listed_ids(job), job.source.catalogue_bands, is_of_one_image)
-        images = []
-        for image in listed.values():
-            if isinstance(image, DownloadError):
-                raise JobError(str(image), key="source.images") from image
-            images.append(image)
-        return _checked(*_choose(job, points, numbers, images))
+        return checked(*_choose(job, points, numbers, await named_images(job, catalogue)))
     cells: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         point = points.rows[number]
@@ -65,7 +63,7 @@ async def nearest_images(
             job.source.collections[0],
             job.source.start,
             job.source.end,
-            _around([points.rows[k] for k in members]),
+            around([points.rows[k] for k in members]),
             job.source.filter,
         )
         images = [
@@ -79,17 +77,28 @@ async def nearest_images(
         wrong.extend(errors)
 
     await for_each(cells.values(), look)
-    return _checked(found, wrong)
+    return checked(found, wrong)
 
 
-def _checked(found: dict[int, Image], wrong: list[JobError]) -> dict[int, Image]:
+def checked(found: dict[int, T], wrong: list[JobError]) -> dict[int, T]:
     """Return what was found; raise JobError if that is nothing, since images lack what the job names."""
     if wrong and not found:
         raise wrong[0]
     return found
 
 
-def _around(points: list[Point]) -> dict[str, Any]:
+async def named_images(job: Job, catalogue: Catalogue) -> list[Image]:
+    """Return the images that a job names one by one. Raises JobError where one cannot be read."""
+    listed = await look_up(catalogue, listed_ids(job), job.source.catalogue_bands, is_of_one_image)
+    images = []
+    for image in listed.values():
+        if isinstance(image, DownloadError):
+            raise JobError(str(image), key="source.images") from image
+        images.append(image)
+    return images
+
+
+def around(points: Sequence[Point]) -> dict[str, Any]:
     """GeoJSON in longitude and latitude of a box around points."""
     west, east = min(p.lon for p in points), max(p.lon for p in points)
     south, north = min(p.lat for p in points), max(p.lat for p in points)
@@ -105,11 +114,36 @@ def _choose(
 ) -> tuple[dict[int, Image], list[JobError]]:
     """Return number → image, of points that share their candidates, and why candidates cannot be used."""
     rows = [points.rows[k] for k in numbers]
-    here = replace(points, rows=tuple(rows))
-    at = {}
     dates = np.array([instant_us(row.date) or 0 for row in rows])
     best = np.full(len(rows), np.iinfo(np.int64).max)
     which: list[Image | None] = [None] * len(rows)
+    wrong: list[JobError] = []
+    for image, time, _, covered in covering(job, replace(points, rows=tuple(rows)), images, wrong):
+        apart = np.abs(dates - time)
+        for k in np.flatnonzero(covered & (apart < best)).tolist():
+            best[k], which[k] = apart[k], image
+    found = {
+        number: replace(image, footprint=None)
+        for number, image in zip(numbers, which, strict=True)
+        if image is not None
+    }
+    return found, wrong
+
+
+def covering(
+    job: Job, points: Points, images: Iterable[Image], wrong: list[JobError]
+) -> Iterator[tuple[Image, int, Crs, NDArray[np.bool_]]]:
+    """Yield each usable image by id, its time, the CRS of its finest grid, and which points it covers.
+
+    An image covers a point by its pixel grid, and by its footprint where the catalogue states one.
+
+    Args:
+        job: what it reads of an image.
+        points: any number.
+        images: candidates.
+        wrong: gets at the end why some of them cannot be used.
+    """
+    at = {}
     grids: dict[tuple[str, tuple[Band, ...]], PixelGrid | JobError | None] = {}
     for image in sorted(images, key=lambda image: image.id):
         time, kind = instant_us(image.start_time), (collection_of(image), image.bands)
@@ -119,17 +153,9 @@ def _choose(
         if time is None or not isinstance(grid, PixelGrid):
             continue
         if grid.crs not in at:
-            at[grid.crs] = project(here, grid.crs)
-        covered = pixels_of(grid, *at[grid.crs])[2] & _within(image, rows)
-        apart = np.abs(dates - time)
-        for k in np.flatnonzero(covered & (apart < best)).tolist():
-            best[k], which[k] = apart[k], image
-    found = {
-        number: replace(image, footprint=None)
-        for number, image in zip(numbers, which, strict=True)
-        if image is not None
-    }
-    return found, [grid for grid in grids.values() if isinstance(grid, JobError)]
+            at[grid.crs] = project(points, grid.crs)
+        yield image, time, grid.crs, pixels_of(grid, *at[grid.crs])[2] & _within(image, points.rows)
+    wrong.extend(grid for grid in grids.values() if isinstance(grid, JobError))
 
 
 def _grid(job: Job, image: Image) -> PixelGrid | JobError | None:
@@ -140,7 +166,7 @@ def _grid(job: Job, image: Image) -> PixelGrid | JobError | None:
         return error
 
 
-def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:
+def _within(image: Image, rows: Sequence[Point]) -> NDArray[np.bool_]:
     """Return which points lie in the image's footprint; all of them if it has none that can be read."""
     import shapely
 
@@ -163,10 +189,14 @@ def _within(image: Image, rows: list[Point]) -> NDArray[np.bool_]:
 def uncovered(job: Job, point: Point) -> str:
     """Return the message for a point that no image covers."""
     source = job.source
+    spec = job.region.points
+    period = f"from {source.start} to {source.end}"
+    if spec is not None and (spec.before is not None or spec.after is not None):
+        period = f"from {duration(spec.before or 0)} before to {duration(spec.after or 0)} after {point.date}"
     which = (
-        f"{source.collections[0]} from {source.start} to {source.end}"
+        f"{source.collections[0]} {period}"
         if source.collections
-        else "source.images"
+        else f"source.images{f' {period}' if job.has_steps else ''}"
     )
     more = "" if source.filter is None else f" with {source.filter}"
     return f"{point.where}: no image of {which}{more} covers the point ({point.lon:g}, {point.lat:g})"

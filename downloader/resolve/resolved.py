@@ -21,7 +21,7 @@ from downloader.planning.lattice import lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BANDS
 from downloader.planning.plan import pixel_request
 from downloader.planning.requests import PixelRequest
-from downloader.planning.samples import Sample, pixels_of, project
+from downloader.planning.samples import SampleList, pixels_of, project
 from downloader.planning.series import Series
 from downloader.planning.slices import Slice
 from downloader.planning.tiling import Tiling
@@ -48,8 +48,8 @@ class ResolvedSource:
     """What `computePixels` is asked for, of one image; None if pixels are read from assets."""
     series: Series | None = None
     """The time series; None for one image and for samples."""
-    samples: tuple[Sample, ...] = ()
-    """The samples; empty if there are none."""
+    samples: SampleList | None = None
+    """The samples; None if there are none."""
     listed: ImageList | None = None
     """The images of a time series or of samples."""
     views: Mapping[str, Image] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class ResolvedSource:
 
     def plan(self, job: Job, tilings: Mapping[str, Tiling] | None = None) -> Plan:
         """Return the plan; `tilings` are those of the groups of the mosaic that exists."""
-        if self.samples and self.files.points is not None:
+        if self.samples is not None and self.files.points is not None:
             plan = make_sample_plan(
                 job, self.files.points, self.samples, self.views, tilings, self.files, self.expressions
             )
@@ -89,8 +89,8 @@ class ResolvedSource:
         Raises:
             JobError: a band that does not exist, a grid that cannot be made, or a region outside the image.
         """
-        if self.samples:
-            return list(self._of_samples(job))
+        if self.samples is not None:
+            return list(self._of_samples(job, self.samples))
         if self.series is not None:
             return list(self._of_series(job, self.series))
         name, asset, expression = self.image.name, self.image.name, ""
@@ -133,12 +133,12 @@ class ResolvedSource:
                 if not left:
                     break
 
-    def _of_samples(self, job: Job) -> Iterator[TypeQuestion]:
+    def _of_samples(self, job: Job, kept: SampleList) -> Iterator[TypeQuestion]:
         """Yield questions of pixels at samples' points, each of another image."""
         points, images = self.files.points, self.views
         if points is None:
             return
-        firsts = list({sample.image: sample for sample in reversed(self.samples) if sample.image}.values())[
+        firsts = list({sample.image: sample for sample in reversed(kept.samples) if sample.image}.values())[
             ::-1
         ]
         wanted = job.source.band_names or tuple(band.id for band in self.image.bands)

@@ -1,4 +1,4 @@
-"""Which image each sample is cut from: the one that the job or the point names, or the nearest in time that covers it.
+"""Which images each sample is cut from: the one that is named, the nearest in time that covers it, or all in its window.
 
 What a mosaic has frozen stays: a sample keeps its image, whatever joins the collection later. A point without an image
 ends no job; it is a sample that failed.
@@ -10,17 +10,19 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from downloader.datasets.clouds import CLOUD_PROPERTIES
 from downloader.errors import DownloadError, JobError
 from downloader.job import Job
 from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
-from downloader.planning.samples import Point, Points, Sample
+from downloader.planning.samples import Point, Points, Sample, SampleList
 from downloader.planning.slices import Slice
 from downloader.planning.steps import Steps, step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute
+from downloader.resolve.every_image import every_image
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import nearest_images, uncovered
 from downloader.resolve.partners import frozen_partners, with_partners
@@ -53,9 +55,35 @@ async def sample(
     if source.asset is not None:
         default = await catalogue.image(source.asset, source.catalogue_bands)
         facts = {"asset": default.name} | step_facts(job)
-    else:
+    elif not job.has_steps:
         _check_dates(points, source.kind)
-    known = {image.name: image for image in _listed_images(existing)}
+    if job.has_steps:
+        taken = await _every(job, catalogue, points, existing)
+    else:
+        taken = await _one_each(job, catalogue, points, existing, default)
+    return await _resolved(job, catalogue, files, existing, taken, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The images of samples by number; with steps those of a point follow on each other."""
+
+    points: Points
+    chosen: dict[int, Image]
+    problems: dict[int, str]
+    notices: tuple[str, ...]
+    steps: int = 0
+    window: str = ""
+
+    def point(self, number: int) -> Point:
+        """Return the point of a sample."""
+        return self.points.rows[number // (self.steps or 1)]
+
+
+async def _one_each(
+    job: Job, catalogue: Catalogue, points: Points, existing: Existing | None, default: Image | None
+) -> _Taken:
+    """Return the one image of each point."""
     named = await _named(job, catalogue, points, existing, default)
     chosen, problems = dict(named.chosen), dict(named.problems)
     open_ = [k for k in range(len(points.rows)) if k not in chosen and k not in problems]
@@ -67,6 +95,69 @@ async def sample(
         for k in open_:
             if k not in found:
                 problems[k] = uncovered(job, points.rows[k])
+    return _Taken(points, chosen, problems, _gone(named.gone))
+
+
+async def _every(job: Job, catalogue: Catalogue, points: Points, existing: Existing | None) -> _Taken:
+    """Return all images of each point in its window; those that a mosaic has frozen for one stay its images.
+
+    Raises:
+        JobError: no point has an image; a new one has more than the mosaic has steps.
+    """
+    found = await every_image(job, catalogue, points)
+    images, gone = dict(found.of_point), dict[str, str]()
+    steps = 0
+    if existing is not None and existing.samples is not None and existing.samples.steps:
+        steps, frozen = existing.samples.steps, existing.samples
+        kept = {
+            number: [one.image for one in frozen.of_point(number) if one.image]
+            for number, (first, row) in enumerate(zip(frozen.firsts, points.rows, strict=False))
+            if first.point.said == row.said
+        }
+        known = {image.name: image for image in _listed_images(existing)}
+        there = {image.name: image for own in found.of_point.values() for image in own}
+        lost = {name for names in kept.values() for name in names if name not in there}
+        answers = await look_up(catalogue, sorted(lost), job.source.catalogue_bands, is_of_one_image)
+        for name, answer in answers.items():
+            if isinstance(answer, DownloadError):
+                gone[known[name].id] = str(answer)
+            there[name] = known[name] if isinstance(answer, DownloadError) else answer
+        images |= {number: [there[name] for name in names] for number, names in kept.items()}
+    most = max(map(len, images.values()), default=0)
+    if not most:
+        raise JobError(
+            f"none of the {len(points.rows):,} points has an image; of the first: {uncovered(job, points.rows[0])}",
+            key="region.points",
+        )
+    if steps and most > steps:
+        who = points.rows[next(number for number, own in images.items() if len(own) > steps)]
+        raise JobError(
+            f"{who.where}: the point has {most} images, and those of the mosaic have {steps} steps at most; choose another "
+            "mosaic.path, or a shorter period",
+            key="region.points",
+        )
+    steps = steps or most
+    chosen = {number * steps + k: image for number, own in images.items() for k, image in enumerate(own)}
+    return _Taken(points, chosen, {}, (*found.notices, *_gone(gone)), steps, found.window)
+
+
+def _gone(gone: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
+        for name, why in gone.items()
+    )
+
+
+async def _resolved(
+    job: Job,
+    catalogue: Catalogue,
+    files: JobFiles,
+    existing: Existing | None,
+    taken: _Taken,
+    facts: dict[str, str],
+) -> ResolvedSource:
+    known = {image.name: image for image in _listed_images(existing)}
+    chosen, problems = taken.chosen, taken.problems
     wanted = {one.name for one in chosen.values()}
     images = {name: image for name, image in known.items() if name in wanted}
     images |= {chosen[k].name: chosen[k] for k in sorted(chosen)}
@@ -80,25 +171,25 @@ async def sample(
     made = _made(steps, images.values())
     for k, image in list(chosen.items()):
         if image.name in made.problems:
-            problems[k] = f"{points.rows[k].where}: {made.problems[image.name]}"
+            problems[k] = f"{taken.point(k).where}: {made.problems[image.name]}"
             del chosen[k]
+    points = taken.points
     samples = tuple(
-        Sample(point, chosen[k].name if k in chosen else "", problems.get(k, ""))
-        for k, point in enumerate(points.rows)
+        Sample(taken.point(k), chosen[k].name if k in chosen else "", problems.get(k, ""))
+        for k in range(len(points.rows) * (taken.steps or 1))
     )
-    notices = tuple(
-        f"{name}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
-        for name, why in named.gone.items()
-    )
+    listed = replace(_image_list((images[name] for name in made.views), facts), partners=steps.partners)
+    if taken.steps:
+        listed = replace(listed, properties=CLOUD_PROPERTIES)
     return ResolvedSource(
         _first_image(samples, made.views),
         files,
-        samples=samples,
-        listed=replace(_image_list((images[name] for name in made.views), facts), partners=steps.partners),
+        samples=SampleList(points.crs, points.columns, samples, taken.steps, taken.window),
+        listed=listed,
         views=made.views,
         expressions=made.expressions,
         why=steps.why(1),
-        notices=notices,
+        notices=taken.notices,
     )
 
 
@@ -204,7 +295,9 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
     return ResolvedSource(
         image,
         files,
-        samples=tuple(Sample(point, image.name) for point in points.rows),
+        samples=SampleList(
+            points.crs, points.columns, tuple(Sample(point, image.name) for point in points.rows)
+        ),
         listed=_image_list([image], {"asset": image.name}),
         views={image.name: image},
         expressions={image.name: part.expression} if part.expression else {},
@@ -252,7 +345,7 @@ def _listed_images(existing: Existing | None) -> list[Image]:
 
 def _frozen(points: Points, existing: Existing | None) -> dict[int, str]:
     """Number → image of the samples that a mosaic has settled, as far as the file still says the same of them."""
-    if existing is None or existing.samples is None:
+    if existing is None or existing.samples is None or existing.samples.steps:
         return {}
     pairs = zip(existing.samples.samples, points.rows, strict=False)
     return {

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.model.grid import Window
+from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 
@@ -35,7 +36,7 @@ class GroupPixels:
         than nodata. Scale and offset of the array's attributes are applied.
         """
         layout, group = self.layout, self.layout.group
-        array = self.node[layout.arrays[band]]
+        array = flat(self.node[layout.arrays[band]])
         where = (slice(lead.start, lead.stop), *window.slices) if layout.leading else window.slices
         stored = np.asarray(array[where]).reshape(len(lead), window.height, window.width)
         values = stored.astype(np.float64)
@@ -48,7 +49,7 @@ class GroupPixels:
             valid &= stored != layout.fills[band]
         for index, mask in enumerate(group.bands):
             if group.bands[band].id in mask.mask_of:
-                valid &= np.asarray(self.node[layout.arrays[index]][where]).reshape(valid.shape) == 1
+                valid &= np.asarray(flat(self.node[layout.arrays[index]])[where]).reshape(valid.shape) == 1
         valid &= self._stored(lead, window)
         for position, slice_ in enumerate(lead):
             if group.absent and band in group.absent[slice_]:
@@ -63,7 +64,7 @@ class GroupPixels:
         rows = slice(window.row // tile, -(-window.row_end // tile))
         columns = slice(window.column // tile, -(-window.column_end // tile))
         where = (slice(lead.start, lead.stop), rows, columns) if self.layout.leading else (rows, columns)
-        cells: NDArray[np.bool_] = np.asarray(self.node[COVERAGE_TILES][where]) == Coverage.STORED
+        cells: NDArray[np.bool_] = np.asarray(flat(self.node[COVERAGE_TILES])[where]) == Coverage.STORED
         cells = cells.reshape(len(lead), *cells.shape[-2:])
         y = np.arange(window.row, window.row_end) // tile - rows.start
         x = np.arange(window.column, window.column_end) // tile - columns.start

@@ -273,8 +273,12 @@ class _Samples(_Work):
         layout = groups[0].layout
         own = {"crs", "transform", "centre_x", "centre_y"}
         columns = axis_table(layout.along, [one.name for one in layout.along if one.name not in own])
-        self.places = self._tiling.slices
-        self.outside = sum(one is None for one in layout.group.lattices)
+        steps = self._tiling.steps or 1
+        self.places = self._tiling.slices // steps
+        self.outside = sum(
+            all(one is None for one in layout.group.lattices[first : first + steps])
+            for first in range(0, self._tiling.slices, steps)
+        )
         shapes = None
         if request.file.suffix.lower() == ".geoparquet":
             points = shapely.points(np.asarray(columns["lon"]), np.asarray(columns["lat"]))
@@ -283,9 +287,9 @@ class _Samples(_Work):
 
     def units(self) -> Iterator[tuple[range, range]]:
         run = self._run(max(one.layout.group.window.pixels for one in self._groups))
-        for first in range(0, self.places, run):
-            samples = range(first, min(first + run, self.places))
-            yield samples, samples
+        for first in range(0, self._tiling.slices, run):
+            chips = range(first, min(first + run, self._tiling.slices))
+            yield chips, chips
 
     def rows(self, slices: range, places: range) -> pa.Table:
         count = len(slices)
@@ -306,12 +310,15 @@ class _Samples(_Work):
         named = []
         if FRACTIONS in self.statistics:
             named = [[pair for of_group in classes for pair in of_group[p]] for p in range(count)]
+        # A step without an image has no row.
+        extents = self._groups[0].layout.group.extents
+        kept = np.array([k for k in range(count) if not extents or extents[slices[k]] is not None], np.int64)
         return self.sheet.rows(
-            np.array(places),
-            np.array(slices),
-            values.reshape(count, len(self.bands), -1),
-            valid.reshape(count, len(self.bands)),
-            named,
+            np.array(places)[kept],
+            np.array(slices)[kept],
+            values.reshape(count, len(self.bands), -1)[kept],
+            valid.reshape(count, len(self.bands))[kept],
+            [named[k] for k in kept] if named else [],
         )
 
 

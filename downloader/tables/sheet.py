@@ -171,8 +171,8 @@ class TableSheet:
         return self._table(places[rows], slices[rows], told)
 
 
-def axis_table(along: Iterable[AxisArray], names: Iterable[str] | None = None) -> pa.Table:
-    """Return arrays along the leading axis as columns.
+def axis_table(along: Sequence[AxisArray], names: Iterable[str] | None = None) -> pa.Table:
+    """Return arrays along the leading axes as columns, a row for each slice.
 
     Args:
         along: the arrays.
@@ -180,15 +180,19 @@ def axis_table(along: Iterable[AxisArray], names: Iterable[str] | None = None) -
     """
     wanted = None if names is None else set(names)
     columns = {}
+    steps = max((array.across for array in along if array.dimension == "step"), default=1)
     for array in along:
-        if array.across or (wanted is not None and array.name not in wanted):
+        stepped = array.dimension == "step"
+        if (array.across and not stepped) or (wanted is not None and array.name not in wanted):
             continue
         if array.name == "time":
             known = [None if value == NO_TIME else value for value in array.values]
-            columns["time"] = pa.array(known, pa.timestamp("us", "UTC"))
+            column = pa.array(known, pa.timestamp("us", "UTC"))
         else:
             kind = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}[array.kind]
-            columns[array.name] = pa.array(array.values, kind)
+            column = pa.array(array.values, kind)
+        # What a sample has, each of its steps has.
+        columns[array.name] = column if stepped else column.take(np.arange(len(column)).repeat(steps))
     return pa.table(columns)
 
 

@@ -22,7 +22,9 @@ def points(tmp_path, count=COUNT):
 
 
 def chips(emulator, tmp_path, path="chips.zarr", mosaic=None, **source):
-    values = chips_job(emulator, tmp_path, chip=16, source={"collection": SURFACE, **PERIOD, **source})
+    values = chips_job(
+        emulator, tmp_path, chip=16, source={"collection": SURFACE, "pick": "nearest", **PERIOD, **source}
+    )
     return values | {"mosaic": {"path": str(tmp_path / path), **(mosaic or {})}}
 
 
@@ -55,7 +57,13 @@ def test_masks_scales_formulas_and_types_of_chips(emulator, tmp_path, stored):
     images = [f"{SCORES}/{name.rpartition('/')[2]}" for name in stored.image_id.values.tolist()]
     rows = list(zip(stored.lon.values.tolist(), stored.lat.values.tolist(), images, strict=True))
     write_points(tmp_path / "scores.csv", rows, "lon,lat,image")
-    asked = chips_job(emulator, tmp_path, "scores.csv", 16, source={"images": images, "bands": ["cs_cdf"]})
+    asked = chips_job(
+        emulator,
+        tmp_path,
+        "scores.csv",
+        16,
+        source={"images": images, "pick": "nearest", "bands": ["cs_cdf"]},
+    )
     clear = run(asked | {"mosaic": {"path": str(tmp_path / "scores.zarr")}})["cs_cdf"].values >= 0.6
     assert 0.05 < clear.mean() < 0.95
     red, nir = (stored[band].values * 1e-4 for band in ("B4", "B8"))

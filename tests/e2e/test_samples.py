@@ -146,7 +146,13 @@ def test_points_name_an_image_or_a_date(emulator, tmp_path):
         [(f"s{n}", *p, *which) for n, (p, which) in enumerate(zip(inside, named, strict=True))],
         "ID,Longitude,Latitude,image,date",
     )
-    source = {"collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01", "bands": ["B4"]}
+    source = {
+        "collection": "COPERNICUS/S2",
+        "start": "2017-04-01",
+        "end": "2017-05-01",
+        "pick": "nearest",
+        "bands": ["B4"],
+    }
     values = chips_job(emulator, tmp_path, source=source)
     with pytest.raises(IncompleteError) as caught:
         downloader.download(values, progress=False)
@@ -182,7 +188,13 @@ def test_of_equally_near_images_the_first_by_id_is_taken(emulator, tmp_path):
         [(lon, lat, "2020-01-10T18:32:30Z"), (lon, lat, "2020-01-10T18:40:00Z")],
         "lon,lat,date",
     )
-    source = {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-03-01", "bands": ["red"]}
+    source = {
+        "collection": "EMULATOR/PASSES",
+        "start": "2020-01-01",
+        "end": "2020-03-01",
+        "pick": "nearest",
+        "bands": ["red"],
+    }
     found = downloader.download(chips_job(emulator, tmp_path, source=source, chip=8), progress=False).open(
         chunks=None
     )
@@ -209,7 +221,13 @@ def test_points_of_several_systems_and_images(emulator, tmp_path):
         places.append((grid["crsCode"], column - 8, row - 8))
     write_points(tmp_path / "points.csv", rows, "lon,lat,image")
     band = grids[listed[0]]["id"]
-    source = {"collection": "EMULATOR/ZONES", "start": "2000-01-01", "end": "2030-01-01", "bands": [band]}
+    source = {
+        "collection": "EMULATOR/ZONES",
+        "start": "2000-01-01",
+        "end": "2030-01-01",
+        "pick": "nearest",
+        "bands": [band],
+    }
     found = downloader.download(chips_job(emulator, tmp_path, source=source, chip=16), progress=False).open(
         chunks=None
     )
@@ -324,7 +342,12 @@ def test_bad_files_are_told_with_line_and_fix(emulator, tmp_path, content, said)
 
 def test_what_a_job_of_samples_cannot_mean(emulator, tmp_path):
     write_points(tmp_path / "points.csv", scattered(1))
-    collection = {"collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01"}
+    collection = {
+        "collection": "COPERNICUS/S2",
+        "start": "2017-04-01",
+        "end": "2017-05-01",
+        "pick": "nearest",
+    }
     with pytest.raises(JobError, match="line 2: names neither image nor date"):
         downloader.download(chips_job(emulator, tmp_path, source=collection), progress=False)
     with pytest.raises(JobError, match="every"):
@@ -448,7 +471,13 @@ def two_images(emulator, tmp_path):
         [(*p, EARLIER if n % 2 else SCENE) for n, p in enumerate(points)],
         "lon,lat,image",
     )
-    source = {"collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01", "bands": ["B4"]}
+    source = {
+        "collection": "COPERNICUS/S2",
+        "start": "2017-04-01",
+        "end": "2017-05-01",
+        "pick": "nearest",
+        "bands": ["B4"],
+    }
     values = chips_job(emulator, tmp_path, source=source)
     downloader.download(values, progress=False)
     return points, values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, PositiveInt
+from pydantic import BeforeValidator, Discriminator, PositiveInt, Tag, WithJsonSchema
 
 from downloader.job.sections.base import Section
 
@@ -23,17 +23,21 @@ class Clearest(Section):
 
 
 def _pick(value: Any) -> Any:
-    if value == "nearest":
-        raise ValueError(
-            "is to the date of a point, and points of region.points have the image nearest to theirs without it; leave pick "
-            "out, or write {clearest: 1, per: season} for a region"
-        )
     if value is None or value == "all":
         return None
-    if isinstance(value, Mapping | Clearest):
+    if value == "nearest" or isinstance(value, Mapping | Clearest):
         return value
-    raise ValueError("write all, or how many images of each period, such as {clearest: 1, per: season}")
+    raise ValueError(
+        "write all, nearest (to the date of a point), or how many images of each period, such as {clearest: 1, per: season}"
+    )
 
 
-Pick = Annotated[Clearest | None, BeforeValidator(_pick)]
+Pick = Annotated[
+    Annotated[
+        Annotated[Literal["nearest"] | None, Tag("tag-word")] | Annotated[Clearest, Tag("tag-clearest")],
+        Discriminator(lambda value: "tag-clearest" if isinstance(value, Mapping | Clearest) else "tag-word"),
+    ],
+    BeforeValidator(_pick),
+    WithJsonSchema({"anyOf": [{"const": "nearest"}, Clearest.model_json_schema()]}),
+]
 """Value of `source.pick`; None for all."""

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_
 
 from downloader.errors import JobError
 from downloader.job.sections.base import Section
+from downloader.job.units import Duration
 from downloader.model.bbox import BoundingBox
 from downloader.model.crs import Crs
 
@@ -34,6 +35,10 @@ class PointsSpec(Section):
     others are kept."""
     chip: PositiveInt
     """Columns and rows of a chip, in pixels of the finest group; coarser groups get fewer, for the same ground."""
+    before: Duration | None = None
+    """Images of each point from so long before its `date` on are taken, such as `30d`."""
+    after: Duration | None = None
+    """Images of each point until so long after its `date` are taken, such as `30d`."""
 
 
 def _four(value: Any) -> Any:
@@ -68,7 +73,7 @@ class Region(Section):
     file: Annotated[str | None, Field(min_length=1)] = None
     """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
     points: PointsSpec | None = None
-    """Samples: arrays become (sample, y, x), one chip for each point of a file."""
+    """Samples, a chip for each point of a file: arrays become (sample, step, y, x) of all its images, or (sample, y, x)."""
     crs: Annotated[
         str, BeforeValidator(_crs_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
     ] = "EPSG:4326"

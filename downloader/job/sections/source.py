@@ -17,7 +17,7 @@ from downloader.job.sections.bands import Bands, BandSpec, band_spec
 from downloader.job.sections.base import Section
 from downloader.job.sections.mask import Mask
 from downloader.job.sections.over_time import Reduce, replaced_keys
-from downloader.job.sections.pick import Pick
+from downloader.job.sections.pick import Clearest, Pick
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import SEASONS, instant_us
@@ -95,7 +95,8 @@ class Source(Section):
     order_by: _Text | None = None
     """Property that `limit` counts by, the smallest first; `-NAME` for the greatest."""
     pick: Pick = None
-    """`all`, or `{clearest: 1, per: season}`: of each period the whole images that show most of the region unmasked."""
+    """`all`; `{clearest: 1, per: season}`: of each period the whole images that show most of the region unmasked; `nearest`:
+    of each point of `region.points` the image nearest to its date."""
     properties: tuple[_Text, ...] = ()
     """Properties of the images to keep along the time axis."""
     on_missing_band: Literal["fail", "nodata"] = "fail"
@@ -136,6 +137,8 @@ class Source(Section):
             self._check_of_expression()
             return self  # whether it computes many images is for the service to say
         strangers = [*_OF_COLLECTION] if self.collection is None else []
+        if self.images is not None and self.pick == "nearest":
+            strangers.remove("pick")
         if self.collection is None and self.images is None:
             strangers += _OF_MANY
         wrong = [name for name in strangers if name in self.model_fields_set]
@@ -175,12 +178,12 @@ class Source(Section):
                 "is the share that mask leaves; add it, such as mask: clouds, or leave min_clear out",
                 key="source.min_clear",
             )
-        if self.pick is not None and self.mask is None:
+        if self.clearest is not None and self.mask is None:
             raise JobError(
                 "takes the images of which mask leaves most; add it, such as mask: clouds, or leave pick out",
                 key="source.pick",
             )
-        if self.pick is not None and self.start is None and self.pick.per != "all":
+        if self.clearest is not None and self.start is None and self.clearest.per != "all":
             raise JobError(
                 "counts in periods, and without source.start and end there are none; write per: all",
                 key="source.pick.per",
@@ -210,6 +213,11 @@ class Source(Section):
         """Ids of the collections; empty for other sources."""
         one = self.collection
         return tuple(dict.fromkeys((one,) if isinstance(one, str) else one or ()))
+
+    @property
+    def clearest(self) -> Clearest | None:
+        """How many images of each period are picked by what they show; None where none is picked so."""
+        return None if self.pick == "nearest" else self.pick
 
     @property
     def months_taken(self) -> frozenset[int]:

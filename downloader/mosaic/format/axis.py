@@ -50,7 +50,9 @@ class AxisArray:
     values: tuple[_Value, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     across: int = 0
-    """Numbers in each value, stored one after the other; 0 for a single number."""
+    """Values at each index, stored one after the other; 0 for a single one."""
+    dimension: str = "affine"
+    """What lies across."""
 
     @property
     def length(self) -> int:
@@ -73,7 +75,7 @@ class AxisArray:
             "fill_value": {"int64": 0, "float64": "NaN", "string": ""}[self.kind],
             "codecs": codecs,
             "attributes": dict(self.attributes),
-            "dimension_names": [dimension, *(["affine"] if wide else [])],
+            "dimension_names": [dimension, *([self.dimension] if wide else [])],
             "zarr_format": 3,
             "node_type": "array",
             "storage_transformers": [],
@@ -94,7 +96,7 @@ class AxisArray:
             padded = [*values, *[fill] * (length - len(values))]
             return np.array(padded, {"int64": "<i8", "float64": "<f8"}[self.kind]).tobytes()
         # vlen-utf8: how many, then each text behind its length in bytes, all as uint32.
-        texts = [str(value).encode() for value in values] + [b""] * (CHUNK - len(values))
+        texts = [str(value).encode() for value in values] + [b""] * (length - len(values))
         parts = [len(texts).to_bytes(4, "little")]
         for text in texts:
             parts += (len(text).to_bytes(4, "little"), text)

@@ -31,8 +31,9 @@ class Coverage(IntEnum):
 
 
 def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
-    """Return (slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards, however long the leading axis."""
+    """Return (slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards and samples, however long the leading axis."""
     rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
     columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
-    layers = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
-    return max(1, layers) * tiling.shard_slices, rows, columns
+    whole = max(tiling.shard_slices, tiling.steps)
+    runs = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // whole
+    return max(1, runs) * whole, rows, columns

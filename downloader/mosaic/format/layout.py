@@ -114,7 +114,8 @@ class GroupLayout:
     @cached_property
     def leading(self) -> tuple[str, ...]:
         """Dimensions before y and x."""
-        return (self.group.axis,) if self.group.axis else ()
+        steps = ("step",) if self.group.tiling.steps else ()
+        return (self.group.axis, *steps) if self.group.axis else ()
 
     @property
     def prefix(self) -> str:
@@ -127,8 +128,19 @@ class GroupLayout:
 
     def shard_object(self, band: int, layer: int, row: int, column: int) -> str:
         """Return the key of a band's object of one shard."""
-        place = f"{layer}/{row}/{column}" if self.leading else f"{row}/{column}"
-        return f"{self.folder(band)}/{place}"
+        return f"{self.folder(band)}/{'/'.join(map(str, (*self._leading_numbers(layer), row, column)))}"
+
+    def _leading_numbers(self, layer: int) -> tuple[int, ...]:
+        """Return the numbers along the leading axes of the object of one layer."""
+        if not self.group.tiling.steps:
+            return (layer,) if self.leading else ()
+        return divmod(layer, self._layers_of_sample)
+
+    @property
+    def _layers_of_sample(self) -> int:
+        """Objects that the steps of one sample are spread over; 1 where an object holds whole samples."""
+        tiling = self.group.tiling
+        return max(1, tiling.steps // (1 if self.profile == "plain" else tiling.shard_slices))
 
     def header(self, band: int, shard: tuple[int, int, int]) -> ShardHeader:
         """Return the header of a band's object of one shard, without the bits of what is stored."""
@@ -153,7 +165,12 @@ class GroupLayout:
         numbers = [int(part) for part in parts]
         if "/".join(map(str, numbers)) != rest:
             return None
-        layer, row, column = numbers if self.leading else (0, *numbers)
+        *leading, row, column = numbers
+        layer = leading[0] if leading else 0
+        if len(leading) == 2:
+            if leading[1] >= self._layers_of_sample:
+                return None
+            layer = layer * self._layers_of_sample + leading[1]
         if self.profile != "plain":
             is_inside = layer < t.shard_layers and row < t.shard_rows and column < t.shard_columns
             return ((layer, row, column), 0) if is_inside else None
@@ -166,10 +183,14 @@ class GroupLayout:
         self, place: tuple[int, int, int], cells: NDArray[np.uint8]
     ) -> tuple[str, NDArray[np.uint8]]:
         """Return the key and content of the chunk of coverage whose first cell is `place`, (slice, row, column)."""
-        chunk = coverage_chunk(self.group.tiling)
-        numbers = [str(begin // length) for begin, length in zip(place, chunk, strict=True)]
-        numbers = numbers if self.leading else numbers[1:]
-        return f"{self.prefix}{COVERAGE_TILES}/c/{'/'.join(numbers)}", cells if self.leading else cells[0]
+        tiling = self.group.tiling
+        chunk = coverage_chunk(tiling)
+        first, row, column = (begin // length for begin, length in zip(place, chunk, strict=True))
+        # A chunk holds all steps of its samples.
+        leading = (first, 0)[: len(self.leading)]
+        numbers = "/".join(map(str, (*leading, row, column)))
+        whole = cells.reshape(*tiling.lengths(chunk[0]), *cells.shape[1:]) if self.leading else cells[0]
+        return f"{self.prefix}{COVERAGE_TILES}/c/{numbers}", whole
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
@@ -208,8 +229,9 @@ class GroupLayout:
     def _coverage_document(self) -> dict[str, Any]:
         tiling = self.group.tiling
         cells = (tiling.tile_rows, tiling.tile_columns)
-        shape = (tiling.slices, *cells) if self.leading else cells
-        chunk = coverage_chunk(tiling)[0 if self.leading else 1 :]
+        depth, *plane = coverage_chunk(tiling)
+        shape = (*tiling.lengths(tiling.slices), *cells) if self.leading else cells
+        chunk = (*tiling.lengths(depth), *plane) if self.leading else tuple(plane)
         attributes = {
             "long_name": "state of each tile, the worst over the group's bands",
             "flag_values": [int(state) for state in Coverage],
@@ -223,13 +245,14 @@ class GroupLayout:
 
     def _band_document(self, index: int) -> dict[str, Any]:
         tiling, band = self.group.tiling, self.group.bands[index]
-        lead = (tiling.slices,) if self.leading else ()
-        deep = (tiling.depth,) if self.leading else ()
+        lead = tiling.lengths(tiling.slices) if self.leading else ()
+        deep = tiling.lengths(tiling.depth) if self.leading else ()
         inner = (*deep, tiling.tile, tiling.tile)
         codecs = self.codec.to_json(band.dtype)
         chunk = inner
         if self.profile == "sharded":
-            chunk = (*((tiling.shard_slices,) if self.leading else ()), tiling.shard_side, tiling.shard_side)
+            run = tiling.lengths(tiling.shard_slices) if self.leading else ()
+            chunk = (*run, tiling.shard_side, tiling.shard_side)
             codecs = [_sharding(inner, codecs)]
         return array_document(
             (*lead, tiling.height, tiling.width),

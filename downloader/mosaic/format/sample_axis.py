@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+from downloader.datasets.clouds import CLOUD_PROPERTIES
+from downloader.model.image import Image
 from downloader.model.time import instant_us
 from downloader.mosaic.format.axis import AxisArray, AxisProperty, time_array
 from downloader.planning import Group, ImageList
 from downloader.planning.samples import SampleList
 
 SAMPLE_ARRAYS: Final = frozenset(
-    {"sample_id", "image_id", "time", "crs", "transform", "lon", "lat", "centre_x", "centre_y", "affine"}
-)
+    {
+        "sample_id", "image_id", "time", "cloud_share", "step", "crs", "transform", "lon", "lat", "centre_x", "centre_y",
+        "affine",
+    }
+)  # fmt: skip
 """Names along the axis of samples, which no band and no column may have."""
 
 
@@ -23,16 +29,34 @@ def sample_arrays(
     """Return the arrays along the axis: the sample, its image and time, and its place."""
     images = {image.name: image for image in listed.images}
     of = [images.get(one.image) for one in samples.samples]
-    points = [one.point for one in samples.samples]
+    points = [one.point for one in samples.firsts]
+    ids = AxisArray(
+        "image_id", "string", tuple(image.id if image else "" for image in of), {"long_name": "image"}
+    )
+    moments = time_array([instant_us(image.start_time) if image else None for image in of])
+    along = [ids, moments]
+    if samples.steps:
+        shares = tuple(math.nan if image is None else _cloud_share(image) for image in of)
+        about = {"long_name": "share of the image that is cloud, by the catalogue", "units": "1"}
+        along.append(AxisArray("cloud_share", "float64", shares, about))
+        along = [replace(one, across=samples.steps, dimension="step") for one in along]
     return (
         AxisArray("sample_id", "string", tuple(p.id for p in points), {"long_name": "sample", "cf_role": "timeseries_id"}),
-        AxisArray("image_id", "string", tuple(image.id if image else "" for image in of), {"long_name": "image"}),
-        time_array([instant_us(image.start_time) if image else None for image in of]),
+        *along,
         AxisArray("lon", "float64", tuple(p.lon for p in points), _degrees("longitude", "east")),
         AxisArray("lat", "float64", tuple(p.lat for p in points), _degrees("latitude", "north")),
         *_places(group),
         *_columns(samples, kept),
     )  # fmt: skip
+
+
+def _cloud_share(image: Image) -> float:
+    """Return the share of an image that is cloud; NaN where the catalogue does not say."""
+    for name in CLOUD_PROPERTIES:
+        value = image.properties.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
+            return value / 100
+    return math.nan
 
 
 def _degrees(name: str, towards: str) -> dict[str, Any]:
@@ -45,7 +69,9 @@ def _places(group: Group) -> tuple[AxisArray, ...]:
     transforms: list[float] = []
     xs: list[float] = []
     ys: list[float] = []
-    for grid in group.lattices:
+    steps = group.tiling.steps or 1
+    for first in range(0, len(group.lattices), steps):
+        grid = next((one for one in group.lattices[first : first + steps] if one is not None), None)
         if grid is None:
             codes.append("")
             transforms += [math.nan] * 6
@@ -79,7 +105,7 @@ def _columns(samples: SampleList, kept: Sequence[AxisProperty]) -> list[AxisArra
         AxisArray(
             one.array,
             one.kind,
-            tuple(sample.point.values[index[one.name]] for sample in samples.samples),
+            tuple(sample.point.values[index[one.name]] for sample in samples.firsts),
             {"column": one.name},
         )
         for one in kept

@@ -187,10 +187,13 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
     yield "mosaic.compressor", layout.compressor
     if group.lattices:
         yield f"region.points.chip{here}", f"{group.window.width} pixels"
-        for number, lattice in enumerate(group.lattices, 1):
+        steps = group.tiling.steps or 1
+        for first in range(0, len(group.lattices), steps):
+            # All steps of a point lie on one grid.
+            lattice = next((one for one in group.lattices[first : first + steps] if one is not None), None)
             if lattice is not None:
                 yield (
-                    f"point {number}{here}",
+                    f"point {first // steps + 1}{here}",
                     f"pixels from {lattice.transform.to_gdal()} in {lattice.crs}",
                 )
     else:
@@ -237,7 +240,8 @@ def _properties(
         return ()
     there = {one.name for one in known}
     columns = {one.name: one.kind for one in plan.samples.columns} if plan.samples is not None else {}
-    new = [name for name in (columns or plan.listed.properties) if name not in there]
+    wanted = columns if plan.samples is not None else plan.listed.properties
+    new = [name for name in wanted if name not in there]
     # Bands were there first, or come now; a property gives way.
     bands = {array for layout in layouts for array in layout.arrays}
     bands |= {name for group in plan.groups for name in array_names(band.id for band in group.bands).values()}

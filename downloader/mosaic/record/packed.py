@@ -16,10 +16,11 @@ from downloader.model.grid import PixelGrid
 from downloader.model.image import Band
 from downloader.planning import TileRegion
 from downloader.planning.polygon import Shape
+from downloader.planning.samples import Point
 
 T = TypeVar("T")
 
-_SHARED: Final = (Crs, PixelGrid, Band)
+_SHARED: Final = (Crs, PixelGrid, Band, Point)
 """Classes whose values stand once, in a table; elsewhere stands their number."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from downloader.cards import card, facts, figures, folded
+from downloader.mosaic.flat import flat
 from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import recipes
 from downloader.report.html.render import figures_html, render
@@ -21,9 +22,9 @@ from downloader.report.text import place
 from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
+    from downloader.mosaic.flat import flat
     from downloader.mosaic.format.layout import GroupLayout
-    from downloader.report.html.tile_states import StateMap
-
+from downloader.report.html.tile_states import StateMap
 
 _FAILED: Final = 50
 """Failed tiles that the page names one by one."""
@@ -238,7 +239,8 @@ def _states(mosaic: str, layout: GroupLayout) -> StateMap:
     from downloader.mosaic.storage.location import locate
 
     tiling = layout.group.tiling
-    coverage = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")
+    array = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")
+    coverage = flat(array)
     return state_map((tiling.slices, tiling.tile_rows, tiling.tile_columns), coverage_blocks(coverage))
 
 

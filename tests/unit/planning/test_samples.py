@@ -15,7 +15,8 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import make_sample_plan
-from downloader.planning.samples import Point, Points, Sample, chip_around, pixels_of
+from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, pixels_of
+from downloader.planning.shard_size import shard_steps
 from downloader.planning.tiling import Tiling
 from downloader.resolve.points_file import parse_points
 
@@ -164,15 +165,17 @@ def points_at(*places):
     )
 
 
-def plan_of(points, images, of=None, tilings=None, **sections):
+def plan_of(points, images, of=None, tilings=None, steps=0, **sections):
     sections = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}, **sections}
     job = Job.from_dict({**sections, "region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}})
     names = [images[k].name if k is not None else "" for k in (of or [0] * len(points.rows))]
+    rows = [row for row in points.rows for _ in range(steps or 1)]
     samples = tuple(
-        Sample(row, name, "" if name else f"{row.where}: gone")
-        for row, name in zip(points.rows, names, strict=True)
+        Sample(row, name, "" if name or steps else f"{row.where}: gone")
+        for row, name in zip(rows, names, strict=True)
     )
-    return make_sample_plan(job, points, samples, {one.name: one for one in images}, tilings)
+    kept = SampleList(points.crs, points.columns, samples, steps)
+    return make_sample_plan(job, points, kept, {one.name: one for one in images}, tilings)
 
 
 def test_a_plan_of_samples():
@@ -235,7 +238,7 @@ def test_masks_of_samples_and_chips_too_large():
         make_sample_plan(
             Job.from_dict({**job, "region": {"points": {"file": "p", "chip": 4097}}}),
             points_at((503000, 4196000)),
-            (Sample(points_at((503000, 4196000)).rows[0], image().name),),
+            SampleList(UTM, (), (Sample(points_at((503000, 4196000)).rows[0], image().name),)),
             {image().name: image()},
         )
 
@@ -247,3 +250,45 @@ def test_no_sample_at_all_is_a_wrong_job():
         plan_of(points_at((0, 0), (1, 1)), [image()], [None, None])
     with pytest.raises(JobError, match="lies outside"):
         plan_of(points_at((0, 0)), [image()])
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_steps_of_a_point_lie_on_one_grid_and_those_without_an_image_are_not_fetched():
+    shifted = PixelGrid(UTM, AffineTransform(10, 0, 499983, 0, -10, 4200004), 1000, 1000)
+    images = [image(coarse=None), image("C", grid=shifted, coarse=None)]
+    points = points_at((503005, 4196995), (503105, 4196895))
+    plan = plan_of(points, images, [0, 1, None, 1, None, None], steps=3)
+    (group,) = plan.groups
+    assert (group.tiling.slices, group.tiling.steps) == (6, 3)
+    assert group.tiling.lengths(6) == (2, 3)
+    own = FINE.window(Window(302 - 32, 300 - 32, 64, 64))
+    assert group.lattices[:3] == (own, own, None), "of the first step"
+    assert group.lattices[3].transform.translate_x % 10 == 3, "the other point has its own image's pixels"
+    assert [extent is None for extent in group.extents] == [False, False, True, False, True, True]
+    assert plan.estimate().requests == 3
+    assert [part.problem for part in plan.slices] == [""] * 6
+
+
+@pytest.mark.parametrize(
+    ("samples", "steps", "chip", "bytes_", "run"),
+    [
+        (1000, 100, 1, 4, 800),  # whole samples, as many as keep 64 shards
+        (3, 7, 8, 4, 7),
+        (1, 1, 1, 1, 1),
+        (10, 100, 512, 8, 25),  # a part of a sample that divides it
+        (10, 97, 1024, 8, 1),
+        (10, 6, 4096, 8, 1),
+    ],
+)
+def test_a_shard_holds_whole_samples_or_a_part_of_one(samples, steps, chip, bytes_, run):
+    assert shard_steps(samples, steps, chip, bytes_) == run
+    assert run % steps == 0 or steps % run == 0
+
+
+def test_samples_of_a_tiling_are_whole():
+    with pytest.raises(JobError, match="samples of a tiling must be whole"):
+        Tiling(8, 8, 7, 8, steps=3)
+    with pytest.raises(JobError, match="samples of a tiling must be whole"):
+        Tiling(8, 8, 6, 8, shard_slices=2, steps=3)

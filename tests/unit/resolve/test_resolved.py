@@ -14,7 +14,7 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.planning import ImageList
 from downloader.planning.inputs import JobFiles
-from downloader.planning.samples import Point, Points, Sample
+from downloader.planning.samples import Point, Points, Sample, SampleList
 from downloader.planning.series import arrange, group_images
 from downloader.resolve.resolved import ResolvedSource
 
@@ -114,7 +114,11 @@ def samples() -> ResolvedSource:
     return ResolvedSource(
         first,
         JobFiles(points=Points(Crs(code="EPSG:32610"), (), rows)),
-        samples=(Sample(rows[0], ""), Sample(rows[1], first.name), Sample(rows[2], second.name)),
+        samples=SampleList(
+            Crs(code="EPSG:32610"),
+            (),
+            (Sample(rows[0], ""), Sample(rows[1], first.name), Sample(rows[2], second.name)),
+        ),
         listed=ImageList(tuple((one.id, (one,)) for one in (first, second))),
         views={one.name: one for one in (first, second)},
     )

@@ -1,0 +1,120 @@
+"""Find all images of each point in its window of dates: listed once over all points, and matched here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from downloader.datasets.clouds import CLOUD_PROPERTIES
+from downloader.errors import JobError
+from downloader.job import Job
+from downloader.model.crs import Crs
+from downloader.model.image import Image
+from downloader.model.image_query import ImageQuery
+from downloader.model.time import instant_us, timestamp
+from downloader.planning.samples import Points
+from downloader.protocols import Catalogue
+from downloader.resolve.nearest import around, checked, covering, named_images
+from downloader.text import counted, duration, few
+
+_ALWAYS: Final = (-(2**62), 2**62)
+"""A window without ends, in microseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class EveryImage:
+    """The images of points."""
+
+    of_point: dict[int, list[Image]]
+    """Number of the point → its images, by time and then by id; points without one are left out."""
+    window: str
+    """The period of each point, in words that tell it from others."""
+    notices: tuple[str, ...]
+
+
+async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryImage:
+    """Return the images that cover each point in its window: from `start` to `end`, and around its date.
+
+    On native pixels only those of a point's images are taken that are in the CRS that most of them have: where zones
+    overlap, the others show the same again.
+
+    Raises:
+        JobError: there is no such collection, an image of the list cannot be read, a point lacks its date, or names an
+            image.
+        AuthenticationError: it may not be read.
+    """
+    first, last, window = _windows(job, points)
+    source = job.source
+    if source.collection is None:
+        images = await named_images(job, catalogue)
+    else:
+        query = ImageQuery(
+            source.collections[0],
+            timestamp(int(first.min())),
+            timestamp(int(last.max())),
+            around(points.rows),
+            source.filter,
+        )
+        bands = source.catalogue_bands
+        found = catalogue.images(query, bands=bands, keep=CLOUD_PROPERTIES, footprints=True)
+        images = [image async for image in found]
+    taken: dict[int, list[tuple[int, str, Crs, Image]]] = {}
+    wrong: list[JobError] = []
+    for image, time, crs, covered in covering(job, points, images, wrong):
+        plain = replace(image, footprint=None)
+        for k in np.flatnonzero(covered & (first <= time) & (time < last)).tolist():
+            taken.setdefault(k, []).append((time, image.id, crs, plain))
+    of_point, elsewhere = {}, 0
+    for number in sorted(checked(taken, wrong)):
+        own = sorted(taken[number], key=lambda one: one[:2])
+        crs = Counter(crs for _, _, crs, _ in own).most_common(1)[0][0]
+        of_point[number] = [image for _, _, its, image in own if its == crs or not job.grid.is_native]
+        elsewhere += len(own) - len(of_point[number])
+    notices = []
+    if lacking := [row.id for number, row in enumerate(points.rows) if number not in of_point]:
+        notices.append(f"{counted(len(lacking), 'point')} without an image: {few(lacking)}")
+    if elsewhere:
+        notices.append(
+            f"{counted(elsewhere, 'image')} of points in another CRS than most of the point's: left out; a grid takes them too"
+        )
+    return EveryImage(of_point, window, tuple(notices))
+
+
+def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
+    """Return the first microsecond of each point's window, the first behind it, and the windows in words."""
+    spec, source = job.region.points, job.source
+    assert spec is not None  # noqa: S101  # the job has points
+    named = next((row for row in points.rows if row.image), None)
+    if named is not None:
+        raise JobError(
+            f"{named.where}, column image: names one image, and all of each point's are taken; leave the column out, or "
+            "write source.pick: nearest",
+            key="region.points.file",
+        )
+    start = instant_us(source.start or "")
+    end = instant_us(source.end or "")
+    first = np.full(len(points.rows), _ALWAYS[0] if start is None else start)
+    last = np.full(len(points.rows), _ALWAYS[1] if end is None else end)
+    words = [f"from {source.start} to {source.end}"] if start is not None else []
+    if spec.before is not None or spec.after is not None:
+        lacking = next((row for row in points.rows if not row.date), None)
+        if lacking is not None:
+            raise JobError(
+                f"{lacking.where}: has no date, from which region.points.before and after count; fill in column date",
+                key="region.points.file",
+            )
+        before, after = spec.before or 0.0, spec.after or 0.0
+        dates = np.array([instant_us(row.date) or 0 for row in points.rows])
+        first = np.maximum(first, dates - round(before * 1e6))
+        last = np.minimum(last, dates + round(after * 1e6))
+        words.append(f"{duration(before)} before to {duration(after)} after the date")
+    if not (first < last).any():
+        raise JobError(
+            "no point's window holds a moment; widen region.points.before and after, or source.start and end",
+            key="region.points",
+        )
+    return first, last, ", ".join(words) or "at any time"

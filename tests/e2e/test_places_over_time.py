@@ -1,0 +1,316 @@
+"""Points over time, end to end: every image of each point in its window, each chip against the oracle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+import zarr
+
+import downloader
+from downloader.errors import DriftError, JobError
+from downloader.mosaic.verify.verify import verify
+from tests.harness import cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
+from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window
+
+FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
+X, Y, PIXEL = 560000, 4180000, 20
+NAMES = sorted(PASSES)
+RED = [name for name in NAMES if "red" in PASSES[name][1].split()]
+PLACES = {
+    "middle": (400, 350),
+    "corner": (40, 50),
+    "edge": (-250, 110),
+    "right": (950, 700),
+    "none": (-900, 100),
+}
+"""Point → column and row on the lattice of the images."""
+
+
+def write_places(path, places=PLACES, date=None):
+    """Points in the middle of their pixels."""
+    rows = ["id,x,y,kind" + (",date" if date else "")]
+    for n, (name, (column, row)) in enumerate(places.items()):
+        at = f"{name},{X + PIXEL * (column + 0.5)},{Y - PIXEL * (row + 0.5)},{n}"
+        rows.append(at + (f",{date}" if date else ""))
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def over_time(emulator, folder, chip=8, points=None, mosaic=None, **source):
+    values = {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-03-01", "bands": ["red"]}
+    region = {
+        "points": {"file": str(folder / "points.csv"), "chip": chip, **(points or {})},
+        "crs": "EPSG:32610",
+    }
+    made = job(emulator, folder / "places.zarr", source=values | source, region=region)
+    made["mosaic"] |= {"mask": "per-band", **(mosaic or {})}
+    return made
+
+
+def images_at(column, row, names=RED):
+    """The images whose grid holds a pixel, by time."""
+    found = []
+    for name in names:
+        left, top = PASSES[name][0]
+        if left <= column < left + 700 and top <= row < top + 600:
+            found.append(name)
+    return found
+
+
+def chip_of(name, column, row, chip, band="red"):
+    """(pixels, valid) of a chip by the oracle; nothing beyond the image's edge is valid."""
+    left, top = PASSES[name][0]
+    pixels = np.zeros((chip, chip), {"red": "<u2", "nir": "<i2"}[band])
+    valid = np.zeros((chip, chip), bool)
+    first, upper = column - chip // 2, row - chip // 2
+    west, north = max(first, left), max(upper, top)
+    east, south = min(first + chip, left + 700), min(upper + chip, top + 600)
+    here = np.s_[north - upper : south - upper, west - first : east - first]
+    part = (west - left, north - top, east - west, south - north)
+    pixels[here] = oracle_window(FOLDER + name, band, *part)
+    valid[here] = oracle_valid(FOLDER + name, band, *part)
+    return pixels, valid
+
+
+def check(path, places=PLACES, chip=8, names=RED):
+    """Every chip of every step, its time, image and mask; nothing where a point has no more images."""
+    found = zarr.open_group(path, mode="r")
+    steps = max(len(images_at(*at, names)) for at in places.values())
+    assert found["red"].shape == (len(places), steps, chip, chip)
+    assert found["red"].metadata.dimension_names == ("sample", "step", "y", "x")
+    for n, (column, row) in enumerate(places.values()):
+        wanted = images_at(column, row, names)
+        for k in range(steps):
+            if k >= len(wanted):
+                assert found["coverage/tiles"][n, k, 0, 0] == 3
+                assert found["image_id"][n, k] == ""
+                assert found["time"][n, k] == -(2**63)
+                assert not found["red"][n, k].any()
+                assert not found["red_mask"][n, k].any()
+                continue
+            pixels, valid = chip_of(wanted[k], column, row, chip)
+            assert found["image_id"][n, k] == f"EMULATOR/PASSES/{wanted[k]}"
+            assert found["coverage/tiles"][n, k, 0, 0] == 1
+            same_bits(found["red"][n, k], pixels, f"{n} {k}")
+            np.testing.assert_array_equal(found["red_mask"][n, k], valid)
+            moment = np.datetime64(int(found["time"][n, k]), "us")
+            assert str(moment).replace("-", "").replace(":", "").startswith(wanted[k])
+    return found
+
+
+@pytest.mark.parametrize("profile", ["sharded", "plain"])
+@pytest.mark.parametrize("chip", [1, 8])
+def test_every_image_of_each_point(emulator, tmp_path, chip, profile):
+    write_places(tmp_path / "points.csv")
+    values = over_time(emulator, tmp_path, chip, mosaic={"profile": profile})
+    report = downloader.download(values, progress=False)
+    assert report.state == "complete"
+    assert any("1 point without an image: none" in notice for notice in report.notices)
+    check(tmp_path / "places.zarr", chip=chip)
+    listed = [r for r in emulator.control("requests?since=0")["requests"] if "list" in r["method"].lower()]
+    assert len(listed) == 1, "once over all points"
+    assert verify(report.mosaic).is_clean
+    assert downloader.download(values, progress=False).requests == 0
+    opened = report.open(chunks=None)
+    assert opened.red.dims == ("sample", "step", "y", "x")
+    assert opened.time.dims == opened.image_id.dims == opened.cloud_share.dims == ("sample", "step")
+    assert opened.kind.values.tolist() == [0, 1, 2, 3, 4]
+    assert np.isnat(opened.time.values[4]).all()
+    assert opened.transform.dims == ("sample", "affine")
+
+
+def test_windows_of_dates_and_a_list_of_images(emulator, tmp_path):
+    """Around midnight of 21 January: from eleven days before, which are taken, to eleven and a half after."""
+    write_places(tmp_path / "points.csv", date="2020-01-21")
+    values = over_time(emulator, tmp_path, points={"before": "11d", "after": "11.5d"})
+    del values["source"]["start"], values["source"]["end"]
+    downloader.download(values, progress=False)
+    names = [name for name in RED if "20200110" <= name < "20200201T12"]
+    assert "20200201T235000" not in names
+    check(tmp_path / "places.zarr", names=names)
+    values = over_time(
+        emulator, tmp_path, points={"before": "1d", "after": "1d"}, start="2020-01-20", end="2020-01-21"
+    )
+    values["mosaic"]["path"] = str(tmp_path / "clipped.zarr")
+    downloader.download(values, progress=False)
+    check(tmp_path / "clipped.zarr", names=[name for name in RED if name.startswith("20200120")])
+    values = over_time(emulator, tmp_path)
+    values["source"] = {"images": [f"EMULATOR/PASSES/{name}" for name in reversed(RED[:4])], "bands": ["red"]}
+    values["mosaic"]["path"] = str(tmp_path / "list.zarr")
+    downloader.download(values, progress=False)
+    check(tmp_path / "list.zarr", names=RED[:4])
+
+
+def test_appended_points_extend_and_changed_ones_are_refused(emulator, tmp_path):
+    first = dict(list(PLACES.items())[:3])
+    write_places(tmp_path / "points.csv", first)
+    values = over_time(emulator, tmp_path)
+    downloader.download(values, progress=False)
+    check(tmp_path / "places.zarr", first)
+    since = emulator.control("requests?since=0")["requests"][-1]["number"]
+    write_places(tmp_path / "points.csv")
+    downloader.download(values, progress=False)
+    check(tmp_path / "places.zarr")
+    asked = [r for r in emulator.control(f"requests?since={since}")["requests"] if r.get("size") == [8, 8]]
+    assert len(asked) == len(images_at(*PLACES["right"])), "only the new ones"
+    assert verify(tmp_path / "places.zarr").is_clean
+    write_places(tmp_path / "points.csv", {**PLACES, "corner": (41, 50)})
+    with pytest.raises(DriftError, match=r"points\[2\]: corner at .* → corner at"):
+        downloader.download(values, progress=False)
+    write_places(tmp_path / "points.csv")
+    with pytest.raises(
+        DriftError,
+        match="images of each point: from 2020-01-01 to 2020-03-01 → from 2020-01-01 to 2020-02-01",
+    ):
+        downloader.download(over_time(emulator, tmp_path, end="2020-02-01"), progress=False)
+    write_places(tmp_path / "points.csv", date="2020-01-10")
+    with pytest.raises(DriftError, match="steps of each point: 7 → one image"):
+        downloader.download(over_time(emulator, tmp_path, pick="nearest"), progress=False)
+
+
+def test_a_point_with_more_images_than_the_mosaic_has_steps_is_refused(emulator, tmp_path):
+    few = {"right": PLACES["right"]}
+    write_places(tmp_path / "points.csv", few)
+    values = over_time(emulator, tmp_path)
+    downloader.download(values, progress=False)
+    steps = len(images_at(*PLACES["right"]))
+    check(tmp_path / "places.zarr", few)
+    write_places(tmp_path / "points.csv", {**few, "middle": PLACES["middle"]})
+    with pytest.raises(
+        JobError, match=f"line 3: the point has 7 images, and those of the mosaic have {steps} steps"
+    ):
+        downloader.download(values, progress=False)
+
+
+def test_a_killed_run_continues_and_a_lost_folder_is_rebuilt(emulator, tmp_path):
+    emulator.control("configure", {"latency_ms": 30})
+    places = {f"p{n}": (60 + 11 * n, 100 + 7 * n) for n in range(40)}
+    write_places(tmp_path / "points.csv", places)
+    file = write_job(tmp_path, over_time(emulator, tmp_path))
+    mosaic = tmp_path / "places.zarr"
+    for wanted in (3, 9):
+        process = start("run", file)
+        wait_until(lambda wanted=wanted: ledger_lines(mosaic) >= wanted, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    emulator.control("configure", {"latency_ms": 0})
+    ended = cli("run", file)
+    assert ended.status == 0, ended
+    check(mosaic, places)
+    shutil.rmtree(mosaic / ".downloader")
+    assert cli("verify", mosaic, *key_of(emulator), "--repair").status == 0
+    again = cli("run", file)
+    assert again.status == 0, again
+    check(mosaic, places)
+    assert verify(mosaic).is_clean
+
+
+def test_all_that_reads_a_mosaic_knows_steps(emulator, tmp_path):
+    write_places(tmp_path / "points.csv")
+    values = over_time(emulator, tmp_path)
+    file = write_job(tmp_path, values)
+    said = cli("plan", file)
+    line = f"5 samples of 7 steps, cut from {len(RED)} images (EMULATOR/PASSES), chips of 8 pixels a side"
+    assert line in said.out, said
+    downloader.plan(values).map(tmp_path / "map.geojson")
+    features = json.loads((tmp_path / "map.geojson").read_text())["features"]
+    assert [one["properties"]["state"] for one in features] == ["todo"] * 4 + ["stored"]
+    assert cli("run", file).status == 0
+    mosaic = tmp_path / "places.zarr"
+    assert f"{len(RED)} images in 5 samples of 7 steps" in cli("status", mosaic).out
+    shown = cli("preview", mosaic, "-o", tmp_path / "p.png", "--bands", "red")
+    assert shown.status == 0, shown
+    made = cli("export", mosaic, "-o", tmp_path / "a.tif", "--slice", 7 + 2, "--bands", "red")
+    assert made.status == 0, made
+    with rasterio.open(tmp_path / "a.tif") as chip:
+        name = images_at(*PLACES["corner"])[2]
+        pixels, valid = chip_of(name, *PLACES["corner"], 8)
+        np.testing.assert_array_equal(chip.read(1), pixels)
+        np.testing.assert_array_equal(chip.read_masks(1) > 0, valid)
+        assert chip.tags()["IMAGE_ID"] == f"EMULATOR/PASSES/{name}"
+        assert chip.tags()["SAMPLE_ID"] == "corner"
+        assert chip.transform.c == X + PIXEL * (40 - 4)
+    made = cli("export", mosaic, "-o", tmp_path / "all/{sample}.tif", "--bands", "red")
+    assert made.status == 0, made
+    count = sum(len(images_at(*at)) for at in PLACES.values())
+    assert len(list((tmp_path / "all").iterdir())) == count
+    with rasterio.open(tmp_path / "all/corner_2.tif") as chip:
+        np.testing.assert_array_equal(chip.read(1), pixels)
+    made = cli("export", mosaic, "-o", tmp_path / "a.nc", "--slice", 7 + 2, "--bands", "red")
+    assert made.status == 0, made
+    with xr.open_dataset(tmp_path / "a.nc", mask_and_scale=False) as chips:
+        np.testing.assert_array_equal(chips.red.squeeze(), pixels)
+    assert cli("stac", mosaic).status == 0
+    report = downloader.download(values, progress=False)
+    assert "35 chips" in report.to_html()
+    table = report.table(tmp_path / "t.parquet", stats=["mean", "max"]).to_pandas()
+    rows = [(n, k) for n, at in enumerate(PLACES.values()) for k in range(len(images_at(*at)))]
+    assert len(table) == len(rows), "a step without an image has no row"
+    for row, (n, k) in zip(table.itertuples(), rows, strict=True):
+        place = list(PLACES.values())[n]
+        name = images_at(*place)[k]
+        pixels, valid = chip_of(name, *place, 8)
+        assert (row.sample_id, row.kind, row.image_id) == (list(PLACES)[n], n, f"EMULATOR/PASSES/{name}")
+        assert row.red_valid == pytest.approx(valid.mean())
+        if valid.any():
+            assert row.red_mean == pytest.approx(pixels[valid].mean())
+            assert row.red_max == pixels[valid].max()
+
+
+@pytest.mark.parametrize(
+    ("columns", "points", "said"),
+    [
+        ("id,x,y,image\na,568010,4172990,20200110T183000", {}, "line 2, column image: names one image"),
+        ("id,x,y\na,568010,4172990", {"before": "3d"}, r"line 2: has no date, from which region\.points\.before"),
+        ("id,x,y\na,500000,4000000", {}, "none of the 1 points has an image; of the first: points.csv, line 2: no image of"),
+        ("id,x,y,date\na,568010,4172990,2019-01-01", {"before": "3d"}, "no point's window holds a moment"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_answered_with_their_fix(emulator, tmp_path, columns, points, said):
+    (tmp_path / "points.csv").write_text(columns + "\n")
+    with pytest.raises(JobError, match=said):
+        downloader.download(over_time(emulator, tmp_path, points=points), progress=False)
+    assert not (tmp_path / "places.zarr").exists()
+
+
+def test_formulas_of_every_step(emulator, tmp_path):
+    places = {"middle": PLACES["middle"], "corner": PLACES["corner"]}
+    write_places(tmp_path / "points.csv", places)
+    values = over_time(emulator, tmp_path, bands=[{"sum": "red + nir"}], end="2020-01-19")
+    found = downloader.download(values, progress=False).open(chunks=None)
+    for n, place in enumerate(places.values()):
+        names = [name for name in images_at(*place) if name < "20200119"]
+        for k, name in enumerate(names):
+            red, valid = chip_of(name, *place, 8)
+            nir, also = chip_of(name, *place, 8, "nir")
+            np.testing.assert_array_equal(found["sum_mask"].values[n, k], valid & also)
+            both = valid & also
+            np.testing.assert_array_equal(found["sum"].values[n, k][both], (red.astype("i8") + nir)[both])
+
+
+def test_chips_open_before_they_are_there(emulator, tmp_path):
+    write_places(tmp_path / "points.csv")
+    values = over_time(emulator, tmp_path)
+    lazy = downloader.open(values, chunks=None)
+    assert lazy.red.dims == ("sample", "step", "y", "x")
+    name = images_at(*PLACES["corner"])[2]
+    pixels, valid = chip_of(name, *PLACES["corner"], 8)
+    same_bits(lazy.red[1, 2].values, pixels, "one chip")
+    np.testing.assert_array_equal(lazy.red_mask.values[1, 2], valid)
+    found = lazy.red.isel(sample=[0, 3], step=slice(0, 3), y=slice(2, 5)).values
+    for row, place in enumerate(("middle", "right")):
+        for k, name in enumerate(images_at(*PLACES[place])[:3]):
+            same_bits(found[row, k], chip_of(name, *PLACES[place], 8)[0][2:5], f"{place} {k}")
+    together = lazy.red.isel(
+        sample=xr.DataArray([0, 1], dims="p"), step=xr.DataArray([1, 0], dims="p")
+    ).values
+    for row, (place, k) in enumerate((("middle", 1), ("corner", 0))):
+        same_bits(together[row], chip_of(images_at(*PLACES[place])[k], *PLACES[place], 8)[0], place)
+    downloader.download(values, progress=False)
+    check(tmp_path / "places.zarr")

@@ -126,7 +126,13 @@ def test_colours_and_slips_of_bands(emulator, tmp_path, stored):
 
 def test_points_whose_images_lack_a_band_fail_alone(emulator, tmp_path):
     """Scenes of Sentinel-1 have VV and VH, VV, or HH and HV."""
-    source = {"collection": "COPERNICUS/S1_GRD", "start": "2023-01-01", "end": "2023-04-01", "bands": ["VV"]}
+    source = {
+        "collection": "COPERNICUS/S1_GRD",
+        "start": "2023-01-01",
+        "end": "2023-04-01",
+        "pick": "nearest",
+        "bands": ["VV"],
+    }
     rows = [(-122.45, 37.605, "2023-01-03"), (-122.0, 37.0, "2023-01-03")]
     write_points(tmp_path / "points.csv", rows, "lon,lat,date")
     with pytest.raises(IncompleteError) as caught:

@@ -132,7 +132,8 @@ class LazyArray(BackendArray):
     ) -> NDArray[Any]:
         """Return the pixels of an index once the tiles that hold them are stored."""
         place, filler, decoding = self._place, self._found(), self._decoding
-        with filler.hold(asked, ahead, again=place.missing == "raise", wait_s=place.wait_s) as failed:
+        again = place.missing == "raise"
+        with filler.hold(asked, ahead, again=again, wait_s=place.wait_s, progress=place.progress) as failed:
             if failed and place.missing == "raise":
                 raise IncompleteError(
                     f"{place.path}: {filler.describe(failed)}; read it again to try again, or open with"

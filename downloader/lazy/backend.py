@@ -19,7 +19,7 @@ class DownloaderBackend(BackendEntrypoint):
     supports_groups = True
     open_dataset_parameters = (
         "filename_or_obj", "drop_variables", "mask_and_scale", "store", "group", "level", "missing", "fetch", "wait",
-        "credentials",
+        "credentials", "progress",
     )  # fmt: skip
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:  # noqa: ANN401, ARG002  # as xarray has it

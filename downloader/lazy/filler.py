@@ -32,6 +32,7 @@ from downloader.errors import DownloadError, IncompleteError, LockedError, Stopp
 from downloader.job import Job
 from downloader.job.environment import with_environment
 from downloader.lazy.loop import BackgroundLoop, background
+from downloader.lazy.telling import told
 from downloader.lazy.wanted import Wanted
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
@@ -60,6 +61,12 @@ _CONNECTED_S: Final = 60.0
 
 _LOOK_S: Final = 0.25
 """Seconds between two looks at a mosaic that another process writes."""
+
+_QUIET_S: Final = 1.0
+"""Seconds that a read may take before it is shown that it goes on."""
+
+_SHOWN_S: Final = 0.25
+"""Seconds between two looks at how far it is."""
 
 _OTHERS_S: Final = 1.0
 """Seconds in which it is left to that process."""
@@ -140,7 +147,13 @@ class Filler:
 
     @contextlib.contextmanager
     def hold(
-        self, asked: Tiles, ahead: Sequence[Tiles] = (), *, again: bool = True, wait_s: float = 60.0
+        self,
+        asked: Tiles,
+        ahead: Sequence[Tiles] = (),
+        *,
+        again: bool = True,
+        wait_s: float = 60.0,
+        progress: bool = False,
     ) -> Iterator[Tiles]:
         """Have tiles stored for the block; yields those of them that could not be had.
 
@@ -149,6 +162,7 @@ class Filler:
             ahead: tiles that are likely to be asked for next: fetched as well, and not waited for.
             again: whether tiles that failed before are tried again.
             wait_s: seconds to wait for another process that writes the mosaic.
+            progress: whether a terminal or a notebook shows that a second was not enough.
 
         Raises:
             LockedError: another process writes the mosaic, and did not bring the tiles.
@@ -162,7 +176,8 @@ class Filler:
         try:
             lacking = (self._lacks(key, tiles) for part in (asked, *ahead) for key, tiles in part.items())
             if self._states is None or any(lacking):
-                yield self._wait_for(self._fetch(asked, ahead, again=again, wait_s=wait_s))
+                work = self._fetch(asked, ahead, again=again, wait_s=wait_s)
+                yield self._wait_for(work, "fetching tiles", asked, progress=progress)
             else:
                 yield {}
         finally:
@@ -172,13 +187,13 @@ class Filler:
                     if not self._held[key]:
                         del self._held[key]
 
-    def make(self, wait_s: float) -> None:
-        """Create the mosaic, or extend it to what the job means.
+    def make(self, wait_s: float, *, progress: bool = False) -> None:
+        """Create the mosaic, or extend it to what the job means. Arguments are those of `hold`.
 
         Raises:
             DownloadError: as a run, before its first tile.
         """
-        self._wait_for(self._make(wait_s))
+        self._wait_for(self._make(wait_s), "asking for the images", {}, progress=progress)
 
     def describe(self, failed: Tiles) -> str:
         """Return the first of the tiles that failed, and why, as a readable line."""
@@ -192,9 +207,25 @@ class Filler:
                     return f"{tile} could not be fetched ({cause.cause}): {cause.message}"
         return f"{len(failed)} shards could not be fetched"
 
-    def _wait_for(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+    def _wait_for(
+        self, work: Coroutine[Any, Any, _Result], text: str, asked: Tiles, *, progress: bool
+    ) -> _Result:
+        """Return the result of work on the loop; what takes more than a second is shown."""
         future = self._loop.submit(work)
+        total = sum(tiles.bit_count() for tiles in asked.values())
+
+        def counted() -> tuple[int, int]:
+            lacks = (self._lacks(key, tiles).bit_count() for key, tiles in asked.items())
+            return (0 if self._states is None else total - sum(lacks)), total
+
         try:
+            done, _ = concurrent.futures.wait([future], _QUIET_S if progress else None)
+            if done:
+                return future.result()
+            with told(text, counted) as tell:
+                while not done:
+                    tell()
+                    done, _ = concurrent.futures.wait([future], _SHOWN_S)
             return future.result()
         except concurrent.futures.CancelledError:
             raise self._at_the_end() from None

@@ -31,6 +31,7 @@ def open(  # noqa: A001  # downloader.open
     fetch: bool = True,
     wait: float = 60.0,
     credentials: Credentials | None = None,
+    progress: bool = True,
     **keywords: Unpack[JobKeywords],
 ) -> xarray.Dataset:
     """Return a group of a job's mosaic as a Dataset at once; reading pixels fetches the tiles that hold them.
@@ -53,6 +54,7 @@ def open(  # noqa: A001  # downloader.open
         fetch: whether tiles that are not stored are fetched when they are read; without it nothing is asked of the service.
         wait: seconds to wait for another process that writes the mosaic and does not bring the tiles.
         credentials: any google-auth credentials object, in place of the job's `auth`; stays in this process.
+        progress: whether a terminal or a notebook shows what takes longer than a moment.
         **keywords: with `store`: keys of the job file, as `download` takes them.
 
     Raises:
@@ -66,9 +68,9 @@ def open(  # noqa: A001  # downloader.open
         return open_group(
             target.path, group, level=level, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing
         )
-    filler = target.filler(credentials, wait)
+    filler = target.filler(credentials, wait, progress=progress)
     layout = group_layout(target.path, group)
-    place = Place(filler.path, target.job, missing, wait)
+    place = Place(filler.path, target.job, missing, wait, progress)
     return _opened(place, layout, chunks, mask_and_scale=mask_and_scale)
 
 
@@ -82,14 +84,15 @@ def open_tree(
     fetch: bool = True,
     wait: float = 60.0,
     credentials: Credentials | None = None,
+    progress: bool = True,
     **keywords: Unpack[JobKeywords],
 ) -> xarray.DataTree:
     """Return all groups of a job's mosaic as a DataTree at once; arguments, reading and errors are those of `open`."""
     target = Target.of(job, store, keywords)
     if not fetch:
         return stored_tree(target.path, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
-    filler = target.filler(credentials, wait)
-    place = Place(filler.path, target.job, missing, wait)
+    filler = target.filler(credentials, wait, progress=progress)
+    place = Place(filler.path, target.job, missing, wait, progress)
     datasets = {
         f"/{layout.group.name}": _opened(place, layout, chunks, mask_and_scale=mask_and_scale)
         for layout in read_mosaic(target.path).layouts

@@ -35,6 +35,8 @@ class Place:
     """What a read does about tiles that cannot be had."""
     wait_s: float
     """Seconds to wait for another process that writes it."""
+    progress: bool
+    """Whether a terminal or a notebook shows reads that take longer than a moment."""
 
     @property
     def is_in_memory(self) -> bool:
@@ -71,7 +73,7 @@ class Target:
             )
         return cls(settled.mosaic_path, settled)
 
-    def filler(self, credentials: Credentials | None, wait_s: float) -> Filler:
+    def filler(self, credentials: Credentials | None, wait_s: float, *, progress: bool) -> Filler:
         """Return what fetches for it, once the mosaic is there: its coordinates, and what was fetched before.
 
         Nothing is asked of the service where a mosaic of the same job is there already.
@@ -86,5 +88,5 @@ class Target:
         )
         filler = filler_of(self.path, self.job, credentials, bound)
         if self.job is not None and not means(self.path, self.job):
-            filler.make(wait_s)
+            filler.make(wait_s, progress=progress)
         return filler

@@ -14,6 +14,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Tiling
+from downloader.planning.cover import clipped
 from downloader.planning.series import arrange
 
 UTM = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 4200000.0), 10980, 10980)
@@ -60,7 +61,7 @@ def series(
     named = tuple((label, (image,)) for label, image in zip(labels, members, strict=True))
     arranged = arrange(named, bands, on_missing_band=on_missing_band, properties=properties, anchors=[UTM])
     (lattice,) = arranged.lattices
-    extents = (extent and extent.clip(window) for extent in lattice.extents)
+    extents = (clipped(cover, window) for cover in lattice.extents)
     group = Group(
         "",
         lattice.grid,
@@ -68,7 +69,7 @@ def series(
         lattice.bands,
         Tiling(window.width, window.height, len(named), tile, shard, max(depth, shard_slices), depth),
         (1, 1),
-        extents=tuple(e and e.offset(-window.column, -window.row) for e in extents),
+        extents=tuple(extents),
         axis="time",
         absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in lattice.absent),
     )

@@ -14,6 +14,7 @@ from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
+from downloader.planning.cover import Cover
 from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, lattices_of, pixel_area
@@ -96,11 +97,11 @@ class Placement:
         extents = []
         for side, own in zip(chips, grids, strict=True):
             window = Window(0, 0, side, side)
-            covered: tuple[Window | None, ...] = ()
+            covered: tuple[Cover, ...] = ()
             if kept.steps:
                 _on_one_grid(own, kept.steps)
                 # A step without an image is no hole; one whose image does not fit has failed.
-                covered = tuple(window if one.image or one.problem else None for one in told)
+                covered = tuple((window,) if one.image or one.problem else () for one in told)
             extents.append(Extent(window, covered=covered, chips=tuple(own)))
         return extents, tuple(told)
 

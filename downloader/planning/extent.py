@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from downloader.model.antimeridian import brought_to
 from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
 from downloader.model.crs import LONLAT, Crs
 from downloader.model.grid import PixelGrid, Window, around
+from downloader.planning.cover import Cover, clipped, cover_of
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice
 from downloader.planning.polygon import Shape, place, read_geojson
@@ -30,8 +31,8 @@ class Extent:
     """In pixels of the lattice."""
     shape: Shape | None = None
     """In pixels of the window; None if the region is the whole window."""
-    covered: tuple[Window | None, ...] = ()
-    """By slice, the pixels of the window that its images cover, None if none; empty if images cover all of it."""
+    covered: tuple[Cover, ...] = ()
+    """By slice, the pixels of the window that its images cover; empty if images cover all of it."""
     chips: tuple[PixelGrid | None, ...] = ()
     """By slice, the grid of a sample's chip, None for a sample without pixels; empty unless the slices are samples."""
 
@@ -174,21 +175,16 @@ def _covered(extent: Extent, lattice: Lattice) -> Extent:
     """Return the extent with what images cover of it, if they end somewhere inside."""
     window = extent.window
     if lattice.extents:
-        return Extent(window, extent.shape, tuple(_inside(lattice.extents, window)))
+        return Extent(
+            window, extent.shape, tuple(cover_of(clipped(cover, window)) for cover in lattice.extents)
+        )
     if not lattice.is_endless or not lattice.is_bounded:
         return extent
     footprint = _footprint(lattice)
-    (covered,) = _inside([footprint], window)
-    if covered is None:
+    covered = clipped([footprint] if footprint else [], window)
+    if not covered:
         raise JobError(
             f"lies outside the image, of which {lattice.grid.crs} shows nothing there", key="region"
         )
     whole = Window(0, 0, window.width, window.height)
-    return extent if covered == whole else Extent(window, extent.shape, (covered,))
-
-
-def _inside(extents: Iterable[Window | None], window: Window) -> Iterable[Window | None]:
-    """Yield each extent in pixels of `window`, clipped to it."""
-    for extent in extents:
-        clipped = extent and extent.clip(window)
-        yield clipped and clipped.offset(-window.column, -window.row)
+    return extent if covered == (whole,) else Extent(window, extent.shape, (covered,))

@@ -10,6 +10,7 @@ import numpy as np
 
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band
+from downloader.planning.cover import Cover, tiles_of
 from downloader.planning.limits import (
     MAX_COMPUTED_VALUES,
     MAX_REQUEST_BANDS,
@@ -45,9 +46,9 @@ class Group:
     """Region that selects tiles; None for all."""
     outside: tuple[float, ...] = ()
     """By band, what pixels outside the region become (`region.mask`); empty where they stay as answered."""
-    extents: tuple[Window | None, ...] = ()
-    """By slice, the pixels of the group's grid that its images cover, None where they cover none; empty where every
-    slice covers all. What lies outside is not asked for."""
+    extents: tuple[Cover, ...] = ()
+    """By slice, the pixels of the group's grid that its images cover; empty where every slice covers all. What lies outside is
+    not asked for."""
     lattices: tuple[PixelGrid | None, ...] = ()
     """By slice, the grid of a sample, None where it has none; empty where all slices lie on one lattice."""
     axis: Axis = ""
@@ -86,7 +87,7 @@ class Group:
 
     def present(self, slice_: int) -> frozenset[int]:
         """Return the indices of the bands that a slice has inside the region; all bands if its extent is unknown."""
-        if self.extents and self.extents[slice_] is None:
+        if self.extents and not self.extents[slice_]:
             return frozenset()
         if self.lattices and self.lattices[slice_] is None:
             return frozenset()
@@ -111,7 +112,8 @@ class Group:
         if self.extents and mask:
             covered = 0
             for slice_ in self.tiling.slices_of(key.slice):
-                covered |= self.tiling.window_mask(slice_, key.row, key.column, self.extents[slice_])
+                for window in self.extents[slice_]:
+                    covered |= self.tiling.window_mask(slice_, key.row, key.column, window)
             mask &= covered
         return mask
 
@@ -142,8 +144,7 @@ class Group:
         if self.wants_all:
             return t.tiles
         if self.region is None:
-            windows = (w.aligned(t.tile) for w in self.extents if w is not None)
-            return sum(w.pixels // t.tile**2 for w in windows)
+            return sum(tiles_of(cover, t.tile) for cover in self.extents)
         if not self.extents:
             return self.region.count(t) * t.slices
         return sum(self.wanted_mask(key).bit_count() for key in self.shards())

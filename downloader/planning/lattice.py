@@ -17,6 +17,7 @@ from downloader.model.bbox import cover_window_anywhere
 from downloader.model.crs import Crs
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
+from downloader.planning.cover import Cover
 from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import middle_of, region_middle
 from downloader.planning.slices import Slice
@@ -35,8 +36,8 @@ class Lattice:
     bands: tuple[Band, ...]
     is_endless: bool = False
     """Whether no image of its own bounds the lattice; the size of `grid` then means nothing."""
-    extents: tuple[Window | None, ...] = ()
-    """By slice of a time series, the pixels of `grid` that its images cover, None if none; empty for one image."""
+    extents: tuple[Cover, ...] = ()
+    """By slice of a time series, the pixels of `grid` that its images cover; empty for one image."""
     absent: tuple[frozenset[str], ...] = ()
     """By slice of a time series, the bands that none of its images has."""
     zone: Zone | None = None
@@ -52,7 +53,7 @@ class Lattice:
     @property
     def hull(self) -> Window | None:
         """The window around all pixels that images cover; None if they cover none."""
-        return Window.hull(extent for extent in self.extents if extent is not None)
+        return Window.hull(window for cover in self.extents for window in cover)
 
 
 def lattices_of(job: Job, bands: Sequence[Band], files: JobFiles) -> list[Lattice]:

@@ -87,8 +87,8 @@ class Plan:
 
     def first_pixel(self, group: Group, slice_: int, bands: Sequence[int]) -> PixelRequest:
         """Return the call that brings one pixel: the first that the images of a slice have in the region."""
-        extent = group.extents[slice_] if group.extents else None
-        corner = Window(extent.column, extent.row, 1, 1) if extent else Window(0, 0, 1, 1)
+        cover = group.extents[slice_] if group.extents else ()
+        corner = Window(cover[0].column, cover[0].row, 1, 1) if cover else Window(0, 0, 1, 1)
         return self.call(group, slice_, group.request_grid(corner, slice_), bands)
 
     def call(self, group: Group, slice_: int, grid: PixelGrid, bands: Sequence[int]) -> PixelRequest:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from downloader.errors import JobError
-from downloader.model.grid import PixelGrid, Window
+from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
 from downloader.planning.composites import Composites
+from downloader.planning.cover import Cover
 from downloader.planning.lattice import Lattice, check_lattices, covered_window, offset_on
 from downloader.planning.periods import PERIODS, WORDS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
@@ -217,10 +218,10 @@ def _lattice(
     if not all(band.is_bounded for band in own):
         # What is computed without an edge covers everything, and the region alone bounds it.
         return Lattice(anchor, tuple(replace(band, is_bounded=False) for band in bands), is_endless=True)
-    extents: list[Window | None] = []
+    extents: list[Cover] = []
     for _, members in named:
         grids = dict.fromkeys(b.grid for image in members for b in image.bands if b.id in names)
-        extents.append(Window.hull(covered_window(anchor, grid) for grid in grids))
+        extents.append(tuple(dict.fromkeys(covered_window(anchor, grid) for grid in grids)))
     return Lattice(anchor, bands, extents=tuple(extents))
 
 

@@ -175,10 +175,8 @@ class Tiling:
             return plane if count else 0
         return sum((1 << count) - 1 << bit * self.depth for bit in bits(plane))
 
-    def window_mask(self, slice_: int, row: int, column: int, window: Window | None) -> int:
-        """Return the bits of the tiles of one slice, in the shard at (row, column), that `window` touches; none for None."""
-        if window is None:
-            return 0
+    def window_mask(self, slice_: int, row: int, column: int, window: Window) -> int:
+        """Return the bits of the tiles of one slice, in the shard at (row, column), that `window` touches."""
         inside = window.clip(Window(0, 0, self.width, self.height))
         if inside is None:
             return 0

@@ -64,13 +64,10 @@ def _cut(cells: NDArray[np.uint8], group: Group, side: int) -> None:
     whole = Tiling(tiling.width, tiling.height, tile=tiling.tile * side, shard=max(rows, columns))
     if group.extents:
         covered = np.zeros((rows, columns), np.bool_)
-        for extent in dict.fromkeys(group.extents):
-            if extent is not None:
-                w = extent.aligned(whole.tile)
-                left, top = max(0, w.column // whole.tile), max(0, w.row // whole.tile)
-                covered[top : max(0, w.row_end // whole.tile), left : max(0, w.column_end // whole.tile)] = (
-                    True
-                )
+        for window in dict.fromkeys(window for cover in group.extents for window in cover):
+            w = window.aligned(whole.tile)
+            left, top = max(0, w.column // whole.tile), max(0, w.row // whole.tile)
+            covered[top : max(0, w.row_end // whole.tile), left : max(0, w.column_end // whole.tile)] = True
         cells[~covered] = OUTSIDE_IMAGE
     if group.region is not None:
         mask = group.region.mask(whole, 0, 0, 0)

@@ -108,8 +108,11 @@ class ResolvedSource:
         lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
         extents = extents_of(job, lattices, self.files)
         for lattice, extent in zip(lattices, extents, strict=True):
-            reach = lattice.extents or [extent.window] * len(series.slices)
-            covered = [window and window.clip(extent.window) for window in reach]
+            reach = lattice.extents or [(extent.window,)] * len(series.slices)
+            covered = [
+                next((inside for window in cover if (inside := window.clip(extent.window))), None)
+                for cover in reach
+            ]
             left = {band.id for band in lattice.bands}
             parts = lattice.parts or series.slices
             for number, window in enumerate(covered):
@@ -190,7 +193,7 @@ class ResolvedSource:
 def _first_pixel(lattice: PixelGrid, extent: Extent) -> PixelGrid:
     """Return the first pixel that the image has in the region."""
     window = extent.window
-    inside = next(filter(None, extent.covered), Window(0, 0, 1, 1))
+    inside = next((one for cover in extent.covered for one in cover), Window(0, 0, 1, 1))
     return _corner(lattice, inside.offset(window.column, window.row))
 
 

@@ -14,6 +14,7 @@ from downloader.model.grid import Window
 from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
+from downloader.planning.cover import Cover, clipped
 
 CACHE_BYTES: Final = 256 * 2**20
 """Pixels of tiles that are kept for the places around them."""
@@ -71,12 +72,11 @@ class GroupPixels:
         return cells[:, y[:, None], x[None, :]]
 
 
-def _covered(extent: Window | None, window: Window) -> NDArray[np.bool_]:
-    """Return which pixels (height, width) of a window lie in an extent."""
+def _covered(cover: Cover, window: Window) -> NDArray[np.bool_]:
+    """Return which pixels (height, width) of a window are covered."""
     covered = np.zeros(window.shape, np.bool_)
-    inside = None if extent is None else extent.clip(window)
-    if inside is not None:
-        covered[inside.offset(-window.column, -window.row).slices] = True
+    for inside in clipped(cover, window):
+        covered[inside.slices] = True
     return covered
 
 

@@ -312,7 +312,7 @@ class _Samples(_Work):
             named = [[pair for of_group in classes for pair in of_group[p]] for p in range(count)]
         # A step without an image has no row.
         extents = self._groups[0].layout.group.extents
-        kept = np.array([k for k in range(count) if not extents or extents[slices[k]] is not None], np.int64)
+        kept = np.array([k for k in range(count) if not extents or extents[slices[k]]], np.int64)
         return self.sheet.rows(
             np.array(places)[kept],
             np.array(slices)[kept],

@@ -362,3 +362,53 @@ def test_scenes_of_one_polarisation_among_others(emulator, tmp_path):
         for band in ("VV", "VH"):
             scene = oracle_window(f"{PUBLIC}COPERNICUS/S1_GRD/{index}", band, column, row, 100, 100)
             same_bits(found[band].values[place], scene, index)
+
+
+@pytest.mark.parametrize("reduce", ["first", "median", "count"])
+def test_where_three_granules_meet_each_request_names_those_it_meets(emulator, tmp_path, reduce):
+    """Tiles beyond all of them are not asked for, though they lie between them; the pixels are those of all together."""
+    west, north, side = 604_660, 4_205_240, 1024
+    source = {
+        "collection": "COPERNICUS/S2_SR_HARMONIZED", "start": "2017-04-01", "end": "2017-04-02", "bands": ["B4"],
+        "every": "all", "reduce": reduce,
+    }  # fmt: skip
+    region = {"bbox": [west, north - 10 * side, west + 10 * side, north], "crs": "EPSG:32610"}
+    values = job(emulator, tmp_path / "m.zarr", source=source, region=region, request={"tiles": 1}, mosaic={} if reduce == "median" else {"nodata": 0})  # fmt: skip
+    corners = {"10SEG": (499_980, 4_200_000), "10SEH": (499_980, 4_300_020), "10SFG": (600_000, 4_200_000)}
+    index = "20170401T184921_20170401T184921_T"
+    shown, valid = [], []
+    for tile, (left, top) in corners.items():
+        column, row = (west - left) // 10, (top - north) // 10
+        first, above = max(0, -column), max(0, -row)
+        width, height = min(side, 10_980 - column) - first, min(side, 10_980 - row) - above
+        name = f"{PUBLIC}COPERNICUS/S2_SR_HARMONIZED/{index}{tile}"
+        stack = np.zeros((side, side), "<u2")
+        stack[above : above + height, first : first + width] = oracle_window(name, "B4", column + first, row + above, width, height)  # fmt: skip
+        shown.append(stack)
+        valid.append(np.zeros((side, side), bool))
+        valid[-1][above : above + height, first : first + width] = True
+    there = np.array(valid)
+    stack = np.ma.array(shown, mask=~there)
+    which = there.argmax(axis=0)[None]
+    wanted = {
+        "first": np.where(there.any(axis=0), np.take_along_axis(np.array(shown), which, axis=0)[0], 0),
+        "median": np.ma.median(stack.astype("f8"), axis=0).filled(np.nan).astype("f4"),
+        "count": there.sum(axis=0).astype("u2"),
+    }[reduce]
+    touched = there.any(axis=0).reshape(4, 256, 4, 256).any(axis=(1, 3))
+    plan = downloader.plan(values).plan
+    assert plan.count_tiles() == touched.sum() == 12
+    (group,) = plan.groups
+    graphs = [
+        plan.pixel_request(request).expression for key in group.shards() for request in group.requests(key)
+    ]
+    named = [{tile for tile in corners if index + tile in graph} for graph in graphs]
+    assert len(named) == 12
+    assert {"10SEG"} not in named, "all of the region's tiles reach beyond it"
+    assert {"10SEH"} in named
+    assert {"10SFG"} in named
+    assert {*corners} in named
+    report = run(values)
+    found = report.open(chunks=None)
+    same_bits(found["B4"].values, np.asarray(wanted, found["B4"].dtype), reduce)
+    assert verify(tmp_path / "m.zarr").is_clean

@@ -104,7 +104,7 @@ def test_a_plan_of_a_billion_tiles_is_drawn(emulator, tmp_path):
         lattice=replace(group.lattice, width=side, height=side),
         window=Window(0, 0, side, side),
         tiling=replace(group.tiling, width=side, height=side, shard=8),
-        extents=(Window(0, 0, side // 2, side),),
+        extents=((Window(0, 0, side // 2, side),),),
     )
     *_, found = mapped(replace(preview, plan=replace(preview.plan, groups=(large,))))
     assert found.cells.shape == (124, 124)

@@ -91,13 +91,13 @@ def tiles(covered):
     return padded.reshape(padded.shape[0] // 256, 256, padded.shape[1] // 256, 256).any(axis=(1, 3))
 
 
-def hull(names):
-    """The rectangle around several images, which is what is asked for."""
-    corners = [PASSES[name][0] for name in names]
-    left, top = (min(corner[k] for corner in corners) for k in (0, 1))
-    right, bottom = (max(corner[k] for corner in corners) + side for k, side in ((0, 700), (1, 600)))
+def reach(names):
+    """What the images cover, masked or not: tiles that none of them touches are not asked for."""
     out = np.zeros((HEIGHT, WIDTH), bool)
-    out[max(top - TOP, 0) : bottom - TOP, max(left - LEFT, 0) : right - LEFT] = True
+    for column, row in (PASSES[name][0] for name in names):
+        out[
+            max(row - TOP, 0) : max(row + 600 - TOP, 0), max(column - LEFT, 0) : max(column + 700 - LEFT, 0)
+        ] = True
     return out
 
 
@@ -106,7 +106,7 @@ def check(path, slices, bands=("red", "nir")):
     found = xr.open_zarr(path, chunks=None, mask_and_scale=False)
     assert found.sizes["time"] == len(slices)
     for index, names in enumerate(slices):
-        wanted = tiles(hull(names))
+        wanted = tiles(reach(names))
         np.testing.assert_array_equal(coverage_of(path)[index], np.where(wanted, 1, 3))
         stored = wanted.repeat(256, 0).repeat(256, 1)[:HEIGHT, :WIDTH]
         for band in bands:
@@ -226,7 +226,7 @@ def test_an_image_that_vanishes_between_runs_is_recorded(emulator, tmp_path):
         same_bits(found.red.values[index], covered_only(ALL[index], "red"), "what was stored stays")
     same_bits(found.nir.values[5], covered_only(ALL[5], "nir"), "the others went on")
     asked = [r for r in getpixels(emulator) if r["resource"] in gone and r["bands"] == ["nir"]]
-    tiles_gone = sum(tiles(hull(ALL[index])).sum() for index in (0, 4))
+    tiles_gone = sum(tiles(reach(ALL[index])).sum() for index in (0, 4))
     assert len(asked) < 2 * tiles_gone
     emulator.control("reset", {})
     assert run(passes(emulator, path)).state == "complete"
@@ -235,7 +235,7 @@ def test_an_image_that_vanishes_between_runs_is_recorded(emulator, tmp_path):
 
 def covered_only(names, band):
     plane, _ = painted(names, band)
-    stored = tiles(hull(names)).repeat(256, 0).repeat(256, 1)[:HEIGHT, :WIDTH]
+    stored = tiles(reach(names)).repeat(256, 0).repeat(256, 1)[:HEIGHT, :WIDTH]
     plane[~stored] = NODATA[band]
     return plane
 
@@ -253,7 +253,7 @@ def test_row_13_one_image_of_a_collection_is_refused(emulator, tmp_path, fault, 
         run(values)
     failed = caught.value.report.failed
     assert {tile.image for tile in failed} == {f"EMULATOR/PASSES/{gone}"}
-    assert len(failed) == tiles(hull(ALL[3])).sum() > 3
+    assert len(failed) == tiles(reach(ALL[3])).sum() > 3
     assert {tile.cause for tile in failed} == {cause}
     assert set(np.unique(coverage_of(path)[3])) <= {3, 4}
     assert set(np.unique(np.delete(coverage_of(path), 3, axis=0))) <= {1, 3}
@@ -348,7 +348,7 @@ def test_an_image_that_changes_is_named_and_settled_alone(emulator, tmp_path):
     before = len(getpixels(emulator))
     again = run(passes(emulator, path, on_update="refetch"))
     assert {record["resource"] for record in getpixels(emulator)[before:]} == {changed}
-    assert again.tiles_before == again.tiles - tiles(hull(ALL[2])).sum()
+    assert again.tiles_before == again.tiles - tiles(reach(ALL[2])).sum()
     check(path, ALL)
 
 

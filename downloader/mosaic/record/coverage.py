@@ -112,14 +112,13 @@ def _mark_unwanted(
     width = min(columns[1] * side, tiling.tile_columns) - columns[0] * side
     for depth, slice_ in enumerate(tiling.slices_of(layer)):
         outside = np.ones((height, width), np.bool_)
-        extent = group.extents[slice_]
-        if extent is not None:
+        for window in group.extents[slice_]:
             top, left = (
-                extent.row // tiling.tile - rows[0] * side,
-                extent.column // tiling.tile - columns[0] * side,
+                window.row // tiling.tile - rows[0] * side,
+                window.column // tiling.tile - columns[0] * side,
             )
-            bottom = -(-extent.row_end // tiling.tile) - rows[0] * side
-            right = -(-extent.column_end // tiling.tile) - columns[0] * side
+            bottom = -(-window.row_end // tiling.tile) - rows[0] * side
+            right = -(-window.column_end // tiling.tile) - columns[0] * side
             outside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = False
         plane = planes[depth, :height, :width]
         plane[outside & (plane == Coverage.MISSING)] = Coverage.OUTSIDE_IMAGE

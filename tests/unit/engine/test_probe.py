@@ -62,14 +62,14 @@ def test_every_tile_can_be_drawn_about_as_often():
 def test_no_more_than_there_is_and_nothing_that_is_not_wanted():
     plan = make_plan_of((4, 4))
     assert len(draw(plan, 1000, random.Random(1))) == 16
-    group = replace(plan.groups[0], extents=(Window(4, 4, 4, 4),))
+    group = replace(plan.groups[0], extents=((Window(4, 4, 4, 4),),))
     few = replace(plan, groups=(group,))
     assert places(draw(few, 10, random.Random(1))) == [(1, 1)]
 
 
 def test_the_only_tile_of_very_many_is_found():
     plan = make_plan_of((200, 200))
-    group = replace(plan.groups[0], extents=(Window(4 * 77, 4 * 133, 4, 4),))
+    group = replace(plan.groups[0], extents=((Window(4 * 77, 4 * 133, 4, 4),),))
     assert places(draw(replace(plan, groups=(group,)), 3, random.Random(5))) == [(133, 77)]
 
 

@@ -266,7 +266,7 @@ def test_steps_of_a_point_lie_on_one_grid_and_those_without_an_image_are_not_fet
     own = FINE.window(Window(302 - 32, 300 - 32, 64, 64))
     assert group.lattices[:3] == (own, own, None), "of the first step"
     assert group.lattices[3].transform.translate_x % 10 == 3, "the other point has its own image's pixels"
-    assert [extent is None for extent in group.extents] == [False, False, True, False, True, True]
+    assert [not cover for cover in group.extents] == [False, False, True, False, True, True]
     assert plan.estimate().requests == 3
     assert [part.problem for part in plan.slices] == [""] * 6
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from downloader.job import Job
 from downloader.job.keywords import JobKeywords
@@ -19,6 +19,9 @@ from downloader.mosaic.storage.location import MosaicPath
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
+
+_IN_MEMORY: Final = "memory://lazy-"
+"""How the URLs of `store=None` begin."""
 
 Store = str | os.PathLike[str] | EllipsisType | None
 """Where pixels are kept: a folder or a bucket; None for memory; `...` for what the job says."""
@@ -69,7 +72,7 @@ class Target:
                 settled = as_job(settled, place)
         else:
             settled = as_job(
-                job, f"memory://lazy-{secrets.token_hex(8)}" if store is None else store, **keywords
+                job, f"{_IN_MEMORY}{secrets.token_hex(8)}" if store is None else store, **keywords
             )
         return cls(settled.mosaic_path, settled)
 
@@ -81,11 +84,8 @@ class Target:
         Raises:
             DownloadError: as a run, before its first tile.
         """
-        bound = (
-            None
-            if self.job is None or not str(self.path).startswith("memory:")
-            else self.job.limits.memory // 2
-        )
+        is_ours = str(self.path).startswith(_IN_MEMORY)
+        bound = self.job.limits.memory // 2 if self.job is not None and is_ours else None
         filler = filler_of(self.path, self.job, credentials, bound)
         if self.job is not None and not means(self.path, self.job):
             filler.make(wait_s, progress=progress)

@@ -99,6 +99,18 @@ def test_xarray_opens_it_straight_from_the_bucket(in_cloud, small) -> None:
     assert SECRET not in repr(scene)
 
 
+def test_a_lazy_reader_fetches_into_the_bucket(emulator, in_cloud, small) -> None:
+    scene = downloader.open(str(small()), chunks=None)
+    for rows in (slice(0, 100), slice(400, 700), slice(50, 500)):
+        wanted = harness.oracle_window(harness.QUICKSTART, "B2", 300, 300, 300, 700)[rows]
+        harness.same_bits(scene["B2"][rows, :300].to_numpy(), wanted, "B2")
+    again = downloader.open(in_cloud.url, chunks=None, fetch=False, missing="ignore")
+    assert (again["B3"][:100, :300].to_numpy() == scene["B3"][:100, :300].to_numpy()).all()
+    report = downloader.download(str(small()), progress=False)
+    assert 0 < report.tiles_before < report.tiles
+    assert harness.repeated(emulator, (300, 300)) == 0
+
+
 def test_commands_take_the_url(emulator, in_cloud, small, tmp_path) -> None:
     env = in_cloud.env
     job_file = small()

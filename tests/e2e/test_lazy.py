@@ -279,9 +279,11 @@ def test_decoded_as_a_finished_mosaic_is(values, emulator, tmp_path) -> None:
     assert np.isnan(read["B4"]).any()
 
 
-def test_in_memory_it_is_bounded_and_stays_in_the_process(values, emulator) -> None:
+@pytest.mark.parametrize("profile", ["sharded", "plain"])
+def test_in_memory_it_is_bounded_and_stays_in_the_process(values, emulator, profile) -> None:
+    values["mosaic"]["profile"] = profile
     dataset = downloader.open(values, store=None, chunks=None)
-    (filler,) = [one for one in fillers._FILLERS.values() if one.path.startswith("memory:")]
+    filler = dataset["B4"].variable._data.array._filler
     filler._bound = 6 * 2 * 256 * 256 * 2  # a column of five tiles in two bands, and one more
     for band in ("B4", "B8"):
         right(part(dataset, band, 0, 0, 256, 1200), 0, 0)

@@ -194,7 +194,8 @@ def _in_child() -> None:
         lock.forget()
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def held(mosaic: str, holder: str, *, reads: bool) -> LockedError:

@@ -59,7 +59,8 @@ class Stop:
             return
         self.reason, self.signal_number = reason, signal_number
         self.drain.set()
-        again = "; Ctrl-C again stops at once" if signal_number == signal.SIGINT else ""
+        word = "Ctrl-C again" if "Ctrl-C" in reason else "interrupting again"
+        again = f"; {word} stops at once" if signal_number == signal.SIGINT else ""
         for tell in self._tells:
             tell(Phase(f"finishing what is under way, {GRACE_S:.0f} s at most{again}"))
         for scope in self._scopes:

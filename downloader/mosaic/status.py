@@ -113,7 +113,9 @@ class Status:
         return {
             "path": self.path,
             "service": self.service,
-            "source": dict(self.source),
+            "source": {
+                ("update_time" if key == "updateTime" else key): text for key, text in self.source.items()
+            },
             "images": self.images,
             "slices": self.slices,
             "steps": self.steps,

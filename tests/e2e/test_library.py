@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import downloader
 from tests.harness import (
     ASSET,
     ROOT,
     band_arrays,
+    command,
     compare,
     environment,
     getpixels,
@@ -297,3 +299,40 @@ def test_what_a_notebook_shows(values, mosaic):
     ids = [set(re.findall(r'id="([^"]+)"', page)) for page in (pages[0], again)]
     assert ids[0]
     assert not ids[0] & ids[1], "two outputs of one notebook share no id"
+
+
+def test_what_open_returns_goes_into_netcdf(values, tmp_path):
+    """Before anything is there: writing the file fetches the tiles; what xarray reads back is the oracle's."""
+    opened = downloader.open(values)
+    opened.to_netcdf(tmp_path / "lazy.nc", engine="h5netcdf")
+    with xr.open_dataset(
+        tmp_path / "lazy.nc", engine="h5netcdf", decode_coords="all", mask_and_scale=False
+    ) as back:
+        for band in ("B2", "B8"):
+            assert (back[band].values == oracle_window(QUICKSTART, band, 0, 0, 700, 600)).all()
+        assert "32610" in back["spatial_ref"].attrs["crs_wkt"]
+    assert downloader.status(values["mosaic"]["path"]).is_complete
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("plan", "JOB"), ("status", "JOB"), ("verify", "JOB"), ("doctor", "JOB"), ("run", "JOB", "-q")],
+)
+def test_json_is_of_one_mould(emulator, tmp_path, values, arguments):
+    file = write_job(tmp_path, values)
+    downloader.download(values, progress=False)
+    done = command(*(file if word == "JOB" else word for word in arguments), "--json")
+    keys: list[str] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            keys.extend(value)
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk(done.document)
+    assert keys
+    assert not [key for key in keys if re.search(r"[a-z][A-Z]", key)]

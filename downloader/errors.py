@@ -64,7 +64,10 @@ class _Readable(BaseException):
             for frame in traceback.extract_tb(self.__traceback__)
             if not frame.filename.startswith(_HERE) and f"{os.sep}site-packages{os.sep}" not in frame.filename
         ]
-        lines = "".join(traceback.format_list(frames[-3:])).splitlines()
+        lines = []
+        for frame in frames[-3:]:
+            place = "cell" if "ipykernel_" in frame.filename else frame.filename
+            lines += [f"  {place}, line {frame.lineno}", f"    {frame.line}"]
         return [f"{type(self).__name__}: {self}", *([""] if lines else []), *lines]
 
 

@@ -140,5 +140,5 @@ def test_a_notebook_shows_the_message_first_and_only_the_callers_lines() -> None
     except JobError as error:
         lines = error._render_traceback_()
     assert lines[0].startswith("JobError: job: source.bandz: unknown key")
-    assert sum("File" in line for line in lines) == 1
+    assert sum(", line " in line for line in lines) == 1
     assert "Job.from_dict" in lines[-1]

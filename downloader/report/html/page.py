@@ -32,8 +32,8 @@ _FAILED: Final = 50
 _PICTURED: Final = 3
 """Groups of which the page has a quick look."""
 
-_QUICK_TILES: Final = 1_000
-"""Tiles that the quick look of a card may read: about a second."""
+_QUICK: Final = (1_000, 360)
+"""Tiles that the quick look of a card may read, about a second, and pixels along its longer side."""
 
 _STATES: Final = {
     "complete": "Complete",
@@ -92,7 +92,7 @@ def report_page(report: RunResult) -> str:
 
 def report_card(report: RunResult, text: str) -> str:
     """Return the card of a report as HTML; `text` is all of it, folded. Reads the mosaic for its pictures."""
-    drawn = _draw(report, uuid4().hex[:8], pictured=1, most_tiles=_QUICK_TILES)
+    drawn = _draw(report, uuid4().hex[:8], pictured=1, look=_QUICK)
     figure_of = {
         name: f"{value}{' ' if note.startswith('of') else ', '}{note}"
         for name, value, note in _figures(report)[:4]
@@ -183,7 +183,9 @@ def _events(report: RunResult) -> list[tuple[str, str]]:
     return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
-def _draw(report: RunResult, name: str, pictured: int = _PICTURED, most_tiles: int = MOST_TILES) -> _Drawn:
+def _draw(
+    report: RunResult, name: str, pictured: int = _PICTURED, look: tuple[int, int] = (MOST_TILES, SIZE)
+) -> _Drawn:
     """Return pictures, of the first groups, and maps, whose ids begin with `name`. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
     try:
@@ -198,11 +200,13 @@ def _draw(report: RunResult, name: str, pictured: int = _PICTURED, most_tiles: i
     drawn.place = place(layouts[0].group)
     for number, layout in enumerate(layouts):
         drawn.groups.append(_group(layout))
-        _draw_group(report, layout, drawn, f"{name}{number}", most_tiles if number < pictured else 0)
+        _draw_group(report, layout, drawn, f"{name}{number}", look if number < pictured else None)
     return drawn
 
 
-def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, most_tiles: int) -> None:
+def _draw_group(
+    report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, look: tuple[int, int] | None
+) -> None:
     group = layout.group
     title = f"{group.name} " if group.name else ""
     called = f"Group {group.name}" if group.name else "The mosaic"
@@ -214,7 +218,7 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
         drawn.maps += state_maps(name, title, states, tiles, group.axis)
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
-    if not most_tiles or (states is not None and not states.counts[1]):
+    if look is None or (states is not None and not states.counts[1]):
         return
     try:
         from downloader.previews import Look, draw
@@ -225,7 +229,7 @@ def _draw_group(report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str
             best = int(states.stored.max())
             chosen["slice"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
         picture = draw(
-            report.mosaic, Look(group=group.name or None, size=SIZE, most_tiles=most_tiles, **chosen)
+            report.mosaic, Look(group=group.name or None, size=look[1], most_tiles=look[0], **chosen)
         )
         drawn.pictures.append(figure(picture))
     except Exception as error:  # noqa: BLE001  # see `_draw`

@@ -68,32 +68,39 @@ class Placement:
         chips = self._chips(chip)
         grids: list[list[PixelGrid | None]] = [[None] * len(samples) for _ in chips]
         told = list(samples)
-        of: dict[str, list[int]] = {}
+        kinds = {name: self._kind(images[name]) for name in {one.image for one in samples if one.image}}
+        of: dict[int, tuple[_Kind, list[int]]] = {}
         for number, sample in enumerate(samples):
             if sample.image:
-                of.setdefault(sample.image, []).append(number)
-        for name, numbers in of.items():
-            image = images[name]
-            kind = self._kind(image)
+                kind = kinds[sample.image]
+                of.setdefault(id(kind), (kind, []))[1].append(number)
+        for kind, numbers in of.values():
             if kind.problem:
                 for k in numbers:
-                    told[k] = replace(told[k], problem=f"{told[k].point.where}: {image.id} {kind.problem}")
+                    id_ = images[samples[k].image].id
+                    told[k] = replace(told[k], problem=f"{told[k].point.where}: {id_} {kind.problem}")
                 continue
-            chosen = np.array(numbers) // steps
-            inside = self._covered(kind.found[0], chosen)
-            places = [self._pixels(lattice.grid, chosen)[:2] for lattice in kind.found]
-            for position, k in enumerate(numbers):
-                if not inside[position]:
-                    point = told[k].point
-                    told[k] = replace(
-                        told[k],
-                        problem=f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {image.id}",
-                    )
+            # Images of one kind have a point in the same pixel.
+            chosen, positions = np.unique(np.array(numbers) // steps, return_inverse=True)
+            inside = self._covered(kind.found[0], chosen).tolist()
+            made = []
+            for lattice, side in zip(kind.found, chips, strict=True):
+                columns, rows, _ = self._pixels(lattice.grid, chosen)
+                places = zip(columns.tolist(), rows.tolist(), inside, strict=True)
+                made.append(
+                    [chip_around(lattice.grid, c, r, side) if there else None for c, r, there in places]
+                )
+            for position, k in zip(positions.tolist(), numbers, strict=True):
+                if inside[position]:
+                    told[k] = replace(told[k], problem="") if told[k].problem else told[k]
+                    for own, found in zip(grids, made, strict=True):
+                        own[k] = found[position]
                     continue
-                told[k] = replace(told[k], problem="")
-                for group, (lattice, (columns, rows)) in enumerate(zip(kind.found, places, strict=True)):
-                    place = int(columns[position]), int(rows[position])
-                    grids[group][k] = chip_around(lattice.grid, *place, chips[group])
+                point, id_ = told[k].point, images[samples[k].image].id
+                told[k] = replace(
+                    told[k],
+                    problem=f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {id_}",
+                )
         extents = []
         for side, own in zip(chips, grids, strict=True):
             window = Window(0, 0, side, side)

@@ -76,7 +76,7 @@ class Endgame:
         for key, lacks in ahead:
             other = self._plan.group(key.group)
             tiles, tile_bytes = _size(other, lacks)
-            requests += -(-tiles // math.prod(other.shape))
+            requests += -(-tiles // (math.prod(other.shape) * max(1, other.stack)))
             nbytes += tiles * tile_bytes
         later = requests, requests * model.base_s + nbytes / 1e6 * model.per_mb_s
         tiles, tile_bytes = _size(group, missing)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,9 @@ from downloader.planning import PixelRequest, Request
 from downloader.planning.compute_cost import seconds_of
 from downloader.planning.split import halves, weight
 from downloader.protocols import Clock
+
+_MANY: Final = 32
+"""Slices from which on the expression of a stack takes long enough to write that others should not wait for it."""
 
 _CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on this side")
 _SPLIT_AHEAD: Final = FetchProblem(
@@ -79,9 +83,8 @@ class Fetcher:
             NotStarted: the run drains, and the request had not started; it stays undone.
             DownloadError: nothing can succeed any more.
         """
-        if (gone := self._gone.get(request.block.slice)) is not None:
-            self._parts.mosaic.fail(request, gone)
-            return Failed(request, gone, attempts=0)
+        if (gone := self._gone_in(request)) is not None:
+            return self._failed(request, gone, 0)
         nbytes = weight(self._share.plan.group(request.shard.group), request)
         reserved = min(nbytes, self.answers.limit)
         self._endgame.waits(request)
@@ -99,7 +102,7 @@ class Fetcher:
 
     async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
         parts = self._parts
-        wanted = self._share.plan.pixel_request(request)
+        wanted = await self._wanted(request)
         can_split = bool(halves(self._share.plan.group(request.shard.group), request))
 
         async def call() -> NDArray[np.void]:
@@ -117,6 +120,13 @@ class Fetcher:
             retried,
             can_split=can_split,
         )
+
+    async def _wanted(self, request: Request) -> PixelRequest:
+        """Return the call that brings a request; that of a large stack is written in a thread."""
+        plan = self._share.plan
+        if request.block.slices < _MANY:
+            return plan.pixel_request(request)
+        return await anyio.to_thread.run_sync(plan.pixel_request, request)
 
     async def _call(
         self, request: Request, wanted: PixelRequest, nbytes: int, spent: _Spent, *, can_split: bool
@@ -157,7 +167,7 @@ class Fetcher:
         """Raise where a request whose turn it is is better not made."""
         if self._ended:
             raise NotStarted
-        if (gone := self._gone.get(request.block.slice)) is not None:
+        if (gone := self._gone_in(request)) is not None:
             raise TileError(gone)
         if can_split and self._answerable is not None and nbytes > self._answerable:
             raise TileError(_SPLIT_AHEAD)
@@ -185,17 +195,25 @@ class Fetcher:
 
     def _failed(self, request: Request, problem: FetchProblem, calls: int) -> Outcome:
         group = self._share.plan.group(request.shard.group)
-        if problem.action is Action.FAIL_ASSET:
+        alone = request.block.slices == 1
+        if problem.action is Action.FAIL_ASSET and alone:
             self._gone.setdefault(request.block.slice, problem)
         if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})") from TileError(problem)
-        if problem.action is Action.SPLIT and (parts := halves(group, request)):
-            if problem not in (_SPLIT_AHEAD, _HALVED):
+        # One of several slices may be to blame: in the end it fails alone.
+        if (problem.action is Action.SPLIT or not alone) and (parts := halves(group, request)):
+            if problem.action is Action.SPLIT and problem not in (_SPLIT_AHEAD, _HALVED):
                 half = max(weight(group, part) for part in parts)
                 self._answerable = half if self._answerable is None else min(self._answerable, half)
             return Split(request, problem, parts, calls)
         self._parts.mosaic.fail(request, problem)
         return Failed(request, problem, calls)
+
+    def _gone_in(self, request: Request) -> FetchProblem | None:
+        """Return why the service refuses an image of the request's slices as a whole; None where it refuses none."""
+        if not self._gone:
+            return None
+        return next((self._gone[number] for number in request.block.numbers if number in self._gone), None)
 
     def _ends_job(self, problem: FetchProblem) -> bool:
         """Whether nothing can succeed any more; of many images one may fail as a whole."""

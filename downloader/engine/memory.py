@@ -38,7 +38,7 @@ def needed_memory(plan: Plan) -> int:
     """Return the least bytes for pixels with which a shard can be fetched."""
     need = 0
     for group in plan.groups:
-        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize
+        answer = group.shape[0] * group.shape[1] * group.tiling.tile**2 * group.itemsize * max(1, group.stack)
         need = max(need, 2 * max(group.shard_bytes, answer))
     return need
 

@@ -55,7 +55,7 @@ async def survey(
             if there is not None:
                 # The catalogue's types are an expectation; what is stored has those that were answered.
                 resolved = resolved.with_types(there.types)
-            plan = resolved.plan(job, there.tilings if there else None)
+            plan = resolved.plan(job, there)
             try:
                 target = await target_state(job, plan, connection.client.service_identity)
             except DriftError as error:

@@ -69,4 +69,4 @@ async def prepare(
     source = RestPixelSource(connection.client)
     types = await answered_types(source, resolved.type_questions(job))
     resolved = resolved.with_types(types)
-    return resolved.plan(job, there.tilings if there else None), resolved.notices
+    return resolved.plan(job, there), resolved.notices

@@ -172,13 +172,13 @@ def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list
         return [
             request
             for request in group.requests(key)
-            if request.block.slice == slice_
+            if slice_ in request.block.numbers
             and request.block.row <= row < request.block.row + request.block.rows
             and request.block.column <= column < request.block.column + request.block.columns
         ][:1]
     tiling = group.tiling
     slot = tiling.slot(slice_ % tiling.shard_slices, row % tiling.shard, column % tiling.shard)
-    alone = replace(group, shape=(1, 1))
+    alone = replace(group, shape=(1, 1), stack=min(group.stack, 1))
     return list(alone.requests(key, dict.fromkeys(range(len(group.bands)), 1 << slot)))
 
 

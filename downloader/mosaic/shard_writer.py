@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -104,7 +105,8 @@ class ShardWriter:
 
         Args:
             request: what was asked for.
-            pixels: (height, width) of its window, structured; fields are its bands in order. Not kept.
+            pixels: (height, width) of its window, structured; fields are its bands in order, of several slices one slice
+                after the other under any names. Not kept.
 
         Raises:
             ValueError: the pixels are not those of the request.
@@ -113,10 +115,7 @@ class ShardWriter:
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """Record that the tiles of `request` could not be fetched; saved with the shard's next commit."""
-        tiling = self._layouts[request.shard.group].group.tiling
-        mask = 0
-        for row, column in request.block:
-            mask |= 1 << tiling.slot(request.block.slice, row, column)
+        mask = request.block.mask(self._layouts[request.shard.group].group.tiling)
         failed = FailedTiles(mask, frozenset(request.bands), problem.cause, problem.message)
         with self._guard:
             shard = self._shard(request.shard)
@@ -140,27 +139,32 @@ class ShardWriter:
     def _place(self, request: Request, pixels: NDArray[np.void]) -> None:
         layout = self._layouts[request.shard.group]
         group, tiling, block = layout.group, layout.group.tiling, request.block
-        names = tuple(group.bands[band].id for band in request.bands)
-        if pixels.shape != request.window.shape or pixels.dtype.names != names:
+        names = tuple(pixels.dtype.names or ())
+        own = tuple(group.bands[band].id for band in request.bands)
+        fits = names == own if block.slices == 1 else len(names) == len(own) * block.slices
+        if pixels.shape != request.window.shape or not fits:
             raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
         inside = group.region.inside(request.window) if group.region is not None and group.outside else None
         if inside is not None:
             pixels = pixels.copy()
-            for band, name in zip(request.bands, names, strict=True):
-                pixels[name][~inside] = group.outside[band]
         side = tiling.tile
         fields = [pixels[name] for name in names]
-        types = [group.bands[band].dtype for band in request.bands]
+        asked = [*request.bands] * block.slices
+        types = [group.bands[band].dtype for band in asked]
         if any(view.dtype != dtype for view, dtype in zip(fields, types, strict=True)):
             raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {types}")
+        if inside is not None:
+            for band, view in zip(asked, fields, strict=True):
+                view[~inside] = group.outside[band]
         encoded: list[tuple[int, int, Tile]] = []
         blanks = 0
         # Tile by tile and then band by band: the tile's interleaved pixels stay in the cache.
-        for row, column in block:
+        for number, (row, column) in product(range(block.slices), block):
             top, left = (row - block.row) * side, (column - block.column) * side
-            slot = tiling.slot(block.slice, row, column)
+            slot = tiling.slot(block.slice + number, row, column)
             blank = True
-            for band, view in zip(request.bands, fields, strict=True):
+            views = fields[number * len(own) : (number + 1) * len(own)]
+            for band, view in zip(request.bands, views, strict=True):
                 part = np.ascontiguousarray(view[top : top + side, left : left + side])
                 blank = blank and _is_blank(part, layout.fills[band])
                 encoded.append((band, slot, layout.forms[band].tile(part)))

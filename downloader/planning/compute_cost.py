@@ -64,7 +64,8 @@ def seconds_of(plan: Plan, request: Request) -> float:
     group = plan.group(request.shard.group)
     window = request.window
     share = len(request.bands) / len(group.bands)
-    return window.width * window.height * share * _price(plan, group, request.block.slice)
+    price = sum(_price(plan, group, number) for number in request.block.numbers)
+    return window.width * window.height * share * price
 
 
 def most_seconds(seconds: float) -> float:
@@ -77,7 +78,7 @@ def _price(plan: Plan, group: Group, number: int) -> float:
     parts = group.parts or plan.slices
     part = parts[number] if parts else None
     masked = any(band.mask_of or band.is_filled for band in group.bands)
-    if part is not None and (part.problem or not (part.expression or masked)):
+    if part is not None and (part.problem or not (part.expression or masked or group.stack)):
         return 0.0
     if part is None and not masked:
         return 0.0

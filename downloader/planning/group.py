@@ -18,6 +18,7 @@ from downloader.planning.limits import (
     counted_bytes,
 )
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
+from downloader.planning.requests import runs as slice_runs
 from downloader.planning.slices import Axis, Slice, TileRegion
 from downloader.planning.tiling import Tiling
 
@@ -55,6 +56,9 @@ class Group:
     """The arrays' leading axis."""
     absent: tuple[frozenset[int], ...] = ()
     """By slice, indices of the bands that its images lack; empty where none lacks any."""
+    stack: int = 0
+    """Slices that one request brings at most, as bands of one computed image; 0 where each is asked for by itself, by its own
+    road. Above 0 a plane is one tile, and what images are read for is computed, masked pixels told by NaN or by masks."""
     is_computed: bool = False
     """Whether the service computes the pixels of some slice, which bounds its requests further."""
     parts: tuple[Slice, ...] = ()
@@ -164,6 +168,13 @@ class Group:
                 by_mask.setdefault(mask, []).append(band)
         for mask, bands in by_mask.items():
             runs = self.band_runs(tuple(bands))
+            if self.stack > 1 and len(runs) == 1:
+                first = key.slice * self.tiling.shard_slices
+                for begin, count in slice_runs(mask, self.stack):
+                    yield self.request(
+                        key, TileBlock(first + begin, key.row, key.column, 1, 1, count), runs[0]
+                    )
+                continue
             for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):
                 for run in runs:
                     yield self.request(key, block, run)
@@ -182,6 +193,9 @@ class Group:
     def count_requests(self) -> int:
         """Return the number of requests of a run that starts from nothing; closed form."""
         t = self.tiling
+        if self.stack > 1:
+            whole, last = divmod(t.slices, t.shard_slices)
+            return whole * -(-t.shard_slices // self.stack) + -(-last // self.stack)
         rows, columns = self.shape
 
         def pieces(tiles: int, step: int) -> int:

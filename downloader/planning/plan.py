@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from downloader.expressions.mask_bands import masked_expression
+from downloader.expressions.stack import pinned_expression, stacked_expression
 from downloader.model.grid import PixelGrid, Window
-from downloader.model.image import Band, Image
+from downloader.model.image import Band, Image, asset_id
 from downloader.planning.composites import Composites
 from downloader.planning.group import FILLED_PER_BYTE, Group
 from downloader.planning.request_size import ServiceModel
@@ -81,9 +82,11 @@ class Plan:
 
     def pixel_request(self, request: Request) -> PixelRequest:
         """Return the call that brings `request`: absolute, in terms of the service."""
-        group = self.group(request.shard.group)
-        grid = group.request_grid(request.window, request.block.slice)
-        return self.call(group, request.block.slice, grid, request.bands)
+        group, block = self.group(request.shard.group), request.block
+        grid = group.request_grid(request.window, block.slice)
+        if block.slices == 1:
+            return self.call(group, block.slice, grid, request.bands)
+        return stacked([self.call(group, slice_, grid, request.bands) for slice_ in block.numbers])
 
     def first_pixel(self, group: Group, slice_: int, bands: Sequence[int]) -> PixelRequest:
         """Return the call that brings one pixel: the first that the images of a slice have in the region."""
@@ -105,6 +108,8 @@ class Plan:
         asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
         if part is not None and part.members and self.composites is not None:
             expression = self.composites.expression(part.members, group.lattice, grid)
+        elif part is not None and asset and group.stack:
+            asset, expression = "", pinned_expression(asset_id(asset), dict(part.images).get(asset, ""))
         return pixel_request([group.bands[band] for band in bands], grid, asset, expression)
 
     @property
@@ -141,6 +146,21 @@ class Plan:
             disk_bytes=math.ceil(pixels),
             seconds=max(work / self.model.concurrency, requests / self.model.starts_per_s),
         )
+
+
+def stacked(calls: Sequence[PixelRequest]) -> PixelRequest:
+    """Return the call that brings what several calls would, all of one grid: bands `s0b0`, `s0b1`, …, `s1b0` and so on."""
+    bands: list[BandType] = []
+    validity: list[tuple[str, tuple[str, ...]]] = []
+    images = []
+    for number, one in enumerate(calls):
+        names = {band.id: f"s{number}b{place}" for place, band in enumerate(one.bands)}
+        told = {name: f"s{number}v{place}" for place, (name, _) in enumerate(one.validity)}
+        bands += [BandType(names[band.id], band.dtype) for band in one.bands]
+        validity += [(told[name], tuple(names[band] for band in of)) for name, of in one.validity]
+        own = [band.id for band in one.asked]
+        images.append((one.expression, own, [{**names, **told}[name] for name in own]))
+    return PixelRequest("", calls[0].grid, tuple(bands), stacked_expression(images), tuple(validity))
 
 
 def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression: str = "") -> PixelRequest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +25,7 @@ from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
 from downloader.planning.plan import Plan
-from downloader.planning.request_size import ServiceModel, pack
+from downloader.planning.request_size import ServiceModel, pack, stack_size
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.shard_size import (
@@ -90,6 +90,7 @@ def make_series_plan(
     image: Image,
     tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
+    stacked: Collection[str] = (),
 ) -> Plan:
     """Return the plan of slices on the lattices that their images share; of `every: all` there is one, and no axis.
 
@@ -99,6 +100,7 @@ def make_series_plan(
         image: the first image, whose bands and types the others share.
         tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
+        stacked: groups of an existing mosaic whose images come in stacks.
 
     Raises:
         JobError: a region that cannot be.
@@ -106,7 +108,9 @@ def make_series_plan(
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
-    maker = _Groups(job, tilings, axis, len(series.slices), is_computed)
+    maker = _Groups(job, tilings, axis, len(series.slices), is_computed, stacked=stacked)
+    # What several images are reduced to is asked for slice by slice.
+    maker = replace(maker, may_stack=series.composites is None)
     extents = extents_of(job, lattices, files)
     if series.composites is not None:
         depths = [
@@ -180,6 +184,11 @@ class _Groups:
     steps: int = 0
     """Slices of each sample; 0 where there is one and no such axis."""
 
+    may_stack: bool = False
+    """Whether one request may bring several slices."""
+    stacked: Collection[str] = ()
+    """Groups of an existing mosaic whose images come in stacks."""
+
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
         names = group_names(lattices)
@@ -188,6 +197,10 @@ class _Groups:
     def _group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
         bands = with_masks(lattice.bands, self.job.mosaic.mask)
         tiling = self._tiling(name, bands, extent)
+        stack = self._stack(name, bands, tiling)
+        if stack and not self._computes(bands):
+            # What a computed answer fills masked pixels with is not known.
+            bands = tuple(replace(band, is_filled=True, missing=(math.nan,)) for band in bands)
         # A mask lacks where a band does that it tells of: its fill says masked.
         absent = tuple(
             frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
@@ -208,7 +221,34 @@ class _Groups:
             absent=absent if any(absent) else (),
             is_computed=self._computes(bands),
             parts=lattice.parts,
+            stack=stack,
         )
+
+    def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> int:
+        """Return how many slices one request brings at most; 0 where each is asked for by its own road."""
+        asked, is_known = self.job.request.depth_count, name in (self.tilings or {})
+        if not self.may_stack or tiling.depth == 1 or tiling.tile_rows * tiling.tile_columns > 1:
+            return 0
+        if is_known and name not in self.stacked:
+            return 0
+        if not is_known and not self._computes(bands):
+            lacking = [band.id for band in bands if band.dtype.kind != "f"]
+            if asked == 1 or (lacking and asked is None):
+                return 0
+            if lacking:
+                raise JobError(
+                    f"stacks are computed, and {lacking[0]} holds integers, of which a computed answer does not tell the masked "
+                    "ones; write mosaic.mask: any, which stores them, or leave depth out",
+                    key="request.depth",
+                )
+        filled = [replace(band, is_filled=band.dtype.kind == "f") for band in bands]
+        types = [*(band.dtype for band in bands), *validity_types(filled, range(len(bands)))]
+        return stack_size(tiling, tuple(types), asked, _model(self.job), self._answer_bytes)
+
+    @property
+    def _answer_bytes(self) -> int:
+        """Bytes of pixels that one answer may have, so that all in flight fit the memory."""
+        return int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * self.job.limits.concurrency))
 
     def _tiling(self, name: str, bands: tuple[Band, ...], extent: Extent) -> Tiling:
         width, height = extent.window.width, extent.window.height
@@ -259,7 +299,7 @@ class _Groups:
         found = band_runs(bands, tiling.tile, tiling.tile, is_computed=is_computed)
         runs = ([*(bands[b].dtype for b in run), *validity_types(bands, run)] for run in found)
         heaviest = max(runs, key=lambda dtypes: counted_bytes(1, 1, dtypes))
-        max_bytes = int(self.job.limits.memory * _REQUEST_SHARE / (1.25 * model.concurrency))
+        max_bytes = self._answer_bytes
         depth = self.depth if is_computed else 0
         return pack(tiling, tuple(heaviest), self.job.request.tile_count, model, max_bytes, depth)
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle
+from typing import Final
 
 import numpy as np
 
@@ -73,6 +74,49 @@ def pack(
         if cost < best_cost:
             best, best_cost = (rows, columns), cost
     return best
+
+
+_NEARLY: Final = 1.25
+"""Of stacks that end a job within so many times the shortest time the largest is taken: fewer requests, less to set up."""
+
+
+def stack_size(
+    tiling: Tiling,
+    dtypes: tuple[np.dtype[np.generic], ...],
+    most: int | None,
+    model: ServiceModel,
+    max_bytes: int,
+) -> int:
+    """Return how many slices, a power of two unless `most` says otherwise, one request brings of planes of one tile.
+
+    Args:
+        tiling: the group's lattices.
+        dtypes: types of what is asked for of one slice, masks included.
+        most: the user's number of slices, at most; None for `auto`.
+        model: what is known of the service.
+        max_bytes: pixel bytes one answer may have.
+    """
+    pixels = tiling.width * tiling.height
+    nbytes = pixels * sum(dtype.itemsize for dtype in dtypes)
+    found = [1]
+    sizes = [1 << power for power in range(1, 11)] if most is None else range(2, most + 1)
+    for size in sizes:
+        side_by_side = dtypes * size
+        if size > tiling.shard_slices or not fits(tiling.width, tiling.height, side_by_side, depth=1):
+            break
+        if size * nbytes > max_bytes:
+            break
+        found.append(size)
+    if most is not None:
+        return found[-1]
+    timed = []
+    for size in found:
+        requests, each_s = math.ceil(tiling.slices / size), model.request_s(min(size, tiling.slices) * nbytes)
+        timed.append(
+            (max(requests * each_s / model.concurrency, requests / model.starts_per_s) + each_s, size)
+        )
+    shortest_s = min(timed)[0]
+    return max(size for seconds, size in timed if seconds <= _NEARLY * shortest_s)
 
 
 def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:

@@ -82,7 +82,7 @@ class Request:
     def __str__(self) -> str:
         b = self.block
         return (
-            f"group {self.shard.group or '/'}, slice {b.slice}, tile rows {b.row}…{b.row + b.rows - 1}, "
+            f"group {self.shard.group or '/'}, {b.span}, tile rows {b.row}…{b.row + b.rows - 1}, "
             f"tile columns {b.column}…{b.column + b.columns - 1}"
         )
 
@@ -100,6 +100,19 @@ def blocks(
         for top in range(0, tiling.shard, rows):
             for left in range(0, tiling.shard, columns):
                 yield from _rectangles(tiling, shard, missing, (local_slice, top, left), shape)
+
+
+def runs(missing: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield (first, how many) of the runs of bits of `missing`, cut at multiples of `most`."""
+    begin = 0
+    while missing >> begin:
+        part = missing >> begin & (1 << most) - 1
+        while part:
+            first = (part & -part).bit_length() - 1
+            count = (~(part >> first) & (part >> first) + 1).bit_length() - 1
+            yield begin + first, count
+            part &= ~((1 << count) - 1 << first)
+        begin += most
 
 
 def _rectangles(
@@ -169,21 +182,40 @@ class ShardKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class TileBlock:
-    """A rectangle of tiles of one slice, in tiles of the group's lattice."""
+    """A rectangle of tiles of one slice, or of several that follow one another, in tiles of the group's lattice."""
 
     slice: int
     row: int
     column: int
     rows: int
     columns: int
+    slices: int = 1
 
     @property
     def tiles(self) -> int:
         """Number of tiles."""
-        return self.rows * self.columns
+        return self.rows * self.columns * self.slices
+
+    @property
+    def numbers(self) -> range:
+        """Slices, as indices along the leading axis."""
+        return range(self.slice, self.slice + self.slices)
+
+    @property
+    def span(self) -> str:
+        """Slices, for messages."""
+        return f"slice {self.slice}" if self.slices == 1 else f"slices {self.slice}…{self.numbers[-1]}"
+
+    def mask(self, tiling: Tiling) -> int:
+        """Return the bits of the tiles in their shard."""
+        mask = 0
+        for slice_ in self.numbers:
+            for row, column in self:
+                mask |= 1 << tiling.slot(slice_, row, column)
+        return mask
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield (row, column) of each tile, row by row."""
+        """Yield (row, column) of each tile of one slice, row by row."""
         for row in range(self.row, self.row + self.rows):
             for column in range(self.column, self.column + self.columns):
                 yield row, column

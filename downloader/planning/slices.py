@@ -126,3 +126,5 @@ class Existing:
     """The frozen samples; None where there are none."""
     types: Mapping[str, np.dtype[np.generic]] = field(default_factory=dict)
     """Band id → type, as the service answered it."""
+    stacked: frozenset[str] = frozenset()
+    """Groups of a series whose images come in stacks."""

@@ -1,6 +1,8 @@
-"""Halving a request that the service finds too much: along the longer side to one tile, then fewer bands."""
+"""Halving a request that the service finds too much: to one slice, along the longer side to one tile, then fewer bands."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from downloader.planning.group import Group
 from downloader.planning.requests import Request, TileBlock
@@ -9,6 +11,10 @@ from downloader.planning.requests import Request, TileBlock
 def halves(group: Group, request: Request) -> tuple[Request, ...]:
     """Return the two halves of a request; empty where one tile and one band are left."""
     b = request.block
+    if b.slices > 1:
+        half = b.slices // 2
+        sliced = (replace(b, slices=half), replace(b, slice=b.slice + half, slices=b.slices - half))
+        return tuple(group.request(request.shard, part, request.bands) for part in sliced)
     if b.tiles > 1:
         if b.columns >= b.rows:
             half = b.columns // 2
@@ -33,4 +39,5 @@ def halves(group: Group, request: Request) -> tuple[Request, ...]:
 
 def weight(group: Group, request: Request) -> int:
     """Return the bytes of pixels that a request brings."""
-    return request.window.pixels * sum(group.bands[band].dtype.itemsize for band in request.bands)
+    itemsize = sum(group.bands[band].dtype.itemsize for band in request.bands)
+    return request.window.pixels * itemsize * request.block.slices

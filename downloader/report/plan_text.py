@@ -70,12 +70,21 @@ def _described(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def _roads(plan: Plan) -> list[str]:
     """Return how many slices the service computes, and why; nothing where all are read as they are."""
+    stacks = [group for group in plan.groups if group.stack > 1]
     found = Counter(part.why for part in plan.parts if not part.problem)
+    lines = [
+        f"{'stacks':<10}up to {group.stack:,} slices{f' of {group.name}' if group.name else ''} in one computed request; "
+        "request.depth: 1 asks for each by itself"
+        for group in stacks
+    ]
     noun = "slice" if plan.samples is None else "sample"
     return [
-        f"{'computed' if why else 'read':<10}{counted(number, noun)}{': ' if why else ' as stored'}{why}"
-        for why, number in found.items()
-        if any(found)
+        *(
+            f"{'computed' if why else 'read':<10}{counted(number, noun)}{': ' if why else ' as stored'}{why}"
+            for why, number in found.items()
+            if any(found)
+        ),
+        *lines,
     ]
 
 
@@ -194,6 +203,7 @@ def _group_document(
         "chunk": [group.tiling.depth, group.tiling.tile, group.tiling.tile],
         "requests": group.count_requests(),
         "tiles_per_request": group.shape[0] * group.shape[1],
+        "slices_per_request": max(1, group.stack),
         "readings": [
             {
                 "bands": list(reading.bands),

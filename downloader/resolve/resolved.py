@@ -23,8 +23,7 @@ from downloader.planning.plan import pixel_request
 from downloader.planning.requests import PixelRequest
 from downloader.planning.samples import SampleList, pixels_of, project
 from downloader.planning.series import Series
-from downloader.planning.slices import Slice
-from downloader.planning.tiling import Tiling
+from downloader.planning.slices import Existing, Slice
 
 _ALTERNATIVES: Final = 8
 """Further slices that may answer for a group if the images of the first are gone."""
@@ -63,8 +62,9 @@ class ResolvedSource:
     notices: tuple[str, ...] = ()
     """Lines that are worth a user's knowing."""
 
-    def plan(self, job: Job, tilings: Mapping[str, Tiling] | None = None) -> Plan:
-        """Return the plan; `tilings` are those of the groups of the mosaic that exists."""
+    def plan(self, job: Job, there: Existing | None = None) -> Plan:
+        """Return the plan; `there` is what the mosaic that exists has settled."""
+        tilings = there.tilings if there else None
         if self.samples is not None and self.files.points is not None:
             plan = make_sample_plan(
                 job, self.files.points, self.samples, self.views, tilings, self.files, self.expressions
@@ -80,7 +80,9 @@ class ResolvedSource:
                 is_computed=bool(self.computed and self.computed.expression),
             )
             return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
-        plan = make_series_plan(job, self.series, self.image, tilings, self.files)
+        plan = make_series_plan(
+            job, self.series, self.image, tilings, self.files, there.stacked if there else frozenset()
+        )
         return replace(plan, listed=self.listed)
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:

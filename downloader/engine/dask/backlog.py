@@ -151,11 +151,7 @@ class Backlog:
         return requests, self._made[1] + sum(max(0, nbytes) for _, nbytes in planned)
 
     def _bits(self, request: Request) -> int:
-        tiling, block = self.plan.group(request.shard.group).tiling, request.block
-        mask = 0
-        for row, column in block:
-            mask |= 1 << tiling.slot(block.slice, row, column)
-        return mask
+        return request.block.mask(self.plan.group(request.shard.group).tiling)
 
     def _reached(self, requests: int, nbytes: int, size: int) -> str | None:
         if self.max_requests is not None and requests >= self.max_requests:

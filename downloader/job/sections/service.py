@@ -138,7 +138,7 @@ def _tiles(value: Any) -> Any:
         text == "auto" or (text.isascii() and text.isdigit() and 0 < int(text) < 10**6)
     ):
         return "auto" if text == "auto" else int(text)
-    raise ValueError("write auto, or a number of tiles from 1 on")
+    raise ValueError("write auto, or a number from 1 on")
 
 
 class RequestSettings(Section):
@@ -150,8 +150,20 @@ class RequestSettings(Section):
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto"]}]}),
     ] = "auto"
     """Tiles of 256² pixels in one request, at most; auto packs what limits, latency and memory make worthwhile."""
+    depth: Annotated[
+        int | Literal["auto"],
+        BeforeValidator(_tiles),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto"]}]}),
+    ] = "auto"
+    """Images of a time series that come in one computed request, at most, where they are smaller than a tile; 1 reads each by
+    itself. How images are read is settled by the first run of a mosaic."""
     timeout: Annotated[Duration, Field(gt=0)] = 90.0
     """To the first byte of an answer."""
+
+    @property
+    def depth_count(self) -> int | None:
+        """The number of images asked for; None for auto."""
+        return None if self.depth == "auto" else self.depth
 
     @property
     def tile_count(self) -> int | None:

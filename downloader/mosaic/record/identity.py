@@ -124,6 +124,7 @@ class Identity:
             self.listed,
             self.samples,
             {band.id: band.dtype for group in groups for band in group.bands if not band.mask_of},
+            frozenset(group.name for group in groups if group.stack),
         )
 
     def compare(self, new: Identity, where: str) -> Comparison:

@@ -361,9 +361,9 @@ MISTAKES = [
     # request, limits
     ("source: {asset: X}\nmosaic: {path: o, chunks: {y: 3}}\n", "job.yaml, line 2: mosaic.chunks: write auto, or {time: N} for chunks of N slices, 1 to 4,096"),
     ("source: {asset: X}\nmosaic: {path: o, chunks: {time: 0}}\n", "job.yaml, line 2: mosaic.chunks: write auto, or {time: N} for chunks of N slices, 1 to 4,096"),
-    (BASE + "request: {tiles: 0}", "job.yaml, line 3: request.tiles: 0: write auto, or a number of tiles from 1 on"),
-    (BASE + "request: {tiles: many}", "job.yaml, line 3: request.tiles: 'many': write auto, or a number of tiles from 1 on"),
-    (BASE + "request: {tiles: 1.5}", "job.yaml, line 3: request.tiles: 1.5: write auto, or a number of tiles from 1 on"),
+    (BASE + "request: {tiles: 0}", "job.yaml, line 3: request.tiles: 0: write auto, or a number from 1 on"),
+    (BASE + "request: {tiles: many}", "job.yaml, line 3: request.tiles: 'many': write auto, or a number from 1 on"),
+    (BASE + "request: {tiles: 1.5}", "job.yaml, line 3: request.tiles: 1.5: write auto, or a number from 1 on"),
     (BASE + "limits: {retries: true}", "job.yaml, line 3: limits.retries: true: true and false mean nothing here"),
     (BASE + "limits: {concurrency: many}", "job.yaml, line 3: limits.concurrency: 'many': write a whole number"),
     (BASE + "limits: {concurrency: 20000}", "job.yaml, line 3: limits.concurrency: 20000: must be at most 10000"),

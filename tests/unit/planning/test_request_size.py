@@ -14,7 +14,7 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band
 from downloader.planning.group import band_runs
 from downloader.planning.limits import fits
-from downloader.planning.request_size import ServiceModel, pack, schedule_s
+from downloader.planning.request_size import ServiceModel, pack, schedule_s, stack_size
 from downloader.planning.shard_size import shard_tiles
 from downloader.planning.tiling import Tiling
 
@@ -173,3 +173,27 @@ def test_bands_of_computed_requests_go_in_more_runs() -> None:
     bands = [Band(f"B{k}", np.dtype("u1"), grid) for k in range(400)]
     assert [len(run) for run in band_runs(bands, 256, 256)] == [384, 16]
     assert [len(run) for run in band_runs(bands, 256, 256, is_computed=True)] == [160, 160, 80]
+
+
+@given(
+    width=st.integers(1, 256), height=st.integers(1, 256), slices=st.integers(1, 20_000),
+    types=st.lists(st.sampled_from(["u1", "<u2", "<f4", "<f8"]), min_size=1, max_size=9),
+    most=st.none() | st.integers(1, 1_500),
+)  # fmt: skip
+def test_stacks_keep_to_the_limits_of_the_service(width, height, slices, types, most) -> None:
+    dtypes = tuple(map(np.dtype, types))
+    tiling = Tiling(width, height, slices, tile=max(width, height), shard_slices=2048)
+    size = stack_size(tiling, dtypes, most, ServiceModel(), 2**23)
+    assert 1 <= size <= 2048
+    if size > 1:
+        assert size * len(dtypes) <= 1024
+        assert width * height * size * len(dtypes) <= 10_485_760
+        assert width * height * size * sum(one.itemsize + 1 for one in dtypes) <= 50_331_648
+        assert width * height * size * sum(one.itemsize for one in dtypes) <= 2**23
+    assert most is None or size <= most
+
+
+def test_forty_years_of_days_take_fewer_than_a_hundred_requests() -> None:
+    tiling = Tiling(51, 51, 14_610, tile=51, shard_slices=2048, depth=64)
+    size = stack_size(tiling, (np.dtype("<f4"), np.dtype("<f4"), np.dtype("u1")), None, ServiceModel(), 2**23)
+    assert -(-14_610 // size) < 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from downloader.planning.limits import (
     counted_bytes,
     fits,
 )
-from downloader.planning.requests import BandType, PixelRequest
+from downloader.planning.requests import BandType, PixelRequest, runs
+from downloader.planning.split import halves
 
 U1, U2, F4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<f4", "<f8"))
 LATTICE = PixelGrid(
@@ -257,3 +259,41 @@ def test_a_pixel_request_knows_its_answer() -> None:
 def test_messages_about_many_bands_stay_short() -> None:
     bands = tuple(BandType(f"band_{n}", U1) for n in range(1024))
     assert len(str(PixelRequest("i", LATTICE, bands))) < 150
+
+
+@given(st.integers(0, 2**70 - 1), st.integers(1, 17))
+def test_runs_of_slices_cover_what_is_missing_once(missing: int, most: int) -> None:
+    found = 0
+    for first, count in runs(missing, most):
+        assert 1 <= count <= most
+        assert first // most == (first + count - 1) // most
+        piece = (1 << count) - 1 << first
+        assert not found & piece
+        found |= piece
+    assert found == missing
+
+
+@given(slices=st.integers(1, 60), run=st.sampled_from([8, 16]), stack=st.integers(1, 16), data=st.data())
+def test_stacks_of_slices_ask_for_each_missing_tile_once(slices, run, stack, data) -> None:
+    tiling = Tiling(10, 7, slices, tile=10, shard_slices=run, depth=4)
+    group = replace(group_of(tiling, [U2, F4], (1, 1)), stack=stack, axis="time")
+    assert group.count_requests() == sum(1 for key in group.shards() for _ in group.requests(key))
+    for key in group.shards():
+        missing = {band: data.draw(st.integers(0, 2**tiling.slots - 1)) for band in range(2)}
+        found = dict.fromkeys(missing, 0)
+        for request in group.requests(key, missing):
+            assert request.block.slices <= max(1, stack)
+            mask = request.block.mask(tiling)
+            waiting = [request]
+            parts = 0
+            while waiting:
+                one = waiting.pop()
+                if one.block.slices == 1:
+                    parts |= one.block.mask(tiling)
+                else:
+                    waiting += halves(group, one)
+            assert parts == mask, "split in depth it is the same slices, one by one"
+            for band in request.bands:
+                assert not found[band] & mask
+                found[band] |= mask
+        assert found == {band: mask & group.full_mask(key) for band, mask in missing.items()}

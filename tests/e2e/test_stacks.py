@@ -1,0 +1,111 @@
+"""Many small images in one request: the same pixels, and a failure of one image is that image's alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+import downloader
+from downloader.errors import IncompleteError, JobError, StoppedError
+from downloader.mosaic.verify.verify import verify
+from tests.harness import job, same_bits
+from tests.mosaics import coverage_of
+from tests.oracle import PUBLIC, oracle_window
+
+DAYS = f"{PUBLIC}ECMWF/ERA5/DAILY/"
+BANDS = ("mean_2m_air_temperature", "total_precipitation")
+
+
+def days(emulator, path, end="2015-02-10", depth="auto", **sections):
+    source = {"collection": "ECMWF/ERA5/DAILY", "start": "2015-01-01", "end": end, "bands": list(BANDS)}
+    return job(
+        emulator, path, source=source, region={"bbox": [-5, 45, -1, 48]}, request={"depth": depth},
+        **{"limits": {"concurrency": 4}, **sections},
+    )  # fmt: skip
+
+
+def fetch(values):
+    return downloader.download(values, progress=False)
+
+
+def asked(emulator, method):
+    records = emulator.control("requests?since=0")["requests"]
+    return [r for r in records if r["method"].endswith(method) and r["size"] != [1, 1]]
+
+
+def right(path, count, but=()):
+    root = zarr.open_group(path, mode="r")
+    for band in BANDS:
+        array = root[band]
+        assert array.shape == (count, 12, 16)
+        for index in set(range(count)) - set(but):
+            day = np.datetime64("2015-01-01") + index
+            name = DAYS + str(day).replace("-", "")
+            same_bits(array[index], oracle_window(name, band, 700, 168, 16, 12), f"{band} {day}")
+
+
+def test_stacks_bring_the_pixels_that_are_read_one_by_one(emulator, tmp_path):
+    stacks = fetch(days(emulator, tmp_path / "stacks.zarr"))
+    assert stacks.requests < 20
+    assert {r["size"][0] for r in asked(emulator, "computePixels")} == {16}
+    assert asked(emulator, "getPixels") == []
+    emulator.control("reset", {})
+    single = fetch(days(emulator, tmp_path / "single.zarr", depth=1))
+    assert single.requests == len(asked(emulator, "getPixels")) == 40
+    assert asked(emulator, "computePixels") == []
+    for name in ("stacks", "single"):
+        right(tmp_path / f"{name}.zarr", 40)
+        assert verify(tmp_path / f"{name}.zarr").is_clean
+
+
+def test_how_images_are_read_is_settled_by_the_first_run(emulator, tmp_path):
+    """Grown by later days: a mosaic of stacks stays one with stacks of one, one of single images never gets stacks."""
+    fetch(days(emulator, tmp_path / "a.zarr", end="2015-01-11"))
+    fetch(days(emulator, tmp_path / "b.zarr", end="2015-01-11", depth=1))
+    emulator.control("reset", {})
+    assert fetch(days(emulator, tmp_path / "a.zarr", end="2015-01-21", depth=1)).requests == 10
+    assert (len(asked(emulator, "computePixels")), asked(emulator, "getPixels")) == (10, [])
+    emulator.control("reset", {})
+    assert fetch(days(emulator, tmp_path / "b.zarr", end="2015-01-21")).requests == 10
+    assert (asked(emulator, "computePixels"), len(asked(emulator, "getPixels"))) == ([], 10)
+    for name in ("a", "b"):
+        right(tmp_path / f"{name}.zarr", 20)
+
+
+def test_an_image_that_fails_in_a_stack_is_recorded_alone(emulator, tmp_path):
+    path = tmp_path / "m.zarr"
+    with pytest.raises(StoppedError):
+        fetch(days(emulator, path, depth=8, limits={"concurrency": 1, "max_requests": 1}))
+    gone = 19
+    emulator.control("configure", {"assets": {DAYS + "20150120": None}})
+    with pytest.raises(IncompleteError) as caught:
+        fetch(days(emulator, path, depth=8))
+    assert {tile.slice for tile in caught.value.report.failed} == {gone}
+    assert np.flatnonzero(coverage_of(path)[:, 0, 0] != 1).tolist() == [gone]
+    right(path, 40, but=[gone])
+
+
+def test_integers_want_their_masks_beside_them(emulator, tmp_path):
+    values = days(emulator, tmp_path / "m.zarr", depth=4)
+    values["source"] = {
+        "collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01", "bands": ["B4"],
+        "filter": "MGRS_TILE = '10SEG'",
+    }  # fmt: skip
+    values["region"] = {"bbox": [-122.31, 37.50, -122.305, 37.505]}
+    with pytest.raises(JobError, match=r"request\.depth: stacks are computed, and B4 holds integers"):
+        fetch(values)
+    values["mosaic"]["mask"] = "any"
+    report = fetch(values)
+    assert report.requests < report.tiles_stored
+    alone = fetch(
+        {
+            **values,
+            "mosaic": {**values["mosaic"], "path": str(tmp_path / "alone.zarr")},
+            "request": {"depth": 1},
+        }
+    )
+    assert alone.requests == alone.tiles_stored
+    one, other = (zarr.open_group(path, mode="r") for path in (tmp_path / "m.zarr", tmp_path / "alone.zarr"))
+    for name in ("B4", "mask"):
+        np.testing.assert_array_equal(one[name][:], other[name][:])

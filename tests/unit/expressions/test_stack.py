@@ -1,0 +1,61 @@
+"""Stacks: many images in one answer."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from downloader.expressions.stack import pinned_expression, stacked_expression
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
+from downloader.model.image import Band
+from downloader.planning.plan import pixel_request, stacked
+
+GRID = PixelGrid(Crs("EPSG:4326"), AffineTransform(0.25, 0, 0, 0, -0.25, 10), 7, 5)
+
+
+def test_each_image_keeps_its_own_nodes_and_its_place() -> None:
+    images = [
+        (
+            pinned_expression(f"C/{number}", "2020-01-01T00:00:00Z"),
+            ["a", "b"],
+            [f"s{number}b0", f"s{number}b1"],
+        )
+        for number in range(5)
+    ]
+    document = json.loads(stacked_expression(images))
+    text = json.dumps(document)
+    for number in range(5):
+        assert f'"C/{number}"' in text
+        assert f'"s{number}b1"' in text
+    references = set()
+
+    def walk(node):
+        if isinstance(node, dict):
+            if "valueReference" in node:
+                references.add(node["valueReference"])
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document["values"])
+    assert references <= document["values"].keys()
+    assert document["result"] in document["values"]
+
+
+def test_masks_and_what_tells_of_them_follow_their_image() -> None:
+    bands = (
+        Band("t", np.dtype("f4"), GRID, is_filled=True),
+        Band("q", np.dtype("u2"), GRID),
+        Band("mask", np.dtype("u1"), GRID, mask_of=("t", "q")),
+    )
+    calls = [pixel_request(bands, GRID, "", pinned_expression(f"C/{number}", "")) for number in range(3)]
+    request = stacked(calls)
+    assert [band.id for band in request.bands] == [f"s{k}b{j}" for k in range(3) for j in range(3)]
+    assert [band.dtype.str for band in request.bands[:3]] == ["<f4", "<u2", "|u1"]
+    assert request.validity == tuple((f"s{k}v0", (f"s{k}b0",)) for k in range(3))
+    assert request.asset == ""
+    assert len({band.id for band in request.asked}) == 12

@@ -70,3 +70,24 @@ def test_a_table_says_why():
         ("c", "90%", "70%", "kept"),
     ]
     assert {row[3] for row in share_table(shares, None, None)} == {"kept"}
+
+
+def test_a_table_says_what_left_out_an_image_that_meets_the_conditions():
+    shares = [
+        ImageShare("a", "", 0.5, 0.8),
+        ImageShare("b", "", 0.5, 0.4, left_by="pick"),
+        ImageShare("c", "", 0.5, 0.9, left_by="limit"),
+        ImageShare("d", "", 0.5, 0.9, left_by="late"),
+        ImageShare("e", "", 0.0, 0.0, "it has no band 'nir'"),
+        ImageShare("f", "", 0.0, 0.0, "it has no band 'nir'", "pick"),
+        ImageShare("g", "", 0.1, 0.9, left_by="pick"),
+    ]
+    assert share_table(shares, 0.4, None, picks=True) == [
+        ("a", "50%", "80%", "kept: 40% of the region is clear"),
+        ("b", "50%", "40%", "left out by pick: 20% of the region is clear"),
+        ("c", "50%", "90%", "left out by limit"),
+        ("d", "50%", "90%", "arrived late, waits for --accept new-images"),
+        ("e", "-", "-", "kept: it has no band 'nir'"),
+        ("f", "-", "-", "left out by pick: it has no band 'nir'"),
+        ("g", "10%", "90%", "covers 10% of the region, less than min_cover 40%"),
+    ]

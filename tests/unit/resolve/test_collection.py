@@ -359,6 +359,21 @@ async def test_what_changed_or_is_new_is_counted_and_what_is_on_the_list_stays()
     assert "C/06: inside the period that the mosaic covers" in found.notices[0]
 
 
+async def test_an_image_that_lacks_the_masks_band_stands_among_the_shares() -> None:
+    """It is not counted, and kept by on_missing_band: nodata."""
+    catalogue = CountingCatalogue(image(2, bands=("B2",)), image(3), rows={"C/03": (1, 0.9)})
+    lenient = job(bands=["B2"], on_missing_band="nodata", **CHOICE)
+    filled = lenient.model_dump(mode="json", exclude_unset=True) | {
+        "mosaic": {"path": "m", "nodata": {"B2": 0}}
+    }
+    found = await run(catalogue, Job.from_dict(filled))
+    assert ids(found) == ["02", "03"]
+    assert catalogue.counted == [["C/03"]]
+    assert {one.id: (one.lacks, one.left_by) for one in found.listed.shares} == {
+        "C/03": ("", ""), "C/02": ("it has no band 'B3'", ""),
+    }  # fmt: skip
+
+
 async def test_shares_that_leave_no_image_are_named() -> None:
     catalogue = CountingCatalogue(image(3), image(6), rows={"C/03": (0.2, 0.2), "C/06": (1.0, 0.25)})
     with pytest.raises(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +44,14 @@ from tests.oracle import QUICKSTART, oracle_window
 
 SIZE = (1500, 1200)
 """Six by five tiles."""
+
+
+@pytest.fixture(autouse=True)
+def no_session_outlives_a_test(monkeypatch) -> Iterator[None]:
+    """What a reader of one test asks at its end must not be counted in the next one."""
+    monkeypatch.setattr(fillers, "_IDLE_S", 0.5)
+    yield
+    assert wait_until(lambda: all(one._stop is None for one in fillers._FILLERS.values()))
 
 
 @pytest.fixture
@@ -151,6 +162,26 @@ def test_the_engine_of_xarray(values, emulator, tmp_path) -> None:
     (tree,) = [xarray.open_datatree(values, engine=engine)]
     assert set(tree.data_vars) == {"B4", "B8"}
     assert not engine().guess_can_open(str(tmp_path / "job.yaml"))
+
+
+def test_the_engine_is_found_by_its_name(values, tmp_path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    ((name, target),) = project["entry-points"]["xarray.backends"].items()
+    # As pip writes it; the package itself may be installed from elsewhere here.
+    made = tmp_path / "installed" / "engine-0.dist-info"
+    made.mkdir(parents=True)
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: engine\nVersion: 0\n")
+    (made / "entry_points.txt").write_text(f"[xarray.backends]\n{name} = {target}\n")
+    code = (
+        "import sys, xarray\n"
+        f"dataset = xarray.open_dataset(sys.argv[1], engine={name!r}, chunks={{}})\n"
+        "print(dataset.B4.chunks is not None, sorted(dataset.data_vars))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(write_job(tmp_path, values))],
+        cwd=ROOT, env=environment(PYTHONPATH=f"{made.parent}{os.pathsep}{ROOT}"), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.stdout == "True ['B4', 'B8']\n", ended
 
 
 def test_threads_of_dask_share_requests(values, emulator, mosaic) -> None:
@@ -390,7 +421,7 @@ def test_an_interrupt_leaves_all_in_order(values, emulator, mosaic, tmp_path) ->
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        emulator.configure(latency_ms=100)
+        emulator.configure(latency_ms=300)
         assert wait_until(lambda: len(getpixels(emulator)) > 1, process)
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == f"interrupted\n{total}\n"

@@ -77,7 +77,8 @@ async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
     answer = await inquiry.ask(f"{client.standard}/$discovery/rest?version=v1")
     if answer.problem is not None and answer.problem.status is None:
         remedy = _REACHING.get(answer.problem.cause, _UNREACHED)
-        return [Finding("endpoint", "fail", f"{host}: {answer.problem.message}", remedy)], False
+        said = answer.problem.message
+        return [Finding("endpoint", "fail", said if host in said else f"{host}: {said}", remedy)], False
     text = f"{host} answers, in {answer.seconds:.2f} s"
     return [Finding("endpoint", "ok", text), _clock(answer)], True
 

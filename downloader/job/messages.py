@@ -48,12 +48,20 @@ def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Docume
     for error in errors:
         if error["type"] == "too_short" and any(_is_within(other, error) for other in errors):
             continue  # pydantic counts what is right of a list; what is wrong is told by itself
+        if _is_number(error) and not all(map(_is_number, errors)):
+            continue  # a list without its brackets: YAML takes all but its first number for keys
         told = _explain(model, error, document)
         found.setdefault(told.key, told)
     if len(found) == 1:
         return next(iter(found.values()))
     more = [f"… and {len(found) - _MISTAKES} more like these"] if len(found) > _MISTAKES else []
     return JobError("\n".join([*map(str, found.values())][:_MISTAKES] + more))
+
+
+def _is_number(error: ErrorDetails) -> bool:
+    """Return whether a key that is unknown is a number."""
+    name = str(error["loc"][-1]) if error["loc"] else ""
+    return error["type"] == "extra_forbidden" and name.lstrip("-").replace(".", "", 1).isdigit()
 
 
 def _is_within(error: ErrorDetails, outer: ErrorDetails) -> bool:

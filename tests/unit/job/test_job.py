@@ -640,3 +640,12 @@ def test_giving_up_at_once_is_refused(value: str) -> None:
     assert message(BASE + f"limits: {{give_up_after: {value}}}").startswith(
         "job.yaml, line 3: limits.give_up_after: "
     )
+
+
+def test_a_box_without_brackets_is_one_mistake() -> None:
+    """YAML reads the second, third and fourth number as keys; only the box is told of."""
+    text = "source: {asset: A}\nregion: {bbox: -122.6, 37.4, -122.2, 37.9}\nmosaic: {path: x}\n"
+    with pytest.raises(JobError) as caught:
+        Job.parse(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "region.bbox: -122.6: four numbers are needed: [west, south, east, north]" in str(caught.value)

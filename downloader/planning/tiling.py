@@ -50,7 +50,7 @@ class Tiling:
 
     def __post_init__(self) -> None:
         lengths = (self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices, self.depth)
-        if min(lengths) < 1:
+        if min(lengths) < 1 or self.steps < 0:
             raise JobError(f"every length of a tiling must be at least 1, got {self}")
         if self.shard_slices % self.depth:
             raise JobError(f"a shard must hold whole chunks, got {self}")

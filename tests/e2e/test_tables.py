@@ -404,3 +404,16 @@ def test_the_command_says_what_it_wrote(series, tmp_path):
     assert json.loads(ended.out)["rows"] == 4 * 5
     ended = command("table", series, "--by", tmp_path / "f.gpkg", "-o", tmp_path / "t.parquet")
     assert ended.out.startswith(f"{tmp_path / 't.parquet'}: 20 rows of 5 places, ")
+
+
+def test_chunks_of_several_slices_give_the_same_rows(emulator, series, tmp_path):
+    source = {"images": [f"EMULATOR/PASSES/{name}" for name in NAMES], "bands": ["red", "nir"]}
+    values = job(
+        emulator, tmp_path / "deep.zarr", source={**source, "on_missing_band": "nodata"}, region=REGION
+    )
+    values["mosaic"] |= {"mask": "per-band", "nodata": {"nir": -9999}, "chunks": {"time": 3}}
+    downloader.download(values, progress=False)
+    gdf = fields(12, seed=6)
+    deep = downloader.table(tmp_path / "deep.zarr", tmp_path / "a.parquet", by=gdf, stats=["mean", "p90"])
+    plain = downloader.table(series, tmp_path / "b.parquet", by=gdf, stats=["mean", "p90"])
+    pd.testing.assert_frame_equal(deep.to_pandas(), plain.to_pandas())

@@ -292,3 +292,5 @@ def test_samples_of_a_tiling_are_whole():
         Tiling(8, 8, 7, 8, steps=3)
     with pytest.raises(JobError, match="samples of a tiling must be whole"):
         Tiling(8, 8, 6, 8, shard_slices=2, steps=3)
+    with pytest.raises(JobError, match="must be at least 1"):
+        Tiling(8, 8, 6, 8, steps=-3)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Final
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy
@@ -15,6 +17,9 @@ from downloader.mosaic.record.identity_json import identity_from_bytes, identity
 from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
 from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.store import Store
+
+_AT_HAND: Final = 4 * 2**20
+"""Bytes of a marker up to which what it says is kept: some 35,000 images, which take a second to read."""
 
 
 def read_identity(path: MosaicPath) -> Identity | None:
@@ -51,6 +56,12 @@ def read_marker(path: MosaicPath) -> Identity | None:
 
 
 def _marked(data: bytes | None, where: str) -> Identity | None:
+    """Return the identity of a marker; that of the mosaic looked at last is at hand, unless its image list is very long."""
+    return _known(data, where) if len(data or b"") <= _AT_HAND else _known.__wrapped__(data, where)
+
+
+@lru_cache(maxsize=1)
+def _known(data: bytes | None, where: str) -> Identity | None:
     try:
         readable = data is not None and isinstance(json.loads(data), dict)
     except (ValueError, RecursionError):

@@ -1,0 +1,37 @@
+"""What a mosaic says of itself."""
+
+from __future__ import annotations
+
+from downloader.mosaic.open import open_for_writing
+from downloader.mosaic.record import ownership
+from downloader.mosaic.record.ownership import read_identity
+from tests.mosaics import day, fill, series
+
+
+async def make(path, *days) -> None:
+    plan = series([day(number) for number in days])
+    async with open_for_writing(path, plan, service="earth-engine") as mosaic:
+        await fill(mosaic, plan)
+
+
+async def test_the_mosaic_looked_at_last_is_not_read_anew_until_it_changes(tmp_path, monkeypatch) -> None:
+    await make(tmp_path / "m", 3)
+    read: list[int] = []
+    original = ownership.identity_from_bytes
+
+    def counted(data, where):
+        read.append(len(data))
+        return original(data, where)
+
+    monkeypatch.setattr(ownership, "identity_from_bytes", counted)
+    ownership._known.cache_clear()
+    first = read_identity(tmp_path / "m")
+    assert read_identity(tmp_path / "m") == first
+    assert len(read) == 1
+    await make(tmp_path / "m", 3, 6)
+    grown = read_identity(tmp_path / "m")
+    assert len(list(grown.listed.images)) == 2
+    monkeypatch.setattr(ownership, "_AT_HAND", 10)
+    read.clear()
+    assert read_identity(tmp_path / "m") == read_identity(tmp_path / "m") == grown
+    assert len(read) == 2, "a long list is not kept"

@@ -9,7 +9,7 @@ import zarr
 import downloader
 from downloader.errors import IncompleteError, JobError, StoppedError
 from downloader.mosaic.verify.verify import verify
-from tests.harness import job, same_bits
+from tests.harness import job, ledger_lines, running, same_bits, wait_until, write_job
 from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, oracle_window
 
@@ -109,3 +109,37 @@ def test_integers_want_their_masks_beside_them(emulator, tmp_path):
     one, other = (zarr.open_group(path, mode="r") for path in (tmp_path / "m.zarr", tmp_path / "alone.zarr"))
     for name in ("B4", "mask"):
         np.testing.assert_array_equal(one[name][:], other[name][:])
+
+
+def test_killed_again_and_again_it_is_whole_in_the_end_and_grows(emulator, tmp_path):
+    """Each kill in the middle of a chunk that is not full, with what was committed of it kept."""
+    path = tmp_path / "m.zarr"
+    emulator.control("configure", {"latency_ms": 60})
+    limits = {"concurrency": 2}
+    values = days(emulator, path, depth=4, limits=limits)
+    values["mosaic"]["checkpoint"] = 0.05
+    job_file, kept, kills = write_job(tmp_path, values), 0, 0
+    for _ in range(4):
+        before = ledger_lines(path)
+        with running("run", job_file) as process:
+            wait_until(lambda before=before: ledger_lines(path) > before + 2, process)
+            kills += process.poll() is None
+            process.kill()
+            process.wait()
+        stored = downloader.status(path).groups[""].stored
+        assert stored >= kept, "what a ledger called stored is never lost"
+        kept = stored
+    assert kills
+    assert kept
+    emulator.control("configure", {"latency_ms": 0})
+    assert fetch(values).state == "complete"
+    slices = sum(len(record["bands"]) // 3 for record in asked(emulator, "computePixels"))
+    assert slices <= 40 * (1 + kills)
+    right(path, 40)
+    assert verify(path).is_clean
+    assert len([p for p in (path / BANDS[0] / "c").rglob("*") if p.is_file()]) == 1
+    longer = days(emulator, path, end="2015-02-20", depth=4, limits=limits)
+    report = fetch(longer)
+    assert report.tiles_stored - report.tiles_before == 10
+    right(path, 50)
+    assert verify(path).is_clean

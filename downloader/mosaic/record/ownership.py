@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import Final
 
 from downloader.errors import RefusedError
@@ -55,18 +54,25 @@ def read_marker(path: MosaicPath) -> Identity | None:
     return _marked(location.read(MARKER), location.name)
 
 
+_at_hand: tuple[bytes, Identity] | None = None
+"""The marker that was read last, and what it says."""
+
+
 def _marked(data: bytes | None, where: str) -> Identity | None:
     """Return the identity of a marker; that of the mosaic looked at last is at hand, unless its image list is very long."""
-    return _known(data, where) if len(data or b"") <= _AT_HAND else _known.__wrapped__(data, where)
-
-
-@lru_cache(maxsize=1)
-def _known(data: bytes | None, where: str) -> Identity | None:
+    global _at_hand  # noqa: PLW0603  # one for the process; whichever thread writes it last, it is whole
+    last = _at_hand
+    if last is not None and last[0] == data:
+        return last[1]
     try:
-        readable = data is not None and isinstance(json.loads(data), dict)
+        if data is None or not isinstance(json.loads(data), dict):
+            return None
     except (ValueError, RecursionError):
         return None
-    return identity_from_bytes(data, where) if data is not None and readable else None
+    identity = identity_from_bytes(data, where)
+    if len(data) <= _AT_HAND:
+        _at_hand = data, identity
+    return identity
 
 
 def refuse_foreign(location: Location) -> None:

@@ -24,14 +24,16 @@ async def test_the_mosaic_looked_at_last_is_not_read_anew_until_it_changes(tmp_p
         return original(data, where)
 
     monkeypatch.setattr(ownership, "identity_from_bytes", counted)
-    ownership._known.cache_clear()
+    monkeypatch.setattr(ownership, "_at_hand", None)
     first = read_identity(tmp_path / "m")
-    assert read_identity(tmp_path / "m") == first
-    assert len(read) == 1
+    monkeypatch.chdir(tmp_path)
+    assert read_identity(tmp_path / "m") == read_identity("m") == first
+    assert len(read) == 1, "by whatever path"
     await make(tmp_path / "m", 3, 6)
     grown = read_identity(tmp_path / "m")
     assert len(list(grown.listed.images)) == 2
     monkeypatch.setattr(ownership, "_AT_HAND", 10)
+    monkeypatch.setattr(ownership, "_at_hand", None)
     read.clear()
     assert read_identity(tmp_path / "m") == read_identity(tmp_path / "m") == grown
     assert len(read) == 2, "a long list is not kept"

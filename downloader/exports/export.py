@@ -303,6 +303,8 @@ def _files(
                 f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(sorted(known))}"
             )
         wanted = tuple(dict.fromkeys(bands))
+        if not wanted:
+            raise JobError("--bands: names no band; leave it out for all of them")
         there = {name: tuple(b for b in wanted if b in names) for name, names in there.items()}
         if not apart:
             there = {name: names for name, names in there.items() if names == wanted}

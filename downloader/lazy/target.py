@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from types import EllipsisType
 from typing import TYPE_CHECKING, Final
 
+from downloader.errors import JobError
 from downloader.job import Job
 from downloader.job.keywords import JobKeywords
 from downloader.job.load import JobLike, as_job
 from downloader.lazy.filler import Filler, filler_of
-from downloader.mosaic.reader import Missing
+from downloader.mosaic.reader import Missing, check_missing
 from downloader.mosaic.status import means
 from downloader.mosaic.storage.location import MosaicPath
 
@@ -40,6 +41,11 @@ class Place:
     """Seconds to wait for another process that writes it."""
     progress: bool
     """Whether a terminal or a notebook shows reads that take longer than a moment."""
+
+    def __post_init__(self) -> None:
+        check_missing(self.missing)
+        if not self.wait_s >= 0:
+            raise JobError(f"wait: {self.wait_s!r}: must be 0 seconds or more")
 
     @property
     def is_in_memory(self) -> bool:

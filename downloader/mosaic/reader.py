@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -79,6 +79,12 @@ def open_tree(
     return tree
 
 
+def check_missing(missing: str) -> None:
+    """Raise JobError unless it is a word of `Missing`."""
+    if missing not in get_args(Missing):
+        raise JobError(f"missing: {missing!r} is none of {', '.join(get_args(Missing))}")
+
+
 def group_layout(path: MosaicPath, group: str | None) -> GroupLayout:
     """Return the layout of a group of a mosaic; None for its only one. Raises JobError, RefusedError."""
     layouts = {layout.group.name: layout for layout in read_mosaic(path).layouts}
@@ -118,6 +124,7 @@ def _open(
         word: int((coverage == value).sum())
         for word, value in (("missing", Coverage.MISSING), ("failed", Coverage.FAILED))
     }
+    check_missing(missing)
     if missing == "raise" and any(holes.values()):
         told = ", ".join(f"{count:,} {word}" for word, count in holes.items() if count)
         raise IncompleteError(

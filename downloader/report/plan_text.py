@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -95,7 +96,7 @@ def _row(group: Group) -> list[str]:
         group.name or "/",
         f"{slices}{tiling.height:,} × {tiling.width:,}",
         f"{group.count_tiles():,}",
-        f"{group.count_requests():,}",
+        f"{math.ceil(group.count_requests() * group.count_tiles() / tiling.tiles):,}",
         size(group.itemsize * tiling.width * tiling.height * tiling.slices),
     ]
 
@@ -107,6 +108,11 @@ def remarks(plan: Plan, job: Job) -> list[str]:
     if len(lost) > _LOST:
         lines.append(
             f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
+        )
+    if plan.samples is not None and (steps := plan.samples.steps):
+        without = [part.id for part in plan.slices[::steps] if not part.images]
+        lines.extend(
+            [f"{counted(len(without), 'point')} without an image: {few(without)}"] if without else []
         )
     lines.extend(_unversioned(plan.listed))
     lines.extend(_shares_lines(plan.listed, job))

@@ -24,6 +24,12 @@ from downloader.text import counted, duration, few
 _ALWAYS: Final = (-(2**62), 2**62)
 """A window without ends, in microseconds since 1970."""
 
+_NAMEABLE: Final = (instant_us("0001-01-01") or 0, instant_us("9999-12-31") or 0)
+"""First and last time that a listing can be asked for."""
+
+_LONGEST_S: Final = 4e11
+"""Seconds of all years that a date can name, and more."""
+
 
 @dataclass(frozen=True, slots=True)
 class EveryImage:
@@ -54,8 +60,8 @@ async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryIm
     else:
         query = ImageQuery(
             source.collections[0],
-            timestamp(int(first.min())),
-            timestamp(int(last.max())),
+            timestamp(max(int(first.min()), _NAMEABLE[0])),
+            timestamp(min(int(last.max()), _NAMEABLE[1])),
             around(points.rows),
             source.filter,
         )
@@ -107,7 +113,7 @@ def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.in
                 f"{lacking.where}: has no date, from which region.points.before and after count; fill in column date",
                 key="region.points.file",
             )
-        before, after = spec.before or 0.0, spec.after or 0.0
+        before, after = (min(seconds or 0.0, _LONGEST_S) for seconds in (spec.before, spec.after))
         dates = np.array([instant_us(row.date) or 0 for row in points.rows])
         first = np.maximum(first, dates - round(before * 1e6))
         last = np.minimum(last, dates + round(after * 1e6))

@@ -60,6 +60,9 @@ def make(request: TableRequest, watch: Watch) -> Table:
     work: _Work = (_Samples if groups[0].layout.group.axis == "sample" else _Slices)(
         request, groups, statistics
     )
+    nested = [field.name for field in work.sheet.schema if pa.types.is_nested(field.type)]
+    if nested and file.suffix.lower() == ".csv":
+        raise JobError(f"-o {request.out}: column {nested[0]!r} holds lists or records; name a .parquet file")
     units = list(work.units())
     parts = TableParts(file, work.sheet.schema, _fingerprint(request, identity, work, units))
     with parts.opened():
@@ -169,7 +172,8 @@ class _Work:
         values, valid = [], []
         for summary, area in zip(summaries, areas, strict=True):
             places = len(summary.counts)
-            values.append(summary.values.reshape(places, rasters, -1, len(self.statistics)))
+            shape = (places, rasters, summary.values.shape[1] // rasters, len(self.statistics))
+            values.append(summary.values.reshape(shape))
             share = summary.counts / np.where(area > 0, area, np.inf)[:, None]
             valid.append(np.clip(share, 0, 1).reshape(places, rasters, -1))
         return np.concatenate(values, axis=2), np.concatenate(valid, axis=2), [s.classes for s in summaries]
@@ -255,7 +259,7 @@ class _Slices(_Work):
         return self.sheet.rows(
             np.tile(np.array(places), len(slices)),
             np.repeat(np.array(slices), len(places)),
-            values.swapaxes(0, 1).reshape(rows, len(self.bands), -1),
+            values.swapaxes(0, 1).reshape(rows, len(self.bands), len(self.statistics)),
             valid.swapaxes(0, 1).reshape(rows, len(self.bands)),
             named,
         )
@@ -316,7 +320,7 @@ class _Samples(_Work):
         return self.sheet.rows(
             np.array(places)[kept],
             np.array(slices)[kept],
-            values.reshape(count, len(self.bands), -1)[kept],
+            values.reshape(count, len(self.bands), len(self.statistics))[kept],
             valid.reshape(count, len(self.bands))[kept],
             [named[k] for k in kept] if named else [],
         )

@@ -120,6 +120,11 @@ def _csv(path: Path) -> Places:
             f"--by: {path} has the columns {', '.join(table.column_names)}, and needs numbers in lon and lat"
         )
     lon, lat = (np.asarray(c.to_numpy(zero_copy_only=False), np.float64) for c in numbers)
+    beyond = np.flatnonzero(np.abs(lat) > 90)
+    if len(beyond):
+        raise JobError(
+            f"--by: {path}, row {beyond[0] + 1}: latitude {lat[beyond[0]]:g} is beyond 90 degrees; are lon and lat exchanged?"
+        )
     known = np.isfinite(lon) & np.isfinite(lat)
     shapes = np.full(len(lon), None, object)
     shapes[known] = shapely.points(lon[known], lat[known])

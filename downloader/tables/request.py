@@ -81,4 +81,5 @@ class Table:
 
     def __str__(self) -> str:
         told = f"{self.file}: {counted(self.rows, 'row')} of {counted(self.places, 'place')}, {size(self.nbytes)}"
-        return f"{told}; {self.outside:,} of the places lie outside the mosaic" if self.outside else told
+        lie = "lies" if self.outside == 1 else "lie"
+        return f"{told}; {self.outside:,} of the places {lie} outside the mosaic" if self.outside else told

@@ -50,6 +50,8 @@ def check_statistics(names: Sequence[str]) -> tuple[str, ...]:
         JobError: there is no such statistic.
     """
     wanted = tuple(dict.fromkeys(name.strip() for name in names))
+    if not wanted:
+        raise JobError("--stats: names no statistic; leave it out for the mean")
     for name in wanted:
         if name not in {*_NAMES, FRACTIONS, "valid"} and not _PERCENTILE.fullmatch(name):
             raise JobError(

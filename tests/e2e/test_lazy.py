@@ -148,6 +148,12 @@ def test_a_mosaic_is_opened_by_its_path(values, emulator, mosaic, monkeypatch) -
     assert len(getpixels(emulator)) == 1
     with pytest.raises(RefusedError, match="not a mosaic made by this program"):
         downloader.open(mosaic.parent / "none.zarr")
+    with pytest.raises(JobError, match="missing: 'zero' is none of raise, mask, ignore"):
+        downloader.open(mosaic, missing="zero")
+    with pytest.raises(JobError, match="missing: 'zero' is none of raise, mask, ignore"):
+        downloader.open(mosaic, fetch=False, missing="zero")
+    with pytest.raises(JobError, match="wait: -1: must be 0 seconds or more"):
+        downloader.open(mosaic, wait=-1)
 
 
 def test_the_engine_of_xarray(values, emulator, tmp_path) -> None:

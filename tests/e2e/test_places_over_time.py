@@ -264,6 +264,26 @@ def test_all_that_reads_a_mosaic_knows_steps(emulator, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("date", "before", "after"),
+    [("2020-01-10", "999999999d", "999999999999999d"), ("0001-01-01", "1d", "999999d"), ("9999-12-31", "999999999d", "1d")],
+)  # fmt: skip
+def test_windows_beyond_all_dates_take_every_image(emulator, tmp_path, date, before, after):
+    write_places(tmp_path / "points.csv", {"middle": PLACES["middle"]}, date=date)
+    values = over_time(emulator, tmp_path, points={"before": before, "after": after}, start=None, end=None)
+    assert downloader.plan(values).plan.images == len(images_at(*PLACES["middle"]))
+
+
+def test_a_plan_counts_what_is_asked_and_names_points_without_an_image(emulator, tmp_path):
+    write_places(tmp_path / "points.csv", {name: PLACES[name] for name in ("none", "middle")})
+    said = cli("plan", write_job(tmp_path, over_time(emulator, tmp_path)))
+    row = next(line for line in said.out.splitlines() if line.startswith("/ ")).split()
+    count = str(len(images_at(*PLACES["middle"])))
+    assert row[-4:-2] == [count, count], said
+    assert f"tiles     {count} in {count} requests" in said.out
+    assert "1 point without an image: none" in said.out
+
+
+@pytest.mark.parametrize(
     ("columns", "points", "said"),
     [
         ("id,x,y,image\na,568010,4172990,20200110T183000", {}, "line 2, column image: names one image"),

@@ -234,6 +234,17 @@ def test_all_of_a_mosaic_is_one_place(series, tmp_path):
         assert made.red_valid[k] == pytest.approx(valid.mean())
 
 
+@pytest.mark.parametrize("layout", ["wide", "long"])
+def test_the_valid_share_alone(series, tmp_path, layout):
+    told = downloader.table(series, tmp_path / "t.csv", stats=["valid"], bands=["red"], layout=layout)
+    rows = told.to_pandas()
+    if layout == "wide":
+        shares = [painted(name, "red")[1].mean() for name in NAMES]
+        np.testing.assert_allclose(rows.red_valid, shares, atol=1e-9)
+    else:
+        np.testing.assert_array_equal(rows.statistic, [])
+
+
 def test_shapes_are_kept_as_geoparquet(series, tmp_path):
     gdf = fields(5).dropna()
     downloader.table(series, tmp_path / "t.geoparquet", by=gdf)
@@ -360,6 +371,7 @@ def test_wrong_values_are_answered_with_their_fix(series, tmp_path, monkeypatch)
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "plain.csv").write_text("a,b\n1,2\n")
     (tmp_path / "text.csv").write_text("lon,lat\nx,y\n")
+    (tmp_path / "swapped.csv").write_text("lon,lat\n,37.9\n37.9,-121.85\n")
     (tmp_path / "broken.geojson").write_text("{")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "plain.parquet")
     gdf.iloc[:0].to_file(tmp_path / "empty.gpkg")
@@ -370,6 +382,9 @@ def test_wrong_values_are_answered_with_their_fix(series, tmp_path, monkeypatch)
         (series / "t.csv", {}, "lies inside the mosaic"),
         ("t.csv", {"stats": ["mode"]}, "'mode' is none of mean, median"),
         ("t.csv", {"stats": ["p101"]}, "'p101' is none of"),
+        ("t.csv", {"stats": []}, "names no statistic"),
+        ("t.csv", {"by": gdf.assign(tags=[["a"]] * len(gdf))}, "column 'tags' holds lists or records"),
+        ("t.csv", {"by": tmp_path / "swapped.csv"}, "row 2: latitude -121.85 is beyond 90 degrees"),
         ("t.csv", {"bands": ["blue"]}, "has no band 'blue'; its bands are red"),
         ("t.csv", {"bands": []}, "names no band"),
         ("t.csv", {"layout": "tall"}, "'tall' is neither wide nor long"),
@@ -387,6 +402,7 @@ def test_wrong_values_are_answered_with_their_fix(series, tmp_path, monkeypatch)
     ):
         with pytest.raises(JobError, match=problem):
             downloader.table(series, out if "://" in str(out) else tmp_path / out, **options)
+    assert not list(tmp_path.glob(".t.csv*"))
     with pytest.raises(RefusedError, match="is not a mosaic"):
         downloader.table(tmp_path / "nothing", tmp_path / "t.csv")
     assert command("table", series, "-o", tmp_path / "t.csv", "--stats", "mode").status == 2

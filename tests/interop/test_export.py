@@ -128,6 +128,7 @@ async def test_a_file_for_each_band_of_each_group(tmp_path) -> None:
         ({}, "has the groups 10m, 20m, and a file has one grid"),
         ({"bands": ["B2", "B5"]}, "no group has all of B2, B5"),
         ({"bands": ["B9"]}, "no band 'B9'; its bands are B2, B3, B5"),
+        ({"bands": []}, "--bands: names no band"),
         ({"group": "60m"}, "no group '60m'"),
     ):
         with pytest.raises(JobError, match=problem):

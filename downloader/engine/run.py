@@ -268,7 +268,10 @@ def _incomplete(context: RunContext) -> DownloadError | None:
         return None
     if context.stop.drain.is_set():
         return context.stop.error(f"{stored:,} of {tiles:,} tiles are saved")
-    return IncompleteError(f"{failed:,} of {tiles:,} tiles failed; run the job again to try just those")
+    told = [f"{failed:,} of {tiles:,} tiles failed"] if failed else []
+    if lost := tiles - stored - failed:
+        told.append(f"{lost:,} of {tiles:,} tiles were stored and are damaged or gone")
+    return IncompleteError(f"{', '.join(told)}; run the job again to try just those")
 
 
 def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: int) -> Report:

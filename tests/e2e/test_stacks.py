@@ -86,6 +86,28 @@ def test_an_image_that_fails_in_a_stack_is_recorded_alone(emulator, tmp_path):
     right(path, 40, but=[gone])
 
 
+def test_damage_that_an_append_meets_is_told_and_fetched_again(emulator, tmp_path):
+    """Nothing failed: the chunk that is topped up held two days before, whose checksum is wrong now."""
+    path = tmp_path / "m.zarr"
+    values = days(emulator, path, end="2015-01-11", depth=4)
+    values["mosaic"]["chunks"] = {"time": 4}
+    fetch(values)
+    (shard,) = (file for file in (path / BANDS[0] / "c").rglob("*") if file.is_file())
+    data = bytearray(shard.read_bytes())
+    entries = 16 // 4  # chunks of a shard: offset and length of each stand before a checksum
+    offset, length = np.frombuffer(data, "<u8", offset=len(data) - 4 - 16 * entries, count=2 * entries)[4:6]
+    data[int(offset + length // 2)] ^= 4
+    shard.write_bytes(data)
+    values["source"]["end"] = "2015-01-13"
+    with pytest.raises(IncompleteError, match=r"^2 of 12 tiles were stored and are damaged or gone; run"):
+        fetch(values)
+    assert np.flatnonzero(coverage_of(path)[:, 0, 0] != 1).tolist() == [8, 9]
+    right(path, 12, but=(8, 9))
+    assert fetch(values).requests == 1
+    right(path, 12)
+    assert verify(path).is_clean
+
+
 def test_integers_want_their_masks_beside_them(emulator, tmp_path):
     values = days(emulator, tmp_path / "m.zarr", depth=4)
     values["source"] = {

@@ -69,6 +69,8 @@ class Target:
     def of(cls, job: JobLike, store: Store, keywords: JobKeywords) -> Target:
         """Return what is opened. Raises JobError for a wrong job."""
         is_path = isinstance(job, str | os.PathLike) and not os.path.isfile(job)  # noqa: PTH113 - False, never an error
+        if isinstance(job, str | os.PathLike) and str(job).endswith((".yaml", ".yml")):
+            is_path = os.path.isdir(job)  # noqa: PTH112  # else the file of a job, there or not
         if is_path and store is ... and not keywords:
             return cls(os.fspath(job), None)  # type: ignore[arg-type]  # as asked above
         if store is ...:

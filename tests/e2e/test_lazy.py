@@ -148,6 +148,8 @@ def test_a_mosaic_is_opened_by_its_path(values, emulator, mosaic, monkeypatch) -
     assert len(getpixels(emulator)) == 1
     with pytest.raises(RefusedError, match="not a mosaic made by this program"):
         downloader.open(mosaic.parent / "none.zarr")
+    with pytest.raises(JobError, match=r"there is no file .*none\.yaml; name a job file"):
+        downloader.open(mosaic.parent / "none.yaml")
     with pytest.raises(JobError, match="missing: 'zero' is none of raise, mask, ignore"):
         downloader.open(mosaic, missing="zero")
     with pytest.raises(JobError, match="missing: 'zero' is none of raise, mask, ignore"):

@@ -153,14 +153,14 @@ class Forked(subprocess.Popen):
 
 
 def preload() -> None:
-    """Import whatever a run may import."""
+    """Import whatever a run may import; not what few runs need, such as Arrow with its threads: memory would be theirs too."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process with threads is not forked safely
     for name in LIBRARIES:
         importlib.import_module(name)
     import downloader
 
     for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
-        if "dask" not in module.name and not module.name.endswith("__main__"):
+        if not {"dask", "lazy", "tables", "__main__"} & set(module.name.split(".")):
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()

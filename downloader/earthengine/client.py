@@ -11,13 +11,14 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from downloader.earthengine import error_table
 from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
-from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url, is_this_machine
+from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url
 from downloader.earthengine.timeouts import COMPUTE_S, Timeouts
 from downloader.earthengine.transport import Reply, Transport
 from downloader.earthengine.wire_error import WireError
 from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
 from downloader.flow.clock import MonotonicClock
 from downloader.flow.retry import RetryPolicy, Tries, repeat
+from downloader.job.service_settings import is_this_machine
 
 if TYPE_CHECKING:
     from asyncio import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -78,16 +77,6 @@ def base_url(endpoint: str) -> str:
     if wrong or parts.query or parts.fragment:
         raise JobError(f"{endpoint[:80]!r}: {_WANTED}", key="service.endpoint")
     return url
-
-
-def is_this_machine(host: str) -> bool:
-    """Return whether a host's name, such as `127.0.0.1`, means this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _WANTED: Final = "wanted auto, standard, high-volume, emulator or a URL such as http://127.0.0.1:8080"

@@ -341,7 +341,7 @@ async def _add_overviews(context: RunContext, error: DownloadError | None) -> Do
     )
     try:
         # The thread writes: it is told to stop, never left behind.
-        with anyio.CancelScope(shield=True), doing(context.progress, "building overviews"):
+        with anyio.CancelScope(shield=True), doing(context.progress, "looking at overviews", is_brief=True):
             made = await anyio.to_thread.run_sync(work)
     except DownloadError as failed:
         return error or failed

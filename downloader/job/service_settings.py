@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,3 +61,13 @@ class ServiceSettings(FileSection):
     def mosaic_path(self) -> Path | str | None:
         """Where the job's mosaic is; None where there is no job."""
         return self._mosaic
+
+
+def is_this_machine(host: str) -> bool:
+    """Return whether a host's name, such as `127.0.0.1`, means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from downloader.earthengine.names import is_this_machine
 from downloader.errors import DownloadError, JobError
 from downloader.job import Job
+from downloader.job.service_settings import is_this_machine
 from downloader.job.yaml import dump, parse
 from downloader.mosaic.record.paths import JOB
 from downloader.mosaic.storage.location import Location, locate

@@ -84,7 +84,7 @@ RUNS = {
          "region": {"bbox": [-10, 35, 5, 45]}},
         (("time", 2), {"celsius": "<f4"}),
     ),
-    "chips masked and computed": (_chips(mask="clouds", bands=[NDVI]), (("sample", 2), {"ndvi": "<f4"})),
+    "chips masked and computed": (_chips(mask="clouds", bands=[NDVI], pick="nearest"), (("sample", 2), {"ndvi": "<f4"})),
     "classes stay where others are interpolated": (
         {"source": {**APRIL, "bands": ["B4", "SCL"]}, "region": BOX, "grid": {"crs": "utm", "resolution": 15, "resampling": "bilinear"}},
         (("time", 3), {"B4": "<u2", "SCL": "|u1"}),

@@ -29,9 +29,9 @@ def modules_of(folder: Path, *command: str) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "most", "unused"),
     [
-        ("plan", 960, {"zarr", "xarray", "rich", "pygments", "downloader.engine.run"}),
-        ("run", 1040, {"zarr", "xarray", "rich", "pygments", "downloader.diagnosis"}),
-        ("status", 500, {"zarr", "xarray", "rich", "aiohttp", "httpx", "google", "pyproj", "numcodecs", "downloader.engine"}),
+        ("plan", 1000, {"zarr", "xarray", "rich", "pygments", "downloader.engine.run"}),
+        ("run", 1080, {"zarr", "xarray", "rich", "pygments", "downloader.diagnosis"}),
+        ("status", 520, {"zarr", "xarray", "rich", "aiohttp", "httpx", "google", "pyproj", "numcodecs", "downloader.engine"}),
     ],
 )  # fmt: skip
 def test_a_command_loads_only_what_it_uses(

@@ -132,7 +132,7 @@ def test_everything_on_standard_error_is_an_object(emulator, tmp_path):
     ended = cli("run", write_job(tmp_path, values), "--log-format", "json", "-vv")
     assert ended.status == 0, ended
     found = events(ended.err)
-    assert found[0]["event"] == "started"
+    assert next(one["event"] for one in found if one["event"] not in {"phase", "log"}) == "started"
     assert found[-1]["event"] == "ended"
     assert (found[-1]["state"], found[-1]["stored"], found[-1]["tiles"]) == ("complete", 16, 16)
     assert any(one["event"] == "log" and "503" in one["message"] for one in found)
@@ -184,7 +184,7 @@ def test_the_bar_keeps_to_its_line(columns, emulator, tmp_path):
         "run", write_job(tmp_path, values), cwd=tmp_path, columns=columns, term="xterm-256color"
     )
     assert status == 0, shown
-    drawn = [part for part in shown.replace("\r", "\n").split("\n") if "tiles" in part and "/16" in part]
+    drawn = [part for part in shown.replace("\r", "\n").split("\n") if " %" in part]
     assert drawn, shown
     assert max(len(_plain(part)) for part in drawn) <= columns
 

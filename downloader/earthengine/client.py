@@ -277,15 +277,10 @@ class EarthEngine:
         Raises:
             DownloadError: the error that ends the job, where it never came.
         """
-        tries = Tries(self._policy, self._clock, random.Random())  # noqa: S311  # jitter, no secret
-
-        def wait_after(error: TileError) -> float:
-            wait_s = tries.wait_after(error)
-            self.on_retry(error.problem)
-            return wait_s
-
+        rng = random.Random()  # noqa: S311  # jitter, no secret
+        tries = Tries(self._policy, self._clock, rng, self.on_retry)
         try:
-            return await repeat(lambda: self._in_turn(attempt), wait_after, self._clock)
+            return await repeat(lambda: self._in_turn(attempt), tries.wait_after, self._clock)
         except TileError as error:
             raise error_table.ending(error.problem, subject) from error
 

@@ -217,7 +217,9 @@ def _state(context: RunContext, error: DownloadError | None) -> RunState:
 async def _fetch(context: RunContext, executor: Executor) -> DownloadError | None:
     """Fetch what the mosaic misses and finish it; return the error to end with."""
     plan, mosaic, chosen = context.plan, context.mosaic, context.chosen
-    places = strip(plan.groups, lambda key: _stored(mosaic, key)) if chosen is None else None
+    places = strip(plan.groups) if chosen is None else None
+    if places is not None:
+        places = places.holding([(key, _stored(mosaic, key)) for key in plan.shards()])
     context.progress(Started(plan.estimate(), mosaic.count_stored(), places))
     error: DownloadError | None = None
     try:

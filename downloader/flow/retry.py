@@ -138,8 +138,16 @@ async def repeat(
 class Tries:
     """The calls of one request so far, and what follows from their problems."""
 
-    def __init__(self, policy: RetryPolicy, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        clock: Clock,
+        rng: random.Random,
+        on_retry: Callable[[FetchProblem], object] = lambda _: None,
+    ) -> None:
+        """Nothing was called yet; `on_retry` is told of each problem after which there is another call."""
         self._policy = policy
+        self._on_retry = on_retry
         self._clock = clock
         self._rng = rng
         self._patience = Patience(policy.total_s, clock.now())
@@ -173,6 +181,7 @@ class Tries:
         if self._patience.left_s < wait_s:
             self._give_up(error)
         self._patience.plan(wait_s)
+        self._on_retry(problem)
         return wait_s
 
     def _is_at_once(self, problem: FetchProblem) -> bool:

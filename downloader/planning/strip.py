@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from downloader.planning.group import Group
@@ -33,14 +33,16 @@ class Strip:
         before, tiling = self.tilings[key.group]
         return (before + tiling.shard_index(key.slice, key.row, key.column)) * len(self.wanted) // self.shards
 
+    def holding(self, counts: Iterable[tuple[ShardKey, int]]) -> Strip:
+        """Return the strip with so many tiles stored of each shard."""
+        stored = list(self.stored)
+        for key, count in counts:
+            stored[self.cell(key)] += count
+        return replace(self, stored=tuple(stored))
 
-def strip(groups: Sequence[Group], stored: Callable[[ShardKey], int]) -> Strip | None:
-    """Return the strip of a plan; None where it has too many shards to count.
 
-    Args:
-        groups: of the plan.
-        stored: returns how many tiles of a shard are stored.
-    """
+def strip(groups: Sequence[Group]) -> Strip | None:
+    """Return the strip of a plan of which nothing is stored; None where it has too many shards to count."""
     shards = sum(group.tiling.shards for group in groups)
     if not 0 < shards <= _MOST_SHARDS:
         return None
@@ -50,10 +52,8 @@ def strip(groups: Sequence[Group], stored: Callable[[ShardKey], int]) -> Strip |
         before += group.tiling.shards
     cells = min(shards, _CELLS)
     empty = Strip(tilings, shards, (0,) * cells, (0,) * cells)
-    wanted, there = [0] * cells, [0] * cells
+    wanted = [0] * cells
     for group in groups:
         for key in group.shards():
-            cell = empty.cell(key)
-            wanted[cell] += group.wanted_mask(key).bit_count()
-            there[cell] += stored(key)
-    return Strip(tilings, shards, tuple(wanted), tuple(there))
+            wanted[empty.cell(key)] += group.wanted_mask(key).bit_count()
+    return replace(empty, wanted=tuple(wanted))

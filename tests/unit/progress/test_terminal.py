@@ -254,7 +254,7 @@ def test_the_bar_fits_the_terminal_and_shows_what_matters_most(
     now = 1000.0
     monkeypatch.setattr(tally_module.time, "monotonic", lambda: now)
     bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=width, legacy_windows=False))
-    bar(Started(ESTIMATE, 0, strip(GROUPS, lambda _: 0)))
+    bar(Started(ESTIMATE, 0, strip(GROUPS)))
     now += 10
     bar._tally.tiles_stored = 57_800
     bar(Retried(requests()[0], PROBLEM, 1))
@@ -277,7 +277,13 @@ def test_a_wide_terminal_shows_which_tiles_are_there() -> None:
     """Those of earlier runs, of this one, and those that failed; a place without tiles has no cell."""
     bar = Bar(Console(file=io.StringIO(), force_terminal=True, width=128, legacy_windows=False))
     near, far = [list(GROUPS[0].requests(ShardKey("", 0, 0, column))) for column in (1, 2)]
-    bar(Started(ESTIMATE, 4, strip(GROUPS, lambda key: 4 if key.column == 0 else 0)))
+    bar(
+        Started(
+            ESTIMATE,
+            4,
+            strip(GROUPS).holding((key, 4 * (key.column == 0)) for group in GROUPS for key in group.shards()),
+        )
+    )
     bar(Stored(near[0], 1, 0.1))
     bar(Failed(far[0], PROBLEM))
     cells = drawn(bar)[0]

@@ -7,6 +7,7 @@ import sys
 
 from downloader.errors import JobError
 from downloader.planning import Plan
+from downloader.planning.shard_size import DEEP_SHARD_SHARE
 
 HEADROOM = 48 * 2**20
 """Bytes kept free for what no budget counts: Python's own objects, the sockets' buffers, encoded copies."""
@@ -59,7 +60,11 @@ def pixel_memory(limit: int, plan: Plan, before: int | None = None) -> int:
     have, need = limit - base - HEADROOM, needed_memory(plan)
     if have < need:
         # From run to run the process itself takes a few megabytes more or less.
-        total = ((limit - have + need) // 2**20 + 8) // 4 * 4
+        least = limit - have + need
+        if any(group.tiling.depth > 1 for group in plan.groups):
+            # Deep shards grow with the limit: two of them must fit beside the rest then, too.
+            least = max(least, (limit - have) * DEEP_SHARD_SHARE // (DEEP_SHARD_SHARE - 2))
+        total = (least // 2**20 + 8) // 4 * 4
         beside = f" beside the list of {plan.images:,} images" if lists else ""
         raise JobError(
             f"{limit // 2**20} MiB is too little for one shard{beside}; at least {total} MiB are needed",

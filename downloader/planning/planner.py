@@ -29,6 +29,7 @@ from downloader.planning.request_size import ServiceModel, pack, stack_size
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.shard_size import (
+    DEEP_SHARD_SHARE,
     MAX_SHARD_BYTES,
     chunk_shape,
     deep_shard,
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
 
 _REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
-
-_SHARD_SHARE: Final = 8
-"""One shard of deep chunks takes no more than this part of the memory limit: two of them and the process itself fit into
-256 MiB."""
 
 _NO_FILES: Final = JobFiles()
 
@@ -285,7 +282,7 @@ class _Groups:
         shard, run = deep_shard(
             Tiling(width, height, self.slices, side, shard_slices=depth, depth=depth),
             sum(itemsizes),
-            min(MAX_SHARD_BYTES, self.job.limits.memory // _SHARD_SHARE),
+            min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE),
         )
         return Tiling(width, height, self.slices, side, shard, run, depth)
 

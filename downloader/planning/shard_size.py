@@ -14,6 +14,10 @@ MAX_SHARD_BYTES: Final = 64 * 2**20
 """A shard holds at most so many bytes of pixels over all bands of its group."""
 
 
+DEEP_SHARD_SHARE: Final = 8
+"""One shard of deep chunks takes no more than this part of the memory limit: two of them and the process itself fit into
+256 MiB."""
+
 MAX_CHUNK_BYTES: Final = 2**20
 """A chunk of several slices holds at most so many bytes of pixels, as a reader of one pixel decodes all of it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -127,7 +128,7 @@ def _fingerprint(request: TableRequest, identity: Identity, work: _Work, units: 
     return digest.hexdigest()
 
 
-class _Work:
+class _Work(ABC):
     """What is summarised: a sheet, units that become parts, and the rows of each."""
 
     sheet: TableSheet
@@ -151,13 +152,13 @@ class _Work:
             for k in one.bands
         )
 
+    @abstractmethod
     def units(self) -> Iterator[tuple[range, range]]:
         """Yield (slices, places) of each part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, slices: range, places: range) -> pa.Table:
         """Return the rows of one part."""
-        raise NotImplementedError
 
     def _run(self, pixels: int) -> int:
         """Return how many slices of so many pixels fit into a run: whole shards where one fits."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from downloader.engine.endgame import Endgame
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import NotStarted, Stop
-from downloader.errors import Action, Cause, FetchProblem, TileError
+from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
 from downloader.events import Failed, Flow, Outcome, Retried, Split, Stored
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import persist
@@ -124,9 +124,15 @@ class Fetcher:
     async def _wanted(self, request: Request) -> PixelRequest:
         """Return the call that brings a request; that of a large stack is written in a thread."""
         plan = self._share.plan
-        if request.block.slices < _MANY:
-            return plan.pixel_request(request)
-        return await anyio.to_thread.run_sync(plan.pixel_request, request)
+        try:
+            if request.block.slices < _MANY:
+                return plan.pixel_request(request)
+            return await anyio.to_thread.run_sync(plan.pixel_request, request)
+        except JobError as error:
+            if request.block.slices == 1:
+                raise
+            # Together the graphs are longer, or nested deeper, than the service takes.
+            raise TileError(FetchProblem(Action.SPLIT, Cause.PAYLOAD_SIZE, error.message)) from error
 
     async def _call(
         self, request: Request, wanted: PixelRequest, nbytes: int, spent: _Spent, *, can_split: bool

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from downloader.model.expression import add_bands, document_of, image_load, select
+from downloader.model.expression import add_bands, document_of, graph_of, image_load, select
 
 
 def pinned_expression(asset: str, update_time: str) -> str:
@@ -15,29 +13,14 @@ def pinned_expression(asset: str, update_time: str) -> str:
 
 
 def stacked_expression(images: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> str:
-    """Return JSON of an image that has the bands of all images, in their order.
+    """Return canonical JSON of an image that has the bands of all images, in their order; what they share stands once.
 
     Args:
         images: (serialised expression, bands that it has and are wanted, their names in the stack) of each; no two names
             are the same. Bands keep their own projections: the request's grid pulls each.
+
+    Raises:
+        JobError: it is longer, or nested deeper, than the service takes.
     """
-    values: dict[str, Any] = {}
-    parts = []
-    for number, (expression, own, names) in enumerate(images):
-        document = json.loads(expression)
-        for name, node in document["values"].items():
-            values[f"{number}.{name}"] = _referring(node, number)
-        parts.append(select({"valueReference": f"{number}.{document['result']}"}, own, names))
-    values["result"] = add_bands(parts)
-    return json.dumps({"result": "result", "values": values}, separators=(",", ":"))
-
-
-def _referring(node: Any, number: int) -> Any:  # noqa: ANN401  # JSON
-    """Return a node whose references are those of one of the images."""
-    if isinstance(node, Mapping):
-        return {
-            key: f"{number}.{value}" if key == "valueReference" and isinstance(value, str) else
-            value if key == "constantValue" else _referring(value, number)
-            for key, value in node.items()
-        }  # fmt: skip
-    return [_referring(item, number) for item in node] if isinstance(node, list) else node
+    parts = [select(graph_of(expression), own, names) for expression, own, names in images]
+    return document_of(add_bands(parts), "request.depth")

@@ -7,6 +7,7 @@ import binascii
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from earthengine_emulator.api.errors import ApiError, invalid_argument
@@ -27,6 +28,10 @@ _KINDS: Final = (
     "argumentReference",
     "valueReference",
 )
+
+
+_signature: Final = lru_cache(maxsize=1024)(inspect.signature)
+"""A graph calls a few functions thousands of times."""
 
 
 @dataclass(slots=True)
@@ -131,7 +136,7 @@ class Expression:
             raise ApiError(400, f"Function '{name}' is not supported by the emulator.")
         named = self._library[name]
         arguments = {key: self._node(n, scope, depth + 1) for key, n in given.items()}
-        signature = inspect.signature(named)
+        signature = _signature(named)
         try:
             bound = signature.bind(**arguments)
         except TypeError as error:

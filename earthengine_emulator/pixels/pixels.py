@@ -18,6 +18,10 @@ from earthengine_emulator.pixels.sampling import place, reader
 SLAB_BYTES: Final = 512 * 1024
 """Pixels made and sent at a time: large enough to cost few calls, small enough to stay in the processor's cache."""
 
+_READ_PIXELS: Final = 64 * 64
+"""Pixels of a band that are read at a time, at least, where bands are read one by one: of hundreds of bands a slab would
+otherwise be a few rows, and each reading costs more than its pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelRequest:
@@ -127,6 +131,8 @@ class NpyStream:
         """Yield the body: the header together with the first rows, then further rows."""
         grid = self._request.grid
         rows = max(1, SLAB_BYTES // self._row_bytes)
+        if self._source is None:
+            rows = max(rows, _READ_PIXELS // grid.width)
         if rows + 1 >= grid.height:
             rows = grid.height
         writer = self._writer()

@@ -8,6 +8,7 @@ import zarr
 
 import downloader
 from downloader.errors import IncompleteError, JobError, StoppedError
+from downloader.model import expression
 from downloader.mosaic.verify.verify import verify
 from tests.harness import job, ledger_lines, running, same_bits, wait_until, write_job
 from tests.mosaics import coverage_of
@@ -84,6 +85,14 @@ def test_an_image_that_fails_in_a_stack_is_recorded_alone(emulator, tmp_path):
     assert {tile.slice for tile in caught.value.report.failed} == {gone}
     assert np.flatnonzero(coverage_of(path)[:, 0, 0] != 1).tolist() == [gone]
     right(path, 40, but=[gone])
+
+
+def test_a_stack_whose_graph_is_too_long_is_halved_until_it_is_not(emulator, tmp_path, monkeypatch):
+    monkeypatch.setattr(expression, "MAX_BYTES", 12_000)
+    report = fetch(days(emulator, tmp_path / "m.zarr", depth=16))
+    assert report.splits
+    assert report.requests == len(asked(emulator, "computePixels")) > 3
+    right(tmp_path / "m.zarr", 40)
 
 
 def test_damage_that_an_append_meets_is_told_and_fetched_again(emulator, tmp_path):

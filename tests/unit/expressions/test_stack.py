@@ -8,6 +8,7 @@ import numpy as np
 
 from downloader.expressions.stack import pinned_expression, stacked_expression
 from downloader.model.crs import Crs
+from downloader.model.expression import call, constant, document_of, function
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band
 from downloader.planning.plan import pixel_request, stacked
@@ -44,6 +45,36 @@ def test_each_image_keeps_its_own_nodes_and_its_place() -> None:
     walk(document["values"])
     assert references <= document["values"].keys()
     assert document["result"] in document["values"]
+
+
+def test_functions_within_an_image_are_the_image_s_own_and_equal_nodes_stand_once() -> None:
+    """As of a collection that is mapped over: a function's body is named by key, not by a reference."""
+    images = []
+    for number in range(3):
+        body = call("Image.select", input={"argumentReference": "one"}, bandSelectors=constant([number]))
+        mapped = call(
+            "Collection.map",
+            collection=call("ImageCollection.load", id=constant("C")),
+            baseAlgorithm=function(["one"], body),
+        )
+        images.append(
+            (document_of(call("ImageCollection.mosaic", collection=mapped), ""), ["a"], [f"s{number}"])
+        )
+    document = json.loads(stacked_expression(images))
+    definitions = [
+        v["functionDefinitionValue"] for v in document["values"].values() if "functionDefinitionValue" in v
+    ]
+    selected = {
+        json.dumps(document["values"][reference])
+        for one in definitions
+        for reference in [
+            document["values"][one["body"]]["functionInvocationValue"]["arguments"]["bandSelectors"][
+                "valueReference"
+            ]
+        ]
+    }
+    assert selected == {f'{{"constantValue": [{number}]}}' for number in range(3)}
+    assert json.dumps(document).count("ImageCollection.load") == 1
 
 
 def test_masks_and_what_tells_of_them_follow_their_image() -> None:

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -38,7 +38,7 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.status import means, read_mosaic
 from downloader.mosaic.storage.cloud import forget_memory
-from downloader.mosaic.storage.location import MosaicPath, locate
+from downloader.mosaic.storage.location import MosaicPath, errors_of, locate
 from downloader.planning import Plan, ShardKey, TileKey
 from downloader.planning.tiling import bits
 
@@ -60,16 +60,13 @@ _CONNECTED_S: Final = 60.0
 """Seconds after that for which the connection and the plan are kept."""
 
 _LOOK_S: Final = 0.25
-"""Seconds between two looks at a mosaic that another process writes."""
+"""Seconds between two looks at a mosaic that another process writes; four times as long as a look takes, if that is more."""
 
 _QUIET_S: Final = 1.0
 """Seconds that a read may take before it is shown that it goes on."""
 
 _SHOWN_S: Final = 0.25
 """Seconds between two looks at how far it is."""
-
-_OTHERS_S: Final = 1.0
-"""Seconds in which it is left to that process."""
 
 _TURN_S: Final = 5.0
 """Seconds after which the lock is given to another process that waits for it, whatever is still missing."""
@@ -91,8 +88,9 @@ class _Wait:
     error: Exception | None = None
 
     def end(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.ended.set()
+        if not self.ended.is_set():
+            self.error = error
+            self.ended.set()
 
 
 class Filler:
@@ -127,9 +125,14 @@ class Filler:
         self._waits: list[_Wait] = []
         self._wanted = Wanted(self._count_bands, self._tried)
         self._is_serving = False
+        self._look_s = 0.0
+        """Seconds that the last look took."""
         self._turn_ends = 0.0
         """When the lock goes to another process that waits for it."""
-        self._is_others_turn = False
+        self._others_s = 0.0
+        """Seconds for which it then has it; 0 where it is not given away."""
+        self._locked: LockedError | None = None
+        """What is said of another process that has the lock, and lives."""
         self._failed: dict[ShardKey, int] = {}
         """Tiles that failed since this process reads."""
         self._guard = threading.Lock()
@@ -339,14 +342,13 @@ class Filler:
             plan, _ = await prepare(job, connection, await existing_mosaic(job))
             memory = memory_for(job, plan, before=before)
             while not self._loop.is_ending:
-                if await self._session(job, plan, connection, memory):
-                    if not await self._wanted.until(self._is_asked, _CONNECTED_S):
-                        return
-                elif self._waits:
-                    await anyio.sleep(_LOOK_S)
-                    await self._look()
-                else:
-                    self._wanted.pending.clear()
+                if not await self._session(job, plan, connection, memory):
+                    if self._waits:
+                        await self._look_again()
+                    else:
+                        self._wanted.pending.clear()
+                if not await self._wanted.until(self._is_asked, _CONNECTED_S):
+                    return
 
     async def _session(self, job: Job, plan: Plan, connection: Connection, memory: int) -> bool:
         """Fetch what is wanted until nothing was for a while; return False where another process has the lock, or gets it."""
@@ -359,27 +361,37 @@ class Filler:
         )
         self._wanted.begin(_IDLE_S if self._wanted.pending else 0.0)
         error: DownloadError | None = None
-        try:
-            async with opened(job, plan, connection, _unheard, stop, options, memory) as context:
-                self._mosaic, self._states = context.mosaic, context.mosaic.found.states
-                self._turn_ends = anyio.current_time() + _TURN_S
-                self._settle()
-                _, error = await fetch_missing(context)
-        except LockedError as locked:
-            error = locked
-        finally:
-            self._mosaic, self._stop = None, None
-            self._wanted.end()
+        is_waiting = True
+        with anyio.CancelScope() as waiting:
+            if self._waits and locate(self.path).has_lease:
+                self._loop.spawn(self._look_meanwhile(waiting, lambda: is_waiting))
+            try:
+                async with opened(job, plan, connection, _unheard, stop, options, memory) as context:
+                    is_waiting, self._locked = False, None
+                    self._mosaic, self._states = context.mosaic, context.mosaic.found.states
+                    self._turn_ends = anyio.current_time() + _TURN_S
+                    self._settle()
+                    _, error = await fetch_missing(context)
+            except LockedError as locked:
+                error = locked
+            finally:
+                is_waiting = False
+                self._mosaic, self._stop = None, None
+                self._wanted.end()
+        if waiting.cancelled_caught:
+            self._locked = None
+            return False
         if isinstance(error, LockedError):
-            self._lose_patience(error)
+            self._locked = error
+            self._lose_patience()
             return False
         if error is not None and not isinstance(error, IncompleteError):
             raise error
         if stop.drain.is_set():
             raise stop.error("what was fetched is saved")
-        if self._is_others_turn:
-            self._is_others_turn = False
-            await anyio.sleep(_OTHERS_S)
+        if self._others_s:
+            await anyio.sleep(self._others_s)
+            self._others_s = 0.0
             return False
         for wait in self._waits:
             if wait.is_for_mosaic:
@@ -387,6 +399,24 @@ class Filler:
             elif not any(self._wanted.pending.get(key) for key in wait.left):
                 wait.end(StoppedError(f"{self.path}: tiles were not fetched; read them again"))
         return True
+
+    async def _look_meanwhile(self, waiting: anyio.CancelScope, goes_on: Callable[[], bool]) -> None:
+        """Look at what the holder of a lease writes while this process waits for it, as long as readers wait for tiles."""
+        await anyio.sleep(_QUIET_S)
+        with contextlib.suppress(DownloadError):  # opening meets it as well
+            while goes_on():
+                await self._look_again()
+                self._lose_patience()
+                if goes_on() and all(wait.ended.is_set() for wait in self._waits):
+                    waiting.cancel()
+                    return
+
+    async def _look_again(self) -> None:
+        """Wait for a moment, and look."""
+        await anyio.sleep(max(_LOOK_S, 4 * self._look_s))
+        before = anyio.current_time()
+        await self._look()
+        self._look_s = anyio.current_time() - before
 
     async def _look(self) -> None:
         """Read what is stored, as another process may have written it."""
@@ -399,7 +429,9 @@ class Filler:
                 and not means(self.path, self._job)
             ):
                 return None
-            return scan(locate(self.path).store(), read_mosaic(self.path).layouts).states
+            place = locate(self.path)
+            with errors_of(place):
+                return scan(place.store(), read_mosaic(self.path).layouts).states
 
         states = await anyio.to_thread.run_sync(read)
         if states is not None and self._mosaic is None:
@@ -451,7 +483,7 @@ class Filler:
             and self._mosaic is not None
             and self._mosaic.lock.is_wanted()
         ):
-            self._is_others_turn = True
+            self._others_s = self._mosaic.lock.others_s
             self._wanted.close()
 
     def _drop_oldest(self, key: ShardKey, bound: int) -> None:
@@ -469,11 +501,14 @@ class Filler:
                     del self._kept[old]
                     self._mosaic.drop(old)
 
-    def _lose_patience(self, error: LockedError) -> None:
+    def _lose_patience(self) -> None:
+        """End the waits that took too long, if another process is known to have the lock."""
+        if self._locked is None:
+            return
         now = anyio.current_time()
         for wait in self._waits:
             if now - wait.since >= wait.patience_s:
-                wait.end(error)
+                wait.end(self._locked)
 
     def _count_bands(self, group: str) -> int:
         return len((self._states or {})[group].group.bands)

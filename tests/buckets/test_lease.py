@@ -78,7 +78,7 @@ def test_a_run_waits_for_a_lazy_reader_that_lives(store) -> None:
     reader.acquire()
     with pytest.raises(LockedError, match="a lazy reader is fetching into it"):
         Lease(store, lambda: 0, None, SHORT, reads=True).acquire()
-    assert not reader.is_wanted()
+    wait_until(reader.is_wanted)
     run = lease(store)
     waiting = threading.Thread(target=run.acquire)
     waiting.start()

@@ -339,13 +339,18 @@ def test_in_memory_it_is_bounded_and_stays_in_the_process(values, emulator, prof
     assert dataset.copy(deep=True)["B4"].shape == (1200, 1500)
 
 
-def test_another_writer_is_waited_for(values, emulator, mosaic) -> None:
+def test_another_writer_is_waited_for(values, emulator, mosaic, monkeypatch) -> None:
     dataset = downloader.open(values, chunks=None, wait=0.3)
     assert wait_until(lambda: is_free(mosaic))
     lock = FileLock(mosaic / ".downloader/lock", "m")
     lock.acquire()
     with pytest.raises(LockedError, match="another run is writing it"):
         _ = part(dataset, "B4", 0, 0, 10, 10).values
+    tries: list[FileLock] = []
+    acquire = FileLock.acquire
+    monkeypatch.setattr(FileLock, "acquire", lambda self: (tries.append(self), acquire(self))[1])
+    time.sleep(1.0)
+    assert len(tries) <= 1, "nobody wants it any more"
     assert getpixels(emulator) == []
     patient = downloader.open(values, chunks=None)
     with ThreadPoolExecutor(1) as pool:

@@ -28,5 +28,8 @@ LOCK: Final = f"{OWN}/lock"
 LEASE: Final = f"{OWN}/lease"
 """Object that a run keeps renewing, in a bucket. It stays when the lease is given back: an epoch is used once."""
 
+LEASE_WANTED: Final = f"{OWN}/lease-wanted"
+"""Object with the epoch of a lazy reader's lease that another process waits for."""
+
 WORKERS: Final = f"{OWN}/workers"
 """Folder of the locks of a distributed run's workers."""

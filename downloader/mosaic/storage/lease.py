@@ -12,6 +12,7 @@ puts that state what must be there (`bucket`), a holder that was paused and wake
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -25,8 +26,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import DownloadError, LockedError, RefusedError, StoppedError
-from downloader.mosaic.record.paths import LEASE, WORKERS
+from downloader.mosaic.record.paths import LEASE, LEASE_WANTED, WORKERS
 from downloader.mosaic.storage.lock import READER_WAIT_S, held
+from downloader.mosaic.storage.store import read_object
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.bucket import BucketStore, Tag
@@ -107,6 +109,9 @@ class Lease:
         self._tag: Tag | None = None
         self._confirmed = 0.0
         self._lost = ""
+        self._is_wanted = False
+        self._asked = 0
+        """Epoch of the lazy reader that was asked to give it back."""
         self._renewing: threading.Thread | None = None
         self.took_over = False
         """Whether the last holder did not give it back, and may still be running."""
@@ -116,10 +121,16 @@ class Lease:
         """See `Lock`."""
         return None if self._mine is None else self._mine.epoch
 
+    @property
+    def others_s(self) -> float:
+        """See `Lock`."""
+        return self._lasts_s / 40
+
     def acquire(self) -> None:
         """See `Lock`. Where another run holds it, waits until that run is known to live, or not to.
 
-        A lazy reader that lives is waited for, up to 60 s; a lazy reader itself waits for none.
+        A lazy reader is asked to give it back, and one that lives is waited for, up to 60 s; a lazy reader itself waits
+        for none that lives.
         """
         seen: Tag | None = None
         since = began = _clock()
@@ -155,7 +166,7 @@ class Lease:
                     self.took_over = True
                     return
                 continue
-            if self._abandoned.wait(self._lasts_s / 24):
+            if self._abandoned.wait(self._ask(document)):
                 raise LockedError(
                     f"{self._store.name}: another run holds it ({holder}); this one was stopped while it waited"
                 )
@@ -184,8 +195,8 @@ class Lease:
             ) from error
 
     def is_wanted(self) -> bool:
-        """See `Lock`. Those that wait for a lease leave no sign."""
-        return False
+        """See `Lock`. A lazy reader learns it within 5 s, from an object that those who wait put; a run never does."""
+        return self._is_wanted
 
     def release(self) -> None:
         """See `Lock`. The next run then does not wait."""
@@ -203,6 +214,15 @@ class Lease:
             except (OSError, DownloadError) as error:
                 _log.warning("%s: the lease could not be given back: %s", self._store.name, error)
             self._mine = None
+
+    def _ask(self, document: _Document | None) -> float:
+        """Ask a lazy reader that holds it to give it back; return the seconds to wait before the next look."""
+        if document is None or not document.reads:
+            return self._lasts_s / 24
+        if document.epoch != self._asked:
+            self._asked = document.epoch
+            self._store.put(LEASE_WANTED, [b"%d" % document.epoch])
+        return self._lasts_s / 120
 
     def _take(self, epoch: int, tag: Tag | None) -> bool:
         """Put this process's lease over the version `tag`; False where another process was faster."""
@@ -232,9 +252,14 @@ class Lease:
             )
 
     def _renew_on(self) -> None:
-        while not self._ended.wait(self._lasts_s / 6):
+        for turn in itertools.count(1):
+            if self._ended.wait(self._lasts_s / 24):
+                return
             try:
-                self._renew()
+                if turn % 4 == 0:
+                    self._renew()
+                if self._reads and not self._is_wanted:
+                    self._is_wanted = read_object(self._store, LEASE_WANTED) == b"%d" % (self.epoch or 0)
             except LockedError:
                 return
             except (OSError, DownloadError) as error:

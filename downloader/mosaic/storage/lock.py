@@ -46,6 +46,11 @@ class Lock(Protocol):
         ...
 
     @property
+    def others_s(self) -> float:
+        """Seconds after which one that waits for the lock has seen that it was given back."""
+        ...
+
+    @property
     def took_over(self) -> bool:
         """Whether the last holder did not give the right back, and may still be running."""
         ...
@@ -80,6 +85,7 @@ class FileLock:
     """A `Lock` by the kernel, which releases it when the process ends, however that ends."""
 
     epoch = None
+    others_s = 1.0
     took_over = False
 
     def __init__(

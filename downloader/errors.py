@@ -24,7 +24,7 @@ import os
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "Action",
@@ -265,6 +265,25 @@ class Cause(enum.StrEnum):
     def never_arrived(self) -> bool:
         """True where no request reached the service: no traffic, and nothing that one tile could do about."""
         return self in {Cause.NO_CONNECTION, Cause.NO_ADDRESS, Cause.NO_TOKEN}
+
+
+MAY_BE_CHARGED: Final = frozenset(
+    {
+        Cause.BAD_GATEWAY,
+        Cause.GATEWAY_TIMEOUT,
+        Cause.JSON_ANSWER,
+        Cause.HTML_ANSWER,
+        Cause.BAD_NPY,
+        Cause.RESET,
+        Cause.SHORT_BODY,
+        Cause.NO_FIRST_BYTE,
+        Cause.STALLED,
+        Cause.TOO_SLOW,
+        Cause.TOO_LARGE,
+        Cause.BAD_ENCODING,
+    }
+)
+"""Causes with which the service may have computed the pixels all the same; what it refuses, it does not charge."""
 
 
 @dataclass(frozen=True, slots=True)

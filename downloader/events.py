@@ -55,6 +55,8 @@ class Stored:
     """Calls made, retries included."""
     eecu_s: float = 0.0
     """EECU-seconds that computing it is expected to have cost; 0 where stored pixels were read."""
+    wasted_eecu_s: float = 0.0
+    """The same of calls that brought nothing, and that the service may have computed all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Split:
     parts: tuple[Request, ...]
     attempts: int = 1
     """Calls made, retries included; 0 where it was split before it was asked for."""
+    wasted_eecu_s: float = 0.0
+    """See `Stored`."""
 
     @property
     def is_refused(self) -> bool:
@@ -81,6 +85,8 @@ class Failed:
     problem: FetchProblem
     attempts: int = 1
     """Calls made, retries included; 0 where it was not asked for."""
+    wasted_eecu_s: float = 0.0
+    """See `Stored`."""
 
 
 @dataclass(frozen=True, slots=True)

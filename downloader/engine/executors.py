@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from downloader._version import __version__
 from downloader.engine.context import RunContext
+from downloader.engine.limits import RunLimits
 from downloader.engine.local import LocalExecutor, retry_policy, worker_parts
 from downloader.engine.memory import needed_memory, pixel_memory
 from downloader.errors import JobError
@@ -113,8 +114,7 @@ def _dask_executor(context: RunContext) -> Executor:
         assignment,
         limits.concurrency,
         limits.requests_per_second,
-        limits.max_requests,
-        limits.max_bytes,
+        RunLimits(limits.max_requests, limits.max_bytes, limits.max_eecu),
         limits.max_time,
     )
     return DaskExecutor(

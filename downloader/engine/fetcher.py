@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from downloader.engine.endgame import Endgame
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import NotStarted, Stop
-from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
+from downloader.errors import MAY_BE_CHARGED, Action, Cause, FetchProblem, JobError, TileError
 from downloader.events import Failed, Flow, Outcome, Retried, Split, Stored
 from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import persist
@@ -41,6 +41,8 @@ class _Spent:
     """Calls and time that one request has taken so far."""
 
     calls: int = 0
+    wasted: int = 0
+    """Those that brought nothing, and that the service may have computed all the same."""
     seconds: float = 0.0
 
 
@@ -65,6 +67,8 @@ class Fetcher:
         self._is_last = is_last
         self._clock = _StoppableClock(parts.clock, parts.stop)
         self.answers = MemoryBudget(memory)
+        self.wasted_s = 0.0
+        """EECU-seconds of calls that brought nothing, and that the service may have computed all the same."""
         self._ended = False
         """Whether an answer said that nothing can succeed any more."""
         self._gone: dict[int, FetchProblem] = {
@@ -84,7 +88,7 @@ class Fetcher:
             DownloadError: nothing can succeed any more.
         """
         if (gone := self._gone_in(request)) is not None:
-            return self._failed(request, gone, 0)
+            return self._failed(request, gone, _Spent())
         nbytes = weight(self._share.plan.group(request.shard.group), request)
         reserved = min(nbytes, self.answers.limit)
         self._endgame.waits(request)
@@ -94,11 +98,12 @@ class Fetcher:
             pixels = await self._fetch(request, nbytes, spent)
             await self._parts.mosaic.place(request, pixels)
         except TileError as error:
-            return self._failed(request, error.problem, spent.calls)
+            return self._failed(request, error.problem, spent)
         finally:
             self._endgame.ended(request)
             self.answers.release(reserved)
-        return Stored(request, nbytes, spent.seconds, spent.calls, seconds_of(self._share.plan, request))
+        eecu_s = seconds_of(self._share.plan, request)
+        return Stored(request, nbytes, spent.seconds, spent.calls, eecu_s, spent.wasted * eecu_s)
 
     async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
         parts = self._parts
@@ -153,6 +158,9 @@ class Fetcher:
         except TileError as error:
             if error.problem not in (_SPLIT_AHEAD, _HALVED):
                 problem = error.problem
+            if error.problem.cause in MAY_BE_CHARGED:
+                spent.wasted += 1
+                self.wasted_s += seconds_of(self._share.plan, request)
             self._ended |= self._ends_job(error.problem)
             if (
                 error.problem.action is Action.RETRY
@@ -199,21 +207,22 @@ class Fetcher:
                     return True
         return False
 
-    def _failed(self, request: Request, problem: FetchProblem, calls: int) -> Outcome:
+    def _failed(self, request: Request, problem: FetchProblem, spent: _Spent) -> Outcome:
         group = self._share.plan.group(request.shard.group)
         alone = request.block.slices == 1
         if problem.action is Action.FAIL_ASSET and alone:
             self._gone.setdefault(request.block.slice, problem)
         if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})") from TileError(problem)
+        wasted_s = spent.wasted * seconds_of(self._share.plan, request) if spent.wasted else 0.0
         # One of several slices may be to blame: in the end it fails alone.
         if (problem.action is Action.SPLIT or not alone) and (parts := halves(group, request)):
             if problem.action is Action.SPLIT and problem not in (_SPLIT_AHEAD, _HALVED):
                 half = max(weight(group, part) for part in parts)
                 self._answerable = half if self._answerable is None else min(self._answerable, half)
-            return Split(request, problem, parts, calls)
+            return Split(request, problem, parts, spent.calls, wasted_s)
         self._parts.mosaic.fail(request, problem)
-        return Failed(request, problem, calls)
+        return Failed(request, problem, spent.calls, wasted_s)
 
     def _gone_in(self, request: Request) -> FetchProblem | None:
         """Return why the service refuses an image of the request's slices as a whole; None where it refuses none."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.context import FetchContext
+from downloader.engine.limits import RunLimits
 from downloader.engine.resources import Parts, Share
 from downloader.engine.worker import ListedShards, work
 from downloader.flow.clock import MonotonicClock
@@ -44,10 +45,8 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         memory=context.memory,
         policy=retry_policy(job),
         checkpoint_s=job.mosaic.checkpoint,
-        max_requests=limits.max_requests,
-        max_bytes=limits.max_bytes,
+        limits=RunLimits(limits.max_requests, limits.max_bytes, limits.max_eecu),
         max_time_s=limits.max_time,
-        max_eecu_h=limits.max_eecu,
         is_piecemeal=context.feed is not None,
     )
     retries = RetryBudget() if budget is None else budget.retries

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from anyio.streams.memory import MemoryObjectSendStream
 
+from downloader.engine.limits import NO_LIMITS, RunLimits
 from downloader.engine.stop import Stop
 from downloader.events import Outcome
 from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -26,14 +27,10 @@ class Share:
     policy: RetryPolicy
     checkpoint_s: float
     """Open shards are committed as far as they are at least so often."""
-    max_requests: int | None = None
-    """Stop, resumable, after so many requests."""
-    max_bytes: int | None = None
-    """Stop, resumable, before more bytes of pixels are asked for."""
+    limits: RunLimits = NO_LIMITS
+    """What makes it stop, resumable."""
     max_time_s: float | None = None
     """Stop, resumable, after so many seconds."""
-    max_eecu_h: float | None = None
-    """Stop, resumable, before what is computed may have cost more EECU-hours."""
     is_piecemeal: bool = False
     """Whether a few tiles of each shard are wanted, as readers come to them: requests have the plan's shape from the first
     on, and as many shards may be open as requests are in flight."""

@@ -37,7 +37,7 @@ from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan, ShardKey
-from downloader.planning.compute_cost import cost_of
+from downloader.planning.compute_cost import ComputeCost, cost_of
 from downloader.planning.strip import strip
 from downloader.progress.heartbeat import HEARTBEAT, Heartbeat
 from downloader.progress.highlights import Highlights
@@ -276,6 +276,13 @@ def _incomplete(context: RunContext) -> DownloadError | None:
     return IncompleteError(f"{', '.join(told)}; run the job again to try just those")
 
 
+def _cost(tally: Tally) -> ComputeCost | None:
+    """Return what computing may have cost; None where nothing was computed."""
+    if not tally.eecu_s and not tally.wasted_eecu_s:
+        return None
+    return cost_of(tally.computed, tally.eecu_s, tally.wasted_eecu_s)
+
+
 def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: int) -> Report:
     plan, tally, client = context.plan, context.tally, context.connection.client
     counts = context.mosaic.counts().values()
@@ -299,7 +306,7 @@ def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: in
         peak_memory_bytes=max(peak_memory(), workers_peak),
         credentials=client.credentials_in_use,
         service=client.service_identity,
-        compute=cost_of(tally.computed, tally.eecu_s) if tally.computed else None,
+        compute=_cost(tally),
         failed=tuple(
             FailedTile(
                 key.group,

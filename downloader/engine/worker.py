@@ -16,15 +16,15 @@ from anyio.abc import TaskGroup
 
 from downloader.engine.endgame import Endgame
 from downloader.engine.fetcher import Fetcher
+from downloader.engine.limits import Used
 from downloader.engine.open_shards import OpenShard, OpenShards
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import GRACE_S, NotStarted
 from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split
 from downloader.planning import Request, ShardKey
-from downloader.planning.compute_cost import most_seconds, seconds_of
+from downloader.planning.compute_cost import most_seconds
 from downloader.planning.request_size import first_shapes
-from downloader.planning.split import weight
 from downloader.protocols import Feed
 
 _PATIENCE_S: Final = 0.1
@@ -96,10 +96,8 @@ class Worker:
         """Whether no shard comes after those `_ahead`."""
         self._exhausted = False
         """Whether everything was handed out."""
-        self._requests = 0
-        self._nbytes = 0
-        self._eecu_s = 0.0
-        """EECU-seconds that the requests handed out may cost at most."""
+        self._used = Used()
+        """By what was handed out."""
         self._limit: str | None = None
         """The limit of the job that was reached: nothing more is handed out, what is handed out is finished."""
         self._changed = anyio.Event()
@@ -147,10 +145,10 @@ class Worker:
             if self._is_draining or not await self._open(key):
                 break
             group = self.share.plan.group(key.group)
-            if self.share.max_requests is None:
+            if self.share.limits.requests is None:
                 if self._seen_all:
                     group = self.endgame.tapered(group, missing, self._ahead)
-                elif self._requests < self.share.concurrency:
+                elif self._used.requests < self.share.concurrency:
                     group = replace(group, shape=next(self._first_shapes[group.name]))
             for request in group.requests(key, missing):
                 if not await self._hand_out(request):
@@ -217,51 +215,32 @@ class Worker:
             await self._changed.wait()
         if self._is_draining:
             return False
-        nbytes = weight(self.share.plan.group(request.shard.group), request)
-        self._limit = self._limit_reached(nbytes) or self._too_costly(request)
+        limits, more = self.share.limits, Used(1)
+        if not limits.is_none:
+            more = Used.by(self.share.plan, request)
+            wasted = Used(eecu_s=most_seconds(self.fetcher.wasted_s))
+            self._limit = limits.reached(self._used + wasted, more)
         if self._limit is not None:
             return False
-        self._nbytes += nbytes
-        self._enqueue(request, self._queue)
+        self._enqueue(request, self._queue, more)
         return True
 
     def _queue_parts(self, split: Split) -> None:
         """Queue the halves of a request before anything new, as far as the limits of the job allow."""
         if not split.attempts:
-            self._requests -= 1  # it was counted, and not made
+            self._used -= Used(1)  # it was counted, and not made
+        more = Used(1)  # the pixels of the halves are counted
         for part in split.parts:
-            if (limit := self._limit_reached(0)) is not None:
+            if (limit := self.share.limits.reached(self._used, more)) is not None:
                 self._limit = self._limit or limit
                 return
-            self._enqueue(part, self._urgent)
+            self._enqueue(part, self._urgent, more)
 
-    def _enqueue(self, request: Request, queue: deque[Request]) -> None:
-        self._requests += 1
+    def _enqueue(self, request: Request, queue: deque[Request], more: Used) -> None:
+        self._used += more
         self.shards[request.shard].pending += 1
         queue.append(request)
         self._wake(1)
-
-    def _limit_reached(self, nbytes: int) -> str | None:
-        share = self.share
-        if share.max_requests is not None and self._requests >= share.max_requests:
-            return f"limits.max_requests: {share.max_requests:,} requests are made"
-        if share.max_bytes is not None and self._nbytes + nbytes > share.max_bytes:
-            return f"limits.max_bytes: {self._nbytes:,} bytes are fetched and the next request would pass the limit"
-        return None
-
-    def _too_costly(self, request: Request) -> str | None:
-        """Count what a request may cost; halves of one that was split cost no more than it."""
-        most_h = self.share.max_eecu_h
-        if most_h is None:
-            return None
-        eecu_s = most_seconds(seconds_of(self.share.plan, request))
-        if eecu_s and (self._eecu_s + eecu_s) / 3600 > most_h:
-            return (
-                f"limits.max_eecu: what was computed may have cost {self._eecu_s / 3600:.3g} EECU-hours (the upper end of an "
-                "estimate), and the next request would pass the limit"
-            )
-        self._eecu_s += eecu_s
-        return None
 
     # Fetching ----------------------------------------------------------------------------------------------
 
@@ -303,7 +282,7 @@ class Worker:
         """Whether a request may be halved to end sooner: nothing waits behind it, no limit counts it, and it has company."""
         if not self._exhausted or self._queue or self._urgent:
             return False
-        return self.share.max_requests is None and self._requests > 1
+        return self.share.limits.requests is None and self._used.requests > 1
 
     # Committing --------------------------------------------------------------------------------------------
 

@@ -95,15 +95,6 @@ class Job(FileSection):
         return self
 
     @model_validator(mode="after")
-    def _counted_here(self) -> Self:
-        if self.limits.max_eecu is not None and not self.executor.is_local:
-            raise JobError(
-                "is counted where the requests are made, and executor.dask makes them elsewhere; leave one of them out",
-                key="limits.max_eecu",
-            )
-        return self
-
-    @model_validator(mode="after")
     def _samples(self) -> Self:
         if self.region.points is None:
             if self.source.pick == "nearest":

@@ -39,9 +39,15 @@ class ComputeCost:
         return {tier: (self.low_h / hours, self.high_h / hours) for tier, hours in TIERS.items()}
 
 
-def cost_of(requests: int, seconds: float) -> ComputeCost:
-    """Return the cost of requests that are expected to take so many EECU-seconds."""
-    return ComputeCost(requests, seconds / _FACTOR / 3600, seconds * _FACTOR / 3600)
+def cost_of(requests: int, seconds: float, wasted_s: float = 0.0) -> ComputeCost:
+    """Return the cost of requests that are expected to take so many EECU-seconds.
+
+    Args:
+        requests: that are computed.
+        seconds: expected of them.
+        wasted_s: expected of calls that brought nothing, and may be charged or not.
+    """
+    return ComputeCost(requests, seconds / _FACTOR / 3600, (seconds + wasted_s) * _FACTOR / 3600)
 
 
 def compute_cost(plan: Plan) -> ComputeCost:

@@ -45,6 +45,8 @@ class Tally:
     """Requests that the service computed."""
     eecu_s: float = 0.0
     """EECU-seconds that they are expected to have cost."""
+    wasted_eecu_s: float = 0.0
+    """EECU-seconds that calls which brought nothing may have cost besides."""
     retries: Counter[str] = field(default_factory=Counter)
     """Cause → how many calls were made again for it."""
     notices: list[str] = field(default_factory=list)
@@ -61,6 +63,9 @@ class Tally:
 
     def __call__(self, event: Event) -> None:
         """Count one more event."""
+        if isinstance(event, Stored | Split | Failed):
+            self.requests += event.attempts
+            self.wasted_eecu_s += event.wasted_eecu_s
         match event:
             case Started():
                 self.tiles_total, self.tiles_before = event.estimate.tiles, event.tiles_done
@@ -69,7 +74,6 @@ class Tally:
                 self.strip = event.strip
                 self.cells = list(event.strip.stored) if event.strip else []
             case Stored():
-                self.requests += event.attempts
                 self.tiles_stored += event.request.tiles_worth
                 self.wire_bytes += event.wire_bytes
                 self.computed += event.eecu_s > 0
@@ -77,12 +81,10 @@ class Tally:
                 if self.strip is not None:
                     self.cells[self.strip.cell(event.request.shard)] += event.request.tiles_worth
             case Failed():
-                self.requests += event.attempts
                 self.tiles_failed += event.request.tiles_worth
                 if self.strip is not None:
                     self.broken.add(self.strip.cell(event.request.shard))
             case Split():
-                self.requests += event.attempts
                 self.splits += event.is_refused
             case Retried():
                 self.retries[event.problem.cause] += 1

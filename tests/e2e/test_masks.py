@@ -244,3 +244,31 @@ def test_computing_stops_at_the_upper_end_of_its_estimate(emulator, tmp_path):
     del values["limits"]
     done = downloader.download(values, progress=False)
     assert (done.tiles_before, done.state, done.compute.requests) == (5, "complete", tiles - 5)
+
+
+@pytest.mark.parametrize("executor", ["local", {"dask": {"workers": 1}}])
+def test_what_repeats_may_cost_counts(emulator, tmp_path, executor):
+    """Two bodies are cut, and the service may charge what it computed of them; a 503 costs nothing."""
+    values = job(
+        emulator,
+        tmp_path / "m.zarr",
+        region=window(0, 0, 1024, 1024),
+        mosaic={"mask": "any"},
+        source={"asset": MASKED, "bands": ["u2"]},
+        request={"tiles": 1},
+        limits={"max_eecu": 6.5 * 0.25 / 3600, "concurrency": 1},
+        executor=executor,
+    )
+    faults = [
+        {"fault": kind, "times": times, "above_pixels": 1, "on": "pixels"}
+        for kind, times in (("short-body", 2), ("html-503", 1))
+    ]
+    emulator.configure(faults=faults)
+    with pytest.raises(downloader.StoppedError, match=r"limits\.max_eecu: ") as stopped:
+        downloader.download(values, progress=False)
+    report = stopped.value.report
+    assert report.retries == {"short body": 2, "503": 1}
+    assert report.compute.low_h == pytest.approx(report.tiles_stored * 0.25 / 16 / 3600)
+    assert report.compute.high_h == pytest.approx((report.tiles_stored + 2) * 0.25 / 3600)
+    # Some requests are handed out before anything is known of repeats.
+    assert 4 <= report.tiles_stored <= 6

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import anyio.lowlevel
 
 from downloader.engine.dask.messages import Portion
+from downloader.engine.limits import NO_LIMITS, RunLimits, Used
 from downloader.events import Outcome, Split
 from downloader.mosaic.record.state import FailedTiles
 from downloader.planning import Plan, Request, ShardKey
-from downloader.planning.split import weight
+from downloader.planning.compute_cost import most_seconds
 
 _SCANNED: Final = 256
 """Shards looked at in a row before others get a turn: a rerun passes many that are done."""
@@ -39,14 +40,13 @@ class Backlog:
     plan: Plan
     shards: Iterable[ShardKey]
     seen: Seen
-    max_requests: int | None = None
-    max_bytes: int | None = None
+    limits: RunLimits = NO_LIMITS
     limit: str | None = None
     """The limit of the job that was reached: nothing more is handed out."""
-    _made: list[int] = field(default_factory=lambda: [0, 0])
-    """Requests that workers made, and bytes of their pixels, as far as they told."""
-    _planned: dict[ShardKey, list[int]] = field(default_factory=dict)
-    """Shard that a worker has → requests and bytes that are still to come of it."""
+    _made: Used = field(default_factory=Used)
+    """By requests that workers made, as far as they told."""
+    _planned: dict[ShardKey, Used] = field(default_factory=dict)
+    """Shard that a worker has → what is still to come of it."""
     _ahead: deque[ShardKey] = field(default_factory=deque)
     _is_read: bool = False
 
@@ -102,60 +102,52 @@ class Backlog:
     def heard(self, outcome: Outcome) -> None:
         """Count what became of a request: calls that were made stay counted, whatever becomes of their worker."""
         request = outcome.request
-        planned = self._planned.get(request.shard, [0, 0])
-        nbytes = weight(self.plan.group(request.shard.group), request)
-        planned[0] -= 1
-        self._made[0] += outcome.attempts > 0
-        if isinstance(outcome, Split):
-            planned[0] += len(outcome.parts)
-        else:
-            planned[1] -= nbytes
-            self._made[1] += nbytes
+        told = Used(len(outcome.parts) - 1) if isinstance(outcome, Split) else Used.by(self.plan, request)
+        made = replace(told, requests=int(outcome.attempts > 0))
+        self._made += made + Used(eecu_s=most_seconds(outcome.wasted_eecu_s))
+        if request.shard in self._planned:
+            self._planned[request.shard] += told if isinstance(outcome, Split) else Used() - told
 
     def done(self, key: ShardKey) -> None:
         """Forget a shard that is finished."""
         self._planned.pop(key, None)
 
     def put_back(self, keys: Iterable[ShardKey]) -> None:
-        """Take shards back that a worker did not finish; they come next, and what was not made of them is not counted."""
+        """Take shards back that a worker did not finish; they come next.
+
+        What was not made of them is not counted, but for what the service may have computed and nobody told of.
+        """
         keys = tuple(keys)
         for key in keys:
-            self._planned.pop(key, None)
+            self._made += Used(eecu_s=max(0.0, self._planned.pop(key, Used()).eecu_s))
         self._ahead.extendleft(key for key in keys if self.seen.missing(key))
         if keys:
             self.limit = None
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
         """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
-        if self.max_requests is None and self.max_bytes is None:
+        if self.limits.is_none:
             return missing
         group = self.plan.group(key.group)
-        requests, nbytes = self._counted()
-        planned = self._planned[key] = [0, 0]
+        used, planned = self._counted(), Used()
         allowed: dict[int, int] = {}
         for request in group.requests(key, missing):
-            size = weight(group, request)
-            self.limit = self._reached(requests + planned[0], nbytes + planned[1], size)
+            more = Used.by(self.plan, request)
+            self.limit = self.limits.reached(used, more)
             if self.limit is not None:
                 break
-            planned[0] += 1
-            planned[1] += size
+            used, planned = used + more, planned + more
             for band in request.bands:
                 allowed[band] = allowed.get(band, 0) | self._bits(request)
+        self._planned[key] = planned
         return allowed
 
-    def _counted(self) -> tuple[int, int]:
-        """Requests and bytes, made and to come."""
-        planned = self._planned.values()
-        requests = self._made[0] + sum(max(0, requests) for requests, _ in planned)
-        return requests, self._made[1] + sum(max(0, nbytes) for _, nbytes in planned)
+    def _counted(self) -> Used:
+        """What is used, made and to come."""
+        used = self._made
+        for planned in self._planned.values():
+            used += Used(max(0, planned.requests), max(0, planned.nbytes), max(0.0, planned.eecu_s))
+        return used
 
     def _bits(self, request: Request) -> int:
         return request.block.mask(self.plan.group(request.shard.group).tiling)
-
-    def _reached(self, requests: int, nbytes: int, size: int) -> str | None:
-        if self.max_requests is not None and requests >= self.max_requests:
-            return f"limits.max_requests: {self.max_requests:,} requests are made"
-        if self.max_bytes is not None and nbytes + size > self.max_bytes:
-            return f"limits.max_bytes: {nbytes:,} bytes are fetched and the next request would pass the limit"
-        return None

@@ -33,6 +33,7 @@ from downloader.engine.dask.messages import (
 )
 from downloader.engine.dask.quota import Division
 from downloader.engine.dask.worker import beat, fetch, start
+from downloader.engine.limits import NO_LIMITS, RunLimits
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
@@ -83,8 +84,7 @@ class Terms:
     """That of every worker, but for its name and its part of the quota."""
     concurrency: int
     requests_per_second: float
-    max_requests: int | None = None
-    max_bytes: int | None = None
+    limits: RunLimits = NO_LIMITS
     max_time_s: float | None = None
 
 
@@ -199,9 +199,7 @@ class DaskExecutor:
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
         terms = self._terms
-        self._backlog = Backlog(
-            terms.assignment.plan, shards, self._seen, terms.max_requests, terms.max_bytes
-        )
+        self._backlog = Backlog(terms.assignment.plan, shards, self._seen, terms.limits)
         await self._backlog.look_ahead(1)
         if self._backlog.is_empty:
             return

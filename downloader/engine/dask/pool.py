@@ -11,6 +11,7 @@ import anyio
 
 from downloader.earthengine import RestPixelSource
 from downloader.engine.dask.messages import Assignment, Done, Grant, Instruction, Mailbox, Portion
+from downloader.engine.limits import RunLimits
 from downloader.engine.memory import pixel_memory
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
@@ -148,7 +149,7 @@ class Pool:
                 self._memory,
                 assignment.policy,
                 assignment.checkpoint_s,
-                assignment.max_requests,
+                RunLimits(assignment.max_requests),
             )
             await work(share, self._parts, feed)
             self._now = None

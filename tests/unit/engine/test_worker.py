@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import shapely
 
+from downloader.engine.limits import RunLimits
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
 from downloader.engine.worker import ListedShards, work
@@ -139,7 +140,7 @@ def test_a_straggler_does_not_stall_the_others():
 def test_what_is_stored_is_not_asked_for_again():
     async def main():
         plan = make_plan_of((4, 4))
-        first = Bench(plan, max_requests=5)
+        first = Bench(plan, limits=RunLimits(5))
         await first.run()
         assert not first.mosaic.is_complete
         assert first.stop.reason.startswith("limits.max_requests")
@@ -348,7 +349,7 @@ def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_r
 
     async def main(most):
         plan = make_plan_of((4, 8), shard=4, shape=(4, 4))
-        bench = Bench(plan, concurrency=8, max_requests=most)
+        bench = Bench(plan, concurrency=8, limits=RunLimits(most))
         await bench.run()
         bench.assert_pixels()
         assert bench.tally.requests == len(bench.source.calls)
@@ -393,7 +394,7 @@ def test_the_halves_of_requests_that_are_too_large_count_against_the_limit(most)
             return problem(Action.SPLIT, "400 memory") if request.nbytes > 2 * 16 * 4 else None
 
         plan = make_plan_of((8, 8), shard=4, shape=(4, 4))
-        bench = Bench(plan, concurrency=4, fault=fault, max_requests=most)
+        bench = Bench(plan, concurrency=4, fault=fault, limits=RunLimits(most))
         await bench.run()
         assert len(bench.source.calls) == most
         assert bench.stop.reason == f"limits.max_requests: {most:,} requests are made"

@@ -6,6 +6,7 @@ import math
 
 from downloader.engine.dask.backlog import Backlog
 from downloader.engine.dask.messages import Mailbox
+from downloader.engine.limits import RunLimits
 from downloader.errors import Action, FetchProblem
 from downloader.events import Notice, Split, Stored
 from downloader.planning import ShardKey
@@ -58,7 +59,7 @@ async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
 
 async def test_a_limit_cuts_within_a_shard():
     plan = make_plan_of((4, 4), shard=4)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=5)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(5))
     await backlog.look_ahead(10)
     (portion,) = backlog.take(100)
     assert {mask.bit_count() for mask in portion.missing.values()} == {5}
@@ -68,7 +69,7 @@ async def test_a_limit_cuts_within_a_shard():
 
 async def test_shards_that_come_back_are_counted_once():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=20)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(20))
     await backlog.look_ahead(100)
     lost = [portion.key for portion in backlog.take(10)]
     made = [next(iter(plan.group(key.group).requests(key, {0: 1}))) for key in lost[:3]]
@@ -81,7 +82,7 @@ async def test_shards_that_come_back_are_counted_once():
 
 async def test_calls_that_a_lost_worker_made_stay_counted():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_requests=16)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(16))
     await backlog.look_ahead(100)
     lost = [portion.key for portion in backlog.take(16)]
     for key in lost:
@@ -99,10 +100,25 @@ async def test_calls_that_a_lost_worker_made_stay_counted():
 
 async def test_bytes_are_limited_too():
     plan = make_plan_of((4, 4))
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), max_bytes=1)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(nbytes=1))
     await backlog.look_ahead(10)
     assert backlog.take(100) == []
     assert backlog.limit.startswith("limits.max_bytes: 0 bytes are fetched")
+
+
+async def test_what_may_have_been_computed_stays_counted(monkeypatch):
+    """By the estimate each request costs 9 EECU-seconds, and 36 at most."""
+    monkeypatch.setattr("downloader.engine.limits.seconds_of", lambda _plan, _request: 9.0)
+    plan = make_plan_of((4, 4), shard=1)
+    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(eecu_h=0.12))
+    await backlog.look_ahead(100)
+    first, *lost = [portion.key for portion in backlog.take(6)]
+    (request,) = plan.group(first.group).requests(first, {0: 1})
+    backlog.heard(Stored(request, 1, 0.1, 3, 9.0, wasted_eecu_s=2 * 9.0))
+    backlog.done(first)
+    backlog.put_back(lost)
+    assert len([portion for portion in backlog.take(100) if portion.missing]) == 4, "8 of 12 are spent"
+    assert backlog.limit.startswith("limits.max_eecu: what was computed may have cost 0.12 EECU-hours")
 
 
 def test_an_answer_that_got_lost_is_given_again():

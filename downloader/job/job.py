@@ -50,7 +50,7 @@ class Job(FileSection):
                 "region.bbox or region.geometry",
                 key="region.window",
             )
-        if self.region.bbox is None and self.region.points is None and not self.region.is_shaped:
+        if self.region.bbox is None and self.region.samples is None and not self.region.is_shaped:
             raise JobError(
                 f"is needed with source.{self.source.kind}; give region.bbox or region.geometry", key="region"
             )
@@ -58,8 +58,8 @@ class Job(FileSection):
 
     @model_validator(mode="after")
     def _zones_of_many(self) -> Self:
-        if self.grid.zones is not None and (self.source.kind == "asset" or self.region.points is not None):
-            samples = self.region.points is not None
+        if self.grid.zones is not None and (self.source.kind == "asset" or self.region.samples is not None):
+            samples = self.region.samples is not None
             raise JobError(
                 f"goes with many images on one region; {'each sample has' if samples else 'one image has'} a grid of its own, "
                 "so leave it out",
@@ -78,13 +78,14 @@ class Job(FileSection):
 
     @model_validator(mode="after")
     def _samples(self) -> Self:
-        if self.region.points is None:
+        if self.region.samples is None:
             if self.source.pick == "nearest":
                 raise JobError(
-                    "is to the date of a point, and region has no points; add region.points, or leave pick out",
+                    "is to the date of a point or field, and region has none; add region.points or region.fields, or leave pick out",
                     key="source.pick",
                 )
             return self
+        key = self.region.samples_key
         is_one = self.source.every == "all" or self.source.expression is not None
         allowed = {"pick", *(("every", "reduce") if is_one else ())}
         given = self.source.model_fields_set - allowed
@@ -93,39 +94,39 @@ class Job(FileSection):
             stray.append("collection")
         if stray:
             raise JobError(
-                "means nothing with region.points, whose images stand one by one; leave it out, or make one image of all "
+                f"means nothing with {key}, whose images stand one by one; leave it out, or make one image of all "
                 "with every: all and reduce",
                 key=f"source.{stray[0]}",
             )
         if self.source.clearest is not None or (is_one and self.source.pick is not None):
             raise JobError(
-                "of points is all or nearest"
+                "of points and fields is all or nearest"
                 + (", and every: all makes one image; leave it out" if is_one else ""),
                 key="source.pick",
             )
-        window = next((k for k in ("before", "after") if getattr(self.region.points, k) is not None), None)
+        window = next((k for k in ("before", "after") if getattr(self.region.samples, k) is not None), None)
         if window is not None and not self.has_steps:
             raise JobError(
                 "goes with a collection or images of which all of a point's are taken; leave it out"
                 + (", or leave out pick" if self.source.pick == "nearest" else ""),
-                key=f"region.points.{window}",
+                key=f"{key}.{window}",
             )
         if self.source.collection is not None and self.source.start is None and window is None and not is_one:
             raise JobError(
-                "is needed with region.points, whose images are found by their times; write a date such as 2017-04-01, "
-                "or region.points.before and after for a column of dates",
+                f"is needed with {key}, whose images are found by their times; write a date such as 2017-04-01, "
+                f"or {key}.before and after for a column of dates",
                 key="source.start",
             )
         if self.mosaic.overviews:
-            raise JobError("samples have none; leave it out with region.points", key="mosaic.overviews")
+            raise JobError(f"samples have none; leave it out with {key}", key="mosaic.overviews")
         return self
 
     @property
     def has_steps(self) -> bool:
-        """Whether all images of each point of `region.points` are taken, so that arrays are (sample, step, y, x)."""
+        """Whether all images of each point or field are taken, so that arrays are (sample, step, y, x)."""
         source = self.source
         is_one = source.asset is not None or source.expression is not None or source.every == "all"
-        return self.region.points is not None and not is_one and source.pick is None
+        return self.region.samples is not None and not is_one and source.pick is None
 
     @property
     def service_settings(self) -> ServiceSettings:

@@ -47,6 +47,8 @@ class JobKeywords(TypedDict, total=False):
     window: Mapping[str, int]
     file: str
     points: Section
+    fields: Any
+    """A GeoDataFrame, a file's name, GeoJSON, or the section."""
     all_touched: bool
     buffer: float
     # grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ def region_of(value: Any) -> Any:
         value: four numbers (west, south, east, north), GeoJSON, anything with `__geo_interface__` such as a shapely
             shape, a GeoDataFrame or GeoSeries (in its own CRS), an `ee.Geometry`, or an xarray object with coordinates
             `x` and `y` and its CRS in `spatial_ref`, of which the extent is taken; or a section whose `geometry` is such a
-            shape. All else is returned as it is.
+            shape, or whose `fields` are a GeoDataFrame. All else is returned as it is.
 
     Raises:
         JobError: a shape or an array that says too little.
@@ -33,6 +34,8 @@ def region_of(value: Any) -> Any:
         return {"bbox": list(value)}
     if isinstance(value, Mapping) and value.get("type") in _GEOJSON:
         return {"geometry": value}
+    if isinstance(value, Mapping) and "fields" in value:
+        return _of_fields(value, value["fields"])
     if isinstance(value, Mapping) and not isinstance(shape := value.get("geometry"), str | Mapping | None):
         inner = region_of(shape)
         return (
@@ -67,6 +70,22 @@ def _of_shapes(value: Any) -> dict[str, Any]:
     if crs is not None:
         section["crs"] = _text(crs)
     return section
+
+
+def _of_fields(section: Mapping[str, Any], fields: Any) -> Mapping[str, Any]:
+    """Return a section with the rows of a GeoDataFrame as GeoJSON."""
+    spec = fields if isinstance(fields, Mapping) else {"features": fields}
+    table: Any = spec.get("features")
+    if not hasattr(table, "to_json") or not hasattr(table, "crs"):
+        return section
+    if table.crs is None:
+        raise JobError(
+            "the GeoDataFrame says no CRS; give it one, such as frame.set_crs('EPSG:4326')",
+            key="region.fields",
+        )
+    features = json.loads(table.to_json(drop_id=True, default=str))
+    features.pop("crs", None)
+    return {**section, "fields": {**spec, "features": features}, "crs": _text(table.crs)}
 
 
 def _text(crs: Any) -> str:

@@ -40,6 +40,7 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "auth": [{"enum": ["application_default", "earthengine", "none"]}],
     "executor": [{"enum": ["local"]}],
     "source.pick": [{"enum": ["all"]}],
+    "region.fields": [{"type": "string"}],
     "region": [
         {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
         {"type": "object", "required": ["type", "coordinates"]},
@@ -72,6 +73,7 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
     "region.file": ["park.geojson"],
     "region.crs": ["EPSG:4326", "EPSG:32610"],
     "region.points.file": ["points.csv"],
+    "region.fields.file": ["fields.geojson"],
     "grid.resolution": [20, [20, 30]],
     "grid.crs": ["EPSG:3857"],
     "mosaic.path": ["out/mosaic.zarr", "s3://bucket/mosaic.zarr"],
@@ -98,7 +100,7 @@ _EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
 _KINDS: Final = ("asset", "images", "collection", "expression")
 _OF_IMAGES: Final = ("collection", "expression")
 """Sources that are asked for a list of images."""
-_SITES: Final = ("window", "bbox", "geometry", "file", "points")
+_SITES: Final = ("window", "bbox", "geometry", "file", "points", "fields")
 _GRIDS: Final = ("resolution", "scale", "transform", "like")
 _METHODS: Final = ("key_file", "access_token_env", "access_token_command")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,20 @@ from downloader.model.image import Band, Image
 from downloader.planning.cover import Cover
 from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
-from downloader.planning.lattice import Lattice, lattices_of, pixel_area
+from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
+from downloader.planning.polygon import Shape, place
 from downloader.planning.samples import Points, Sample, SampleList, chip_around, pixels_of, project
+from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
-    from downloader.job import Job
+    from shapely.geometry.base import BaseGeometry
 
+    from downloader.job import Job
+    from downloader.job.sections.region import Region
+
+
+_MOST_UNASKED: Final = 512
+"""Pixels along the side of all chips that one large field may cause by itself."""
 
 _Coordinates = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -34,6 +42,25 @@ class _Kind:
     found: list[Lattice]
     problem: str = ""
     """Difference from the first image that rules these out; empty if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field on a lattice."""
+
+    box: Window
+    """The pixels that it touches, in pixels of the lattice."""
+    shape: Shape
+    """In pixels of the box."""
+
+    @classmethod
+    def of(cls, polygon: BaseGeometry, crs: Crs, grid: PixelGrid, region: Region) -> _Field:
+        """Place a field; raises JobError where it comes apart, or nothing is left of it."""
+        import shapely
+
+        placed, box = place(polygon, crs, grid, buffer=region.buffer, key="region.fields")
+        shifted = shapely.transform(placed, lambda at: at - (box.column, box.row))
+        return cls(box, Shape(shapely.to_wkb(shifted), region.all_touched))
 
 
 class Placement:
@@ -49,31 +76,37 @@ class Placement:
         """Of the first image, finest first."""
         self._first = first
 
-    def _chips(self, finest: int) -> list[int]:
+    def _sides(self, finest: int) -> list[int]:
         """Return the pixels along a chip's side by lattice: enough to cover the ground of the finest one."""
         areas = [pixel_area(lattice.grid) for lattice in self.lattices]
-        return [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
+        # The ground of a field's box is that of no whole coarser pixels.
+        more = int(self._points.are_fields)
+        found = [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
+        return [found[0], *(side + more for side in found[1:])]
 
     def extents(
-        self, kept: SampleList, images: Mapping[str, Image], chip: int
+        self, kept: SampleList, images: Mapping[str, Image], known: Mapping[str, Tiling]
     ) -> tuple[list[Extent], tuple[Sample, ...]]:
         """Return the chips by lattice, and the samples with the reason why one has no pixels.
 
         Args:
             kept: the points and the images found for them.
             images: by full name.
-            chip: pixels along a chip's side on the finest lattice.
+            known: by group, the tiling of a mosaic that exists: the chips of its fields stay as large.
+
+        Raises:
+            JobError: the largest field makes all chips larger than is taken for wanted.
         """
-        samples, steps = kept.samples, kept.steps or 1
-        chips = self._chips(chip)
-        grids: list[list[PixelGrid | None]] = [[None] * len(samples) for _ in chips]
-        told = list(samples)
+        samples, told = kept.samples, list(kept.samples)
         kinds = {name: self._kind(images[name]) for name in {one.image for one in samples if one.image}}
         of: dict[int, tuple[_Kind, list[int]]] = {}
         for number, sample in enumerate(samples):
             if sample.image:
                 kind = kinds[sample.image]
                 of.setdefault(id(kind), (kind, []))[1].append(number)
+        # All steps of a sample lie on the grid of its first: images whose pixels lie otherwise are resampled.
+        firsts: dict[int, tuple[int, _Kind]] = {}
+        there = [False] * len(samples)
         for kind, numbers in of.values():
             if kind.problem:
                 for k in numbers:
@@ -81,36 +114,98 @@ class Placement:
                     told[k] = replace(told[k], problem=f"{told[k].point.where}: {id_} {kind.problem}")
                 continue
             # Images of one kind have a point in the same pixel.
-            chosen, positions = np.unique(np.array(numbers) // steps, return_inverse=True)
+            chosen, positions = np.unique(np.array(numbers) // (kept.steps or 1), return_inverse=True)
             inside = self._covered(kind.found[0], chosen).tolist()
-            made = []
-            for lattice, side in zip(kind.found, chips, strict=True):
-                columns, rows, _ = self._pixels(lattice.grid, chosen)
-                places = zip(columns.tolist(), rows.tolist(), inside, strict=True)
-                made.append(
-                    [chip_around(lattice.grid, c, r, side) if there else None for c, r, there in places]
-                )
             for position, k in zip(positions.tolist(), numbers, strict=True):
                 if inside[position]:
+                    there[k] = True
+                    before = firsts.get(int(chosen[position]))
+                    if before is None or k < before[0]:
+                        firsts[int(chosen[position])] = (k, kind)
                     told[k] = replace(told[k], problem="") if told[k].problem else told[k]
-                    for own, found in zip(grids, made, strict=True):
-                        own[k] = found[position]
                     continue
                 point, id_ = told[k].point, images[samples[k].image].id
                 told[k] = replace(
                     told[k],
                     problem=f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {id_}",
                 )
-        extents = []
-        for side, own in zip(chips, grids, strict=True):
-            window = Window(0, 0, side, side)
-            covered: tuple[Cover, ...] = ()
-            if kept.steps:
-                _on_one_grid(own, kept.steps)
-                # A step without an image is no hole; one whose image does not fit has failed.
-                covered = tuple((window,) if one.image or one.problem else () for one in told)
-            extents.append(Extent(window, covered=covered, chips=tuple(own)))
-        return extents, tuple(told)
+        fields = self._fields(firsts, told, kept.steps or 1) if self._points.are_fields else {}
+        sides = self._sides_of(fields, known)
+        for n, own in list(fields.items()):
+            larger = next((f for f, side in zip(own, sides, strict=True) if max(f.box.shape) > side), None)
+            if larger is not None:
+                del fields[n]
+                problem = f"its box of {larger.box.width} × {larger.box.height} pixels is larger than the chip of {sides[0]}"
+                _fail(told, n, kept.steps or 1, problem)
+        there = [is_there and not one.problem for is_there, one in zip(there, told, strict=True)]
+        chips = [self._chips(firsts, fields, number, side) for number, side in enumerate(sides)]
+        return [_extent(kept.steps, told, there, *one) for one in chips], tuple(told)
+
+    def _fields(
+        self, firsts: Mapping[int, tuple[int, _Kind]], told: list[Sample], steps: int
+    ) -> dict[int, list[_Field]]:
+        """Return the fields by number, each by lattice; what is wrong with one becomes the problem of its samples."""
+        import shapely
+
+        region, found = self._job.region, dict[int, list[_Field]]()
+        for n, (_, kind) in firsts.items():
+            polygon = shapely.from_wkb(self._points.rows[n].shape)
+            try:
+                found[n] = [
+                    _Field.of(polygon, self._points.crs, lattice.grid, region) for lattice in kind.found
+                ]
+            except JobError as error:
+                _fail(told, n, steps, f"its polygon {error.message}")
+        return found
+
+    def _sides_of(self, fields: Mapping[int, list[_Field]], known: Mapping[str, Tiling]) -> list[int]:
+        """Return the pixels along a chip's side by lattice.
+
+        Raises:
+            JobError: the largest field makes all chips larger than is taken for wanted.
+        """
+        spec = self._job.region.samples
+        if spec is not None and spec.chip is not None:
+            return self._sides(spec.chip)
+        names = group_names(self.lattices)
+        largest = [
+            max((max(own[k].box.shape) for own in fields.values()), default=1) for k in range(len(names))
+        ]
+        if names[0] not in known and largest[0] > _MOST_UNASKED:
+            first = next(n for n, own in fields.items() if max(own[0].box.shape) == largest[0])
+            raise JobError(
+                f"{self._points.rows[first].where}: the field takes {largest[0]:,} pixels a side, and all samples become as large; "
+                f"write chip: {largest[0]} if that is wanted, or leave the field out",
+                key="region.fields",
+            )
+        return [
+            known[name].tile if name in known else side for name, side in zip(names, largest, strict=True)
+        ]
+
+    def _chips(
+        self,
+        firsts: Mapping[int, tuple[int, _Kind]],
+        fields: Mapping[int, list[_Field]],
+        number: int,
+        side: int,
+    ) -> tuple[int, dict[int, PixelGrid], dict[int, _Field] | None]:
+        """Return a lattice's chips by number of the point: (side, grids, fields); no fields of points."""
+        grids: dict[int, PixelGrid] = {}
+        if self._points.are_fields:
+            for n, own in fields.items():
+                box = own[number].box
+                grid = firsts[n][1].found[number].grid
+                grids[n] = grid.window(Window(box.column, box.row, side, side))
+            return side, grids, {n: own[number] for n, own in fields.items()}
+        of: dict[int, tuple[_Kind, list[int]]] = {}
+        for n, (_, kind) in firsts.items():
+            of.setdefault(id(kind), (kind, []))[1].append(n)
+        for kind, places in of.values():
+            grid = kind.found[number].grid
+            columns, rows, _ = self._pixels(grid, np.array(places))
+            for n, column, row in zip(places, columns.tolist(), rows.tolist(), strict=True):
+                grids[n] = chip_around(grid, column, row, side)
+        return side, grids, None
 
     def _kind(self, image: Image) -> _Kind:
         kind = self._kinds.get(image.bands)
@@ -163,9 +258,34 @@ class Placement:
         return self._coordinates[crs]
 
 
-def _on_one_grid(grids: list[PixelGrid | None], steps: int) -> None:
-    """Put all chips of each sample on the grid of its first: images whose pixels lie otherwise are resampled."""
-    for first in range(0, len(grids), steps):
-        own = grids[first : first + steps]
-        grid = next((one for one in own if one is not None), None)
-        grids[first : first + steps] = [one and grid for one in own]
+def _extent(
+    steps: int,
+    told: Sequence[Sample],
+    there: Sequence[bool],
+    side: int,
+    grids: Mapping[int, PixelGrid],
+    fields: Mapping[int, _Field] | None,
+) -> Extent:
+    """Return the samples' chips on one lattice."""
+    whole, run = Window(0, 0, side, side), steps or 1
+    covered: tuple[Cover, ...] = ()
+    if steps or fields is not None:
+        # A step without an image is no hole; one whose image does not fit has failed.
+        boxes = {n: Window(0, 0, one.box.width, one.box.height) for n, one in (fields or {}).items()}
+        covered = tuple(
+            (boxes.get(k // run, whole),) if one.image or one.problem else () for k, one in enumerate(told)
+        )
+    chips = tuple(grids[k // run] if is_there else None for k, is_there in enumerate(there))
+    shapes = (
+        ()
+        if fields is None
+        else tuple(fields[n].shape if n in fields else None for n in range(len(told) // run))
+    )
+    return Extent(whole, covered=covered, chips=chips, shapes=shapes)
+
+
+def _fail(told: list[Sample], number: int, steps: int, problem: str) -> None:
+    """Say of all images of a point why they are not fetched."""
+    for k in range(number * steps, (number + 1) * steps):
+        if told[k].image and not told[k].problem:
+            told[k] = replace(told[k], problem=f"{told[k].point.where}: {problem}")

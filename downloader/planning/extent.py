@@ -36,6 +36,8 @@ class Extent:
     """By slice, the pixels of the window that its images cover; empty if images cover all of it."""
     chips: tuple[PixelGrid | None, ...] = ()
     """By slice, the grid of a sample's chip, None for a sample without pixels; empty unless the slices are samples."""
+    shapes: tuple[Shape | None, ...] = ()
+    """Of fields, each by sample in pixels of its chip, None for one without pixels; else empty."""
 
 
 def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[Extent]:

@@ -52,6 +52,8 @@ class Group:
     not asked for."""
     lattices: tuple[PixelGrid | None, ...] = ()
     """By slice, the grid of a sample, None where it has none; empty where all slices lie on one lattice."""
+    shapes: tuple[TileRegion | None, ...] = ()
+    """Of fields, each by sample in pixels of its chip, None for one without pixels; else empty."""
     axis: Axis = ""
     """The arrays' leading axis."""
     absent: tuple[frozenset[int], ...] = ()
@@ -182,6 +184,9 @@ class Group:
     def request(self, key: ShardKey, block: TileBlock, bands: tuple[int, ...]) -> Request:
         """Return the request for one rectangle of tiles."""
         window = self.tiling.window(block.row, block.column, block.rows, block.columns)
+        if self.shapes and self.extents[block.slice]:
+            # What is left of the chip is beyond the field's box, which is that of all steps.
+            (window,) = self.extents[block.slice]
         return Request(key, block, window, bands, len(self.bands))
 
     def band_runs(self, bands: tuple[int, ...]) -> list[tuple[int, ...]]:

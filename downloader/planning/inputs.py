@@ -24,6 +24,6 @@ class JobFiles:
     like: PixelGrid | None = None
     """The pixel grid of the raster that `grid.like` names."""
     points: Points | None = None
-    """Of `region.points.file`."""
+    """Of `region.points` or `region.fields`."""
     expression: str = ""
     """Canonical JSON of `source.expression`, whether it stands in a file or in the job."""

@@ -133,7 +133,10 @@ class Plan:
         for group in self.groups:
             share = group.count_tiles() / group.tiling.tiles
             requests += share * group.count_requests()
-            pixels += share * group.grid.width * group.grid.height * group.tiling.slices * group.itemsize
+            cells = share * group.grid.width * group.grid.height * group.tiling.slices
+            if group.shapes:
+                cells = sum(box.pixels for cover in group.extents for box in cover)
+            pixels += cells * group.itemsize
         wire = pixels + requests * _HEADER_BYTES
         work = requests * self.model.base_s + wire / 1e6 * self.model.per_mb_s
         return Estimate(

@@ -133,7 +133,7 @@ def make_sample_plan(
     """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
 
     Args:
-        job: what the user asks for; its region are points.
+        job: what the user asks for; its region are points or fields.
         points: the file.
         kept: the points and the images found for them, in order.
         images: those images by full name, with the bands that are made of them.
@@ -144,16 +144,13 @@ def make_sample_plan(
     Raises:
         JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
     """
-    spec = job.region.points
-    if spec is None:
-        raise JobError("is not given", key="region.points")
     first = next((images[sample.image] for sample in kept.samples if sample.image), None)
     if first is None:
-        raise _hopeless(kept.samples)
+        raise _hopeless(job, kept.samples)
     placement = Placement(job, points, first, files)
-    extents, samples = placement.extents(kept, images, spec.chip)
+    extents, samples = placement.extents(kept, images, tilings or {})
     if not any(extents[0].chips):
-        raise _hopeless(samples)
+        raise _hopeless(job, samples)
     maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions), steps=kept.steps)
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
@@ -214,6 +211,7 @@ class _Groups:
             outside=self._outside(bands) if extent.shape is not None and self.job.region.mask else (),
             extents=extent.covered,
             lattices=extent.chips,
+            shapes=extent.shapes,
             axis=self.axis,
             absent=absent if any(absent) else (),
             is_computed=self._computes(bands),
@@ -262,7 +260,7 @@ class _Groups:
                 "goes with a time axis, which this job does not have; leave it out", key="mosaic.chunks"
             )
         if extent.chips:
-            _check_chip(width, bands)
+            _check_chip(width, bands, self.job.region.samples_key)
             run = known.shard_slices if known and known.steps == self.steps else 0
             run = run or (
                 shard_steps(self.slices // self.steps, self.steps, width, sum(itemsizes))
@@ -316,14 +314,14 @@ class _Groups:
         return tuple(values[band.id] for band in bands)
 
 
-def _check_chip(chip: int, bands: tuple[Band, ...]) -> None:
+def _check_chip(chip: int, bands: tuple[Band, ...], key: str) -> None:
     widest = max((band.dtype for band in bands), key=lambda dtype: dtype.itemsize)
     if not fits(chip, chip, (widest,)):
         most = math.isqrt(MAX_REQUEST_BYTES // (widest.itemsize + 1))
         raise JobError(
             f"{chip:,}×{chip:,} pixels of {widest} are more than one request may ask for; take at "
             f"most {most:,}, or a region.bbox for an area",
-            key="region.points.chip",
+            key=f"{key}.chip",
         )
 
 
@@ -342,10 +340,10 @@ def _sample_slice(sample: Sample, images: Mapping[str, Image], expressions: Mapp
     )
 
 
-def _hopeless(samples: tuple[Sample, ...]) -> JobError:
+def _hopeless(job: Job, samples: tuple[Sample, ...]) -> JobError:
     told = next((sample.problem for sample in samples if sample.problem), None)
     if told is None:
-        return JobError("there is no sample", key="region.points")
+        return JobError("there is no sample", key=job.region.samples_key)
     return JobError(
-        f"none of the {len(samples):,} samples can be fetched; the first: {told}", key="region.points"
+        f"none of the {len(samples):,} samples can be fetched; the first: {told}", key=job.region.samples_key
     )

@@ -1,10 +1,11 @@
-"""Samples: points of a file, the image that each is cut from, and the chip of its pixels around the point."""
+"""Samples: points or fields of a file, the image that each is cut from, and the chip of its pixels around it."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of the file."""
+    """One row of the file; of a field a point inside stands for it."""
 
     id: str
     """As the file has it, else its number, from 1."""
@@ -48,12 +49,15 @@ class Point:
     """Time that its image is to be near to; empty where it names none."""
     values: tuple[int | float | str, ...] = ()
     """Of the columns that are kept."""
+    shape: bytes = field(default=b"", repr=False)
+    """Polygon of a field in the file's CRS, as well-known binary; empty for a point."""
 
     @property
     def said(self) -> str:
         """The point's id, coordinates, image and date as text; identifies it across runs."""
         named = [f"image {self.image}"] if self.image else []
         named += [f"near {self.date}"] if self.date else []
+        named += [f"polygon {hashlib.sha256(self.shape).hexdigest()[:16]}"] if self.shape else []
         return ", ".join([f"{self.id} at ({self.x!r}, {self.y!r})", *named])
 
 
@@ -66,6 +70,11 @@ class Points:
     columns: tuple[Column, ...]
     rows: tuple[Point, ...]
     """In the file's order."""
+
+    @property
+    def are_fields(self) -> bool:
+        """Whether they stand for polygons."""
+        return any(row.shape for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True)

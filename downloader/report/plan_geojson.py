@@ -10,8 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan
+from downloader.planning.samples import Point
 from downloader.report.html.svg import rectangles
 from downloader.report.plan_cells import KINDS
 from downloader.report.plan_map import WORDS, Panel, footprints, region_rings, sample_kinds
@@ -70,8 +72,23 @@ def _samples(plan: Plan, target: TargetState) -> Iterator[dict[str, Any]]:
                 "state": KINDS[kind],
                 "problem": next((one.problem for one in steps if one.problem), ""),
             },
-            "geometry": {"type": "Point", "coordinates": [sample.point.lon, sample.point.lat]},
+            "geometry": _place(sample.point, plan.samples.crs),
         }
+
+
+def _place(point: Point, crs: Crs) -> dict[str, Any]:
+    """Return a sample's point, or its field, as GeoJSON."""
+    if not point.shape:
+        return {"type": "Point", "coordinates": [point.lon, point.lat]}
+    import shapely
+    import shapely.geometry
+
+    move = transformer(crs, LONLAT)
+    field = shapely.transform(
+        shapely.from_wkb(point.shape), lambda at: np.column_stack(move.transform(*at.T))
+    )
+    found: dict[str, Any] = shapely.geometry.mapping(field)
+    return found
 
 
 def _feature(kind: str, group: Group, shape: str, coordinates: Any, **properties: Any) -> dict[str, Any]:  # noqa: ANN401  # nested lists of rings

@@ -92,14 +92,14 @@ async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryIm
 
 def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
     """Return the first microsecond of each point's window, the first behind it, and the windows in words."""
-    spec, source = job.region.points, job.source
-    assert spec is not None  # noqa: S101  # the job has points
+    spec, source, key = job.region.samples, job.source, job.region.samples_key
+    assert spec is not None  # noqa: S101  # the job has samples
     named = next((row for row in points.rows if row.image), None)
     if named is not None:
         raise JobError(
             f"{named.where}, column image: names one image, and all of each point's are taken; leave the column out, or "
             "write source.pick: nearest",
-            key="region.points.file",
+            key=f"{key}.file",
         )
     start = instant_us(source.start or "")
     end = instant_us(source.end or "")
@@ -110,8 +110,8 @@ def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.in
         lacking = next((row for row in points.rows if not row.date), None)
         if lacking is not None:
             raise JobError(
-                f"{lacking.where}: has no date, from which region.points.before and after count; fill in column date",
-                key="region.points.file",
+                f"{lacking.where}: has no date, from which {key}.before and after count; fill in column date",
+                key=f"{key}.file",
             )
         before, after = (min(seconds or 0.0, _LONGEST_S) for seconds in (spec.before, spec.after))
         dates = np.array([instant_us(row.date) or 0 for row in points.rows])
@@ -120,7 +120,7 @@ def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.in
         words.append(f"{duration(before)} before to {duration(after)} after the date")
     if not (first < last).any():
         raise JobError(
-            "no point's window holds a moment; widen region.points.before and after, or source.start and end",
-            key="region.points",
+            f"no point's window holds a moment; widen {key}.before and after, or source.start and end",
+            key=key,
         )
     return first, last, ", ".join(words) or "at any time"

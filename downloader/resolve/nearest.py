@@ -189,7 +189,7 @@ def _within(image: Image, rows: Sequence[Point]) -> NDArray[np.bool_]:
 def uncovered(job: Job, point: Point) -> str:
     """Return the message for a point that no image covers."""
     source = job.source
-    spec = job.region.points
+    spec = job.region.samples
     period = f"from {source.start} to {source.end}"
     if spec is not None and (spec.before is not None or spec.after is not None):
         period = f"from {duration(spec.before or 0)} before to {duration(spec.after or 0)} after {point.date}"

@@ -86,7 +86,7 @@ async def _listed(
     job: Job, catalogue: Catalogue, files: JobFiles, collection: str, of: Mapping[str, Sequence[Image]]
 ) -> AsyncIterator[Image]:
     """Yield candidates: those of the job's period and region, or of images that are named one by one each by its id."""
-    if (job.source.collections or job.source.expression is not None) and job.region.points is None:
+    if (job.source.collections or job.source.expression is not None) and job.region.samples is None:
         images = (image for here in of.values() for image in here)
         query = ImageQuery(collection, *_period(job, images), region_geojson(job, files))
         async for image in catalogue.images(query, bands=(), keep=()):

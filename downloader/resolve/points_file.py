@@ -32,7 +32,7 @@ _DECIMAL: Final = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+
 
 
 @dataclass(frozen=True, slots=True)
-class _PointsTable:
+class PointsTable:
     """A file as rows of cells; text, or what JSON has."""
 
     path: str
@@ -42,6 +42,8 @@ class _PointsTable:
     coordinates: tuple[int, int]
     """Numbers of the columns that hold x and y."""
     crs: Crs
+    shapes: Sequence[bytes] = ()
+    """The polygons of fields as well-known binary, a row each; none of points."""
 
 
 def read_points(path: Path, crs: Crs | None) -> Points:
@@ -63,6 +65,12 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
     table = _geojson(text, name, crs) if is_json else _csv(text, name, crs)
     if not table.rows:
         raise JobError(f"{name} holds no point; write one a line below the header", key=_KEY)
+    return points_of(table, _KEY)
+
+
+def points_of(table: PointsTable, key: str) -> Points:
+    """Return the points of a table; `key` names its file. Raises JobError for a cell that is wrong."""
+    name = table.path
     own = {word: _column(table.header, (word,)) for word in ("id", "image", "date")}
     special = {*table.coordinates, *(k for k in own.values() if k is not None)}
     kept = [k for k in range(len(table.header)) if k not in special and table.header[k]]
@@ -73,6 +81,7 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
         # 0…360 is another way to count; images count from -180.
         at[:, 0] = np.where((at[:, 0] > 180) & (at[:, 0] <= 360), at[:, 0] - 360, at[:, 0])
     lon, lat = _lonlat(table.crs, at)
+    shapes = table.shapes or [b""] * len(table.rows)
     for number, (line, row) in enumerate(table.rows):
         where = f"{name}, {line}"
         if not (
@@ -81,7 +90,7 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
             raise JobError(
                 f"{where}: ({at[number][0]:g}, {at[number][1]:g}) is no place on Earth in {table.crs}; are x "
                 "and y (longitude and latitude) exchanged, or is region.crs another one?",
-                key=_KEY,
+                key=key,
             )
         points.append(
             Point(
@@ -92,14 +101,26 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
                 float(lat[number]),
                 where,
                 _text(row, own["image"]),
-                _date(row, own["date"], where, table),
+                _date(row, own["date"], f"{where}, column {table.header[own['date'] or 0]}", key),
                 tuple(_value(column.kind, row[k]) for column, k in zip(columns, kept, strict=True)),
+                shapes[number],
             )
         )
     return Points(table.crs, columns, tuple(points))
 
 
-def _csv(text: str, name: str, crs: Crs | None) -> _PointsTable:
+def properties_of(feature: object, where: str, key: str) -> Mapping[str, Any]:
+    """Return the properties of a GeoJSON feature; its own `id` is one of them, unless they have another."""
+    properties = (feature.get("properties") or {}) if isinstance(feature, dict) else None
+    if not isinstance(properties, dict):
+        raise JobError(f"{where}: its properties are no object", key=key)
+    own = feature.get("id") if isinstance(feature, dict) else None
+    if own is not None and _column(list(properties), ("id",)) is None:
+        properties = {"id": own, **properties}
+    return properties
+
+
+def _csv(text: str, name: str, crs: Crs | None) -> PointsTable:
     lines = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
     header: list[str] | None = None
     rows: list[tuple[str, list[Any]]] = []
@@ -132,12 +153,12 @@ def _csv(text: str, name: str, crs: Crs | None) -> _PointsTable:
     choices = [(plane, crs or LONLAT), (degrees, LONLAT)]
     for (x, y), its in choices if crs is not None else reversed(choices):
         if x is not None and y is not None:
-            return _PointsTable(name, header, rows, (x, y), its)
+            return PointsTable(name, header, rows, (x, y), its)
     wanted = "lon and lat, or x and y" if crs is None else f"x and y (in {crs}), or lon and lat"
     raise JobError(f"{name}, line 1: has the columns {', '.join(header)}, and needs {wanted}", key=_KEY)
 
 
-def _geojson(text: str, name: str, crs: Crs | None) -> _PointsTable:
+def _geojson(text: str, name: str, crs: Crs | None) -> PointsTable:
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -156,11 +177,7 @@ def _geojson(text: str, name: str, crs: Crs | None) -> _PointsTable:
         if not isinstance(geometry, dict) or geometry.get("type") != "Point" or not isinstance(point, list):
             kind = geometry.get("type") if isinstance(geometry, dict) else None
             raise JobError(f"{name}, {line}: is {kind or 'no geometry'}, and needs to be a Point", key=_KEY)
-        properties = feature.get("properties") or {}
-        if not isinstance(properties, dict):
-            raise JobError(f"{name}, {line}: its properties are no object", key=_KEY)
-        if feature.get("id") is not None and _column(list(properties), ("id",)) is None:
-            properties = {"id": feature["id"], **properties}
+        properties = properties_of(feature, f"{name}, {line}", _KEY)
         names |= dict.fromkeys(properties)
         read.append((line, point[:2], properties))
     header = ["x" if crs else "longitude", "y" if crs else "latitude", *names]
@@ -168,7 +185,7 @@ def _geojson(text: str, name: str, crs: Crs | None) -> _PointsTable:
         (line, [*[*point, None, None][:2], *(properties.get(one) for one in names)])
         for line, point, properties in read
     ]
-    return _PointsTable(name, header, rows, (0, 1), crs or LONLAT)
+    return PointsTable(name, header, rows, (0, 1), crs or LONLAT)
 
 
 def _delimiter(text: str) -> str:
@@ -182,7 +199,7 @@ def _column(header: Sequence[str], names: tuple[str, ...]) -> int | None:
     return next((folded.index(name) for name in names if name in folded), None)
 
 
-def _coordinates(table: _PointsTable, line: str, row: list[Any]) -> tuple[float, float]:
+def _coordinates(table: PointsTable, line: str, row: list[Any]) -> tuple[float, float]:
     found = []
     for k in table.coordinates:
         number = _number(row[k])
@@ -202,12 +219,12 @@ def _lonlat(crs: Crs, at: Any) -> tuple[Any, Any]:  # noqa: ANN401  # numpy
     return transformer(crs, LONLAT).transform(at[:, 0], at[:, 1])
 
 
-def _date(row: list[Any], column: int | None, where: str, table: _PointsTable) -> str:
+def _date(row: list[Any], column: int | None, where: str, key: str) -> str:
     text = _text(row, column)
     try:
         instant_us(text)
     except JobError as error:
-        raise JobError(f"{where}, column {table.header[column or 0]}: {error}", key=_KEY) from None
+        raise JobError(f"{where}: {error}", key=key) from None
     return text
 
 

@@ -56,6 +56,15 @@ def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
 
 
 def _read_geojson_file(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
+    document, crs = read_features(path, key)
+    try:
+        return read_geojson(document, key), crs
+    except JobError as error:
+        raise JobError(f"{path} {error.message}", key=key) from None
+
+
+def read_features(path: Path, key: str) -> tuple[dict[str, Any], Crs]:
+    """Return the object of a GeoJSON file, and its CRS. Raises JobError where it cannot be read."""
     text = read_text(path, _MAX_GEOJSON, _ADVICE, key)
     try:
         document: Any = json.loads(text)
@@ -69,10 +78,7 @@ def _read_geojson_file(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
         name = str(told.get("properties", {}).get("name", ""))
         if name and not name.endswith("CRS84"):
             crs = Crs.parse(name.replace("urn:ogc:def:crs:", "").replace("::", ":"))
-    try:
-        return read_geojson(document, key), crs
-    except JobError as error:
-        raise JobError(f"{path} {error.message}", key=key) from None
+    return document, crs
 
 
 def read_grid(path: Path, key: str) -> PixelGrid:

@@ -53,7 +53,7 @@ async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dic
     """Full name → `updateTime` now, of the images of a list and their partners that are still there. Raises as `resolve`."""
     files = await anyio.to_thread.run_sync(_files, job)
     partners = await find_partners_again(job, catalogue, files, listed)
-    if job.region.points is not None:
+    if job.region.samples is not None:
         return await find_images_again(catalogue, listed) | partners
     return await find_again(job, catalogue, files, listed) | partners
 
@@ -70,4 +70,10 @@ def _files(job: Job) -> JobFiles:
     if spec is not None:
         stated = Crs.parse(job.region.crs) if "crs" in job.region.model_fields_set else None
         points = read_points(job.resolve(spec.file), stated)
+    fields = job.region.fields
+    if fields is not None:
+        from downloader.resolve.fields_file import read_fields
+
+        path = None if fields.file is None else job.resolve(fields.file)
+        points = read_fields(fields, path, Crs.parse(job.region.crs))
     return JobFiles(geometry, crs, like, points, expression)

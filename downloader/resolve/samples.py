@@ -35,7 +35,7 @@ async def sample(
     """Find the image of each point.
 
     Args:
-        job: its region are points.
+        job: its region are points or fields.
         catalogue: the service.
         files: the points.
         existing: what the mosaic that is there has settled.
@@ -46,7 +46,7 @@ async def sample(
     """
     points = files.points
     if points is None:
-        raise JobError("is not given", key="region.points")
+        raise JobError("is not given", key=job.region.samples_key)
     source = job.source
     if source.expression is not None or source.every == "all":
         return await _computed(job, catalogue, files, points)
@@ -56,7 +56,7 @@ async def sample(
         default = await catalogue.image(source.asset, source.catalogue_bands)
         facts = {"asset": default.name} | step_facts(job)
     elif not job.has_steps:
-        _check_dates(points, source.kind)
+        _check_dates(points, source.kind, job.region.samples_key)
     if job.has_steps:
         taken = await _every(job, catalogue, points, existing)
     else:
@@ -127,14 +127,14 @@ async def _every(job: Job, catalogue: Catalogue, points: Points, existing: Exist
     if not most:
         raise JobError(
             f"none of the {len(points.rows):,} points has an image; of the first: {uncovered(job, points.rows[0])}",
-            key="region.points",
+            key=job.region.samples_key,
         )
     if steps and most > steps:
         who = points.rows[next(number for number, own in images.items() if len(own) > steps)]
         raise JobError(
-            f"{who.where}: the point has {most} images, and those of the mosaic have {steps} steps at most; choose another "
+            f"{who.where}: has {most} images, and samples of the mosaic have {steps} steps at most; choose another "
             "mosaic.path, or a shorter period",
-            key="region.points",
+            key=job.region.samples_key,
         )
     steps = steps or most
     chosen = {number * steps + k: image for number, own in images.items() for k, image in enumerate(own)}
@@ -182,7 +182,7 @@ async def _resolved(
     if taken.steps:
         listed = replace(listed, properties=CLOUD_PROPERTIES)
     return ResolvedSource(
-        _first_image(samples, made.views),
+        _first_image(job, samples, made.views),
         files,
         samples=SampleList(points.crs, points.columns, samples, taken.steps, taken.window),
         listed=listed,
@@ -214,7 +214,7 @@ def _made(steps: Steps, images: Iterable[Image]) -> _Made:
     return made
 
 
-def _first_image(samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Image:
+def _first_image(job: Job, samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Image:
     """Return the image of the first sample that has one, whose bands and types the others share.
 
     Raises:
@@ -225,7 +225,7 @@ def _first_image(samples: tuple[Sample, ...], images: Mapping[str, Image]) -> Im
             return images[one.image]
     raise JobError(
         f"none of the {len(samples):,} points has an image; of the first: {samples[0].problem}",
-        key="region.points",
+        key=job.region.samples_key,
     )
 
 
@@ -278,13 +278,13 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
         raise JobError(
             f"{stray.where}, column image: means nothing with source.{job.source.kind}, which is one "
             "image; leave the column out, or name a collection",
-            key="region.points.file",
+            key=f"{job.region.samples_key}.file",
         )
     is_own = job.source.expression is not None
     made = await (compute if is_own else collect)(job, catalogue, files)
     if made.series is not None and job.source.every != "all":
         raise JobError(
-            "computes an image collection; with region.points make one image of it by every: all and reduce",
+            f"computes an image collection; with {job.region.samples_key} make one image of it by every: all and reduce",
             key="source.expression",
         )
     image, part = (made.image, made.computed) if made.series is None else _whole(made)
@@ -320,13 +320,13 @@ def _image_list(images: Iterable[Image], facts: Mapping[str, str]) -> ImageList:
     return ImageList(tuple((image.id, (image,)) for image in images), None, facts)
 
 
-def _check_dates(points: Points, kind: str) -> None:
+def _check_dates(points: Points, kind: str, key: str) -> None:
     lacking = next((point for point in points.rows if not point.image and not point.date), None)
     if lacking is not None:
         raise JobError(
             f"{lacking.where}: names neither image nor date, and source.{kind} has many images; fill "
             "in column image (an id) or date (the nearest in time is taken), or name one image with source.asset",
-            key="region.points.file",
+            key=f"{key}.file",
         )
 
 

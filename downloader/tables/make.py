@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from downloader.errors import IncompleteError, JobError
 from downloader.model.crs import LONLAT, transformer
@@ -24,8 +25,9 @@ from downloader.mosaic.record.identity_json import identity_to_document
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
-from downloader.planning.polygon import place
-from downloader.planning.samples import pixels_of
+from downloader.planning import Group
+from downloader.planning.polygon import Shape, place
+from downloader.planning.samples import SampleList, pixels_of
 from downloader.tables.canvas import GroupPixels, TiledPixels, holes, strip
 from downloader.tables.parts import TableParts
 from downloader.tables.places import Places, read_places
@@ -58,8 +60,10 @@ def make(request: TableRequest, watch: Watch) -> Table:
             f"{request.mosaic}: {lacking:,} of {cells:,} tiles are not stored. Run the job again to fetch them, or make "
             "the table with --missing mask (their pixels count as not valid)"
         )
-    work: _Work = (_Samples if groups[0].layout.group.axis == "sample" else _Slices)(
-        request, groups, statistics
+    work: _Work = (
+        _Samples(request, groups, statistics, identity.samples)
+        if groups[0].layout.group.axis == "sample"
+        else _Slices(request, groups, statistics)
     )
     nested = [field.name for field in work.sheet.schema if pa.types.is_nested(field.type)]
     if nested and file.suffix.lower() == ".csv":
@@ -72,7 +76,9 @@ def make(request: TableRequest, watch: Watch) -> Table:
                 parts.write(number, work.rows(*unit))
             watch(number + 1, len(units))
         rows = parts.assemble(len(units))
-    return Table(file, rows, tuple(work.sheet.schema.names), work.places, work.outside, file.stat().st_size)
+    return Table(
+        file, rows, tuple(work.sheet.schema.names), work.places, work.outside, work.empty, file.stat().st_size
+    )
 
 
 def _open(request: TableRequest, identity: Identity) -> list[GroupPixels]:
@@ -133,7 +139,10 @@ class _Work(ABC):
 
     sheet: TableSheet
     places: int
-    outside: int
+    outside: int = 0
+    """Places of which no pixel lies in the mosaic."""
+    empty: int = 0
+    """Samples that are cut from no image."""
     shapes: Sequence[Any] = ()
     """Of the places, in pixels; of samples none."""
 
@@ -270,7 +279,11 @@ class _Samples(_Work):
     """Samples, each of which is a place of its own."""
 
     def __init__(
-        self, request: TableRequest, groups: Sequence[GroupPixels], statistics: tuple[str, ...]
+        self,
+        request: TableRequest,
+        groups: Sequence[GroupPixels],
+        statistics: tuple[str, ...],
+        samples: SampleList | None,
     ) -> None:
         super().__init__(groups, statistics)
         if request.by is not None:
@@ -278,16 +291,21 @@ class _Samples(_Work):
         layout = groups[0].layout
         own = {"crs", "transform", "centre_x", "centre_y"}
         columns = axis_table(layout.along, [one.name for one in layout.along if one.name not in own])
-        steps = self._tiling.steps or 1
-        self.places = self._tiling.slices // steps
-        self.outside = sum(
-            all(one is None for one in layout.group.lattices[first : first + steps])
-            for first in range(0, self._tiling.slices, steps)
+        self._steps = self._tiling.steps or 1
+        self.places = self._tiling.slices // self._steps
+        self.empty = sum(
+            all(one is None for one in layout.group.lattices[first : first + self._steps])
+            for first in range(0, self._tiling.slices, self._steps)
         )
+        self._fields = [_upright(one.layout.group) for one in groups]
         shapes = None
         if request.file.suffix.lower() == ".geoparquet":
             points = shapely.points(np.asarray(columns["lon"]), np.asarray(columns["lat"]))
             shapes = Places(LONLAT, points, columns)
+            if samples is not None and layout.group.shapes:
+                polygons = [one.point.shape for one in samples.firsts]
+                known = shapely.from_wkb(np.repeat(np.array(polygons, object), self._steps))
+                shapes = Places(samples.crs, known, columns)
         self.sheet = TableSheet(request.layout, statistics, self.bands, columns, pa.table({}), shapes)
 
     def units(self) -> Iterator[tuple[range, range]]:
@@ -299,18 +317,23 @@ class _Samples(_Work):
     def rows(self, slices: range, places: range) -> pa.Table:
         count = len(slices)
         summaries, areas = [], []
-        for one in self._groups:
+        for one, fields in zip(self._groups, self._fields, strict=True):
             window = one.layout.group.window
             left = np.arange(count) * window.width
-            boxes = shapely.box(left, 0, left + window.width, window.height)
+            shapes = shapely.box(left, 0, left + window.width, window.height)
+            if fields is not None:
+                # Chips lie side by side.
+                shapes = fields[np.array(slices) // self._steps]
+                parts, of = shapely.get_coordinates(shapes, return_index=True)
+                shapes = shapely.set_coordinates(shapes.copy(), parts + np.column_stack([left[of], 0 * of]))
             rasters: list[Read] = [partial(_read_array, strip(one, band, slices)) for band in one.bands]
-            summaries.append(
-                summarise(
-                    [shapely.to_wkb(box) for box in boxes],
-                    window.height, window.width * count, rasters, self.statistics,
-                )
+            there = np.flatnonzero(~shapely.is_empty(shapes))
+            found = summarise(
+                shapely.to_wkb(shapes[there]).tolist(),
+                window.height, window.width * count, rasters, self.statistics,
             )  # fmt: skip
-            areas.append(shapely.area(boxes))
+            summaries.append(_in_order(found, there, count))
+            areas.append(shapely.area(shapes))
         values, valid, classes = self._told(summaries, areas, 1)
         named = []
         if FRACTIONS in self.statistics:
@@ -325,6 +348,27 @@ class _Samples(_Work):
             valid.reshape(count, len(self.bands))[kept],
             [named[k] for k in kept] if named else [],
         )
+
+
+def _upright(group: Group) -> NDArray[np.object_] | None:
+    """Return the fields of samples in pixels of their chips, from the lower left corner, empty where one has none; else None."""
+    if not group.shapes:
+        return None
+    wkb = [one.wkb if isinstance(one, Shape) else None for one in group.shapes]
+    found = np.full(len(wkb), shapely.MultiPolygon(), object)
+    for number, shape in enumerate(shapely.from_wkb(wkb)):
+        if shape is not None:
+            found[number] = _polygons(shape, group.window.height)
+    return found
+
+
+def _polygons(shape: BaseGeometry, height: int) -> BaseGeometry:
+    """Return the polygons of a shape in pixels, whose rows count from the top, with rows from the bottom."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    polygons = [part for part in parts if part.geom_type == "Polygon"]
+    return shapely.transform(
+        shapely.MultiPolygon(polygons), lambda at: np.column_stack([at[:, 0], height - at[:, 1]])
+    )
 
 
 def _read_tiled(
@@ -374,11 +418,7 @@ def _in_pixels(places: Places, grid: PixelGrid) -> NDArray[np.object_]:
                 found[number] = shapely.box(left, grid.height - top - 1, left + 1, grid.height - top)
         elif _may_touch(grid, x, y):
             pixels, _ = place(shape, places.crs, grid, buffer=0.0, key=f"--by: feature {number + 1}")
-            parts = shapely.get_parts(shapely.get_parts(pixels))
-            polygons = [part for part in parts if part.geom_type == "Polygon"]
-            found[number] = shapely.transform(
-                shapely.MultiPolygon(polygons), lambda at: np.column_stack([at[:, 0], grid.height - at[:, 1]])
-            )
+            found[number] = _polygons(pixels, grid.height)
     return found
 
 

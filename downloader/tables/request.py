@@ -59,6 +59,8 @@ class Table:
     places: int
     outside: int
     """Places of which no pixel lies in the mosaic; their statistics are missing, and nothing of them is valid."""
+    empty: int
+    """Samples that are cut from no image; of steps without one there is no row."""
     nbytes: int
 
     def to_pandas(self) -> pd.DataFrame:
@@ -81,5 +83,10 @@ class Table:
 
     def __str__(self) -> str:
         told = f"{self.file}: {counted(self.rows, 'row')} of {counted(self.places, 'place')}, {size(self.nbytes)}"
-        lie = "lies" if self.outside == 1 else "lie"
-        return f"{told}; {self.outside:,} of the places {lie} outside the mosaic" if self.outside else told
+        if self.outside:
+            lie = "lies" if self.outside == 1 else "lie"
+            told += f"; {self.outside:,} of the places {lie} outside the mosaic"
+        if self.empty:
+            have = "has" if self.empty == 1 else "have"
+            told += f"; {self.empty:,} of the samples {have} no image"
+        return told

@@ -182,9 +182,7 @@ def test_a_point_with_more_images_than_the_mosaic_has_steps_is_refused(emulator,
     steps = len(images_at(*PLACES["right"]))
     check(tmp_path / "places.zarr", few)
     write_places(tmp_path / "points.csv", {**few, "middle": PLACES["middle"]})
-    with pytest.raises(
-        JobError, match=f"line 3: the point has 7 images, and those of the mosaic have {steps} steps"
-    ):
+    with pytest.raises(JobError, match=f"line 3: has 7 images, and samples of the mosaic have {steps} steps"):
         downloader.download(values, progress=False)
 
 

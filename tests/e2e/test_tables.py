@@ -277,7 +277,8 @@ def test_samples_are_places(emulator, tmp_path):
     with pytest.raises(IncompleteError, match="2 of 20 tiles are not stored"):
         report.table(tmp_path / "t.parquet")
     made = report.table(tmp_path / "t.geoparquet", stats=["mean", "max"], missing="mask")
-    assert (made.rows, made.outside) == (10, 1)
+    assert (made.rows, made.outside, made.empty) == (10, 0, 1)
+    assert str(made).endswith("1 of the samples has no image")
     found = gpd.read_parquet(tmp_path / "t.geoparquet")
     chips = report.open_tree(chunks=None, missing="ignore")
     assert found.sample_id.tolist() == [*(f"s{n}" for n in range(9)), "far"]

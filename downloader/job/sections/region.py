@@ -41,6 +41,35 @@ class PointsSpec(Section):
     """Images of each point until so long after its `date` are taken, such as `30d`."""
 
 
+class FieldsSpec(Section):
+    """Samples of polygons: the pixels around each, and which of them lie inside."""
+
+    file: Annotated[str | None, Field(min_length=1)] = None
+    """Polygons: GeoJSON, GeoPackage or another vector file, or GeoParquet. Columns as of points; the file's own CRS counts."""
+    features: dict[str, Any] | None = None
+    """Polygons as a GeoJSON FeatureCollection, in place of a file; in the CRS of `region.crs`."""
+    chip: PositiveInt | None = None
+    """Columns and rows of each sample, in pixels of the finest group, where it is not to be the box of the largest field."""
+    before: Duration | None = None
+    """Images of each field from so long before its `date` on are taken, such as `30d`."""
+    after: Duration | None = None
+    """Images of each field until so long after its `date` are taken, such as `30d`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"file": value}
+        is_geojson = isinstance(value, Mapping) and value.get("type") == "FeatureCollection"
+        return {"features": value} if is_geojson else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> FieldsSpec:
+        if (self.file is None) == (self.features is None):
+            raise ValueError("give one of file and features, such as fields: {file: fields.geojson}")
+        return self
+
+
 def _four(value: Any) -> Any:
     if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 4):
         raise ValueError("four numbers are needed: [west, south, east, north]")
@@ -74,14 +103,16 @@ class Region(Section):
     """Vector file: GeoJSON, or anything the library behind the extra `vector` reads; its own CRS counts."""
     points: PointsSpec | None = None
     """Samples, a chip for each point of a file: arrays become (sample, step, y, x) of all its images, or (sample, y, x)."""
+    fields: FieldsSpec | None = None
+    """Samples, one for each polygon of a file: arrays as with `points`, and `inside` (sample, y, x)."""
     crs: Annotated[
         str, BeforeValidator(_crs_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
     ] = "EPSG:4326"
-    """CRS of `bbox` and `geometry`, and of the columns `x` and `y` of `points`."""
+    """CRS of `bbox` and `geometry`, of the columns `x` and `y` of `points`, and of `fields.features`."""
     mask: bool = False
     """`true`: pixels outside the geometry become the band's nodata value."""
     all_touched: bool = False
-    """`true`: with `mask`, a pixel that is only touched is inside; else its centre decides."""
+    """`true`: with `mask` or `fields`, a pixel that is only touched is inside; else its centre decides."""
     buffer: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     """Widens the geometry by so many units of the image's CRS; negative narrows it."""
 
@@ -102,20 +133,29 @@ class Region(Section):
     @model_validator(mode="after")
     def _one_kind(self) -> Region:
         given = [
-            name for name in ("image", "window", "bbox", "geometry", "file", "points") if getattr(self, name)
+            name
+            for name in ("image", "window", "bbox", "geometry", "file", "points", "fields")
+            if getattr(self, name)
         ]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
-        located = (self.bbox, self.geometry, self.points)
+        features = None if self.fields is None else self.fields.features
+        located = (self.bbox, self.geometry, self.points, features)
         if "crs" in self.model_fields_set and all(one is None for one in located):
             raise JobError(
-                "says what CRS bbox, geometry or points are in, and there is none; add one, or leave crs out",
+                "says what CRS bbox, geometry, points or fields.features are in, and there is none; add one, or leave crs out",
                 key="region.crs",
             )
         shaped = [name for name in ("mask", "all_touched", "buffer") if getattr(self, name)]
-        if shaped and not self.is_shaped:
-            raise JobError("goes with geometry or file; add one, or leave it out", key=f"region.{shaped[0]}")
-        if self.all_touched and not self.mask:
+        if shaped and not self.is_shaped and self.fields is None:
+            raise JobError(
+                "goes with geometry, file or fields; add one, or leave it out", key=f"region.{shaped[0]}"
+            )
+        if self.mask and self.fields is not None:
+            raise JobError(
+                "means nothing with fields, whose array `inside` tells; leave it out", key="region.mask"
+            )
+        if self.all_touched and not self.mask and self.fields is None:
             raise JobError("goes with mask: true; add it, or leave this out", key="region.all_touched")
         if self.bbox is not None:
             self.box()
@@ -127,9 +167,19 @@ class Region(Section):
         return self.geometry is not None or self.file is not None
 
     @property
+    def samples(self) -> PointsSpec | FieldsSpec | None:
+        """What samples are taken of: `points` or `fields`; None where there are none."""
+        return self.points or self.fields
+
+    @property
+    def samples_key(self) -> str:
+        """Key of `samples`, for messages."""
+        return "region.points" if self.fields is None else "region.fields"
+
+    @property
     def is_place(self) -> bool:
         """Whether the region is given by coordinates, rather than by pixels of an image."""
-        return self.bbox is not None or self.points is not None or self.is_shaped
+        return self.bbox is not None or self.samples is not None or self.is_shaped
 
     def box(self) -> BoundingBox:
         """Return the bounding box. Only where `bbox` is given."""

@@ -33,6 +33,7 @@ from downloader.mosaic.format.georeferencing import (
     mask_attributes,
 )
 from downloader.mosaic.format.header import ShardHeader
+from downloader.mosaic.format.inside import INSIDE, InsideArray
 from downloader.planning import Group, Plan
 
 T = TypeVar("T")
@@ -196,11 +197,24 @@ class GroupLayout:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
         for array in self.along:
             yield from array.chunks(self.prefix, checksum=self.codec.checksum)
+        if self.inside is not None:
+            yield from self.inside.chunks(self.prefix)
+
+    @property
+    def inside(self) -> InsideArray | None:
+        """The pixels that lie in fields; None where samples are none."""
+        group = self.group
+        return InsideArray(group.shapes, group.tiling.tile, self.codec) if group.shapes else None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Names of the arrays along the leading axis beside the bands."""
+        return (*(a.name for a in self.along), *([INSIDE] if self.group.shapes else []))
 
     @property
     def coordinates(self) -> str:
         """Attribute `coordinates` of the group: names of the arrays that are no data variables."""
-        return " ".join(a.name for a in self.along if a.name != self.group.axis)
+        return " ".join(name for name in self.beside if name != self.group.axis)
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (path below the group, `zarr.json`) of every array."""
@@ -217,6 +231,12 @@ class GroupLayout:
         yield COVERAGE_TILES, self._coverage_document()
         for array in self.along:
             yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
+        if (inside := self.inside) is not None:
+            boolean = np.dtype(np.bool_)
+            yield INSIDE, array_document(
+                (len(inside.shapes), inside.side, inside.side), inside.chunk, boolean, np.False_,
+                (self.leading[0], "y", "x"), self.codec.to_json(boolean), inside.attributes,
+            )  # fmt: skip
         for index in range(len(self.arrays)):
             yield self.arrays[index], self._band_document(index)
 
@@ -325,6 +345,8 @@ def _sharding(chunk: tuple[int, ...], codecs: list[dict[str, object]]) -> dict[s
 
 
 def _fill_json(value: np.generic) -> int | float | str:
+    if value.dtype.kind == "b":
+        return bool(value)
     if value.dtype.kind != "f":
         return int(value)
     number = float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -29,9 +30,11 @@ def array_names(
     taken = {name.casefold() for name in (*names.values(), *taken)} | RESERVED
     bands = [band for band in bands if band not in names]
     # A band that can keep its own name keeps it, whichever comes before it in the list.
-    for band in sorted(bands, key=lambda band: _safe(band) != band or band.casefold() in taken):
+    for band in sorted(
+        bands, key=lambda band: _safe(band) != _composed(band) or _composed(band).casefold() in taken
+    ):
         name = _safe(band)
-        if name != band:
+        if name != _composed(band):
             name += "_"
         while name.casefold() in taken:
             name += "_"
@@ -40,7 +43,22 @@ def array_names(
     return names
 
 
+def _composed(band: str) -> str:
+    """Return a name with composed letters: one file system decomposes them, another tells the two apart."""
+    return unicodedata.normalize("NFC", band)
+
+
+def is_safe(name: str) -> bool:
+    """Return whether a name may become a part of a path: letters of any script with their marks, digits, `_`, `.`, `-`."""
+    return bool(name) and not name.startswith((".", "__")) and all(map(_is_plain, name))
+
+
+def _is_plain(sign: str) -> bool:
+    return sign.isalnum() or sign in "_.-" or unicodedata.category(sign).startswith("M")
+
+
 def _safe(band: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", band)[:_LONGEST]
+    name = "".join(sign if _is_plain(sign) else "_" for sign in _composed(band))
+    name = name.encode()[:_LONGEST].decode(errors="ignore")
     name = re.sub(r"^(\.|__)[._]*", "", name)
     return name if name.strip("_") or (name and name == band) else "band"

@@ -17,7 +17,7 @@ from downloader.planning.samples import SampleList
 SAMPLE_ARRAYS: Final = frozenset(
     {
         "sample_id", "image_id", "time", "cloud_share", "step", "crs", "transform", "lon", "lat", "centre_x", "centre_y",
-        "affine",
+        "affine", "inside",
     }
 )  # fmt: skip
 """Names along the axis of samples, which no band and no column may have."""
@@ -43,8 +43,8 @@ def sample_arrays(
     return (
         AxisArray("sample_id", "string", tuple(p.id for p in points), {"long_name": "sample", "cf_role": "timeseries_id"}),
         *along,
-        AxisArray("lon", "float64", tuple(p.lon for p in points), _degrees("longitude", "east")),
-        AxisArray("lat", "float64", tuple(p.lat for p in points), _degrees("latitude", "north")),
+        AxisArray("lon", "float64", tuple(p.lon for p in points), _degrees("longitude", "east", group)),
+        AxisArray("lat", "float64", tuple(p.lat for p in points), _degrees("latitude", "north", group)),
         *_places(group),
         *_columns(samples, kept),
     )  # fmt: skip
@@ -59,8 +59,9 @@ def _cloud_share(image: Image) -> float:
     return math.nan
 
 
-def _degrees(name: str, towards: str) -> dict[str, Any]:
-    return {"standard_name": name, "long_name": f"{name} of the point", "units": f"degrees_{towards}"}
+def _degrees(name: str, towards: str, group: Group) -> dict[str, Any]:
+    what = "a point in the field" if group.shapes else "the point"
+    return {"standard_name": name, "long_name": f"{name} of {what}", "units": f"degrees_{towards}"}
 
 
 def _places(group: Group) -> tuple[AxisArray, ...]:
@@ -91,9 +92,14 @@ def _places(group: Group) -> tuple[AxisArray, ...]:
         "long_name": "affine transform of the chip's pixel corners to CRS units",
         "members": "scale_x shear_x translate_x shear_y scale_y translate_y",
     }
-    return (
+    places = (
         AxisArray("crs", "string", tuple(codes), {"long_name": "coordinate reference system of the chip"}),
         AxisArray("transform", "float64", tuple(transforms), affine, across=6),
+    )
+    if group.shapes:
+        return places
+    return (
+        *places,
         AxisArray("centre_x", "float64", tuple(xs), {"long_name": "x of the middle of the pixel that holds the point"}),
         AxisArray("centre_y", "float64", tuple(ys), {"long_name": "y of the middle of the pixel that holds the point"}),
     )  # fmt: skip

@@ -187,15 +187,19 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
     yield "mosaic.profile", layout.profile
     yield "mosaic.compressor", layout.compressor
     if group.lattices:
-        yield f"region.points.chip{here}", f"{group.window.width} pixels"
+        samples = "fields" if group.shapes else "points"
+        yield f"region.{samples}.chip{here}", f"{group.window.width} pixels"
         steps = group.tiling.steps or 1
         for first in range(0, len(group.lattices), steps):
             # All steps of a point lie on one grid.
             lattice = next((one for one in group.lattices[first : first + steps] if one is not None), None)
             if lattice is not None:
+                number = first // steps
+                shape = group.shapes[number] if group.shapes else None
+                polygon = f", polygon {shape.fingerprint}" if isinstance(shape, Shape) else ""
                 yield (
-                    f"point {first // steps + 1}{here}",
-                    f"pixels from {lattice.transform.to_gdal()} in {lattice.crs}",
+                    f"{'field' if group.shapes else 'point'} {number + 1}{here}",
+                    f"pixels from {lattice.transform.to_gdal()} in {lattice.crs}{polygon}",
                 )
     else:
         yield f"grid.crs{here}", group.lattice.crs.code or group.lattice.crs.wkt or ""

@@ -20,6 +20,7 @@ from downloader.errors import JobError, RefusedError
 from downloader.mosaic.format.axis import AxisProperty
 from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT
 from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.format.naming import is_safe
 from downloader.mosaic.record.identity import Identity, arrays_along
 from downloader.mosaic.record.packed import pack, unpack
 from downloader.mosaic.record.paths import MARKER
@@ -33,8 +34,6 @@ FORMAT: Final = 4
 _KIND: Final = "earthengine-downloader mosaic"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _COPY: Final = re.compile(r"([A-Za-z0-9_.-]+/)?image_id/mosaic-[0-9a-f]{16}\.json")
-
-_NAME: Final = re.compile(r"(?!\.|__)[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +252,13 @@ def _check_layout(layout: GroupLayout, mosaic: str) -> None:
         for by_slice in (group.extents, group.lattices, group.absent)
     ):
         raise ValueError("a group's slices are not as many as its tiling has")
+    if len(group.shapes) not in {0, group.tiling.slices // (group.tiling.steps or 1)}:
+        raise ValueError("a group's fields are not as many as its samples")
     if (layout.mosaic, layout.level, layout.origin) != (mosaic, 1, group.name):
         raise ValueError("a group is not one of this mosaic")
 
 
 def _check_name(name: str) -> None:
     """Raise ValueError for a name of a group or an array, which becomes a path, that the writer would not have written."""
-    if not _NAME.fullmatch(name):
+    if not is_safe(name):
         raise ValueError(f"{name!r} is no name of a group or an array")

@@ -132,8 +132,7 @@ def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -
     groups: tuple[GroupLayout, ...] = identity.layouts
     store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])
     for layout in groups:
-        along = (array.name for array in layout.along)
-        for name in (*layout.arrays, *along, "x", "y", "spatial_ref", "coverage"):
+        for name in (*layout.arrays, *layout.beside, "x", "y", "spatial_ref", "coverage"):
             check()
             store.delete_folder(f"{layout.prefix}{name}")
         if layout.group.name:

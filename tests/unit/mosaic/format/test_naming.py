@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.mosaic.format.naming import RESERVED, array_names
+from downloader.mosaic.format.naming import RESERVED, array_names, is_safe
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,12 @@ from downloader.mosaic.format.naming import RESERVED, array_names
         (".hidden", "hidden_"),
         ("__secret", "secret_"),
         ("B#1", "B_1_"),
-        ("größe", "gr__e_"),
+        ("größe", "größe"),
+        ("gro\u0308ße", "größe"),
+        ("作物", "作物"),
+        ("फसल", "फसल"),
+        ("gr / ße", "gr___ße_"),
+        ("ä" * 100, "ä" * 60 + "_"),
         ("", "band_"),
     ],
 )
@@ -58,5 +63,7 @@ def test_names_are_safe_and_different(bands) -> None:
     assert set(names) == set(bands)
     assert len({name.casefold() for name in names.values()}) == len(bands)
     for name in names.values():
-        assert re.fullmatch(r"(?!\.|__)[A-Za-z0-9_.-]{1,130}", name)
+        assert not re.search(r"^(\.|__)|[\s/\\\x00-\x2c:*?\"<>|]", name)
+        assert 0 < len(name.encode()) <= 130
+        assert is_safe(name)
         assert name not in RESERVED

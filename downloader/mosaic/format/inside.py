@@ -1,0 +1,51 @@
+"""Which pixels of each field's chip lie in its polygon: an array (sample, y, x) of truth values beside the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from downloader.model.grid import Window
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.planning.slices import TileRegion
+
+INSIDE: Final = "inside"
+"""Name of the array."""
+
+_CHUNK_PIXELS: Final = 2**20
+"""Pixels of one chunk, which holds as many whole samples as fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class InsideArray:
+    """The array of one group; like arrays along the axis it grows in place, its last chunk padded."""
+
+    shapes: tuple[TileRegion | None, ...]
+    """By sample, in pixels of its chip; None where it has no pixels, of which none lies inside."""
+    side: int
+    """Pixels along a chip's side."""
+    codec: ChunkCodec
+
+    @property
+    def chunk(self) -> tuple[int, int, int]:
+        """Shape of a chunk."""
+        return max(1, _CHUNK_PIXELS // self.side**2), self.side, self.side
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the array."""
+        return {"long_name": "whether the pixel lies in the field"}
+
+    def chunks(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Yield (key, bytes) of every chunk; equal fields give equal bytes."""
+        run = self.chunk[0]
+        whole = Window(0, 0, self.side, self.side)
+        for number, first in enumerate(range(0, len(self.shapes), run)):
+            pixels = np.zeros(self.chunk, np.bool_)
+            for place, shape in enumerate(self.shapes[first : first + run]):
+                inside = None if shape is None else shape.inside(whole)
+                pixels[place] = shape is not None if inside is None else inside
+            yield f"{prefix}{INSIDE}/c/{number}/0/0", self.codec.encode(pixels)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_argument, job_options, json_option
-from downloader.cli.output import refuse_inside, say, show
+from downloader.cli.options import job_argument, job_options
+from downloader.cli.output import refuse_inside, say
 
 _EPILOG = """\b
 Examples:
@@ -36,7 +37,7 @@ Examples:
     metavar="FILE.html|.geojson",
     help="Draw the images' footprints, the region, and the tiles to fetch and stored: a page, or GeoJSON for a GIS.",
 )
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan_command(
     job: Path,
     overrides: list[str],
@@ -66,4 +67,7 @@ def plan_command(
         )
     if map_file is not None:
         say(found.map(map_file), err=True)
-    show(found, as_json=as_json)
+    if as_json:
+        say(json.dumps(found.to_json(), indent=2))
+    else:
+        say(str(found))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.options import mosaic_argument
 from downloader.cli.output import refuse_inside, say
 
 _EPILOG = """\b
@@ -19,7 +18,7 @@ Examples:
 
 
 @click.command("stac", epilog=_EPILOG)
-@mosaic_argument
+@click.argument("mosaic", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import add_bands, call, canonical, constant, image_load, number, select
+from downloader.model.expression import add_bands, call, canonical, image_load, number, select
 from downloader.model.image import Band, asset_id
 
 
@@ -61,17 +61,30 @@ def masked_expression(
     else:
         values["image"] = image_load(asset_id(asset))
         image = {"valueReference": "image"}
-    parts = [select(image, bands)] if bands else []
-    single = [(name, of[0]) for name, of in masks if len(of) == 1]
-    if single:
-        valid = _valid(image, [band for _, band in single])
-        parts.append(select(valid, [band for _, band in single], [name for name, _ in single]))
-    for name, of in masks:
-        if len(of) > 1:
-            parts.append(select(_every([_valid(image, [band]) for band in of]), [0], [name]))
-    parts += [select(_packed(image, of), [0], [name]) for name, of in validity]
-    values["result"] = add_bands(parts)
+    values["result"] = with_validity(image, bands, masks, validity)
     return canonical({"result": "result", "values": values})
+
+
+def with_validity(
+    image: dict[str, Any],
+    bands: Sequence[str],
+    masks: Sequence[tuple[str, tuple[str, ...]]],
+    validity: Sequence[tuple[str, tuple[str, ...]]] = (),
+) -> dict[str, Any]:
+    """Return a node of the bands of an image with what tells where they are valid; arguments as of `masked_expression`.
+
+    Masks of as many bands are computed together, band by band, however many there are. No two share a band.
+    """
+    parts = [select(image, bands)] if bands else []
+    for told, joined in ((masks, _every), (validity, _packed)):
+        for count in dict.fromkeys(len(of) for _, of in told):
+            own = [(name, of) for name, of in told if len(of) == count]
+            places = [str(place) for place in range(len(own))]
+            valid = [
+                select(_valid(image, one), one, places) for one in zip(*(of for _, of in own), strict=True)
+            ]
+            parts.append(select(joined(valid), places, [name for name, _ in own]))
+    return add_bands(parts)
 
 
 def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
@@ -80,17 +93,23 @@ def _valid(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
     return call("Image.toUint8", value=call("Image.gt", image1=mask, image2=number(0)))
 
 
-def _packed(image: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
-    """Return an unmasked byte whose bit k is 1 where the k-th band is valid."""
-    weights = call("Image.constant", value=constant([1 << place for place in range(len(bands))]))
-    weighed = call("Image.multiply", image1=_valid(image, bands), image2=weights)
-    return call("Image.toUint8", value=call("Image.reduce", image=weighed, reducer=call("Reducer.sum")))
+def _packed(images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return an unmasked byte whose bit k is that of the k-th image, for each of their bands."""
+    weighed = [
+        call("Image.multiply", image1=image, image2=number(1 << place)) for place, image in enumerate(images)
+    ]
+    return call("Image.toUint8", value=_joined("Image.add", weighed))
 
 
 def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return an image that is 1 where all are; a tree of little depth, since the service limits depth."""
+    """Return an image that is 1 where all are, for each of their bands."""
+    return call("Image.toUint8", value=_joined("Image.and", images)) if len(images) > 1 else images[0]
+
+
+def _joined(function: str, images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a function of two images makes of all: a tree of little depth, since the service limits depth."""
     while len(images) > 1:
         pairs = zip(images[::2], images[1::2], strict=False)
-        joined = [call("Image.and", image1=one, image2=other) for one, other in pairs]
+        joined = [call(function, image1=one, image2=other) for one, other in pairs]
         images = joined + images[len(joined) * 2 :]
-    return call("Image.toUint8", value=images[0])
+    return images[0]

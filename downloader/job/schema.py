@@ -17,7 +17,6 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from downloader.job.job import Job
-from downloader.job.sections.source import OF_LISTING
 from downloader.job.units import Duration, Size
 
 SCHEMA_ID: Final = "urn:earthengine-downloader:job"
@@ -124,7 +123,18 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
             "start": {"required": ["end"], "anyOf": _one_of(_OF_IMAGES)},
             "end": {"required": ["start"], "anyOf": _one_of(_OF_IMAGES)},
             "filter": ["collection"],
-            **{name: {"anyOf": _one_of(_OF_IMAGES)} for name in OF_LISTING},
+            **{
+                name: {"anyOf": _one_of(_OF_IMAGES)}
+                for name in (
+                    "months",
+                    "season",
+                    "min_cover",
+                    "min_clear",
+                    "limit",
+                    "order_by",
+                    "pick",
+                )
+            },
         },
     },
     "region": {"allOf": _not_together(_SITES)},

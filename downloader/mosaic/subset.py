@@ -52,3 +52,9 @@ class Selection:
     async def commit(self, key: ShardKey) -> None:
         """See `Mosaic`."""
         await self._mosaic.commit(key)
+
+
+if TYPE_CHECKING:
+
+    def _conforms(selection: Selection) -> Mosaic:
+        return selection

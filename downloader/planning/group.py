@@ -171,11 +171,11 @@ class Group:
         for mask, bands in by_mask.items():
             runs = self.band_runs(tuple(bands))
             if self.stack > 1 and len(runs) == 1:
-                first = key.slice * self.tiling.shard_slices
-                for begin, count in slice_runs(mask, self.stack):
-                    yield self.request(
-                        key, TileBlock(first + begin, key.row, key.column, 1, 1, count), runs[0]
-                    )
+                first, length = key.slice * self.tiling.shard_slices, self.tiling.run
+                for place in range(0, self.tiling.shard_slices, length):
+                    for begin, count in slice_runs(mask >> place & (1 << length) - 1, self.stack):
+                        block = TileBlock(first + place + begin, key.row, key.column, 1, 1, count)
+                        yield self.request(key, block, runs[0])
                 continue
             for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):
                 for run in runs:
@@ -199,8 +199,8 @@ class Group:
         """Return the number of requests of a run that starts from nothing; closed form."""
         t = self.tiling
         if self.stack > 1:
-            whole, last = divmod(t.slices, t.shard_slices)
-            return whole * -(-t.shard_slices // self.stack) + -(-last // self.stack)
+            whole, last = divmod(t.slices, t.run)
+            return whole * -(-t.run // self.stack) + -(-last // self.stack)
         rows, columns = self.shape
 
         def pieces(tiles: int, step: int) -> int:

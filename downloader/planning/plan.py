@@ -86,7 +86,8 @@ class Plan:
         grid = group.request_grid(request.window, block.slice)
         if block.slices == 1:
             return self.call(group, block.slice, grid, request.bands)
-        return stacked([self.call(group, slice_, grid, request.bands) for slice_ in block.numbers])
+        images = [self._expression(group, slice_, grid) for slice_ in block.numbers]
+        return stacked([group.bands[band] for band in request.bands], grid, images)
 
     def first_pixel(self, group: Group, slice_: int, bands: Sequence[int]) -> PixelRequest:
         """Return the call that brings one pixel: the first that the images of a slice have in the region."""
@@ -104,13 +105,20 @@ class Plan:
             bands: indices into the group's bands.
         """
         parts = group.parts or self.slices
-        part = parts[slice_] if parts else None
-        asset, expression = (part.asset, part.expression) if part else (self.image.name, "")
-        if part is not None and part.members and self.composites is not None:
-            expression = self.composites.expression(part.members, group.lattice, grid)
-        elif part is not None and asset and group.stack:
-            asset, expression = "", pinned_expression(asset_id(asset), dict(part.images).get(asset, ""))
-        return pixel_request([group.bands[band] for band in bands], grid, asset, expression)
+        asset = parts[slice_].asset if parts else self.image.name
+        expression = self._expression(group, slice_, grid) if parts else ""
+        return pixel_request(
+            [group.bands[band] for band in bands], grid, "" if expression else asset, expression
+        )
+
+    def _expression(self, group: Group, slice_: int, grid: PixelGrid) -> str:
+        """Return what computes a slice on `grid`; empty where an asset is read."""
+        part = (group.parts or self.slices)[slice_]
+        if part.members and self.composites is not None:
+            return self.composites.expression(part.members, group.lattice, grid)
+        if part.asset and group.stack:
+            return pinned_expression(asset_id(part.asset), dict(part.images).get(part.asset, ""))
+        return part.expression
 
     @property
     def parts(self) -> tuple[Slice, ...]:
@@ -151,19 +159,42 @@ class Plan:
         )
 
 
-def stacked(calls: Sequence[PixelRequest]) -> PixelRequest:
-    """Return the call that brings what several calls would, all of one grid: bands `s0b0`, `s0b1`, …, `s1b0` and so on."""
-    bands: list[BandType] = []
-    validity: list[tuple[str, tuple[str, ...]]] = []
-    images = []
-    for number, one in enumerate(calls):
-        names = {band.id: f"s{number}b{place}" for place, band in enumerate(one.bands)}
-        told = {name: f"s{number}v{place}" for place, (name, _) in enumerate(one.validity)}
-        bands += [BandType(names[band.id], band.dtype) for band in one.bands]
-        validity += [(told[name], tuple(names[band] for band in of)) for name, of in one.validity]
-        own = [band.id for band in one.asked]
-        images.append((one.expression, own, [{**names, **told}[name] for name in own]))
-    return PixelRequest("", calls[0].grid, tuple(bands), stacked_expression(images), tuple(validity))
+def stacked(bands: Sequence[Band], grid: PixelGrid, expressions: Sequence[str]) -> PixelRequest:
+    """Return the call that brings bands of several images on one grid, image by image, under names such as `s0b1`.
+
+    Args:
+        bands: of each image, bands and masks.
+        grid: CRS, full affine and size.
+        expressions: what computes each image.
+    """
+    own = tuple(dict.fromkeys(name for band in bands for name in band.mask_of or (band.id,)))
+    images, pixels, masks, validity, types = [], [], [], [], []
+    for number, expression in enumerate(expressions):
+        names = {name: f"s{number}b{place}" for place, name in enumerate(own)}
+        images.append((expression, own, tuple(names.values())))
+        for place, band in enumerate(bands):
+            name = f"s{number}m{place}" if band.mask_of else names[band.id]
+            types.append(BandType(name, band.dtype))
+            if band.mask_of:
+                masks.append((name, tuple(names[of] for of in band.mask_of)))
+            else:
+                pixels.append(name)
+        validity += [
+            (f"s{number}v{place}", tuple(names[of] for of in told))
+            for place, (_, told) in enumerate(validity_of(bands))
+        ]
+    told = tuple(validity)
+    expression = stacked_expression(tuple(images), tuple(pixels), tuple(masks), told)
+    return PixelRequest("", grid, tuple(types), expression, told)
+
+
+def validity_of(bands: Sequence[Band]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the bytes that tell where bands of one image are valid, each with up to eight of them."""
+    filled = [band.id for band in bands if band.is_filled]
+    return tuple(
+        (f"valid_{first // FILLED_PER_BYTE}_of_pixels", tuple(filled[first : first + FILLED_PER_BYTE]))
+        for first in range(0, len(filled), FILLED_PER_BYTE)
+    )
 
 
 def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression: str = "") -> PixelRequest:
@@ -175,11 +206,7 @@ def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression
         asset: full name of the image; empty where `expression` computes it.
         expression: serialised; empty where the asset is read.
     """
-    filled = [band.id for band in bands if band.is_filled]
-    validity = tuple(
-        (f"valid_{first // FILLED_PER_BYTE}_of_pixels", tuple(filled[first : first + FILLED_PER_BYTE]))
-        for first in range(0, len(filled), FILLED_PER_BYTE)
-    )
+    validity = validity_of(bands)
     if validity or any(band.mask_of for band in bands):
         pixels = tuple(band.id for band in bands if not band.mask_of)
         masks = tuple((band.id, band.mask_of) for band in bands if band.mask_of)

@@ -129,6 +129,7 @@ def make_sample_plan(
     tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
     expressions: Mapping[str, str] | None = None,
+    stacked: Collection[str] = (),
 ) -> Plan:
     """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
 
@@ -140,6 +141,7 @@ def make_sample_plan(
         tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
         expressions: by image, what computes its pixels; empty where they are read.
+        stacked: groups of an existing mosaic whose images come in stacks.
 
     Raises:
         JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
@@ -152,6 +154,7 @@ def make_sample_plan(
     if not any(extents[0].chips):
         raise _hopeless(job, samples)
     maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions), steps=kept.steps)
+    maker = replace(maker, may_stack=kept.steps > 1, stacked=stacked)
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
     return Plan(first, groups, _model(job), "sample", slices, samples=replace(kept, samples=samples))
@@ -222,7 +225,11 @@ class _Groups:
     def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> int:
         """Return how many slices one request brings at most; 0 where each is asked for by its own road."""
         asked, is_known = self.job.request.depth_count, name in (self.tilings or {})
-        if not self.may_stack or tiling.depth == 1 or tiling.tile_rows * tiling.tile_columns > 1:
+        if (
+            not self.may_stack
+            or (tiling.depth == 1 and not self.steps)
+            or tiling.tile_rows * tiling.tile_columns > 1
+        ):
             return 0
         if is_known and name not in self.stacked:
             return 0

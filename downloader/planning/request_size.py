@@ -87,7 +87,9 @@ def stack_size(
     model: ServiceModel,
     max_bytes: int,
 ) -> int:
-    """Return how many slices, a power of two unless `most` says otherwise, one request brings of planes of one tile.
+    """Return how many slices one request brings of planes of one tile.
+
+    Of a series a power of two, of a sample's steps an equal part, unless `most` says otherwise.
 
     Args:
         tiling: the group's lattices.
@@ -98,11 +100,13 @@ def stack_size(
     """
     pixels = tiling.width * tiling.height
     nbytes = pixels * sum(dtype.itemsize for dtype in dtypes)
-    found = [1]
+    found, run = [1], tiling.run
     sizes = [1 << power for power in range(1, 11)] if most is None else range(2, most + 1)
+    if tiling.steps and most is None:
+        sizes = sorted({-(-run // parts) for parts in range(1, run)} - {1})
     for size in sizes:
         side_by_side = dtypes * size
-        if size > tiling.shard_slices or not fits(tiling.width, tiling.height, side_by_side, depth=1):
+        if size > run or not fits(tiling.width, tiling.height, side_by_side, depth=1):
             break
         if size * nbytes > max_bytes:
             break
@@ -111,7 +115,8 @@ def stack_size(
         return found[-1]
     timed = []
     for size in found:
-        requests, each_s = math.ceil(tiling.slices / size), model.request_s(min(size, tiling.slices) * nbytes)
+        requests = tiling.slices // run * math.ceil(run / size) + math.ceil(tiling.slices % run / size)
+        each_s = model.request_s(min(size, tiling.slices) * nbytes)
         timed.append(
             (max(requests * each_s / model.concurrency, requests / model.starts_per_s) + each_s, size)
         )

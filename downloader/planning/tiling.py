@@ -104,6 +104,11 @@ class Tiling:
         return self.shard * self.tile
 
     @property
+    def run(self) -> int:
+        """Slices of a shard that follow one another in one place: all of them, or those of one sample."""
+        return min(self.shard_slices, self.steps or self.shard_slices)
+
+    @property
     def slots(self) -> int:
         """Tiles of a shard, those beyond the group's edge included."""
         return self.shard_slices * self.shard * self.shard

@@ -73,11 +73,16 @@ def _roads(plan: Plan) -> list[str]:
     """Return how many slices the service computes, and why; nothing where all are read as they are."""
     stacks = [group for group in plan.groups if group.stack > 1]
     found = Counter(part.why for part in plan.parts if not part.problem)
+    what = "dates of a point" if plan.samples is not None else "slices"
     lines = [
-        f"{'stacks':<10}up to {group.stack:,} slices{f' of {group.name}' if group.name else ''} in one computed request; "
+        f"{'stacks':<10}up to {group.stack:,} {what}{f' of {group.name}' if group.name else ''} in one computed request; "
         "request.depth: 1 asks for each by itself"
         for group in stacks
     ]
+    if plan.samples is not None and plan.samples.steps > 1 and not any(group.stack for group in plan.groups):
+        lines.append(
+            f"{'alone':<10}each chip is a request; mosaic.mask: any brings many dates of a point in one"
+        )
     noun = "slice" if plan.samples is None else "sample"
     return [
         *(

@@ -64,10 +64,17 @@ class ResolvedSource:
 
     def plan(self, job: Job, there: Existing | None = None) -> Plan:
         """Return the plan; `there` is what the mosaic that exists has settled."""
-        tilings = there.tilings if there else None
+        tilings, stacked = (there.tilings, there.stacked) if there else (None, frozenset[str]())
         if self.samples is not None and self.files.points is not None:
             plan = make_sample_plan(
-                job, self.files.points, self.samples, self.views, tilings, self.files, self.expressions
+                job,
+                self.files.points,
+                self.samples,
+                self.views,
+                tilings,
+                self.files,
+                self.expressions,
+                stacked,
             )
             slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
             return replace(plan, listed=self.listed, slices=tuple(slices))
@@ -80,9 +87,7 @@ class ResolvedSource:
                 is_computed=bool(self.computed and self.computed.expression),
             )
             return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
-        plan = make_series_plan(
-            job, self.series, self.image, tilings, self.files, there.stacked if there else frozenset()
-        )
+        plan = make_series_plan(job, self.series, self.image, tilings, self.files, stacked)
         return replace(plan, listed=self.listed)
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:

@@ -145,8 +145,10 @@ def _cast(kind: str) -> Function:
         limits = PIXEL_TYPES[kind].range
         if limits is None or kind in FLOATS:
             return part
-        values = np.clip(np.trunc(np.nan_to_num(as_double(part))), *limits)
-        return values, part[1]
+        values = as_double(part)
+        # What is no float is a whole number already.
+        whole = np.trunc(np.nan_to_num(values)) if part[0].dtype.kind == "f" else values
+        return np.clip(whole, *limits), part[1]
 
     return lambda value: each_band(image(value), lambda _: kind, apply)
 

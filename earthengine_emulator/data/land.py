@@ -28,10 +28,10 @@ over long contiguous rows, in 16-bit arithmetic, written straight into the answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,12 @@ from earthengine_emulator.data.noise import (
     CELL,
     GRAINS,
     GRAINY,
+    arable,
+    crops,
     grain_starts,
     grains,
     hash_array,
-    mix,
+    mix_array,
     nodes,
     text_seed,
 )
@@ -134,9 +136,22 @@ class Land:
             for b in bands
         ) and not (self.swaths and any(b in self.swaths for b in bands))
 
+    def alike(self, band: int) -> tuple[object, ...] | None:
+        """Return what bands of several images have in common that one pass can make; None for a band with a mask."""
+        if self.swaths and band in self.swaths:
+            return None
+        return self.place, self.origin, self.steps[band], self.kinds[band], self.bands[band].lattice
+
+    def together(self, bands: Sequence[tuple[Any, int]], window: tuple[int, int, int, int]) -> Pixels:
+        """Return pixels (height, width, bands) of a window of bands, of this image and others, that are `alike`."""
+        own = [(getattr(one, "land", one), band) for one, band in bands]
+        out = np.empty((window[3], window[2] * len(own)), own[0][0].bands[own[0][1]].type.dtype)
+        Rows(own, *window).write(0, out)
+        return out.reshape(window[3], window[2], len(own))
+
     def prepare(self, bands: tuple[int, ...], column: int, row: int, width: int, height: int) -> Rows:
         """Return a writer for the rows of a window; `bands` must satisfy `interleaves` (swaths apart)."""
-        return Rows(self, bands, column, row, width, height)
+        return Rows([(self, band) for band in bands], column, row, width, height)
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
         """Return pixels (height, width) of one band's window and their validity."""
@@ -150,15 +165,30 @@ class Rows:
     """The rows of one window: everything that does not change within 32 rows, ready to be combined."""
 
     def __init__(
-        self, land: Land, bands: tuple[int, ...], column: int, row: int, width: int, height: int
+        self, bands: Sequence[tuple[Land, int]], column: int, row: int, width: int, height: int
     ) -> None:
-        count = len(bands)
+        """Prepare bands that differ in image and tone alone.
+
+        Args:
+            bands: image and band of each.
+            column: first column of the window.
+            row: its first row.
+            width: its columns.
+            height: its rows.
+        """
+        land, first = bands[0]
+        count, step, lattice = len(bands), land.steps[first], land.bands[first].lattice
         i0, i1 = column // CELL, (column + width - 1) // CELL + 1
         j0, j1 = row // CELL, (row + height - 1) // CELL + 1
-        kept = [_band(land, b) for b in bands]
-        node = np.stack([k.nodes[j0 : j1 + 1, i0 : i1 + 1] for k in kept], axis=-1)
-        field = np.stack([k.fields[j0:j1, i0:i1] for k in kept], axis=-1)
-        texture = np.stack([k.texture[column : column + width] for k in kept], axis=-1).reshape(-1)
+        place, size = text_seed(land.place), (-(-lattice.width // CELL), -(-lattice.height // CELL))
+        tones = tuple(one.tone(band) for one, band in bands)
+        images = np.array([text_seed(one.name) for one, _ in bands], np.uint32)
+        corners, cells = np.s_[j0 : j1 + 1, i0 : i1 + 1], (slice(j0, j1), slice(i0, i1))
+        of = {tone: nodes(place, land.origin, step, size, tone)[corners] for tone in dict.fromkeys(tones)}
+        node = np.stack([of[tone] for tone in tones], axis=-1)
+        farmed = arable(place, land.origin, step, size)[cells]
+        field = np.where(farmed[..., None], crops(images, step, tones, cells), 0).astype(np.int32)
+        texture = _texture(images, tones, column, width).reshape(-1)
 
         inside = slice((column - i0 * CELL) * count, (column - i0 * CELL + width) * count)
         weight = np.repeat(np.tile(np.arange(CELL, dtype=np.int32), i1 - i0), count)[inside]
@@ -181,13 +211,18 @@ class Rows:
         base += texture
         self._slope = slope.astype(np.uint16)
         self._base = base.astype(np.uint16)
-        image = text_seed(land.name)
-        self._rows = _row_texture(image, row, height)
-        self._grain = _Grain.of(tuple(land.tone(b) for b in bands), image, column, row, width, height)
+        self._rows: Words
+        self._grain: _Grain | _Grains | None
+        if (images == images[0]).all():
+            self._rows = _row_texture(int(images[0]), row, height)
+            self._grain = _Grain.of(tones, int(images[0]), column, row, width, height)
+        else:
+            self._rows = np.tile(_row_texture(images, row, height), width)
+            self._grain = _Grains(tones, images, (column, row, width, height))
         self._row = row
         self._first_cell = j0
-        self._encode = ENCODINGS[land.kinds[bands[0]]]
-        self._direct = land.kinds[bands[0]] == "u2"
+        self._encode = ENCODINGS[land.kinds[first]]
+        self._direct = land.kinds[first] == "u2"
 
     def write(self, first: int, out: Pixels) -> None:
         """Fill `out` (rows, width · bands), in the delivered dtype, with rows `first`… of the window."""
@@ -206,6 +241,29 @@ class Rows:
             if not self._direct:
                 part[...] = self._encode(words)
             done += count
+
+
+class _Grains:
+    """The noise of a window's rows of bands of several images: as `_Grain`, with a place of its own for each image."""
+
+    def __init__(
+        self, bands: tuple[str, ...], images: npt.NDArray[np.uint32], window: tuple[int, int, int, int]
+    ) -> None:
+        column, row, width, height = window
+        kinds = tuple(dict.fromkeys(bands))
+        self._table = np.stack([grains(band, GRAINS) for band in kinds]).reshape(-1)
+        self._of = np.array([kinds.index(band) * GRAINS for band in bands])
+        self._starts = grain_starts(images, row, height) + column
+        self._columns = np.arange(width)[:, None]
+        self._mixed = np.tile(np.array([3 if band in GRAINY else 0 for band in bands], np.uint16), width)
+
+    def add(self, words: Words, first: int) -> None:
+        """Add the noise to rows `first`… of the window, in place."""
+        starts = self._starts[first : first + len(words), None, :]
+        words += self._table[(starts + self._columns) % GRAINS + self._of].reshape(words.shape)
+        high = words >> np.uint16(4)
+        high &= self._mixed
+        words ^= high
 
 
 class _Grain:
@@ -251,41 +309,23 @@ def _interleaved_grains(bands: tuple[str, ...], length: int) -> Words:
 _OFFSETS: Final[Words] = np.arange(CELL, dtype=np.uint16)[:, None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """One band's nodes, fields, and texture of its columns."""
-
-    nodes: npt.NDArray[np.int32]
-    fields: npt.NDArray[np.int32]
-    texture: npt.NDArray[np.int32]
-
-
-def _band(land: Land, band: int) -> _Kept:
-    lattice = land.bands[band].lattice
-    step, tone = land.steps[band], land.tone(band)
-    return _kept(land.name, land.place, land.origin, step, lattice.width, lattice.height, tone)
+def _texture(
+    images: npt.NDArray[np.uint32], bands: Sequence[str], column: int, width: int
+) -> npt.NDArray[np.int32]:
+    """Return texture (width, bands) of the columns from `column` on, each band's of its image."""
+    seeds = mix_array(images ^ np.array([text_seed(band) for band in bands], np.uint32))
+    columns = np.arange(column, column + width, dtype=np.int64)[:, None]
+    texture = (hash_array(seeds, columns, COLUMN_SALT) >> np.uint32(27)).astype(np.int32) * 4
+    texture += ((columns + (seeds & np.uint32(3))) & 3).astype(np.int32)
+    return texture
 
 
-@lru_cache(maxsize=192)
-def _kept(
-    name: str, place: str, origin: tuple[int, int], step: int, width: int, height: int, band: str
-) -> _Kept:
-    image = text_seed(name)
-    values, fields = nodes(text_seed(place), origin, step, width, height, band, image)
-    seed = mix(image ^ text_seed(band))
-    columns = np.arange(width, dtype=np.int64)
-    texture = (hash_array(seed, columns, COLUMN_SALT) >> np.uint32(27)).astype(np.int32) * 4
-    texture += ((columns + (seed & 3)) & 3).astype(np.int32)
-    return _Kept(values, fields, texture)
-
-
-def _row_texture(image: int, row: int, height: int) -> Words:
-    """Return texture (height, 1) of the rows from `row` on, shared by all bands of an image."""
-    rows = np.arange(row, row + height, dtype=np.int64)
-    texture = (hash_array(image, rows, ROW_SALT) >> np.uint32(27)).astype(np.uint16) * np.uint16(4)
+def _row_texture(image: int | npt.NDArray[np.uint32], row: int, height: int) -> Words:
+    """Return texture (height, 1) of the rows from `row` on, shared by all bands of an image; of several (height, images)."""
+    rows = np.arange(row, row + height, dtype=np.int64)[:, None]
+    texture: Words = (hash_array(image, rows, ROW_SALT) >> np.uint32(27)).astype(np.uint16) * np.uint16(4)
     texture += ((rows & 1) << 1).astype(np.uint16)
-    column: Words = texture[:, None]
-    return column
+    return texture
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ elevations KNOTS. From SHORE up the slope is shaded: n += n · clamp(E(X, Y) - E
 A cell (i, j) whose four nodes all have SHORE ≤ E < FIELDS_UP_TO is a field: with h = hash(image, i · step, j · step),
 f = ((h mod 256) - 128) · strength // 128 + ((h // 256 mod 256) - 128) · 20 // 128. Elsewhere f = 0.
 
-These slow, nonlinear parts are evaluated only at nodes 32 pixels apart and kept per band; `land.py` makes the pixels
-between the nodes. `tests/oracle.py` implements the same text in plain Python.
+These slow, nonlinear parts are evaluated only at nodes 32 pixels apart, and kept for each band and place; `land.py` makes
+the pixels between the nodes. `tests/oracle.py` implements the same text in plain Python.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -93,10 +93,14 @@ def mix_array(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     return x
 
 
-def hash_array(seed: int, a: npt.NDArray[Any], b: npt.NDArray[Any] | int) -> npt.NDArray[np.uint32]:
+def hash_array(
+    seed: int | npt.NDArray[np.uint32], a: npt.NDArray[Any], b: npt.NDArray[Any] | int
+) -> npt.NDArray[np.uint32]:
     """mix(seed ^ mix(a ^ mix(b))) over broadcast integer arrays, negative ones taken modulo 2³²."""
     inner = mix_array(np.atleast_1d(np.asarray(b, np.int64)).astype(np.uint32))
-    return mix_array(mix_array(np.asarray(a, np.int64).astype(np.uint32) ^ inner) ^ np.uint32(seed))
+    return mix_array(
+        mix_array(np.asarray(a, np.int64).astype(np.uint32) ^ inner) ^ np.asarray(seed, np.uint32)
+    )
 
 
 def text_seed(text: str) -> int:
@@ -141,39 +145,54 @@ def _relief(place: int, origin: tuple[int, int], step: int, size: tuple[int, int
     return here, here - elevation(place, x + SHADE_STEP, y + SHADE_STEP)
 
 
+@lru_cache(maxsize=192)
 def nodes(
-    place: int, origin: tuple[int, int], step: int, width: int, height: int, band: str, image: int
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return node values and field offsets of one band, both in quarter values.
+    place: int, origin: tuple[int, int], step: int, size: tuple[int, int], band: str
+) -> npt.NDArray[np.int32]:
+    """Return node values (cells down + 1, cells across + 1) of one band, in quarter values; images of one place share them.
 
     Args:
         place: seed of the landform.
         origin: landform column and row of pixel (0, 0).
         step: landform units per pixel.
-        width: columns of the band in pixels.
-        height: rows of the band in pixels.
+        size: cells across and down.
         band: band id, which chooses the spectrum.
-        image: seed of the image, which chooses the crops.
-
-    Returns:
-        Nodes (cells down + 1, cells across + 1) and fields (cells down, cells across).
     """
-    across, down = -(-width // CELL), -(-height // CELL)
-    here, relief = _relief(place, origin, step, (across + 1, down + 1))
-    curve, strength = SPECTRA.get(band, OTHER_SPECTRUM)
+    here, relief = _relief(place, origin, step, (size[0] + 1, size[1] + 1))
+    curve, _ = SPECTRA.get(band, OTHER_SPECTRUM)
     low = np.searchsorted(np.array(KNOTS[1:-1]), here, side="right")
     foot, span = np.array(KNOTS)[low], np.diff(KNOTS)[low]
     values = np.array(curve)[low] + (np.diff(curve)[low] * (here - foot)) // span
     shade = (values * np.clip(relief, -SHADE_LIMIT, SHADE_LIMIT)) >> 12
     values += np.where(here >= SHORE, shade, 0)
+    made: npt.NDArray[np.int32] = values.astype(np.int32)
+    return made
 
-    arable = (here >= SHORE) & (here < FIELDS_UP_TO)
-    inside = arable[:-1, :-1] & arable[1:, :-1] & arable[:-1, 1:] & arable[1:, 1:]
-    crops = hash_array(image, np.arange(across)[None, :] * step, np.arange(down)[:, None] * step).astype(
-        np.int64
-    )
-    offsets = (((crops & 255) - 128) * strength >> 7) + (((crops >> 8 & 255) - 128) * 20 >> 7)
-    return values.astype(np.int32), np.where(inside, offsets, 0).astype(np.int32)
+
+@lru_cache(maxsize=64)
+def arable(place: int, origin: tuple[int, int], step: int, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return which cells (down, across) are fields. Arguments as of `nodes`."""
+    here, _ = _relief(place, origin, step, (size[0] + 1, size[1] + 1))
+    low: npt.NDArray[np.bool_] = (here >= SHORE) & (here < FIELDS_UP_TO)
+    return low[:-1, :-1] & low[1:, :-1] & low[:-1, 1:] & low[1:, 1:]
+
+
+def crops(
+    images: npt.NDArray[np.uint32], step: int, bands: Sequence[str], cells: tuple[slice, slice]
+) -> Ints:
+    """Return field offsets (rows, columns, bands) of a rectangle of cells, in quarter values, were all of them fields.
+
+    Args:
+        images: by band the seed of its image, which chooses the crops.
+        step: landform units per pixel.
+        bands: band ids, which choose how strong they are.
+        cells: rows and columns of cells.
+    """
+    strength = np.array([SPECTRA.get(band, OTHER_SPECTRUM)[1] for band in bands])
+    down, across = (np.arange(one.start, one.stop) * step for one in cells)
+    drawn = hash_array(images, across[None, :, None], down[:, None, None]).astype(np.int64)
+    offsets: Ints = (((drawn & 255) - 128) * strength >> 7) + (((drawn >> 8 & 255) - 128) * 20 >> 7)
+    return offsets
 
 
 @lru_cache(maxsize=64)
@@ -186,7 +205,9 @@ def grains(band: str, length: int) -> npt.NDArray[np.uint16]:
     return np.resize(once.astype(np.uint16), length)
 
 
-def grain_starts(image: int, row: int, height: int) -> npt.NDArray[np.int64]:
-    """Return the place in a band's noise at which each row of an image begins."""
+def grain_starts(image: int | npt.NDArray[np.uint32], row: int, height: int) -> npt.NDArray[np.int64]:
+    """Return the place in a band's noise at which each row of an image begins; of several images (rows, images)."""
     rows = np.arange(row, row + height, dtype=np.int64)
+    if not isinstance(image, int):
+        rows = rows[:, None]
     return hash_array(image, rows, GRAIN_SALT).astype(np.int64) % GRAINS

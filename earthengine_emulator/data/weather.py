@@ -13,7 +13,7 @@ Clouds change nothing in the other bands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -114,6 +114,14 @@ class Sky:
     def interleaves(self, bands: tuple[int, ...]) -> bool:
         """Return whether one pass can write all of the bands."""
         return not any(b in self.formulas for b in bands) and self.land.interleaves(bands)
+
+    def alike(self, band: int) -> tuple[object, ...] | None:
+        """Return what bands of several images have in common that one pass can make; None for one that tells of clouds."""
+        return None if band in self.formulas else self.land.alike(band)
+
+    def together(self, bands: Sequence[tuple[Any, int]], window: tuple[int, int, int, int]) -> Pixels:
+        """Return pixels (height, width, bands) of a window of bands, of this image and others, that are `alike`."""
+        return self.land.together(bands, window)
 
     def prepare(self, bands: tuple[int, ...], column: int, row: int, width: int, height: int) -> Rows:
         """Return a writer for the rows of a window of bands that `interleaves`."""

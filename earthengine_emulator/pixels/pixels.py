@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from earthengine_emulator.api import errors
 from earthengine_emulator.api.limits import check_pixels
 from earthengine_emulator.api.settings import Settings
 from earthengine_emulator.catalogue.model import Image, InterleavedSource, Lattice, Pixels, RowWriter
 from earthengine_emulator.pixels import grids, npy, pyramid
-from earthengine_emulator.pixels.sampling import place, reader
+from earthengine_emulator.pixels.sampling import Sampler, place, reader
 
 SLAB_BYTES: Final = 512 * 1024
 """Pixels made and sent at a time: large enough to cost few calls, small enough to stay in the processor's cache."""
@@ -21,6 +22,10 @@ SLAB_BYTES: Final = 512 * 1024
 _READ_PIXELS: Final = 64 * 64
 """Pixels of a band that are read at a time, at least, where bands are read one by one: of hundreds of bands a slab would
 otherwise be a few rows, and each reading costs more than its pixels."""
+
+
+_FEW: Final = 8
+"""Bands of many images from which on they are made in one pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class NpyStream:
     def __init__(self, request: PixelRequest, pyramids: pyramid.Pyramids, settings: Settings) -> None:
         image, grid = request.image, request.grid
         self._request = request
+        self._pyramids = pyramids
         self._fields = [(image.bands[b].id, image.bands[b].type.dtype) for b in request.bands]
         self._readers = [reader(pyramids, image, b, grid) for b in request.bands]
         self.placed = place(image, request.bands[0], grid).offset
@@ -158,6 +164,23 @@ class NpyStream:
             writer.write(first, data.view(self._fields[0][1]).reshape(count, width * len(self._fields)))
             return
         records = data.view(npy.structure(self._fields)).reshape(count, width)
+        with self._pyramids.ahead(self._together(first, count)):
+            self._read_each(records, first, count)
+
+    def _together(self, first: int, count: int) -> dict[pyramid.Window, Pixels]:
+        """Return the windows of bands of many images that are quicker made in one pass than one by one."""
+        kinds: dict[object, list[Sampler]] = {}
+        for one in self._readers:
+            if isinstance(one, Sampler) and (kind := one.alike()) is not None:
+                kinds.setdefault(kind, []).append(one)
+        found: dict[pyramid.Window, Pixels] = {}
+        for own in kinds.values():
+            if len(own) >= _FEW and (window := own[0].native(first, count)) is not None:
+                made = own[0].together(own, window)
+                found |= {one.key(window): made[..., k] for k, one in enumerate(own)}
+        return found
+
+    def _read_each(self, records: npt.NDArray[np.void], first: int, count: int) -> None:
         for (name, _), rows, fill in zip(self._fields, self._readers, self._fills, strict=True):
             values, valid = rows.rows(first, count)
             if valid is not None and fill != 0:

@@ -8,6 +8,8 @@ last pixel has the children it has. The mean of integers is rounded to nearest, 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 from typing import Final
 
@@ -102,15 +104,29 @@ def _choose(stack: Pixels, policy: str) -> Pixels:
 
 Block = tuple[Pixels, Valid | None]
 
+Window = tuple[str, int, int, int, int, int]
+"""Name of an image, band, column, row, width and height."""
+
 
 class Pyramids:
     """Windows at any level of any image, made of blocks that are kept up to a bound in bytes."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
         self._kept: OrderedDict[tuple[str, int, int, int, int], Block] = OrderedDict()
+        self._ahead: dict[Window, Pixels] = {}
         self._bytes = 0
         self._limit = kept_bytes
         self._lock = Lock()
+
+    @contextmanager
+    def ahead(self, windows: Mapping[Window, Pixels]) -> Iterator[None]:
+        """Serve windows that are all valid from what was read before, while the context lasts."""
+        self._ahead.update(windows)
+        try:
+            yield
+        finally:
+            for window in windows:
+                self._ahead.pop(window, None)
 
     def clear(self) -> None:
         """Forget all blocks."""
@@ -123,7 +139,8 @@ class Pyramids:
     ) -> tuple[Pixels, Valid | None]:
         """Return pixels (height, width) of a window inside `level`, and their validity (None: all valid)."""
         if level == 0:
-            return image.source.read(band, column, row, width, height)
+            known = self._ahead.get((image.name, band, column, row, width, height))
+            return (known, None) if known is not None else image.source.read(band, column, row, width, height)
         out = np.empty((height, width), image.bands[band].type.dtype)
         valid: Valid = np.ones((height, width), np.bool_)
         for j in range(row // BLOCK, (row + height - 1) // BLOCK + 1):

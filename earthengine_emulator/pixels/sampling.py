@@ -7,7 +7,7 @@ other goes through a map of points, in blocks, so that the source window stays s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -39,6 +39,18 @@ class Reader(Protocol):
 
     def inside(self, first: int, count: int) -> Valid | None:
         """Return where those rows lie within the plane's footprint; None is everywhere."""
+        ...
+
+
+class Joined(Protocol):
+    """A source of pixels whose bands can be made together with those of other images."""
+
+    def alike(self, band: int) -> object | None:
+        """Return what such bands have in common; None for a band that is made alone."""
+        ...
+
+    def together(self, bands: Sequence[tuple[object, int]], window: tuple[int, int, int, int]) -> Pixels:
+        """Return pixels (height, width, bands) of a window of bands of several images."""
         ...
 
 
@@ -171,6 +183,36 @@ class Sampler:
             rows = np.floor(f + e * (np.arange(first, first + count) + 0.5)).astype(np.int64)
             return self._crossed(columns, rows)
         return self._scattered(first, count)
+
+    def alike(self) -> object | None:
+        """Return what bands that can be made in one pass have in common; None for one that is made alone."""
+        source = self._image.source
+        if self.placement.offset is None or self.placement.level or not hasattr(source, "alike"):
+            return None
+        return cast("Joined", source).alike(self._band)
+
+    def native(self, first: int, count: int) -> tuple[int, int, int, int] | None:
+        """Return the window that output rows are of the band's own pixels; None where it reaches over the edge."""
+        assert self.placement.offset is not None  # noqa: S101  # as `alike` says
+        column, row = self.placement.offset
+        wide, tall = self._size
+        row += first
+        if min(column, row) < 0 or column + self._grid.width > wide or row + count > tall:
+            return None
+        return column, row, self._grid.width, count
+
+    def together(self, bands: Sequence[Sampler], window: tuple[int, int, int, int]) -> Pixels:
+        """Return pixels (height, width, bands) of bands that are `alike`."""
+        return cast("Joined", self._image.source).together([one.source for one in bands], window)
+
+    @property
+    def source(self) -> tuple[object, int]:
+        """The image's source, and the band."""
+        return self._image.source, self._band
+
+    def key(self, window: tuple[int, int, int, int]) -> pyramid.Window:
+        """Return what a window of this band is known by."""
+        return (self._image.name, self._band, *window)
 
     def inside(self, first: int, count: int) -> Valid:
         """Return where output rows lie within the band's extent, masked or not."""

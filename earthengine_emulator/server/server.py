@@ -189,6 +189,7 @@ class Server:
 
     def switched(self) -> None:
         """Let requests that wait look at the switches again."""
+        self.service.switched()
         self._switched.set()
         self._switched = asyncio.Event()
 

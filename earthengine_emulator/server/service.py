@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from earthengine_emulator.api import discovery, errors, limits, schema
@@ -30,6 +31,7 @@ PIXEL_FORMATS_REFUSED: Final = (
     "MULTI_BAND_IMAGE_TILE",
 )
 THUMBNAIL_LIFE_S: Final = 4 * 3600.0
+_GRAPHS_KEPT: Final = 16
 THUMBNAILS_KEPT: Final = 10_000
 
 
@@ -42,6 +44,7 @@ class Service:
         self.authority = authority
         self.pyramids = pyramid.Pyramids()
         self._library = functions.library(catalogue, self.pyramids)
+        self._evaluated = lru_cache(maxsize=_GRAPHS_KEPT)(self._evaluate)
         self._thumbnails: dict[str, tuple[float, dict[str, Any]]] = {}
         self.listing = Listing(catalogue, settings)
 
@@ -109,8 +112,15 @@ class Service:
         return self.encode(request, record)
 
     def evaluate(self, expression: object) -> object:
-        """Evaluate an expression."""
-        return Expression(expression, self._library, self.settings.limit_depth).value()
+        """Evaluate an expression; the last few are kept, as the requests of a job ask for the same again and again."""
+        return self._evaluated(json.dumps(expression))
+
+    def _evaluate(self, text: str) -> object:
+        return Expression(json.loads(text), self._library, self.settings.limit_depth).value()
+
+    def switched(self) -> None:
+        """Forget what was evaluated: switches or assets changed."""
+        self._evaluated.cache_clear()
 
     def compute_pixels(self, body: bytes, record: Record) -> Reply:
         """image.computePixels: the pixels of an expression."""

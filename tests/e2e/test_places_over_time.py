@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 import downloader
-from downloader.errors import DriftError, JobError
+from downloader.errors import DriftError, IncompleteError, JobError, StoppedError
 from downloader.mosaic.verify.verify import verify
 from tests.harness import cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window
@@ -158,7 +158,7 @@ def test_appended_points_extend_and_changed_ones_are_refused(emulator, tmp_path)
     downloader.download(values, progress=False)
     check(tmp_path / "places.zarr")
     asked = [r for r in emulator.control(f"requests?since={since}")["requests"] if r.get("size") == [8, 8]]
-    assert len(asked) == len(images_at(*PLACES["right"])), "only the new ones"
+    assert [len(r["bands"]) for r in asked] == [2 * len(images_at(*PLACES["right"]))], "only the new ones"
     assert verify(tmp_path / "places.zarr").is_clean
     write_places(tmp_path / "points.csv", {**PLACES, "corner": (41, 50)})
     with pytest.raises(DriftError, match=r"points\[2\]: corner at .* → corner at"):
@@ -276,9 +276,49 @@ def test_a_plan_counts_what_is_asked_and_names_points_without_an_image(emulator,
     said = cli("plan", write_job(tmp_path, over_time(emulator, tmp_path)))
     row = next(line for line in said.out.splitlines() if line.startswith("/ ")).split()
     count = str(len(images_at(*PLACES["middle"])))
-    assert row[-4:-2] == [count, count], said
-    assert f"tiles     {count} in {count} requests" in said.out
+    assert row[-4:-2] == [count, "1"], said
+    assert f"tiles     {count} in 1 request" in said.out
+    assert f"stacks    up to {count} dates of a point in one computed request" in said.out
     assert "1 point without an image: none" in said.out
+
+
+def test_all_dates_of_a_point_come_in_one_request(emulator, tmp_path):
+    write_places(tmp_path / "points.csv")
+    report = downloader.download(over_time(emulator, tmp_path), progress=False)
+    assert report.requests == sum(bool(images_at(*at)) for at in PLACES.values())
+    check(tmp_path / "places.zarr")
+    alone = over_time(emulator, tmp_path / "alone")
+    alone["region"]["points"]["file"] = str(tmp_path / "points.csv")
+    report = downloader.download(alone | {"request": {"depth": 1}}, progress=False)
+    assert report.requests == report.tiles_stored
+    check(tmp_path / "alone/places.zarr")
+    emulator.control("reset", {})
+    assert downloader.download(over_time(emulator, tmp_path), progress=False).requests == 0
+
+
+def test_a_date_that_fails_is_found_in_its_stack_and_recorded_alone(emulator, tmp_path):
+    write_places(tmp_path / "points.csv", {name: PLACES[name] for name in ("middle", "right")})
+    values = over_time(emulator, tmp_path)
+    with pytest.raises(StoppedError):
+        downloader.download(values | {"limits": {"concurrency": 1, "max_requests": 1}}, progress=False)
+    gone = images_at(*PLACES["right"])[1]
+    emulator.control("configure", {"assets": {FOLDER + gone: None}})
+    with pytest.raises(IncompleteError) as caught:
+        downloader.download(values, progress=False)
+    steps = max(len(images_at(*PLACES[name])) for name in ("middle", "right"))
+    assert [tile.slice for tile in caught.value.report.failed] == [steps + 1]
+    cells = zarr.open_group(tmp_path / "places.zarr", mode="r")["coverage/tiles"][..., 0, 0]
+    assert (cells == 4).nonzero()[0].tolist() == [1]
+    assert (cells == 4).nonzero()[1].tolist() == [1]
+    emulator.control("reset", {})
+    downloader.download(values, progress=False)
+    check(tmp_path / "places.zarr", {name: PLACES[name] for name in ("middle", "right")})
+
+
+def test_chips_without_masks_are_read_one_by_one_and_the_plan_says_what_to_write(emulator, tmp_path):
+    write_places(tmp_path / "points.csv")
+    said = cli("plan", write_job(tmp_path, over_time(emulator, tmp_path, mosaic={"mask": "none"}))).out
+    assert "each chip is a request; mosaic.mask: any brings many dates of a point in one" in said
 
 
 @pytest.mark.parametrize(

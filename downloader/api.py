@@ -7,16 +7,19 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
+from downloader.arguments import check_number, path_text
 from downloader.diagnosis import Diagnosis, examine
 from downloader.engine.compare import Draw
 from downloader.engine.context import RunOptions
+from downloader.engine.explore import JobSection
 from downloader.engine.preflight import survey
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.engine.verify import Checkup, check, kept_job
+from downloader.errors import JobError
 from downloader.job import Job
 from downloader.job.environment import with_environment
 from downloader.job.keywords import JobKeywords
@@ -125,11 +128,17 @@ def plan(
         AuthenticationError: these credentials may not read it.
         StoppedError: the service did not answer for too long.
     """
+    check_number(probe, "probe")
     settled = as_job(job, path, **keywords)
     stop = Stop()
     return in_thread(
         survey(
-            settled, listener(progress and not is_piped(), None), stop, credentials, tiles=probe, seed=seed
+            settled,
+            listener(progress if not is_piped() else False, None),
+            stop,
+            credentials,
+            tiles=probe,
+            seed=seed,
         ),
         stop,
     )
@@ -139,16 +148,18 @@ def doctor(
     job: JobLike | None = None,
     *,
     overrides: Sequence[str] = (),
+    service: JobSection = None,
+    auth: JobSection = None,
     credentials: Credentials | None = None,
-    **sections: Any,
 ) -> Diagnosis:
     """Check that everything is as a run needs it: versions, disk, locks, network, clock, credentials, project, quota.
 
     Args:
         job: the job whose service, credentials and mosaic are checked; None checks the defaults and the current folder.
         overrides: changes to a job file or the defaults, as `--set` takes them.
-        credentials: any google-auth credentials object, in place of the job's `auth`.
-        **sections: without a job: `service` and `auth` as in the job file.
+        service: without a job, `service` of the job file.
+        auth: without a job, `auth` of the job file.
+        credentials: any google-auth credentials object, in place of `auth`.
 
     Returns:
         What was found. A check that failed is in it, and raises nothing.
@@ -157,10 +168,12 @@ def doctor(
         JobError: the job or a section is wrong.
     """
     if job is None:
-        settings = with_environment(ServiceSettings.of(**sections, overrides=overrides))
+        settings = with_environment(ServiceSettings.of(service, auth, overrides))
         where = Path("mosaic.zarr")
         return in_thread(examine(settings, where, credentials), Stop())
-    settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job, **sections)
+    if service is not None or auth is not None:
+        raise JobError("service and auth: a job has these in itself; change them there")
+    settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job)
     return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())
 
 
@@ -216,7 +229,9 @@ def verify(
         RefusedError: there is no mosaic of this package, or, to repair it, another run writes it.
         JobError, StoppedError, AuthenticationError, InterruptedRunError: as `download`.
     """
-    path = Path(target)
+    for name, value in (("resample", resample), ("tolerance", tolerance)):
+        check_number(value, name)
+    path = Path(path_text(target, "target", "write the path of a mosaic or of a job file"))
     where: Path | str = path
     job_of: Callable[[], Job]
     if path.is_file():

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 _INSTEAD: Final = {
-    "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them)",
+    "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them), or take those of a period with source.collection, start and end",
     "FOLDER": "a folder: name an image in it",
     "TABLE": "a table of features, which has no pixels",
     "FEATURE_VIEW": "a feature view, which has no pixels of its own",

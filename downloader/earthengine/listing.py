@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from downloader.arguments import check_number
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError
@@ -83,8 +84,8 @@ class Listing:
             AuthenticationError: it may not be read.
             StoppedError: the service did not answer for too long, or its pages make no sense.
         """
-        if limit is not None and limit < 1:
-            raise JobError(f"limit: {limit} is no number of images; write 1 or more, or leave it out")
+        if limit is not None:
+            check_number(limit, "limit", 1)
         order = ImageOrder.parse(order_by)
         name = asset_name(collection)
         await self._expect_collection(collection, name)

@@ -6,6 +6,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from downloader.arguments import shown
 from downloader.errors import JobError
 from downloader.model.image import LEGACY, PUBLIC
 
@@ -32,6 +33,8 @@ def asset_name(asset: str) -> str:
         JobError: no asset can be called so: empty, white space or control characters, `.` and `..` as segments,
             empty segments, characters that mean something else in a URL.
     """
+    if not isinstance(asset, str):
+        raise JobError(f"asset: {shown(asset)}: write an id, such as COPERNICUS/S2")
     match = _NAME.fullmatch(asset)
     path = match.group(2) if match else asset
     _check(asset, path)

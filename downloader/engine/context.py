@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from downloader.arguments import check_choices
 from downloader.engine.connect import Connection
 from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
@@ -47,6 +48,9 @@ class RunOptions:
     """What the job shares with others of this process; None for a job alone."""
     outcomes: MemoryObjectSendStream[Outcome] | None = None
     """Takes what becomes of each request; as long as it is full, no further request starts."""
+
+    def __post_init__(self) -> None:
+        check_choices(self.accept, "accept", ("updates", "new-images"))
 
     def on_update(self, job: Job) -> OnUpdate:
         """Return what to do with images whose `updateTime` changed."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from downloader.arguments import check_names, numbers, shown
 from downloader.datasets.attributes import dataset_document
 from downloader.datasets.facts import dataset_facts
 from downloader.earthengine.catalogue import ImageReader
@@ -38,8 +39,8 @@ _MAX_FILE = 64 * 2**20
 JobSection = Mapping[str, Any] | str | None
 """A section of the job file, such as `service={"endpoint": "emulator"}`."""
 
-Region = Mapping[str, Any] | str | os.PathLike[str]
-"""GeoJSON in longitude and latitude, or a file of it, or an object with `__geo_interface__`."""
+Region = Mapping[str, Any] | Sequence[float] | str | os.PathLike[str]
+"""[west, south, east, north] or GeoJSON in longitude and latitude, or a file of it, or an object with `__geo_interface__`."""
 
 
 def inspect(
@@ -199,6 +200,7 @@ def thumbnail(
     file = None if path is None else Path(path)
     if file is not None and not file.absolute().parent.is_dir():
         raise RefusedError(f"{file}: the folder {file.absolute().parent} does not exist; make it first")
+    check_names(bands, "bands")
     stretch = Stretch(_numbers(min, "min"), _numbers(max, "max"), gamma, tuple(palette))
     shape = None if region is None else geojson(region)
 
@@ -220,13 +222,22 @@ def geojson(region: Region) -> Mapping[str, Any]:
     Raises:
         JobError: it cannot be read, or is none.
     """
+    if isinstance(region, Sequence) and not isinstance(region, str):
+        west, south, east, north = numbers(region, "region", "west, south, east, north")
+        if not west < east:
+            raise JobError("west must lie below east; give GeoJSON across the antimeridian", key="region")
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        return {"type": "Polygon", "coordinates": [ring]}
     spoken = getattr(region, "__geo_interface__", None)
     if isinstance(spoken, Mapping):
         return spoken
     if isinstance(region, Mapping):
         return region
     if not isinstance(region, str | os.PathLike):
-        raise JobError(f"wanted GeoJSON or a file of it, got {type(region).__name__}", key="region")
+        raise JobError(
+            f"{shown(region)}: give [west, south, east, north], GeoJSON or a file of it, or a shape",
+            key="region",
+        )
     file = Path(region)
     text = read_text(file, _MAX_FILE, "name a GeoJSON file", "region")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from downloader.arguments import check_choices, check_names, path_text
 from downloader.errors import IncompleteError, JobError
 from downloader.exports.cog import COMPRESSORS, Compress, Raster, count_steps, rasterio_or_raise, write_cog
 from downloader.exports.netcdf import write_netcdf
@@ -117,13 +117,14 @@ def export(
     if not is_netcdf:
         rasterio_or_raise()
     known = ("deflate", "none") if is_netcdf else COMPRESSORS
-    if compress not in known:
-        raise JobError(f"compress: {compress!r} is none of {', '.join(known)}")
+    check_choices([compress], "compress", known)
+    check_choices([missing], "missing", ("raise", "mask", "ignore"))
+    check_names(bands, "bands")
     if window is not None and bbox is not None:
         raise JobError("window and bbox: take one of them")
     each = bool(_SLICES & set(_FIELD.findall(template)))
     if each and (time is not None or slice is not None):
-        raise JobError(f"-o {out}: makes a file for each slice; leave --time and --slice out")
+        raise JobError(f"{out}: makes a file for each slice; leave time and slice out")
     whole = is_netcdf and not each and time is None and slice is None
     found: dict[str, list[Excerpt]] = {}
     # All of them are looked at before the first is written.
@@ -141,7 +142,7 @@ def export(
             )
             if file in files:
                 raise JobError(
-                    f"-o {out}: several files would be named {file}; put {{group}} or {{slice}} in the name"
+                    f"{out}: several files would be named {file}; put {{group}} or {{slice}} in the name"
                 )
             sources = found[name] if whole else [source]
             files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
@@ -258,23 +259,23 @@ class _File:
 
 
 def _template(mosaic: str | Path, out: str | Path) -> str:
-    template = os.fspath(out)
+    template = path_text(out, "out", "name a .tif or .nc file")
     strange = [name for name in _FIELD.findall(template) if name not in _FIELDS]
     if strange or set("{}") & set(_FIELD.sub("", template)):
         known = ", ".join(f"{{{name}}}" for name in _FIELDS)
-        raise JobError(f"-o {out}: braces in a file's name are one of {known}")
+        raise JobError(f"{out}: braces in a file's name are one of {known}")
     if not template.lower().endswith((".tif", ".tiff", ".nc")):
-        raise JobError(f"-o {out}: name a .tif or .nc file")
+        raise JobError(f"{out}: name a .tif or .nc file")
     place = target(_FIELD.sub("_", template))
     if isinstance(place, BucketFile):
         if f"{place}".startswith(f"{locate(mosaic).name}/"):
-            raise JobError(f"-o {out}: lies inside the mosaic {mosaic}; name a file outside of it")
+            raise JobError(f"{out}: lies inside the mosaic {mosaic}; name a file outside of it")
         return template
-    file = Path(template)
+    file, path = Path(template), path_text(mosaic, "mosaic")
     if file.is_dir():
-        raise JobError(f"-o {out}: is a folder; name a .tif or .nc file")
-    if "://" not in str(mosaic) and file.resolve().is_relative_to(Path(mosaic).resolve()):
-        raise JobError(f"-o {out}: lies inside the mosaic {mosaic}; name a file outside of it")
+        raise JobError(f"{out}: is a folder; name a .tif or .nc file")
+    if "://" not in path and file.resolve().is_relative_to(Path(path).resolve()):
+        raise JobError(f"{out}: lies inside the mosaic {mosaic}; name a file outside of it")
     return template
 
 
@@ -287,7 +288,7 @@ def _files(
     layouts = {layout.group.name: layout for layout in read_mosaic(mosaic).layouts}
     if group is not None and group not in layouts:
         raise JobError(
-            f"--group: the mosaic has no group {group!r}; its groups are {', '.join(layouts) or '(root)'}"
+            f"group: the mosaic has no group {group!r}; its groups are {', '.join(layouts) or '(root)'}"
         )
     there = {
         name: tuple(band.id for band in layout.group.bands if bands or not band.mask_of)
@@ -300,22 +301,22 @@ def _files(
         unknown = [band for band in bands if band not in known]
         if unknown:
             raise JobError(
-                f"--bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(sorted(known))}"
+                f"bands: the mosaic has no band {unknown[0]!r}; its bands are {', '.join(sorted(known))}"
             )
         wanted = tuple(dict.fromkeys(bands))
         if not wanted:
-            raise JobError("--bands: names no band; leave it out for all of them")
+            raise JobError("bands: names no band; leave it out for all of them")
         there = {name: tuple(b for b in wanted if b in names) for name, names in there.items()}
         if not apart:
             there = {name: names for name, names in there.items() if names == wanted}
             if not there:
                 raise JobError(
-                    f"--bands: no group has all of {', '.join(wanted)}, and a file has one grid; export them with -o '{{band}}.tif'"
+                    f"bands: no group has all of {', '.join(wanted)}, and a file has one grid; export them as '{{band}}.tif'"
                 )
     there = {name: names for name, names in there.items() if names}
     if not apart and "{group}" not in template and len(there) > 1:
         raise JobError(
-            f"the mosaic has the groups {', '.join(there)}, and a file has one grid; name one with --group, or export with -o '{{group}}.tif' or '{{band}}.tif'"
+            f"the mosaic has the groups {', '.join(there)}, and a file has one grid; name one as group, or export as '{{group}}.tif' or '{{band}}.tif'"
         )
     for name, names in there.items():
         yield from ((name, (band,)) for band in names) if apart else [(name, names)]
@@ -333,7 +334,7 @@ def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str
     if holes and missing == "raise":
         raise IncompleteError(
             f"{source.path}: {holes:,} of {cells.size:,} tiles of the window are not stored. Run the job again to fetch"
-            " them, or export with --missing mask (they are masked) or ignore (the fill value in their place)"
+            " them, or export with missing=mask (they are masked) or ignore (the fill value in their place)"
         )
     masks = source.masks(bands)
     value = next(iter(nodata.values()))
@@ -368,5 +369,5 @@ def _check_alike(values: Mapping[str, str], what: str) -> None:
     if len(set(values.values())) > 1:
         told = ", ".join(f"{band} {value}" for band, value in values.items())
         raise JobError(
-            f"bands of different {what} do not fit in one file ({told}); export them with -o '{{band}}.tif'"
+            f"bands of different {what} do not fit in one file ({told}); export them as '{{band}}.tif'"
         )

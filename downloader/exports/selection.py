@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
+from downloader.arguments import numbers
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic.flat import flat
@@ -73,7 +74,7 @@ class Excerpt:
             numbers = [choose_slice(node, flat(node[layout.arrays[0]]), time or "latest", number)[0]]
         if group.lattices and number is None and not each:
             raise JobError(
-                f"{location.name}: holds samples; choose a chip with --slice, or put {{sample}} in -o"
+                f"{location.name}: holds samples; choose a chip with slice, or put {{sample}} in the file's name"
             )
         grids = {k: group.lattices[k] if group.lattices else group.grid for k in numbers}
         found = [
@@ -82,7 +83,7 @@ class Excerpt:
             if grid is not None
         ]
         if not found:
-            raise JobError(f"--slice {number}: this chip has no pixels")
+            raise JobError(f"slice {number}: this chip has no pixels")
         return found
 
     def name(self) -> str:
@@ -160,21 +161,17 @@ def part_of(
     from downloader.model.crs import Crs
 
     if bbox is not None:
-        if len(bbox) != 4:
-            raise JobError("--bbox: give west,south,east,north")
-        west, south, east, north = map(float, bbox)
+        west, south, east, north = numbers(bbox, "bbox", "west, south, east, north")
         try:
             return cover_box(grid, BoundingBox(west, south, east, north, Crs.parse(crs)))
         except JobError as error:
-            option = "--bbox" if error.key else "--crs"
+            option = "bbox" if error.key else "crs"
             raise JobError(f"{option}: {error.message}") from error
     if window is None:
         return grid.bounds
     if not isinstance(window, Window):
-        if len(window) != 4:
-            raise JobError("--window: give column,row,width,height")
-        window = Window(*map(int, window))
+        window = Window(*map(int, numbers(window, "window", "column, row, width, height")))
     part = window.clip(grid.bounds)
     if part is None:
-        raise JobError(f"--window: {window} lies outside the {grid.width}×{grid.height} pixels of the mosaic")
+        raise JobError(f"window: {window} lies outside the {grid.width}×{grid.height} pixels of the mosaic")
     return part

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import zarr
 
+from downloader.arguments import path_text
 from downloader.datasets.facts import dataset_facts
 from downloader.errors import JobError, MissingExtraError
 from downloader.model.image import asset_id
@@ -70,11 +71,11 @@ def stac(mosaic: MosaicPath, out: str | os.PathLike[str] | None = None) -> dict[
         made.add_link(pystac.Link("derived_from", f"{_ASSETS}{name}", title=asset_id(name)))
     document: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
     if out is not None:
-        file = Path(out)
+        file = Path(path_text(out, "out", "name a .json file"))
         try:
             file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise JobError(f"-o {file}: cannot be written: {error.strerror or error}") from error
+            raise JobError(f"{file}: cannot be written: {error.strerror or error}") from error
     return document
 
 

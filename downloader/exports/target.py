@@ -135,11 +135,11 @@ def target(out: str) -> Target:
     try:
         url = parse_place(out)
     except ValueError as error:
-        raise JobError(f"-o: {error}") from None
+        raise JobError(f"output: {error}") from None
     if url is None:
         return LocalFile(Path(out))
     if not url.prefix:
-        raise JobError(f"-o {out}: name a file in the bucket")
+        raise JobError(f"{out}: name a file in the bucket")
     return BucketFile(url)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from downloader.arguments import path_text, shown
 from downloader.errors import JobError
 from downloader.job.environment import with_environment
 from downloader.job.files import read_text
@@ -67,24 +68,30 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords:
 
 def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping[str, Any]) -> Job:
     if path is not None:
+        path = path_text(path, "path")
         if isinstance(job, Job | Mapping) or _is_file(job):
-            return _placed(job, os.fspath(path), keywords)
+            return _placed(job, path, keywords)
         values = sections_of(keywords)
-        for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": os.fspath(path)})):
+        for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": path})):
             section = values.get(name, {})
             values[name] = {**found, **section} if isinstance(section, Mapping) else section
         return Job.from_dict(values)
     if keywords:
         raise JobError(
-            f"{' and '.join(keywords)} can be given only together with path=; else put them in the job"
+            f"{', '.join(keywords)}: can be given only together with the path of a mosaic; else put them in the job"
         )
     if isinstance(job, Job):
         return job
+    if isinstance(job, Mapping):
+        return Job.from_dict(job)
     if isinstance(job, Serializable | Image | list | tuple):
+        raise JobError(f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path")
+    text = path_text(job, "job", "give a job file's path, a job as a mapping, or what to fetch and path=")
+    if not text.endswith((".yaml", ".yml")) and not os.path.exists(text):  # noqa: PTH110  # False, never an error
         raise JobError(
-            f"an {type(job).__name__} needs the path of the mosaic that it becomes", key="mosaic.path"
+            f"{text}: there is no job file of this name; for an asset or a collection give the path of its mosaic, too"
         )
-    return Job.from_dict(job) if isinstance(job, Mapping) else load_job(job)
+    return load_job(text)
 
 
 def _is_file(job: object) -> bool:
@@ -126,6 +133,7 @@ def mosaic_place(target: str | os.PathLike[str]) -> Path | str:
     Raises:
         JobError: the job file cannot be read, or does not hold a valid job.
     """
+    path_text(target, "target", "write the path of a job file or of a mosaic")
     place = load_job(target).mosaic_path if os.path.isfile(target) else target  # noqa: PTH113 - False, never an error
     try:
         url = parse_place(os.fspath(place))

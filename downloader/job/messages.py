@@ -87,7 +87,10 @@ def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) ->
         return document.error(path, (_shown(path, value) if real == path else "") + cause.message)
     # The value as written: what a variable brought in may be a secret.
     path, value = _value_at(document.values, path)
-    return document.error(path, _shown(path, value) + _fix(model, error, path, value))
+    fix, shown = _fix(model, error, path, value), _shown(path, value)
+    return document.error(
+        path, fix if isinstance(value, str) and shown and shown[:-2] in fix else shown + fix
+    )
 
 
 def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...], value: Any) -> str:

@@ -1,8 +1,9 @@
-"""`region` as other libraries have it: four numbers, GeoJSON, shapes, tables of shapes, arrays with coordinates."""
+"""`region` as other libraries have it: four numbers, files, GeoJSON, shapes, tables of shapes, arrays with coordinates."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ def region_of(value: Any) -> Any:
     """Return the `region` section of a value.
 
     Args:
-        value: four numbers (west, south, east, north), GeoJSON, anything with `__geo_interface__` such as a shapely
+        value: four numbers (west, south, east, north), a vector file's path, GeoJSON, anything with `__geo_interface__` such as a shapely
             shape, a GeoDataFrame or GeoSeries (in its own CRS), an `ee.Geometry`, or an xarray object with coordinates
             `x` and `y` and its CRS in `spatial_ref`, of which the extent is taken; or a section whose `geometry` is such a
             shape, or whose `fields` are a GeoDataFrame. All else is returned as it is.
@@ -32,6 +33,8 @@ def region_of(value: Any) -> Any:
         value = value.tolist()  # bounds of a table are an array
     if isinstance(value, (list, tuple)):
         return {"bbox": list(value)}
+    if isinstance(value, (str, os.PathLike)):
+        return {"file": value}
     if isinstance(value, Mapping) and value.get("type") in _GEOJSON:
         return {"geometry": value}
     if isinstance(value, Mapping) and "fields" in value:

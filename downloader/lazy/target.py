@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from types import EllipsisType
 from typing import TYPE_CHECKING, Final
 
-from downloader.errors import JobError
+from downloader.arguments import check_listener, check_number, path_text
+from downloader.errors import JobError, RefusedError
 from downloader.job import Job
 from downloader.job.keywords import JobKeywords
 from downloader.job.load import JobLike, as_job
 from downloader.lazy.filler import Filler, filler_of
 from downloader.mosaic.reader import Missing, check_missing
 from downloader.mosaic.status import means
-from downloader.mosaic.storage.location import MosaicPath
+from downloader.mosaic.storage.location import MosaicPath, no_mosaic
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -44,8 +45,8 @@ class Place:
 
     def __post_init__(self) -> None:
         check_missing(self.missing)
-        if not self.wait_s >= 0:
-            raise JobError(f"wait: {self.wait_s!r}: must be 0 seconds or more")
+        check_number(self.wait_s, "wait")
+        check_listener(self.progress, None)
 
     @property
     def is_in_memory(self) -> bool:
@@ -71,17 +72,16 @@ class Target:
         is_path = isinstance(job, str | os.PathLike) and not os.path.isfile(job)  # noqa: PTH113 - False, never an error
         if isinstance(job, str | os.PathLike) and str(job).endswith((".yaml", ".yml")):
             is_path = os.path.isdir(job)  # noqa: PTH112  # else the file of a job, there or not
-        if is_path and store is ... and not keywords:
-            return cls(os.fspath(job), None)  # type: ignore[arg-type]  # as asked above
+        if is_path and store is ...:
+            return cls(_stored(os.fspath(job), keywords), None)  # type: ignore[arg-type]  # as asked above
         if store is ...:
             settled = as_job(job, **keywords)
             place = os.fspath(settled.mosaic_path)
             if not os.path.isabs(place) and "://" not in place:  # noqa: PTH117
                 settled = as_job(settled, place)
         else:
-            settled = as_job(
-                job, f"{_IN_MEMORY}{secrets.token_hex(8)}" if store is None else store, **keywords
-            )
+            place = f"{_IN_MEMORY}{secrets.token_hex(8)}" if store is None else path_text(store, "store")
+            settled = as_job(job, place, **keywords)
         return cls(settled.mosaic_path, settled)
 
     def filler(self, credentials: Credentials | None, wait_s: float, *, progress: bool) -> Filler:
@@ -98,3 +98,18 @@ class Target:
         if self.job is not None and not means(self.path, self.job):
             filler.make(wait_s, progress=progress)
         return filler
+
+
+def _stored(path: str, keywords: JobKeywords) -> str:
+    """Return the path of a mosaic. Raises RefusedError where there is none, and JobError for keywords: it keeps its job."""
+    if "://" not in path and not os.path.isdir(path):  # noqa: PTH112  # False, never an error
+        raise RefusedError(
+            f"{no_mosaic(path)} To open an asset or a collection, say where its pixels go and which ones: store= (a folder, a"
+            " bucket's URL, or None for memory), region=, bands= and, of a collection, start= and end=."
+        )
+    if keywords:
+        raise JobError(
+            f"{', '.join(keywords)}: {path} is a mosaic, whose job is settled; choose from the dataset that open returns, or"
+            " make another mosaic with store="
+        )
+    return path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from downloader.arguments import check_choices, shown
 from downloader.errors import IncompleteError, JobError, MissingExtraError
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
@@ -79,10 +80,9 @@ def open_tree(
     return tree
 
 
-def check_missing(missing: str) -> None:
+def check_missing(missing: object) -> None:
     """Raise JobError unless it is a word of `Missing`."""
-    if missing not in get_args(Missing):
-        raise JobError(f"missing: {missing!r} is none of {', '.join(get_args(Missing))}")
+    check_choices([missing], "missing", get_args(Missing))
 
 
 def group_layout(path: MosaicPath, group: str | None) -> GroupLayout:
@@ -210,9 +210,25 @@ def _pixel_mask(stored: NDArray[np.bool_], tile: int, like: xarray.DataArray) ->
     return dask.array.map_blocks(block, chunks=like.chunks, dtype=bool, meta=meta)  # type: ignore[no-untyped-call]
 
 
+def _is_size(size: object) -> bool:
+    """Return whether Dask takes this as the size of chunks along an axis; -1 is all of it."""
+    if isinstance(size, tuple):
+        return all(map(_is_size, size))
+    return size is None or size == "auto" or (isinstance(size, int) and (size > 0 or size == -1))
+
+
 def chunks_of(layout: GroupLayout, chunks: Chunks) -> Any:  # noqa: ANN401 - what xarray takes
-    """Return what xarray takes as chunks."""
+    """Return what xarray takes as chunks. Raises JobError for what it does not take."""
+    if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
+        return chunks
     if chunks != "shard":
+        axes = (*layout.leading, "y", "x")
+        sizes = chunks.values() if isinstance(chunks, Mapping) else [chunks]
+        if (isinstance(chunks, Mapping) and not chunks.keys() <= set(axes)) or not all(map(_is_size, sizes)):
+            raise JobError(
+                f"chunks: {shown(chunks)}: write 'shard', 'auto', None, a number of pixels, or sizes of the axes"
+                f" {', '.join(axes)}, such as {{'x': 1024}}"
+            )
         return chunks
     try:
         import dask.array  # noqa: F401

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.arguments import check_names
 from downloader.errors import JobError
 
 PALETTES: Final = {
@@ -34,13 +35,15 @@ def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
     Raises:
         JobError: there is no such palette or colour.
     """
+    if not isinstance(palette, str):
+        check_names(palette, "palette")
     if isinstance(palette, str) and "," not in palette:
         name = palette.strip().lower()
         colours = PALETTES.get(name.removesuffix("-r"))
         if colours is None:
             near = difflib.get_close_matches(name, [*PALETTES, *(f"{known}-r" for known in PALETTES)], n=1)
             raise JobError(
-                f"--palette {palette}: is not one of {', '.join(PALETTES)}"
+                f"palette {palette}: is not one of {', '.join(PALETTES)}"
                 + (
                     f"; did you mean {near[0]}?"
                     if near
@@ -54,7 +57,7 @@ def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
         parts = palette.split(",") if isinstance(palette, str) else list(palette)
         listed = [_rgb(part.strip()) for part in parts]
         if len(listed) < 2:
-            raise JobError(f"--palette {palette}: takes at least two colours")
+            raise JobError(f"palette {palette}: takes at least two colours")
     anchors = np.array(listed, np.float64)
     places = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(places, np.arange(len(anchors)), anchors[:, k]) for k in range(3)]
@@ -74,5 +77,5 @@ def _rgb(colour: str) -> tuple[int, ...]:
         return ImageColor.getrgb(colour)[:3]
     except ValueError:
         raise JobError(
-            f"--palette: {colour!r} is not a colour; write a name such as white, or six hexadecimal digits such as 1a9850"
+            f"palette: {colour!r} is not a colour; write a name such as white, or six hexadecimal digits such as 1a9850"
         ) from None

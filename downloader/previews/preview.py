@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.arguments import check_names, path_text
 from downloader.errors import JobError
 from downloader.previews.colormaps import lookup
 from downloader.previews.contact_sheet import Sheet
@@ -113,8 +114,9 @@ def preview(
         JobError: there is no such mosaic, group, band, slice or palette, the number of bands is neither one nor three,
             the limits are not in order, or the file cannot be written.
     """
-    if Path(output).suffix.lower() != ".png":
-        raise JobError(f"-o {output}: a preview is a PNG file; name one that ends in .png")
+    check_names(bands, "bands")
+    if Path(path_text(output, "output", "name a .png file")).suffix.lower() != ".png":
+        raise JobError(f"{output}: a preview is a PNG file; name one that ends in .png")
     look = Look(
         bands=bands, group=group, size=size, min=min, max=max, percentiles=percentiles, palette=palette, time=time,
         slice=slice,
@@ -123,7 +125,7 @@ def preview(
     try:
         picture.image.save(output, format="PNG")
     except OSError as error:
-        raise JobError(f"-o {output}: cannot be written: {error.strerror or error}") from error
+        raise JobError(f"{output}: cannot be written: {error.strerror or error}") from error
     return str(picture)
 
 
@@ -143,7 +145,7 @@ def draw(mosaic: str | os.PathLike[str], look: Look | None = None) -> Preview:
     arrays = bands_of(node)
     names = choose_bands(arrays, look.bands)
     if look.palette is not None and len(names) != 1:
-        raise JobError(f"--palette: colours one band, got {len(names)}; name one with --bands")
+        raise JobError(f"palette: colours one band, got {len(names)}; name one with bands")
     first = arrays[names[0]]
     thin: _Thin
     if is_of_samples(first) and look.slice is None and look.time == "latest":
@@ -157,7 +159,7 @@ def draw(mosaic: str | os.PathLike[str], look: Look | None = None) -> Preview:
     planes = [thin(arrays[band]) for band in names]
     for valid in _valid(arrays, names, planes, thin):
         seen &= valid
-    lows, highs = per_band(look.min, "--min", len(names)), per_band(look.max, "--max", len(names))
+    lows, highs = per_band(look.min, "min", len(names)), per_band(look.max, "max", len(names))
     limits = tuple(
         limits_of(plane, seen, look.percentiles, bottom, top)
         for plane, bottom, top in zip(planes, lows, highs, strict=True)

@@ -34,7 +34,7 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
     if wanted is not None:
         if wanted not in groups:
             raise JobError(
-                f"--group: the mosaic has no group {wanted!r}; its groups are {', '.join(sorted(groups)) or '(root)'}"
+                f"group: the mosaic has no group {wanted!r}; its groups are {', '.join(sorted(groups)) or '(root)'}"
             )
         return wanted, groups[wanted]
     fitting = {
@@ -43,7 +43,7 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
     if not fitting:
         if len(groups) == 1:
             raise JobError(_unknown(bands or (), bands_of(next(iter(groups.values())))))
-        raise JobError(f"--bands: no group has all of {', '.join(bands or ())}")
+        raise JobError(f"bands: no group has all of {', '.join(bands or ())}")
     return max(fitting.items(), key=lambda item: next(iter(bands_of(item[1]).values())).shape[-1])
 
 
@@ -68,7 +68,7 @@ def choose_bands(arrays: dict[str, Any], wanted: tuple[str, ...] | None) -> tupl
     natural = next((names for names in _NATURAL if set(names) <= set(pixels)), None)
     names = wanted or natural or pixels[: 3 if len(pixels) >= 3 else 1]
     if len(names) not in (1, 3):
-        raise JobError(f"--bands: a picture takes one or three bands, got {len(names)}")
+        raise JobError(f"bands: a picture takes one or three bands, got {len(names)}")
     if set(names) - set(arrays):
         raise JobError(_unknown(names, arrays))
     return names
@@ -76,7 +76,7 @@ def choose_bands(arrays: dict[str, Any], wanted: tuple[str, ...] | None) -> tupl
 
 def _unknown(names: tuple[str, ...], arrays: dict[str, Any]) -> str:
     unknown = next(band for band in names if band not in arrays)
-    return f"--bands: the mosaic has no band {unknown!r}; its bands are {', '.join(arrays)}"
+    return f"bands: the mosaic has no band {unknown!r}; its bands are {', '.join(arrays)}"
 
 
 def bands_of(node: Any) -> dict[str, Any]:  # noqa: ANN401  # zarr's groups and arrays are loosely typed
@@ -107,16 +107,16 @@ def choose_slice(node: Any, array: Any, time: str, number: int | None) -> tuple[
     length = array.shape[0] if array.ndim == 3 else 0
     if number is not None:
         if time != "latest":
-            raise JobError("--slice and --time: take one of them")
+            raise JobError("slice and time: take one of them")
         if not length:
-            raise JobError(f"--slice {number}: the mosaic has no leading axis; leave it out")
+            raise JobError(f"slice {number}: the mosaic has no leading axis; leave it out")
         if not -length <= number < length:
-            raise JobError(f"--slice {number}: the mosaic has {length:,} slices, 0 to {length - 1:,}")
+            raise JobError(f"slice {number}: the mosaic has {length:,} slices, 0 to {length - 1:,}")
         number %= length
     if "time" not in node or is_of_samples(array):
         if time != "latest":
             what = "holds samples" if length else "is not a time series"
-            raise JobError(f"--time {time}: the mosaic {what}; leave it out")
+            raise JobError(f"time {time}: the mosaic {what}; leave it out")
         return number or 0, f"sample {number:,}, " if number is not None else ""
     times = np.asarray(node["time"][:]).astype("datetime64[us]")
     if number is not None:
@@ -135,7 +135,7 @@ def _at_time(node: Any, times: np.ndarray[Any, Any], wanted: str) -> tuple[int, 
         found = [k for k in order if texts[k].startswith(wanted.removesuffix("Z").replace(" ", "T"))]
     if not found:
         raise JobError(
-            f"--time {wanted}: the mosaic has no such time; it has {len(order):,}, from {texts[order[0]]} to "
+            f"time {wanted}: the mosaic has no such time; it has {len(order):,}, from {texts[order[0]]} to "
             f"{texts[order[-1]]}. Write a number from 0, the beginning of a time, or latest"
         )
     more = f" (the first of {len(found)})" if len(found) > 1 else ""

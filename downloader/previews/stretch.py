@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.arguments import numbers, shown
 from downloader.errors import JobError
 
 Limits = tuple[float, float]
@@ -17,12 +18,15 @@ def per_band(value: float | Sequence[float] | None, option: str, bands: int) -> 
     """Return one value for each band, given one for all or one for each. Raises JobError."""
     if value is None or isinstance(value, int | float):
         return [value] * bands
-    listed = list(value)
+    try:
+        listed = [float(one) for one in value]
+    except (TypeError, ValueError):
+        raise JobError(f"{option}: {shown(value)}: write a number, or one for each band") from None
     if len(listed) == 1:
         listed *= bands
     if len(listed) != bands:
         raise JobError(f"{option}: takes one value, or one for each of the {bands} bands; got {len(listed)}")
-    return [float(item) for item in listed]
+    return [*listed]
 
 
 def limits_of(
@@ -37,12 +41,13 @@ def limits_of(
     Raises:
         JobError: the limits are not in ascending order.
     """
+    numbers(percentiles, "percentiles", "lower, upper")
     if not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise JobError(
-            f"--stretch {percentiles[0]:g},{percentiles[1]:g}: is not two percentiles in ascending order; write 2,98"
+            f"percentiles {percentiles[0]:g},{percentiles[1]:g}: is not two percentiles in ascending order; write 2,98"
         )
     if low is not None and high is not None and low >= high:
-        raise JobError(f"--min {low:g} is not below --max {high:g}")
+        raise JobError(f"min {low:g} is not below max {high:g}")
     values = plane[seen].astype("f8")
     ends = np.percentile(values, percentiles).tolist() if values.size else [0.0, 1.0]
     return (ends[0] if low is None else low, ends[1] if high is None else high)

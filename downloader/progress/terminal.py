@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
+from downloader.arguments import check_listener
 from downloader.events import Ended, Event, Failed, Notice, Phase, Retried, Split, Started, Stored
 from downloader.model.document import to_document
 from downloader.progress.notebook import NotebookBar, is_notebook
@@ -205,6 +206,7 @@ def listener(progress: bool, on_event: Progress | None) -> Progress:
         progress: whether there is a display.
         on_event: told of each event, after the display.
     """
+    check_listener(progress, on_event)
     return fanout(
         *((terminal_progress(),) if progress else ()), *((on_event,) if on_event is not None else ())
     )

@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from downloader.arguments import check_choices, check_names
 from downloader.errors import IncompleteError, JobError
 from downloader.model.crs import LONLAT, transformer
 from downloader.model.grid import PixelGrid, Window
@@ -44,13 +45,13 @@ _PART_VALUES: Final = 4_000_000
 
 def make(request: TableRequest, watch: Watch) -> Table:
     """Write a table; see `table`."""
+    check_names(request.stats, "stats")
+    check_names(request.bands, "bands")
+    check_choices([request.layout], "layout", ("wide", "long"))
+    check_choices([request.missing], "missing", ("raise", "mask"))
     statistics = check_statistics(request.stats)
-    if request.layout not in ("wide", "long"):
-        raise JobError(f"--layout: {request.layout!r} is neither wide nor long")
     if FRACTIONS in statistics and request.layout == "wide":
-        raise JobError(f"--stats: {FRACTIONS} has a row for each class found; add --layout long")
-    if request.missing not in ("raise", "mask"):
-        raise JobError(f"--missing: {request.missing!r} is neither raise nor mask")
+        raise JobError(f"stats: {FRACTIONS} has a row for each class found; add layout long")
     file = request.file
     identity = read_mosaic(request.mosaic)
     groups = _open(request, identity)
@@ -58,7 +59,7 @@ def make(request: TableRequest, watch: Watch) -> Table:
     if lacking and request.missing == "raise":
         raise IncompleteError(
             f"{request.mosaic}: {lacking:,} of {cells:,} tiles are not stored. Run the job again to fetch them, or make "
-            "the table with --missing mask (their pixels count as not valid)"
+            "the table with missing=mask (their pixels count as not valid)"
         )
     work: _Work = (
         _Samples(request, groups, statistics, identity.samples)
@@ -67,7 +68,7 @@ def make(request: TableRequest, watch: Watch) -> Table:
     )
     nested = [field.name for field in work.sheet.schema if pa.types.is_nested(field.type)]
     if nested and file.suffix.lower() == ".csv":
-        raise JobError(f"-o {request.out}: column {nested[0]!r} holds lists or records; name a .parquet file")
+        raise JobError(f"{request.out}: column {nested[0]!r} holds lists or records; name a .parquet file")
     units = list(work.units())
     parts = TableParts(file, work.sheet.schema, _fingerprint(request, identity, work, units))
     with parts.opened():
@@ -98,20 +99,20 @@ def _open(request: TableRequest, identity: Identity) -> list[GroupPixels]:
         found = [known[name]] if name in known else [v for k, v in known.items() if k.endswith(f"/{name}")]
         if len(found) != 1:
             problem = "has no band" if not found else "has in several groups the band"
-            raise JobError(f"--bands: the mosaic {problem} {name!r}; its bands are {', '.join(known)}")
+            raise JobError(f"bands: the mosaic {problem} {name!r}; its bands are {', '.join(known)}")
         layout, index = found[0]
         indices = chosen.setdefault(layout.group.name, (layout, []))[1]
         indices += [] if index in indices else [index]
     if not chosen:
-        raise JobError("--bands: names no band; leave it out for all of them")
+        raise JobError("bands: names no band; leave it out for all of them")
     along = {
         name: [one.values for one in layout.along if one.name in {"time", "image_id", "sample_id"}]
         for name, (layout, _) in chosen.items()
     }
     if any(one != next(iter(along.values())) for one in along.values()):
         raise JobError(
-            f"--bands: the groups {', '.join(chosen)} have different images; make a table of each, naming its bands, "
-            f"such as --bands {next(name for name in known if '/' in name)}"
+            f"bands: the groups {', '.join(chosen)} have different images; make a table of each, naming its bands, "
+            f"such as {next(name for name in known if '/' in name)}"
         )
     root: Any = zarr.open_group(locate(request.mosaic).readable(), mode="r")
     return [
@@ -287,7 +288,7 @@ class _Samples(_Work):
     ) -> None:
         super().__init__(groups, statistics)
         if request.by is not None:
-            raise JobError(f"--by: {request.mosaic} holds samples, each of which is a place; leave it out")
+            raise JobError(f"by: {request.mosaic} holds samples, each of which is a place; leave it out")
         layout = groups[0].layout
         own = {"crs", "transform", "centre_x", "centre_y"}
         columns = axis_table(layout.along, [one.name for one in layout.along if one.name not in own])
@@ -417,7 +418,7 @@ def _in_pixels(places: Places, grid: PixelGrid) -> NDArray[np.object_]:
                 left, top = int(columns[0]), int(rows[0])
                 found[number] = shapely.box(left, grid.height - top - 1, left + 1, grid.height - top)
         elif _may_touch(grid, x, y):
-            pixels, _ = place(shape, places.crs, grid, buffer=0.0, key=f"--by: feature {number + 1}")
+            pixels, _ = place(shape, places.crs, grid, buffer=0.0, key=f"by: feature {number + 1}")
             found[number] = _polygons(pixels, grid.height)
     return found
 

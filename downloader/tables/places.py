@@ -55,7 +55,7 @@ def read_places(by: Any) -> Places:  # noqa: ANN401  # of several libraries
         path = Path(by)
         if not path.exists():
             raise JobError(
-                f"--by: there is no file {path}; name one of polygons or points, such as fields.geojson"
+                f"by: there is no file {path}; name one of polygons or points, such as fields.geojson"
             )
         name = str(path)
         try:
@@ -66,17 +66,17 @@ def read_places(by: Any) -> Places:  # noqa: ANN401  # of several libraries
             else:
                 places = _vector(path)
         except (pa.ArrowException, OSError, shapely.errors.ShapelyError) as error:
-            raise JobError(f"--by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+            raise JobError(f"by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     elif hasattr(by, "geometry") and hasattr(by, "crs"):
         name, places = "the GeoDataFrame", _frame(by)
     else:
         raise JobError(f"by: {cut(repr(by))} is no file and no GeoDataFrame; give one of them")
     if not len(places):
-        raise JobError(f"--by: {name} holds no place")
+        raise JobError(f"by: {name} holds no place")
     for number, shape in enumerate(places.shapes, 1):
         if shape is not None and shape.geom_type.lower() not in _TAKEN:
             raise JobError(
-                f"--by: feature {number} of {name} is a {shape.geom_type}; a table takes points and polygons, and a "
+                f"by: feature {number} of {name} is a {shape.geom_type}; a table takes points and polygons, and a "
                 "line becomes one by a buffer"
             )
     return places
@@ -86,12 +86,12 @@ def _geoparquet(path: Path) -> Places:
     table = pa.parquet.read_table(path)
     told = (table.schema.metadata or {}).get(b"geo")
     if told is None:
-        raise JobError(f"--by: {path} is Parquet without geometry; write it as GeoParquet, or as GeoPackage")
+        raise JobError(f"by: {path} is Parquet without geometry; write it as GeoParquet, or as GeoPackage")
     about = json.loads(told)
     column = about["primary_column"]
     its = about["columns"][column]
     if its.get("encoding") != "WKB":
-        raise JobError(f"--by: {path} holds geometry as {its.get('encoding')}; write it as WKB")
+        raise JobError(f"by: {path} holds geometry as {its.get('encoding')}; write it as WKB")
     crs = its.get("crs", "OGC:CRS84")
     return _places(path, table, column, json.dumps(crs) if isinstance(crs, dict) else crs)
 
@@ -102,10 +102,10 @@ def _vector(path: Path) -> Places:
     try:
         meta, table = pyogrio.read_arrow(path)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise JobError(f"--by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise JobError(f"by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     column = meta["geometry_name"] or "wkb_geometry"
     if column not in table.column_names:
-        raise JobError(f"--by: {path} holds no geometry; name a file of polygons or points")
+        raise JobError(f"by: {path} holds no geometry; name a file of polygons or points")
     return _places(path, table, column, meta["crs"])
 
 
@@ -117,13 +117,13 @@ def _csv(path: Path) -> Places:
     numbers = [] if None in found else [table[name] for name in found]
     if not numbers or not all(pa.types.is_floating(c.type) or pa.types.is_integer(c.type) for c in numbers):
         raise JobError(
-            f"--by: {path} has the columns {', '.join(table.column_names)}, and needs numbers in lon and lat"
+            f"by: {path} has the columns {', '.join(table.column_names)}, and needs numbers in lon and lat"
         )
     lon, lat = (np.asarray(c.to_numpy(zero_copy_only=False), np.float64) for c in numbers)
     beyond = np.flatnonzero(np.abs(lat) > 90)
     if len(beyond):
         raise JobError(
-            f"--by: {path}, row {beyond[0] + 1}: latitude {lat[beyond[0]]:g} is beyond 90 degrees; are lon and lat exchanged?"
+            f"by: {path}, row {beyond[0] + 1}: latitude {lat[beyond[0]]:g} is beyond 90 degrees; are lon and lat exchanged?"
         )
     known = np.isfinite(lon) & np.isfinite(lat)
     shapes = np.full(len(lon), None, object)
@@ -145,7 +145,7 @@ def _frame(frame: Any) -> Places:  # noqa: ANN401  # a GeoDataFrame or a GeoSeri
 
 def _places(path: Path, table: pa.Table, column: str, crs: str | None) -> Places:
     if not crs:
-        raise JobError(f"--by: {path} says no CRS; a shapefile needs its .prj beside it")
+        raise JobError(f"by: {path} says no CRS; a shapefile needs its .prj beside it")
     shapes = shapely.from_wkb(np.array(table[column].to_pylist(), object))
     return Places(_crs(crs), _plain(shapes), table.drop_columns([column]).replace_schema_metadata(None))
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from downloader.arguments import path_text
 from downloader.errors import JobError, MissingExtraError
 from downloader.text import counted, size
 
@@ -35,17 +36,16 @@ class TableRequest:
     @property
     def file(self) -> Path:
         """The file to write. Raises JobError where it cannot be one of a table."""
-        file = Path(self.out)
+        file = Path(path_text(self.out, "out", "name a .parquet, .geoparquet or .csv file"))
         if "://" in str(self.out):
-            raise JobError(f"-o {self.out}: a table is written to a disk; name a file there, and copy it")
+            raise JobError(f"{self.out}: a table is written to a disk; name a file there, and copy it")
         if file.suffix.lower() not in {".csv", ".parquet", ".geoparquet"}:
-            raise JobError(
-                f"-o {self.out}: name a .parquet, .geoparquet (which keeps the shapes) or .csv file"
-            )
+            raise JobError(f"{self.out}: name a .parquet, .geoparquet (which keeps the shapes) or .csv file")
         if file.is_dir():
-            raise JobError(f"-o {self.out}: is a folder; name a file")
-        if "://" not in str(self.mosaic) and file.resolve().is_relative_to(Path(self.mosaic).resolve()):
-            raise JobError(f"-o {self.out}: lies inside the mosaic {self.mosaic}; name a file outside of it")
+            raise JobError(f"{self.out}: is a folder; name a file")
+        mosaic = path_text(self.mosaic, "mosaic")
+        if "://" not in mosaic and file.resolve().is_relative_to(Path(mosaic).resolve()):
+            raise JobError(f"{self.out}: lies inside the mosaic {self.mosaic}; name a file outside of it")
         return file
 
 

@@ -51,11 +51,11 @@ def check_statistics(names: Sequence[str]) -> tuple[str, ...]:
     """
     wanted = tuple(dict.fromkeys(name.strip() for name in names))
     if not wanted:
-        raise JobError("--stats: names no statistic; leave it out for the mean")
+        raise JobError("stats: names no statistic; leave it out for the mean")
     for name in wanted:
         if name not in {*_NAMES, FRACTIONS, "valid"} and not _PERCENTILE.fullmatch(name):
             raise JobError(
-                f"--stats: {name!r} is none of {', '.join(_NAMES)}, p0 to p100, {FRACTIONS} and valid"
+                f"stats: {name!r} is none of {', '.join(_NAMES)}, p0 to p100, {FRACTIONS} and valid"
             )
     return tuple(name for name in wanted if name != "valid")
 

@@ -154,7 +154,7 @@ def test_a_mosaic_is_opened_by_its_path(values, emulator, mosaic, monkeypatch) -
         downloader.open(mosaic, missing="zero")
     with pytest.raises(JobError, match="missing: 'zero' is none of raise, mask, ignore"):
         downloader.open(mosaic, fetch=False, missing="zero")
-    with pytest.raises(JobError, match="wait: -1: must be 0 seconds or more"):
+    with pytest.raises(JobError, match="wait: -1: write a number of at least 0"):
         downloader.open(mosaic, wait=-1)
 
 

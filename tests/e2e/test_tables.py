@@ -221,7 +221,7 @@ def test_long_rows_and_fractions_of_classes(series, tmp_path):
     assert shares["class"].tolist() == np.unique(values).tolist()
     wanted = [weights[values == one].sum() / weights.sum() for one in np.unique(values)]
     np.testing.assert_allclose(shares.value, wanted, rtol=1e-6)
-    with pytest.raises(JobError, match=r"fractions has a row for each class found; add --layout long"):
+    with pytest.raises(JobError, match=r"fractions has a row for each class found; add layout long"):
         downloader.table(series, tmp_path / "x.csv", stats=["fractions"])
 
 
@@ -388,8 +388,8 @@ def test_wrong_values_are_answered_with_their_fix(series, tmp_path, monkeypatch)
         ("t.csv", {"by": tmp_path / "swapped.csv"}, "row 2: latitude -121.85 is beyond 90 degrees"),
         ("t.csv", {"bands": ["blue"]}, "has no band 'blue'; its bands are red"),
         ("t.csv", {"bands": []}, "names no band"),
-        ("t.csv", {"layout": "tall"}, "'tall' is neither wide nor long"),
-        ("t.csv", {"missing": "ignore"}, "'ignore' is neither raise nor mask"),
+        ("t.csv", {"layout": "tall"}, "layout: 'tall' is none of wide, long"),
+        ("t.csv", {"missing": "ignore"}, "missing: 'ignore' is none of raise, mask"),
         ("t.csv", {"by": tmp_path / "no.gpkg"}, "there is no file .*no.gpkg"),
         ("t.csv", {"by": 7}, "7 is no file and no GeoDataFrame"),
         ("t.csv", {"by": tmp_path / "plain.csv"}, "needs numbers in lon and lat"),

@@ -128,7 +128,7 @@ async def test_a_file_for_each_band_of_each_group(tmp_path) -> None:
         ({}, "has the groups 10m, 20m, and a file has one grid"),
         ({"bands": ["B2", "B5"]}, "no group has all of B2, B5"),
         ({"bands": ["B9"]}, "no band 'B9'; its bands are B2, B3, B5"),
-        ({"bands": []}, "--bands: names no band"),
+        ({"bands": []}, "bands: names no band"),
         ({"group": "60m"}, "no group '60m'"),
     ):
         with pytest.raises(JobError, match=problem):
@@ -261,14 +261,14 @@ async def test_what_cannot_be_is_refused(tmp_path, monkeypatch) -> None:
         ("{}.tif", {}, "braces in a file's name"),
         ("{.tif", {}, "braces in a file's name"),
         ("a.tif", {"window": (700, 0, 5, 5)}, "outside the 700×600 pixels"),
-        ("a.tif", {"window": (0, 0, 5)}, "give column,row"),
+        ("a.tif", {"window": (0, 0, 5)}, "write 4 numbers: column, row"),
         ("a.tif", {"window": (0, 0, 5, 5), "bbox": (0, 0, 1, 1)}, "take one"),
-        ("a.tif", {"bbox": (0, 0, 1, 1)}, "^--bbox: .* lies outside"),
+        ("a.tif", {"bbox": (0, 0, 1, 1)}, "^bbox: .* lies outside"),
         ("a.tif", {"time": "0"}, "not a time series"),
         ("a.tif", {"compress": "jpeg"}, "none of deflate"),
         ("a.tif", {"level": 2}, "no overview of level 2"),
         ("a.nc", {"compress": "zstd"}, "none of deflate, none"),
-        ("{slice}.tif", {"slice": 0}, "leave --time and --slice out"),
+        ("{slice}.tif", {"slice": 0}, "leave time and slice out"),
     ):
         with pytest.raises(JobError, match=problem):
             downloader.export(tmp_path / "m", tmp_path / out, **options)

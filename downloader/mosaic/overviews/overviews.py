@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from downloader.arguments import shown
 from downloader.errors import JobError, RefusedError, StoppedError
 from downloader.mosaic.overviews.build import OverviewBuilder, Watch
 from downloader.mosaic.overviews.downsample import POLICIES
@@ -98,6 +99,8 @@ def overviews(
         JobError: it holds samples; there is no such band or policy.
         StoppedError: the disk is full or does not work, or stored pixels are damaged.
     """
+    if policies is not None and not isinstance(policies, Mapping):
+        raise JobError(f"policies: {shown(policies)}: write band and policy, such as {{'QA60': 'mode'}}")
     location = locate(path)
     identity = read_mosaic(path)
     store = location.store()
@@ -178,7 +181,7 @@ def _checked(identity: Identity, policies: Mapping[str, str]) -> dict[str, str]:
             raise JobError(
                 f"overviews: the mosaic has no band {band!r}; its bands are {', '.join(sorted(bands))}"
             )
-        if policy.upper() not in POLICIES:
+        if str(policy).upper() not in POLICIES:
             raise JobError(
                 f"overviews: {policy!r} is not a policy; choose {', '.join(p.lower() for p in POLICIES)}"
             )

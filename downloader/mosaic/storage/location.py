@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from downloader.arguments import path_text
 from downloader.errors import DownloadError, JobError, RefusedError, StoppedError
 from downloader.job.location import BucketUrl, parse_place
 from downloader.mosaic.record.ledger import last_epoch
@@ -52,9 +53,9 @@ def locate(path: MosaicPath) -> Location:
     """Return the location that a path or URL names; nothing is opened yet.
 
     Raises:
-        JobError: it is a URL, but not of a folder in a bucket.
+        JobError: it is no path, or a URL, but not of a folder in a bucket.
     """
-    text = os.fspath(path)
+    text = path_text(path, "mosaic")
     try:
         url = parse_place(text)
     except ValueError as error:

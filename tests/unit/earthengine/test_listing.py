@@ -171,7 +171,7 @@ async def test_texts_have_an_order_behind_numbers():
     [
         ({"order_by": "CLOUDS"}, "no image of A has a property 'CLOUDS'"),
         ({"order_by": "-"}, "order_by: is empty"),
-        ({"limit": 0}, "limit: 0 is no number of images"),
+        ({"limit": 0}, "limit: 0: write a number of at least 1"),
     ],
 )
 async def test_wrong_orders_and_limits(options, said):

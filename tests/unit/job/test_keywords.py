@@ -95,5 +95,5 @@ def test_images_that_were_found_can_be_fetched() -> None:
     assert merged.source.collection == ("A", "B")
     dem = as_job("D", "x.zarr", every="all", reduce="first", region=box)
     assert dem.source.collection == "D"
-    with pytest.raises(JobError, match="needs the path of the mosaic"):
+    with pytest.raises(JobError, match="give the path of the mosaic"):
         as_job([one, two])

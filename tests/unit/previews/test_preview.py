@@ -43,7 +43,7 @@ def test_colours_of_ones_own() -> None:
 
 @pytest.mark.parametrize("wrong", ["jet", "viridis,", "white", "12345,white", "nope,white", "-r"])
 def test_a_palette_that_is_none_is_refused(wrong: str) -> None:
-    with pytest.raises(JobError, match="--palette"):
+    with pytest.raises(JobError, match="palette"):
         lookup(wrong)
 
 
@@ -63,9 +63,9 @@ def test_limits_are_percentiles_of_what_is_seen() -> None:
     assert limits_of(plane, seen, (10, 90), 7, None) == (7, 45)
     assert limits_of(plane, ~(plane < 1000), (2, 98), None, None) == (0, 1), "nothing is seen"
     for wrong in ((98, 2), (2, 2), (-1, 50), (0, 101)):
-        with pytest.raises(JobError, match="--stretch"):
+        with pytest.raises(JobError, match="percentiles"):
             limits_of(plane, seen, wrong, None, None)
-    with pytest.raises(JobError, match="--min 5 is not below --max 5"):
+    with pytest.raises(JobError, match="min 5 is not below max 5"):
         limits_of(plane, seen, (2, 98), 5, 5)
 
 
@@ -74,7 +74,7 @@ def test_one_value_for_all_bands_or_one_for_each() -> None:
     assert per_band(5, "--min", 3) == [5, 5, 5]
     assert per_band([5], "--min", 3) == [5, 5, 5]
     assert per_band([1, 2, 3], "--min", 3) == [1, 2, 3]
-    with pytest.raises(JobError, match="--max: takes one value, or one for each of the 3 bands; got 2"):
+    with pytest.raises(JobError, match="max: takes one value, or one for each of the 3 bands; got 2"):
         per_band([1, 2], "--max", 3)
 
 
@@ -224,10 +224,10 @@ def test_slices(tmp_path) -> None:
     )
     assert draw(tmp_path / "m.zarr", Look(slice=-1, min=0, max=255)).image.getpixel((0, 0)) == (4, 255)
     for wrong, words in (
-        ({"slice": 5}, "--slice 5: the mosaic has 5 slices, 0 to 4"),
-        ({"time": "2020"}, "--time 2020: the mosaic holds samples"),
+        ({"slice": 5}, "slice 5: the mosaic has 5 slices, 0 to 4"),
+        ({"time": "2020"}, "time 2020: the mosaic holds samples"),
         ({"time": "0", "slice": 0}, "take one of them"),
-        ({"bands": ("B1", "B1", "B1"), "palette": "viridis"}, "--palette: colours one band, got 3"),
+        ({"bands": ("B1", "B1", "B1"), "palette": "viridis"}, "palette: colours one band, got 3"),
     ):
         with pytest.raises(JobError, match=words):
             draw(tmp_path / "m.zarr", Look(**wrong))

@@ -135,7 +135,7 @@ class Comparing:
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """Note that a tile cannot be compared, as it cannot be fetched."""
-        for tile, band, _ in self._parts(request):
+        for tile, band, *_ in self._parts(request):
             self.differences.append(PixelDifference(tile, band, 0, 0, reason=problem.message))
 
     async def commit(self, key: ShardKey) -> None:
@@ -146,8 +146,10 @@ class Comparing:
         index = {band.id: number for number, band in enumerate(layout.group.bands)}
         side = layout.group.tiling.tile
         found: list[PixelDifference] = []
-        for tile, band, (row, column) in self._parts(request):
-            came = pixels[band][row * side : (row + 1) * side, column * side : (column + 1) * side]
+        # Bands of a stack have names of their own, slice after slice.
+        fields = [pixels[name] for name in pixels.dtype.names or ()]
+        for tile, band, place, (row, column) in self._parts(request):
+            came = fields[place][row * side : (row + 1) * side, column * side : (column + 1) * side]
             try:
                 stored = read_tile(self._store, layout, index[band], tile)
             except (OSError, ValueError) as error:
@@ -161,17 +163,19 @@ class Comparing:
                 found.append(PixelDifference(tile, band, wrong, came.size, largest))
         return found
 
-    def _parts(self, request: Request) -> list[tuple[TileKey, str, tuple[int, int]]]:
-        """Return (tile, band, its row and column in the request's block) for all that a request brings."""
+    def _parts(self, request: Request) -> list[tuple[TileKey, str, int, tuple[int, int]]]:
+        """Return (tile, band, its number in the answer, row and column in the block) for all that a request brings."""
         group, block = self.plan.group(request.shard.group), request.block
         return [
             (
-                TileKey(request.shard.group, block.slice, row, column),
+                TileKey(request.shard.group, slice_, row, column),
                 group.bands[band].id,
+                number * len(request.bands) + place,
                 (row - block.row, column - block.column),
             )
+            for number, slice_ in enumerate(block.numbers)
             for row, column in block
-            for band in request.bands
+            for place, band in enumerate(request.bands)
         ]
 
 

@@ -26,29 +26,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = [
-    "Action",
-    "AuthenticationError",
-    "Cause",
-    "DownloadError",
-    "DriftError",
-    "FetchProblem",
-    "IncompleteError",
-    "InterruptedRunError",
-    "InterruptionError",
-    "JobError",
-    "LockedError",
-    "MissingExtraError",
-    "RefusedError",
-    "StoppedError",
-    "TileError",
-    "asset_is_gone",
-    "exit_status",
-    "first_of",
-    "is_exhausted",
-]
-
-
 # What `__reduce__` of an error returns whose arguments are not its message: errors travel between processes.
 _Pickled = tuple[type, tuple[object, ...], dict[str, object]]
 

@@ -50,7 +50,6 @@ def series(
     shard: int = 2,
     period: tuple[int, int] | None = None,
     properties: tuple[str, ...] = ("CLOUDY",),
-    on_missing_band: str = "fail",
     tile: int = 256,
     depth: int = 1,
     shard_slices: int = 1,
@@ -59,7 +58,7 @@ def series(
     members = tuple(images)
     labels = tuple(names or (image.id for image in members))
     named = tuple((label, (image,)) for label, image in zip(labels, members, strict=True))
-    arranged = arrange(named, bands, on_missing_band=on_missing_band, properties=properties, anchors=[UTM])
+    arranged = arrange(named, bands, properties=properties, anchors=[UTM])
     (lattice,) = arranged.lattices
     extents = (clipped(cover, window) for cover in lattice.extents)
     group = Group(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_options
+from downloader.cli.options import job_options, json_option
 from downloader.cli.output import say
 
 _EPILOG = """\b
@@ -39,7 +39,7 @@ _STATUSES = {
 @click.command("doctor", epilog=_EPILOG)
 @click.argument("job", required=False, type=click.Path(path_type=Path))
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def doctor_command(job: Path | None, overrides: list[str], as_json: bool) -> int:
     """Check that everything a run needs is in place, and how to fix what is not.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from downloader.cli.options import json_option, mosaic_argument, quiet_option, time_help
 from downloader.cli.output import say
-from downloader.cli.parameters import WORDS, Numbers
+from downloader.cli.parameters import BOX, WORDS, Numbers
 from downloader.cli.progress import counting
 
 _EPILOG = """\b
@@ -24,7 +25,7 @@ Examples:
 
 
 @click.command("export", epilog=_EPILOG)
-@click.argument("mosaic", type=click.Path(path_type=Path))
+@mosaic_argument
 @click.option(
     "-o",
     "--output",
@@ -38,8 +39,7 @@ Examples:
 @click.option(
     "--time",
     metavar="INDEX|TIME|latest",
-    help="Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20. Without it the "
-    "latest in GeoTIFF, all in NetCDF.",
+    help=f"{time_help} Without it the latest in GeoTIFF, all in NetCDF.",
 )
 @click.option(
     "--slice",
@@ -52,11 +52,7 @@ Examples:
     type=Numbers("COLUMN,ROW,WIDTH,HEIGHT", "0,0,512,512", 4, int),
     help="Pixels of the group, clipped at its edge.",
 )
-@click.option(
-    "--bbox",
-    type=Numbers("WEST,SOUTH,EAST,NORTH", "-122.6,37.6,-122.2,37.9", 4),
-    help="Instead of --window: every pixel that this box overlaps.",
-)
+@click.option("--bbox", type=BOX, help="Instead of --window: every pixel that this box overlaps.")
 @click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of --bbox.")
 @click.option(
     "--level",
@@ -79,8 +75,8 @@ Examples:
     show_default=True,
     help="Tiles that are not stored: refuse, mask them, or show the fill value.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@json_option
+@quiet_option
 def export_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,7 @@ import click
 
 from downloader.cli.options import service_options
 from downloader.cli.output import say
-from downloader.cli.parameters import Numbers
-from downloader.text import cut, table
+from downloader.cli.parameters import POINT
 
 if TYPE_CHECKING:
     from downloader.job.service_settings import ServiceSettings
@@ -36,7 +35,7 @@ Examples:
 @click.option("--end", metavar="DATE", help="End of the period, exclusive.")
 @click.option(
     "--point",
-    type=Numbers("LON,LAT", "-122.085,37.422", 2),
+    type=POINT,
     help="Degrees; only images whose footprint contains it.",
 )
 @click.option(
@@ -69,10 +68,11 @@ def images_command(
 ) -> None:
     """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
     from downloader.cli.progress import waiting
+    from downloader.earthengine.catalogue import ImageReader
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
     from downloader.model.image_query import ImageQuery
-    from downloader.report.image_list import CLOUDS
+    from downloader.report.image_list import CLOUDS, images_table
 
     if as_json and ids:
         raise click.UsageError("--json and --ids exclude each other")
@@ -85,14 +85,16 @@ def images_command(
         place = {"type": "Point", "coordinates": list(point)}
     query = ImageQuery(collection, region=place, **conditions)
     with waiting(f"listing {collection}"):
-        found = explore.list_documents(query, dict if as_json else _row_reader(columns or CLOUDS), settings)
+        # Of a document only what is shown: whole ones would fill the memory.
+        reader = ImageReader(bands=(), keep=columns or CLOUDS)
+        found: list[Any] = explore.list_documents(query, dict if as_json else reader.read, settings)
     if as_json:
         say(json.dumps({"images": found}, indent=2))
     elif ids:
         if found:
-            say("\n".join(row["id"] for row in found))
+            say("\n".join(image.id for image in found))
     elif found:
-        say(_table(found, columns))
+        say(images_table(found, columns))
     else:
         say(f"no image of {collection} matches{_unknown(query, columns, settings)}")
 
@@ -123,27 +125,3 @@ def _columns(condition: str | None, order_by: str | None) -> list[str]:
     if order_by is not None:
         names.append(order_by.removeprefix("-").removeprefix("properties."))
     return list(dict.fromkeys(names))
-
-
-def _row_reader(names: Sequence[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Return a function that keeps of a document only what the table shows: whole documents would fill the memory."""
-    from downloader.earthengine.catalogue import as_mapping
-    from downloader.model.image import asset_id
-
-    def read(document: Mapping[str, Any]) -> dict[str, Any]:
-        properties = as_mapping(document.get("properties"))
-        return {
-            "id": str(document.get("id") or asset_id(str(document.get("name")))),
-            "time": cut(document.get("startTime") or "-"),
-            **{name: cut(properties[name]) for name in names if name in properties},
-        }
-
-    return read
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    from downloader.report.image_list import CLOUDS
-
-    shown = list(columns) or [name for name in CLOUDS if any(name in row for row in rows)][:1]
-    cells = [[row["id"], row["time"], *(row.get(name, "-") for name in shown)] for row in rows]
-    return table(cells, ("image", "time", *shown))

@@ -13,14 +13,12 @@ import click
 from downloader.cli.confirm import somebody_is_there
 from downloader.cli.options import raw_service_options
 from downloader.cli.output import say
-from downloader.cli.parameters import WORDS, Numbers
+from downloader.cli.parameters import BOX, POINT, WORDS
 
 if TYPE_CHECKING:
     from downloader.job.template import JobTemplate
 
 
-_BBOX = Numbers("W,S,E,N", "-122.12,37.38,-122.04,37.44", 4)
-_POINT = Numbers("LON,LAT", "-122.085,37.422", 2)
 _FIRST_PIXELS = "first 1024 × 1024 pixels"
 
 _EPILOG = """\b
@@ -42,8 +40,8 @@ Examples:
 @click.option("--start", metavar="DATE", help="Start of the period, UTC, such as 2017-04-01.")
 @click.option("--end", metavar="DATE", help="End of the period, exclusive.")
 @click.option("--bands", type=WORDS, help="Bands in the order wanted; by default all.")
-@click.option("--bbox", type=_BBOX, help="West, south, east and north, in degrees.")
-@click.option("--point", type=_POINT, help="Centre of a square, in degrees; see --km.")
+@click.option("--bbox", type=BOX, help="West, south, east and north, in degrees.")
+@click.option("--point", type=POINT, help="Centre of a square, in degrees; see --km.")
 @click.option(
     "--km", type=float, default=5.0, show_default=True, metavar="N", help="Side of the square around --point."
 )
@@ -129,7 +127,7 @@ def _placed(template: JobTemplate, file: Path, default: str) -> JobTemplate:
             return template
         if Path(text).is_file():
             return replace(template, file=_from(file, text))
-        for name, kind in (("bbox", _BBOX), ("point", _POINT)):
+        for name, kind in (("bbox", BOX), ("point", POINT)):
             with contextlib.suppress(click.BadParameter):
                 return replace(template, **{name: kind.convert(text, None, None)})
         say("write four numbers, or two, with commas between them, or the path of a file", err=True)

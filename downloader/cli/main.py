@@ -52,33 +52,25 @@ _COMMANDS = {
 
 
 _ALIASES = {
-    "download": "run",
-    "fetch": "run",
-    "get": "run",
-    "start": "run",
-    "resume": "run",
-    "continue": "run",
-    "dry-run": "plan",
-    "estimate": "plan",
-    "progress": "status",
-    "check": "verify",
-    "repair": "verify --repair",
-    "list": "images",
-    "ls": "images",
-    "show": "inspect",
-    "info": "inspect",
-    "view": "preview",
-    "convert": "export",
-    "zonal": "table",
-    "stats": "table",
-    "new": "init",
-    "create": "init",
-    "login": "doctor",
-    "auth": "doctor",
-    "version": "--version",
-    "help": "--help",
-    "serve": "emulate",
-    "emulator": "emulate",
+    word: command
+    for command, words in {
+        "run": ("download", "fetch", "get", "start", "resume", "continue"),
+        "plan": ("dry-run", "estimate"),
+        "status": ("progress",),
+        "verify": ("check",),
+        "verify --repair": ("repair",),
+        "images": ("list", "ls"),
+        "inspect": ("show", "info"),
+        "preview": ("view",),
+        "export": ("convert",),
+        "table": ("zonal", "stats"),
+        "init": ("new", "create"),
+        "doctor": ("login", "auth"),
+        "emulate": ("serve", "emulator"),
+        "--version": ("version",),
+        "--help": ("help",),
+    }.items()
+    for word in words
 }
 """Words of other tools → the command here; only suggested, never run."""
 
@@ -97,7 +89,7 @@ _FOREIGN = {
 }
 """Options of other tools → what to write for commands that take a job."""
 
-_DESTRUCTIVE = {"--overwrite"}
+_DESTRUCTIVE = "--overwrite"
 
 
 class _Commands(click.Group):
@@ -140,7 +132,7 @@ def _advised(error: click.NoSuchOption) -> click.UsageError:
     close = [
         option
         for option in error.possibilities or ()
-        if option not in _DESTRUCTIVE or difflib.SequenceMatcher(None, name, option).ratio() > 0.9
+        if option != _DESTRUCTIVE or difflib.SequenceMatcher(None, name, option).ratio() > 0.9
     ]
     takes_job = error.ctx is not None and any(
         option.name == "assignments" for option in error.ctx.command.params

@@ -20,9 +20,20 @@ from downloader.text import visible
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def job_argument(function: _Command) -> _Command:
-    """Add the argument JOB."""
-    return click.argument("job", type=JOB_FILE)(function)
+job_argument = click.argument("job", type=JOB_FILE)
+mosaic_argument = click.argument("mosaic", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+png_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PNG file to write.",
+)
+time_help = (
+    "Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20."
+)
 
 
 def service_options(function: _Command) -> _Command:
@@ -61,28 +72,23 @@ def _collected(function: _Command, *, with_set: bool) -> _Command:
 
 def raw_service_options(function: _Command) -> _Command:
     """Add `--endpoint`, `--project` and `--key-file` as they are."""
-    for option in reversed(_SERVICE):
-        function = option(function)
-    return function
+    return _ENDPOINT(_PROJECT(_KEY_FILE(function)))
 
 
-_SERVICE = (
-    click.option(
-        "--endpoint",
-        envvar="DOWNLOADER_ENDPOINT",
-        metavar="NAME|URL",
-        shell_complete=endpoints,
-        help="Service to ask: auto, standard, high-volume, emulator, or a URL.",
-    ),
-    click.option(
-        "--project",
-        envvar="DOWNLOADER_PROJECT",
-        metavar="ID",
-        help="Cloud project that pays for the requests.",
-    ),
-    click.option(
-        "--key-file", envvar="DOWNLOADER_KEY_FILE", metavar="FILE", help="Key file of a service account."
-    ),
+_ENDPOINT = click.option(
+    "--endpoint",
+    envvar="DOWNLOADER_ENDPOINT",
+    metavar="NAME|URL",
+    shell_complete=endpoints,
+    help="Service to ask: auto, standard, high-volume, emulator, or a URL.",
+)
+
+_PROJECT = click.option(
+    "--project", envvar="DOWNLOADER_PROJECT", metavar="ID", help="Cloud project that pays for the requests."
+)
+
+_KEY_FILE = click.option(
+    "--key-file", envvar="DOWNLOADER_KEY_FILE", metavar="FILE", help="Key file of a service account."
 )
 
 _SET = click.option(
@@ -97,23 +103,22 @@ _SET = click.option(
 
 def verbosity(function: _Command) -> _Command:
     """Add `--quiet`, `--verbose` and `--log-format`."""
-    for option in (
-        click.option(
-            "--log-format",
-            envvar="DOWNLOADER_LOG_FORMAT",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
-            expose_value=False,
-            callback=lambda _context, _option, kind: set_log_format(kind),
-            help="Format of messages on standard error; json writes one object per line, with time, level, event and "
-            "message.",
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
-        click.option("-v", "--verbose", count=True, help="Log retries and splits; twice, every request."),
-    ):
-        function = option(function)
-    return function
+    verbose = click.option(
+        "-v", "--verbose", count=True, help="Log retries and splits; twice, every request."
+    )
+    return verbose(quiet_option(_LOG_FORMAT(function)))
+
+
+_LOG_FORMAT = click.option(
+    "--log-format",
+    envvar="DOWNLOADER_LOG_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    expose_value=False,
+    callback=lambda _context, _option, kind: set_log_format(kind),
+    help="Format of messages on standard error; json writes one object per line, with time, level, event and message.",
+)
 
 
 class _Visible(logging.Formatter):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any, Protocol
 
 import click
 
@@ -37,6 +39,22 @@ def complain(text: str, **fields: object) -> None:
         say(json_line("error", "error", text, **fields), err=True)
     else:
         say(f"downloader: {text}", err=True)
+
+
+class Shown(Protocol):
+    """What a command prints: as text, and as a document."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        ...
+
+
+def show(result: Shown, *, as_json: bool, quiet: bool = False) -> None:
+    """Print a result as one JSON document, or as text unless the command is quiet."""
+    if as_json:
+        say(json.dumps(result.to_json(), indent=2))
+    elif not quiet:
+        say(str(result))
 
 
 def say(text: str, *, err: bool = False) -> None:

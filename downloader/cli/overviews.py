@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from downloader.cli.options import json_option, mosaic_argument, quiet_option
 from downloader.cli.output import say
 from downloader.cli.progress import counting
 
@@ -20,7 +21,7 @@ Run it again after the mosaic grew or was repaired: only what is missing or out 
 
 
 @click.command("overviews", epilog=_EPILOG)
-@click.argument("mosaic", type=click.Path(path_type=Path))
+@mosaic_argument
 @click.option(
     "--policy",
     "policies",
@@ -28,8 +29,8 @@ Run it again after the mosaic grew or was repaired: only what is missing or out 
     metavar="BAND=POLICY",
     help="mean, sample, min, max, mode or median instead of the band's own pyramiding policy; kept for the next time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@json_option
+@quiet_option
 def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Make the overviews of MOSAIC, so that a viewer opens it at once. No run may be writing it."""
     from downloader.mosaic.overviews.overviews import overviews

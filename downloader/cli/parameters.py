@@ -52,13 +52,15 @@ class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as ab
             numbers = tuple(self._kind(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if (
-            not numbers
-            or (self._count or len(numbers)) != len(numbers)
-            or not all(map(math.isfinite, numbers))
-        ):
+        is_count = len(numbers) == self._count if self._count else bool(numbers)
+        if not (is_count and all(map(math.isfinite, numbers))):
             self.fail(f"{value!r}: write {self.name}, such as {self._example}", param, ctx)
         return numbers
+
+
+BOX: Final = Numbers("WEST,SOUTH,EAST,NORTH", "-122.12,37.38,-122.04,37.44", 4)
+POINT: Final = Numbers("LON,LAT", "-122.085,37.422", 2)
+LIMIT: Final = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
 
 
 class _JobFile(click.Path):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_argument, job_options
-from downloader.cli.output import refuse_inside, say
+from downloader.cli.options import job_argument, job_options, json_option
+from downloader.cli.output import refuse_inside, say, show
 
 _EPILOG = """\b
 Examples:
@@ -37,7 +36,7 @@ Examples:
     metavar="FILE.html|.geojson",
     help="Draw the images' footprints, the region, and the tiles to fetch and stored: a page, or GeoJSON for a GIS.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def plan_command(
     job: Path,
     overrides: list[str],
@@ -67,7 +66,4 @@ def plan_command(
         )
     if map_file is not None:
         say(found.map(map_file), err=True)
-    if as_json:
-        say(json.dumps(found.to_json(), indent=2))
-    else:
-        say(str(found))
+    show(found, as_json=as_json)

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from downloader.cli.options import mosaic_argument, png_option, time_help
 from downloader.cli.output import refuse_inside, say
-from downloader.cli.parameters import WORDS, Numbers
+from downloader.cli.parameters import LIMIT, WORDS, Numbers
 
 _EPILOG = """\b
 Examples:
@@ -18,18 +19,10 @@ Examples:
   downloader preview series.zarr -o april.png --time 2017-04-20 --stretch 1,99
 """
 
-_LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
-
 
 @click.command("preview", epilog=_EPILOG)
-@click.argument("mosaic", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="PNG file to write.",
-)
+@mosaic_argument
+@png_option
 @click.option(
     "--bands",
     type=WORDS,
@@ -48,7 +41,7 @@ _LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
     default="latest",
     metavar="INDEX|TIME|latest",
     show_default=True,
-    help="Slice of a time series: its number in order of time, or the beginning of its time, such as 2017-04-20.",
+    help=time_help,
 )
 @click.option(
     "--slice", type=int, metavar="N", help="Instead of --time, the N-th slice or sample as stored, from 0."
@@ -61,8 +54,8 @@ _LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
     show_default=True,
     help="Percentiles of what is shown that become dark and bright, band by band.",
 )
-@click.option("--min", type=_LIMIT, help="Value shown darkest, of all bands or of each.")
-@click.option("--max", type=_LIMIT, help="Value shown brightest, of all bands or of each.")
+@click.option("--min", type=LIMIT, help="Value shown darkest, of all bands or of each.")
+@click.option("--max", type=LIMIT, help="Value shown brightest, of all bands or of each.")
 @click.option(
     "--palette",
     metavar="NAME|A,B,…",

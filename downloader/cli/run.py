@@ -31,6 +31,13 @@ Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed t
 """
 
 
+_ENDED = (
+    "state", "mosaic", "tiles", "tiles_stored", "tiles_failed", "tiles_missing", "requests", "retries", "splits",
+    "wire_bytes", "disk_bytes", "seconds",
+)  # fmt: skip
+"""Members of the report's document that the log's last line has."""
+
+
 @click.command("run", epilog=_EPILOG)
 @job_argument
 @job_options
@@ -147,21 +154,7 @@ def _log_end(report: Report) -> None:
     """Log the end of the run as an event."""
     from downloader.progress.jsonlines import json_line
 
-    line = json_line(
-        "info" if report.state == "complete" else "error",
-        "ended",
-        report.message or f"{report.state}: {report.tiles_stored:,} of {report.tiles:,} tiles",
-        state=report.state,
-        mosaic=report.mosaic,
-        tiles=report.tiles,
-        stored=report.tiles_stored,
-        failed=report.tiles_failed,
-        missing=report.tiles_missing,
-        requests=report.requests,
-        retries=dict(report.retries),
-        splits=report.splits,
-        wire_bytes=report.wire_bytes,
-        disk_bytes=report.disk_bytes,
-        seconds=round(report.seconds, 3),
-    )
-    say(line, err=True)
+    level = "info" if report.state == "complete" else "error"
+    text = report.message or f"{report.state}: {report.tiles_stored:,} of {report.tiles:,} tiles"
+    document = report.to_json()
+    say(json_line(level, "ended", text, **{name: document[name] for name in _ENDED}), err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from downloader.cli.options import mosaic_argument
 from downloader.cli.output import refuse_inside, say
 
 _EPILOG = """\b
@@ -18,7 +19,7 @@ Examples:
 
 
 @click.command("stac", epilog=_EPILOG)
-@click.argument("mosaic", type=click.Path(path_type=Path))
+@mosaic_argument
 @click.option(
     "-o",
     "--output",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from downloader.cli.output import say
+from downloader.cli.options import json_option, mosaic_argument, quiet_option
+from downloader.cli.output import show
 from downloader.cli.parameters import WORDS
 from downloader.cli.progress import counting
 
@@ -22,7 +22,7 @@ Examples:
 
 
 @click.command("table", epilog=_EPILOG)
-@click.argument("mosaic", type=click.Path(path_type=Path))
+@mosaic_argument
 @click.option(
     "-o",
     "--output",
@@ -59,8 +59,8 @@ Examples:
     show_default=True,
     help="Tiles that are not stored: refuse, or count their pixels as not valid.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@json_option
+@quiet_option
 def table_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are
@@ -70,7 +70,4 @@ def table_command(
 
     with counting("table", quiet=quiet or as_json) as watch:
         made = make_table(TableRequest(mosaic, output, **options), watch)
-    if as_json:
-        say(json.dumps(made.to_json(), indent=2))
-    elif not quiet:
-        say(str(made))
+    show(made, as_json=as_json, quiet=quiet)

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from downloader.cli.options import service_options
+from downloader.cli.options import png_option, service_options
 from downloader.cli.output import say
-from downloader.cli.parameters import WORDS, Numbers
+from downloader.cli.parameters import LIMIT, WORDS
 from downloader.text import size as size_text
 
 _EPILOG = """\b
@@ -20,16 +20,14 @@ Examples:
       --bands B8 --max 5000 --palette white,1a9850 -o green.png
 """
 
-_LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
-
 
 @click.command("thumbnail", epilog=_EPILOG)
 @click.argument("image")
 @click.option("--bands", type=WORDS, help="One or three bands; by default the first three, or the first.")
 @click.option(
-    "--min", type=_LIMIT, default="0", show_default=True, help="Value shown black, of all bands or of each."
+    "--min", type=LIMIT, default="0", show_default=True, help="Value shown black, of all bands or of each."
 )
-@click.option("--max", type=_LIMIT, required=True, help="Value shown white, of all bands or of each.")
+@click.option("--max", type=LIMIT, required=True, help="Value shown white, of all bands or of each.")
 @click.option(
     "--size", default=256, show_default=True, type=click.IntRange(1, 4096), help="Pixels along each side."
 )
@@ -41,13 +39,7 @@ _LIMIT = Numbers("N[,N,N]", "3000 or 3000,2500,2000")
     type=click.Path(path_type=Path),
     help="Area to show instead of the whole footprint.",
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="PNG file to write.",
-)
+@png_option
 @service_options
 def thumbnail_command(
     image: str, output: Path, size: int, bands: tuple[str, ...] | None, **options: Any

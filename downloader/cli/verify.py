@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from downloader.cli.options import job_options, set_up_logging, verbosity
+from downloader.cli.options import job_options, json_option, set_up_logging, verbosity
 from downloader.cli.output import say
 
 _EPILOG = """\b
@@ -43,7 +43,7 @@ is lost, or the service returns other pixels than are stored; else as `downloade
     help="Absolute difference that --resample accepts, for computed pixels.",
 )
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @verbosity
 def verify_command(
     target: Path,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class BitField:
     first: int
     """Lowest bit."""
     count: int
-    label: str
+    label: str = ""
     values: tuple[tuple[int, str], ...] = ()
     """(value of the bits shifted down to 0, meaning)."""
 
@@ -85,7 +87,7 @@ def dataset_facts(asset: str) -> DatasetFacts | None:
         for length in range(len(parts), 0, -1):
             name = "/".join(parts[:length])
             if f"{name}.json" in names:
-                return _dataset(name, json.loads(archive.read(f"{name}.json")))
+                return _reader().validate_python({"id": name, **json.loads(archive.read(f"{name}.json"))})
     return None
 
 
@@ -101,35 +103,8 @@ def near_datasets(asset: str) -> list[str]:
     return [name for name in dict.fromkeys([*longer, *near]) if name != wanted][:3]
 
 
-def _dataset(name: str, document: Mapping[str, Any]) -> DatasetFacts:
-    return DatasetFacts(
-        id=name,
-        title=document["title"],
-        license=document["license"],
-        provider=document["provider"],
-        doi=document.get("doi", ""),
-        status=document.get("status", ""),
-        bands=tuple(_band(band) for band in document["bands"]),
-    )
+@cache
+def _reader() -> TypeAdapter[DatasetFacts]:
+    from pydantic import TypeAdapter
 
-
-def _band(document: Mapping[str, Any]) -> BandFacts:
-    return BandFacts(
-        name=document["name"],
-        label=document.get("label", ""),
-        units=document.get("units", ""),
-        scale=document.get("scale"),
-        offset=document.get("offset"),
-        wavelength_um=document.get("wavelength_um"),
-        gsd_m=document.get("gsd_m"),
-        classes=tuple((value, label, colour) for value, label, colour in document.get("classes", ())),
-        bits=tuple(
-            BitField(
-                bits["first"],
-                bits["count"],
-                bits.get("label", ""),
-                tuple((value, label) for value, label in bits.get("values", ())),
-            )
-            for bits in document.get("bits", ())
-        ),
-    )
+    return TypeAdapter(DatasetFacts)

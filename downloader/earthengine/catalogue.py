@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.model.image_query import ImageQuery
     from downloader.planning import PixelRequest
-    from downloader.protocols import Catalogue
-
-    def _conforms(catalogue: EarthEngineCatalogue) -> Catalogue:
-        return catalogue
 
 
 _INSTEAD: Final = {

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
     from downloader.planning import Plan, Request, ShardKey
-    from downloader.protocols import Mosaic, Progress
+    from downloader.protocols import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +202,3 @@ def differing(
         wrong = np.ones(a.shape, bool)
     finite = apart[wrong & np.isfinite(apart)]
     return int(wrong.sum()), float(finite.max()) if finite.size else None
-
-
-if TYPE_CHECKING:
-
-    def _conforms(comparing: Comparing) -> Mosaic:
-        return comparing

@@ -20,7 +20,7 @@ from downloader.planning import ShardKey
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from downloader.protocols import Executor, Feed, Mosaic
+    from downloader.protocols import Feed, Mosaic
 
 
 def retry_policy(job: Job) -> RetryPolicy:
@@ -89,9 +89,3 @@ class LocalExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
-
-
-if TYPE_CHECKING:
-
-    def _conforms(executor: LocalExecutor) -> Executor:
-        return executor

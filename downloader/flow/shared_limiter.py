@@ -14,10 +14,6 @@ from downloader.flow.limiter import AdaptiveLimiter
 
 if TYPE_CHECKING:
     from downloader.events import Notice
-    from downloader.protocols import Limiter
-
-    def _conforms(limiter: JobLimiter) -> Limiter:
-        return limiter
 
 
 _NOT_SENT = FetchProblem(Action.RETRY, Cause.CANCELLED, "its access token expired before it was sent")

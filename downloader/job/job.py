@@ -17,28 +17,10 @@ from downloader.job.sections.grid import Grid
 from downloader.job.sections.mosaic import MosaicSection
 from downloader.job.sections.region import Region
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
-from downloader.job.sections.source import Source
+from downloader.job.sections.source import OF_LISTING, OF_MANY, Source
 from downloader.job.service_settings import ServiceSettings
 
-_ARTICLES = {
-    "images": "several",
-    "collection": "a collection",
-    "expression": "an expression",
-}
-
-
-_NOT_OF_SAMPLES = (
-    "every",
-    "reduce",
-    "on_missing_band",
-    "months",
-    "season",
-    "min_cover",
-    "min_clear",
-    "limit",
-    "order_by",
-    "properties",
-)
+_ARTICLES = {"images": "several", "collection": "a collection", "expression": "an expression"}
 
 
 class Job(FileSection):
@@ -105,11 +87,9 @@ class Job(FileSection):
             return self
         key = self.region.samples_key
         is_one = self.source.every == "all" or self.source.expression is not None
-        stray = [
-            name
-            for name in _NOT_OF_SAMPLES
-            if name in self.source.model_fields_set and not (is_one and name in {"every", "reduce"})
-        ]
+        allowed = {"pick", *(("every", "reduce") if is_one else ())}
+        given = self.source.model_fields_set - allowed
+        stray: list[str] = [name for name in (*OF_MANY, *OF_LISTING) if name in given]
         if len(self.source.collections) > 1 and not is_one:
             stray.append("collection")
         if stray:

@@ -96,21 +96,11 @@ class JobKeywords(TypedDict, total=False):
 
 _SECTIONS: Final = tuple(Job.model_fields)
 
-_NO_KEYWORDS: Final = frozenset(
-    (
-        *("asset", "images", "collection", "expression", "path"),  # the first two arguments of a call
-        *(
-            "none",
-            "native",
-            "image",
-            "earthengine",
-            "application_default",
-            "emulator",
-            "dask",
-        ),  # say too little alone
-    )
-)
-"""Keys that are given in their sections only."""
+_FIRST: Final = ("asset", "images", "collection", "expression", "path")
+"""Keys that the first two arguments of a call stand for."""
+
+_TERSE: Final = ("none", "native", "image", "earthengine", "application_default", "emulator", "dask")
+"""Keys that say too little without their section."""
 
 _MEANT: Final = {"mask": "source", "crs": "grid"}
 """Keys of several sections → the one that a keyword means."""
@@ -143,7 +133,7 @@ def sections_of(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _home(key: str, value: Any) -> str | None:  # of any key
     """Return the section that a key belongs to; None where there is none."""
-    if key in _NO_KEYWORDS:
+    if key in _FIRST or key in _TERSE:
         return None
     if key == "scale":
         return "source" if isinstance(value, str) and value in {"none", "catalog"} else "grid"

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from downloader.job.job import Job
+from downloader.job.sections.source import OF_LISTING
 from downloader.job.units import Duration, Size
 
 SCHEMA_ID: Final = "urn:earthengine-downloader:job"
@@ -123,18 +124,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
             "start": {"required": ["end"], "anyOf": _one_of(_OF_IMAGES)},
             "end": {"required": ["start"], "anyOf": _one_of(_OF_IMAGES)},
             "filter": ["collection"],
-            **{
-                name: {"anyOf": _one_of(_OF_IMAGES)}
-                for name in (
-                    "months",
-                    "season",
-                    "min_cover",
-                    "min_clear",
-                    "limit",
-                    "order_by",
-                    "pick",
-                )
-            },
+            **{name: {"anyOf": _one_of(_OF_IMAGES)} for name in OF_LISTING},
         },
     },
     "region": {"allOf": _not_together(_SITES)},

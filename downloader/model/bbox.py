@@ -40,35 +40,29 @@ class BoundingBox:
     crs: Crs
 
     def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise JobError(problem, key="region.bbox")
+
+    def _problem(self) -> str:
+        """Return what is wrong with the edges, and what to write; empty where nothing is."""
         order = "the order is [west, south, east, north]"
         if not all(map(math.isfinite, self.edges)):
-            raise JobError(f"needs four finite numbers, got {list(self.edges)}", key="region.bbox")
+            return f"needs four finite numbers, got {list(self.edges)}"
+        west, south, east, north = (f"{edge:.10g}" for edge in self.edges)
         geographic = self.crs.to_pyproj().is_geographic
         if geographic and (self.south < -90 or self.north > 90):
-            raise JobError(
-                f"latitudes {self.south:.10g}…{self.north:.10g} leave -90…90; {order}, longitude first; "
-                "for coordinates in metres say which CRS they are in",
-                key="region.bbox",
+            return (
+                f"latitudes {south}…{north} leave -90…90; {order}, longitude first; for coordinates in metres say which "
+                "CRS they are in"
             )
         if self.south >= self.north:
-            raise JobError(
-                f"south {self.south:.10g} must lie below north {self.north:.10g}; {order}", key="region.bbox"
-            )
+            return f"south {south} must lie below north {north}; {order}"
         if self.west >= self.east:
-            hint = (
-                "a box across the antimeridian is written with an east beyond 180, such as [170, -20, 190, -10]"
-                if geographic
-                else order
-            )
-            raise JobError(
-                f"west {self.west:.10g} must lie left of east {self.east:.10g}; {hint}", key="region.bbox"
-            )
+            across = "a box across the antimeridian is written with an east beyond 180, such as [170, -20, 190, -10]"
+            return f"west {west} must lie left of east {east}; {across if geographic else order}"
         if geographic and self.east - self.west > 360:
-            raise JobError(
-                f"from west {self.west:.10g} to east {self.east:.10g} is more than once around; "
-                f"{order}, in degrees",
-                key="region.bbox",
-            )
+            return f"from west {west} to east {east} is more than once around; {order}, in degrees"
+        return ""
 
     @property
     def edges(self) -> tuple[float, float, float, float]:
@@ -138,17 +132,15 @@ def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> 
     """
     if grid.crs == other.crs:
         return grid.cover(window, other)
-    points = [
-        other.transform.at(column, row)
-        for column, row in (
-            (window.column, window.row),
-            (window.column_end, window.row),
-            (window.column_end, window.row_end),
-            (window.column, window.row_end),
-        )
-    ]
-    extremes = _project(grid, tuple(points), other.crs, f"{window}", "region.window")
+    extremes = _project(grid, _corners_of(other, window), other.crs, f"{window}", "region.window")
     return _around(grid, extremes, 0)
+
+
+def _corners_of(grid: PixelGrid, window: Window) -> _Corners:
+    """Return (x, y) of a window's corners, in the order of a walk around it."""
+    left, top, right, bottom = window.column, window.row, window.column_end, window.row_end
+    walk = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return tuple(grid.transform.at(*corner) for corner in walk)
 
 
 def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
@@ -187,11 +179,7 @@ def _around(grid: PixelGrid, points: _Corners, turn: int) -> Window:
 def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
     """Return the end of the message for a box outside the image: the image's own extent, and swapped coordinates."""
     text = ""
-    corners = tuple(
-        grid.transform.at(column, row)
-        for column, row in ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
-    )
-    line = _line(corners, grid.crs, box.crs)
+    line = _line(_corners_of(grid, grid.bounds), grid.crs, box.crs)
     x, y = line(np.linspace(0.0, 4.0, 4 * 32 + 1))
     if np.isfinite(x).all() and np.isfinite(y).all():
         edges = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))

@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 
-LEFT_OUT = {"document": False}
-"""`field(metadata=LEFT_OUT)`: a field that documents do not show."""
-
 
 def to_document(value: object) -> Any:  # noqa: ANN401  # whatever JSON writes
     """Return `value` as dicts, lists, texts, numbers, truth values and None, which `json.dumps` writes as they are.
@@ -44,8 +41,7 @@ def to_document(value: object) -> Any:  # noqa: ANN401  # whatever JSON writes
         case Mapping():
             return {str(to_document(key)): to_document(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        shown = (one.name for one in fields(value) if one.metadata.get("document", True))
-        return {name: to_document(getattr(value, name)) for name in shown}
+        return {one.name: to_document(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Iterable):
         return [to_document(item) for item in value]
     raise TypeError(f"a {type(value).__name__} has no place in a JSON document")

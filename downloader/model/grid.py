@@ -274,15 +274,6 @@ class PixelGrid:
 
 def around(columns: list[Fraction] | list[float], rows: list[Fraction] | list[float]) -> Window:
     """Return the smallest window around points in fractional pixels, at least one pixel a side."""
-    column, row = _first(min(columns)), _first(min(rows))
-    return Window.between(
-        column, row, max(column + 1, _behind(max(columns))), max(row + 1, _behind(max(rows)))
-    )
-
-
-def _first(edge: float | Fraction) -> int:
-    return math.floor(edge + (EDGE_TOLERANCE if isinstance(edge, Fraction) else float(EDGE_TOLERANCE)))
-
-
-def _behind(edge: float | Fraction) -> int:
-    return math.ceil(edge - (EDGE_TOLERANCE if isinstance(edge, Fraction) else float(EDGE_TOLERANCE)))
+    column, row = (math.floor(min(edges) + EDGE_TOLERANCE) for edges in (columns, rows))
+    column_end, row_end = (math.ceil(max(edges) - EDGE_TOLERANCE) for edges in (columns, rows))
+    return Window.between(column, row, max(column + 1, column_end), max(row + 1, row_end))

@@ -29,13 +29,11 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
         JobError: a band that is not there, or a value that the band's type does not have.
     """
     by_id = {band.id: band for band in bands if not band.mask_of}
-    asked = (
-        dict(wanted)
-        if isinstance(wanted, Mapping)
-        else dict.fromkeys(by_id, wanted)
-        if wanted is not None
-        else {}
-    )
+    asked: dict[str, float] = {}
+    if isinstance(wanted, Mapping):
+        asked.update(wanted)
+    elif wanted is not None:
+        asked = dict.fromkeys(by_id, wanted)
     for name, value in asked.items():
         if name not in by_id:
             raise JobError(
@@ -58,16 +56,8 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
     """Return whether a type can represent this value; float types represent every number, NaN and infinity."""
     if dtype.kind == "f":
         return True
-    kind = np.dtype(dtype)
-    low, high = (
-        (0, 2 ** (8 * kind.itemsize) - 1)
-        if kind.kind == "u"
-        else (
-            -(2 ** (8 * kind.itemsize - 1)),
-            2 ** (8 * kind.itemsize - 1) - 1,
-        )
-    )
-    return low <= value <= high and value == int(value)
+    limits = np.iinfo(dtype.str)
+    return limits.min <= value <= limits.max and value == int(value)
 
 
 def masked_pixels(

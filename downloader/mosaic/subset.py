@@ -52,9 +52,3 @@ class Selection:
     async def commit(self, key: ShardKey) -> None:
         """See `Mosaic`."""
         await self._mosaic.commit(key)
-
-
-if TYPE_CHECKING:
-
-    def _conforms(selection: Selection) -> Mosaic:
-        return selection

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from downloader.errors import JobError
 from downloader.model.antimeridian import brought_to
 from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
-from downloader.model.crs import LONLAT, Crs
+from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window, around
 from downloader.planning.cover import Cover, clipped, cover_of
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice
-from downloader.planning.polygon import Shape, place, read_geojson
+from downloader.planning.polygon import Shape, place
+from downloader.planning.search_area import region_shape
 from downloader.planning.zones import Zone
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
     """
     if job.region.window is not None:
         return _of_window(job, lattices)
-    region = _geometry(job, files)
+    region = region_shape(job, files) if job.region.is_place else None
     found = []
     for lattice in lattices:
-        if lattice.zone is not None:
-            extent = _of_zone(job, lattice, lattice.zone, region)
-        elif region is None:
+        if lattice.zone is not None and region is not None:
+            extent = _of_zone(job, lattice, lattice.zone, *region)
+        elif region is None or not job.region.is_shaped:
             extent = _of_box(job, lattice)
         else:
             extent = _of_geometry(job, lattice, *region)
@@ -144,33 +145,20 @@ def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, k
     return Extent(clipped, Shape(shapely.to_wkb(shifted), job.region.all_touched))
 
 
-def _of_zone(job: Job, lattice: Lattice, zone: Zone, region: tuple[BaseGeometry, Crs, str] | None) -> Extent:
+def _of_zone(job: Job, lattice: Lattice, zone: Zone, geometry: BaseGeometry, crs: Crs, key: str) -> Extent:
     """Return the part of the region that belongs to a UTM zone."""
     import shapely
 
-    if region is None:
-        box = job.region.box()
-        geometry, crs, key = shapely.box(*box.edges), box.crs, "region.bbox"
-    else:
-        geometry, crs, key = region
     placed, _ = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
     placed = placed.intersection(zone.outline(lattice.grid))
     if placed.is_empty:
         raise JobError(f"lies outside the places of {zone.crs}, which the mosaic has a group of", key=key)
     left, top, right, bottom = placed.bounds
     window = around([left, right], [top, bottom])
-    if region is None:
+    if not job.region.is_shaped:
         return Extent(window)
     shifted = shapely.transform(placed, lambda points: points - (window.column, window.row))
     return Extent(window, Shape(shapely.to_wkb(shifted), job.region.all_touched))
-
-
-def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str] | None:
-    """Return the region's geometry, its CRS and the key that gave it; None for a box or a whole image."""
-    if job.region.geometry is not None:
-        key = "region.geometry"
-        return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
-    return None if files.geometry is None else (files.geometry, files.crs or LONLAT, "region.file")
 
 
 def _covered(extent: Extent, lattice: Lattice) -> Extent:

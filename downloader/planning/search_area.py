@@ -50,7 +50,7 @@ def region_lonlat(job: Job, files: JobFiles) -> BaseGeometry:
     """
     import shapely
 
-    geometry, crs = _geometry(job, files)
+    geometry, crs, _ = region_shape(job, files)
     if crs != LONLAT:
         project = transformer(crs, LONLAT).transform
         length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
@@ -100,17 +100,20 @@ def _holds(geometry: BaseGeometry, point: tuple[float, float]) -> bool:
     return bool(np.isfinite(point).all()) and bool(shapely.intersects_xy(geometry, *point))
 
 
-def _geometry(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs]:
+def region_shape(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str]:
+    """Return the job's region as it was given, its CRS, and the key that gave it. Only for a region that is a place."""
     import shapely
 
     if files.points is not None:
-        return shapely.multipoints([(row.lon, row.lat) for row in files.points.rows]), LONLAT
+        points = [(row.lon, row.lat) for row in files.points.rows]
+        return shapely.multipoints(points), LONLAT, "region.points"
     if files.geometry is not None:
-        return files.geometry, files.crs or LONLAT
+        return files.geometry, files.crs or LONLAT, "region.file"
     if job.region.geometry is not None:
-        return read_geojson(job.region.geometry, "region.geometry"), Crs.parse(job.region.crs)
+        key = "region.geometry"
+        return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
     box = job.region.box()
-    return shapely.box(*box.edges), box.crs
+    return shapely.box(*box.edges), box.crs, "region.bbox"
 
 
 def _lists(value: Any) -> Any:  # noqa: ANN401  # nested coordinates

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
@@ -22,9 +21,6 @@ from downloader.planning.search_area import middle_of
 from downloader.planning.slices import Slice
 from downloader.planning.steps import Steps
 from downloader.planning.zones import Zone, system_of
-
-_SHOWN: Final = 8
-"""Grids that a refusal lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,6 @@ def arrange(
     named: Sequence[tuple[str, tuple[Image, ...]]],
     bands: tuple[str, ...] | None,
     *,
-    on_missing_band: str = "fail",
     properties: Sequence[str] = (),
     anchors: Sequence[PixelGrid] = (),
     onto: Callable[[tuple[Band, ...]], PixelGrid] | None = None,
@@ -117,7 +112,6 @@ def arrange(
     Args:
         named: each slice's name and images, as `group_images` gives them.
         bands: asked for; None for those of the first image.
-        on_missing_band: `fail`, or `nodata` to leave a slice without the band.
         properties: kept along the axis.
         anchors: lattices that a mosaic has already; bands that lie on one are counted from its origin, so that an
             earlier image does not move the grid.
@@ -125,7 +119,7 @@ def arrange(
         zone: whose own images give the lattices; the others are resampled onto them, and slices may be empty.
 
     Raises:
-        JobError: no image, a band that one lacks, types or lattices that differ.
+        JobError: no image, a band that none has, types or lattices that differ.
     """
     if not named:
         raise JobError("no image matches; widen the period, the region or the filter", key="source")
@@ -134,11 +128,11 @@ def arrange(
         raise JobError(f"{named[0][1][0].id} has no bands; name those to fetch", key="source.bands")
     own = named
     if zone is not None:
-        _first_of_each(named, wanted, on_missing_band)  # raises where types differ between zones
+        _first_of_each(named, wanted)  # raises where types differ between zones
         own = [
             (label, tuple(one for one in members if system_of(one) == zone.crs)) for label, members in named
         ]
-    catalogue = _first_of_each(own, wanted, on_missing_band)
+    catalogue = _first_of_each(own, wanted)
     of = tuple(catalogue[name] for name in wanted)
     shared: dict[PixelGrid, list[Band]] = {}
     if onto is not None:
@@ -175,7 +169,7 @@ def slices_of(
 
 
 def _first_of_each(
-    named: Sequence[tuple[str, tuple[Image, ...]]], wanted: tuple[str, ...], on_missing_band: str
+    named: Sequence[tuple[str, tuple[Image, ...]]], wanted: tuple[str, ...]
 ) -> dict[str, Band]:
     """Return the first band of each name; every other of the name must be of its type and lattice."""
     found: dict[str, Band] = {}
@@ -185,12 +179,6 @@ def _first_of_each(
             for name in wanted:
                 band = own.get(name)
                 if band is None:
-                    if on_missing_band == "fail":
-                        raise JobError(
-                            f"{image.id} has no band {name!r}; its bands are {_few(own)}. Leave the "
-                            "band or the image out, or write source.on_missing_band: nodata",
-                            key="source.bands",
-                        )
                     continue
                 known = found.setdefault(name, band)
                 if known.dtype != band.dtype:
@@ -203,11 +191,6 @@ def _first_of_each(
     if missing:
         raise JobError(f"no image has a band {missing[0]!r}", key="source.bands")
     return found
-
-
-def _few(names: Iterable[str]) -> str:
-    shown = list(names)
-    return ", ".join(shown[:_SHOWN]) + (f" … ({len(shown):,} in all)" if len(shown) > _SHOWN else "")
 
 
 def _lattice(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,16 +53,13 @@ class Images(list[Image]):
     def __repr__(self) -> str:
         shown = self[:_SHOWN]
         more = [f"… and {len(self) - _SHOWN:,} more"] if len(self) > _SHOWN else []
-        text = [table(_cells(shown, self._columns()), ("image", "time", *self._columns()))] if shown else []
+        text = [images_table(shown)] if shown else []
         return "\n".join([f"{counted(len(self), 'image')} of {self._collection}", *text, *more])
 
     def _repr_html_(self) -> str:
-        columns = self._columns()
+        columns = cloud_column(self)
         listing = rows(_cells(self, columns), ("image", "time", *columns)) if self else ""
         return card("Images", f"{counted(len(self), 'image')} of {self._collection}", listing)
-
-    def _columns(self) -> list[str]:
-        return [name for name in CLOUDS if any(name in image.properties for image in self)][:1]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,6 +78,17 @@ class Thumbnails:
             for name, png in self.pictures.items()
         )
         return card("Thumbnails", counted(len(self.pictures), "image"), figures(*shown))
+
+
+def images_table(images: Sequence[Image], columns: Sequence[str] = ()) -> str:
+    """Return images as a table with these properties; without any with the one that tells of clouds."""
+    shown = columns or cloud_column(images)
+    return table(_cells(images, shown), ("image", "time", *shown))
+
+
+def cloud_column(images: Iterable[Image]) -> list[str]:
+    """Return the name of the property that tells of clouds; none where no image has it."""
+    return [name for name in CLOUDS if any(name in image.properties for image in images)][:1]
 
 
 def _cells(images: Iterable[Image], columns: Iterable[str]) -> list[list[str]]:

@@ -122,7 +122,6 @@ def _arranged(
         return arrange(
             [(label, tuple(views[image.name] for image in images)) for label, images in members],
             names,
-            on_missing_band=source.on_missing_band,
             properties=properties,
             anchors=anchors,
             onto=None if job.grid.is_native else onto,

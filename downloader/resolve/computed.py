@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
 
 from downloader.errors import JobError
 from downloader.expressions.elements import is_collection
 from downloader.job import Job
 from downloader.job.files import read_text
+from downloader.job.sections.source import OF_LISTING, OF_MANY
 from downloader.model.expression import MAX_BYTES, graph_of, load_expression
 from downloader.model.image import Image
 from downloader.planning import Existing
@@ -21,23 +21,6 @@ from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.elements import check_own_grid
 from downloader.resolve.resolved import ResolvedSource
-
-_OF_MANY: Final = (
-    "every",
-    "reduce",
-    "start",
-    "end",
-    "months",
-    "season",
-    "min_cover",
-    "min_clear",
-    "limit",
-    "order_by",
-    "pick",
-    "properties",
-    "on_missing_band",
-)
-"""Keys of `source` that mean nothing to one image."""
 
 
 async def compute(
@@ -64,7 +47,8 @@ async def compute(
     image = None if is_collection(graph) else await catalogue.computed(files.expression, name)
     if image is None:
         return await collect(job, catalogue, files, existing, accept)
-    stray = next((key for key in _OF_MANY if key in job.source.model_fields_set), None)
+    of_many = (*OF_MANY, "start", "end", *OF_LISTING)
+    stray = next((key for key in of_many if key in job.source.model_fields_set), None)
     if stray is not None:
         raise JobError(
             "goes with many images, and the expression computes one; leave it out", key=f"source.{stray}"

@@ -134,7 +134,7 @@ def test_everything_on_standard_error_is_an_object(emulator, tmp_path):
     found = events(ended.err)
     assert next(one["event"] for one in found if one["event"] not in {"phase", "log"}) == "started"
     assert found[-1]["event"] == "ended"
-    assert (found[-1]["state"], found[-1]["stored"], found[-1]["tiles"]) == ("complete", 16, 16)
+    assert (found[-1]["state"], found[-1]["tiles_stored"], found[-1]["tiles"]) == ("complete", 16, 16)
     assert any(one["event"] == "log" and "503" in one["message"] for one in found)
     assert "complete: 16 of 16 tiles" in ended.out
     for word in secrets(emulator.key_file):

@@ -25,7 +25,6 @@ import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from downloader.cli.images import _row_reader, _table
 from downloader.cli.output import complain, say
 from downloader.earthengine.auth.find import FoundCredentials
 from downloader.earthengine.auth.issuers import GoogleIssuer, MetadataIssuer
@@ -43,6 +42,7 @@ from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.stored_job import freeze
 from downloader.planning import Plan
+from downloader.report.image_list import images_table
 from downloader.report.plan_text import plan_document, plan_lines, remarks
 from downloader.report.text import asset_text
 from downloader.resolve.resolve import resolve
@@ -301,7 +301,8 @@ def read_listing(body: bytes) -> None:
     query = Query.of(start="2017-01-01", end="2018-01-01")
     cloudy = "CLOUDY_PIXEL_PERCENTAGE"
     say(str(asyncio.run(listing.count(COLLECTION))))
-    say(_table(asyncio.run(listing.select(COLLECTION, query, _row_reader((cloudy, "MGRS_TILE")))), (cloudy,)))
+    named = ImageReader(bands=(), keep=(cloudy, "MGRS_TILE"))
+    say(images_table(asyncio.run(listing.select(COLLECTION, query, named.read)), (cloudy,)))
     reader = ImageReader(footprints=True)
     found = asyncio.run(listing.select(COLLECTION, query, reader.read, order_by=f"-{cloudy}"))
     say("\n".join(image.id for image in found))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 from downloader.errors import JobError
 from downloader.job.sections.bands import Bands, BandSpec, band_spec
 from downloader.job.sections.base import Section
 from downloader.job.sections.mask import Mask
-from downloader.job.sections.over_time import Reduce, replaced_keys
 from downloader.job.sections.pick import Clearest, Pick
+from downloader.job.sections.reduce import Reduce
 from downloader.model.expression import Serializable, load_expression
 from downloader.model.filter import Filter
 from downloader.model.time import SEASONS, instant_us
@@ -52,19 +47,18 @@ def _graph(value: Any) -> Any:
 
 _KINDS: Final = ("asset", "images", "collection", "expression")
 _Share = Annotated[float, Field(ge=0, le=1)]
-_OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
-_OF_COLLECTION: Final = (
-    "start",
-    "end",
-    "months",
-    "season",
-    "filter",
-    "min_cover",
-    "min_clear",
-    "limit",
-    "order_by",
-    "pick",
-)
+OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
+"""Keys that mean something for several images, however they are named."""
+
+OF_LISTING: Final = ("months", "season", "min_cover", "min_clear", "limit", "order_by", "pick")
+"""Keys that choose among the images of a collection or an expression, besides `start`, `end` and `filter`."""
+
+_INSTEAD: Final = {
+    "composite": "is written in source itself: every: all and a reducer, such as reduce: median",
+    "group_by": "is called every; write it with a reducer, such as every: day and reduce: first",
+    "index": "is a band with a formula; write bands: [{ndvi: (B8 - B4) / (B8 + B4)}]",
+}
+"""Keys that users expect → what to write."""
 
 
 class Source(Section):
@@ -121,9 +115,10 @@ class Source(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _replaced(cls, values: Any) -> Any:
-        for key, line in replaced_keys(values).items():
-            raise JobError(line, key=f"source.{key}")
+    def _expected(cls, values: Any) -> Any:
+        for key in _INSTEAD if isinstance(values, Mapping) else ():
+            if key in values:
+                raise JobError(_INSTEAD[key], key=f"source.{key}")
         return values
 
     @model_validator(mode="after")
@@ -136,15 +131,15 @@ class Source(Section):
         if self.expression is not None:
             self._check_of_expression()
             return self  # whether it computes many images is for the service to say
-        strangers = [*_OF_COLLECTION] if self.collection is None else []
+        strangers = ["start", "end", "filter", *OF_LISTING] if self.collection is None else []
         if self.images is not None and self.pick == "nearest":
             strangers.remove("pick")
         if self.collection is None and self.images is None:
-            strangers += _OF_MANY
+            strangers += OF_MANY
         wrong = [name for name in strangers if name in self.model_fields_set]
         if wrong:
             with_what = "collection" if wrong[0] == "filter" else "collection and expression"
-            if wrong[0] in _OF_MANY:
+            if wrong[0] in OF_MANY:
                 with_what = "images, collection and expression"
             raise JobError(
                 f"goes with {with_what}, not with {given[0]}; leave it out", key=f"source.{wrong[0]}"

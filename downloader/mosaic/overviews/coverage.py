@@ -9,6 +9,7 @@ import numpy as np
 
 from downloader.mosaic.format.coverage import Coverage, coverage_chunk
 from downloader.mosaic.format.layout import GroupLayout
+from downloader.mosaic.overviews.stale import of_four
 from downloader.mosaic.record.coverage import coverage_chunks
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
     from downloader.mosaic.record.state import GroupState
 
 
-_ORDER: Final = (
-    Coverage.OUTSIDE_IMAGE,
-    Coverage.OUTSIDE_REGION,
-    Coverage.STORED,
-    Coverage.MISSING,
-    Coverage.FAILED,
+_BY_RANK: Final = np.array(
+    [Coverage[n] for n in ("OUTSIDE_IMAGE", "OUTSIDE_REGION", "STORED", "MISSING", "FAILED")], "u1"
 )
 """States from the best to the worst; nothing is wanted outside."""
 
-_BY_RANK: Final = np.array(_ORDER, np.uint8)
 _RANKS: Final = np.argsort(_BY_RANK).astype(np.uint8)
 
 
@@ -78,10 +74,4 @@ def _first(layout: GroupLayout, state: GroupState) -> NDArray[np.uint8]:
 
 def _worst(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the worst of each 2×2 cells; a last odd row or column stands alone."""
-    _, rows, columns = cells.shape
-    ranks = np.pad(_RANKS[cells], ((0, 0), (0, rows % 2), (0, columns % 2)))
-    worst = np.maximum(
-        np.maximum(ranks[:, ::2, ::2], ranks[:, 1::2, ::2]),
-        np.maximum(ranks[:, ::2, 1::2], ranks[:, 1::2, 1::2]),
-    )
-    return np.asarray(_BY_RANK[worst])
+    return np.asarray(_BY_RANK[of_four(_RANKS[cells])])

@@ -55,10 +55,6 @@ _CONFLICT_PAUSE_S: Final = 0.2
 _ABSENT: Final[Tag] = {}
 
 
-def _nothing() -> None:
-    pass
-
-
 class BucketStore(Store):
     """A Store over any store of obstore: S3, Google Cloud Storage, Azure, memory."""
 
@@ -74,7 +70,6 @@ class BucketStore(Store):
         self._patient = patient or objects
         self._name = name
         self._tails: dict[str, tuple[int, bytes]] = {}
-        self.contested: Callable[[], None] = _nothing
 
     @property
     def name(self) -> str:

@@ -53,7 +53,6 @@ class DiskStore(Store):
             durable: whether `flush` and `append` wait for the disk.
         """
         self.path = Path(path).absolute()
-        self.contested: Callable[[], None] = _nothing
         self._name = str(path)
         self._durable = durable
         self._guard = threading.Lock()
@@ -359,10 +358,6 @@ def _open_regular(path: str | Path, dir_fd: int | None) -> int:
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0]
-
-
-def _nothing() -> None:
-    pass
 
 
 def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:

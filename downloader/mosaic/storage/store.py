@@ -28,7 +28,7 @@ class WorkerLock(Protocol):
 class Store(Protocol):
     """Objects under keys such as `10m/B2/c/0/3`."""
 
-    contested: Callable[[], None]
+    contested: Callable[[], None] = staticmethod(lambda: None)
     """Called where an object is not as this process last saw it; raises LockedError where the mosaic is another run's.
     Only buckets call it: on a disk the lock keeps others away."""
 

@@ -280,7 +280,7 @@ async def test_tiles_outside_an_image_are_no_holes(tmp_path) -> None:
 
 
 async def test_a_band_that_an_image_lacks_is_no_hole(tmp_path) -> None:
-    plan = series([day(3), day(6, bands=("B2",)), day(9, bands=())], on_missing_band="nodata")
+    plan = series([day(3), day(6, bands=("B2",)), day(9, bands=())])
     assert await run(tmp_path / "m", plan) == 9 + 9
     found = dataset(tmp_path / "m")
     assert coverage_of(tmp_path / "m")[1].tolist() == [[1] * 3] * 3

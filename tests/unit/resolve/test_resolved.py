@@ -74,9 +74,9 @@ def test_a_region_outside_is_refused_before_anything_is_asked() -> None:
         )
 
 
-def series(*images: Image, **options) -> ResolvedSource:
+def series(*images: Image) -> ResolvedSource:
     named = group_images(images, "image")
-    made = arrange(named, None, **options)
+    made = arrange(named, None)
     return ResolvedSource(images[0], series=made, listed=ImageList(tuple(named)))
 
 
@@ -93,12 +93,8 @@ def test_of_a_series_the_first_image_in_the_region_speaks_and_others_stand_by() 
 
 
 def test_a_band_that_the_first_image_lacks_is_asked_of_the_next_that_has_it() -> None:
-    found = series(image("a", 1), image("b", 2, B2=grid(), B3=grid()), on_missing_band="nodata")
-    made = arrange(
-        group_images([image("a", 1), image("b", 2, B2=grid(), B3=grid())], "image"),
-        ("B2", "B3"),
-        on_missing_band="nodata",
-    )
+    found = series(image("a", 1), image("b", 2, B2=grid(), B3=grid()))
+    made = arrange(group_images([image("a", 1), image("b", 2, B2=grid(), B3=grid())], "image"), ("B2", "B3"))
     questions = replace(found, series=made).type_questions(job(SERIES, region=BOX))
     assert [
         (one[0][0].rpartition("/")[2], bands) for one in questions for _, bands in asked([one])[0][:1]

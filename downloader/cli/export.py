@@ -31,7 +31,7 @@ Examples:
     "--output",
     required=True,
     metavar="FILE.tif|.nc",
-    help="File to write, also in a bucket. {time} (or {sample}, {slice}) in its name makes a file for each slice, {band} one for "
+    help="File to write, also in a bucket. {time}, {sample} and {slice} in its name make a file for each slice, {band} one for "
     "each band, {group} one for each group; run again, it leaves out those that are there.",
 )
 @click.option("--bands", type=WORDS, help="Bands in the file's order; by default all but masks.")

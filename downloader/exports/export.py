@@ -87,7 +87,7 @@ def export(
     Args:
         mosaic: path or URL of the mosaic.
         out: a `.tif` or `.nc` file, on a disk or in a bucket (`s3://…`, `gs://…`, `az://…`). Braces in its name make several:
-            `{time}` (or `{sample}`, `{slice}`) a file for each slice, `{band}` one for each band, `{group}` one for each
+            `{time}`, `{sample}` and `{slice}` a file for each slice, `{band}` one for each band, `{group}` one for each
             group. Called again, such an export leaves out the files that are there already.
         bands: in the file's order; by default all but masks, of the group, or with `{band}` in `out` of all groups.
         group: name of the group; may be left out where only one has the bands.
@@ -113,7 +113,8 @@ def export(
         StoppedError: the disk is full, or the bucket cannot be reached.
     """
     template = _template(mosaic, out)
-    is_netcdf = template.endswith(".nc")
+    fields = set(_FIELD.findall(template))
+    is_netcdf = template.lower().endswith(".nc")
     if not is_netcdf:
         rasterio_or_raise()
     known = ("deflate", "none") if is_netcdf else COMPRESSORS
@@ -122,7 +123,7 @@ def export(
     check_names(bands, "bands")
     if window is not None and bbox is not None:
         raise JobError("window and bbox: take one of them")
-    each = bool(_SLICES & set(_FIELD.findall(template)))
+    each = bool(_SLICES & fields)
     if each and (time is not None or slice is not None):
         raise JobError(f"{out}: makes a file for each slice; leave time and slice out")
     whole = is_netcdf and not each and time is None and slice is None
@@ -138,15 +139,21 @@ def export(
                 band=source.layout.arrays[source.index(chosen[0])],
                 group=name or "root",
                 slice=source.number,
-                **dict.fromkeys(("time", "sample"), source.name() if each else ""),
+                time=source.time() if "time" in fields else "",
+                sample=source.sample(with_step=fields & _SLICES == {"sample"}) if "sample" in fields else "",
             )
             if file in files:
                 raise JobError(
-                    f"{out}: several files would be named {file}; put {{group}} or {{slice}} in the name"
+                    f"{out}: several files would be named {file}; put {_apart(fields)} in the name"
                 )
             sources = found[name] if whole else [source]
             files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
     return _written(mosaic, files, watch)
+
+
+def _apart(fields: set[str]) -> str:
+    """Return the fields that may tell files of one name apart."""
+    return " or ".join(f"{{{name}}}" for name in ("group", "slice") if name not in fields) or "{band}"
 
 
 def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch | None) -> tuple[Exported, ...]:
@@ -212,7 +219,7 @@ class _File:
 
     def write(self, path: Path, name: str, mosaic: str | Path, stamp: str, watch: Watch) -> None:
         """Write it at a path; `name` is what messages call it."""
-        if name.endswith(".nc"):
+        if name.lower().endswith(".nc"):
             return write_netcdf(path, name, self._dataset(mosaic, stamp), self.compress, watch)
         picture, _ = _picture(self.sources[0], self.bands, self.part, self.missing)
         tags = {**picture.tags, "EXPORT": stamp}

@@ -86,20 +86,25 @@ class Excerpt:
             raise JobError(f"slice {number}: this chip has no pixels")
         return found
 
-    def name(self) -> str:
-        """Return the slice's time as a part of a file's name, or its sample's id, or its number; of a step sample and number."""
-        if steps := self.layout.group.tiling.steps:
-            sample, step = divmod(self.number, steps)
-            name = re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][sample]))
-            return f"{name}_{step}"
-        if "time" in self.node:
-            moment = np.asarray(self.node["time"][self.number]).astype("datetime64[us]")
-            if not np.isnat(moment):
-                text = str(np.datetime_as_string(moment, unit="auto"))
-                return re.sub(r"[-:]", "", text)
-        if "sample_id" in self.node:
-            return re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][self.number]))
-        return str(self.number)
+    def time(self) -> str:
+        """Return the slice's time as a part of a file's name; its number where it has none."""
+        if "time" not in self.node:
+            return str(self.number)
+        moment = np.asarray(flat(self.node["time"])[self.number]).astype("datetime64[us]")
+        text = str(self.number) if np.isnat(moment) else str(np.datetime_as_string(moment, unit="auto"))
+        return re.sub(r"[-:]", "", text)
+
+    def sample(self, *, with_step: bool) -> str:
+        """Return the id of the slice's sample as a part of a file's name, and on request which step of it the slice is.
+
+        Raises:
+            JobError: the mosaic has no samples.
+        """
+        if "sample_id" not in self.node:
+            raise JobError(f"{{sample}}: {self.path} holds no samples; name files by {{time}} or {{slice}}")
+        sample, step = divmod(self.number, self.layout.group.tiling.steps or 1)
+        name = re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][sample]))
+        return f"{name}_{step}" if with_step and self.layout.group.tiling.steps else name
 
     def position(self) -> int:
         """Return the slice's index in what `open_group` returns, which is in the order of time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import zarr
 from downloader.arguments import path_text
 from downloader.datasets.facts import dataset_facts
 from downloader.errors import JobError, MissingExtraError
+from downloader.model.crs import LONLAT
 from downloader.model.image import asset_id
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.identity import Identity
@@ -166,10 +168,7 @@ def _outlines(layout: GroupLayout, node: Any) -> list[Any]:  # noqa: ANN401  # Z
 
     group = layout.group
     if group.lattices:
-        lon, lat = (np.asarray(node[name][...], np.float64) for name in ("lon", "lat"))
-        is_there = np.isfinite(lon) & np.isfinite(lat)
-        lon, lat = lon[is_there], lat[is_there]
-        return [shapely.box(lon.min(), lat.min(), lon.max(), lat.max())]
+        return _around_samples(layout, node)
     grid = group.grid
     along = np.linspace(0, 1, _PER_EDGE + 1)[:-1]
     columns = np.concatenate([along, along * 0 + 1, 1 - along, along * 0]) * grid.width
@@ -189,6 +188,28 @@ def _outlines(layout: GroupLayout, node: Any) -> list[Any]:  # noqa: ANN401  # Z
     if west <= east:
         return [shapely.box(west, south, east, north)]
     return [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
+
+
+def _around_samples(layout: GroupLayout, node: Any) -> list[Any]:  # noqa: ANN401  # as above
+    """Return a box around all chips; two where it crosses 180°."""
+    import shapely
+
+    lon, lat = (np.asarray(node[name][...], np.float64) for name in ("lon", "lat"))
+    is_there = np.isfinite(lon) & np.isfinite(lat)
+    lon, lat = lon[is_there], lat[is_there]
+    if np.ptp(lon) > 180:
+        lon = lon % 360
+    grid = next(one for one in layout.group.lattices if one is not None)
+    half = (
+        max(grid.transform.pixel_size) * math.hypot(grid.width, grid.height) / 2
+    )  # its axes may point anywhere
+    tall = half * grid.crs.metres_per_unit / LONLAT.metres_per_unit
+    south, north = max(lat.min() - tall, -90.0), min(lat.max() + tall, 90.0)
+    wide = tall / max(np.cos(np.radians(max(-south, north))), 0.01)
+    west, east = lon.min() - wide, lon.max() + wide
+    if east <= 180:
+        return [shapely.box(west, south, east, north)]
+    return [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east - 360, north)]
 
 
 def _add_asset(made: Any, layout: GroupLayout, node: Any, href: str) -> None:  # noqa: ANN401  # pystac's, Zarr's
@@ -256,11 +277,12 @@ def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN40
         }
     elif group.axis:
         lengths = zip(layout.leading, group.tiling.lengths(group.tiling.slices), strict=True)
-        dimensions |= {axis: {"type": axis, "values": list(range(length))} for axis, length in lengths}
+        dimensions |= {axis: {"type": axis, "extent": [0, length - 1], "step": 1} for axis, length in lengths}
     for axis, length, index in (("x", group.window.width, 0), ("y", group.window.height, 1)):
         dimension: dict[str, Any] = {"type": "spatial", "axis": axis}
         if group.lattices:
-            dimension["extent"] = [0, length]
+            # Each chip has a place of its own, so what counts here is pixels.
+            dimension = {"type": "pixel", "extent": [0, length - 1], "step": 1}
         else:
             grid = group.grid
             ends = [grid.transform.at(c, r)[index] for c in (0, grid.width) for r in (0, grid.height)]

@@ -16,6 +16,7 @@ from downloader.job.location import BucketUrl, parse_place
 from downloader.mosaic.storage.bucket_errors import store_error
 from downloader.mosaic.storage.cloud import connect_bucket
 from downloader.mosaic.storage.location import Bucket
+from downloader.mosaic.storage.system import BINARY, try_lock
 
 _HEAD: Final = 65_536
 """Bytes at the beginning of a file in which its stamp is looked for."""
@@ -48,21 +49,45 @@ class LocalFile:
     def written(self) -> Iterator[Path]:
         """Yield the path of a file beside it, which takes its name where the block ends without an error.
 
+        What an export that was killed has left there is written over.
+
         Raises:
-            JobError: the folder cannot be made.
+            JobError: the folder cannot be made, or another export writes the same file.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JobError(
-                f"{self.path}: cannot be written ({error.strerror or error}); name another file"
-            ) from error
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}{self.path.suffix}")
+            raise self._unwritable(error) from error
+        part = self.path.with_name(f".{self.path.name}.part{self.path.suffix}")
+        with self._alone():
+            try:
+                yield part
+                os.replace(part, self.path)  # noqa: PTH105  # as in other modules that replace a file at once
+            finally:
+                part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = self.path.with_name(f".{self.path.name}.lock")
         try:
-            yield part
-            os.replace(part, self.path)  # noqa: PTH105  # as in other modules that replace a file at once
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                if not try_lock(descriptor):
+                    raise JobError(
+                        f"{self.path}: another export is writing it; wait for its end, or name another file"
+                    )
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
         finally:
-            part.unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def _unwritable(self, error: OSError) -> JobError:
+        return JobError(f"{self.path}: cannot be written ({error.strerror or error}); name another file")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import downloader
 from downloader.errors import DriftError, IncompleteError, JobError, StoppedError
 from downloader.mosaic.verify.verify import verify
 from tests.harness import cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
+from tests.interop.test_stac import validated
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window
 
 FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
@@ -244,7 +245,10 @@ def test_all_that_reads_a_mosaic_knows_steps(emulator, tmp_path):
     assert made.status == 0, made
     with xr.open_dataset(tmp_path / "a.nc", mask_and_scale=False) as chips:
         np.testing.assert_array_equal(chips.red.squeeze(), pixels)
-    assert cli("stac", mosaic).status == 0
+    document = downloader.stac(mosaic)
+    validated(document, extensions=2)
+    assert document["properties"]["end_datetime"] == "2020-02-02T00:10:00Z"
+    assert document["properties"]["cube:dimensions"]["step"] == {"type": "step", "extent": [0, 6], "step": 1}
     report = downloader.download(values, progress=False)
     assert "35 chips" in report.to_html()
     table = report.table(tmp_path / "t.parquet", stats=["mean", "max"]).to_pandas()

@@ -7,16 +7,22 @@ import random
 import re
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pyproj
 import pytest
+import rasterio
 import zarr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError
+from downloader.exports.stac import _around_samples
+from downloader.model.crs import Crs
+from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.mosaic.verify.verify import verify
 from tests.harness import ROOT, cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
+from tests.interop.test_stac import validated
 from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, QUICKSTART, oracle_valid, oracle_window, scene
 
@@ -549,3 +555,55 @@ def test_plain_profile(emulator, tmp_path, compressor):
         same_bits(root["B4"][n], expected(QUICKSTART, "B4", lon, lat, 32)[0], str(n))
     assert downloader.download(values, progress=False).requests == 0
     assert verify(report.mosaic).is_clean
+
+
+def test_chips_are_exported_and_described_one_by_one(emulator, tmp_path):
+    """Files are named by what the samples are called, and the outline holds every chip."""
+    points = scattered(3)
+    write_points(tmp_path / "points.csv", [(f"plot {n}", *p) for n, p in enumerate(points)], "id,lon,lat")
+    report = downloader.download(chips_job(emulator, tmp_path), progress=False)
+    names = [f"plot_{n}_{band}.tif" for band in ("B2", "B4") for n in range(3)]
+    written = downloader.export(report.mosaic, tmp_path / "out/{sample}_{band}.tif")
+    assert [one.file for one in written] == [str(tmp_path / "out" / name) for name in names]
+    for n, (lon, lat) in enumerate(points):
+        wanted, (x, y) = expected(QUICKSTART, "B4", lon, lat, 32)
+        with rasterio.open(tmp_path / "out" / f"plot_{n}_B4.tif") as raster:
+            same_bits(raster.read(1), wanted, f"chip {n}")
+            assert (raster.transform.c, raster.transform.f) == (x, y)
+    timed = downloader.export(report.mosaic, tmp_path / "out/{time}_{sample}.tif", bands=["B2"])
+    assert timed[0].file.endswith("20170430T190351_plot_0.tif")
+    with pytest.raises(
+        JobError, match=r"several files would be named .*; put \{group\} or \{slice\} in the name"
+    ):
+        downloader.export(report.mosaic, tmp_path / "out/{time}.tif", bands=["B2"])
+    document = downloader.stac(report.mosaic)
+    validated(document, extensions=2)
+    cube = document["properties"]["cube:dimensions"]
+    assert cube["sample"] == {"type": "sample", "extent": [0, 2], "step": 1}
+    assert cube["x"] == {"type": "pixel", "extent": [0, 31], "step": 1}
+    west, south, east, north = document["bbox"]
+    to_degrees = pyproj.Transformer.from_crs("EPSG:32610", "EPSG:4326", always_xy=True)
+    for lon, lat in points:
+        _, (x, y) = expected(QUICKSTART, "B4", lon, lat, 32)
+        for corner in ((x, y), (x + 320, y - 320)):
+            at = to_degrees.transform(*corner)
+            assert west < at[0] < east
+            assert south < at[1] < north
+    assert east - west < max(lon for lon, _ in points) - min(lon for lon, _ in points) + 0.01
+
+
+def test_a_box_around_chips_crosses_180_degrees():
+    layout = SimpleNamespace(
+        group=SimpleNamespace(
+            lattices=(None, PixelGrid(Crs("EPSG:4326"), AffineTransform(0.01, 0, 179, 0, -0.01, 0), 10, 10))
+        )
+    )
+    lon, lat = np.array([179.9, -179.9, np.nan]), np.array([1.0, -1.0, np.nan])
+    east, west = _around_samples(layout, {"lon": lon, "lat": lat})
+    assert (east.bounds[2], west.bounds[0]) == (180, -180)
+    assert (east.bounds[0], west.bounds[2]) == (
+        pytest.approx(179.829, abs=1e-3),
+        pytest.approx(-179.829, abs=1e-3),
+    )
+    (one,) = _around_samples(layout, {"lon": lon[:1], "lat": lat[:1]})
+    assert one.area == pytest.approx(0.02, rel=0.01)

@@ -26,6 +26,7 @@ from tests.harness import (
     wait_until,
     write_job,
 )
+from tests.interop.test_stac import validated
 from tests.oracle import LANDSAT_PATHS, PUBLIC, oracle_valid, oracle_window
 
 SEAM = -120.0
@@ -178,6 +179,12 @@ def test_killed_run_again_verified_opened_exported(emulator, tmp_path):
             left, top, right, bottom = bounds_of(zone)
             assert file.bounds == (left, bottom, right, top)
             np.testing.assert_array_equal(file.read(1), tree[f"{zone}_30m"].SR_B4.values[0])
+    document = downloader.stac(mosaic)
+    validated(document)
+    codes = [one["proj:code"] for one in document["assets"].values()]
+    assert codes == [f"EPSG:{zone}" for zone in ZONES]
+    west, south, east, north = document["extent"]["spatial"]["bbox"][0]
+    assert (west, south) < (BOX[0], BOX[1]) < (BOX[2], BOX[3]) < (east, north)
     emulator.control("reset", {})
     assert cli("run", path, "-q").status == 0
     assert not getpixels(emulator)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
+import anyio
 import numpy as np
 import obstore
 import pytest
@@ -15,7 +18,7 @@ import downloader
 from downloader.errors import IncompleteError, JobError
 from downloader.job.location import parse_place
 from downloader.mosaic.storage.cloud import connect_bucket
-from tests.harness import command
+from tests.harness import command, environment
 from tests.interop.test_export import check, make
 from tests.mosaics import band_pixels, day, series
 
@@ -62,6 +65,70 @@ async def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     # What would be another file is written anew.
     downloader.export(tmp_path / "m", out, compress="lzw")
     assert all(path.stat().st_mtime_ns > before for path, before in there.items())
+
+
+KILLED = """
+import os, signal, sys, downloader
+def watch(done, total):
+    if done >= int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+downloader.export(sys.argv[1], sys.argv[2], watch=watch)
+"""
+
+
+@pytest.mark.parametrize("name", ["{time}.tif", "{time}.nc", "all.nc"])
+async def test_killed_it_leaves_nothing_half_once_it_ran_again(tmp_path: Path, name: str) -> None:
+    await make(tmp_path / "m", series(DAYS))
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / name
+    steps = (1, 2, 4) if "{" in name else (1,)
+    for step in steps:
+        ended = await anyio.run_process(
+            [sys.executable, "-c", KILLED, str(tmp_path / "m"), str(out), str(step)],
+            env=environment(),
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGKILL
+        for path in out.parent.iterdir():
+            if not path.name.startswith("."):
+                opened = xr.open_dataset if path.suffix == ".nc" else rasterio.open
+                opened(path).close()
+    written = downloader.export(tmp_path / "m", out)
+    assert {Path(one.file) for one in written} == set(out.parent.iterdir())
+    clean = downloader.export(tmp_path / "m", tmp_path / "clean" / name)
+    for one, other in zip(written, clean, strict=True):
+        if name.endswith(".tif"):
+            assert Path(one.file).read_bytes() == Path(other.file).read_bytes()
+        else:
+            with xr.open_dataset(one.file) as a, xr.open_dataset(other.file) as b:
+                xr.testing.assert_identical(a, b)
+
+
+async def test_one_export_writes_a_file_at_a_time(tmp_path: Path) -> None:
+    await make(tmp_path / "m")
+    out = tmp_path / "a.tif"
+
+    def watch(done: int, total: int) -> None:
+        with pytest.raises(JobError, match="another export is writing it"):
+            downloader.export(tmp_path / "m", out)
+
+    downloader.export(tmp_path / "m", out, watch=watch)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "m"]
+
+
+async def test_an_ending_in_capitals_is_the_same(tmp_path: Path) -> None:
+    await make(tmp_path / "m")
+    downloader.export(tmp_path / "m", tmp_path / "A.NC")
+    with xr.open_dataset(tmp_path / "A.NC", engine="h5netcdf") as ds:
+        assert set(ds.data_vars) == {"B2", "B3"}
+
+
+async def test_samples_are_named_only_where_there_are_some(tmp_path: Path) -> None:
+    await make(tmp_path / "m")
+    with pytest.raises(
+        JobError, match=r"\{sample\}: .* holds no samples; name files by \{time\} or \{slice\}"
+    ):
+        downloader.export(tmp_path / "m", tmp_path / "{sample}.tif")
 
 
 async def test_holes_are_found_before_anything_is_written(tmp_path: Path) -> None:

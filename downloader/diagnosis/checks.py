@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,6 +18,7 @@ from downloader.earthengine.names import NO_PROJECT
 from downloader.engine.connect import reach
 from downloader.errors import AuthenticationError, Cause, DownloadError
 from downloader.job.service_settings import ServiceSettings
+from downloader.model.time import http_date
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,20 +93,16 @@ _UNREACHED: Final = "look at the network, at proxies and firewalls, and at servi
 
 
 def _clock(answer: Answer) -> Finding:
-    try:
-        there = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
-    except (ValueError, IndexError, OverflowError):
+    there = http_date(answer.headers.get("date", ""))
+    if there is None:
         return Finding("clock", "ok", "the service says no time; not compared")
-    there = there if there.tzinfo else there.replace(tzinfo=UTC)
     # A header counts whole seconds, and the answer was a moment on its way.
     skew = (datetime.now(UTC) - there).total_seconds() - answer.seconds / 2
     text = f"{abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
     remedy = "set this machine's clock, best by NTP: access tokens of a service account carry its time"
-    if abs(skew) > _MUCH_SKEW_S:
-        return Finding("clock", "fail", text, remedy)
-    if abs(skew) > _SKEW_S:
-        return Finding("clock", "warn", text, remedy)
-    return Finding("clock", "ok", "agrees with the service's")
+    if abs(skew) <= _SKEW_S:
+        return Finding("clock", "ok", "agrees with the service's")
+    return Finding("clock", "fail" if abs(skew) > _MUCH_SKEW_S else "warn", text, remedy)
 
 
 async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Finding]) -> EarthEngine | None:
@@ -144,11 +140,9 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> None:
     body = {"fileFormat": "NPY", "bandIds": ["B2"], "grid": PIXEL}
     pixels = await inquiry.ask(f"{SCENE}:getPixels", body=body, base=client.high_volume)
     host = urlsplit(client.high_volume).netloc
-    if pixels.is_good:
-        findings.append(Finding("pixels", "ok", f"one pixel from {host}, in {pixels.seconds:.2f} s"))
-    else:
-        findings.append(replace(_told(pixels), name="pixels"))
-    findings += [await _computing(inquiry), _quota(client, pixels)]
+    told = f"one pixel from {host}, in {pixels.seconds:.2f} s"
+    good = Finding("pixels", "ok", told) if pixels.is_good else replace(_told(pixels), name="pixels")
+    findings += [good, await _computing(inquiry), _quota(client, pixels)]
 
 
 async def _registration(inquiry: Inquiry, project: str) -> list[Finding]:
@@ -224,10 +218,11 @@ _ASKING: Final = {
 }  # fmt: skip
 """Causes that lie with the credentials."""
 
+_SIGN_IN: Final = "sign in again, or give another key file; a clock that is wrong has the same effect"
 _REMEDIES: Final = {
-    Cause.CREDENTIALS: "sign in again, or give another key file; a clock that is wrong has the same effect",
-    Cause.TOKEN_RENEWED: "sign in again, or give another key file; a clock that is wrong has the same effect",
-    Cause.UNAUTHENTICATED: "sign in again, or give another key file; a clock that is wrong has the same effect",
+    Cause.CREDENTIALS: _SIGN_IN,
+    Cause.TOKEN_RENEWED: _SIGN_IN,
+    Cause.UNAUTHENTICATED: _SIGN_IN,
     Cause.NO_CREDENTIALS: "give credentials under auth, such as key_file, or --key-file",
     Cause.SERVICE_DISABLED: "enable the Earth Engine API in that project, or set another service.project",
     Cause.USER_PROJECT_DENIED: "set a service.project that these credentials may use, or have the role Service Usage Consumer granted",
@@ -242,10 +237,6 @@ def _told(answer: Answer) -> Finding:
     problem = answer.problem
     if problem is None:
         return Finding("credentials", "ok", "accepted")
-    if problem.cause in _PAYING:
-        name = "project"
-    elif problem.cause in _ASKING:
-        name = "credentials"
-    else:
-        name = "endpoint"
+    lies_with = {"project": _PAYING, "credentials": _ASKING}
+    name = next((name for name, causes in lies_with.items() if problem.cause in causes), "endpoint")
     return Finding(name, "fail", problem.message, _REMEDIES.get(problem.cause, ""))

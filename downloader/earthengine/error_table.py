@@ -6,7 +6,6 @@ them under more than one status. Rows are tried from the top, the first that fit
 
 from __future__ import annotations
 
-import email.utils
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from downloader.errors import (
     JobError,
     StoppedError,
 )
+from downloader.model.time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,11 +242,9 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            at = email.utils.parsedate_to_datetime(text)
-        except (ValueError, IndexError, OverflowError):
+        at = http_date(text)
+        if at is None:
             return None
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
         seconds = (at - now).total_seconds()
     if seconds != seconds:  # NaN, which float() reads
         return None

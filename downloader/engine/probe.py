@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean, quantiles, stdev
+from statistics import fmean, linear_regression, pstdev, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import Action, FetchProblem, TileError
@@ -137,16 +137,12 @@ def _place(group: Group, rng: random.Random, seen: set[tuple[int, int, int]]) ->
     tiling = group.tiling
 
     def wanted(slice_: int, row: int, column: int) -> bool:
-        key = _shard(group, slice_, row, column)
-        slot = tiling.slot(slice_ % tiling.shard_slices, row % tiling.shard, column % tiling.shard)
+        key, slot = _shard(group, slice_, row, column), tiling.slot(slice_, row, column)
         return any(mask >> slot & 1 for mask in group.wanted(key).values())
 
     for _ in range(_ATTEMPTS):
-        place = (
-            rng.randrange(tiling.slices),
-            rng.randrange(tiling.tile_rows),
-            rng.randrange(tiling.tile_columns),
-        )
+        slice_, row = rng.randrange(tiling.slices), rng.randrange(tiling.tile_rows)
+        place = slice_, row, rng.randrange(tiling.tile_columns)
         if place not in seen and wanted(*place):
             return place
     # Few of its tiles are fetched: the first of the requests that a run makes.
@@ -176,8 +172,7 @@ def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list
             and request.block.row <= row < request.block.row + request.block.rows
             and request.block.column <= column < request.block.column + request.block.columns
         ][:1]
-    tiling = group.tiling
-    slot = tiling.slot(slice_ % tiling.shard_slices, row % tiling.shard, column % tiling.shard)
+    slot = group.tiling.slot(*place)
     alone = replace(group, shape=(1, 1), stack=min(group.stack, 1))
     return list(alone.requests(key, dict.fromkeys(range(len(group.bands)), 1 << slot)))
 
@@ -205,17 +200,14 @@ def fitted(points: list[tuple[float, float]], default: tuple[float, float]) -> t
         return default
     sizes, times = [size for size, _ in points], [time for _, time in points]
     mean_size, mean_time = fmean(sizes), fmean(times)
-    spread = sum((size - mean_size) ** 2 for size in sizes)
-    if spread < (0.1 * mean_size) ** 2 * len(points):
+    if pstdev(sizes) < 0.1 * mean_size:
         # All of one size: what is assumed, stretched to what was measured.
         assumed = default[0] + default[1] * mean_size
         return default[0] * mean_time / assumed, default[1] * mean_time / assumed
-    slope = sum((size - mean_size) * (time - mean_time) for size, time in points) / spread
+    slope, intercept = linear_regression(sizes, times)
     if slope < 0:
         return mean_time, 0.0
-    if mean_time - slope * mean_size < 0:
-        return 0.0, mean_time / mean_size
-    return mean_time - slope * mean_size, slope
+    return (0.0, mean_time / mean_size) if intercept < 0 else (intercept, slope)
 
 
 def _summed(

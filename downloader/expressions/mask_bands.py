@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import add_bands, call, canonical, image_load, number, select
+from downloader.model.expression import add_bands, call, canonical, image_load, in_pairs, number, select
 from downloader.model.image import Band, asset_id
 
 
@@ -107,9 +107,5 @@ def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _joined(function: str, images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a function of two images makes of all: a tree of little depth, since the service limits depth."""
-    while len(images) > 1:
-        pairs = zip(images[::2], images[1::2], strict=False)
-        joined = [call(function, image1=one, image2=other) for one, other in pairs]
-        images = joined + images[len(joined) * 2 :]
-    return images[0]
+    """Return what a function of two images makes of all."""
+    return in_pairs(images, lambda one, other: call(function, image1=one, image2=other))

@@ -7,10 +7,12 @@ whether a CRS does) it cannot say; the loader remains the judge.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from importlib import resources
 from itertools import combinations
 from typing import Any, Final
 
@@ -39,6 +41,7 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "grid": [{"enum": ["native"]}],
     "auth": [{"enum": ["application_default", "earthengine", "none"]}],
     "executor": [{"enum": ["local"]}],
+    "source.bands": [{"enum": ["all"]}],
     "source.pick": [{"enum": ["all"]}],
     "region.fields": [{"type": "string"}],
     "region": [
@@ -47,55 +50,6 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     ],
 }
 """Section → what may stand in its place."""
-
-_EXAMPLES: Final[Mapping[str, Sequence[Any]]] = {
-    "source.asset": ["COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"],
-    "source.images": [["LANDSAT/LC08/C02/T1_TOA/LC08_044034_20170614"], "images.txt"],
-    "source.collection": [
-        "COPERNICUS/S2_SR_HARMONIZED",
-        ["LANDSAT/LC08/C02/T1_L2", "LANDSAT/LC09/C02/T1_L2"],
-    ],
-    "source.start": ["2017-04-01", "2017-04-01T12:00:00Z"],
-    "source.end": ["2017-05-01"],
-    "source.filter": ["CLOUDY_PIXEL_PERCENTAGE < 10 AND MGRS_TILE IN (10SEG, 10SFG)"],
-    "source.months": [[6, 7, 8]],
-    "source.min_cover": [0.9],
-    "source.min_clear": [0.7],
-    "source.pick": [{"clearest": 1, "per": "season"}],
-    "source.order_by": ["CLOUDY_PIXEL_PERCENTAGE", "-system:time_start"],
-    "source.properties": [["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"]],
-    "source.every": ["image", "day", "solar_day", "16d", "month", "season", "year", "all", "MGRS_TILE"],
-    "source.reduce": ["median", "first", "p90", {"most": "NDVI"}],
-    "source.mask": ["clouds", {"band": "QA_PIXEL", "bits": [3, 4]}],
-    "source.expression": ["ndvi.json"],
-    "source.bands": [["B4", "B3", "B2"], ["B8", {"ndvi": "(B8 - B4) / (B8 + B4)"}], "all"],
-    "region.bbox": [[-122.12, 37.38, -122.04, 37.44]],
-    "region.file": ["park.geojson"],
-    "region.crs": ["EPSG:4326", "EPSG:32610"],
-    "region.points.file": ["points.csv"],
-    "region.fields.file": ["fields.geojson"],
-    "grid.resolution": [20, [20, 30]],
-    "grid.crs": ["EPSG:3857"],
-    "mosaic.path": ["out/mosaic.zarr", "s3://bucket/mosaic.zarr"],
-    "mosaic.nodata": [0, {"B2": 0, "B3": 0}],
-    "service.endpoint": ["auto", "high-volume", "standard", "emulator"],
-    "service.project": ["my-project"],
-    "service.workload_tag": ["delta-2017"],
-    "service.emulator.rasters": [{"projects/p-test-1/assets/dem": "dem.tif"}],
-    "service.emulator.folders": [{"projects/p-test-1/assets/series": "scenes"}],
-    "executor.dask.scheduler": ["tcp://scheduler:8786"],
-    "executor.dask.workers": [4],
-    "auth.key_file": ["my-key.json"],
-    "auth.access_token_env": ["EARTHENGINE_TOKEN"],
-    "auth.access_token_command": [["gcloud", "auth", "print-access-token"]],
-    "limits.memory": ["1GiB", "400MB"],
-    "limits.give_up_after": ["15m"],
-    "limits.max_bytes": ["10GB"],
-    "limits.max_time": ["6h"],
-    "request.timeout": ["90s"],
-    "mosaic.checkpoint": ["30s"],
-}
-"""Key → values that an editor may offer; a test loads each."""
 
 _KINDS: Final = ("asset", "images", "collection", "expression")
 _OF_IMAGES: Final = ("collection", "expression")
@@ -148,6 +102,15 @@ def _built() -> dict[str, Any]:
     }
 
 
+@cache
+def _examples() -> dict[str, list[Any]]:
+    """Return key → values that an editor may offer; a test loads each."""
+    found: dict[str, list[Any]] = json.loads(
+        resources.files(__package__).joinpath("examples.json").read_text("utf-8")
+    )
+    return found
+
+
 def job_schema() -> dict[str, Any]:
     """Return the schema of a job file, draft 7: titles, descriptions, defaults, choices and examples of every key."""
     return deepcopy(_built())
@@ -170,8 +133,8 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
     if default is not None and not isinstance(default, (dict, list)):
         units = [_UNITS[one["format"]] for one in bare if one.get("format") in _UNITS]
         heading["default"] = units[0].dump_python(default, mode="json") if units else default
-    if key in _EXAMPLES:
-        heading["examples"] = list(_EXAMPLES[key])
+    if key in _examples():
+        heading["examples"] = _examples()[key]
     return {**heading, **_choice(bare)}
 
 
@@ -184,7 +147,7 @@ def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[
         told.pop(gone, None)
 
     def inside(child: Mapping[str, Any]) -> dict[str, Any]:
-        shown = _shown(child, key, models)
+        shown = _shown(child, f"{key}[]", models)
         return {name: value for name, value in shown.items() if name not in _HEADING}
 
     if "properties" in told:
@@ -193,6 +156,8 @@ def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[
             for name, child in told["properties"].items()
         }
         told |= _RULES.get(key, {})
+    if "const" in told:
+        told["enum"] = [told.pop("const")]
     if "prefixItems" in told:  # as it was called before draft 2020-12
         told["items"] = [inside(item) for item in told.pop("prefixItems")]
     for name in ("items", "additionalProperties"):

@@ -161,14 +161,17 @@ def select(
 
 
 def add_bands(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return a node of an image with the bands of all images, in order.
+    """Return a node of an image with the bands of all images, in order."""
+    return in_pairs(images, lambda one, other: call("Image.addBands", dstImg=one, srcImg=other))
 
-    Bands are added pairwise, so that the graph is nested to the logarithm of the number of images: the service limits depth.
-    """
-    parts = list(images)
+
+def in_pairs(
+    nodes: Sequence[dict[str, Any]], join: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return nodes joined pair by pair: nested to the logarithm of their number, since the service limits depth."""
+    parts = list(nodes)
     while len(parts) > 1:
-        pairs = zip(parts[::2], parts[1::2], strict=False)
-        joined = [call("Image.addBands", dstImg=one, srcImg=other) for one, other in pairs]
+        joined = [join(one, other) for one, other in zip(parts[::2], parts[1::2], strict=False)]
         parts = joined + parts[len(joined) * 2 :]
     return parts[0]
 

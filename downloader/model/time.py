@@ -21,18 +21,24 @@ def instant_us(text: str) -> int | None:
     """
     if not text:
         return None
-    cut = text.replace("Z", "+00:00")
-    head, dot, rest = cut.partition(".")
-    if dot:
-        digits = rest[: next((k for k, c in enumerate(rest) if not c.isdigit()), len(rest))]
-        cut = f"{head}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}"
     try:
-        moment = datetime.fromisoformat(cut)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise JobError(
             f"{text[:200]!r} is no time; write one such as 2017-04-01 or 2017-04-01T12:00:00Z"
         ) from None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1)
+
+
+def http_date(text: str) -> datetime | None:
+    """Return the time of an HTTP header; None where it says none."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def from_us(time_us: int) -> datetime:

@@ -33,7 +33,7 @@ from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.disk_errors import is_permanent, trying
 from downloader.mosaic.storage.location import Location, MosaicPath, locate
 from downloader.mosaic.storage.lock import Lock
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.mosaic.stored_job import meaning
 from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_update
 from downloader.mosaic.writer import ZarrMosaic
@@ -201,9 +201,7 @@ class _Opening:
                 changed.append((JOB, self.job_text.encode()))
             if marker is None or identity_to_document(marker) != identity_to_document(identity):
                 changed.append((MARKER, identity_to_bytes(identity)))
-            for key, data in changed:
-                store.put(key, [data])
-            store.flush(key for key, _ in changed)
+            put_all(store, changed)
             coordinates.write(_AT_ONCE)
             write_axis(store, identity.layouts)
             broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)

@@ -24,7 +24,7 @@ from downloader.mosaic.record.state import Counts, FailedTiles, TileFailure
 from downloader.mosaic.shard_writer import ShardWriter
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.lock import Lock
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.mosaic.updates import accepted
 from downloader.planning import ShardKey
 from downloader.planning.tiling import bits
@@ -226,8 +226,7 @@ class ZarrMosaic(ShardWriter):
         """Write the identity: the marker, then the Zarr attributes."""
 
         def write() -> None:
-            self.store.put(MARKER, [identity_to_bytes(identity)])
-            self.store.flush([MARKER])
+            put_all(self.store, [(MARKER, identity_to_bytes(identity))])
             write_hierarchy(self.store, identity)
 
         self.lock.confirm()

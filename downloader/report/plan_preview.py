@@ -94,7 +94,7 @@ class PlanPreview:
                 "stored": dict(target.stored),
                 "left": to_document(self.left()),
             },
-            "probe": self.probe and self.probe.to_json(),
+            "probe": to_document(self.probe),
         }
 
     def __str__(self) -> str:

@@ -215,27 +215,14 @@ def _group_document(
         "requests": group.count_requests(),
         "tiles_per_request": group.shape[0] * group.shape[1],
         "slices_per_request": max(1, group.stack),
-        "readings": [
-            {
-                "bands": list(reading.bands),
-                "level": reading.level,
-                "pixel_size": list(reading.pixel_size),
-                "policy": reading.policy,
-                "resampling": reading.resampling,
-            }
-            for reading in readings(group)
-        ],
+        "readings": to_document(readings(group)),
     }  # fmt: skip
 
 
 def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
     return {
         **listed.facts,
-        **(
-            {"shares": [asdict(one) for one in listed.shares], "coarse_m": listed.coarse_m}
-            if listed.shares
-            else {}
-        ),
+        **({"shares": to_document(listed.shares), "coarse_m": listed.coarse_m} if listed.shares else {}),
         "start": _moment(listed.period and listed.period[0]),
         "end": _moment(listed.period and listed.period[1]),
         "slices": [
@@ -244,8 +231,7 @@ def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:
                 "time": _moment(part.time_us),
                 "images": [{"name": name, "update_time": update} for name, update in part.images],
                 **_partners(part, listed),
-                **({"problem": part.problem} if part.problem else {}),
-                **({"computed": part.why} if part.why else {}),
+                **{key: text for key, text in (("problem", part.problem), ("computed", part.why)) if text},
             }
             for part in plan.slices
         ],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from downloader.text import counted, duration, size
 
@@ -45,10 +44,6 @@ class Probe:
     """Standard error of `disk_bytes`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Response headers that may tell what a request cost."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the measurements as plain values."""
-        return asdict(replace(self, headers=dict(self.headers)))
 
     def __str__(self) -> str:
         what = f"probe of {counted(self.tiles, 'random tile')} (--seed {self.seed})"

@@ -53,31 +53,28 @@ class FoundCredentials:
 
 def chain() -> FoundCredentials:
     """Return the first of the chain that exists. Raises AuthenticationError where none does, or the first is broken."""
-    found = _application_default() or _saved_token()
-    if found is None:
-        raise AuthenticationError(_NO_CREDENTIALS)
-    return found
+    return _found(_application_default() or _saved_token(), _NO_CREDENTIALS)
 
 
 def application_default() -> FoundCredentials:
     """Return application-default credentials: the variable's, the sign-in's, or this machine's service account."""
-    found = _application_default()
-    if found is None:
-        raise AuthenticationError(
-            "auth.application_default: none found; sign in with `gcloud auth application-default login` "
-            "or set GOOGLE_APPLICATION_CREDENTIALS"
-        )
-    return found
+    return _found(
+        _application_default(),
+        "auth.application_default: none found; sign in with `gcloud auth application-default login` "
+        "or set GOOGLE_APPLICATION_CREDENTIALS",
+    )
 
 
 def earth_engine() -> FoundCredentials:
     """Return the token that the official client saved."""
-    found = _saved_token()
-    if found is None:
-        raise AuthenticationError(
-            f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
-        )
-    return found
+    none = f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
+    return _found(_saved_token(), none)
+
+
+def _found(credentials: FoundCredentials | None, none: str) -> FoundCredentials:
+    if credentials is None:
+        raise AuthenticationError(none)
+    return credentials
 
 
 def key_file(path: Path | str) -> FoundCredentials:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from downloader.earthengine.redact import readable
+from downloader.model.time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,19 +85,12 @@ class TokenRequest:
             raise TransportError(  # type: ignore[no-untyped-call]
                 f"{_host(url)}: {type(error).__name__} {readable(str(error), 120)}"
             ) from None
-        self._compare_clocks(response.headers.get("date", ""))
+        if there := http_date(response.headers.get("date", "")):
+            self.skew_s = (datetime.now(UTC) - there).total_seconds()
         if response.status_code == 429 or response.status_code >= 500:
             words = readable(data.decode("utf-8", "replace"), 120)
             raise TransportError(f"{_host(url)} answers {response.status_code}: {words}")  # type: ignore[no-untyped-call]
         return TokenAnswer(response.status_code, response.headers, data)
-
-    def _compare_clocks(self, date: str) -> None:
-        try:
-            there = parsedate_to_datetime(date)
-        except (ValueError, IndexError, OverflowError):
-            return
-        if there.tzinfo is not None:
-            self.skew_s = (datetime.now(UTC) - there).total_seconds()
 
 
 def _bounded(response: httpx.Response, deadline: float) -> bytes:

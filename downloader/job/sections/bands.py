@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from downloader.errors import JobError
 from downloader.expressions.formula import Formula, parse_formula
 from downloader.text import cut
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAMED: Final = {"type": "string", "minLength": 1}
 
-Entry = str | dict[str, str | dict[str, str]]
+Entry = (
+    Annotated[str, Field(json_schema_extra={"minLength": 1})]
+    | Annotated[
+        dict[str, str | dict[str, str]], Field(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    ]
+)
 """As it is written: `B4`, `{ndvi: (B8 - B4) / (B8 + B4)}`, or `{red: {COLLECTION: BAND, …}}`."""
 
 
@@ -100,37 +104,6 @@ def _once(entries: tuple[Entry, ...] | None) -> tuple[Entry, ...] | None:
     return entries
 
 
-Bands = Annotated[
-    tuple[Entry, ...] | None,
-    BeforeValidator(_entries),
-    AfterValidator(_once),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {
-                    "type": "array",
-                    "items": {
-                        "anyOf": [
-                            _NAMED,
-                            {
-                                "type": "object",
-                                "minProperties": 1,
-                                "maxProperties": 1,
-                                "additionalProperties": {
-                                    "anyOf": [
-                                        _NAMED,
-                                        {"type": "object", "additionalProperties": _NAMED},
-                                    ]
-                                },
-                            },
-                        ]
-                    },
-                    "minItems": 1,
-                    "uniqueItems": True,
-                },
-                {"enum": ["all"]},
-            ]
-        }
-    ),
-]
+_Listed = Annotated[tuple[Entry, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
+Bands = Annotated[_Listed | None, BeforeValidator(_entries), AfterValidator(_once)]
 """Value of `source.bands`; None for all."""

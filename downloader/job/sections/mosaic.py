@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from downloader.job.location import parse_place
 from downloader.job.sections.base import Section
@@ -51,28 +51,8 @@ class MosaicSection(Section):
     compressor: Literal["lz4", "zstd", "none"] = "lz4"
     """zstd packs tighter, lz4 costs less CPU."""
     chunks: Annotated[
-        Literal["auto"] | dict[str, int],
+        Literal["auto"] | dict[Literal["time"], Annotated[int, Field(ge=1, le=MAX_DEPTH)]],
         BeforeValidator(_chunks),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"enum": ["auto"]},
-                    {
-                        "type": "object",
-                        "properties": {
-                            "time": {
-                                "type": "integer",
-                                "minimum": 1,
-                                "maximum": MAX_DEPTH,
-                                "description": "Slices in a chunk.",
-                            }
-                        },
-                        "required": ["time"],
-                        "additionalProperties": False,
-                    },
-                ]
-            }
-        ),
     ] = "auto"
     """How a time series is cut: auto puts many slices into a chunk where an image is smaller than a tile of 256², else one;
     `{time: N}` puts N, in squares small enough that a chunk stays near 1 MiB."""

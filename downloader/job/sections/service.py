@@ -5,15 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PositiveInt,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
 from downloader.job.sections.base import Section
 from downloader.job.units import Duration, Size
@@ -141,20 +133,15 @@ def _tiles(value: Any) -> Any:
     raise ValueError("write auto, or a number from 1 on")
 
 
+_Count = Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_tiles)]
+
+
 class RequestSettings(Section):
     """Size of requests and time to wait for an answer."""
 
-    tiles: Annotated[
-        int | Literal["auto"],
-        BeforeValidator(_tiles),
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto"]}]}),
-    ] = "auto"
+    tiles: _Count = "auto"
     """Tiles of 256² pixels in one request, at most; auto packs what limits, latency and memory make worthwhile."""
-    depth: Annotated[
-        int | Literal["auto"],
-        BeforeValidator(_tiles),
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto"]}]}),
-    ] = "auto"
+    depth: _Count = "auto"
     """Images of a time series that come in one computed request, at most, where they are smaller than a tile; 1 reads each by
     itself. How images are read is settled by the first run of a mosaic."""
     timeout: Annotated[Duration, Field(gt=0)] = 90.0

@@ -17,7 +17,7 @@ from downloader.mosaic.format.georeferencing import CONVENTIONS, convention_attr
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, nodes_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, coverage_group, dump, group_document
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 
 RESAMPLING: Final = {
     "MEAN": "average",
@@ -93,12 +93,9 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     for level in levels:
         for key, values in coordinate_chunks(level.layout):
             pieces[key] = level.layout.codec.encode(values)
-    for key, piece in pieces.items():
-        store.put(key, [piece])
-    store.flush(pieces)
+    put_all(store, pieces.items())
     write_axis(store, tuple(level.layout for level in levels))
-    store.put(ROOT, [data])
-    store.flush([ROOT])
+    put_all(store, [(ROOT, data)])
 
 
 def visible_levels(store: Store) -> frozenset[str]:

@@ -10,19 +10,15 @@ from numpy.typing import NDArray
 from downloader.mosaic.format.coverage import Coverage, coverage_chunk
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.state import GroupState
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.planning import Group
 from downloader.planning.tiling import bits
 
 
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
     """Write the group's `coverage` chunk by chunk. Raises OSError."""
-    written = []
-    for place, cells in coverage_chunks(layout.group, state):
-        key, chunk = layout.coverage_object(place, cells)
-        store.put(key, [layout.codec.encode(chunk)])
-        written.append(key)
-    store.flush(written)
+    objects = (layout.coverage_object(place, cells) for place, cells in coverage_chunks(layout.group, state))
+    put_all(store, ((key, layout.codec.encode(chunk)) for key, chunk in objects))
 
 
 def coverage_chunks(

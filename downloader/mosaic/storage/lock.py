@@ -20,6 +20,7 @@ from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.system import (
     BINARY,
     NOFOLLOW,
+    is_file_at,
     read_at,
     touch,
     try_lock,
@@ -153,12 +154,7 @@ class FileLock:
         """See `Lock`. Lost once the mosaic was moved, deleted or unmounted under this process."""
         if self._descriptor is None:
             raise LockedError(f"{self._mosaic}: the lock is not held")
-        try:
-            there = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            there = None
-        mine = os.fstat(self._descriptor)
-        if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+        if not is_file_at(self._descriptor, self._path):
             raise LockedError(
                 f"{self._mosaic}: the mosaic was moved, deleted or unmounted while this run was writing it; what was"
                 " committed is in the mosaic, wherever it is now: put it back, or name its new place, and run again"

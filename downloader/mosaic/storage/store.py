@@ -125,11 +125,15 @@ def read_object(store: Store, key: str) -> bytes | None:
 
 def put_changed(store: Store, objects: Iterable[tuple[str, bytes]]) -> None:
     """Write those of the objects (key, content) that are missing or differ, and make them durable. Raises OSError."""
+    put_all(store, ((key, data) for key, data in objects if read_object(store, key) != data))
+
+
+def put_all(store: Store, objects: Iterable[tuple[str, bytes]]) -> None:
+    """Write objects (key, content), and make them durable together. Raises OSError."""
     written = []
     for key, data in objects:
-        if read_object(store, key) != data:
-            store.put(key, [data])
-            written.append(key)
+        store.put(key, [data])
+        written.append(key)
     if written:
         store.flush(written)
 

@@ -90,6 +90,15 @@ def sync(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
+def is_file_at(descriptor: int, path: Path) -> bool:
+    """Return whether an open file is still the one at its path, and not moved, deleted or replaced."""
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
 def read_at(descriptor: int, count: int, offset: int) -> bytes:
     """Return bytes of a file from an offset on. The descriptor belongs to one thread."""
     if hasattr(os, "pread"):

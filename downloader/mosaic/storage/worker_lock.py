@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import LockedError
 from downloader.mosaic.record.paths import WORKERS
-from downloader.mosaic.storage.system import FOLDERS, NOFOLLOW, try_lock
+from downloader.mosaic.storage.system import FOLDERS, NOFOLLOW, is_file_at, try_lock
 
 if TYPE_CHECKING:
     from downloader.mosaic.storage.store import Store, WorkerLock
@@ -118,24 +118,16 @@ class FileWorkerLock:
             self._descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
             if not try_lock(self._descriptor):
                 raise FileNotFoundError
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
             self.release()
-            raise LockedError(self._lost) from None
-        except OSError:
-            self.release()
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise LockedError(self._lost) from None
             raise
         self.check()
 
     def check(self) -> None:
         """See `WorkerLock`."""
-        if self._descriptor is None:
-            raise LockedError(self._lost)
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            there = None
-        mine = os.fstat(self._descriptor)
-        if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+        if self._descriptor is None or not is_file_at(self._descriptor, self._path):
             self.release()
             raise LockedError(self._lost)
 

@@ -16,20 +16,13 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_bytes, statement_of
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import JOB, MARKER, OWN
-from downloader.mosaic.storage.store import Store, read_object
+from downloader.mosaic.storage.store import Store, put_all, read_object
 from downloader.mosaic.verify.result import Lost
 
 _STRUCTURE: Final = (
-    "shape",
-    "data_type",
-    "chunk_grid",
-    "chunk_key_encoding",
-    "fill_value",
-    "codecs",
-    "dimension_names",
-    "zarr_format",
+    "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "dimension_names", "zarr_format",
     "node_type",
-)
+)  # fmt: skip
 """Members of an array's metadata that say how its pixels are read."""
 
 _PLACE: Final = ("GeoTransform", "grid_mapping", "band", "_FillValue")
@@ -55,20 +48,11 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
     for layout in identity.layouts:
         planned = {name: json.loads(json.dumps(document)) for name, document in layout.documents()}
         if layout.group.name:
-            key = f"{layout.group.name}/{ROOT}"
-            group = read_document(store, key)
-            if group is None:
-                yield Lost(key, "is missing or cannot be read")
-            else:
-                yield from _inlined(key, members_of(group), planned, "")
+            yield from _group(store, f"{layout.group.name}/{ROOT}", planned)
         if root is not None:
             yield from _inlined(ROOT, members_of(root), planned, layout.prefix)
         key = f"{layout.prefix}{COVERAGE}/{ROOT}"
-        coverage = read_document(store, key)
-        if coverage is None:
-            yield Lost(key, "is missing or cannot be read")
-        else:
-            yield from _inlined(key, members_of(coverage), {TILES: planned[COVERAGE_TILES]}, "")
+        yield from _group(store, key, {TILES: planned[COVERAGE_TILES]})
         for name, document in planned.items():
             key = f"{layout.prefix}{name}/{ROOT}"
             found = read_document(store, key)
@@ -82,21 +66,15 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
     """Write what `lost_metadata` found, except the job. Raises OSError."""
     keys = {one.key for one in lost}
     if MARKER in keys:
-        store.put(MARKER, [identity_to_bytes(identity)])
-        store.flush([MARKER])
-    written = []
+        put_all(store, [(MARKER, identity_to_bytes(identity))])
     for layout in identity.layouts:
-        for key, values in coordinate_chunks(layout):
-            if key in keys:
-                store.put(key, [layout.codec.encode(values)])
-                written.append(key)
-    store.flush(written)
+        chunks = ((key, values) for key, values in coordinate_chunks(layout) if key in keys)
+        put_all(store, ((key, layout.codec.encode(values)) for key, values in chunks))
     write_axis(store, identity.layouts)
     broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
     copy = statement_of(identity).copy
     if copy is not None and copy[0] in keys:
-        store.put(copy[0], [copy[1]])
-        store.flush([copy[0]])
+        put_all(store, [copy])
     if broken:
         write_hierarchy(store, identity, broken)
 
@@ -114,6 +92,14 @@ def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> I
         yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
     if statement.copy is not None:
         yield from _different(store, *statement.copy, "its image list is not that of the mosaic")
+
+
+def _group(store: Store, key: str, planned: Mapping[str, dict[str, Any]]) -> Iterator[Lost]:
+    group = read_document(store, key)
+    if group is None:
+        yield Lost(key, "is missing or cannot be read")
+    else:
+        yield from _inlined(key, members_of(group), planned, "")
 
 
 def _inlined(

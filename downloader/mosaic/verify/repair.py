@@ -19,9 +19,9 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.location import MosaicPath, locate, locked, no_mosaic
 from downloader.mosaic.storage.lock import Lock
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.mosaic.verify.metadata import restore_metadata
-from downloader.mosaic.verify.result import Damage, Verification
+from downloader.mosaic.verify.result import Verification
 from downloader.mosaic.verify.verify import Examination, Watch, examine
 from downloader.planning import ShardKey
 
@@ -67,15 +67,11 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
             write_coverage(store, layout, examination.states[name])
     restore_metadata(store, identity, found.lost)
     if job_text and any(lost.key == JOB for lost in found.lost):
-        store.put(JOB, [job_text.encode()])
-        store.flush([JOB])
+        put_all(store, [(JOB, job_text.encode())])
     chosen: dict[ShardKey, dict[int, int]] = {}
-    lines: dict[ShardKey, dict[int, Piece]] = {
-        shard: dict(pieces) for shard, pieces in examination.unwritten.items()
-    }
+    lines = {shard: dict(pieces) for shard, pieces in examination.unwritten.items()}
     for damage in found.damaged:
-        layout = layouts[damage.shard.group]
-        band = [band.id for band in layout.group.bands].index(damage.band)
+        band = [band.id for band in layouts[damage.shard.group].group.bands].index(damage.band)
         if damage.tiles:
             bands = chosen.setdefault(damage.shard, {})
             bands[band] = bands.get(band, 0) | damage.tiles
@@ -83,7 +79,8 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
         for band, tiles in bands.items():
             piece = _drop(store, layouts[shard.group], shard, band, tiles)
             lines.setdefault(shard, {})[band] = piece
-    _delete_unknowable(store, found.damaged)
+    # Damaged objects whose content is not known: readers would fail on them.
+    store.delete(damage.key for damage in found.damaged if not damage.tiles)
     ledger = LedgerWriter(store, lock.epoch)
     if lines:
         entries = []
@@ -115,8 +112,3 @@ def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: 
     store.put(key, made.buffers)
     store.flush([key])
     return Piece(made.stored, made.nbytes, checksum=made.checksum)
-
-
-def _delete_unknowable(store: Store, damaged: tuple[Damage, ...]) -> None:
-    """Delete damaged objects whose content is not known: readers would fail on them."""
-    store.delete(damage.key for damage in damaged if not damage.tiles)

@@ -10,21 +10,22 @@ from uuid import uuid4
 
 from downloader.cards import card, facts, figures, folded
 from downloader.mosaic.flat import flat
+from downloader.mosaic.format.coverage import COVERAGE_TILES
+from downloader.mosaic.status import read_mosaic
+from downloader.mosaic.storage.location import locate
 from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import recipes
 from downloader.report.html.render import figures_html, render
 from downloader.report.html.thumbnails import MOST_TILES, SIZE, Figure, figure
 from downloader.report.html.tile_maps import TileMap, state_maps
-from downloader.report.html.tile_states import coverage_blocks, state_map
-from downloader.report.html.timeline import TimelineView, timeline_view
+from downloader.report.html.tile_states import StateMap, coverage_blocks, state_map
+from downloader.report.html.timeline import timeline_view
 from downloader.report.run_result import RunResult
 from downloader.report.text import place
 from downloader.text import counted, duration, memory, rate, size
 
 if TYPE_CHECKING:
-    from downloader.mosaic.flat import flat
     from downloader.mosaic.format.layout import GroupLayout
-from downloader.report.html.tile_states import StateMap
 
 _FAILED: Final = 50
 """Failed tiles that the page names one by one."""
@@ -78,7 +79,7 @@ def report_page(report: RunResult) -> str:
         figures=_figures(report),
         facts=_facts(report, drawn.place),
         drawn=drawn,
-        timeline=_timeline(report),
+        timeline=timeline_view(report.history.timeline) if report.history else None,
         latencies=_latencies(report),
         retries=sorted(report.retries.items(), key=lambda item: (-item[1], item[0])),
         causes=causes.most_common(),
@@ -160,20 +161,13 @@ def _when(report: RunResult) -> str:
     return f"{begin:%Y-%m-%d %H:%M:%S} to {last} UTC"
 
 
-def _timeline(report: RunResult) -> TimelineView | None:
-    return timeline_view(report.history.timeline) if report.history else None
-
-
 def _latencies(report: RunResult) -> list[tuple[str, str]]:
     found = report.history.latencies if report.history else None
     if found is None or not found.total:
         return []
-    return [
-        ("median", duration(found.quantile(0.5))),
-        ("95th percentile", duration(found.quantile(0.95))),
-        ("99th percentile", duration(found.quantile(0.99))),
-        ("longest", duration(found.longest_s)),
-    ]
+    shares = {"median": 0.5, "95th percentile": 0.95, "99th percentile": 0.99}
+    told = [(name, duration(found.quantile(share))) for name, share in shares.items()]
+    return [*told, ("longest", duration(found.longest_s))]
 
 
 def _events(report: RunResult) -> list[tuple[str, str]]:
@@ -189,8 +183,6 @@ def _draw(
     """Return pictures, of the first groups, and maps, whose ids begin with `name`. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
     try:
-        from downloader.mosaic.status import read_mosaic
-
         layouts = read_mosaic(report.mosaic).layouts
     except Exception as error:  # noqa: BLE001  # see the docstring
         drawn.notes.append(f"The mosaic could not be read: {error}")
@@ -238,9 +230,6 @@ def _draw_group(
 
 def _states(mosaic: str, layout: GroupLayout) -> StateMap:
     import zarr
-
-    from downloader.mosaic.format.coverage import COVERAGE_TILES
-    from downloader.mosaic.storage.location import locate
 
     tiling = layout.group.tiling
     array = zarr.open_array(locate(mosaic).readable(), path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")

@@ -215,7 +215,7 @@ class _Slices(_Work):
         slices = axis_table(along)
         started = groups[0].node.attrs.get("start_time")
         if not along and started:
-            slices = pa.table({"time": pa.array([np.datetime64(started.removesuffix("Z"), "us")], pa.timestamp("us", "UTC"))})  # fmt: skip
+            slices = pa.table({"time": pa.array(np.array([started.removesuffix("Z")], "M8[us]"), pa.timestamp("us", "UTC"))})  # fmt: skip
         self.sheet = TableSheet(
             request.layout,
             statistics,

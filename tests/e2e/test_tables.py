@@ -234,6 +234,13 @@ def test_all_of_a_mosaic_is_one_place(series, tmp_path):
         assert made.red_valid[k] == pytest.approx(valid.mean())
 
 
+def test_a_table_of_one_image_has_its_time(make, tmp_path):
+    whole = make("sharded", bands=("B4",))
+    made = downloader.table(whole.path, tmp_path / "t.csv").to_pandas()
+    assert [str(one) for one in made.time] == ["2017-04-30 19:03:51+00:00"]
+    assert list(made.B4_valid) == [1]
+
+
 @pytest.mark.parametrize("layout", ["wide", "long"])
 def test_the_valid_share_alone(series, tmp_path, layout):
     told = downloader.table(series, tmp_path / "t.csv", stats=["valid"], bands=["red"], layout=layout)

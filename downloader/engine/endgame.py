@@ -80,7 +80,9 @@ class Endgame:
             nbytes += tiles * tile_bytes
         later = requests, requests * model.base_s + nbytes / 1e6 * model.per_mb_s
         tiles, tile_bytes = _size(group, missing)
-        shape = tapered(group.shape, tiles, tile_bytes, free_in_s, later, model, len(waiting_s))
+        stack = max(1, min(group.stack, group.tiling.slices))
+        stacked = -(-tiles // stack), tile_bytes * stack
+        shape = tapered(group.shape, *stacked, free_in_s, later, model, len(waiting_s))
         return group if shape == group.shape else replace(group, shape=shape)
 
     def is_worth_halving(self, nbytes: int) -> bool:

@@ -18,7 +18,6 @@ from downloader.planning.limits import (
     counted_bytes,
 )
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
-from downloader.planning.requests import runs as slice_runs
 from downloader.planning.slices import Axis, Slice, TileRegion
 from downloader.planning.tiling import Tiling
 
@@ -42,7 +41,7 @@ class Group:
     """In the order asked for."""
     tiling: Tiling
     shape: tuple[int, int]
-    """(rows, columns) of tiles that one request asks for at most."""
+    """(rows, columns) of tiles of one slice that one request asks for at most."""
     region: TileRegion | None = None
     """Region that selects tiles; None for all."""
     outside: tuple[float, ...] = ()
@@ -59,8 +58,8 @@ class Group:
     absent: tuple[frozenset[int], ...] = ()
     """By slice, indices of the bands that its images lack; empty where none lacks any."""
     stack: int = 0
-    """Slices that one request brings at most, as bands of one computed image; 0 where each is asked for by itself, by its own
-    road. Above 0 a plane is one tile, and what images are read for is computed, masked pixels told by NaN or by masks."""
+    """Slices of a rectangle of `shape` that one request brings at most, as bands of one computed image; 0 where each is asked
+    for by itself, by its own road. Above 0 also stored images are computed, masked pixels told by NaN or by masks."""
     is_computed: bool = False
     """Whether the service computes the pixels of some slice, which bounds its requests further."""
     parts: tuple[Slice, ...] = ()
@@ -170,14 +169,8 @@ class Group:
                 by_mask.setdefault(mask, []).append(band)
         for mask, bands in by_mask.items():
             runs = self.band_runs(tuple(bands))
-            if self.stack > 1 and len(runs) == 1:
-                first, length = key.slice * self.tiling.shard_slices, self.tiling.run
-                for place in range(0, self.tiling.shard_slices, length):
-                    for begin, count in slice_runs(mask >> place & (1 << length) - 1, self.stack):
-                        block = TileBlock(first + place + begin, key.row, key.column, 1, 1, count)
-                        yield self.request(key, block, runs[0])
-                continue
-            for block in blocks(self.tiling, (key.slice, key.row, key.column), mask, self.shape):
+            place = key.slice, key.row, key.column
+            for block in blocks(self.tiling, place, mask, self.shape, self._stacked(runs)):
                 for run in runs:
                     yield self.request(key, block, run)
 
@@ -198,17 +191,19 @@ class Group:
     def count_requests(self) -> int:
         """Return the number of requests of a run that starts from nothing; closed form."""
         t = self.tiling
-        if self.stack > 1:
-            whole, last = divmod(t.slices, t.run)
-            return whole * -(-t.run // self.stack) + -(-last // self.stack)
+        runs = self.band_runs(tuple(range(len(self.bands))))
         rows, columns = self.shape
 
-        def pieces(tiles: int, step: int) -> int:
-            whole, last = divmod(tiles, t.shard)
-            return whole * -(-t.shard // step) + -(-last // step)
+        def pieces(length: int, shard: int, step: int) -> int:
+            whole, last = divmod(length, shard)
+            return whole * -(-shard // step) + -(-last // step)
 
-        per_slice = pieces(t.tile_rows, rows) * pieces(t.tile_columns, columns)
-        return per_slice * t.slices * len(self.band_runs(tuple(range(len(self.bands)))))
+        across = pieces(t.tile_rows, t.shard, rows) * pieces(t.tile_columns, t.shard, columns)
+        return across * pieces(t.slices, t.run, self._stacked(runs)) * len(runs)
+
+    def _stacked(self, runs: Sequence[tuple[int, ...]]) -> int:
+        """Return how many slices a request brings at most: of bands that come in several runs one."""
+        return max(1, self.stack) if len(runs) == 1 else 1
 
 
 def validity_types(bands: Sequence[Band], run: Sequence[int]) -> list[np.dtype[np.generic]]:

@@ -25,7 +25,7 @@ from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
 from downloader.planning.plan import Plan
-from downloader.planning.request_size import ServiceModel, pack, stack_size
+from downloader.planning.request_size import ServiceModel, Stack, StackLimits, pack, stack_of
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.shard_size import (
@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 
 _REQUEST_SHARE: Final = 0.4
 """Of the memory limit so much may be answers: those in flight, and a quarter as many that are being encoded."""
+
+_WORTH_COMPUTING: Final = 1.25
+"""Stored images of several tiles come in stacks, which are computed, where the job ends so many times sooner."""
+
+_STACKED_IMAGES: Final = 500
+"""Images that the slices of one request are computed of, at most: each is read and held, and has its place in the graph."""
 
 _NO_FILES: Final = JobFiles()
 
@@ -105,9 +111,7 @@ def make_series_plan(
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
-    maker = _Groups(job, tilings, axis, len(series.slices), is_computed, stacked=stacked)
-    # What several images are reduced to is asked for slice by slice.
-    maker = replace(maker, may_stack=series.composites is None)
+    maker = _Groups(job, tilings, axis, len(series.slices), is_computed, may_stack=True, stacked=stacked)
     extents = extents_of(job, lattices, files)
     if series.composites is not None:
         depths = [
@@ -116,7 +120,8 @@ def make_series_plan(
             )
             for one, extent in zip(lattices, extents, strict=True)
         ]
-        maker = replace(maker, depth=max(depths, default=1))
+        members = max(len(part.members) for one in lattices for part in one.parts or series.slices)
+        maker = replace(maker, depth=max(depths, default=1), members=max(1, members))
     groups = maker.of(lattices, extents)
     return Plan(image, groups, _model(job), axis, series.slices, composites=series.composites)
 
@@ -178,6 +183,8 @@ class _Groups:
     """Whether the service computes the pixels of some slice."""
     depth: int = 1
     """Images of which a reducer holds the values of one pixel."""
+    members: int = 1
+    """Images that a slice is computed of, at most."""
     steps: int = 0
     """Slices of each sample; 0 where there is one and no such axis."""
 
@@ -198,6 +205,9 @@ class _Groups:
         if stack and not self._computes(bands):
             # What a computed answer fills masked pixels with is not known.
             bands = tuple(replace(band, is_filled=True, missing=(math.nan,)) for band in bands)
+        shape = (1, 1)
+        if not extent.chips:
+            shape = stack.shape if stack and stack.slices > 1 else self._request_shape(tiling, bands)
         # A mask lacks where a band does that it tells of: its fill says masked.
         absent = tuple(
             frozenset(k for k, band in enumerate(bands) if missing.intersection(band.mask_of or (band.id,)))
@@ -209,7 +219,7 @@ class _Groups:
             extent.window,
             bands,
             tiling,
-            (1, 1) if extent.chips else self._request_shape(tiling, bands),
+            shape,
             region=extent.shape,
             outside=self._outside(bands) if extent.shape is not None and self.job.region.mask else (),
             extents=extent.covered,
@@ -219,33 +229,41 @@ class _Groups:
             absent=absent if any(absent) else (),
             is_computed=self._computes(bands),
             parts=lattice.parts,
-            stack=stack,
+            stack=stack.slices if stack else 0,
         )
 
-    def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> int:
-        """Return how many slices one request brings at most; 0 where each is asked for by its own road."""
-        asked, is_known = self.job.request.depth_count, name in (self.tilings or {})
-        if (
-            not self.may_stack
-            or (tiling.depth == 1 and not self.steps)
-            or tiling.tile_rows * tiling.tile_columns > 1
-        ):
-            return 0
-        if is_known and name not in self.stacked:
-            return 0
-        if not is_known and not self._computes(bands):
-            lacking = [band.id for band in bands if band.dtype.kind != "f"]
-            if asked == 1 or (lacking and asked is None):
-                return 0
-            if lacking:
-                raise JobError(
-                    f"stacks are computed, and {lacking[0]} holds integers, of which a computed answer does not tell the masked "
-                    "ones; write mosaic.mask: any, which stores them, or leave depth out",
-                    key="request.depth",
-                )
+    def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> Stack | None:
+        """Return the boxes in which slices come together; None where each is asked for by itself, by its own road."""
+        asked, is_computed = self.job.request.depth_count, self._computes(bands)
+        if not self.may_stack or tiling.run == 1:
+            return None
+        if name in (self.tilings or {}) and name not in self.stacked and not is_computed:
+            return None
         filled = [replace(band, is_filled=band.dtype.kind == "f") for band in bands]
-        types = [*(band.dtype for band in bands), *validity_types(filled, range(len(bands)))]
-        return stack_size(tiling, tuple(types), asked, _model(self.job), self._answer_bytes)
+        if len(band_runs(filled, tiling.tile, tiling.tile, is_computed=True)) > 1:
+            return None
+        types = (*(band.dtype for band in bands), *validity_types(filled, range(len(bands))))
+        limits = StackLimits(
+            self._answer_bytes,
+            asked,
+            self.job.request.tile_count,
+            self.depth,
+            max(1, _STACKED_IMAGES // self.members),
+        )
+        found = stack_of(tiling, types, limits, _model(self.job))
+        if is_computed or name in self.stacked:
+            return found
+        lacking = [band.id for band in bands if band.dtype.kind != "f"]
+        if asked == 1 or (lacking and asked is None):
+            return None
+        if lacking:
+            raise JobError(
+                f"stacks are computed, and {lacking[0]} holds integers, of which a computed answer does not tell the masked "
+                "ones; write mosaic.mask: any, which stores them, or leave depth out",
+                key="request.depth",
+            )
+        is_small = tiling.tile_rows * tiling.tile_columns == 1
+        return found if asked or is_small or found.sooner >= _WORTH_COMPUTING else None
 
     @property
     def _answer_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Tiles per request: the rectangle with which a simulated service finishes the group soonest.
+"""Tiles per request: the rectangle, of one or several slices, with which a simulated service finishes the group soonest.
 
 Once nearly all is handed out, requests get smaller (`tapered`): as durations scatter, none may take longer than a share of
 what is left. So where there are more requests than slots, the last wave costs what it holds and little more.
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from downloader.planning.limits import fits
+from downloader.planning.limits import MAX_REQUEST_BANDS, fits
 from downloader.planning.tiling import Tiling
 
 _SIMULATED = 4_096
@@ -77,51 +77,99 @@ def pack(
 
 
 _NEARLY: Final = 1.25
-"""Of stacks that end a job within so many times the shortest time the largest is taken: fewer requests, less to set up."""
+"""Of stacks that end a job within so many times the shortest time the fewest are taken, where a plane is one tile: there is less
+to set up."""
+
+_NO_WORSE: Final = 1.02
+"""The same where planes have several tiles, of which a request has many anyway."""
 
 
-def stack_size(
-    tiling: Tiling,
-    dtypes: tuple[np.dtype[np.generic], ...],
-    most: int | None,
-    model: ServiceModel,
-    max_bytes: int,
-) -> int:
-    """Return how many slices one request brings of planes of one tile.
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The boxes in which requests ask for several slices."""
 
-    Of a series a power of two, of a sample's steps an equal part, unless `most` says otherwise.
+    slices: int
+    """Slices of one request at most; 1 where more do not end the job sooner."""
+    shape: tuple[int, int]
+    """(rows, columns) of tiles of each."""
+    sooner: float = 1.0
+    """Time that the job takes slice by slice, as a multiple of the time that it takes so."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackLimits:
+    """What bounds a stack beside the service's own limits."""
+
+    nbytes: int
+    """Bytes of pixels that one answer may have."""
+    slices: int | None = None
+    """The user's number, at most; None for `auto`."""
+    tiles: int | None = None
+    """The user's number of tiles of a slice, at most; None for `auto`."""
+    held: int = 1
+    """Images of which the service holds the values of each pixel to compute a slice, at most."""
+    graphs: int = MAX_REQUEST_BANDS
+    """Slices whose expressions are short enough together."""
+
+
+def stack_of(
+    tiling: Tiling, dtypes: tuple[np.dtype[np.generic], ...], limits: StackLimits, model: ServiceModel
+) -> Stack:
+    """Return how many slices of which rectangle one request brings best.
+
+    Of a series a power of two, of a sample's steps an equal part, unless the user names a number.
 
     Args:
         tiling: the group's lattices.
         dtypes: types of what is asked for of one slice, masks included.
-        most: the user's number of slices, at most; None for `auto`.
+        limits: what bounds it.
         model: what is known of the service.
-        max_bytes: pixel bytes one answer may have.
     """
-    pixels = tiling.width * tiling.height
-    nbytes = pixels * sum(dtype.itemsize for dtype in dtypes)
-    found, run = [1], tiling.run
-    sizes = [1 << power for power in range(1, 11)] if most is None else range(2, most + 1)
-    if tiling.steps and most is None:
-        sizes = sorted({-(-run // parts) for parts in range(1, run)} - {1})
-    for size in sizes:
-        side_by_side = dtypes * size
-        if size > run or not fits(tiling.width, tiling.height, side_by_side, depth=1):
-            break
-        if size * nbytes > max_bytes:
-            break
-        found.append(size)
-    if most is not None:
-        return found[-1]
-    timed = []
-    for size in found:
-        requests = tiling.slices // run * math.ceil(run / size) + math.ceil(tiling.slices % run / size)
-        each_s = model.request_s(min(size, tiling.slices) * nbytes)
-        timed.append(
-            (max(requests * each_s / model.concurrency, requests / model.starts_per_s) + each_s, size)
+    most, tiles = limits.slices, limits.tiles
+    itemsize = sum(dtype.itemsize for dtype in dtypes)
+    shapes = [
+        one for one in _candidates(tiling.shard) if one == (1, 1) or tiles is None or math.prod(one) <= tiles
+    ]
+
+    def can_be(shape: tuple[int, int], size: int) -> bool:
+        height, width = (
+            min(n * tiling.tile, side) for n, side in zip(shape, (tiling.height, tiling.width), strict=True)
         )
-    shortest_s = min(timed)[0]
-    return max(size for seconds, size in timed if seconds <= _NEARLY * shortest_s)
+        return (
+            fits(width, height, dtypes * size, limits.held)
+            and width * height * itemsize * size <= limits.nbytes
+        )
+
+    longest = min(tiling.run, limits.graphs)
+    if most is None and tiling.steps:
+        sizes = sorted(
+            {size for parts in range(1, tiling.run) if 1 < (size := -(-tiling.run // parts)) <= longest}
+        )
+    elif most is None:
+        sizes = [1 << power for power in range(1, longest.bit_length())]
+    else:
+        sizes = [next((n for n in range(min(most, longest), 1, -1) if can_be((1, 1), n)), 1)]
+    boxes = [(size, shape) for size in sizes for shape in shapes if can_be(shape, size)]
+    alone = [(1, shape) for shape in shapes if shape == (1, 1) or can_be(shape, 1)]
+    timed = {box: _seconds(tiling, box, itemsize, model) for box in (*alone, *boxes)}
+    wanted = {box: timed[box] for box in (boxes if most is not None and boxes else timed)}
+    nearly = _NEARLY if tiling.tile_rows * tiling.tile_columns == 1 else _NO_WORSE
+    shortest_s = min(seconds for seconds, _ in wanted.values())
+    near = [box for box, (seconds, _) in wanted.items() if seconds <= nearly * shortest_s]
+    best = min(near, key=lambda box: (timed[box][1], box))
+    return Stack(*best, min(timed[box][0] for box in alone) / max(timed[best][0], 1e-9))
+
+
+def _seconds(
+    tiling: Tiling, box: tuple[int, tuple[int, int]], itemsize: int, model: ServiceModel
+) -> tuple[float, int]:
+    """Return the seconds that requests of (slices, rectangle) take for a group, and how many they are."""
+    stack, shape = box
+    kinds = _kinds(tiling, shape, itemsize, stack)
+    requests = sum(count for _, count in kinds)
+    end_s = schedule_s(tiling, shape, itemsize, model, stack)
+    # Of many the average is known; the last one is not divided among slots.
+    return end_s + (model.request_s(max(kinds)[0]) if requests > _SIMULATED else 0), requests
 
 
 def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
@@ -141,9 +189,11 @@ def tapered_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: Serv
     return min(uniform_s, max(work_s / model.concurrency + ramp_s, requests / model.starts_per_s) + tile_s)
 
 
-def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel) -> float:
+def schedule_s(
+    tiling: Tiling, shape: tuple[int, int], itemsize: int, model: ServiceModel, stack: int = 1
+) -> float:
     """Return the seconds in which the service answers all requests, `model.concurrency` at a time, the longest first."""
-    kinds = _kinds(tiling, shape, itemsize)
+    kinds = _kinds(tiling, shape, itemsize, stack)
     requests = sum(count for _, count in kinds)
     if requests > _SIMULATED:
         work = sum(model.request_s(nbytes) * count for nbytes, count in kinds)
@@ -162,11 +212,17 @@ def schedule_s(tiling: Tiling, shape: tuple[int, int], itemsize: int, model: Ser
     return end
 
 
-def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int) -> list[tuple[int, int]]:
+def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int, stack: int = 1) -> list[tuple[int, int]]:
     """Return (bytes, how many) of the requests of a group."""
+    layers = _lengths(tiling.slices, stack, tiling.run)
     heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
     widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
-    return [(h * w * itemsize, n * m * tiling.slices) for h, n in heights.items() for w, m in widths.items()]
+    return [
+        (h * w * itemsize * slices, n * m * count)
+        for slices, count in layers.items()
+        for h, n in heights.items()
+        for w, m in widths.items()
+    ]
 
 
 def _candidates(side: int) -> list[tuple[int, int]]:

@@ -1,14 +1,18 @@
-"""Requests: a rectangle of tiles inside one shard × a run of bands, and the keys of tiles and shards."""
+"""Requests: a rectangle of tiles inside one shard, of one or several slices, × a run of bands; and the keys of tiles and shards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, SupportsInt
 
 import numpy as np
 
 from downloader.model.grid import PixelGrid, Window
 from downloader.planning.tiling import Tiling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,65 +92,68 @@ class Request:
 
 
 def blocks(
-    tiling: Tiling, shard: tuple[int, int, int], missing: int, shape: tuple[int, int]
+    tiling: Tiling, shard: tuple[int, int, int], missing: int, shape: tuple[int, int], stack: int = 1
 ) -> Iterator[TileBlock]:
-    """Yield rectangles that cover exactly the tiles of `missing`, none larger than `shape` tiles (rows, columns).
+    """Yield boxes that cover exactly the tiles of `missing`, none larger than `shape` tiles (rows, columns) of `stack` slices.
 
-    A shard nothing is known of falls into the same rectangles everywhere; one that is partly done is covered
-    greedily, row by row, inside those rectangles.
+    A shard nothing is known of falls into the same boxes everywhere; one that is partly done is covered greedily, row by
+    row and then slice by slice, inside those boxes.
     """
-    rows, columns = shape
-    for local_slice in range(tiling.shard_slices):
-        for top in range(0, tiling.shard, rows):
-            for left in range(0, tiling.shard, columns):
-                yield from _rectangles(tiling, shard, missing, (local_slice, top, left), shape)
-
-
-def runs(missing: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, how many) of the runs of bits of `missing`, cut at multiples of `most`."""
-    begin = 0
-    while missing >> begin:
-        part = missing >> begin & (1 << most) - 1
-        while part:
-            first = (part & -part).bit_length() - 1
-            count = (~(part >> first) & (part >> first) + 1).bit_length() - 1
-            yield begin + first, count
-            part &= ~((1 << count) - 1 << first)
-        begin += most
-
-
-def _rectangles(
-    tiling: Tiling,
-    shard: tuple[int, int, int],
-    missing: int,
-    corner: tuple[int, int, int],
-    shape: tuple[int, int],
-) -> Iterator[TileBlock]:
     layer, shard_row, shard_column = shard
-    local_slice, top, left = corner
-    bottom, right = min(top + shape[0], tiling.shard), min(left + shape[1], tiling.shard)
-    wanted = {
-        (r, c)
-        for r in range(top, bottom)
-        for c in range(left, right)
-        if missing >> tiling.slot(local_slice, r, c) & 1
-    }
-    while wanted:
-        r, c = min(wanted)
-        c_end = c + 1
-        while (r, c_end) in wanted:
-            c_end += 1
-        r_end = r + 1
-        while all((r_end, k) in wanted for k in range(c, c_end)):
-            r_end += 1
-        wanted -= {(i, k) for i in range(r, r_end) for k in range(c, c_end)}
-        yield TileBlock(
-            layer * tiling.shard_slices + local_slice,
-            shard_row * tiling.shard + r,
-            shard_column * tiling.shard + c,
-            r_end - r,
-            c_end - c,
-        )
+    cells = tiling.cells(missing)
+    for first, end in _runs(tiling, stack):
+        if not cells[first:end].any():
+            continue
+        for top in range(0, tiling.shard, shape[0]):
+            for left in range(0, tiling.shard, shape[1]):
+                part = cells[first:end, top : top + shape[0], left : left + shape[1]]
+                for (slice_, row, column), (slices, rows, columns) in _boxes(part):
+                    yield TileBlock(
+                        layer * tiling.shard_slices + first + slice_,
+                        shard_row * tiling.shard + top + row,
+                        shard_column * tiling.shard + left + column,
+                        rows,
+                        columns,
+                        slices,
+                    )
+
+
+def _runs(tiling: Tiling, stack: int) -> Iterator[tuple[int, int]]:
+    """Yield first slice and end of what may come together, in a shard; never slices of two samples."""
+    for place in range(0, tiling.shard_slices, tiling.run):
+        for first in range(place, place + tiling.run, stack):
+            yield first, min(first + stack, place + tiling.run)
+
+
+_Triple = tuple[int, int, int]
+
+
+def _boxes(wanted: NDArray[np.bool_]) -> Iterator[tuple[_Triple, _Triple]]:
+    """Yield corner and lengths (slices, rows, columns) of boxes that cover exactly what is wanted."""
+    left = wanted
+    while left.any():
+        if left.all():
+            yield (0, 0, 0), _triple(left.shape)
+            return
+        if left is wanted:
+            left = wanted.copy()
+        slice_, row, column = _triple(np.unravel_index(int(left.argmax()), left.shape))
+        slices = rows = columns = 1
+        while column + columns < left.shape[2] and left[slice_, row, column + columns]:
+            columns += 1
+        across = slice(column, column + columns)
+        while row + rows < left.shape[1] and left[slice_, row + rows, across].all():
+            rows += 1
+        down = slice(row, row + rows)
+        while slice_ + slices < left.shape[0] and left[slice_ + slices, down, across].all():
+            slices += 1
+        left[slice_ : slice_ + slices, down, across] = False
+        yield (slice_, row, column), (slices, rows, columns)
+
+
+def _triple(numbers: Iterable[SupportsInt]) -> _Triple:
+    slices, rows, columns = map(int, numbers)
+    return slices, rows, columns
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from downloader.errors import JobError
 from downloader.model.grid import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TILE: Final = 256
 """Pixels along a tile's side unless the plan says otherwise."""
@@ -146,6 +151,13 @@ class Tiling:
         chunks, r = divmod(rest, self.shard)
         slice_ = layer * self.shard_slices + chunks * self.depth + within
         return slice_, row * self.shard + r, column * self.shard + c
+
+    def cells(self, mask: int) -> NDArray[np.bool_]:
+        """Return the bits of a shard's slots as an array (slices, rows, columns)."""
+        data = np.frombuffer(mask.to_bytes(-(-self.slots // 8), "little"), np.uint8)
+        flags = np.unpackbits(data, bitorder="little")[: self.slots].astype(np.bool_)
+        chunks = flags.reshape(-1, self.shard, self.shard, self.depth)
+        return chunks.transpose(0, 3, 1, 2).reshape(self.shard_slices, self.shard, self.shard)
 
     def slices_of(self, layer: int) -> range:
         """Return the slices that the shards of one layer hold."""

@@ -15,14 +15,15 @@ from tests.mosaics import coverage_of
 from tests.oracle import PUBLIC, oracle_window
 
 DAYS = f"{PUBLIC}ECMWF/ERA5/DAILY/"
+WIDE = {"bbox": [-40, 0, 35, 70]}
 BANDS = ("mean_2m_air_temperature", "total_precipitation")
 
 
 def days(emulator, path, end="2015-02-10", depth="auto", **sections):
     source = {"collection": "ECMWF/ERA5/DAILY", "start": "2015-01-01", "end": end, "bands": list(BANDS)}
     return job(
-        emulator, path, source=source, region={"bbox": [-5, 45, -1, 48]}, request={"depth": depth},
-        **{"limits": {"concurrency": 4}, **sections},
+        emulator, path, source=source, request={"depth": depth},
+        **{"limits": {"concurrency": 4}, "region": {"bbox": [-5, 45, -1, 48]}, **sections},
     )  # fmt: skip
 
 
@@ -93,6 +94,74 @@ def test_a_stack_whose_graph_is_too_long_is_halved_until_it_is_not(emulator, tmp
     assert report.splits
     assert report.requests == len(asked(emulator, "computePixels")) > 3
     right(tmp_path / "m.zarr", 40)
+
+
+@pytest.mark.parametrize("slices", [4, 32])
+def test_planes_of_several_tiles_come_in_boxes(emulator, tmp_path, slices):
+    """300 × 280 pixels in four tiles of 256 or twenty of 64: the same pixels as read one by one."""
+    values = days(emulator, tmp_path / "boxes.zarr", end="2015-01-19", depth=4, region=WIDE)
+    values["mosaic"]["chunks"] = {"time": slices}
+    fetch(values)
+    single = {
+        **values,
+        "mosaic": {**values["mosaic"], "path": str(tmp_path / "single.zarr")},
+        "request": {"depth": 1},
+    }
+    assert asked(emulator, "getPixels") == []
+    several = [r for r in asked(emulator, "computePixels") if len(r["bands"]) > 3 and max(r["size"]) > 256]
+    assert several, "requests of several tiles of several slices"
+    fetch(single)
+    one, other = (zarr.open_group(values["mosaic"]["path"], mode="r") for values in (values, single))
+    for band in BANDS:
+        assert one[band].shape == (18, 280, 300)
+        same_bits(one[band][:], other[band][:], band)
+        day = oracle_window(DAYS + "20150107", band, 560, 80, 300, 280)
+        same_bits(one[band][6], day, band)
+    assert verify(tmp_path / "boxes.zarr").is_clean
+
+
+def test_an_image_that_fails_in_a_box_is_recorded_alone_with_all_its_tiles(emulator, tmp_path):
+    path = tmp_path / "m.zarr"
+    values = days(
+        emulator,
+        path,
+        end="2015-01-19",
+        region={"bbox": [-40, 0, 35, 70]},
+        limits={"concurrency": 1, "max_requests": 1},
+    )
+    values["mosaic"]["chunks"] = {"time": 6}
+    with pytest.raises(StoppedError):
+        fetch(values)
+    emulator.control("configure", {"assets": {DAYS + "20150116": None}})
+    values["limits"] = {"concurrency": 4}
+    with pytest.raises(IncompleteError) as caught:
+        fetch(values)
+    assert {tile.slice for tile in caught.value.report.failed} == {15}
+    coverage = coverage_of(path)
+    assert (coverage[15] != 1).all()
+    assert (np.delete(coverage, 15, axis=0) == 1).all()
+
+
+def test_composites_of_several_periods_come_in_one_request(emulator, tmp_path):
+    def monthly(name, depth):
+        values = days(emulator, tmp_path / name, end="2016-07-01", depth=depth)
+        values["source"] |= {"every": "month", "reduce": "mean"}
+        return values
+
+    stacks = fetch(monthly("stacks.zarr", "auto"))
+    assert stacks.requests < 9
+    alone = fetch(monthly("alone.zarr", 1))
+    assert alone.requests == 18
+    one, other = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("stacks", "alone"))
+    for band in BANDS:
+        assert one[band].shape == (18, 12, 16)
+        same_bits(one[band][:], other[band][:], band)
+    june = [np.datetime64("2015-06-01") + day for day in range(30)]
+    band = BANDS[0]
+    days_of = [
+        oracle_window(DAYS + str(d).replace("-", ""), band, 700, 168, 16, 12).astype("f8") for d in june
+    ]
+    np.testing.assert_allclose(one[band][5], np.mean(days_of, axis=0), rtol=1e-6)
 
 
 def test_damage_that_an_append_meets_is_told_and_fetched_again(emulator, tmp_path):

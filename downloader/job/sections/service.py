@@ -142,7 +142,7 @@ class RequestSettings(Section):
     tiles: _Count = "auto"
     """Tiles of 256² pixels in one request, at most; auto packs what limits, latency and memory make worthwhile."""
     depth: _Count = "auto"
-    """Images of a time series that come in one computed request, at most, where they are smaller than a tile; 1 reads each by
+    """Slices of a time series that come in one computed request, at most, where a chunk holds several; 1 reads each by
     itself. How images are read is settled by the first run of a mosaic."""
     timeout: Annotated[Duration, Field(gt=0)] = 90.0
     """To the first byte of an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band
 from downloader.planning.group import band_runs
 from downloader.planning.limits import fits
-from downloader.planning.request_size import ServiceModel, pack, schedule_s, stack_size
-from downloader.planning.shard_size import shard_tiles
+from downloader.planning.request_size import ServiceModel, StackLimits, pack, schedule_s, stack_of
+from downloader.planning.shard_size import chunk_shape, deep_shard, shard_tiles
 from downloader.planning.tiling import Tiling
 
 U2 = np.dtype("<u2")
@@ -175,25 +176,68 @@ def test_bands_of_computed_requests_go_in_more_runs() -> None:
     assert [len(run) for run in band_runs(bands, 256, 256, is_computed=True)] == [160, 160, 80]
 
 
+@settings(max_examples=40)
 @given(
-    width=st.integers(1, 256), height=st.integers(1, 256), slices=st.integers(1, 20_000),
+    width=st.integers(1, 700), height=st.integers(1, 700), slices=st.integers(1, 20_000),
     types=st.lists(st.sampled_from(["u1", "<u2", "<f4", "<f8"]), min_size=1, max_size=9),
-    most=st.none() | st.integers(1, 1_500),
+    most=st.none() | st.integers(1, 1_500), tiles=st.none() | st.integers(1, 20),
+    shard=st.sampled_from([1, 2, 4]), held=st.integers(1, 40), model=models,
 )  # fmt: skip
-def test_stacks_keep_to_the_limits_of_the_service(width, height, slices, types, most) -> None:
+def test_stacks_keep_to_the_limits_of_the_service(
+    width, height, slices, types, most, tiles, shard, held, model
+) -> None:
     dtypes = tuple(map(np.dtype, types))
-    tiling = Tiling(width, height, slices, tile=max(width, height), shard_slices=2048)
-    size = stack_size(tiling, dtypes, most, ServiceModel(), 2**23)
+    tiling = Tiling(width, height, slices, tile=256, shard=shard, shard_slices=2048)
+    stack = stack_of(tiling, dtypes, StackLimits(2**23, most, tiles, held), model)
+    size, (rows, columns) = stack.slices, stack.shape
     assert 1 <= size <= 2048
-    if size > 1:
-        assert size * len(dtypes) <= 1024
-        assert width * height * size * len(dtypes) <= 10_485_760
-        assert width * height * size * sum(one.itemsize + 1 for one in dtypes) <= 50_331_648
-        assert width * height * size * sum(one.itemsize for one in dtypes) <= 2**23
+    assert shard % rows == shard % columns == 0
+    assert tiles is None or rows * columns <= tiles
     assert most is None or size <= most
+    pixels = min(width, columns * 256) * min(height, rows * 256)
+    if size * rows * columns > 1:
+        assert size * len(dtypes) <= 1024
+        assert pixels * size * len(dtypes) * held <= 10_485_760
+        assert pixels * size * sum(one.itemsize + 1 for one in dtypes) <= 50_331_648
+        assert pixels * size * sum(one.itemsize for one in dtypes) <= 2**23
+
+
+def boxes(tiling: Tiling, stack: int, shape: tuple[int, int], itemsize: int) -> list[float]:
+    """Seconds of each request of so many slices, the last of a shard with what is left of it."""
+    plane = durations(replace(tiling, slices=1), shape, itemsize, replace(MODEL, base_s=0))
+    found = []
+    for first in range(0, tiling.slices, tiling.shard_slices):
+        left = min(tiling.shard_slices, tiling.slices - first)
+        found += [
+            MODEL.base_s + seconds * min(stack, left - n) for n in range(0, left, stack) for seconds in plane
+        ]
+    return found
+
+
+@pytest.mark.parametrize("side", [51, 300, 500, 1024, 4096])
+@pytest.mark.parametrize("slices", [60, 365 * 5 // 16, 365])
+def test_boxes_are_within_a_tenth_of_the_best_that_the_limits_allow(side: int, slices: int) -> None:
+    """Five years of NDVI as float32, by month, by 16 days, by five days, in chunks of 16 slices."""
+    types, max_bytes = (np.dtype("<f4"), np.dtype("u1")), 2**23
+    tile, deep = chunk_shape(side, side, 4, 16)
+    shard, run = deep_shard(Tiling(side, side, slices, tile, shard_slices=deep, depth=deep), 4, 2**26)
+    tiling = Tiling(side, side, slices, tile, shard, run, deep)
+    chosen = stack_of(tiling, types, StackLimits(max_bytes), MODEL)
+    best = min(
+        list_schedule(boxes(tiling, stack, (rows, columns), 5), MODEL)
+        for stack in (1, 2, 4, 8, 16, 32, 64, 128)
+        for rows in (1, 2, 4, 8, 16)
+        for columns in (rows, 2 * rows)
+        if stack <= run and columns <= shard and fits(columns * tile, rows * tile, types * stack, 1)
+        if columns * rows * tile**2 * 5 * stack <= max_bytes or (stack, rows, columns) == (1, 1, 1)
+    )
+    assert (
+        list_schedule(boxes(tiling, chosen.slices, chosen.shape, 5), MODEL)
+        <= (1.25 if side == 51 else 1.1) * best
+    )
 
 
 def test_forty_years_of_days_take_fewer_than_a_hundred_requests() -> None:
     tiling = Tiling(51, 51, 14_610, tile=51, shard_slices=2048, depth=64)
-    size = stack_size(tiling, (np.dtype("<f4"), np.dtype("<f4"), np.dtype("u1")), None, ServiceModel(), 2**23)
-    assert -(-14_610 // size) < 100
+    types = np.dtype("<f4"), np.dtype("<f4"), np.dtype("u1")
+    assert -(-14_610 // stack_of(tiling, types, StackLimits(2**23), MODEL).slices) < 100

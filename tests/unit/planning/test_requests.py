@@ -21,7 +21,7 @@ from downloader.planning.limits import (
     counted_bytes,
     fits,
 )
-from downloader.planning.requests import BandType, PixelRequest, runs
+from downloader.planning.requests import BandType, PixelRequest
 from downloader.planning.split import halves
 
 U1, U2, F4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<f4", "<f8"))
@@ -38,23 +38,32 @@ def group_of(tiling: Tiling, dtypes: list[np.dtype], shape: tuple[int, int]) -> 
 @st.composite
 def groups(draw: st.DrawFn) -> Group:
     shard = draw(st.sampled_from([1, 2, 4, 8]))
+    steps = draw(st.sampled_from([0, 0, 1, 4, 6]))
+    if steps:  # samples of so many, of which a shard holds several or a part of one
+        chip, part = draw(st.integers(1, 9)), draw(st.sampled_from([steps, 2 * steps, max(1, steps // 2)]))
+        tiling = Tiling(chip, chip, steps * draw(st.integers(1, 4)), chip, shard_slices=part, steps=steps)
+        group = group_of(tiling, draw(st.lists(st.sampled_from([U1, F4]), min_size=1, max_size=3)), (1, 1))
+        return replace(group, stack=draw(st.integers(0, steps)))
     tiling = Tiling(
         width=draw(st.integers(1, 90)),
         height=draw(st.integers(1, 90)),
         slices=draw(st.integers(1, 5)),
         tile=draw(st.integers(3, 9)),
         shard=shard,
-        shard_slices=draw(st.integers(1, 3)),
+        shard_slices=(depth := draw(st.integers(1, 4))) * draw(st.integers(1, 3)),
+        depth=depth,
     )
     shape = draw(st.tuples(*[st.sampled_from([n for n in (1, 2, 4, 8) if n <= shard])] * 2))
-    return group_of(tiling, draw(st.lists(st.sampled_from([U1, U2, F4, F8]), min_size=1, max_size=5)), shape)
+    group = group_of(tiling, draw(st.lists(st.sampled_from([U1, U2, F4, F8]), min_size=1, max_size=5)), shape)
+    return replace(group, stack=draw(st.integers(0, tiling.shard_slices)))
 
 
 def cells(group: Group, request: Request) -> list[tuple[int, int]]:
     """(band, slot) of all that a request brings."""
     return [
-        (band, group.tiling.slot(request.block.slice, row, column))
+        (band, group.tiling.slot(slice_, row, column))
         for band in request.bands
+        for slice_ in request.block.numbers
         for row, column in request.block
     ]
 
@@ -62,7 +71,9 @@ def cells(group: Group, request: Request) -> list[tuple[int, int]]:
 def check_request(group: Group, key: ShardKey, request: Request) -> None:
     t, b = group.tiling, request.block
     assert request.shard == key
-    assert b.slice // t.shard_slices == key.slice
+    assert b.slice // t.shard_slices == b.numbers[-1] // t.shard_slices == key.slice
+    assert b.slices <= max(1, group.stack)
+    assert not t.steps or b.slice // t.steps == b.numbers[-1] // t.steps, "of one sample alone"
     assert b.row // t.shard == (b.row + b.rows - 1) // t.shard == key.row
     assert b.column // t.shard == (b.column + b.columns - 1) // t.shard == key.column
     assert b.rows <= group.shape[0]
@@ -108,7 +119,8 @@ def test_a_plan_from_nothing_covers_everything_once_and_counts_itself(group: Gro
         for request in group.requests(key):
             requests += 1
             seen.update(
-                (request.block.slice, row, column, band)
+                (slice_, row, column, band)
+                for slice_ in request.block.numbers
                 for row, column in request.block
                 for band in request.bands
             )
@@ -118,17 +130,22 @@ def test_a_plan_from_nothing_covers_everything_once_and_counts_itself(group: Gro
 
 
 @given(
-    st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7))),
+    st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 7))),
     st.tuples(st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4, 8])),
+    st.integers(0, 8),
 )
-def test_ragged_holes_are_covered_by_rectangles_of_nothing_else(
-    holes: set[tuple[int, int]], shape: tuple[int, int]
+def test_ragged_holes_are_covered_by_boxes_of_nothing_else(
+    holes: set[tuple[int, int, int]], shape: tuple[int, int], stack: int
 ) -> None:
-    """Holes of any form in a large shard: no rectangle takes a tile that is already there."""
-    group = group_of(Tiling(64, 64, tile=8, shard=8), [U2], shape)
-    mask = sum(1 << group.tiling.slot(0, row, column) for row, column in holes)
+    """Holes of any form in a large shard: no box takes a tile that is already there."""
+    tiling = Tiling(64, 64, 8, tile=8, shard=8, shard_slices=8, depth=4)
+    group = replace(group_of(tiling, [U2], shape), stack=stack)
+    mask = sum(1 << tiling.slot(*hole) for hole in holes)
     taken = Counter(
-        tile for request in group.requests(ShardKey("10m", 0, 0, 0), {0: mask}) for tile in request.block
+        (slice_, *tile)
+        for request in group.requests(ShardKey("10m", 0, 0, 0), {0: mask})
+        for slice_ in request.block.numbers
+        for tile in request.block
     )
     assert taken == Counter(holes)
 
@@ -141,6 +158,17 @@ def test_a_partly_done_shard_is_asked_for_in_few_requests() -> None:
     )
     found = [(r.block.rows, r.block.columns) for r in group.requests(ShardKey("10m", 0, 0, 0), {0: mask})]
     assert found == [(1, 3), (2, 1)]
+
+
+def test_images_that_meet_half_of_a_plane_share_requests_with_those_that_meet_it_all() -> None:
+    """Two orbits in turn: the half that both see in one request, the other half of each second image by itself."""
+    tiling = Tiling(16, 8, 8, tile=8, shard=2, shard_slices=8, depth=8)
+    group = replace(group_of(tiling, [U2], (2, 2)), stack=8)
+    mask = sum(1 << tiling.slot(s, 0, c) for s in range(8) for c in range(1 + (s % 2 == 0)))
+    found = [r.block for r in group.requests(ShardKey("10m", 0, 0, 0), {0: mask})]
+    assert [(b.slice, b.slices, b.column, b.columns) for b in found] == [
+        (0, 1, 0, 2), (1, 7, 0, 1), (2, 1, 1, 1), (4, 1, 1, 1), (6, 1, 1, 1),
+    ]  # fmt: skip
 
 
 @given(groups(), st.data())
@@ -261,39 +289,18 @@ def test_messages_about_many_bands_stay_short() -> None:
     assert len(str(PixelRequest("i", LATTICE, bands))) < 150
 
 
-@given(st.integers(0, 2**70 - 1), st.integers(1, 17))
-def test_runs_of_slices_cover_what_is_missing_once(missing: int, most: int) -> None:
-    found = 0
-    for first, count in runs(missing, most):
-        assert 1 <= count <= most
-        assert first // most == (first + count - 1) // most
-        piece = (1 << count) - 1 << first
-        assert not found & piece
-        found |= piece
-    assert found == missing
-
-
-@given(slices=st.integers(1, 60), run=st.sampled_from([8, 16]), stack=st.integers(1, 16), data=st.data())
-def test_stacks_of_slices_ask_for_each_missing_tile_once(slices, run, stack, data) -> None:
-    tiling = Tiling(10, 7, slices, tile=10, shard_slices=run, depth=4)
-    group = replace(group_of(tiling, [U2, F4], (1, 1)), stack=stack, axis="time")
-    assert group.count_requests() == sum(1 for key in group.shards() for _ in group.requests(key))
-    for key in group.shards():
-        missing = {band: data.draw(st.integers(0, 2**tiling.slots - 1)) for band in range(2)}
-        found = dict.fromkeys(missing, 0)
-        for request in group.requests(key, missing):
-            assert request.block.slices <= max(1, stack)
-            mask = request.block.mask(tiling)
-            waiting = [request]
-            parts = 0
-            while waiting:
-                one = waiting.pop()
-                if one.block.slices == 1:
-                    parts |= one.block.mask(tiling)
-                else:
-                    waiting += halves(group, one)
-            assert parts == mask, "split in depth it is the same slices, one by one"
-            for band in request.bands:
-                assert not found[band] & mask
-                found[band] |= mask
-        assert found == {band: mask & group.full_mask(key) for band, mask in missing.items()}
+@given(groups(), st.data())
+def test_halved_in_depth_and_then_in_the_plane_it_is_the_same_tiles(
+    group: Group, data: st.DataObject
+) -> None:
+    key = data.draw(st.sampled_from(list(group.shards())))
+    for request in group.requests(key):
+        waiting, parts = [request], Counter()
+        while waiting:
+            one = waiting.pop()
+            if len(one.bands) == one.block.tiles == 1 or not (cut := halves(group, one)):
+                parts.update(cells(group, one))
+                continue
+            assert all(part.block.slices == 1 for part in cut) or one.block.slices > 1
+            waiting += cut
+        assert parts == Counter(cells(group, request))

@@ -115,13 +115,11 @@ class Reader:
 
     def __init__(self, images: list[Image]) -> None:
         self.by_name = {one.name: one for one in images}
-        self.by_id = {one.id: one for one in images}
+        self.by_id = {one.id: one for one in images} | self.by_name
 
     def read(self, request) -> np.ndarray:
         names = [band.id for band in request.bands]
-        members = (
-            (self.by_name[request.asset],) if request.asset else tuple(self._mosaicked(request.expression))
-        )
+        members = self.mosaicked(request)
         t = request.grid.transform
         out = np.zeros(request.grid.shape, request.dtype)
         for name in names:
@@ -130,6 +128,10 @@ class Reader:
             column, row = round((t.translate_x - X) / t.scale_x), round((Y - t.translate_y) / t.scale_x)
             out[name] = painted(members, name, Window(column, row, request.grid.width, request.grid.height))
         return out
+
+    def mosaicked(self, request) -> tuple[Image, ...]:
+        """The images that are read, the one on top first."""
+        return (self.by_name[request.asset],) if request.asset else tuple(self._mosaicked(request.expression))
 
     def check_members(self, request) -> None:
         """Images of a graph lie where it is asked for, on either of their grids; one alone may tell that there is none."""
@@ -163,8 +165,13 @@ def nodes(value):
             yield from nodes(item)
 
 
-@given(images=tables(), every=st.sampled_from(["image", "day", "N"]))
-def test_the_cube_is_what_the_images_show(images, every) -> None:
+@given(
+    images=tables(), every=st.sampled_from(["image", "day", "N"]),
+    deep=st.sampled_from([(1, 1, 0), (2, 4, 0), (3, 3, 3), (4, 8, 5), (1, 6, 4)]),
+)  # fmt: skip
+def test_the_cube_is_what_the_images_show(images, every, deep) -> None:
+    """With chunks of `depth` slices in shards of `run`, `stack` of which come in one request."""
+    depth, run, stack = deep
     images.sort(key=lambda one: one.start_time)
     named = group_images(images, every)
     series = arrange(named, NAMES, properties=["N"])
@@ -183,7 +190,13 @@ def test_the_cube_is_what_the_images_show(images, every) -> None:
     plan = replace(
         plan,
         groups=tuple(
-            replace(g, tiling=replace(g.tiling, tile=16, shard=2), shape=(2, 2)) for g in plan.groups
+            replace(
+                g,
+                tiling=replace(g.tiling, tile=16, shard=2, shard_slices=run, depth=depth),
+                shape=(2, 2),
+                stack=stack,
+            )
+            for g in plan.groups
         ),
     )
     reader = Reader(images)
@@ -195,12 +208,17 @@ def test_the_cube_is_what_the_images_show(images, every) -> None:
         asked = np.zeros(cube.shape, int)
         for key in group.shards():
             for request in group.requests(key):
-                asked_for = plan.pixel_request(request)
-                pixels = reader.read(asked_for)
-                reader.check_members(asked_for)
-                here = (request.block.slice, *request.window.slices)
-                cube[here] = pixels[name]
-                asked[here] += 1
+                for number in request.block.numbers:
+                    block = replace(request.block, slice=number, slices=1)
+                    asked_for = plan.pixel_request(replace(request, block=block))
+                    pixels = reader.read(asked_for)
+                    reader.check_members(asked_for)
+                    here = (number, *request.window.slices)
+                    cube[here] = pixels[name]
+                    asked[here] += 1
+                whole = plan.pixel_request(request)
+                assert len(whole.bands) == request.block.slices
+                assert set(reader.mosaicked(whole)) >= set(reader.mosaicked(asked_for))
         corner = group.grid.transform
         window = Window(
             round((corner.translate_x - X) / SCALE[name]),

@@ -101,6 +101,15 @@ def test_masks_name_what_they_say_slot_by_slot(t: Tiling, data: st.DataObject) -
         assert bool(t.window_mask(slice_, row, column, window) >> slot & 1) == (own and touched)
 
 
+@given(tilings, st.data())
+def test_cells_are_a_mask_laid_out_by_slice_row_and_column(t: Tiling, data: st.DataObject) -> None:
+    mask = data.draw(st.integers(0, 2**t.slots - 1))
+    cells = t.cells(mask)
+    assert cells.shape == (t.shard_slices, t.shard, t.shard)
+    for place in np.ndindex(cells.shape):
+        assert cells[place] == bool(mask >> t.slot(*map(int, place)) & 1)
+
+
 def test_the_last_row_and_column_may_be_one_pixel_wide() -> None:
     t = Tiling(257, 513, shard=2)
     assert (t.tile_columns, t.tile_rows) == (2, 3)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from downloader.arguments import check_number, path_text
 from downloader.diagnosis import Diagnosis, examine
+from downloader.engine.call import RunCall, RunKeywords
 from downloader.engine.compare import Draw
 from downloader.engine.context import RunOptions
 from downloader.engine.explore import JobSection
@@ -85,21 +86,14 @@ async def adownload(
     job: JobLike,
     path: str | os.PathLike[str] | None = None,
     *,
-    credentials: Credentials | None = None,
-    progress: bool = False,
-    on_event: Callable[[Event], object] | None = None,
     stop: Stop | None = None,
-    overwrite: bool = False,
-    accept: Collection[str] = (),
-    **keywords: Unpack[JobKeywords],
+    **keywords: Unpack[RunKeywords],
 ) -> Report:
-    """`download` for coroutines, on the running event loop; cancelling it saves what is there.
+    """`download` for coroutines, on the running event loop, by default without a bar; cancelling it saves what is there.
 
     `stop.ask("why")` drains it. Other arguments, result and errors are those of `download`.
     """
-    settled = as_job(job, path, **keywords)
-    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
-    return await run(settled, listener(progress, on_event), stop or Stop(), options)
+    return await RunCall.of(job, path, stop, keywords).run()
 
 
 def plan(

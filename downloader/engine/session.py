@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import Self, Unpack
 
 import anyio
 
-from downloader.engine.context import RunOptions
-from downloader.engine.run import run
+from downloader.engine.call import RunCall, RunKeywords
 from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
 from downloader.errors import JobError
-from downloader.job.keywords import JobKeywords
-from downloader.job.load import JobLike, as_job
+from downloader.job.load import JobLike
 from downloader.job.units import parse_size
-from downloader.progress.terminal import listener
 from downloader.report.report import Report
-
-if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
-
-    from downloader.events import Event
 
 
 class Session:
@@ -83,32 +74,24 @@ class Session:
         job: JobLike,
         path: str | os.PathLike[str] | None = None,
         *,
-        credentials: Credentials | None = None,
-        progress: bool = False,
-        on_event: Callable[[Event], object] | None = None,
         stop: Stop | None = None,
-        overwrite: bool = False,
-        accept: Collection[str] = (),
-        **keywords: Unpack[JobKeywords],
+        **keywords: Unpack[RunKeywords],
     ) -> Report:
         """`adownload`, as one of the session's jobs; arguments, result and errors are the same.
 
         Raises:
             JobError: also where the job asks for workers of Dask, whose quota is divided among themselves.
         """
-        settled = as_job(job, path, **keywords)
+        call = RunCall.of(job, path, stop, keywords)
         if self._budget is None:
             raise JobError("Session: jobs run inside its block: async with downloader.Session() as session")
-        if not settled.executor.is_local:
+        if not call.job.executor.is_local:
             raise JobError(
                 "the jobs of a session share one process; run this one by itself, or with executor: local",
                 key="executor.dask",
             )
         async with self._turns:
-            options = RunOptions(
-                credentials=credentials, overwrite=overwrite, accept=accept, budget=self._budget
-            )
-            return await run(settled, listener(progress, on_event), stop or Stop(), options)
+            return await call.run(budget=self._budget)
 
 
 def _bytes(memory: int | str) -> int:

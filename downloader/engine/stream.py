@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 
-from downloader.engine.context import RunOptions
-from downloader.engine.run import run
+from downloader.engine.call import RunCall, RunKeywords
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, InterruptionError, StoppedError
 from downloader.events import Outcome
-from downloader.job.keywords import JobKeywords
-from downloader.job.load import JobLike, as_job
-from downloader.progress.terminal import listener
+from downloader.job.load import JobLike
 
 if TYPE_CHECKING:
     import os
 
     from anyio.streams.memory import MemoryObjectSendStream
-    from google.auth.credentials import Credentials
 
-    from downloader.events import Event
     from downloader.report.report import Report
 
 
@@ -38,14 +32,9 @@ def outcomes(
     job: JobLike,
     path: str | os.PathLike[str] | None = None,
     *,
-    credentials: Credentials | None = None,
-    progress: bool = False,
-    on_event: Callable[[Event], object] | None = None,
     stop: Stop | None = None,
-    overwrite: bool = False,
-    accept: Collection[str] = (),
     ahead: int = _AHEAD,
-    **keywords: Unpack[JobKeywords],
+    **keywords: Unpack[RunKeywords],
 ) -> Outcomes:
     """Fetch what a job misses, and iterate over what becomes of each request: `Stored`, `Split` or `Failed`.
 
@@ -62,28 +51,18 @@ def outcomes(
     Args:
         job: as in `download`, with `path` and `keywords`.
         path: as in `download`.
-        credentials: any google-auth credentials object, in place of the job's `auth`.
-        progress: as in `download`.
-        on_event: as in `download`; it is called with the events of all kinds.
         stop: `stop.ask("why")` drains the run.
-        overwrite: as in `download`.
-        accept: as in `download`.
         ahead: outcomes that may wait, besides one or two for each request in flight. With an executor on other machines they
             are not held back.
-        **keywords: as in `download`.
+        **keywords: the other arguments of `download`; without `progress` there is no bar.
 
     Raises:
         JobError: the job is wrong. The other errors of `download` end the iteration, after its last outcome.
     """
-    settled, asked = as_job(job, path, **keywords), stop or Stop()
+    call = RunCall.of(job, path, stop, keywords)
     # Workers on other machines are not held back.
-    limit = max(1, ahead) if settled.executor.is_local else math.inf
-    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
-
-    def start(outcomes: MemoryObjectSendStream[Outcome]) -> Coroutine[Any, Any, Report]:
-        return run(settled, listener(progress, on_event), asked, replace(options, outcomes=outcomes))
-
-    return Outcomes(start, asked, limit)
+    limit = max(1, ahead) if call.job.executor.is_local else math.inf
+    return Outcomes(lambda outcomes: call.run(outcomes=outcomes), call.stop, limit)
 
 
 class Outcomes:

@@ -1,0 +1,65 @@
+"""Calls of the library that run a job on the caller's own event loop: what their arguments come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from downloader.engine.context import RunOptions
+from downloader.engine.run import run
+from downloader.engine.stop import Stop
+from downloader.job import Job
+from downloader.job.keywords import JobKeywords
+from downloader.job.load import JobLike, as_job
+from downloader.progress.terminal import listener
+from downloader.protocols import Progress
+
+if TYPE_CHECKING:
+    import os
+
+    from google.auth.credentials import Credentials
+
+    from downloader.events import Event
+    from downloader.report.report import Report
+
+
+class RunKeywords(JobKeywords, total=False):
+    """Keywords of a call that runs a job: how it runs, as `downloader.download` says, and keys of the job file."""
+
+    credentials: Credentials | None
+    progress: bool
+    on_event: Callable[[Event], object] | None
+    overwrite: bool
+    accept: Collection[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCall:
+    """A job that is to be run, and how."""
+
+    job: Job
+    progress: Progress
+    stop: Stop
+    options: RunOptions
+
+    @classmethod
+    def of(
+        cls, job: JobLike, path: str | os.PathLike[str] | None, stop: Stop | None, keywords: RunKeywords
+    ) -> Self:
+        """Return what the arguments of a call mean.
+
+        Raises:
+            JobError: naming the argument, its value and the fix.
+        """
+        own = RunKeywords.__annotations__.keys() - JobKeywords.__annotations__.keys()
+        settled = as_job(job, path, **{name: value for name, value in keywords.items() if name not in own})
+        options: Any = {
+            name: keywords.get(name) for name in ("credentials", "overwrite", "accept") if name in keywords
+        }
+        told = listener(keywords.get("progress", False), keywords.get("on_event"))
+        return cls(settled, told, stop or Stop(), RunOptions(**options))
+
+    def run(self, **further: Any) -> Coroutine[Any, Any, Report]:  # fields of `RunOptions`
+        """Run the job; see `run`."""
+        return run(self.job, self.progress, self.stop, replace(self.options, **further))

@@ -115,8 +115,9 @@ def _open(request: TableRequest, identity: Identity) -> list[GroupPixels]:
             f"such as {next(name for name in known if '/' in name)}"
         )
     root: Any = zarr.open_group(locate(request.mosaic).readable(), mode="r")
+    store = locate(request.mosaic).store()
     return [
-        GroupPixels(layout, root[name] if name else root, tuple(indices))
+        GroupPixels(layout, root[name] if name else root, store, tuple(indices))
         for name, (layout, indices) in chosen.items()
     ]
 

@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     # No linear algebra is done here, and a pool of threads for it, which numpy starts, spins before it sleeps.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor does the command line want plugins of pydantic, which it looks for among all that is installed.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from downloader.cli import main as command
 
     status = command(argv)

@@ -31,14 +31,14 @@ class Job(FileSection):
     """
 
     source: Source
-    region: Region = Region()
-    grid: Grid = Grid()
+    region: Region = Region.model_construct()
+    grid: Grid = Grid.model_construct()
     mosaic: MosaicSection
-    service: Service = Service()
-    auth: Auth = Auth()
-    request: RequestSettings = RequestSettings()
-    limits: Limits = Limits()
-    executor: ExecutorSection = ExecutorSection()
+    service: Service = Service.model_construct()
+    auth: Auth = Auth.model_construct()
+    request: RequestSettings = RequestSettings.model_construct()
+    limits: Limits = Limits.model_construct()
+    executor: ExecutorSection = ExecutorSection.model_construct()
 
     @model_validator(mode="after")
     def _a_region_for_many(self) -> Self:
@@ -131,7 +131,7 @@ class Job(FileSection):
     @property
     def service_settings(self) -> ServiceSettings:
         """How the job's service is reached."""
-        settings = ServiceSettings(
+        settings = ServiceSettings.model_construct(
             service=self.service, auth=self.auth, request=self.request, limits=self.limits
         )
         return settings.placed(self._base, self.mosaic_path, is_local=self.executor.is_local)

@@ -7,18 +7,21 @@ whether a CRS does) it cannot say; the loader remains the judge.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from importlib import resources
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from downloader.job.job import Job
+from downloader.job.sections.base import Section
 from downloader.job.sections.source import OF_LISTING
 from downloader.job.units import Duration, Size
 
@@ -116,6 +119,23 @@ def job_schema() -> dict[str, Any]:
     return deepcopy(_built())
 
 
+@cache
+def _docstrings(model: str) -> dict[str, str]:
+    """Return key → the text below it, of a section. Pydantic would look for these whenever the sections are imported."""
+    sections: list[type[Section]] = [Section]
+    for section in sections:
+        sections += section.__subclasses__()
+    found = {}
+    for section in sections:
+        if section.__name__ == model:
+            (written,) = ast.parse(inspect.getsource(section)).body
+            for pair in pairwise(written.body if isinstance(written, ast.ClassDef) else ()):
+                match pair:
+                    case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str() as text)):
+                        found[name] = inspect.cleandoc(text)
+    return found
+
+
 def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
     """Return a node of pydantic's schema as editors want it; `key` is its place in a job file."""
     told = dict(node)
@@ -143,6 +163,7 @@ def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[
     told = dict(node)
     if reference := told.pop("$ref", None):
         told = dict(models[str(reference).rpartition("/")[2]])
+    texts = _docstrings(told.get("title", ""))
     for gone in (*_HEADING, "$defs", "gt", "ge", "lt", "le"):
         told.pop(gone, None)
 
@@ -152,7 +173,11 @@ def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[
 
     if "properties" in told:
         told["properties"] = {
-            name: _shown(child, f"{key}.{name}".lstrip("."), models)
+            name: _shown(
+                {"description": texts[name], **child} if name in texts else child,
+                f"{key}.{name}".lstrip("."),
+                models,
+            )
             for name, child in told["properties"].items()
         }
         told |= _RULES.get(key, {})

@@ -17,10 +17,10 @@ from downloader.job.sections.service import Auth, Limits, RequestSettings, Servi
 class ServiceSettings(FileSection):
     """The sections of a job that say how its service is reached; all that is needed where there is no job."""
 
-    service: Service = Service()
-    auth: Auth = Auth()
-    request: RequestSettings = RequestSettings()
-    limits: Limits = Limits()
+    service: Service = Service.model_construct()
+    auth: Auth = Auth.model_construct()
+    request: RequestSettings = RequestSettings.model_construct()
+    limits: Limits = Limits.model_construct()
 
     _mosaic: Path | str | None = PrivateAttr(default=None)
     _is_local: bool = PrivateAttr(default=True)

@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
-    """A mapping of the job file: immutable, unknown keys refused."""
+    """A mapping of the job file: immutable, unknown keys refused.
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    A validator is built where one is used first: those of a job's sections are within the job's own. Defaults are therefore
+    made by `model_construct`, which needs none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     @field_validator("*", mode="before")
     @classmethod

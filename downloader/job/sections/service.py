@@ -38,7 +38,7 @@ class Service(Section):
     """Cloud project that is billed; else environment, key file, saved credentials."""
     workload_tag: str | None = None
     """Label for the bill: 1 to 63 of a-z, 0-9, - and _."""
-    emulator: Emulator = Emulator()
+    emulator: Emulator = Emulator.model_construct()
     """Assets of the emulator that `endpoint: emulator` starts."""
 
     @field_validator("endpoint")

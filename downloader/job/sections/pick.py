@@ -33,7 +33,7 @@ def _pick(value: Any) -> Any:
     )
 
 
-class _Shape:
+class _Choices:
     """The choices as the schema of job files has them, made where it is asked for."""
 
     def __get_pydantic_json_schema__(
@@ -48,6 +48,6 @@ Pick = Annotated[
         Discriminator(lambda value: "tag-clearest" if isinstance(value, Mapping | Clearest) else "tag-word"),
     ],
     BeforeValidator(_pick),
-    _Shape(),
+    _Choices(),
 ]
 """Value of `source.pick`; None for all."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import zarr
 
+from downloader.datasets.clouds import CLOUD_PROPERTIES
 from downloader.errors import Action, Cause, FetchProblem
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
+from downloader.model.time import instant_us
 from downloader.mosaic.writer import ZarrMosaic
-from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Tiling
+from downloader.planning import Group, ImageList, Plan, Request, ServiceModel, Slice, Tiling
 from downloader.planning.cover import clipped
+from downloader.planning.samples import Point, Sample, SampleList
 from downloader.planning.series import arrange
 
 UTM = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0.0, 499980.0, 0.0, -10.0, 4200000.0), 10980, 10980)
@@ -76,6 +79,51 @@ def series(
     return Plan(members[0], (group,), ServiceModel(), "time", arranged.slices, listed)
 
 
+def places(
+    counts: Sequence[int],
+    *,
+    chip: int = 6,
+    depth: int = 1,
+    samples: int = 1,
+    shard_steps: int = 1,
+    stack: int = 0,
+) -> Plan:
+    """A plan of samples of which each has so many images: those of the first days of April 2017."""
+    steps, window = max(1, *counts), Window(0, 0, chip, chip)
+    images = [day(number + 1) for number in range(steps)]
+    found, lattices, slices = [], [], []
+    for number, count in enumerate(counts):
+        point = Point(
+            str(number), float(number), float(number), -123.0, 37.0, f"points.csv, line {number + 2}"
+        )
+        grid = UTM.window(Window(10 * number, 20, chip, chip))
+        for image in (images[step] if step < count else None for step in range(steps)):
+            found.append(Sample(point, image.name if image else ""))
+            lattices.append(grid if image else None)
+            slices.append(Slice(str(number), image.name if image else ""))
+    tiling = Tiling(
+        chip, chip, len(found), chip, 1, samples * shard_steps, depth, steps=steps, shard_steps=shard_steps
+    )
+    group = Group(
+        "",
+        UTM.window(Window(0, 20, chip, chip)),
+        window,
+        images[0].bands,
+        tiling,
+        (1, 1),
+        extents=tuple((window,) if grid else () for grid in lattices),
+        lattices=tuple(lattices),
+        axis="sample",
+        stack=stack,
+    )
+    period = (0, instant_us(f"2017-04-{steps + 1:02d}") or 0)
+    listed = ImageList(
+        tuple((image.id, (image,)) for image in images), period, {"collection": "TEST"}, CLOUD_PROPERTIES
+    )
+    kept = SampleList(Crs("EPSG:4326"), (), tuple(found), steps, "from source.start to end")
+    return Plan(images[0], (group,), ServiceModel(), "sample", tuple(slices), listed, kept)
+
+
 def day(
     number: int,
     *,
@@ -126,10 +174,24 @@ def coverage_of(mosaic: Path | str, group: str = "") -> np.ndarray:
 
 def pixels(group: Group, request: Request) -> np.ndarray:
     """The structured answer to a request, as NPY delivers it."""
-    fields = [(group.bands[band].id, group.bands[band].dtype) for band in request.bands]
-    answer = np.zeros(request.window.shape, fields)
-    for band in request.bands:
-        answer[group.bands[band].id] = band_pixels(group, band, request.window, request.block.slice)
+    block = request.block
+    single = block.slices == 1
+    fields = {
+        group.bands[band].id if single else f"s{slice_}b{band}": (band, slice_)
+        for slice_ in block.numbers
+        for band in request.bands
+    }
+    answer = np.zeros(
+        request.window.shape, [(name, group.bands[band].dtype) for name, (band, _) in fields.items()]
+    )
+    for name, (band, slice_) in fields.items():
+        # What a sample's step holds stays as steps are added.
+        told = (
+            slice_
+            if not group.tiling.steps
+            else sum(divmod(slice_, group.tiling.steps)[k] * (31, 1)[k] for k in (0, 1))
+        )
+        answer[name] = band_pixels(group, band, request.window, told)
     return answer
 
 

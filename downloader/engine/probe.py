@@ -156,8 +156,7 @@ def _place(group: Group, rng: random.Random, seen: set[tuple[int, int, int]]) ->
 
 
 def _shard(group: Group, slice_: int, row: int, column: int) -> ShardKey:
-    tiling = group.tiling
-    return ShardKey(group.name, slice_ // tiling.shard_slices, row // tiling.shard, column // tiling.shard)
+    return ShardKey(group.name, *group.tiling.shard_of(slice_, row, column))
 
 
 def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list[Request]:

@@ -276,7 +276,7 @@ def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN40
             "values": [text for text in texts if text],
         }
     elif group.axis:
-        lengths = zip(layout.leading, group.tiling.lengths(group.tiling.slices), strict=True)
+        lengths = zip(layout.leading, group.tiling.leading, strict=True)
         dimensions |= {axis: {"type": axis, "extent": [0, length - 1], "step": 1} for axis, length in lengths}
     for axis, length, index in (("x", group.window.width, 0), ("y", group.window.height, 1)):
         dimension: dict[str, Any] = {"type": "spatial", "axis": axis}

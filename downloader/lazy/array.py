@@ -72,7 +72,7 @@ class LazyArray(BackendArray):
         self._index = TileIndex(group.name, group.tiling, bool(layout.leading))
         self.dtype = group.bands[band].dtype if decoding is None else decoding.dtype
         plane = (group.tiling.height, group.tiling.width)
-        lead = group.tiling.lengths(group.tiling.slices) if layout.leading else ()
+        lead = group.tiling.leading if layout.leading else ()
         self.shape = (*lead, *plane)
         self._filler: Filler | None = place.filler()
         self._arrays: dict[str, Any] = {}

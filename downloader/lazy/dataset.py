@@ -33,9 +33,7 @@ def lazy_dataset(
         mask_and_scale=mask_and_scale,
     )
     sizes = {
-        **dict(
-            zip(layout.leading, layout.group.tiling.lengths(layout.group.tiling.shard_slices), strict=False)
-        ),
+        **dict(zip(layout.leading, layout.group.tiling.shard_leading, strict=False)),
         **dict.fromkeys(("y", "x"), layout.group.tiling.shard_side),
     }
     wanted = chunks_of(layout, chunks)

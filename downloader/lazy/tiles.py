@@ -77,7 +77,7 @@ class TileIndex:
         """Return shard → bits of its tiles, of all combinations of slices, rows and columns of tiles."""
         t, found = self.tiling, dict[ShardKey, int]()
         for slice_, row, column in product(*(map(int, part) for part in (slices, rows, columns))):
-            key = ShardKey(self.group, slice_ // t.shard_slices, row // t.shard, column // t.shard)
+            key = ShardKey(self.group, *t.shard_of(slice_, row, column))
             found[key] = found.get(key, 0) | 1 << t.slot(slice_, row, column)
         return found
 
@@ -111,7 +111,7 @@ class TileIndex:
     def _each_axis(self, key: Sequence[Any]) -> list[NDArray[np.intp]]:
         """Return the numbers along each dimension of the array, those of rows and columns in tiles."""
         t = self.tiling
-        lead = t.lengths(t.slices) if self.is_layered else ()
+        lead = t.leading if self.is_layered else ()
         numbers = [
             _numbers(part, length) for part, length in zip(key, (*lead, t.height, t.width), strict=True)
         ]

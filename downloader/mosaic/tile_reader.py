@@ -107,7 +107,7 @@ class BandTiles:
         tiling = self._layout.group.tiling
         if row >= tiling.tile_rows or column >= tiling.tile_columns:
             return None
-        place = (slice_ // tiling.shard_slices, row // tiling.shard, column // tiling.shard)
+        place = tiling.shard_of(slice_, row, column)
         slot = tiling.slot(slice_, row, column)
         if self._stored is not None and not self._stored(place) >> slot & 1:
             return None

@@ -175,13 +175,15 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
         group, state = layout.group, states[layout.group.name]
         sizes = LedgerClaims(layout).listed(store)
         for key in group.shards():
-            if slices.isdisjoint(group.tiling.slices_of(key.slice)):
+            if slices.isdisjoint(group.tiling.slices_of(key.slice, key.row)):
                 continue
             index = state.index(key)
             stored = state.stored(index)
             if not any(stored):
                 continue
-            mask = sum(group.tiling.slice_mask(s) for s in group.tiling.slices_of(key.slice) if s in slices)
+            mask = sum(
+                group.tiling.slice_mask(s) for s in group.tiling.slices_of(key.slice, key.row) if s in slices
+            )
             state.update(index, {band: had & ~mask for band, had in enumerate(stored)})
             pieces = {
                 band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))

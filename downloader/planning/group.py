@@ -116,7 +116,7 @@ class Group:
             mask &= self.region.mask(self.tiling, key.slice, key.row, key.column)
         if self.extents and mask:
             covered = 0
-            for slice_ in self.tiling.slices_of(key.slice):
+            for slice_ in self.tiling.slices_of(key.slice, key.row):
                 for window in self.extents[slice_]:
                     covered |= self.tiling.window_mask(slice_, key.row, key.column, window)
             mask &= covered
@@ -131,7 +131,7 @@ class Group:
         if not self.absent:
             return dict.fromkeys(bands, mask)
         masks = dict.fromkeys(bands, 0)
-        for slice_ in self.tiling.slices_of(key.slice):
+        for slice_ in self.tiling.slices_of(key.slice, key.row):
             part = mask & self.tiling.slice_mask(slice_)
             for band in bands:
                 if band not in self.absent[slice_]:
@@ -148,6 +148,8 @@ class Group:
         t = self.tiling
         if self.wants_all:
             return t.tiles
+        if self.region is None and t.tile_rows * t.tile_columns == 1:
+            return sum(map(bool, self.extents))
         if self.region is None:
             return sum(tiles_of(cover, t.tile) for cover in self.extents)
         if not self.extents:
@@ -199,7 +201,8 @@ class Group:
             return whole * -(-shard // step) + -(-last // step)
 
         across = pieces(t.tile_rows, t.shard, rows) * pieces(t.tile_columns, t.shard, columns)
-        return across * pieces(t.slices, t.run, self._stacked(runs)) * len(runs)
+        places, length = t.slices // t.leading[-1], t.leading[-1]
+        return across * places * pieces(length, t.run, self._stacked(runs)) * len(runs)
 
     def _stacked(self, runs: Sequence[tuple[int, ...]]) -> int:
         """Return how many slices a request brings at most: of bands that come in several runs one."""

@@ -34,8 +34,8 @@ from downloader.planning.shard_size import (
     chunk_shape,
     deep_shard,
     shard_samples,
-    shard_steps,
     shard_tiles,
+    step_shape,
 )
 from downloader.planning.slices import Axis, Slice
 from downloader.planning.tiling import TILE, Tiling
@@ -280,19 +280,26 @@ class _Groups:
             )
         itemsizes = [band.dtype.itemsize for band in bands]
         known, asked = (self.tilings or {}).get(name), self.job.mosaic.depth
-        if asked is not None and self.axis != "time":
+        if asked is not None and self.axis != "time" and not self.steps:
             raise JobError(
                 "goes with a time axis, which this job does not have; leave it out", key="mosaic.chunks"
             )
         if extent.chips:
             _check_chip(width, bands, self.job.region.samples_key)
-            run = known.shard_slices if known and known.steps == self.steps else 0
-            run = run or (
-                shard_steps(self.slices // self.steps, self.steps, width, sum(itemsizes))
-                if self.steps
-                else shard_samples(self.slices, width, sum(itemsizes))
+            if known and bool(known.steps) == bool(self.steps) and asked in {None, known.depth}:
+                return replace(
+                    known, width=width, height=height, slices=self.slices, tile=width, steps=self.steps
+                )
+            if not self.steps:
+                run = shard_samples(self.slices, width, sum(itemsizes))
+                return Tiling(width, height, self.slices, tile=width, shard_slices=run)
+            depth = asked if self.job.mosaic.profile == "sharded" else 1
+            most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
+            depth, run = step_shape(self.steps, width, max(itemsizes), sum(itemsizes), most, depth)
+            samples = shard_samples(self.slices // self.steps, width, run * sum(itemsizes), most)
+            return Tiling(
+                width, height, self.slices, width, 1, samples * run, depth, steps=self.steps, shard_steps=run
             )
-            return Tiling(width, height, self.slices, tile=width, shard_slices=run, steps=self.steps)
         if self.axis != "time":
             shard = known.shard if known else shard_tiles(width, height, sum(itemsizes))
             return Tiling(width, height, self.slices, shard=shard)

@@ -140,11 +140,10 @@ def stack_of(
             and width * height * itemsize * size <= limits.nbytes
         )
 
-    longest = min(tiling.run, limits.graphs)
+    run = min(tiling.run, tiling.leading[-1])
+    longest = min(run, limits.graphs)
     if most is None and tiling.steps:
-        sizes = sorted(
-            {size for parts in range(1, tiling.run) if 1 < (size := -(-tiling.run // parts)) <= longest}
-        )
+        sizes = sorted({size for parts in range(1, run) if 1 < (size := -(-run // parts)) <= longest})
     elif most is None:
         sizes = [1 << power for power in range(1, longest.bit_length())]
     else:
@@ -214,7 +213,8 @@ def schedule_s(
 
 def _kinds(tiling: Tiling, shape: tuple[int, int], itemsize: int, stack: int = 1) -> list[tuple[int, int]]:
     """Return (bytes, how many) of the requests of a group."""
-    layers = _lengths(tiling.slices, stack, tiling.run)
+    length = tiling.leading[-1]
+    layers = {part: n * (tiling.slices // length) for part, n in _lengths(length, stack, tiling.run).items()}
     heights = _lengths(tiling.height, shape[0] * tiling.tile, tiling.shard_side)
     widths = _lengths(tiling.width, shape[1] * tiling.tile, tiling.shard_side)
     return [

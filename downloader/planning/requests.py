@@ -108,14 +108,14 @@ def blocks(
             for left in range(0, tiling.shard, shape[1]):
                 part = cells[first:end, top : top + shape[0], left : left + shape[1]]
                 for (slice_, row, column), (slices, rows, columns) in _boxes(part):
-                    yield TileBlock(
+                    corner = (
                         layer * tiling.shard_slices + first + slice_,
                         shard_row * tiling.shard + top + row,
                         shard_column * tiling.shard + left + column,
-                        rows,
-                        columns,
-                        slices,
                     )
+                    if tiling.steps:
+                        corner = tiling.tile_at(shard, first + slice_)
+                    yield TileBlock(*corner, rows, columns, slices)
 
 
 def _runs(tiling: Tiling, stack: int) -> Iterator[tuple[int, int]]:

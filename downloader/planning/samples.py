@@ -99,7 +99,7 @@ class SampleList:
     steps: int = 0
     """Steps of each point; 0 where a point has one image, and arrays no such axis."""
     window: str = ""
-    """The period of each point's images, for comparison; empty where a point has one image."""
+    """The period of each point's images but for the list's, for comparison; empty where a point has one image."""
 
     @property
     def firsts(self) -> tuple[Sample, ...]:
@@ -155,9 +155,9 @@ def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
 def facts_of(samples: SampleList) -> Mapping[str, str]:
     """Return the facts about stored samples that a later run must not change, by name."""
     facts = {"points.crs": str(samples.crs)}
-    facts["steps of each point"] = str(samples.steps or "one image, and no such axis")
+    facts["images of a point"] = "all of its period" if samples.steps else "one, and no axis of steps"
     if samples.steps:
-        facts["images of each point"] = samples.window
+        facts["period of each point"] = samples.window
     for number, sample in enumerate(samples.firsts, 1):
         facts[f"points[{number}]"] = sample.point.said
         for column, value in zip(samples.columns, sample.point.values, strict=True):

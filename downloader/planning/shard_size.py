@@ -87,33 +87,46 @@ def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:
     return 1
 
 
-def shard_samples(samples: int, chip: int, bytes_per_pixel: int) -> int:
+def shard_samples(samples: int, chip: int, bytes_per_pixel: int, max_bytes: int = MAX_SHARD_BYTES) -> int:
     """Return the number of samples in a shard: the largest power of two that keeps both bounds, 1 where none does.
 
     Args:
         samples: how many there are.
         chip: pixels along a chip's side.
         bytes_per_pixel: sum of the itemsizes of the group's bands.
+        max_bytes: bytes of pixels that a shard may hold over all bands of its group.
     """
     run = 1
     while (
-        math.ceil(samples / (2 * run)) >= MIN_SHARDS
-        and 2 * run * chip * chip * bytes_per_pixel <= MAX_SHARD_BYTES
+        math.ceil(samples / (2 * run)) >= MIN_SHARDS and 2 * run * chip * chip * bytes_per_pixel <= max_bytes
     ):
         run *= 2
     return run
 
 
-def shard_steps(samples: int, steps: int, chip: int, bytes_per_pixel: int) -> int:
-    """Return the number of chips in a shard where each sample has steps: those of whole samples, or of a part of one.
+def step_shape(
+    steps: int, chip: int, itemsize: int, bytes_per_pixel: int, max_bytes: int, depth: int | None = None
+) -> tuple[int, int]:
+    """Return (steps in a chunk, steps in a shard) where each sample has steps: a chip's dates lie together.
+
+    A shard has room for more steps than there are, up to the next power of two, so that a later end of the period finds
+    its place in it.
 
     Args:
-        samples: how many there are.
-        steps: chips of each.
+        steps: of each sample.
         chip: pixels along a chip's side.
+        itemsize: bytes of a pixel of the group's widest band.
         bytes_per_pixel: sum of the itemsizes of the group's bands.
+        max_bytes: bytes of pixels that a shard may hold over all bands of its group.
+        depth: steps that the user wants in a chunk; None for `auto`.
     """
-    fitting = MAX_SHARD_BYTES // (chip * chip * bytes_per_pixel)
-    if fitting >= steps:
-        return steps * shard_samples(samples, chip, steps * bytes_per_pixel)
-    return next(part for part in range(max(1, fitting), 0, -1) if steps % part == 0)
+    fitting = max(1, max_bytes // (chip * chip * bytes_per_pixel))
+    whole = 1 << (steps - 1).bit_length()
+    if depth is None:
+        depth = 1 << max(1, MAX_CHUNK_BYTES // (chip * chip * itemsize)).bit_length() - 1
+        depth = min(depth, whole)
+    depth = min(depth, fitting)
+    run = depth
+    while run < steps and 2 * run <= fitting:
+        run *= 2
+    return depth, run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +33,9 @@ class Tiling:
     A tile is a square of one slice; a chunk holds the tiles at one place of `depth` slices. A shard has an index entry for
     each of its chunks, in C order over (slices, row, column), and a slot for each of its tiles: those of a chunk follow one
     another. Where chunks hold one slice, slots are entries.
+
+    Where samples have steps, a plane is one tile, slices are (sample, step) in C order, and a shard is `shard_steps` steps of
+    some samples: its row is its place along the steps. So samples and steps can both grow, and no shard changes its place.
     """
 
     width: int
@@ -50,8 +53,9 @@ class Tiling:
     depth: int = 1
     """Slices that one chunk holds."""
     steps: int = 0
-    """Slices of each sample, one after the other, where arrays are (sample, step, y, x); 0 where they are not. A shard
-    holds whole samples, or a part of one that divides it."""
+    """Slices of each sample, one after the other, where arrays are (sample, step, y, x); 0 where they are not."""
+    shard_steps: int = 0
+    """Steps that one shard holds of each of its samples, those that they do not have yet included; a multiple of `depth`."""
 
     def __post_init__(self) -> None:
         lengths = (self.width, self.height, self.slices, self.tile, self.shard, self.shard_slices, self.depth)
@@ -60,13 +64,30 @@ class Tiling:
         if self.shard_slices % self.depth:
             raise JobError(f"a shard must hold whole chunks, got {self}")
         if self.steps and (
-            self.slices % self.steps or (self.shard_slices % self.steps and self.steps % self.shard_slices)
+            self.slices % self.steps
+            or self.shard_steps < 1
+            or self.shard_steps % self.depth
+            or self.shard_slices % self.shard_steps
+            or self.tile_rows * self.tile_columns > 1
         ):
             raise JobError(f"samples of a tiling must be whole, got {self}")
 
-    def lengths(self, slices: int) -> tuple[int, ...]:
-        """Return so many slices, which begin with a sample where there are steps, as lengths of the leading axes."""
-        return (max(1, slices // self.steps), min(slices, self.steps)) if self.steps else (slices,)
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Lengths of the leading axes."""
+        return (self.slices // self.steps, self.steps) if self.steps else (self.slices,)
+
+    @property
+    def chunk_leading(self) -> tuple[int, ...]:
+        """Lengths of a chunk along the leading axes."""
+        return (1, self.depth) if self.steps else (self.depth,)
+
+    @property
+    def shard_leading(self) -> tuple[int, ...]:
+        """Lengths of a shard along the leading axes."""
+        return (
+            (self.shard_slices // self.shard_steps, self.shard_steps) if self.steps else (self.shard_slices,)
+        )
 
     @property
     def tile_rows(self) -> int:
@@ -80,7 +101,9 @@ class Tiling:
 
     @property
     def shard_rows(self) -> int:
-        """Rows of shards."""
+        """Rows of shards; along the steps where samples have them."""
+        if self.steps:
+            return -(-self.steps // self.shard_steps)
         return -(-self.tile_rows // self.shard)
 
     @property
@@ -91,7 +114,7 @@ class Tiling:
     @property
     def shard_layers(self) -> int:
         """Shards along the leading axis."""
-        return -(-self.slices // self.shard_slices)
+        return -(-self.leading[0] // self.shard_leading[0])
 
     @property
     def tiles(self) -> int:
@@ -110,8 +133,8 @@ class Tiling:
 
     @property
     def run(self) -> int:
-        """Slices of a shard that follow one another in one place: all of them, or those of one sample."""
-        return min(self.shard_slices, self.steps or self.shard_slices)
+        """Slots of a shard, of planes of one tile, that lie in one place: all of them, or those of one sample."""
+        return self.shard_steps or self.shard_slices
 
     @property
     def slots(self) -> int:
@@ -139,6 +162,9 @@ class Tiling:
 
     def slot(self, slice_: int, row: int, column: int) -> int:
         """Return a tile's slot in its shard."""
+        if self.steps:
+            sample, step = divmod(slice_, self.steps)
+            return sample % self.shard_leading[0] * self.shard_steps + step % self.shard_steps
         chunks, within = divmod(slice_ % self.shard_slices, self.depth)
         entry = (chunks * self.shard + row % self.shard) * self.shard + column % self.shard
         return entry * self.depth + within
@@ -146,6 +172,10 @@ class Tiling:
     def tile_at(self, shard: tuple[int, int, int], slot: int) -> tuple[int, int, int]:
         """Return (slice, row, column) of the tile behind a slot of the shard at (layer, row, column)."""
         layer, row, column = shard
+        if self.steps:
+            sample, step = divmod(slot, self.shard_steps)
+            slice_ = (layer * self.shard_leading[0] + sample) * self.steps + row * self.shard_steps + step
+            return slice_, 0, 0
         entry, within = divmod(slot, self.depth)
         rest, c = divmod(entry, self.shard)
         chunks, r = divmod(rest, self.shard)
@@ -159,13 +189,26 @@ class Tiling:
         chunks = flags.reshape(-1, self.shard, self.shard, self.depth)
         return chunks.transpose(0, 3, 1, 2).reshape(self.shard_slices, self.shard, self.shard)
 
-    def slices_of(self, layer: int) -> range:
-        """Return the slices that the shards of one layer hold."""
-        first = layer * self.shard_slices
-        return range(first, min(first + self.shard_slices, self.slices))
+    def shard_of(self, slice_: int, row: int, column: int) -> tuple[int, int, int]:
+        """Return (layer, row, column) of the shard that holds a tile."""
+        if self.steps:
+            sample, step = divmod(slice_, self.steps)
+            return sample // self.shard_leading[0], step // self.shard_steps, 0
+        return slice_ // self.shard_slices, row // self.shard, column // self.shard
+
+    def slices_of(self, layer: int, row: int = 0) -> Sequence[int]:
+        """Return the slices that a shard holds; `row` matters where samples have steps."""
+        samples = self.shard_leading[0]
+        first, last = layer * samples, min((layer + 1) * samples, self.leading[0])
+        if not self.steps:
+            return range(first, last)
+        begin, end = row * self.shard_steps, min((row + 1) * self.shard_steps, self.steps)
+        return [n * self.steps + step for n in range(first, last) for step in range(begin, end)]
 
     def slice_mask(self, slice_: int) -> int:
         """Return the bits of all slots of one slice in its shard."""
+        if self.steps:
+            return 1 << self.slot(slice_, 0, 0)
         return self.at_slice((1 << self.shard * self.shard) - 1, slice_)
 
     def at_slice(self, plane: int, slice_: int) -> int:
@@ -197,6 +240,8 @@ class Tiling:
         inside = window.clip(Window(0, 0, self.width, self.height))
         if inside is None:
             return 0
+        if self.steps:
+            return self.slice_mask(slice_)
         top, left = row * self.shard, column * self.shard
         first_row = max(inside.row // self.tile - top, 0)
         last_row = min((inside.row_end - 1) // self.tile - top, self.shard - 1)
@@ -212,6 +257,10 @@ class Tiling:
 
     def full_mask(self, layer: int, row: int, column: int) -> int:
         """Return the bits of the slots that lie inside the group: all of them but at its edges."""
+        if self.steps:
+            samples = min(self.shard_leading[0], self.leading[0] - layer * self.shard_leading[0])
+            of_one = (1 << min(self.shard_steps, self.steps - row * self.shard_steps)) - 1
+            return sum(of_one << n * self.shard_steps for n in range(samples))
         columns = min(self.shard, self.tile_columns - column * self.shard)
         rows = min(self.shard, self.tile_rows - row * self.shard)
         line = (1 << columns) - 1

@@ -85,7 +85,7 @@ def _add(counts: NDArray[np.int64], block: NDArray[np.int64], top: int, left: in
 
 def plan_blocks(
     group: Group, state: GroupState | None
-) -> Iterator[tuple[tuple[int, int, int], NDArray[np.uint8]]]:
+) -> Iterator[tuple[tuple[int, ...], NDArray[np.uint8]]]:
     """Yield the states of a group's tiles by the ledger, in blocks of the array `coverage`."""
     if state is not None:
         # The mosaic's own bands; without the region where the plan's is without, as 10⁶ shards are dear to ask.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from downloader.model.crs import transformer
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Image
+from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan, Tiling
 from downloader.planning.polygon import Shape
@@ -30,7 +31,6 @@ from downloader.report.plan_cells import (
     PART,
     STORED,
     TO_FETCH,
-    plan_blocks,
     plan_cells,
 )
 from downloader.report.text import box
@@ -216,9 +216,11 @@ def sample_kinds(plan: Plan, target: TargetState) -> NDArray[np.uint8]:
     kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
     state = target.states.get(group.name)
     if state is not None:
-        for (first, _, _), block in plan_blocks(group, state):
-            column = block[:, 0, 0][: len(kinds) - first]
-            kinds[first : first + len(column)][column == 1] = STORED
+        of = kinds.reshape(-1, steps or 1)
+        for place, block in coverage_chunks(state.group, state):
+            cells = block.reshape(len(block), -1)
+            here = of[place[0] :, place[1] if steps else 0 :][: len(cells), : cells.shape[1]]
+            here[cells[: here.shape[0], : here.shape[1]] == STORED] = STORED
     if not steps:
         return kinds
     kinds[[not (one.image or one.problem) for one in samples]] = STORED

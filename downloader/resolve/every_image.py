@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,6 +22,8 @@ from downloader.protocols import Catalogue
 from downloader.resolve.nearest import around, checked, covering, named_images
 from downloader.text import counted, duration, few
 
+_NOTHING: Final[Mapping[int, Sequence[str]]] = {}
+
 _ALWAYS: Final = (-(2**62), 2**62)
 """A window without ends, in microseconds since 1970."""
 
@@ -38,22 +41,32 @@ class EveryImage:
     of_point: dict[int, list[Image]]
     """Number of the point → its images, by time and then by id; points without one are left out."""
     window: str
-    """The period of each point, in words that tell it from others."""
+    """The period of each point, in words that tell it from others but for `source.start` and `end`."""
+    period: tuple[int, int] | None
+    """These; None where they are not given."""
     notices: tuple[str, ...]
 
 
-async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryImage:
+async def every_image(
+    job: Job, catalogue: Catalogue, points: Points, kept: Mapping[int, Sequence[str]] = _NOTHING
+) -> EveryImage:
     """Return the images that cover each point in its window: from `start` to `end`, and around its date.
 
-    On native pixels only those of a point's images are taken that are in the CRS that most of them have: where zones
-    overlap, the others show the same again.
+    On native pixels only those of a point's images are taken that are in the CRS that most of them have, or that those have
+    which are kept: where zones overlap, the others show the same again.
+
+    Args:
+        job: whose source has many images.
+        catalogue: the service.
+        points: the places.
+        kept: point → full names of the images that a mosaic has of it.
 
     Raises:
         JobError: there is no such collection, an image of the list cannot be read, a point lacks its date, or names an
             image.
         AuthenticationError: it may not be read.
     """
-    first, last, window = _windows(job, points)
+    first, last, window, period = _windows(job, points)
     source = job.source
     if source.collection is None:
         images = await named_images(job, catalogue)
@@ -77,7 +90,9 @@ async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryIm
     of_point, elsewhere = {}, 0
     for number in sorted(checked(taken, wrong)):
         own = sorted(taken[number], key=lambda one: one[:2])
-        crs = Counter(crs for _, _, crs, _ in own).most_common(1)[0][0]
+        most = Counter(crs for _, _, crs, _ in own).most_common(1)[0][0]
+        names = set(kept.get(number, ()))
+        crs = next((crs for _, _, crs, image in own if image.name in names), most)
         of_point[number] = [image for _, _, its, image in own if its == crs or not job.grid.is_native]
         elsewhere += len(own) - len(of_point[number])
     notices = []
@@ -87,11 +102,13 @@ async def every_image(job: Job, catalogue: Catalogue, points: Points) -> EveryIm
         notices.append(
             f"{counted(elsewhere, 'image')} of points in another CRS than most of the point's: left out; a grid takes them too"
         )
-    return EveryImage(of_point, window, tuple(notices))
+    return EveryImage(of_point, window, period, tuple(notices))
 
 
-def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
-    """Return the first microsecond of each point's window, the first behind it, and the windows in words."""
+def _windows(
+    job: Job, points: Points
+) -> tuple[NDArray[np.int64], NDArray[np.int64], str, tuple[int, int] | None]:
+    """Return the first microsecond of each point's window, the first behind it, the windows in words, and start and end."""
     spec, source, key = job.region.samples, job.source, job.region.samples_key
     assert spec is not None  # noqa: S101  # the job has samples
     named = next((row for row in points.rows if row.image), None)
@@ -105,7 +122,8 @@ def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.in
     end = instant_us(source.end or "")
     first = np.full(len(points.rows), _ALWAYS[0] if start is None else start)
     last = np.full(len(points.rows), _ALWAYS[1] if end is None else end)
-    words = [f"from {source.start} to {source.end}"] if start is not None else []
+    period = None if start is None or end is None else (start, end)
+    words = [] if period is None else ["from source.start to end"]
     if spec.before is not None or spec.after is not None:
         lacking = next((row for row in points.rows if not row.date), None)
         if lacking is not None:
@@ -123,4 +141,4 @@ def _windows(job: Job, points: Points) -> tuple[NDArray[np.int64], NDArray[np.in
             f"no point's window holds a moment; widen {key}.before and after, or source.start and end",
             key=key,
         )
-    return first, last, ", ".join(words) or "at any time"
+    return first, last, ", ".join(words) or "at any time", period

@@ -14,6 +14,7 @@ from downloader.datasets.clouds import CLOUD_PROPERTIES
 from downloader.errors import DownloadError, JobError
 from downloader.job import Job
 from downloader.model.image import Image
+from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample, SampleList
@@ -74,6 +75,7 @@ class _Taken:
     notices: tuple[str, ...]
     steps: int = 0
     window: str = ""
+    period: tuple[int, int] | None = None
 
     def point(self, number: int) -> Point:
         """Return the point of a sample."""
@@ -101,44 +103,56 @@ async def _one_each(
 async def _every(job: Job, catalogue: Catalogue, points: Points, existing: Existing | None) -> _Taken:
     """Return all images of each point in its window; those that a mosaic has frozen for one stay its images.
 
+    Of a longer period the images behind the frozen one follow after them.
+
     Raises:
-        JobError: no point has an image; a new one has more than the mosaic has steps.
+        JobError: no point has an image.
     """
-    found = await every_image(job, catalogue, points)
+    frozen = existing.samples if existing is not None else None
+    kept = _kept_images(points, frozen) if frozen is not None and frozen.steps else {}
+    found = await every_image(job, catalogue, points, kept)
     images, gone = dict(found.of_point), dict[str, str]()
-    steps = 0
-    if existing is not None and existing.samples is not None and existing.samples.steps:
-        steps, frozen = existing.samples.steps, existing.samples
-        kept = {
-            number: [one.image for one in frozen.of_point(number) if one.image]
-            for number, (first, row) in enumerate(zip(frozen.firsts, points.rows, strict=False))
-            if first.point.said == row.said
-        }
-        known = {image.name: image for image in _listed_images(existing)}
-        there = {image.name: image for own in found.of_point.values() for image in own}
-        lost = {name for names in kept.values() for name in names if name not in there}
-        answers = await look_up(catalogue, sorted(lost), job.source.catalogue_bands, is_of_one_image)
-        for name, answer in answers.items():
-            if isinstance(answer, DownloadError):
-                gone[known[name].id] = str(answer)
-            there[name] = known[name] if isinstance(answer, DownloadError) else answer
-        images |= {number: [there[name] for name in names] for number, names in kept.items()}
+    known = {image.name: image for image in _listed_images(existing)}
+    there = {image.name: image for own in found.of_point.values() for image in own}
+    lost = {name for names in kept.values() for name in names if name not in there}
+    answers = await look_up(catalogue, sorted(lost), job.source.catalogue_bands, is_of_one_image)
+    for name, answer in answers.items():
+        if isinstance(answer, DownloadError):
+            gone[known[name].id] = str(answer)
+        there[name] = known[name] if isinstance(answer, DownloadError) else answer
+    before = existing.images.period if existing is not None and existing.images is not None else None
+    for number, names in kept.items():
+        # What joins a collection in a period that is frozen stays out; a list of images is what the job says.
+        new = [
+            image
+            for image in found.of_point.get(number, ())
+            if image.name not in names
+            and (job.source.collection is None or (before is not None and not _is_in(image, before)))
+        ]
+        images[number] = [*(there[name] for name in names), *new]
     most = max(map(len, images.values()), default=0)
     if not most:
         raise JobError(
             f"none of the {len(points.rows):,} points has an image; of the first: {uncovered(job, points.rows[0])}",
             key=job.region.samples_key,
         )
-    if steps and most > steps:
-        who = points.rows[next(number for number, own in images.items() if len(own) > steps)]
-        raise JobError(
-            f"{who.where}: has {most} images, and samples of the mosaic have {steps} steps at most; choose another "
-            "mosaic.path, or a shorter period",
-            key=job.region.samples_key,
-        )
-    steps = steps or most
+    steps = max(most, frozen.steps if frozen is not None else 0)
     chosen = {number * steps + k: image for number, own in images.items() for k, image in enumerate(own)}
-    return _Taken(points, chosen, {}, (*found.notices, *_gone(gone)), steps, found.window)
+    return _Taken(points, chosen, {}, (*found.notices, *_gone(gone)), steps, found.window, found.period)
+
+
+def _kept_images(points: Points, frozen: SampleList) -> dict[int, list[str]]:
+    """Return point → full names of its images, of the points that a mosaic has, as far as the file says the same of them."""
+    return {
+        number: [one.image for one in frozen.of_point(number) if one.image]
+        for number, (first, row) in enumerate(zip(frozen.firsts, points.rows, strict=False))
+        if first.point.said == row.said
+    }
+
+
+def _is_in(image: Image, period: tuple[int, int]) -> bool:
+    time = instant_us(image.start_time)
+    return time is not None and period[0] <= time < period[1]
 
 
 def _gone(gone: Mapping[str, str]) -> tuple[str, ...]:
@@ -180,7 +194,7 @@ async def _resolved(
     )
     listed = replace(_image_list((images[name] for name in made.views), facts), partners=steps.partners)
     if taken.steps:
-        listed = replace(listed, properties=CLOUD_PROPERTIES)
+        listed = replace(listed, properties=CLOUD_PROPERTIES, period=taken.period)
     return ResolvedSource(
         _first_image(job, samples, made.views),
         files,

@@ -167,24 +167,67 @@ def test_appended_points_extend_and_changed_ones_are_refused(emulator, tmp_path)
     write_places(tmp_path / "points.csv")
     with pytest.raises(
         DriftError,
-        match="images of each point: from 2020-01-01 to 2020-03-01 → from 2020-01-01 to 2020-02-01",
+        match=r"start and end: 2020-01-01T00:00:00Z…2020-03-01T00:00:00Z → 2020-01-01T00:00:00Z…2020-02-01.*not all of it",
     ):
         downloader.download(over_time(emulator, tmp_path, end="2020-02-01"), progress=False)
     write_places(tmp_path / "points.csv", date="2020-01-10")
-    with pytest.raises(DriftError, match="steps of each point: 7 → one image"):
+    with pytest.raises(DriftError, match="images of a point: all of its period → one, and no axis of steps"):
         downloader.download(over_time(emulator, tmp_path, pick="nearest"), progress=False)
 
 
-def test_a_point_with_more_images_than_the_mosaic_has_steps_is_refused(emulator, tmp_path):
+def test_a_point_with_more_images_than_the_mosaic_has_steps_brings_more_steps(emulator, tmp_path):
     few = {"right": PLACES["right"]}
     write_places(tmp_path / "points.csv", few)
     values = over_time(emulator, tmp_path)
     downloader.download(values, progress=False)
-    steps = len(images_at(*PLACES["right"]))
     check(tmp_path / "places.zarr", few)
-    write_places(tmp_path / "points.csv", {**few, "middle": PLACES["middle"]})
-    with pytest.raises(JobError, match=f"line 3: has 7 images, and samples of the mosaic have {steps} steps"):
-        downloader.download(values, progress=False)
+    more = {**few, "middle": PLACES["middle"]}
+    write_places(tmp_path / "points.csv", more)
+    assert downloader.download(values, progress=False).requests == 2, "two shards of the new point's steps"
+    check(tmp_path / "places.zarr", more)
+    assert verify(tmp_path / "places.zarr").is_clean
+
+
+@pytest.mark.parametrize("profile", ["sharded", "plain"])
+def test_a_longer_period_and_more_points_grow_both_axes(emulator, tmp_path, profile):
+    """Dates follow after those that a point has, in the same shards; what is stored is not asked for again."""
+    mosaic, settings = tmp_path / "places.zarr", {"profile": profile}
+    first = dict(list(PLACES.items())[:3])
+    write_places(tmp_path / "points.csv", first)
+    downloader.download(over_time(emulator, tmp_path, end="2020-01-16", mosaic=settings), progress=False)
+    check(mosaic, first, names=[name for name in RED if name < "20200116"])
+    write_places(tmp_path / "points.csv")
+    longer = over_time(emulator, tmp_path, mosaic=settings)
+    report = downloader.download(longer, progress=False)
+    later = sum(len(images_at(*at)) for at in PLACES.values()) - report.tiles_before
+    assert report.tiles_stored - report.tiles_before == later
+    check(mosaic)
+    assert verify(mosaic).is_clean
+    if profile == "sharded":
+        assert zarr.open_array(mosaic / "red", mode="r").shards[1] == 4
+    shutil.rmtree(mosaic / ".downloader")
+    assert downloader.download(longer, progress=False).requests == 0
+    check(mosaic)
+    before = downloader.download(
+        over_time(emulator, tmp_path, start="2019-12-01", mosaic=settings), progress=False
+    )
+    assert before.requests == 0
+    with pytest.raises(DriftError, match="which is not all of it"):
+        downloader.download(longer, progress=False)
+
+
+def test_dates_beyond_a_shard_lie_in_the_next_one(emulator, tmp_path):
+    places = {f"p{n}": (60 + 11 * n, 260 + 7 * n) for n in range(3)}
+    write_places(tmp_path / "points.csv", places)
+    made = {"chunks": {"time": 2}}
+    downloader.download(over_time(emulator, tmp_path, end="2020-01-11", mosaic=made), progress=False)
+    assert zarr.open_array(tmp_path / "places.zarr/red", mode="r").shards[1] == 2
+    for end in ("2020-01-21", "2020-02-02", "2020-03-01"):
+        downloader.download(over_time(emulator, tmp_path, end=end, mosaic=made), progress=False)
+        check(tmp_path / "places.zarr", places, names=[n for n in RED if n < end.replace("-", "")])
+        assert verify(tmp_path / "places.zarr").is_clean
+    array = zarr.open_array(tmp_path / "places.zarr/red", mode="r")
+    assert (array.chunks[:2], array.shards[:2]) == ((1, 2), (1, 2))
 
 
 def test_a_killed_run_continues_and_a_lost_folder_is_rebuilt(emulator, tmp_path):

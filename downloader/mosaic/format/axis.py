@@ -53,6 +53,8 @@ class AxisArray:
     """Values at each index, stored one after the other; 0 for a single one."""
     dimension: str = "affine"
     """What lies across."""
+    wide: int = 0
+    """Values across that a chunk has place for; 0 for as many as there are."""
 
     @property
     def length(self) -> int:
@@ -62,6 +64,7 @@ class AxisArray:
     def document(self, dimension: str, *, checksum: bool) -> dict[str, Any]:
         """Return its `zarr.json`, as zarr-python writes it."""
         wide = [self.across] if self.across else []
+        chunk = [CHUNK, *([self.wide or self.across] if wide else [])]
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         if self.kind == "string":
             codecs = [{"name": "vlen-utf8", "configuration": {}}]
@@ -70,7 +73,7 @@ class AxisArray:
         return {
             "shape": [self.length, *wide],
             "data_type": self.kind,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [CHUNK, *wide]}},
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "fill_value": {"int64": 0, "float64": "NaN", "string": ""}[self.kind],
             "codecs": codecs,
@@ -83,12 +86,23 @@ class AxisArray:
 
     def chunks(self, prefix: str, *, checksum: bool) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk, each at full length; equal values give equal bytes."""
-        step = CHUNK * max(1, self.across)
-        for number, first in enumerate(range(0, len(self.values), step)):
-            data = self._encoded(self.values[first : first + step], step)
-            if checksum:
-                data += crc32c(data).to_bytes(CRC_BYTES, "little")
-            yield f"{prefix}{self.name}/c/{number}{'/0' if self.across else ''}", data
+        across = max(1, self.across)
+        wide = self.wide or across
+        fill: _Value = "" if self.kind == "string" else 0 if self.kind == "int64" else math.nan
+        for number, first in enumerate(range(0, self.length, CHUNK)):
+            rows = range(first, min(first + CHUNK, self.length))
+            for place, begin in enumerate(range(0, across, wide)):
+                values: Sequence[_Value]
+                if wide == across:
+                    values = self.values[first * across : rows.stop * across]
+                else:
+                    ends = [(row * across + begin, row * across + min(begin + wide, across)) for row in rows]
+                    padding = [fill] * (wide - (min(begin + wide, across) - begin))
+                    values = [value for start, end in ends for value in (*self.values[start:end], *padding)]
+                data = self._encoded(values, CHUNK * wide)
+                if checksum:
+                    data += crc32c(data).to_bytes(CRC_BYTES, "little")
+                yield f"{prefix}{self.name}/c/{number}{f'/{place}' if self.across else ''}", data
 
     def _encoded(self, values: Sequence[_Value], length: int) -> bytes:
         if self.kind != "string":

@@ -30,10 +30,15 @@ class Coverage(IntEnum):
     FAILED = 4
 
 
-def coverage_chunk(tiling: Tiling) -> tuple[int, int, int]:
-    """Return (slices, rows, columns) of a chunk of `coverage`, in tiles: whole shards and samples, however long the leading axis."""
+def coverage_chunk(tiling: Tiling) -> tuple[int, ...]:
+    """Return lengths of a chunk of `coverage` along the leading axes, rows and columns, in tiles: whole shards.
+
+    They stay as the leading axes grow. Where there are none, the first is 1.
+    """
+    if tiling.steps:
+        samples = tiling.shard_leading[0]
+        return max(1, COVERAGE_CHUNK // samples) * samples, tiling.shard_steps, 1, 1
     rows = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_rows) * tiling.shard
     columns = min(COVERAGE_CHUNK // tiling.shard, tiling.shard_columns) * tiling.shard
-    whole = max(tiling.shard_slices, tiling.steps)
-    runs = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // whole
-    return max(1, runs) * whole, rows, columns
+    runs = min(COVERAGE_CHUNK, COVERAGE_CHUNK**2 // (rows * columns)) // tiling.shard_slices
+    return max(1, runs) * tiling.shard_slices, rows, columns

@@ -129,19 +129,9 @@ class GroupLayout:
 
     def shard_object(self, band: int, layer: int, row: int, column: int) -> str:
         """Return the key of a band's object of one shard."""
-        return f"{self.folder(band)}/{'/'.join(map(str, (*self._leading_numbers(layer), row, column)))}"
-
-    def _leading_numbers(self, layer: int) -> tuple[int, ...]:
-        """Return the numbers along the leading axes of the object of one layer."""
-        if not self.group.tiling.steps:
-            return (layer,) if self.leading else ()
-        return divmod(layer, self._layers_of_sample)
-
-    @property
-    def _layers_of_sample(self) -> int:
-        """Objects that the steps of one sample are spread over; 1 where an object holds whole samples."""
-        tiling = self.group.tiling
-        return max(1, tiling.steps // (1 if self.profile == "plain" else tiling.shard_slices))
+        if self.group.tiling.steps:
+            return f"{self.folder(band)}/{layer}/{row}/0/{column}"
+        return f"{self.folder(band)}/{'/'.join(map(str, (*((layer,) if self.leading else ()), row, column)))}"
 
     def header(self, band: int, shard: tuple[int, int, int]) -> ShardHeader:
         """Return the header of a band's object of one shard, without the bits of what is stored."""
@@ -150,7 +140,10 @@ class GroupLayout:
 
     def tile_object(self, band: int, shard: tuple[int, int, int], slot: int) -> str:
         """Return the key of a band's object of one tile, where the profile is `plain`."""
-        return self.shard_object(band, *self.group.tiling.tile_at(shard, slot))
+        slice_, row, column = self.group.tiling.tile_at(shard, slot)
+        if steps := self.group.tiling.steps:
+            slice_, row = divmod(slice_, steps)
+        return self.shard_object(band, slice_, row, column)
 
     def parse_key(self, key: str, band: int) -> tuple[tuple[int, int, int], int] | None:
         """Return the shard (layer, row, column) and the slot of an object below a band's folder.
@@ -169,29 +162,29 @@ class GroupLayout:
         *leading, row, column = numbers
         layer = leading[0] if leading else 0
         if len(leading) == 2:
-            if leading[1] >= self._layers_of_sample:
+            if row:
                 return None
-            layer = layer * self._layers_of_sample + leading[1]
+            row = leading[1]
         if self.profile != "plain":
             is_inside = layer < t.shard_layers and row < t.shard_rows and column < t.shard_columns
             return ((layer, row, column), 0) if is_inside else None
+        if t.steps:
+            if layer >= t.leading[0] or row >= t.steps or column:
+                return None
+            layer, row = layer * t.steps + row, 0
         if layer >= t.slices or row >= t.tile_rows or column >= t.tile_columns:
             return None
-        shard = (layer // t.shard_slices, row // t.shard, column // t.shard)
-        return shard, t.slot(layer, row, column)
+        return t.shard_of(layer, row, column), t.slot(layer, row, column)
 
     def coverage_object(
-        self, place: tuple[int, int, int], cells: NDArray[np.uint8]
+        self, place: tuple[int, ...], cells: NDArray[np.uint8]
     ) -> tuple[str, NDArray[np.uint8]]:
-        """Return the key and content of the chunk of coverage whose first cell is `place`, (slice, row, column)."""
-        tiling = self.group.tiling
-        chunk = coverage_chunk(tiling)
-        first, row, column = (begin // length for begin, length in zip(place, chunk, strict=True))
-        # A chunk holds all steps of its samples.
-        leading = (first, 0)[: len(self.leading)]
-        numbers = "/".join(map(str, (*leading, row, column)))
-        whole = cells.reshape(*tiling.lengths(chunk[0]), *cells.shape[1:]) if self.leading else cells[0]
-        return f"{self.prefix}{COVERAGE_TILES}/c/{numbers}", whole
+        """Return the key and content of the chunk of coverage whose first cell is `place`, along the leading axes, row, column."""
+        chunk = coverage_chunk(self.group.tiling)
+        numbers = [begin // length for begin, length in zip(place, chunk, strict=True)]
+        if not self.leading:
+            numbers, cells = numbers[1:], cells[0]
+        return f"{self.prefix}{COVERAGE_TILES}/c/{'/'.join(map(str, numbers))}", cells
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
@@ -249,9 +242,8 @@ class GroupLayout:
     def _coverage_document(self) -> dict[str, Any]:
         tiling = self.group.tiling
         cells = (tiling.tile_rows, tiling.tile_columns)
-        depth, *plane = coverage_chunk(tiling)
-        shape = (*tiling.lengths(tiling.slices), *cells) if self.leading else cells
-        chunk = (*tiling.lengths(depth), *plane) if self.leading else tuple(plane)
+        shape = (*tiling.leading, *cells) if self.leading else cells
+        chunk = coverage_chunk(tiling) if self.leading else coverage_chunk(tiling)[1:]
         attributes = {
             "long_name": "state of each tile, the worst over the group's bands",
             "flag_values": [int(state) for state in Coverage],
@@ -265,13 +257,13 @@ class GroupLayout:
 
     def _band_document(self, index: int) -> dict[str, Any]:
         tiling, band = self.group.tiling, self.group.bands[index]
-        lead = tiling.lengths(tiling.slices) if self.leading else ()
-        deep = tiling.lengths(tiling.depth) if self.leading else ()
+        lead = tiling.leading if self.leading else ()
+        deep = tiling.chunk_leading if self.leading else ()
         inner = (*deep, tiling.tile, tiling.tile)
         codecs = self.codec.to_json(band.dtype)
         chunk = inner
         if self.profile == "sharded":
-            run = tiling.lengths(tiling.shard_slices) if self.leading else ()
+            run = tiling.shard_leading if self.leading else ()
             chunk = (*run, tiling.shard_side, tiling.shard_side)
             codecs = [_sharding(inner, codecs)]
         return array_document(

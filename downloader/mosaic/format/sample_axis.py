@@ -39,7 +39,10 @@ def sample_arrays(
         shares = tuple(math.nan if image is None else _cloud_share(image) for image in of)
         about = {"long_name": "share of the image that is cloud, by the catalogue", "units": "1"}
         along.append(AxisArray("cloud_share", "float64", shares, about))
-        along = [replace(one, across=samples.steps, dimension="step") for one in along]
+        along = [
+            replace(one, across=samples.steps, dimension="step", wide=group.tiling.shard_steps)
+            for one in along
+        ]
     return (
         AxisArray("sample_id", "string", tuple(p.id for p in points), {"long_name": "sample", "cf_role": "timeseries_id"}),
         *along,

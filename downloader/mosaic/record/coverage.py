@@ -21,14 +21,15 @@ def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None
     put_all(store, ((key, layout.codec.encode(chunk)) for key, chunk in objects))
 
 
-def coverage_chunks(
-    group: Group, state: GroupState
-) -> Iterator[tuple[tuple[int, int, int], NDArray[np.uint8]]]:
-    """Yield the first cell and the cells of each chunk, (slice, row, column), as `state` has them.
+def coverage_chunks(group: Group, state: GroupState) -> Iterator[tuple[tuple[int, ...], NDArray[np.uint8]]]:
+    """Yield the first cell and the cells of each chunk as `state` has them, along the leading axes, row and column.
 
     Cells beyond the group's edge are missing.
     """
     tiling = group.tiling
+    if tiling.steps:
+        yield from _of_steps(group, state)
+        return
     depth, height, width = coverage_chunk(tiling)
     rows, columns, layers = height // tiling.shard, width // tiling.shard, depth // tiling.shard_slices
     failed: dict[int, list[int]] = {}
@@ -44,6 +45,31 @@ def coverage_chunks(
                         state, layer, (top, top + rows), (left, left + columns), failed.get(layer, ())
                     )
                 yield (first * tiling.shard_slices, top * tiling.shard, left * tiling.shard), cells
+
+
+def _of_steps(group: Group, state: GroupState) -> Iterator[tuple[tuple[int, ...], NDArray[np.uint8]]]:
+    """Yield chunks as `coverage_chunks` does, of samples that have steps: one tile each."""
+    tiling = group.tiling
+    samples, steps, *_ = coverage_chunk(tiling)
+    of_shard = tiling.shard_leading[0]
+    wanted = np.array([bool(cover) for cover in group.extents] or [True] * tiling.slices).reshape(
+        tiling.leading
+    )
+    for first in range(0, tiling.leading[0], samples):
+        for row in range(tiling.shard_rows):
+            cells = np.zeros((samples, steps), np.uint8)
+            here = wanted[first : first + samples, row * steps : (row + 1) * steps]
+            cells[: here.shape[0], : here.shape[1]][~here] = Coverage.OUTSIDE_IMAGE
+            for begin in range(0, min(samples, tiling.leading[0] - first), of_shard):
+                index = tiling.shard_index((first + begin) // of_shard, row, 0)
+                part = cells[begin : begin + of_shard].reshape(-1)
+                for mask, told in (
+                    (state.complete(index), Coverage.STORED),
+                    (state.failed_mask(index), Coverage.FAILED),
+                ):
+                    data = np.frombuffer(mask.to_bytes(-(-tiling.slots // 8), "little"), np.uint8)
+                    part[np.unpackbits(data, count=tiling.slots, bitorder="little").astype(np.bool_)] = told
+            yield (first, row * steps, 0, 0), cells[..., None, None]
 
 
 def _block(

@@ -39,9 +39,11 @@ def group_of(tiling: Tiling, dtypes: list[np.dtype], shape: tuple[int, int]) -> 
 def groups(draw: st.DrawFn) -> Group:
     shard = draw(st.sampled_from([1, 2, 4, 8]))
     steps = draw(st.sampled_from([0, 0, 1, 4, 6]))
-    if steps:  # samples of so many, of which a shard holds several or a part of one
-        chip, part = draw(st.integers(1, 9)), draw(st.sampled_from([steps, 2 * steps, max(1, steps // 2)]))
-        tiling = Tiling(chip, chip, steps * draw(st.integers(1, 4)), chip, shard_slices=part, steps=steps)
+    if steps:  # samples of so many; a shard has place for more of each, or for a part
+        chip, depth = draw(st.integers(1, 9)), draw(st.integers(1, 3))
+        run, samples = depth * draw(st.integers(1, 4)), draw(st.integers(1, 3))
+        slices = steps * draw(st.integers(1, 4))
+        tiling = Tiling(chip, chip, slices, chip, 1, samples * run, depth, steps, run)
         group = group_of(tiling, draw(st.lists(st.sampled_from([U1, F4]), min_size=1, max_size=3)), (1, 1))
         return replace(group, stack=draw(st.integers(0, steps)))
     tiling = Tiling(
@@ -71,10 +73,11 @@ def cells(group: Group, request: Request) -> list[tuple[int, int]]:
 def check_request(group: Group, key: ShardKey, request: Request) -> None:
     t, b = group.tiling, request.block
     assert request.shard == key
-    assert b.slice // t.shard_slices == b.numbers[-1] // t.shard_slices == key.slice
+    place = (key.slice, key.row, key.column)
+    assert t.shard_of(b.slice, b.row, b.column) == t.shard_of(b.numbers[-1], b.row, b.column) == place
     assert b.slices <= max(1, group.stack)
     assert not t.steps or b.slice // t.steps == b.numbers[-1] // t.steps, "of one sample alone"
-    assert b.row // t.shard == (b.row + b.rows - 1) // t.shard == key.row
+    assert t.steps or b.row // t.shard == (b.row + b.rows - 1) // t.shard == key.row
     assert b.column // t.shard == (b.column + b.columns - 1) // t.shard == key.column
     assert b.rows <= group.shape[0]
     assert b.columns <= group.shape[1]

@@ -16,7 +16,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import make_sample_plan
 from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, pixels_of
-from downloader.planning.shard_size import shard_steps
+from downloader.planning.shard_size import step_shape
 from downloader.planning.tiling import Tiling
 from downloader.resolve.points_file import parse_points
 
@@ -262,7 +262,7 @@ def test_steps_of_a_point_lie_on_one_grid_and_those_without_an_image_are_not_fet
     plan = plan_of(points, images, [0, 1, None, 1, None, None], steps=3)
     (group,) = plan.groups
     assert (group.tiling.slices, group.tiling.steps) == (6, 3)
-    assert group.tiling.lengths(6) == (2, 3)
+    assert group.tiling.leading == (2, 3)
     own = FINE.window(Window(302 - 32, 300 - 32, 64, 64))
     assert group.lattices[:3] == (own, own, None), "of the first step"
     assert group.lattices[3].transform.translate_x % 10 == 3, "the other point has its own image's pixels"
@@ -272,25 +272,27 @@ def test_steps_of_a_point_lie_on_one_grid_and_those_without_an_image_are_not_fet
 
 
 @pytest.mark.parametrize(
-    ("samples", "steps", "chip", "bytes_", "run"),
+    ("steps", "chip", "bytes_", "depth", "found"),
     [
-        (1000, 100, 1, 4, 800),  # whole samples, as many as keep 64 shards
-        (3, 7, 8, 4, 7),
-        (1, 1, 1, 1, 1),
-        (10, 100, 512, 8, 25),  # a part of a sample that divides it
-        (10, 97, 1024, 8, 1),
-        (10, 6, 4096, 8, 1),
+        (100, 1, 4, None, (128, 128)),  # all dates of a chip in a chunk, with room for more
+        (100, 32, 5, None, (128, 128)),
+        (7, 8, 4, None, (8, 8)),
+        (1, 1, 1, None, (1, 1)),
+        (100, 512, 8, None, (2, 16)),
+        (97, 1024, 8, None, (1, 4)),
+        (6, 4096, 8, None, (1, 1)),
+        (100, 32, 5, 24, (24, 192)),
+        (100, 1024, 8, 64, (4, 4)),  # no more than a shard may hold
     ],
 )
-def test_a_shard_holds_whole_samples_or_a_part_of_one(samples, steps, chip, bytes_, run):
-    assert shard_steps(samples, steps, chip, bytes_) == run
-    assert run % steps == 0 or steps % run == 0
+def test_the_dates_of_a_chip_lie_in_one_chunk_as_far_as_it_holds_them(steps, chip, bytes_, depth, found):
+    assert step_shape(steps, chip, 2, bytes_, 32 * 2**20, depth) == found
 
 
 def test_samples_of_a_tiling_are_whole():
     with pytest.raises(JobError, match="samples of a tiling must be whole"):
-        Tiling(8, 8, 7, 8, steps=3)
+        Tiling(8, 8, 7, 8, steps=3, shard_slices=4, shard_steps=4)
     with pytest.raises(JobError, match="samples of a tiling must be whole"):
-        Tiling(8, 8, 6, 8, shard_slices=2, steps=3)
+        Tiling(8, 8, 6, 8, shard_slices=6, steps=3, shard_steps=4)
     with pytest.raises(JobError, match="must be at least 1"):
         Tiling(8, 8, 6, 8, steps=-3)

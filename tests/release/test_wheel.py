@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import site
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import trove_classifiers
+from packaging.metadata import Metadata
 
 from downloader import __version__
 from tests.harness import ROOT, compare, environment, job, window, write_job
@@ -102,6 +105,32 @@ def test_the_metadata_say_what_it_is(wheel):
     assert {"xarray", "rasters", "vector", "s3", "dask", "all"} <= set(said.get_all("Provides-Extra"))
     assert "downloader = downloader.__main__:main" in entries
     assert said.get_payload().startswith("# earthengine-downloader")
+
+
+def test_an_index_would_take_them(built, wheel):
+    """What `twine check` asks, and more: valid metadata of both, a text that is no other format's, known classifiers."""
+    with zipfile.ZipFile(wheel) as archive:
+        told = archive.read(f"{NAME}.dist-info/METADATA")
+    with tarfile.open(built / f"{NAME}.tar.gz") as archive:
+        file = archive.extractfile(f"{NAME}/PKG-INFO")
+        assert file is not None
+        assert file.read() == told
+    metadata = Metadata.from_email(told, validate=True)
+    assert metadata.description_content_type == "text/markdown"
+    assert metadata.summary
+    assert len(metadata.summary) < 512
+    assert set(metadata.classifiers) <= trove_classifiers.classifiers
+    assert not [name for name in metadata.classifiers if name.startswith("License ::")], (
+        "the expression tells"
+    )
+    systems = [name for name in metadata.classifiers if name.startswith("Operating System ::")]
+    assert systems == ["Operating System :: POSIX :: Linux"], "where it was tried"
+    versions = [name for name in metadata.classifiers if re.search(r":: 3\.\d+$", name)]
+    assert (
+        f"Programming Language :: Python :: {str(metadata.requires_python).removeprefix('>=')}" == versions[0]
+    )
+    assert metadata.keywords
+    assert len(metadata.keywords) >= 3
 
 
 def test_the_sdist_holds_what_a_checkout_holds(built):

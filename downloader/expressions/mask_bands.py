@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import add_bands, call, canonical, image_load, in_pairs, number, select
+from downloader.model.expression import add_bands, call, canonical, image_load, joined_by, number, select
 from downloader.model.image import Band, asset_id
 
 
@@ -98,14 +98,9 @@ def _packed(images: list[dict[str, Any]]) -> dict[str, Any]:
     weighed = [
         call("Image.multiply", image1=image, image2=number(1 << place)) for place, image in enumerate(images)
     ]
-    return call("Image.toUint8", value=_joined("Image.add", weighed))
+    return call("Image.toUint8", value=joined_by("Image.add", weighed))
 
 
 def _every(images: list[dict[str, Any]]) -> dict[str, Any]:
     """Return an image that is 1 where all are, for each of their bands."""
-    return call("Image.toUint8", value=_joined("Image.and", images)) if len(images) > 1 else images[0]
-
-
-def _joined(function: str, images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a function of two images makes of all."""
-    return in_pairs(images, lambda one, other: call(function, image1=one, image2=other))
+    return call("Image.toUint8", value=joined_by("Image.and", images)) if len(images) > 1 else images[0]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from downloader.model.expression import call, number, select
+from downloader.model.expression import call, joined_by, number, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,7 @@ def keep_graph(image: dict[str, Any], rules: Sequence[MaskRule]) -> dict[str, An
         image: graph of the image, with the bands of `MaskRule.band_in_graph`.
         rules: at least one.
     """
-    return _joined("Image.and", [kept for rule in rules for kept in _kept(image, rule)])
-
-
-def _joined(operation: str, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    result = images[0]
-    for other in images[1:]:
-        result = call(operation, image1=result, image2=other)
-    return result
+    return joined_by("Image.and", [kept for rule in rules for kept in _kept(image, rule)])
 
 
 def _kept(image: dict[str, Any], rule: MaskRule) -> list[dict[str, Any]]:
@@ -73,6 +66,6 @@ def _kept(image: dict[str, Any], rule: MaskRule) -> list[dict[str, Any]]:
         if rule.count:
             band = call("Image.bitwiseAnd", image1=band, image2=number(2**rule.count - 1))
         compare, join = ("Image.neq", "Image.and") if rule.is_bad else ("Image.eq", "Image.or")
-        return [_joined(join, [call(compare, image1=band, image2=number(value)) for value in rule.values])]
+        return [joined_by(join, [call(compare, image1=band, image2=number(value)) for value in rule.values])]
     limits = (("Image.gte", rule.minimum), ("Image.lte", rule.maximum))
     return [call(how, image1=band, image2=number(limit)) for how, limit in limits if limit is not None]

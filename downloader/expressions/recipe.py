@@ -70,6 +70,10 @@ class Recipe:
         """Return the image's band of a name in formulas and rules."""
         return next((band for band in self.sources if band.name == name), SourceBand(name))
 
+    def own(self, name: str) -> str:
+        """Return the name in the image of what formulas and rules call `name`."""
+        return self.source(name).own or name
+
     def of(self, bands: Sequence[ComputedBand]) -> tuple[str, ...]:
         """Return the names of the image's bands that some of the bands need, and the mask, each once."""
         names = [name for band in bands for name in band.formula.bands]

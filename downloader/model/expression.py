@@ -176,6 +176,11 @@ def in_pairs(
     return parts[0]
 
 
+def joined_by(name: str, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a function of two images makes of all."""
+    return in_pairs(images, lambda one, other: call(name, image1=one, image2=other))
+
+
 def function(arguments: Sequence[str], body: Mapping[str, Any]) -> dict[str, Any]:
     """A node that defines a function; `canonical` gives its body an entry of its own."""
     return {"functionDefinitionValue": {"argumentNames": list(arguments), "body": dict(body)}}

@@ -214,6 +214,12 @@ class AffineTransform:
         """(width, height) of a pixel in CRS units, both positive."""
         return math.hypot(self.scale_x, self.shear_y), math.hypot(self.shear_x, self.scale_y)
 
+    @property
+    def resolution(self) -> str:
+        """The size of a pixel as a job file takes it."""
+        x, y = (int(size) if size.is_integer() else size for size in self.pixel_size)
+        return f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
+
 
 @dataclass(frozen=True, slots=True)
 class PixelGrid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -53,9 +54,10 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
 
 
 def holds(dtype: np.dtype[np.generic], value: float) -> bool:
-    """Return whether a type can represent this value; float types represent every number, NaN and infinity."""
+    """Return whether a type can represent this value; float types represent NaN, infinity, and numbers that are not too large."""
     if dtype.kind == "f":
-        return True
+        with np.errstate(over="ignore"):
+            return bool(np.isinf(dtype.type(value))) == math.isinf(value)
     limits = np.iinfo(dtype.str)
     return limits.min <= value <= limits.max and value == int(value)
 

@@ -26,9 +26,6 @@ from downloader.text import few
 OnUpdate = Literal["refuse", "keep", "refetch"]
 """What to do about an image whose `updateTime` changed since its pixels were stored."""
 
-_NAMED = 3
-"""Images that a notice names."""
-
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlan:
@@ -206,8 +203,7 @@ def _told(known: Identity, changed: Mapping[str, str], now: Mapping[str, str]) -
             f" ({_shown(before)} → {_shown(now[name])})"
         )
     names = [_shown_id(known, name) for name in changed]
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return f"{len(names):,} images changed since their pixels were stored ({', '.join(names[:_NAMED])}{more})"
+    return f"{len(names):,} images changed since their pixels were stored ({few(names, 'image', most=3)})"
 
 
 def _kept(identity: Identity, changed: Mapping[str, str]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class Composites:
     def _windows(self, image: Image, lattice: PixelGrid) -> list[Window]:
         """Return the pixels of a lattice that the bands that are read of an image may tell of."""
         recipe = self.steps.recipe(image)
-        read = {recipe.source(name).own or name for name in recipe.of(recipe.bands)}
+        read = {recipe.own(name) for name in recipe.of(recipe.bands)}
         grids = dict.fromkeys(band.grid for band in image.bands if band.id in read)
         return [_reach(lattice, grid) for grid in grids]
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -226,8 +226,6 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
     if len(lattices) > _SHOWN:
         lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
     commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
-    x, y = (int(size) if size.is_integer() else size for size in commonest.transform.pixel_size)
-    size = f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
     crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
     raise JobError(
         "\n".join(
@@ -235,7 +233,7 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
                 "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
                 *lines,
                 "To have all on one grid, resampled by the service, add to the job:",
-                f"  grid: {{crs: {crs}, resolution: {size}}}"
+                f"  grid: {{crs: {crs}, resolution: {commonest.transform.resolution}}}"
                 + ("  # or crs: utm, the zone of the region's middle" if is_of_zones else ""),
                 *(zones if is_of_zones else []),
             ]
@@ -259,11 +257,9 @@ def _phase(grid: PixelGrid) -> str:
 def offset_on(lattice: PixelGrid, grid: PixelGrid) -> tuple[int, int] | None:
     """Return (column, row) of `grid`'s corner on `lattice`; None where it does not lie on it."""
     a, b = lattice.transform, grid.transform
-    if lattice.crs != grid.crs or (a.scale_x, a.shear_x, a.shear_y, a.scale_y) != (
-        b.scale_x,
-        b.shear_x,
-        b.shear_y,
-        b.scale_y,
+    if (lattice.crs, replace(a, translate_x=0, translate_y=0)) != (
+        grid.crs,
+        replace(b, translate_x=0, translate_y=0),
     ):
         return None
     column, row = a.locate(b.translate_x, b.translate_y)

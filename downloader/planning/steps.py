@@ -106,7 +106,7 @@ class Steps:
         for band in recipe.bands:
             if lacks.intersection(recipe.of([band])):
                 continue
-            sources = [own[recipe.source(name).own or name] for name in band.formula.bands]
+            sources = [own[recipe.own(name)] for name in band.formula.bands]
             modes = [recipe.source(name).resampling for name in band.formula.bands]
             mode = next((mode for mode in modes if mode != "nearest"), "nearest")
             mode = "average" if band.averaged else mode
@@ -116,17 +116,16 @@ class Steps:
     def finest_grid(self, image: Image) -> PixelGrid | None:
         """Return the finest pixel grid of the bands that are read of an image; None where it lacks one of them."""
         recipe, own = self.recipe(image), {band.id: band.grid for band in image.bands}
-        names = [recipe.source(name).own or name for name in recipe.of(recipe.bands)]
-        return (
-            min((own[name] for name in names), key=pixel_area) if names and own.keys() >= set(names) else None
-        )
+        grids = [own.get(recipe.own(name)) for name in recipe.of(recipe.bands)]
+        there = [grid for grid in grids if grid is not None]
+        return min(there, key=pixel_area) if there and len(there) == len(grids) else None
 
     def lacking(self, image: Image) -> str:
         """Return what an image lacks of the bands and partners that are needed, such as `no band 'nir'`; empty if nothing."""
         recipe, lacks = self.recipe(image), self._lacks(image)
         if without := self._lacks_partner(image):
             return f"no partner of the same index in {without[0]}, whose bands the mask looks at"
-        names = [recipe.source(name).own or name for name in recipe.of(recipe.bands) if name in lacks]
+        names = [recipe.own(name) for name in recipe.of(recipe.bands) if name in lacks]
         return f"no band {names[0]!r}" if names else ""
 
     def _lacking(self, image: Image) -> JobError:
@@ -158,11 +157,11 @@ class Steps:
 
     def _lacks(self, image: Image) -> frozenset[str]:
         recipe = self.recipe(image)
-        own = {band.id for band in image.bands}
-        missing = {name for name in recipe.of(recipe.bands) if (recipe.source(name).own or name) not in own}
+        names = recipe.of(recipe.bands)
         if self._lacks_partner(image):
-            missing.update(recipe.of(recipe.bands))
-        return frozenset(missing)
+            return frozenset(names)
+        own = {band.id for band in image.bands}
+        return frozenset(name for name in names if recipe.own(name) not in own)
 
     def why(self, members: int) -> str:
         """Return why a slice of so many images is computed; empty where its image is read."""

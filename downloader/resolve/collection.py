@@ -35,14 +35,13 @@ from downloader.resolve.elements import check_own_grid, find_elements, why_none
 from downloader.resolve.lookup import look_up, source_facts
 from downloader.resolve.partners import frozen_partners, with_partners
 from downloader.resolve.resolved import ResolvedSource
+from downloader.text import few
 
 if TYPE_CHECKING:
     from downloader.model.grid import PixelGrid
 
 
 _MAX_LIST_FILE: Final = 16 * 2**20
-_NAMED: Final = 3
-"""Images that a notice names."""
 
 
 async def collect(
@@ -80,7 +79,7 @@ async def collect(
     named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept, chooser)
     if gone:
         notices.append(
-            f"{_few([image.id for image, _ in gone])}: cannot be read any more ({gone[0][1]}); what is stored stays, "
+            f"{few([image.id for image, _ in gone], 'image', most=3)}: cannot be read any more ({gone[0][1]}); what is stored stays, "
             "what is missing counts as failed"
         )
     source = job.source
@@ -326,7 +325,7 @@ def _merged(
             else "inside the period that the mosaic covers, and not in it"
         )
         notices.append(
-            f"{_few([image.id for image in late])}: {where} (arrived "
+            f"{few([image.id for image in late], 'image', most=3)}: {where} (arrived "
             "late, or left out by source.limit); --accept new-images adds them"
         )
     for label, members in group_images(sorted(chooser.take(new), key=_when), source.every, origin):
@@ -354,8 +353,8 @@ def _target(
     if len(crs) > 1:
         raise JobError(
             f"the images have the CRSs {', '.join(sorted(map(str, crs)))}; say which one all are brought "
-            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {_shown(target.grid)}}}, or make a group for each "
-            f"UTM zone:  grid: {{zones: each, resolution: {_shown(target.grid)}}}",
+            f"to, such as  grid: {{crs: {target.grid.crs}, resolution: {target.grid.transform.resolution}}}, or make a group for each "
+            f"UTM zone:  grid: {{zones: each, resolution: {target.grid.transform.resolution}}}",
             key="grid.resolution",
         )
     for lattice in existing.lattices if existing is not None else ():
@@ -365,12 +364,6 @@ def _target(
         ):
             return lattice
     return target.grid
-
-
-def _shown(grid: PixelGrid) -> str:
-    """A pixel size as a job file takes it."""
-    x, y = (int(size) if size.is_integer() else size for size in grid.transform.pixel_size)
-    return f"{x!r}" if x == y else f"[{x!r}, {y!r}]"
 
 
 def _check_nodata(job: Job, series: Series) -> None:
@@ -413,8 +406,3 @@ def listed_ids(job: Job) -> list[str]:
     if not found:
         raise JobError(f"{path} names no image; write one id a line", key="source.images")
     return list(dict.fromkeys(found))
-
-
-def _few(ids: list[str]) -> str:
-    shown = ", ".join(ids[:_NAMED])
-    return f"{len(ids):,} images ({shown}, …)" if len(ids) > _NAMED else shown

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid
+from downloader.model.nodata import holds
 
 GRID_MAPPING: Final = "spatial_ref"
 """Name of the grid mapping variable; rioxarray and odc-geo look for it by this name."""
@@ -113,19 +114,11 @@ def fill_scalar(band: str, dtype: np.dtype[np.generic], nodata: float | None) ->
     """
     if nodata is None:
         return dtype.type(0)
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            scalar = dtype.type(nodata)
-        fits = bool(np.isfinite(scalar)) == bool(np.isfinite(nodata))
-    else:
-        limits = np.iinfo(dtype)  # type: ignore[type-var]
-        fits = bool(np.isfinite(nodata)) and nodata == int(nodata) and limits.min <= nodata <= limits.max
-        scalar = dtype.type(int(nodata)) if fits else dtype.type(0)
-    if not fits:
+    if not holds(dtype, nodata):
         raise JobError(
             f"{nodata!r} is not a value of band {band}, whose pixels are {dtype.name}", key="mosaic.nodata"
         )
-    return scalar
+    return dtype.type(nodata)
 
 
 def encode_fill_value(value: np.generic) -> int | str:

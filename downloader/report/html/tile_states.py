@@ -105,10 +105,7 @@ def fold(line: NDArray[Any], empty: Any) -> NDArray[Any]:  # noqa: ANN401  # of 
 
 def doubled(length: int, most: int) -> int:
     """Return the smallest power of two that divides a length into at most `most` parts."""
-    step = 1
-    while -(-length // step) > most:
-        step *= 2
-    return step
+    return 1 << max(0, -(-length // most) - 1).bit_length()
 
 
 def starts(begin: int, length: int, step: int) -> NDArray[np.intp]:

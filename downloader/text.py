@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,18 @@ def counted(number: float, noun: str, plural: str | None = None) -> str:
         plural: of several, where an `s` behind the noun is not enough.
     """
     return f"{number:,.0f} {noun if round(number) == 1 else plural or f'{noun}s'}"
+
+
+def folded(text: str, columns: int) -> str:
+    """Return text with line feeds in place of spaces, so that a terminal breaks no word; a longer word stays whole."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        parts = textwrap.wrap(
+            line, max(columns, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines += parts if len(line) > columns else [line]
+    return "\n".join(lines)
 
 
 def size(nbytes: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 
-from downloader.text import visible
+from downloader.text import folded, visible
 
 _log_format = "text"
 
@@ -38,7 +39,7 @@ def complain(text: str, **fields: object) -> None:
 
         say(json_line("error", "error", text, **fields), err=True)
     else:
-        say(f"downloader: {text}", err=True)
+        say(f"downloader: {text}", err=True, folds=True)
 
 
 class Shown(Protocol):
@@ -54,13 +55,13 @@ def show(result: Shown, *, as_json: bool, quiet: bool = False) -> None:
     if as_json:
         say(json.dumps(result.to_json(), indent=2))
     elif not quiet:
-        say(str(result))
+        say(str(result), folds=True)
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str, *, err: bool = False, folds: bool = False) -> None:
     """Print to standard output or standard error; a closed pipe is not an error.
 
-    What could steer a terminal is replaced; see `text.visible`.
+    What could steer a terminal is replaced; see `text.visible`. With `folds` a terminal gets lines that it breaks in no word.
 
     Raises:
         OSError: what was printed to standard output is lost for another reason, such as a full disk.
@@ -69,6 +70,8 @@ def say(text: str, *, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     if stream is None:  # the descriptor was closed before the start; print would take another stream then
         return
+    if folds and stream.isatty():
+        text = folded(text, shutil.get_terminal_size().columns)
     try:
         print(text, file=stream, flush=True)  # click.echo ends the process when a pipe is closed
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from downloader.cli.options import job_argument, job_options, set_up_logging, verbosity
-from downloader.cli.output import complain, logs_json, refuse_inside, say
+from downloader.cli.output import complain, logs_json, refuse_inside, say, show
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -142,7 +141,7 @@ def _show(report: Report, files: tuple[Path, ...], quiet: bool, *, as_json: bool
         _log_end(report)
     if as_json or not quiet:
         with contextlib.suppress(OSError):
-            say(json.dumps(report.to_json(), indent=2) if as_json else str(report))
+            show(report, as_json=as_json)
     for file in files:
         try:
             report.save(file)

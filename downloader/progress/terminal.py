@@ -17,7 +17,7 @@ from downloader.model.document import to_document
 from downloader.progress.notebook import NotebookBar, is_notebook
 from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
 from downloader.protocols import Progress
-from downloader.text import cut, duration, visible
+from downloader.text import cut, duration, folded, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +125,8 @@ class Bar:
         self._live.start()
 
     def _print(self, line: str) -> None:
-        self._console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+        text = folded(visible(line), self._console.width)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _drawn(self) -> Text:
         """Return the lines for the terminal's width of this moment."""

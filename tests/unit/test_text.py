@@ -8,7 +8,7 @@ import pytest
 from downloader.exports.export import Exported
 from downloader.planning import Estimate
 from downloader.progress.tally import announcement
-from downloader.text import counted, duration, few, memory, rate, size, table, visible
+from downloader.text import counted, duration, few, folded, memory, rate, size, table, visible
 
 ESTIMATE = Estimate(1, 1, 1, 1, 1, 3_000_000_000_000, 3_000_000_000_000, 200_000.0)
 
@@ -95,3 +95,18 @@ def test_what_steers_a_terminal_is_replaced(harmful: str) -> None:
 def test_texts_of_any_script_stay() -> None:
     words = "Øresund, 東京, دریای خزر, می‌خواهم, 👩‍🚀 ±2 µm"
     assert visible(words) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "wanted"),
+    [
+        ("a short line", 80, "a short line"),
+        ("one two three four five six", 20, "one two three four\nfive six"),
+        ("  one two three four five six", 20, "  one two three four\n  five six"),
+        ("see /a/path-that-is-longer/than-the-line", 20, "see\n/a/path-that-is-longer/than-the-line"),
+        ("first\n\nsecond", 20, "first\n\nsecond"),
+        ("", 20, ""),
+    ],
+)
+def test_a_terminal_breaks_no_word(text: str, columns: int, wanted: str) -> None:
+    assert folded(text, columns) == wanted

@@ -346,7 +346,7 @@ def test_lines_tell_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bar_shows_notices_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """No markup is read into them, and no path is broken in two."""
-    assert "a notice with [brackets] and /a/path/that/is/quite/long/" + "x" * 60 in plain(
+    assert "a notice with [brackets] and\n/a/path/that/is/quite/long/" + "x" * 60 in plain(
         bar_text(40, monkeypatch)
     )
 

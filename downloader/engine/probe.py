@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, linear_regression, pstdev, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final
 
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.errors import Action, FetchProblem, TileError
 from downloader.flow.concurrent import for_each
 from downloader.mosaic.format.codec import ChunkCodec
@@ -65,8 +66,6 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
     Raises:
         AuthenticationError, JobError, StoppedError: nothing can be fetched at all.
     """
-    from downloader.earthengine import RestPixelSource
-
     seed = random.randrange(2**31) if seed is None else seed  # noqa: S311  # a sample, not a secret
     rng = random.Random(seed)  # noqa: S311  # as above
     single = [_Sample(group, request) for group, request in draw(plan, tiles, rng)]

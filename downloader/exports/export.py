@@ -19,6 +19,8 @@ from downloader.exports.selection import Excerpt, part_of
 from downloader.exports.target import BucketFile, target
 from downloader.model.grid import Window
 from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.reader import open_group
+from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
 from downloader.text import size
 
@@ -226,8 +228,6 @@ class _File:
         return write_cog(path, name, replace(picture, tags=tags), self.compress, watch)
 
     def _dataset(self, mosaic: str | Path, stamp: str) -> xarray.Dataset:
-        from downloader.mosaic.reader import open_group
-
         first = self.sources[0]
         names = [first.layout.arrays[first.index(band)] for band in (*self.bands, *first.masks(self.bands))]
         opened = open_group(
@@ -290,8 +290,6 @@ def _files(
     mosaic: str | Path, template: str, group: str | None, bands: Sequence[str] | None
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """(group, bands) of each file."""
-    from downloader.mosaic.status import read_mosaic
-
     layouts = {layout.group.name: layout for layout in read_mosaic(mosaic).layouts}
     if group is not None and group not in layouts:
         raise JobError(

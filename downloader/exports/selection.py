@@ -12,6 +12,8 @@ import zarr
 
 from downloader.arguments import numbers
 from downloader.errors import JobError
+from downloader.model.bbox import BoundingBox, cover_box
+from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
@@ -162,9 +164,6 @@ def part_of(
     grid: PixelGrid, window: Window | Sequence[int] | None, bbox: Sequence[float] | None, crs: str
 ) -> Window:
     """Return the window of the grid that was asked for. Raises JobError if it lies outside."""
-    from downloader.model.bbox import BoundingBox, cover_box
-    from downloader.model.crs import Crs
-
     if bbox is not None:
         west, south, east, north = numbers(bbox, "bbox", "west, south, east, north")
         try:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from downloader.arguments import check_names, path_text
 from downloader.errors import JobError
+from downloader.mosaic.storage.location import locate
 from downloader.previews.colormaps import lookup
 from downloader.previews.contact_sheet import Sheet
 from downloader.previews.decimate import Layered, Thinning
@@ -132,8 +133,6 @@ def preview(
 def draw(mosaic: str | os.PathLike[str], look: Look | None = None) -> Preview:
     """Return the picture that `preview` writes; errors are those of `preview`."""
     import zarr
-
-    from downloader.mosaic.storage.location import locate
 
     look = look or Look()
     location = locate(mosaic)

@@ -13,6 +13,7 @@ from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
+from downloader.previews.preview import Look, draw
 from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import recipes
 from downloader.report.html.render import figures_html, render
@@ -213,8 +214,6 @@ def _draw_group(
     if look is None or (states is not None and not states.counts[1]):
         return
     try:
-        from downloader.previews import Look, draw
-
         chosen: dict[str, Any] = {}
         if group.axis == "time" and states is not None and states.run == 1:
             # The last of those of which most is there.

@@ -67,7 +67,7 @@ def test_one_band_in_colours(look, palette):
         (["--min", "a"], "'a': write N[,N,N]"),
         (["--min", "nan"], "write N[,N,N]"),
         (["--min", "1,2"], "one for each of the 3 bands; got 2"),
-        (["--min", "9", "--max", "3"], "--min 9 is not below --max 3"),
+        (["--min", "9", "--max", "3"], "min 9 is not below max 3"),
         (["--palette", "jet", "--bands", "B8"], "viridis"),
         (["--palette", "viridis"], "colours one band"),
         (["--slice", "0"], "no leading axis"),

@@ -33,11 +33,7 @@ Examples:
     "--start", metavar="DATE", help="Start of the period, UTC, such as 2017-04-01 or 2017-04-01T12:00:00Z."
 )
 @click.option("--end", metavar="DATE", help="End of the period, exclusive.")
-@click.option(
-    "--point",
-    type=POINT,
-    help="Degrees; only images whose footprint contains it.",
-)
+@click.option("--point", type=POINT, help="Degrees; only images whose footprint contains it.")
 @click.option(
     "--region",
     metavar="FILE.geojson",

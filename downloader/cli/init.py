@@ -91,9 +91,7 @@ def _asked(template: JobTemplate, file: Path) -> JobTemplate:
     else:
         asset = _ask("Image", SCENE)
         template = replace(
-            template,
-            asset=asset,
-            bands=_ask_bands("B2,B3,B4,B8" if asset == SCENE else "all"),
+            template, asset=asset, bands=_ask_bands("B2,B3,B4,B8" if asset == SCENE else "all")
         )
         template = _placed(template, file, _FIRST_PIXELS)
     template = replace(template, out=_ask("Mosaic", f"out/{file.stem}.zarr"))

@@ -36,13 +36,7 @@ Examples:
     type=click.IntRange(16, 8192),
     help="Maximum number of pixels along the longer side.",
 )
-@click.option(
-    "--time",
-    default="latest",
-    metavar="INDEX|TIME|latest",
-    show_default=True,
-    help=time_help,
-)
+@click.option("--time", default="latest", metavar="INDEX|TIME|latest", show_default=True, help=time_help)
 @click.option(
     "--slice", type=int, metavar="N", help="Instead of --time, the N-th slice or sample as stored, from 0."
 )

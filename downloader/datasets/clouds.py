@@ -55,16 +55,8 @@ CLOUD_MASKS: Final = (
         _modis_state("state_1km"),
         f"{_CATALOG}/MODIS_061_MOD09GA: clear or assumed clear, no shadow, no or small cirrus, internal cloud flag",
     ),
-    CloudMask(
-        r"MODIS/061/M[OY]D09A1",
-        _modis_state("StateQA"),
-        f"{_CATALOG}/MODIS_061_MOD09A1",
-    ),
-    CloudMask(
-        r"MODIS/061/M[OY]D09Q1",
-        _modis_state("State"),
-        f"{_CATALOG}/MODIS_061_MOD09Q1",
-    ),
+    CloudMask(r"MODIS/061/M[OY]D09A1", _modis_state("StateQA"), f"{_CATALOG}/MODIS_061_MOD09A1"),
+    CloudMask(r"MODIS/061/M[OY]D09Q1", _modis_state("State"), f"{_CATALOG}/MODIS_061_MOD09Q1"),
     CloudMask(
         r"MODIS/061/MOD09GQ",
         _modis_state("state_1km", of="MODIS/061/MOD09GA"),

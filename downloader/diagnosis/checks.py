@@ -36,9 +36,7 @@ _CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
 
 async def examine(
-    settings: ServiceSettings,
-    where: Path | str,
-    credentials: Credentials | None = None,
+    settings: ServiceSettings, where: Path | str, credentials: Credentials | None = None
 ) -> Diagnosis:
     """Make all checks. What fails is a finding, not an exception.
 

@@ -115,10 +115,7 @@ async def _page(client: EarthEngine, expression: str) -> list[dict[str, Any]]:
 
 
 def _image(
-    entry: dict[str, Any],
-    read_band: Callable[[object], Band],
-    keep: Collection[str] | None,
-    seen: set[str],
+    entry: dict[str, Any], read_band: Callable[[object], Band], keep: Collection[str] | None, seen: set[str]
 ) -> Image:
     """Return an element as an image; its index is added to those seen."""
     properties = entry["properties"] = _mapping(entry.get("properties"))

@@ -49,10 +49,7 @@ async def existing_mosaic(job: Job) -> Existing | None:
 
 
 async def prepare(
-    job: Job,
-    connection: Connection,
-    there: Existing | None,
-    accept: Collection[str] = (),
+    job: Job, connection: Connection, there: Existing | None, accept: Collection[str] = ()
 ) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan of a job, and lines that are worth a user's knowing.
 

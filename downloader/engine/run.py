@@ -19,13 +19,7 @@ from downloader.engine.memory import current_memory, peak_memory
 from downloader.engine.order import order
 from downloader.engine.prepare import asking, existing_mosaic, prepare
 from downloader.engine.stop import Stop
-from downloader.errors import (
-    DownloadError,
-    IncompleteError,
-    InterruptionError,
-    StoppedError,
-    asset_is_gone,
-)
+from downloader.errors import DownloadError, IncompleteError, InterruptionError, StoppedError, asset_is_gone
 from downloader.events import Ended, Notice, RunState, Started
 from downloader.job import Job
 from downloader.model.time import rfc3339

@@ -16,14 +16,7 @@ from downloader.expressions.recipe import (
     loaded,
 )
 from downloader.expressions.reducers import Reducer, reduce_graph
-from downloader.model.expression import (
-    add_bands,
-    call,
-    constant,
-    document_of,
-    number,
-    select,
-)
+from downloader.model.expression import add_bands, call, constant, document_of, number, select
 
 _TYPES: Final = {
     "u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32", "f4": "float", "f8": "double",
@@ -32,10 +25,7 @@ _TYPES: Final = {
 
 
 def computed_expression(
-    images: Sequence[InputImage],
-    recipes: Sequence[Recipe],
-    reducer: Reducer | None,
-    key: str,
+    images: Sequence[InputImage], recipes: Sequence[Recipe], reducer: Reducer | None, key: str
 ) -> str:
     """Return canonical JSON of an image with the bands of the recipes, each of its type.
 

@@ -19,9 +19,7 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_.-]+")
 _FIX = "use an authority code such as EPSG:32610, or WKT"
 
 # Authorities that Earth Engine knows and the PROJ database lacks (spatialreference.org, entry 6974).
-_BEYOND_PROJ = {
-    "SR-ORG:6974": "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs +type=crs",
-}
+_BEYOND_PROJ = {"SR-ORG:6974": "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs +type=crs"}
 
 _EQUATORIAL_RADIUS_M: Final = 6_378_137.0
 

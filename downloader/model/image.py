@@ -106,8 +106,7 @@ def unknown_bands(
     )
     more = f", … {len(names)} in all" if len(names) > _SHOWN else ""
     return JobError(
-        f"{where} has no band {', '.join(hints)}; its bands are {', '.join(names[:_SHOWN])}{more}",
-        key=key,
+        f"{where} has no band {', '.join(hints)}; its bands are {', '.join(names[:_SHOWN])}{more}", key=key
     )
 
 

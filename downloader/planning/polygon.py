@@ -141,8 +141,7 @@ def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
             parts = [shape(document)]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError):
         raise JobError(
-            "is no GeoJSON geometry, feature or collection of features, or its coordinates are none",
-            key=key,
+            "is no GeoJSON geometry, feature or collection of features, or its coordinates are none", key=key
         ) from None
     # Edges that cross are read by the even-odd rule, as every map shows them.
     geometry = shapely.union_all([part if part.is_valid else shapely.make_valid(part) for part in parts])

@@ -13,14 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.events import Event, Failed, Flow, Notice, Outcome, Retried, Split, Started, Stored
-from downloader.progress.history import (
-    FIRST_S,
-    PER_DECADE,
-    History,
-    Latencies,
-    TimedNotice,
-    Timeline,
-)
+from downloader.progress.history import FIRST_S, PER_DECADE, History, Latencies, TimedNotice, Timeline
 
 _BINS: Final = 600
 """Bins of the timeline at most; even, as they are merged in pairs."""

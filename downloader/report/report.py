@@ -132,7 +132,7 @@ class Report(RunResult):
             f"{self.state}: {self.tiles_stored:,} of {self.tiles:,} tiles"
             + (f", {self.tiles_failed:,} failed" if self.tiles_failed else "")
             + (f", {self.tiles_missing:,} missing" if self.tiles_missing else "")
-            + f" in {self.mosaic}",
+            + f" in {self.mosaic}"
         ]
         if self.message:
             lines.append(self.message)

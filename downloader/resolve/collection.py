@@ -202,13 +202,7 @@ async def _found(
         if source.start is None:
             await _check_dateless(job, catalogue, collection, region)
         query = ImageQuery(
-            collection,
-            source.start,
-            source.end,
-            region,
-            source.filter,
-            limit=asked,
-            order_by=source.order_by,
+            collection, source.start, source.end, region, source.filter, limit=asked, order_by=source.order_by
         )
         listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
         found += [image async for image in listed]
@@ -253,11 +247,7 @@ def _dateless(what: str) -> JobError:
 
 
 async def _with_unlisted(
-    job: Job,
-    catalogue: Catalogue,
-    found: list[Image],
-    meant: list[str] | None,
-    frozen: ImageList | None,
+    job: Job, catalogue: Catalogue, found: list[Image], meant: list[str] | None, frozen: ImageList | None
 ) -> tuple[list[Image], list[tuple[Image, str]]]:
     """Images of the frozen list that the source names no more are asked for one by one; those that are gone, and why."""
     if frozen is None:

@@ -43,14 +43,7 @@ async def find_elements(
     """
     source = job.source
     query = ImageQuery(
-        "",
-        source.start,
-        source.end,
-        _area(job, files),
-        None,
-        limit,
-        source.order_by,
-        files.expression,
+        "", source.start, source.end, _area(job, files), None, limit, source.order_by, files.expression
     )
     found = [image async for image in catalogue.images(query, bands=None, keep=properties)]
     if source.every != "all":

@@ -26,12 +26,7 @@ _PATIENCE_S: Final = 60.0
 
 
 async def recheck(
-    job: Job,
-    plan: Plan,
-    catalogue: Catalogue,
-    mosaic: ZarrMosaic,
-    on_update: OnUpdate,
-    progress: Progress,
+    job: Job, plan: Plan, catalogue: Catalogue, mosaic: ZarrMosaic, on_update: OnUpdate, progress: Progress
 ) -> DriftError | None:
     """Compare the images' `updateTime` now with those that the run was planned from.
 

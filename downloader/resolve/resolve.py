@@ -21,10 +21,7 @@ from downloader.resolve.samples import find_images_again, sample
 
 
 async def resolve(
-    job: Job,
-    catalogue: Catalogue,
-    existing: Existing | None = None,
-    accept: Collection[str] = (),
+    job: Job, catalogue: Catalogue, existing: Existing | None = None, accept: Collection[str] = ()
 ) -> ResolvedSource:
     """Ask the catalogue for what the job names.
 

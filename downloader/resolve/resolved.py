@@ -186,9 +186,7 @@ class ResolvedSource:
             return tuple(replace(band, dtype=types.get(band.id, band.dtype)) for band in bands)
 
         changed = replace(
-            self,
-            image=replace(self.image, bands=typed(self.image.bands)),
-            notices=(*self.notices, *changes),
+            self, image=replace(self.image, bands=typed(self.image.bands)), notices=(*self.notices, *changes)
         )
         if self.series is not None:
             lattices = tuple(replace(one, bands=typed(one.bands)) for one in self.series.lattices)

@@ -22,15 +22,7 @@ import anyio.to_thread
 from downloader._version import __version__
 from downloader.engine.dask.backlog import Backlog, Seen
 from downloader.engine.dask.cluster import Cluster, cluster
-from downloader.engine.dask.messages import (
-    BEAT_S,
-    Assignment,
-    Done,
-    Grant,
-    Instruction,
-    Left,
-    Mail,
-)
+from downloader.engine.dask.messages import BEAT_S, Assignment, Done, Grant, Instruction, Left, Mail
 from downloader.engine.dask.quota import Division
 from downloader.engine.dask.worker import beat, fetch, start
 from downloader.engine.limits import NO_LIMITS, RunLimits

@@ -103,11 +103,7 @@ class Pool:
         grant, clock, rng = assignment.grant, MonotonicClock(), random.Random()  # noqa: S311  # jitter, not a secret
         self.concurrency = grant.concurrency
         self.limiter = AdaptiveLimiter(
-            grant.concurrency,
-            grant.requests_per_second,
-            clock,
-            rng,
-            assignment.give_up_after_s,
+            grant.concurrency, grant.requests_per_second, clock, rng, assignment.give_up_after_s
         )
         # The run's whole quota bounds it; what this worker may have of that changes, and the limiter keeps to it.
         client.limiter = in_turn = JobLimiter(self.limiter, assignment.access.concurrency, client.renewal)

@@ -82,8 +82,7 @@ def ensure_hierarchy(
         if name:
             local = {path.removeprefix(prefix): document for path, document in members.items()}
             in_group = merged(
-                _attributes(read_document(store, f"{name}/{ROOT}")),
-                {**here, **coordinates[name]},
+                _attributes(read_document(store, f"{name}/{ROOT}")), {**here, **coordinates[name]}
             )
             put(f"{name}/{ROOT}", group_document(in_group, local))
             inlined[name] = group_document(in_group, {})

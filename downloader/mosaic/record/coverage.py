@@ -73,11 +73,7 @@ def _of_steps(group: Group, state: GroupState) -> Iterator[tuple[tuple[int, ...]
 
 
 def _block(
-    state: GroupState,
-    layer: int,
-    rows: tuple[int, int],
-    columns: tuple[int, int],
-    failed: Iterable[int],
+    state: GroupState, layer: int, rows: tuple[int, int], columns: tuple[int, int], failed: Iterable[int]
 ) -> NDArray[np.uint8]:
     """Return the cells of a rectangle of shards, (slice, row, column) in tiles; beyond the group's edge they are missing.
 

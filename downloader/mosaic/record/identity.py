@@ -74,12 +74,7 @@ class Identity:
 
     @classmethod
     def of(
-        cls,
-        plan: Plan,
-        settings: MosaicSettings,
-        service: str,
-        known: Identity | None = None,
-        job: str = "",
+        cls, plan: Plan, settings: MosaicSettings, service: str, known: Identity | None = None, job: str = ""
     ) -> Identity:
         """Return the identity of a plan.
 

@@ -204,8 +204,10 @@ class _Opening:
             put_all(store, changed)
             coordinates.write(_AT_ONCE)
             write_axis(store, identity.layouts)
-            broken = () if known is None or marker is not None else (f"{OWN}/{ROOT}",)
-            write_hierarchy(store, identity, broken)
+            own = f"{OWN}/{ROOT}"
+            # The run that put the folder back may have been killed before this, its last object.
+            lacks = known is not None and (marker is None or not self.location.read(own))
+            write_hierarchy(store, identity, (own,) if lacks else ())
 
         coordinates = CoordinateWriter(store, identity.layouts)
         trying(store, "the mosaic's metadata", 1 << 20, create)

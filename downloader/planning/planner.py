@@ -306,7 +306,7 @@ class _Groups:
         if known is not None and asked in {None, known.depth}:
             return replace(known, width=width, height=height, slices=self.slices)
         is_deep = self.job.mosaic.profile == "sharded"
-        side, depth = chunk_shape(width, height, max(itemsizes), asked) if is_deep else (TILE, 1)
+        side, depth = chunk_shape(width, height, max(itemsizes), self.slices, asked) if is_deep else (TILE, 1)
         if depth == 1:
             return Tiling(width, height, self.slices, shard=shard_tiles(width, height, sum(itemsizes)))
         shard, run = deep_shard(

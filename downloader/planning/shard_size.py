@@ -15,26 +15,33 @@ MAX_SHARD_BYTES: Final = 64 * 2**20
 
 
 DEEP_SHARD_SHARE: Final = 8
-"""One shard of deep chunks takes no more than this part of the memory limit: two of them and the process itself fit into
-256 MiB."""
+"""One shard of deep chunks takes no more than this part of the memory limit. Two are in memory at once, beside the process
+itself (some 95 MiB) and what no budget counts (48 MiB): at 256 MiB two eighths are 64 MiB and fit, two quarters would need 271
+MiB in all. From 512 MiB on both are the same 64 MiB."""
 
 MAX_CHUNK_BYTES: Final = 2**20
 """A chunk of several slices holds at most so many bytes of pixels, as a reader of one pixel decodes all of it."""
 
 
-def chunk_shape(width: int, height: int, itemsize: int, depth: int | None = None) -> tuple[int, int]:
+def chunk_shape(
+    width: int, height: int, itemsize: int, slices: int, depth: int | None = None
+) -> tuple[int, int]:
     """Return (side in pixels, slices) of a chunk of a time series; tiles of one slice where a plane is no smaller than one.
+
+    Of a long series also planes of a few tiles are read through time, and their chunks hold several slices.
 
     Args:
         width: columns of the group, in pixels.
         height: rows of the group, in pixels.
         itemsize: bytes of a pixel of the group's widest band.
+        slices: length of the series.
         depth: slices that the user wants in a chunk; None for `auto`.
     """
     longer = max(width, height)
     side = min(TILE, longer)
     if depth is None:
-        if longer > TILE or width * height == TILE**2:
+        is_small = longer <= TILE and width * height < TILE**2
+        if not is_small and (longer > _FEW_TILES * TILE or slices < _LONG):
             return TILE, 1
         depth = 1 << (MAX_CHUNK_BYTES // (side * side * itemsize)).bit_length() - 1
         return (side, depth) if depth > 1 else (TILE, 1)
@@ -44,6 +51,12 @@ def chunk_shape(width: int, height: int, itemsize: int, depth: int | None = None
     return (side, depth) if side <= most else (1 << most.bit_length() - 1, depth)
 
 
+_FEW_TILES: Final = 2
+"""Tiles along a plane's side, at most, for `auto` to cut a long series through time."""
+
+_LONG: Final = 64
+"""Slices of such a series, at least."""
+
 _SMALLEST: Final = 16
 """Pixels along the side of a chunk, at least, however many slices it holds, unless the plane has fewer."""
 
@@ -51,8 +64,8 @@ _SMALLEST: Final = 16
 def deep_shard(tiling: Tiling, bytes_per_pixel: int, max_bytes: int) -> tuple[int, int]:
     """Return (tiles along a shard's side, slices in it) for chunks of several slices.
 
-    Of a plane of one tile the largest power-of-two run of chunks that `max_bytes` and the series' length allow; else the
-    largest square of chunks that `max_bytes` allows.
+    The largest square of chunks that `max_bytes` and the plane allow; where that holds a whole plane, the largest power-of-two
+    run of chunks that `max_bytes` and the series' length allow.
 
     Args:
         tiling: tiles and depth of the chunks.
@@ -60,15 +73,12 @@ def deep_shard(tiling: Tiling, bytes_per_pixel: int, max_bytes: int) -> tuple[in
         max_bytes: bytes of pixels that a shard may hold over all bands of its group.
     """
     tile_bytes = tiling.tile**2 * bytes_per_pixel
-    if tiling.tile_rows * tiling.tile_columns == 1:
-        run = tiling.depth
-        while run < tiling.slices and 2 * run * tile_bytes <= max_bytes:
-            run *= 2
-        return 1, run
-    side, most = 1, max(tiling.tile_rows, tiling.tile_columns)
-    while side < min(most, 64) and (2 * side) ** 2 * tiling.depth * tile_bytes <= max_bytes:
+    side, run, most = 1, tiling.depth, max(tiling.tile_rows, tiling.tile_columns)
+    while side < min(most, 64) and (2 * side) ** 2 * run * tile_bytes <= max_bytes:
         side *= 2
-    return side, tiling.depth
+    while side >= most and run < tiling.slices and 2 * run * side**2 * tile_bytes <= max_bytes:
+        run *= 2
+    return side, run
 
 
 def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:

@@ -54,7 +54,8 @@ class MosaicSection(Section):
         Literal["auto"] | dict[Literal["time"], Annotated[int, Field(ge=1, le=MAX_DEPTH)]],
         BeforeValidator(_chunks),
     ] = "auto"
-    """How a time series is cut: auto puts many slices into a chunk where an image is smaller than a tile of 256², else one;
+    """How a time series is cut: auto puts several slices into a chunk where images are smaller than a tile of 256², or no larger
+    than four and 64 or more; else one;
     `{time: N}` puts N, in squares small enough that a chunk stays near 1 MiB."""
     nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None
     """Value that means no data: one for all bands, or by band; default what the asset states."""

@@ -84,6 +84,17 @@ async def test_an_append_tops_up_a_chunk_that_is_not_full(tmp_path, compressor) 
     assert status(tmp_path / "m").is_complete
 
 
+async def test_a_run_that_is_killed_while_it_puts_the_lost_folder_back_leaves_the_rest_to_the_next(tmp_path):
+    """The marker is written first, the metadata that hides the folder from Zarr's readers last."""
+    plan = plan_of(3, window=Window(0, 0, 30, 20), shard=1, tile=30, depth=2, shard_slices=4)
+    await complete(tmp_path / "m", plan)
+    shutil.rmtree(tmp_path / "m/.downloader")
+    await complete(tmp_path / "m", plan)
+    (tmp_path / "m/.downloader/zarr.json").unlink()
+    await complete(tmp_path / "m", plan)
+    assert verify(tmp_path / "m").is_clean
+
+
 async def test_a_slice_that_failed_is_a_hole_beside_what_is_stored(tmp_path) -> None:
     """Told in coverage and by the shard's own header: a lost ledger makes no data of it."""
     plan = plan_of(6, window=Window(0, 0, 30, 20), shard=1, tile=30, depth=4, shard_slices=8)

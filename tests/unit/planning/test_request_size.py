@@ -219,7 +219,7 @@ def boxes(tiling: Tiling, stack: int, shape: tuple[int, int], itemsize: int) -> 
 def test_boxes_are_within_a_tenth_of_the_best_that_the_limits_allow(side: int, slices: int) -> None:
     """Five years of NDVI as float32, by month, by 16 days, by five days, in chunks of 16 slices."""
     types, max_bytes = (np.dtype("<f4"), np.dtype("u1")), 2**23
-    tile, deep = chunk_shape(side, side, 4, 16)
+    tile, deep = chunk_shape(side, side, 4, slices, 16)
     shard, run = deep_shard(Tiling(side, side, slices, tile, shard_slices=deep, depth=deep), 4, 2**26)
     tiling = Tiling(side, side, slices, tile, shard, run, deep)
     chosen = stack_of(tiling, types, StackLimits(max_bytes), MODEL)

@@ -235,7 +235,6 @@ class Cause(enum.StrEnum):
     CANCELLED = "cancelled"
     """Given up on this side: says nothing about the service."""
     SPLIT_AHEAD = "split ahead"
-    HALVED_AT_THE_END = "halved at the end"
     NO_IMAGE = "no image"
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from downloader.errors import Cause, FetchProblem
+from downloader.errors import FetchProblem
 from downloader.planning.plan import Estimate
 from downloader.planning.requests import Request
 from downloader.planning.strip import Strip
@@ -61,7 +61,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A request was replaced by its halves."""
+    """A request was replaced by its halves: the service refused it, or earlier ones of its size, as too large."""
 
     request: Request
     problem: FetchProblem
@@ -70,11 +70,6 @@ class Split:
     """Calls made, retries included; 0 where it was split before it was asked for."""
     wasted_eecu_s: float = 0.0
     """See `Stored`."""
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the service refused the request, or earlier ones of its size, as too large."""
-        return self.problem.cause is not Cause.HALVED_AT_THE_END
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,17 +29,20 @@ _CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on thi
 _SPLIT_AHEAD: Final = FetchProblem(
     Action.SPLIT, Cause.SPLIT_AHEAD, "the service refused requests of this size before"
 )
-_HALVED: Final = FetchProblem(
-    Action.SPLIT,
-    Cause.HALVED_AT_THE_END,
-    "it is among the last requests, and its halves end sooner side by side",
-)
 
 
 @dataclass(slots=True)
-class _Spent:
-    """Calls and time that one request has taken so far."""
+class _Asked:
+    """A request on its way to its pixels, and what it has taken so far."""
 
+    request: Request
+    nbytes: int
+    """Bytes of its pixels."""
+    reserved: int
+    """Bytes of memory kept for its answer."""
+    can_split: bool
+    wanted: PixelRequest | None = None
+    """The call that brings it; None until it is written."""
     calls: int = 0
     wasted: int = 0
     """Those that brought nothing, and that the service may have computed all the same."""
@@ -50,7 +53,12 @@ class Fetcher:
     """Fetches requests for a worker, and remembers what the service refused."""
 
     def __init__(
-        self, share: Share, parts: Parts, memory: int, endgame: Endgame, is_last: Callable[[], bool]
+        self,
+        share: Share,
+        parts: Parts,
+        memory: int,
+        endgame: Endgame,
+        shortened: Callable[[Request], Request],
     ) -> None:
         """Start with nothing learned.
 
@@ -58,13 +66,13 @@ class Fetcher:
             share: limits of the worker.
             parts: what it works with.
             memory: bytes of answers at a time.
-            endgame: told of each call; decides which of the last requests are halved.
-            is_last: whether no request waits behind those that are under way.
+            endgame: told of each call.
+            shortened: given a request whose turn has come, returns the part of it to ask for.
         """
         self._share = share
         self._parts = parts
         self._endgame = endgame
-        self._is_last = is_last
+        self._shortened = shortened
         self._clock = _StoppableClock(parts.clock, parts.stop)
         self.answers = MemoryBudget(memory)
         self.wasted_s = 0.0
@@ -88,33 +96,33 @@ class Fetcher:
             DownloadError: nothing can succeed any more.
         """
         if (gone := self._gone_in(request)) is not None:
-            return self._failed(request, gone, _Spent())
-        nbytes = weight(self._share.plan.group(request.shard.group), request)
+            return self._failed(_Asked(request, 0, 0, can_split=False), gone)
+        group = self._share.plan.group(request.shard.group)
+        nbytes = weight(group, request)
         reserved = min(nbytes, self.answers.limit)
         self._endgame.waits(request)
         await self.answers.reserve(reserved)
-        spent = _Spent()
+        asked = _Asked(request, nbytes, reserved, can_split=bool(halves(group, request)))
         try:
-            pixels = await self._fetch(request, nbytes, spent)
-            await self._parts.mosaic.place(request, pixels)
+            pixels = await self._fetch(asked)
+            await self._parts.mosaic.place(asked.request, pixels)
         except TileError as error:
-            return self._failed(request, error.problem, spent)
+            return self._failed(asked, error.problem)
         finally:
-            self._endgame.ended(request)
-            self.answers.release(reserved)
-        eecu_s = seconds_of(self._share.plan, request)
-        return Stored(request, nbytes, spent.seconds, spent.calls, eecu_s, spent.wasted * eecu_s)
+            self._endgame.ended(asked.request)
+            self.answers.release(asked.reserved)
+        eecu_s = seconds_of(self._share.plan, asked.request)
+        return Stored(asked.request, asked.nbytes, asked.seconds, asked.calls, eecu_s, asked.wasted * eecu_s)
 
-    async def _fetch(self, request: Request, nbytes: int, spent: _Spent) -> NDArray[np.void]:
+    async def _fetch(self, asked: _Asked) -> NDArray[np.void]:
         parts = self._parts
-        wanted = await self._wanted(request)
-        can_split = bool(halves(self._share.plan.group(request.shard.group), request))
+        asked.wanted = await self._wanted(asked.request)
 
         async def call() -> NDArray[np.void]:
-            return await self._call(request, wanted, nbytes, spent, can_split=can_split)
+            return await self._call(asked)
 
         def retried(problem: FetchProblem, attempt: int) -> None:
-            parts.progress(Retried(request, problem, attempt))
+            parts.progress(Retried(asked.request, problem, attempt))
 
         return await persist(
             call,
@@ -123,7 +131,7 @@ class Fetcher:
             self._clock,
             parts.rng,
             retried,
-            can_split=can_split,
+            lambda: asked.can_split,
         )
 
     async def _wanted(self, request: Request) -> PixelRequest:
@@ -139,56 +147,70 @@ class Fetcher:
             # Together the graphs are longer, or nested deeper, than the service takes.
             raise TileError(FetchProblem(Action.SPLIT, Cause.PAYLOAD_SIZE, error.message)) from error
 
-    async def _call(
-        self, request: Request, wanted: PixelRequest, nbytes: int, spent: _Spent, *, can_split: bool
-    ) -> NDArray[np.void]:
+    async def _call(self, asked: _Asked) -> NDArray[np.void]:
         """One call, once the limiter lets it start."""
         parts, limiter = self._parts, self._parts.limiter
         ticket = await parts.stop.cuts_short(limiter.acquire)
-        begun = self._endgame.begins(request)
+        begun = parts.clock.now()
         problem: FetchProblem | None = _CANCELLED
         pixels = None
         try:
-            self._refuse(request, nbytes, can_split=can_split)
-            spent.calls += 1
+            self._refuse(asked)
+            if not asked.calls:
+                await self._shorten(asked)
+            begun = self._endgame.begins(asked.request)
+            asked.calls += 1
             parts.progress(Flow(limiter.in_flight, limiter.ceiling))
-            pixels = await parts.source.fetch(wanted)
+            assert asked.wanted is not None  # noqa: S101  # written before its turn
+            pixels = await parts.source.fetch(asked.wanted)
             problem = None
-            self._endgame.answered(request, nbytes, parts.clock.now() - begun)
+            self._endgame.answered(asked.request, asked.nbytes, parts.clock.now() - begun)
         except TileError as error:
-            if error.problem not in (_SPLIT_AHEAD, _HALVED):
+            if error.problem is not _SPLIT_AHEAD:
                 problem = error.problem
             if error.problem.cause in MAY_BE_CHARGED:
-                spent.wasted += 1
-                self.wasted_s += seconds_of(self._share.plan, request)
+                asked.wasted += 1
+                self.wasted_s += seconds_of(self._share.plan, asked.request)
             self._ended |= self._ends_job(error.problem)
             if (
                 error.problem.action is Action.RETRY
                 and limiter.in_doubt
-                and await self._is_answered(ticket, spent)
+                and await self._is_answered(ticket, asked)
             ):
                 problem = None  # to the limiter; the tile's own retries count it
             raise
         finally:
-            spent.seconds += parts.clock.now() - begun
+            asked.seconds += parts.clock.now() - begun
             if pixels is None:
-                self._endgame.waits(request)
+                self._endgame.waits(asked.request)
             limiter.release(ticket, problem)
             parts.progress(Flow(limiter.in_flight, limiter.ceiling))
         return pixels
 
-    def _refuse(self, request: Request, nbytes: int, *, can_split: bool) -> None:
+    def _refuse(self, asked: _Asked) -> None:
         """Raise where a request whose turn it is is better not made."""
         if self._ended:
             raise NotStarted
-        if (gone := self._gone_in(request)) is not None:
+        if (gone := self._gone_in(asked.request)) is not None:
             raise TileError(gone)
-        if can_split and self._answerable is not None and nbytes > self._answerable:
+        if asked.can_split and self._answerable is not None and asked.nbytes > self._answerable:
             raise TileError(_SPLIT_AHEAD)
-        if can_split and self._is_last() and self._endgame.is_worth_halving(nbytes):
-            raise TileError(_HALVED)
 
-    async def _is_answered(self, ticket: int, spent: _Spent) -> bool:
+    async def _shorten(self, asked: _Asked) -> None:
+        """Ask for a part of a request where that ends the job sooner; the rest is a request of its own."""
+        part = self._shortened(asked.request)
+        if part is asked.request:
+            return
+        self._endgame.ended(asked.request)
+        group = self._share.plan.group(part.shard.group)
+        asked.request, asked.nbytes = part, weight(group, part)
+        asked.can_split = bool(halves(group, part))
+        unused = asked.reserved - min(asked.nbytes, asked.reserved)
+        asked.reserved -= unused
+        self.answers.release(unused)
+        asked.wanted = await self._wanted(part)
+
+    async def _is_answered(self, ticket: int, asked: _Asked) -> bool:
         """Whether the service answers what it answered before this run's first request: then a tile is to blame.
 
         Without it the last tiles of a job, where they fail for ever, would look like an outage.
@@ -199,7 +221,7 @@ class Fetcher:
                 if number not in self._gone and (bands := group.present(number)):
                     await self._parts.limiter.again(ticket)
                     self._parts.budget.call()
-                    spent.calls += 1
+                    asked.calls += 1
                     try:
                         await self._parts.source.fetch(plan.first_pixel(group, number, [min(bands)]))
                     except TileError:
@@ -207,22 +229,23 @@ class Fetcher:
                     return True
         return False
 
-    def _failed(self, request: Request, problem: FetchProblem, spent: _Spent) -> Outcome:
+    def _failed(self, asked: _Asked, problem: FetchProblem) -> Outcome:
+        request = asked.request
         group = self._share.plan.group(request.shard.group)
         alone = request.block.slices == 1
         if problem.action is Action.FAIL_ASSET and alone:
             self._gone.setdefault(request.block.slice, problem)
         if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})") from TileError(problem)
-        wasted_s = spent.wasted * seconds_of(self._share.plan, request) if spent.wasted else 0.0
+        wasted_s = asked.wasted * seconds_of(self._share.plan, request) if asked.wasted else 0.0
         # One of several slices may be to blame: in the end it fails alone.
         if (problem.action is Action.SPLIT or not alone) and (parts := halves(group, request)):
-            if problem.action is Action.SPLIT and problem not in (_SPLIT_AHEAD, _HALVED):
+            if problem.action is Action.SPLIT and problem is not _SPLIT_AHEAD:
                 half = max(weight(group, part) for part in parts)
                 self._answerable = half if self._answerable is None else min(self._answerable, half)
-            return Split(request, problem, parts, spent.calls, wasted_s)
+            return Split(request, problem, parts, asked.calls, wasted_s)
         self._parts.mosaic.fail(request, problem)
-        return Failed(request, problem, spent.calls, wasted_s)
+        return Failed(request, problem, asked.calls, wasted_s)
 
     def _gone_in(self, request: Request) -> FetchProblem | None:
         """Return why the service refuses an image of the request's slices as a whole; None where it refuses none."""

@@ -6,9 +6,9 @@ shards → requests → [ acquire → fetch → place ] by a bounded pool → co
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -24,12 +24,20 @@ from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split
 from downloader.planning import Request, ShardKey
 from downloader.planning.compute_cost import most_seconds
-from downloader.planning.request_size import first_shapes
+from downloader.planning.split import cut, weight
 from downloader.protocols import Feed
 
 _PATIENCE_S: Final = 0.1
 """How long an idle pool waits for a shard to finish by itself before it is committed as far as it is. Where durations
 scatter by a third, 0.1 s in place of 1 s makes a job of four requests a shard a tenth quicker."""
+
+
+_FIRST_SHARES: Final = (1.0, 0.5)
+"""Shares of the first requests that are asked for at once, in turn. Of equal ones that start together all answers come
+together, and slots idle while these are encoded."""
+
+_MANY_WAVES: Final = 2
+"""Where there are fewer, halves would cost more than idle slots do."""
 
 
 async def work(share: Share, parts: Parts, feed: Feed) -> None:
@@ -80,20 +88,19 @@ class Worker:
             share.plan, parts.mosaic, share.concurrency, share.memory - memory, whole=not share.is_piecemeal
         )
         self.endgame = Endgame(share.plan, parts.limiter, parts.clock)
-        self.fetcher = Fetcher(share, parts, memory, self.endgame, self._is_last)
+        self.fetcher = Fetcher(share, parts, memory, self.endgame, self._shortened)
         self._queue: deque[Request] = deque()
         self._urgent: deque[Request] = deque()
         """Parts of split requests: before anything new."""
         self._ahead: deque[tuple[ShardKey, Mapping[int, int]]] = deque()
         """Shards seen and not yet opened, with what they miss: enough of them to see the end a round trip before."""
-        self._first_shapes = {
-            group.name: first_shapes(
-                group.shape, 0 if share.is_piecemeal else group.count_requests() / share.concurrency
-            )
-            for group in share.plan.groups
-        }
+        self._first_shares = itertools.cycle(_FIRST_SHARES)
+        self._turns = 0
+        """Requests whose turn has come."""
         self._seen_all = False
         """Whether no shard comes after those `_ahead`."""
+        self._has_room = True
+        """Whether the next shard may be opened; else those that are open are finished first."""
         self._exhausted = False
         """Whether everything was handed out."""
         self._used = Used()
@@ -144,13 +151,7 @@ class Worker:
         async for key, missing in self._look_ahead():
             if self._is_draining or not await self._open(key):
                 break
-            group = self.share.plan.group(key.group)
-            if self.share.limits.requests is None:
-                if self._seen_all:
-                    group = self.endgame.tapered(group, missing, self._ahead)
-                elif self._used.requests < self.share.concurrency:
-                    group = replace(group, shape=next(self._first_shapes[group.name]))
-            for request in group.requests(key, missing):
+            for request in self.share.plan.group(key.group).requests(key, missing):
                 if not await self._hand_out(request):
                     break
             shard = self.shards[key]
@@ -163,10 +164,10 @@ class Worker:
         self._wake_all()
 
     async def _look_ahead(self) -> AsyncIterator[tuple[ShardKey, Mapping[int, int]]]:
-        """Every shard that misses something. Some more are looked up each time than are handed on."""
+        """Every shard that misses something. Twice as many are looked up each time, until the end is seen a wave before."""
         number = 0
         while True:
-            wanted = min(len(self._ahead) + 2, self.share.concurrency + 1)
+            wanted = min(2 * len(self._ahead) + 2, self.share.concurrency + 1)
             while not self._seen_all and len(self._ahead) < wanted:
                 key = self.feed.take()
                 if key is None:
@@ -198,9 +199,12 @@ class Worker:
     async def _open(self, key: ShardKey) -> bool:
         """Wait until one more shard may be open; False when the run was asked to stop meanwhile."""
         while not self._is_draining:
-            if self.shards.has_room(key):
+            self._has_room = self.shards.has_room(key)
+            if self._has_room:
                 await self.shards.open(key)
                 return True
+            if self.endgame.has_aside:
+                self._wake(len(self._sleepers))
             with anyio.move_on_after(_PATIENCE_S):
                 await self._changed.wait()
                 continue
@@ -237,10 +241,13 @@ class Worker:
             self._enqueue(part, self._urgent, more)
 
     def _enqueue(self, request: Request, queue: deque[Request], more: Used) -> None:
-        self._used += more
-        self.shards[request.shard].pending += 1
+        self._count(request, more)
         queue.append(request)
         self._wake(1)
+
+    def _count(self, request: Request, more: Used) -> None:
+        self._used += more
+        self.shards[request.shard].pending += 1
 
     # Fetching ----------------------------------------------------------------------------------------------
 
@@ -271,6 +278,8 @@ class Worker:
                 request = self._queue.popleft()
                 self._notify()
                 return request
+            if self.endgame.has_aside and (self._exhausted or not self._has_room):
+                return self.endgame.take_aside()
             if self._exhausted and not self.shards.is_pending:
                 return None
             woken = anyio.Event()
@@ -278,11 +287,27 @@ class Worker:
             await woken.wait()
         return None
 
-    def _is_last(self) -> bool:
-        """Whether a request may be halved to end sooner: nothing waits behind it, no limit counts it, and it has company."""
-        if not self._exhausted or self._queue or self._urgent:
-            return False
-        return self.share.limits.requests is None and self._used.requests > 1
+    def _shortened(self, request: Request) -> Request:
+        """Return the part of a request to ask for, now that its turn has come; what remains of it is kept for later."""
+        self._turns += 1
+        if self.share.limits.requests is not None:
+            return request
+        if self._seen_all and (self._used.requests > 1 or self._ahead):
+            part, *rest = self.endgame.in_time(request, self._ahead)
+            for other in rest:
+                self._count(other, Used(1))
+                self.endgame.set_aside(other)
+            if rest:
+                self._wake(len(rest))
+            return part
+        group = self.share.plan.group(request.shard.group)
+        is_first = self._turns <= self.share.concurrency <= group.count_requests() / _MANY_WAVES
+        if self.share.is_piecemeal or not is_first:
+            return request
+        part, *rest = cut(group, request, next(self._first_shares) * weight(group, request))
+        for other in rest:
+            self._enqueue(other, self._urgent, Used(1))
+        return part
 
     # Committing --------------------------------------------------------------------------------------------
 

@@ -181,7 +181,12 @@ class _PixelTries(Tries):
     """The calls of one request for pixels, within the budget of its job."""
 
     def __init__(
-        self, policy: RetryPolicy, budget: RetryBudget, clock: Clock, rng: random.Random, can_split: bool
+        self,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        clock: Clock,
+        rng: random.Random,
+        can_split: Callable[[], bool],
     ) -> None:
         super().__init__(policy, clock, rng)
         self._budget = budget
@@ -201,7 +206,7 @@ class _PixelTries(Tries):
             if refusals >= _LAST_SLOW_TRY:
                 raise TileError(problem.become(Action.FAIL_JOB)) from error
         seen = self._seen[problem.cause]
-        if self._can_split and problem.split_after is not None and seen >= problem.split_after:
+        if problem.split_after is not None and seen >= problem.split_after and self._can_split():
             raise TileError(problem.become(Action.SPLIT)) from error
 
     def _give_up(self, error: TileError) -> NoReturn:
@@ -230,8 +235,7 @@ async def persist(
     clock: Clock,
     rng: random.Random,
     on_retry: Callable[[FetchProblem, int], None],
-    *,
-    can_split: bool = True,
+    can_split: Callable[[], bool] = lambda: True,
 ) -> T:
     """Make `call` until it returns, as far as `policy` and `budget` allow.
 
@@ -247,7 +251,7 @@ async def persist(
         clock: for waits.
         rng: for jitter.
         on_retry: told of each problem whose call will be repeated, and the number of that call, from 1.
-        can_split: whether the request could be split.
+        can_split: tells whether the request could be split.
 
     Raises:
         TileError: its problem says what to do: its own action; SPLIT; FAIL_TILE when the request's retries or the job's

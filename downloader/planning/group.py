@@ -99,11 +99,12 @@ class Group:
         return frozenset(range(len(self.bands))) - (self.absent[slice_] if self.absent else frozenset())
 
     def shards(self) -> Iterator[ShardKey]:
-        """Yield every shard, row by row, slice after slice; never a list."""
+        """Yield every shard, slice after slice: of each the whole ones row by row, then the smaller at its edges; never a list."""
         for layer in range(self.tiling.shard_layers):
-            for row in range(self.tiling.shard_rows):
-                for column in range(self.tiling.shard_columns):
-                    yield ShardKey(self.name, layer, row, column)
+            for rows, columns in self.tiling.shard_blocks():
+                for row in rows:
+                    for column in columns:
+                        yield ShardKey(self.name, layer, row, column)
 
     def full_mask(self, key: ShardKey) -> int:
         """Return the bits of all tiles of a shard that lie inside the group."""

@@ -1,16 +1,14 @@
 """Tiles per request: the rectangle, of one or several slices, with which a simulated service finishes the group soonest.
 
-Once nearly all is handed out, requests get smaller (`tapered`): as durations scatter, none may take longer than a share of
-what is left. So where there are more requests than slots, the last wave costs what it holds and little more.
+Once nearly all is handed out, requests get smaller (`engine/endgame.py`): so where there are more requests than slots, the
+last wave costs what it holds and little more.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from typing import Final
 
 import numpy as np
@@ -34,13 +32,18 @@ class ServiceModel:
     """Requests in flight at most."""
     starts_per_s: float = 90.0
     """Requests started each second at most."""
-    longest_share: float = 1.0
-    """Share of the time that is left, all slots busy, that one of the last requests may be expected to take. All of it before
-    the first answer: a job of one wave ends soonest uncut unless its durations scatter."""
+    scatter: float = 0.17
+    """Standard deviation of the duration of a request, as a share of what is expected of it."""
 
     def request_s(self, nbytes: float) -> float:
         """Return the seconds that one request for `nbytes` bytes takes."""
         return self.base_s + self.per_mb_s * nbytes / 1e6
+
+    def bytes_in(self, seconds: float) -> float:
+        """Return the bytes that one request brings in `seconds`: inf where size costs no time, 0 where latency is longer."""
+        if not self.per_mb_s:
+            return math.inf
+        return max(0.0, seconds - self.base_s) / self.per_mb_s * 1e6
 
 
 def pack(
@@ -251,129 +254,67 @@ def _lengths(length: int, step: int, shard: int) -> dict[int, int]:
     return pieces
 
 
-_FORGET = 0.98
+_FORGET: Final = 0.98
 """Factor by which one more answer reduces the weight of those before: the last fifty count."""
 
-_GUESS = 0.1
-"""Weight of each of the two points by which the first guess takes part."""
+_GUESSED_NEAR: Final = 0.4
+_GUESSED_FAR: Final = 0.05
+"""Weights of the two answers by which the first guess takes part: one without pixels, one of the size of the others."""
 
-_GUIDED_SHARE = 0.75
-"""`ServiceModel.longest_share` from the first answer on. Of 0.65 to 0.95 it ends a job of two to ten waves soonest where
-durations scatter by 30 %."""
+_GUESSED_SCATTER: Final = 2.0
+"""Weight of the first guess of the scatter, in answers."""
 
-_LEAST_LATENCIES = 1.5
-"""A request that takes no longer than so many latencies is not made smaller for the sake of that share."""
-
-_FIRST_HALVINGS = (0, 0, 1)
-"""How often the requests of the first shards are halved, in turn: half of those that start together are halves."""
-
-_FEW_WAVES = 2
-"""Where there are fewer, halves would cost more than idle slots do."""
-
-_SLACK = 1.01
-"""A larger rectangle is kept where a smaller one would end the job sooner by less than this factor."""
+_FAR_OFF: Final = 1.0
+"""An answer that took longer than expected by a larger share counts as one of this share: stragglers tell little of others."""
 
 
 @dataclass(slots=True)
 class Observed:
-    """The service's latency and rate, from a first guess to what this job's answers showed."""
+    """The service's latency, rate and scatter, from a first guess to what this job's answers showed."""
 
     guess: ServiceModel
     """The planner's assumption; it keeps a little weight, which separates latency from rate if all answers are of one size."""
+    _answers: float = field(default=0.0, init=False)
+    _off: float = field(default=0.0, init=False)
+    """Sum of the squares of how far answers were off, as shares of what was expected."""
     _weight: float = field(default=0.0, init=False)
+    """As durations scatter in proportion to themselves, quick answers weigh more."""
     _x: float = field(default=0.0, init=False)
     _y: float = field(default=0.0, init=False)
     _xx: float = field(default=0.0, init=False)
     _xy: float = field(default=0.0, init=False)
 
     def add(self, nbytes: int, seconds: float) -> None:
-        """Return a request brought `nbytes` of pixels in `seconds`."""
-        x = nbytes / 1e6
-        self._weight = self._weight * _FORGET + 1
-        self._x = self._x * _FORGET + x
-        self._y = self._y * _FORGET + seconds
-        self._xx = self._xx * _FORGET + x * x
-        self._xy = self._xy * _FORGET + x * seconds
+        """Note that a request brought `nbytes` of pixels in `seconds`."""
+        x, weight = nbytes / 1e6, self._weight_of(nbytes)
+        self._weight = self._weight * _FORGET + weight
+        self._x = self._x * _FORGET + weight * x
+        self._y = self._y * _FORGET + weight * seconds
+        self._xx = self._xx * _FORGET + weight * x * x
+        self._xy = self._xy * _FORGET + weight * x * seconds
+        self._answers = self._answers * _FORGET + 1
+        off = min(seconds / max(self.model().request_s(nbytes), 1e-3) - 1, _FAR_OFF)
+        self._off = self._off * _FORGET + off * off
 
     def model(self) -> ServiceModel:
-        """Return the guess with both numbers corrected: a straight line through the answers, by least squares."""
-        if not self._weight:
+        """Return the guess corrected: a straight line through the answers, by least squares, and how far they lie off it."""
+        if not self._answers:
             return self.guess
         far = max(self._x / self._weight, 1e-3)
         near_s, far_s = self.guess.base_s, self.guess.request_s(far * 1e6)
-        w, x = self._weight + 2 * _GUESS, self._x + _GUESS * far
-        y = self._y + _GUESS * (near_s + far_s)
-        xx, xy = self._xx + _GUESS * far * far, self._xy + _GUESS * far * far_s
+        near_weight, far_weight = (
+            _GUESSED_NEAR * self._weight_of(0),
+            _GUESSED_FAR * self._weight_of(far * 1e6),
+        )
+        w, x = self._weight + near_weight + far_weight, self._x + far_weight * far
+        y = self._y + near_weight * near_s + far_weight * far_s
+        xx, xy = self._xx + far_weight * far * far, self._xy + far_weight * far * far_s
         slope = max((w * xy - x * y) / (w * xx - x * x), 0.0)
         base_s = max((y - slope * x) / w, 0.0)
-        return replace(self.guess, base_s=base_s, per_mb_s=slope, longest_share=_GUIDED_SHARE)
+        scatter = math.sqrt(
+            (self._off + _GUESSED_SCATTER * self.guess.scatter**2) / (self._answers + _GUESSED_SCATTER)
+        )
+        return replace(self.guess, base_s=base_s, per_mb_s=slope, scatter=scatter)
 
-
-def smaller_shapes(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield (rows, columns) of tiles from `shape` on, each time half as many, down to one tile."""
-    rows, columns = shape
-    yield rows, columns
-    while rows * columns > 1:
-        if rows >= columns:
-            rows = -(-rows // 2)
-        else:
-            columns = -(-columns // 2)
-        yield rows, columns
-
-
-def first_shapes(shape: tuple[int, int], waves: float) -> Iterator[tuple[int, int]]:
-    """Yield (rows, columns) of the requests for one of the first shards after the other, without end.
-
-    Of equal ones that start together all answers come together, and slots idle while these are encoded.
-
-    Args:
-        shape: the largest rectangle.
-        waves: requests of the job, as a multiple of those in flight; under two waves nothing is cut.
-    """
-    shapes = list(smaller_shapes(shape))
-    for halvings in cycle(_FIRST_HALVINGS if waves >= _FEW_WAVES else (0,)):
-        yield shapes[min(halvings, len(shapes) - 1)]
-
-
-def tapered(
-    shape: tuple[int, int],
-    tiles: int,
-    tile_bytes: float,
-    free_in_s: Sequence[float],
-    later: tuple[int, float],
-    model: ServiceModel,
-    waiting: int = 0,
-) -> tuple[int, int]:
-    """Return (rows, columns) of the rectangles in which to ask for the next shard, when the end is in sight.
-
-    Args:
-        shape: the largest rectangle.
-        tiles: tiles that the shard misses.
-        tile_bytes: bytes of one tile over its bands.
-        free_in_s: for each slot of the quota, the seconds until it has ended what it has.
-        later: requests of `shape` that follow after this shard, and the seconds that they take one after the other.
-        model: how long a request takes, and how many may start in a second.
-        waiting: requests that start before those of this shard.
-    """
-    best, chosen, slots = math.inf, shape, len(free_in_s)
-    busy_s, last_s = sum(free_in_s), max(free_in_s)
-    after, after_s = later
-    largest_s = model.request_s(math.prod(shape) * tile_bytes) if after else 0.0
-    least_s = _LEAST_LATENCIES * model.base_s
-    for rows, columns in smaller_shapes(shape):
-        requests = -(-tiles // (rows * columns))
-        each_s = model.request_s(min(rows * columns, tiles) * tile_bytes)
-        heap = list(free_in_s)
-        heapq.heapify(heap)
-        end_s = 0.0
-        for number in range(requests):
-            end_s = max(heap[0], (waiting + number) / model.starts_per_s) + each_s
-            heapq.heapreplace(heap, end_s)
-        level_s = (busy_s + requests * each_s + after_s) / slots
-        paced_s = (waiting + requests + after) / model.starts_per_s
-        if rows * columns > 1 and each_s > max(model.longest_share * max(level_s, paced_s) * _SLACK, least_s):
-            continue
-        ends_s = max(last_s, end_s, level_s, paced_s + largest_s)
-        if ends_s * _SLACK < best:
-            best, chosen = ends_s, (rows, columns)
-    return chosen
+    def _weight_of(self, nbytes: float) -> float:
+        return 1 / max(self.guess.request_s(nbytes), 1e-3) ** 2

@@ -1,4 +1,4 @@
-"""Halving a request that the service finds too much: to one slice, along the longer side to one tile, then fewer bands."""
+"""Requests in parts: halves of one that the service finds too much, and a first part that ends in time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from downloader.planning.requests import Request, TileBlock
 
 
 def halves(group: Group, request: Request) -> tuple[Request, ...]:
-    """Return the two halves of a request; empty where one tile and one band are left."""
+    """Return the two halves of a request: to one slice, along the longer side to one tile, then fewer bands.
+
+    Empty where one tile and one band are left.
+    """
     b = request.block
     if b.slices > 1:
         half = b.slices // 2
@@ -35,6 +38,38 @@ def halves(group: Group, request: Request) -> tuple[Request, ...]:
             group.request(request.shard, b, run) for run in (request.bands[:half], request.bands[half:])
         )
     return ()
+
+
+def cut(group: Group, request: Request, most_bytes: float) -> tuple[Request, ...]:
+    """Return a request in parts, the first of which brings at most `most_bytes` of pixels, but a tile at least.
+
+    It is the largest strip of tiles that is no more, or of a stack the most slices; the other parts are what remains. The
+    request alone is returned where it brings no more.
+    """
+    most_tiles = most_bytes * request.tiles / weight(group, request)
+    blocks = _strips(request.block, most_tiles)
+    if len(blocks) == 1:
+        return (request,)
+    return tuple(group.request(request.shard, block, request.bands) for block in blocks)
+
+
+def _strips(block: TileBlock, most: float) -> list[TileBlock]:
+    """Return a block in parts, the first of at most `most` tiles, but one at least."""
+    if block.tiles <= max(1.0, most):
+        return [block]
+    if block.slices > 1:
+        count = min(max(1, int(most / (block.rows * block.columns))), block.slices - 1)
+        rest = replace(block, slice=block.slice + count, slices=block.slices - count)
+        return [*_strips(replace(block, slices=count), most), rest]
+    rows = min(int(most / block.columns), block.rows - 1)
+    columns = min(int(most / block.rows), block.columns - 1)
+    if rows * block.columns > columns * block.rows or (not columns and block.rows > block.columns):
+        rows = max(1, rows)
+        rest = replace(block, row=block.row + rows, rows=block.rows - rows)
+        return [*_strips(replace(block, rows=rows), most), rest]
+    columns = max(1, columns)
+    rest = replace(block, column=block.column + columns, columns=block.columns - columns)
+    return [*_strips(replace(block, columns=columns), most), rest]
 
 
 def weight(group: Group, request: Request) -> int:

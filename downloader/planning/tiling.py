@@ -116,6 +116,24 @@ class Tiling:
         """Shards along the leading axis."""
         return -(-self.leading[0] // self.shard_leading[0])
 
+    def shard_blocks(self) -> list[tuple[range, range]]:
+        """Return the shards of one layer in blocks of (rows, columns): those that are whole, then those that edges clip.
+
+        The larger come first, the corner last.
+        """
+        if self.steps:
+            return [(range(self.shard_rows), range(self.shard_columns))]
+        side = self.shard_side
+        rows, below = divmod(self.height, side)
+        columns, beside = divmod(self.width, side)
+        edges = [
+            (beside, (range(rows), range(columns, self.shard_columns))),
+            (below, (range(rows, self.shard_rows), range(columns))),
+        ]
+        edges.sort(key=lambda edge: -edge[0])
+        corner = range(rows, self.shard_rows), range(columns, self.shard_columns)
+        return [(range(rows), range(columns)), *(block for _, block in edges), corner]
+
     @property
     def tiles(self) -> int:
         """Tiles of the group, over all slices."""

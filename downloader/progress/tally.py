@@ -85,7 +85,7 @@ class Tally:
                 if self.strip is not None:
                     self.broken.add(self.strip.cell(event.request.shard))
             case Split():
-                self.splits += event.is_refused
+                self.splits += 1
             case Retried():
                 self.retries[event.problem.cause] += 1
             case Notice():

@@ -26,6 +26,8 @@ class Record:
     """None while under way, and when the connection ended without an answer."""
     complete: bool = False
     """True: the whole, undamaged answer was handed to the socket."""
+    ended_s: float | None = None
+    """When it had been answered, or its connection was gone, in seconds since the last reset; None while under way."""
     fault: str | None = None
     """Name of the fault that struck it."""
     bands: tuple[str, ...] | None = None

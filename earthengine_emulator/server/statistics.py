@@ -63,6 +63,7 @@ class Statistics:
     def end(self, record: Record) -> None:
         """Record the end of a request, answered or not."""
         self.in_flight -= 1
+        record.ended_s = time.monotonic() - self.started
         if record.status is not None:
             self.statuses[record.status] += 1
         if record.status == 429:

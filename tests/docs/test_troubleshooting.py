@@ -63,7 +63,7 @@ def test_every_cause_is_told_of():
     """Every kind of answer and of broken connection, by the name that reports count by."""
     from downloader.errors import Cause
 
-    ours = {Cause.CANCELLED, Cause.SPLIT_AHEAD, Cause.HALVED_AT_THE_END, Cause.NO_IMAGE}
+    ours = {Cause.CANCELLED, Cause.SPLIT_AHEAD, Cause.NO_IMAGE}
     causes = set(Cause) - ours
     told = set(re.findall(r"`([^`]+)`", PAGE))
     assert causes - told == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import anyio
@@ -14,10 +15,10 @@ import shapely
 from downloader.engine.limits import RunLimits
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
-from downloader.engine.worker import ListedShards, work
+from downloader.engine.worker import ListedShards, Worker, work
 from downloader.errors import Action, AuthenticationError, StoppedError
 from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.planning import PixelRequest, Slice
+from downloader.planning import PixelRequest, ServiceModel, Slice
 from downloader.planning.polygon import Shape
 from downloader.progress.tally import Tally
 from tests.fakes import FreeLimiter, MemoryMosaic, PositionSource, expected, make_plan_of, problem
@@ -344,11 +345,13 @@ def test_random_faults_never_lose_or_repeat_a_tile(seed):
     run_virtual(main)
 
 
-def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_requests(monkeypatch):
-    monkeypatch.setattr("downloader.engine.endgame._WORTH_S", -1.0)
+SLOW_BYTES = ServiceModel(base_s=0.01, per_mb_s=1e4)
+"""A service where a request of four tiles by four takes many times its latency."""
 
+
+def test_the_last_requests_are_shared_among_idle_slots_but_never_past_the_limit_of_requests():
     async def main(most):
-        plan = make_plan_of((4, 8), shard=4, shape=(4, 4))
+        plan = replace(make_plan_of((4, 8), shard=4, shape=(4, 4)), model=SLOW_BYTES)
         bench = Bench(plan, concurrency=8, limits=RunLimits(most))
         await bench.run()
         bench.assert_pixels()
@@ -360,14 +363,52 @@ def test_a_last_request_is_shared_among_idle_slots_but_never_past_the_limit_of_r
     assert run_virtual(lambda: main(2)) == 2
 
 
-def test_a_job_of_one_request_is_answered_by_one(monkeypatch):
-    monkeypatch.setattr("downloader.engine.endgame._WORTH_S", -1.0)
-
+def test_a_job_of_one_request_is_answered_by_one():
     async def main():
-        bench = Bench(make_plan_of((4, 4), shard=4, shape=(4, 4)), concurrency=8)
+        plan = replace(make_plan_of((4, 4), shard=4, shape=(4, 4)), model=SLOW_BYTES)
+        bench = Bench(plan, concurrency=8)
         await bench.run()
         bench.assert_pixels()
         assert len(bench.source.calls) == 1
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("action", [Action.RETRY, Action.SPLIT])
+def test_what_remains_of_a_shortened_request_is_fetched_whatever_becomes_of_its_first_part(action):
+    async def main():
+        def fault(request, call):
+            return problem(action, "reset") if call <= 3 and request.grid.shape != (4, 4) else None
+
+        plan = replace(make_plan_of((8, 8), shard=4, shape=(4, 4)), model=SLOW_BYTES)
+        bench = Bench(plan, concurrency=8, fault=fault)
+        worker = Worker(bench.share, bench.parts, ListedShards(plan.shards()))
+        await worker.run()
+        bench.assert_pixels()
+        assert set(bench.mosaic.placements.values()) == {1}
+        assert worker.fetcher.answers.used == 0
+        assert not worker.endgame.has_aside
+
+    run_virtual(main)
+
+
+def test_a_part_of_one_tile_is_not_split_further():
+    """What was asked of it, whether it can be halved, is asked of the part that is left of the request."""
+
+    async def main():
+        tries = Counter()
+
+        def fault(request, call):
+            tries[request.grid] += 1
+            late = problem(Action.RETRY, "504", split_after=2)
+            return late if request.grid.shape == (4, 4) and tries[request.grid] <= 3 else None
+
+        plan = replace(make_plan_of((1, 16), shard=8, shape=(1, 8), bands=1), model=SLOW_BYTES)
+        bench = Bench(plan, concurrency=16, fault=fault)
+        await bench.run()
+        bench.assert_pixels()
+        assert bench.tally.splits == 0
+        assert max(tries.values()) == 4
 
     run_virtual(main)
 

@@ -164,7 +164,7 @@ def test_a_second_504_becomes_a_split():
 
 def test_a_504_of_what_cannot_be_split_is_an_error_like_others():
     calls = Calls(LATE, LATE, LATE)
-    assert calls.run(can_split=False) == ("pixels", 4)
+    assert calls.run(can_split=lambda: False) == ("pixels", 4)
 
 
 def test_a_lasting_refusal_of_the_caller_ends_the_job():
@@ -260,7 +260,7 @@ def test_what_is_too_much_is_split_after_so_many_occurrences(after: int):
     calls = Calls(*[problem] * 5)
     assert calls.fail().action is Action.SPLIT
     assert len(calls.times) == after
-    assert Calls(*[problem] * 5).run(can_split=False) == ("pixels", 6)
+    assert Calls(*[problem] * 5).run(can_split=lambda: False) == ("pixels", 6)
 
 
 def unwell(**values: float) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""Halving requests: nothing lost, nothing twice, down to one tile of one band."""
+"""Requests in parts: nothing lost, nothing twice; halves down to one tile of one band, first parts no larger than asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band
 from downloader.planning import Group, Request, ShardKey, TileBlock, Tiling
-from downloader.planning.split import halves, weight
+from downloader.planning.split import cut, halves, weight
 
 LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 9000, 9000)
 
@@ -81,6 +81,33 @@ def test_the_longer_side_is_halved() -> None:
     assert [(p.block.rows, p.block.columns) for p in high] == [(2, 2), (2, 2)]
     odd = halves(group, group.request(key, TileBlock(0, 0, 0, 1, 3), (0,)))
     assert [(p.block.column, p.block.columns) for p in odd] == [(0, 1), (1, 2)]
+
+
+@given(st.integers(1, 3), st.floats(0, 1.2), st.data())
+def test_a_first_part_is_no_larger_than_asked_and_the_others_are_the_rest(
+    bands: int, share: float, data: st.DataObject
+) -> None:
+    group = group_of(bands)
+    request = a_request(group, data)
+    first, *rest = cut(group, request, share * weight(group, request))
+    assert sum((parts_of(group, part) for part in rest), parts_of(group, first)) == parts_of(group, request)
+    assert first.tiles <= max(1, share * request.tiles + 1e-6)
+    assert share < 1 or not rest
+    whole = request.block
+    # The largest rectangle along one whole side; where none is small enough, a part of the thinnest.
+    strips = [n * whole.columns for n in range(whole.rows)] + [n * whole.rows for n in range(whole.columns)]
+    fitting = max(tiles for tiles in strips if tiles <= share * whole.tiles + 1e-6)
+    assert not rest or first.tiles >= fitting
+
+
+def test_of_a_stack_the_first_slices_are_cut_off() -> None:
+    tiling = Tiling(100, 100, slices=12, shard_slices=12)
+    band = Band("B0", np.dtype("u1"), LATTICE)
+    group = Group("", LATTICE, Window(0, 0, 100, 100), (band,), tiling, (1, 1), stack=8)
+    request = group.request(ShardKey("", 0, 0, 0), TileBlock(2, 0, 0, 1, 1, 8), (0,))
+    assert [part.block.numbers for part in cut(group, request, 35_000)] == [range(2, 5), range(5, 10)]
+    assert [part.block.numbers for part in cut(group, request, 1)] == [range(2, 3), range(3, 10)]
+    assert cut(group, request, 80_000) == (request,)
 
 
 def test_weight_is_pixel_bytes() -> None:

@@ -133,3 +133,16 @@ def test_keys_sort_in_reading_order_and_read_well() -> None:
     ]
     assert str(TileKey("10m", 0, 3, 7)) == "tile 10m 0/3/7"
     assert str(ShardKey("", 0, 3, 7)) == "shard / 0/3/7"
+
+
+@given(tilings)
+def test_shards_of_a_layer_come_by_their_size(t: Tiling) -> None:
+    blocks = t.shard_blocks()
+    places = [(row, column) for rows, columns in blocks for row in rows for column in columns]
+    assert sorted(places) == [
+        (row, column) for row in range(t.shard_rows) for column in range(t.shard_columns)
+    ]
+    side = t.shard_side
+    sizes = [t.window(row * t.shard, column * t.shard, t.shard, t.shard).pixels for row, column in places]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes.count(side * side) == (t.width // side) * (t.height // side)

@@ -90,13 +90,6 @@ def test_a_tally_counts_everything() -> None:
     assert tally.tiles_now == 103
 
 
-def test_halves_of_the_last_requests_are_no_refusals_of_the_service() -> None:
-    tally = Tally()
-    halved = FetchProblem(Action.SPLIT, Cause.HALVED_AT_THE_END, "halves end sooner")
-    tally(Split(requests()[0], halved, (), attempts=0))
-    assert (tally.splits, tally.requests) == (0, 0)
-
-
 @pytest.mark.parametrize("bands", [1, 100, 250])
 def test_tiles_whose_bands_come_apart_are_not_counted_twice(bands: int) -> None:
     """100 float64 bands come in two requests a tile: half of the requests are half of the tiles."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from downloader.arguments import check_choices, shown
 from downloader.errors import IncompleteError, JobError, MissingExtraError
-from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
+from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import visible_levels
+from downloader.mosaic.record.coverage import read_coverage
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate
 
@@ -115,11 +116,9 @@ def level_layout(path: MosaicPath, layout: GroupLayout, factor: int) -> GroupLay
 def _open(
     path: MosaicPath, layout: GroupLayout, chunks: Chunks, missing: Missing, *, mask_and_scale: bool
 ) -> xarray.Dataset:
-    import zarr
-
     xr = require_xarray()
-    store = locate(path).readable()
-    coverage = np.asarray(zarr.open_array(store, path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")[...])
+    location = locate(path)
+    coverage = read_coverage(location.read, layout)
     holes = {
         word: int((coverage == value).sum())
         for word, value in (("missing", Coverage.MISSING), ("failed", Coverage.FAILED))
@@ -133,7 +132,7 @@ def _open(
             " missing='mask' (NaN in their place) or missing='ignore' (the fill value in their place)"
         )
     dataset: xarray.Dataset = xr.open_dataset(
-        store,
+        location.readable(),
         engine="zarr",
         group=layout.group.name or None,
         consolidated=True,

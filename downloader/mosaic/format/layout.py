@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TypeVar
@@ -176,6 +176,13 @@ class GroupLayout:
             return None
         return t.shard_of(layer, row, column), t.slot(layer, row, column)
 
+    @property
+    def coverage_shape(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape of the array of coverage, and of its chunks."""
+        tiling = self.group.tiling
+        cells, chunk = (tiling.tile_rows, tiling.tile_columns), coverage_chunk(tiling)
+        return ((*tiling.leading, *cells), chunk) if self.leading else (cells, chunk[1:])
+
     def coverage_object(
         self, place: tuple[int, ...], cells: NDArray[np.uint8]
     ) -> tuple[str, NDArray[np.uint8]]:
@@ -184,7 +191,11 @@ class GroupLayout:
         numbers = [begin // length for begin, length in zip(place, chunk, strict=True)]
         if not self.leading:
             numbers, cells = numbers[1:], cells[0]
-        return f"{self.prefix}{COVERAGE_TILES}/c/{'/'.join(map(str, numbers))}", cells
+        return self.coverage_key(numbers), cells
+
+    def coverage_key(self, numbers: Iterable[int]) -> str:
+        """Return the key of a chunk of coverage by its numbers along the array's axes."""
+        return f"{self.prefix}{COVERAGE_TILES}/c/{'/'.join(map(str, numbers))}"
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
@@ -240,15 +251,12 @@ class GroupLayout:
         return array_document((length,), chunk, dtype, np.float64("nan"), (axis,), codecs, attributes)
 
     def _coverage_document(self) -> dict[str, Any]:
-        tiling = self.group.tiling
-        cells = (tiling.tile_rows, tiling.tile_columns)
-        shape = (*tiling.leading, *cells) if self.leading else cells
-        chunk = coverage_chunk(tiling) if self.leading else coverage_chunk(tiling)[1:]
+        shape, chunk = self.coverage_shape
         attributes = {
             "long_name": "state of each tile, the worst over the group's bands",
             "flag_values": [int(state) for state in Coverage],
             "flag_meanings": " ".join(state.name.lower() for state in Coverage),
-            "tile_pixels": tiling.tile,
+            "tile_pixels": self.group.tiling.tile,
         }
         dtype = np.dtype("u1")
         dimensions = (*self.leading, "tile_y", "tile_x")

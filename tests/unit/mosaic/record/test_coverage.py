@@ -14,9 +14,10 @@ from downloader.model.grid import PixelGrid, Window
 from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.format.hierarchy import ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout, MosaicSettings
-from downloader.mosaic.record.coverage import write_coverage
+from downloader.mosaic.record.coverage import read_coverage, write_coverage
 from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.disk import DiskStore
+from downloader.mosaic.storage.store import read_object
 from downloader.planning import Plan, Tiling
 from tests.mosaics import UTM, one_group
 
@@ -27,7 +28,11 @@ def written(path, plan: Plan, state: GroupState) -> np.ndarray:
     layout = GroupLayout.make(plan.groups[0], names, MosaicSettings())
     ensure_hierarchy(store, (layout,), {})
     write_coverage(store, layout, state)
-    return zarr.open_group(path, mode="r")["coverage/tiles"][:]
+    cells = zarr.open_group(path, mode="r")["coverage/tiles"][:]
+    read = read_coverage(lambda key: read_object(store, key), layout)
+    assert read.dtype == cells.dtype
+    assert np.array_equal(read, cells)
+    return cells
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,6 +84,17 @@ def test_coverage_of_more_than_one_chunk(tmp_path, shard) -> None:
     assert list(zip(*(axis.tolist() for axis in np.nonzero(cells)), strict=True)) == [
         (0, 0), (5, 1030), (1023, 1023), (1024, 1023), (1099, 1099),
     ]  # fmt: skip
+
+
+def test_a_lost_chunk_is_missing_and_a_damaged_one_is_refused(tmp_path) -> None:
+    plan = one_group()
+    state = GroupState(plan.groups[0])
+    state.update(0, {0: 0b1111, 1: 0b1111})
+    assert written(tmp_path, plan, state).sum() == 4
+    layout = GroupLayout.make(plan.groups[0], {b.id: b.id for b in plan.groups[0].bands}, MosaicSettings())
+    assert read_coverage(lambda _: None, layout).sum() == 0
+    with pytest.raises(ValueError, match="checksum"):
+        read_coverage(lambda _: b"x" * 100, layout)
 
 
 def test_coverage_written_again_forgets_what_was(tmp_path) -> None:

@@ -45,6 +45,7 @@ LIBRARIES = (
     "rich.progress",
     "ruamel.yaml",
     "shapely",
+    "tenacity",
     "zarr.codecs.numcodecs",
 )
 _SET_CHILD_SUBREAPER = 36

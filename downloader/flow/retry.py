@@ -6,12 +6,16 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from downloader.errors import Action, Cause, FetchProblem, StoppedError, TileError
 from downloader.flow.clock import Patience
 from downloader.flow.limiter import MAX_PAUSE_S
 from downloader.protocols import Clock
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
 
 T = TypeVar("T")
 
@@ -94,6 +98,19 @@ class RetryBudget:
         return self._refusals
 
 
+class _AgainError(Exception):
+    """The call is to be made once more after `wait_s`. Never leaves `repeat`."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
+
+
+def _wait_s(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return error.wait_s if isinstance(error, _AgainError) else 0.0
+
+
 async def repeat(
     call: Callable[[], Awaitable[T]], wait_after: Callable[[TileError], float], clock: Clock
 ) -> T:
@@ -104,12 +121,18 @@ async def repeat(
         wait_after: given the error of a call, returns the seconds until the next one, or raises what ends the calls.
         clock: for waits.
     """
-    while True:
-        try:
-            return await call()
-        except TileError as error:
-            wait_s = wait_after(error)
-        await clock.sleep(wait_s)
+    from tenacity import AsyncRetrying, retry_if_exception_type
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(_AgainError), wait=_wait_s, sleep=clock.sleep, reraise=True
+    )
+    async for attempt in retrying:
+        with attempt:
+            try:
+                return await call()
+            except TileError as error:
+                raise _AgainError(wait_after(error)) from error
+    raise AssertionError  # tenacity stops at nothing but an error
 
 
 class Tries:

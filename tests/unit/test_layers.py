@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 # What the pure layers may not know: I/O, clocks, event loops, and the libraries of the layers above.
 IMPURE = {
     "aiohttp", "anyio", "asyncio", "google", "numcodecs", "obstore", "random", "requests", "rich", "signal", "socket",
-    "subprocess", "threading", "time", "urllib", "xarray", "zarr",
+    "subprocess", "tenacity", "threading", "time", "urllib", "xarray", "zarr",
 }  # fmt: skip
 PURE = {"errors", "model", "job", "expressions", "planning", "events"}
 GUARDS = {("downloader.planning.polygon", "threading")}

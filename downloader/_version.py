@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 _LIBRARIES: Final = (
-    "numpy", "zarr", "numcodecs", "pyproj", "shapely", "aiohttp", "google-auth", "obstore", "xarray",
+    "numpy", "zarr", "numcodecs", "pyproj", "shapely", "aiohttp", "httpx", "google-auth", "obstore", "xarray",
     "rioxarray", "dask", "distributed", "rasterio", "exactextract", "pyarrow", "pyogrio",
 )  # fmt: skip
 """Those that touch pixels, places or the wire; of the optional ones what is installed is told."""

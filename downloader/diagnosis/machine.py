@@ -20,7 +20,7 @@ from downloader.text import size
 _LITTLE: Final = 5 * 10**9
 """Free bytes below which a word is said."""
 
-_TOLD: Final = ("numpy", "zarr", "aiohttp", "pyproj")
+_TOLD: Final = ("numpy", "zarr", "httpx", "aiohttp", "pyproj")
 
 
 def software() -> Finding:

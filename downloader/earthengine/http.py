@@ -7,40 +7,45 @@ import os
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypedDict
-from urllib.request import getproxies, proxy_bypass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies
 
-import certifi
-from yarl import URL
-
-from downloader.earthengine.libraries import aiohttp
+from downloader.earthengine.body import SizedBody
+from downloader.earthengine.libraries import AiohttpResponseStream, AiohttpTransport, aiohttp, httpx
 from downloader.earthengine.redact import readable
 from downloader.earthengine.wire_error import WireError
 from downloader.errors import Cause, JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractAsyncContextManager
-
     from aiohttp.connector import Connection
 
 
-FOREIGN_ERRORS: Final = (aiohttp.ClientError, OSError)
+FOREIGN_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError)
 """All that the library raises for failures of a connection. `TimeoutError` is an `OSError`."""
 
-_DIRECT: Final = frozenset({"127.0.0.1", "localhost", "::1", "169.254.169.254", "metadata.google.internal"})
+DIRECT: Final = (
+    "all://127.0.0.1", "all://localhost", "all://[::1]", "all://169.254.169.254", "all://metadata.google.internal"
+)  # fmt: skip
 """Hosts that are asked without a proxy, whatever the proxy variables say: this machine and the metadata address."""
 
 _READ_BYTES: Final = 2**18
 """Buffer of one connection; twice that may wait in it unread."""
+
+_CHUNK_BYTES: Final = 2 * _READ_BYTES
+"""A whole buffer is taken at once: chunks of 16 kB cost twice the CPU (see `transport`)."""
 
 _KEEP_ALIVE_S: Final = 55.0
 """How long idle connections are kept: a little less than the minute after which many proxies drop them."""
 
 REST_S: Final = 0.1
 """A connection rests so long after an answer: what its peer sends beyond that answer is seen before the next request."""
+
+SIZED_BODY: Final = "downloader.sized_body"
+"""The extension of a response that holds its `SizedBody`."""
 
 on_used_connection: Final[ContextVar[bool]] = ContextVar("on_used_connection", default=False)
 """Whether the present task's last request went out on a connection that had been used before."""
@@ -53,118 +58,99 @@ def ssl_context() -> ssl.SSLContext:
     Raises:
         JobError: the file or folder that the variable names cannot be read.
     """
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
-        return ssl.create_default_context(
-            cafile=file or (None if folder else certifi.where()), capath=None if file else folder or None
-        )
+        return httpx.create_ssl_context()
     except OSError as error:
-        if not file and not folder:
+        name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+        if name is None:
             raise
-        name = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
         raise JobError(
             f"{name}: {os.environ[name]} cannot be read as certificates ({error.strerror or error}); "
             "name a PEM file, or unset the variable"
         ) from error
 
 
-class Client:
-    """One aiohttp session: connections of one event loop, through the proxies that the environment names.
+def ssl_context_for(url: str) -> ssl.SSLContext:
+    """Return the trusted certificates, or for a URL that is not of TLS none at all: reading them takes time. Raises JobError."""
+    return ssl_context() if url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    TLS is verified, no redirect is followed, and no body is inflated. Made within the running loop.
-    """
 
-    def __init__(self, connections: int, user_agent: str) -> None:
-        """Open nothing yet; `connections` are used at once, at most. Raises JobError where a proxy has no address."""
-        check_proxies()
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=connections, keepalive_timeout=_KEEP_ALIVE_S),
-            headers={"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"},
-            read_bufsize=_READ_BYTES,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
-        # aiohttp would repeat a GET by itself, past the limiter.
-        self._session._retry_connection = False  # noqa: SLF001  # no public switch; tests of the client over a socket hold it
-        self._proxies: dict[tuple[str, str | None], _Proxy] = {}
+def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
+    """Return a client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
+    check_proxies()
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str],
-        content: bytes | str | None,
-        connect_s: float,
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Return what sends one request when it is entered, and gives its answer with the body still to come.
-
-        Args:
-            method: GET or POST.
-            url: absolute, percent-encoded.
-            headers: beside those every request has.
-            content: body of the request.
-            connect_s: seconds to connect in; nothing else is bounded.
-        """
-        address = URL(url, encoded=True)
-        origin = address.scheme, address.host
-        if origin not in self._proxies:
-            self._proxies[origin] = _proxy_of(*origin)
-        return self._session.request(
-            method,
-            address,
-            headers=headers,
-            data=content,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
-            **self._proxies[origin],
+    def transport(proxy: httpx.Proxy | None = None) -> httpx.AsyncBaseTransport:
+        return _Transport(
+            verify=ssl_context_for(""),
+            client=lambda: _session(connections),
+            proxy=proxy and _with_header(proxy),
         )
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._session.close()
-
-
-class _Proxy(TypedDict, total=False):
-    """What aiohttp is told of a proxy; nothing where there is none."""
-
-    proxy: URL
-    proxy_headers: dict[str, str]
-
-
-def _proxy_of(scheme: str, host: str | None) -> _Proxy:
-    """Return the proxy of a host, by the proxy variables."""
-    text = getproxies().get(scheme) or getproxies().get("all")
-    if not text or host is None or host in _DIRECT or proxy_bypass(host):
-        return {}
-    url = _address(text)
-    plain: _Proxy = {"proxy": url.with_user(None)}
-    if url.user is None:
-        return plain
-    # aiohttp makes `Proxy-Authorization` of it; nothing of it reaches the host behind a tunnel.
-    basic = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-    return {**plain, "proxy_headers": {"authorization": f"Basic {basic}"}}
+    return httpx.AsyncClient(
+        headers={"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"},
+        transport=transport(),
+        mounts=_mounts(transport),
+        follow_redirects=False,
+        timeout=None,  # `ProgressTimeout` watches; the time to connect goes with each request
+    )
 
 
 def check_proxies() -> None:
-    """Raise JobError where a proxy variable holds no address: the library's own words would repeat parts of it."""
+    """Raise JobError where a proxy variable holds no address: httpx's own words would repeat parts of it."""
     for scheme in ("http", "https", "all"):
-        text = getproxies().get(scheme)
+        url = getproxies().get(scheme)
         try:
-            if text:
-                _address(text)
-        except ValueError:
+            if url:
+                _proxy(url)
+        except (httpx.InvalidURL, ValueError):
             raise JobError(
                 f"the environment's {scheme.upper()}_PROXY is no proxy's address; write one such as "
                 "http://proxy.example:3128, with characters such as / @ : # of a password percent-encoded"
             ) from None
 
 
-def _address(text: str) -> URL:
-    url = URL(text if "://" in text else f"http://{text}")
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError("no address")
-    return url
+def _proxy(url: str) -> httpx.Proxy:
+    return httpx.Proxy(url if "://" in url else f"http://{url}")
+
+
+def _mounts(
+    transport: Callable[[httpx.Proxy], httpx.AsyncBaseTransport],
+) -> dict[str, httpx.AsyncBaseTransport | None]:
+    """Return which transport serves which addresses, by the proxy variables; None is the one without a proxy."""
+    proxies = getproxies()
+    mounts: dict[str, httpx.AsyncBaseTransport | None] = {
+        f"{scheme}://": transport(_proxy(proxies[scheme]))
+        for scheme in ("http", "https", "all")
+        if proxies.get(scheme)
+    }
+    for host in map(str.strip, proxies.get("no", "").split(",")):
+        if host == "*":
+            return {}
+        if host:
+            mounts[_pattern(host)] = None
+    return mounts | dict.fromkeys(DIRECT)
+
+
+def _pattern(host: str) -> str:
+    """Return httpx's pattern for an entry of `NO_PROXY`: a name stands for its subdomains too."""
+    if "://" in host:
+        return host
+    try:
+        address = ip_address(host.partition("/")[0])
+    except ValueError:
+        return f"all://{host}" if host == "localhost" else f"all://*{host}"
+    return f"all://[{host}]" if address.version == 6 else f"all://{host}"
+
+
+def _session(connections: int) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=_Connector(limit=connections, keepalive_timeout=_KEEP_ALIVE_S),
+        read_bufsize=_READ_BYTES,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    # aiohttp would repeat a GET by itself, past the limiter.
+    session._retry_connection = False  # noqa: SLF001  # no public switch; tests of the client over a socket hold it
+    return session
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -195,6 +181,29 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
+class _Transport(AiohttpTransport):
+    """The aiohttp-backed transport, with large reads, and bodies that can be read into memory that is there."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream):
+            response.stream.CHUNK_SIZE = _CHUNK_BYTES
+            # httpx has no call that reads into memory of the caller's.
+            response.extensions[SIZED_BODY] = SizedBody(response.stream._aiohttp_response)  # noqa: SLF001
+        return response
+
+
+def _with_header(proxy: httpx.Proxy) -> httpx.Proxy:
+    """Return a proxy whose user and password are a header: aiohttp's own class for them is deprecated.
+
+    aiohttp makes `Proxy-Authorization` of it; nothing of it reaches the host behind a tunnel.
+    """
+    if proxy.raw_auth is None:
+        return proxy
+    basic = base64.b64encode(b":".join(proxy.raw_auth)).decode()
+    return httpx.Proxy(proxy.url, headers={**proxy.headers, "authorization": f"Basic {basic}"})
+
+
 _CAUSES: Final[tuple[tuple[type[BaseException], Cause, str], ...]] = (
     (aiohttp.ClientConnectorDNSError, Cause.NO_ADDRESS, "{host} has no address"),
     (aiohttp.ClientConnectorCertificateError, Cause.CERTIFICATE, "the certificate of {host} is not valid"),
@@ -208,6 +217,8 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Cause, str], ...]] = (
     (aiohttp.ClientConnectionError, Cause.RESET, "{host} ended the connection"),
     (aiohttp.InvalidURL, Cause.BAD_URL, "the address is not valid"),
     (aiohttp.ClientError, Cause.NOT_HTTP, "{host} does not answer as an HTTP server does"),
+    (httpx.UnsupportedProtocol, Cause.BAD_URL, "the address is not valid"),
+    (httpx.InvalidURL, Cause.BAD_URL, "the address is not valid"),
     (BaseException, Cause.RESET, "{host} ended the connection"),
 )
 """First match wins, so narrow types stand before wide ones."""
@@ -216,17 +227,21 @@ _CAUSES: Final[tuple[tuple[type[BaseException], Cause, str], ...]] = (
 def translated(error: BaseException, host: str, *, answered: bool) -> WireError:
     """Return what an error of the library means.
 
+    httpx-aiohttp reports a connection that the server closed as `httpx.ConnectTimeout`, so the error beneath is
+    looked at first.
+
     Args:
         error: as caught.
         host: the host that the request went to.
         answered: whether the answer's head had come.
     """
-    cause, text = next((cause, text) for type_, cause, text in _CAUSES if isinstance(error, type_))
+    origin = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError | OSError) else error
+    cause, text = next((cause, text) for type_, cause, text in _CAUSES if isinstance(origin, type_))
     if cause is Cause.RESET and answered:
         cause = Cause.SHORT_BODY
     elif cause is Cause.RESET and on_used_connection.get():
         cause = Cause.IDLE_CONNECTION
-    elif isinstance(error, aiohttp.ClientHttpProxyError) and error.status == 407:
+    elif isinstance(origin, aiohttp.ClientHttpProxyError) and origin.status == 407:
         cause = Cause.PROXY_LOGIN
-    details = readable(str(error), 160)
+    details = readable(str(origin), 160)
     return WireError(cause, text.replace("{host}", host) + (f" ({details})" if details else ""))

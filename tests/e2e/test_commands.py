@@ -53,7 +53,7 @@ def test_help_is_quick(command):
     """No heavy library is imported to print it."""
     code = (
         "import atexit, sys\n"
-        "heavy = {'zarr', 'xarray', 'pyproj', 'obstore', 'aiohttp', 'google.auth', 'numcodecs', 'dask', 'rasterio',"
+        "heavy = {'zarr', 'xarray', 'pyproj', 'obstore', 'aiohttp', 'httpx', 'google.auth', 'numcodecs', 'dask', 'rasterio',"
         " 'PIL', 'cryptography', 'rich', 'ruamel.yaml', 'pydantic'}\n"
         "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
         "from downloader.cli import main\n"

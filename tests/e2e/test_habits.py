@@ -39,7 +39,7 @@ def test_versions_that_matter_stand_in_one_block():
     first, *rest = ended.out.splitlines()
     assert first.startswith("downloader, version ")
     found = dict(line.split(maxsplit=1) for line in rest)
-    assert {"python", "zarr", "numpy", "aiohttp", "pyproj", "google-auth"} <= set(found)
+    assert {"python", "zarr", "numpy", "httpx", "aiohttp", "pyproj", "google-auth"} <= set(found)
     assert ended.status == 0
 
 
@@ -178,7 +178,7 @@ def test_help_and_completion_scripts_need_nothing_heavy():
     code = (
         "import sys\nfrom downloader.__main__ import main\n"
         "for words in (['--help'], ['--version'], ['completion', 'bash']): main(words)\n"
-        "print('heavy:', *{'numpy', 'pydantic', 'aiohttp', 'zarr', 'rich'} & {name.split('.')[0] for name in sys.modules})"
+        "print('heavy:', *{'numpy', 'pydantic', 'httpx', 'zarr', 'rich'} & {name.split('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

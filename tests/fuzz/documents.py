@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import httpx
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from downloader.cli.output import complain, say
 from downloader.earthengine.auth.find import FoundCredentials
 from downloader.earthengine.auth.issuers import GoogleIssuer, MetadataIssuer
-from downloader.earthengine.auth.token_http import TokenAnswer
 from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
 from downloader.earthengine.catalogue import EarthEngineCatalogue, ImageReader
 from downloader.earthengine.client import Access, EarthEngine
@@ -346,13 +345,19 @@ def read_token(body: bytes, status: int = 200, headers: dict[str, str] | None = 
     """A token of a saved sign-in, and of a machine's own account."""
     from google.oauth2.credentials import Credentials
 
-    async def exchange(*_: object) -> TokenAnswer:
-        return TokenAnswer(status, CIMultiDict(headers or {}), body)
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
+    def client(**options: Any) -> httpx.Client:
+        for name in ("mounts", "verify"):
+            options.pop(name)
+        return real(**options, transport=httpx.MockTransport(answer))
+
+    real = httpx.Client
     saved = Credentials(
         None, refresh_token="1//x", token_uri="https://oauth2.test/token", client_id="x", client_secret="x"
     )
-    with mock.patch("downloader.earthengine.auth.token_http._exchange", exchange):
+    with mock.patch("httpx.Client", client):
         issuers = (GoogleIssuer(saved, "saved token"), MetadataIssuer("http://metadata.test"))
         for issuer in issuers:
             token = issuer.issue(None)

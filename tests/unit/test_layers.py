@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 # What the pure layers may not know: I/O, clocks, event loops, and the libraries of the layers above.
 IMPURE = {
-    "aiohttp", "anyio", "asyncio", "google", "numcodecs", "obstore", "random", "requests", "rich", "signal", "socket",
+    "aiohttp", "anyio", "asyncio", "google", "httpx", "numcodecs", "obstore", "random", "requests", "rich", "signal", "socket",
     "subprocess", "tenacity", "threading", "time", "urllib", "xarray", "zarr",
 }  # fmt: skip
 PURE = {"errors", "model", "job", "expressions", "planning", "events"}
@@ -146,6 +146,7 @@ def test_nothing_hides_from_the_graph(tmp_path: Path) -> None:
 HEAVY = (
     "aiohttp",
     "google",
+    "httpx",
     "numcodecs",
     "numpy",
     "obstore",
@@ -186,6 +187,7 @@ def test_values_need_no_network_library() -> None:
     assert not found & {
         "aiohttp",
         "google",
+        "httpx",
         "numcodecs",
         "obstore",
         "rich",

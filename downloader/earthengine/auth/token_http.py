@@ -1,22 +1,22 @@
-"""The HTTP that google-auth asks for, over aiohttp: its usual transport needs a package this project does without.
+"""The HTTP that google-auth asks for, over httpx: its usual transport needs a package this project does without.
 
 Blocking, as google-auth is; it runs in a worker thread. Every call is bounded in time and size.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from downloader.earthengine.redact import readable
-from downloader.earthengine.transport import USER_AGENT
 from downloader.model.time import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import httpx
 
 
 CALL_S: Final = 15.0
@@ -61,41 +61,49 @@ class TokenRequest:
         """Make one call. Raises google-auth's `TransportError` for failures that may pass."""
         from google.auth.exceptions import TransportError
 
-        from downloader.earthengine.http import FOREIGN_ERRORS
+        from downloader.earthengine.http import DIRECT, check_proxies, ssl_context_for
+        from downloader.earthengine.libraries import httpx
+
+        check_proxies()
 
         limit_s = min(timeout or self._call_s, self._call_s)
+        deadline = time.monotonic() + limit_s
         try:
-            # A loop of its own, as this thread has none; by `Runner`, which tools of notebooks leave as it is.
-            with asyncio.Runner() as runner:
-                answer = runner.run(_exchange(method, url, headers or {}, body, limit_s))
-        except (*FOREIGN_ERRORS, ValueError) as error:
+            with (
+                httpx.Client(
+                    timeout=limit_s,
+                    follow_redirects=False,
+                    mounts=dict.fromkeys(DIRECT),
+                    verify=ssl_context_for(url),
+                ) as client,
+                client.stream(
+                    method, url, content=body, headers={**(headers or {}), "accept-encoding": "identity"}
+                ) as response,
+            ):
+                data = _bounded(response, deadline)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise TransportError(  # type: ignore[no-untyped-call]
                 f"{_host(url)}: {type(error).__name__} {readable(str(error), 120)}"
             ) from None
-        if there := http_date(answer.headers.get("date", "")):
+        if there := http_date(response.headers.get("date", "")):
             self.skew_s = (datetime.now(UTC) - there).total_seconds()
-        if answer.status == 429 or answer.status >= 500:
-            words = readable(answer.data.decode("utf-8", "replace"), 120)
-            raise TransportError(f"{_host(url)} answers {answer.status}: {words}")  # type: ignore[no-untyped-call]
-        return answer
+        if response.status_code == 429 or response.status_code >= 500:
+            words = readable(data.decode("utf-8", "replace"), 120)
+            raise TransportError(f"{_host(url)} answers {response.status_code}: {words}")  # type: ignore[no-untyped-call]
+        return TokenAnswer(response.status_code, response.headers, data)
 
 
-async def _exchange(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | str | None, limit_s: float
-) -> TokenAnswer:
-    from downloader.earthengine.http import Client
+def _bounded(response: httpx.Response, deadline: float) -> bytes:
+    from downloader.earthengine.libraries import httpx
 
     data = b""
-    async with (
-        asyncio.timeout(limit_s),
-        aclosing(Client(1, USER_AGENT)) as client,
-        client.request(method, url, headers=headers, content=body, connect_s=limit_s) as response,
-    ):
-        async for chunk in response.content.iter_any():
-            data += chunk
-            if len(data) > _MAX_BYTES:
-                raise ValueError("an endless answer")
-    return TokenAnswer(response.status, response.headers, data)
+    for chunk in response.iter_raw():
+        data += chunk
+        if len(data) > _MAX_BYTES:
+            raise ValueError("an endless answer")
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer drips")
+    return data
 
 
 def _host(url: str) -> str:

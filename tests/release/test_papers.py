@@ -107,6 +107,21 @@ def test_the_version_is_semantic():
     assert re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", __version__)
 
 
+def test_the_core_stands_on_the_libraries_that_the_architecture_names():
+    (line,) = re.findall(
+        r"- \*\*(.+) are the core's libraries\*\*", (ROOT / "docs/architecture.md").read_text("utf-8")
+    )
+    named = set(re.split(r", | and ", line))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert named == {"httpx", "google-auth", "anyio", "numpy", "zarr", "tenacity"}
+    assert named <= {re.split(r"[<>=]", entry)[0] for entry in project["dependencies"]}
+    client = "\n".join(path.read_text("utf-8") for path in (ROOT / "downloader").rglob("*.py"))
+    modules = {name.replace("google-auth", "google.auth") for name in named}
+    assert {
+        name for name in modules if re.search(rf"^\s*(import|from) {re.escape(name)}\b", client, re.MULTILINE)
+    } == modules
+
+
 def test_the_conda_recipe_needs_what_the_wheel_needs():
     """No conda is here to build it: names, bounds, version, script and licence are those of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

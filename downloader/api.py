@@ -29,6 +29,7 @@ from downloader.job.service_settings import ServiceSettings
 from downloader.mosaic.status import Status
 from downloader.mosaic.status import status as status_of
 from downloader.progress.heartbeat import RunStatus, run_at
+from downloader.progress.late import late
 from downloader.progress.terminal import is_piped, listener
 from downloader.report.plan_preview import PlanPreview
 from downloader.report.report import Report
@@ -138,6 +139,7 @@ def plan(
     )
 
 
+@late("checking")
 def doctor(
     job: JobLike | None = None,
     *,
@@ -171,6 +173,7 @@ def doctor(
     return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())
 
 
+@late("reading the mosaic")
 def status(target: str | os.PathLike[str]) -> Status:
     """Return how far a mosaic is, of a job file or of the mosaic's folder. Reads only; a run may be under way.
 
@@ -198,7 +201,7 @@ def verify(
     tolerance: float = 0.0,
     overrides: Sequence[str] = (),
     credentials: Credentials | None = None,
-    progress: bool = False,
+    progress: bool = True,
     on_event: Callable[[Event], object] | None = None,
     shown: Callable[[Verification], None] | None = None,
 ) -> Checkup:
@@ -212,7 +215,7 @@ def verify(
         tolerance: absolute difference that the comparison lets pass; 0 compares bit by bit.
         overrides: changes to the job, as `--set` takes them.
         credentials: any google-auth credentials object, in place of the job's `auth`.
-        progress: as in `download`, of what is fetched.
+        progress: whether a terminal or a notebook shows how far it is.
         on_event: as in `download`.
         shown: told what was found, before anything is done about it.
 
@@ -240,7 +243,7 @@ def verify(
     work = check(
         where,
         job_of,
-        listener(progress, on_event),
+        listener(progress if not is_piped() else False, on_event),
         stop,
         repair=repair,
         draw=draw,

@@ -47,10 +47,8 @@ def doctor_command(job: Path | None, overrides: list[str], as_json: bool) -> int
     what can be seen of the quota, for JOB or else for the defaults and the current folder.
     """
     from downloader import api
-    from downloader.cli.progress import waiting
 
-    with waiting("checking"):
-        found = api.doctor(job, overrides=overrides)
+    found = api.doctor(job, overrides=overrides)
     if as_json:
         say(json.dumps(found.to_json(), indent=2))
     else:

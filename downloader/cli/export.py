@@ -11,7 +11,7 @@ import click
 from downloader.cli.options import json_option, mosaic_argument, quiet_option, time_help
 from downloader.cli.output import say
 from downloader.cli.parameters import BOX, WORDS, Numbers
-from downloader.cli.progress import counting
+from downloader.cli.progress import unwatched
 
 _EPILOG = """\b
 Examples:
@@ -83,8 +83,7 @@ def export_command(
     """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF or NetCDF with exact pixels, CRS, transform and nodata."""
     from downloader.exports.export import export
 
-    with counting("export", quiet=quiet or as_json) as watch:
-        files = export(mosaic, output, watch=watch, **options)
+    files = export(mosaic, output, watch=unwatched if quiet else None, **options)
     if as_json:
         say(json.dumps([file.to_json() for file in files], indent=2))
     elif not quiet:

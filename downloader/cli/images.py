@@ -63,7 +63,6 @@ def images_command(
     **conditions: Any,  # passed on as they are
 ) -> None:
     """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
-    from downloader.cli.progress import waiting
     from downloader.earthengine.catalogue import ImageReader
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
@@ -80,10 +79,9 @@ def images_command(
     if point is not None:
         place = {"type": "Point", "coordinates": list(point)}
     query = ImageQuery(collection, region=place, **conditions)
-    with waiting(f"listing {collection}"):
-        # Of a document only what is shown: whole ones would fill the memory.
-        reader = ImageReader(bands=(), keep=columns or CLOUDS)
-        found: list[Any] = explore.list_documents(query, dict if as_json else reader.read, settings)
+    # Of a document only what is shown: whole ones would fill the memory.
+    reader = ImageReader(bands=(), keep=columns or CLOUDS)
+    found: list[Any] = explore.list_documents(query, dict if as_json else reader.read, settings)
     if as_json:
         say(json.dumps({"images": found}, indent=2))
     elif ids:

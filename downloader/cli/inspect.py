@@ -31,17 +31,13 @@ def inspect_command(asset: str, overrides: list[str], as_json: bool) -> None:
 
     Of public datasets also what the Data Catalog states: units, scales, wavelengths, classes, licence.
     """
-    from downloader.cli.progress import waiting
     from downloader.engine import explore
     from downloader.report.text import asset_text
 
     if as_json:
-        with waiting(f"asking about {asset}"):
-            document = explore.inspect(asset, overrides)
-        say(json.dumps(document, indent=2))
+        say(json.dumps(explore.inspect(asset, overrides), indent=2))
         return
-    with waiting(f"asking about {asset}"):
-        document, count = explore.inspect_with_count(asset, overrides)
+    document, count = explore.inspect_with_count(asset, overrides)
     say(asset_text(document))
     if count is not None:
         number, more = count

@@ -9,7 +9,7 @@ import click
 
 from downloader.cli.options import json_option, mosaic_argument, quiet_option
 from downloader.cli.output import say
-from downloader.cli.progress import counting
+from downloader.cli.progress import unwatched
 
 _EPILOG = """\b
 Examples:
@@ -41,8 +41,7 @@ def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, qu
         if not sign:
             raise click.UsageError(f"--policy {text}: write BAND=POLICY, such as SCL=mode")
         by_band[band] = policy
-    with counting("overviews", quiet=quiet or as_json) as watch:
-        made = overviews(mosaic, policies=by_band, watch=watch)
+    made = overviews(mosaic, policies=by_band, watch=unwatched if quiet else None)
     if as_json:
         say(json.dumps(made.to_json(), indent=2))
     elif not quiet:

@@ -58,10 +58,8 @@ Examples:
 )
 def preview_command(mosaic: Path, output: Path, **options: Any) -> None:  # passed on as they are
     """Write a stretched PNG of MOSAIC; what is missing or has no data is transparent."""
-    from downloader.cli.progress import waiting
     from downloader.previews import preview
 
     refuse_inside("-o", output, mosaic)
-    with waiting(f"reading {mosaic}"):
-        picture = preview(mosaic, output, **options)
+    picture = preview(mosaic, output, **options)
     say(f"{output}: {picture}")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from downloader.cli.output import logs_json
 from downloader.events import Event, Failed, Retried, Split, Stored
 from downloader.progress.jsonlines import json_line
-from downloader.progress.phases import doing
 from downloader.progress.tally import fanout
 from downloader.progress.terminal import Lines, terminal_progress
 from downloader.protocols import Progress
@@ -49,31 +46,5 @@ def _log(event: Event) -> None:
             _LOG.info("%s: call %d (%s): %s", event.request, event.attempt, problem.cause, problem.message)
 
 
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Show on a terminal that something goes on while the block runs."""
-    stream = sys.stderr
-    shown = terminal_progress(stream) if stream is not None and stream.isatty() else fanout()
-    with doing(shown, what):
-        yield
-
-
-@contextmanager
-def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that is called with (steps done, steps in all), and show them on a terminal meanwhile.
-
-    Shows the time since the start: the last step of an export takes longer than all others, so that no time left would
-    be right.
-    """
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    bars = (BarColumn(bar_width=None),) if console.width >= 60 else ()
-    with Progress(columns[0], *bars, *columns[1:], console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def unwatched(_done: int, _total: int) -> None:
+    """Take no notice of steps: what `--quiet` gives to calls that would show them."""

@@ -49,6 +49,7 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     from downloader.mosaic.status import is_new
     from downloader.mosaic.status import status as status_of
     from downloader.progress.heartbeat import run_at
+    from downloader.progress.late import late
 
     watched = watch and _watch(target, as_json=as_json)
     if target.is_file() and is_new(path := load_job(target).mosaic_path):
@@ -58,7 +59,8 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
             say(f"{path}: nothing fetched yet. Next: downloader run {target}")
         return
     place = mosaic_place(target)
-    status, run = status_of(place), run_at(place)
+    with late(f"reading {place}"):
+        status, run = status_of(place), run_at(place)
     if as_json:
         say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
         return

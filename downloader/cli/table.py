@@ -10,7 +10,7 @@ import click
 from downloader.cli.options import json_option, mosaic_argument, quiet_option
 from downloader.cli.output import show
 from downloader.cli.parameters import WORDS
-from downloader.cli.progress import counting
+from downloader.cli.progress import unwatched
 
 _EPILOG = """\b
 Examples:
@@ -68,6 +68,5 @@ def table_command(
     from downloader.tables.request import TableRequest
     from downloader.tables.table import make_table
 
-    with counting("table", quiet=quiet or as_json) as watch:
-        made = make_table(TableRequest(mosaic, output, **options), watch)
+    made = make_table(TableRequest(mosaic, output, **options), unwatched if quiet else None)
     show(made, as_json=as_json, quiet=quiet)

@@ -45,12 +45,10 @@ def thumbnail_command(
     image: str, output: Path, size: int, bands: tuple[str, ...] | None, **options: Any
 ) -> None:  # passed on as they are
     """Write a stretched PNG of IMAGE's footprint, made by the service."""
-    from downloader.cli.progress import waiting
     from downloader.engine import explore
 
     if output.suffix.lower() != ".png":
         raise click.UsageError(f"-o {output}: the service makes a PNG; name a file that ends in .png")
     options["palette"] = options["palette"] or ()
-    with waiting(f"asking for a picture of {image}"):
-        png = explore.thumbnail(image, output, bands=bands or None, size=size, **options)
+    png = explore.thumbnail(image, output, bands=bands or None, size=size, **options)
     say(f"{output}: {size} × {size} pixels, {size_text(len(png))}")

@@ -66,6 +66,7 @@ def verify_command(
     shows = not silent and (options["repair"] or options["resample"] or not is_piped())
     checkup = api.verify(
         target,
+        progress=False,
         on_event=display(quiet=not shows, verbose=0),
         shown=None if silent else lambda found: say(str(found)),
         **options,

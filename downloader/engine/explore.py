@@ -25,6 +25,7 @@ from downloader.job.environment import with_environment
 from downloader.job.files import read_text
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.image_query import ImageQuery
+from downloader.progress.late import late
 from downloader.report.image_list import Images
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ def geojson(region: Region) -> Mapping[str, Any]:
     return document
 
 
+@late("asking Earth Engine")
 def _ask(
     settings: ServiceSettings,
     credentials: Credentials | None,

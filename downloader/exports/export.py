@@ -22,6 +22,7 @@ from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.reader import open_group
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
+from downloader.progress.late import late
 from downloader.text import size
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def export(
         level: 1 for the pixels; 2, 4, 8, … for an overview that is there.
         compress: `deflate`, `zstd`, `lzw` or `none`; of NetCDF the first or the last.
         missing: where tiles are not stored, `raise` refuses, `mask` masks them, `ignore` shows the fill value.
-        watch: told how far all files together are.
+        watch: told how far all files together are; without it a terminal or a notebook shows it.
 
     Returns:
         What was written, or was there. Each file appears under its name when it is whole.
@@ -129,28 +130,31 @@ def export(
     if each and (time is not None or slice is not None):
         raise JobError(f"{out}: makes a file for each slice; leave time and slice out")
     whole = is_netcdf and not each and time is None and slice is None
-    found: dict[str, list[Excerpt]] = {}
-    # All of them are looked at before the first is written.
-    files: dict[str, _File] = {}
-    for name, chosen in _files(mosaic, template, group, bands):
-        if name not in found:
-            found[name] = Excerpt.choose(mosaic, name, level, time, slice, each=each or whole)
-        for source in found[name][:1] if whole else found[name]:
-            part = part_of(source.grid, window, bbox, crs)
-            file = template.format(
-                band=source.layout.arrays[source.index(chosen[0])],
-                group=name or "root",
-                slice=source.number,
-                time=source.time() if "time" in fields else "",
-                sample=source.sample(with_step=fields & _SLICES == {"sample"}) if "sample" in fields else "",
-            )
-            if file in files:
-                raise JobError(
-                    f"{out}: several files would be named {file}; put {_apart(fields)} in the name"
+    with late(f"exporting {mosaic}", wanted=watch is None) as tell:
+        found: dict[str, list[Excerpt]] = {}
+        # All of them are looked at before the first is written.
+        files: dict[str, _File] = {}
+        for name, chosen in _files(mosaic, template, group, bands):
+            if name not in found:
+                found[name] = Excerpt.choose(mosaic, name, level, time, slice, each=each or whole)
+            for source in found[name][:1] if whole else found[name]:
+                part = part_of(source.grid, window, bbox, crs)
+                file = template.format(
+                    band=source.layout.arrays[source.index(chosen[0])],
+                    group=name or "root",
+                    slice=source.number,
+                    time=source.time() if "time" in fields else "",
+                    sample=source.sample(with_step=fields & _SLICES == {"sample"})
+                    if "sample" in fields
+                    else "",
                 )
-            sources = found[name] if whole else [source]
-            files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
-    return _written(mosaic, files, watch)
+                if file in files:
+                    raise JobError(
+                        f"{out}: several files would be named {file}; put {_apart(fields)} in the name"
+                    )
+                sources = found[name] if whole else [source]
+                files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
+        return _written(mosaic, files, watch or tell)
 
 
 def _apart(fields: set[str]) -> str:
@@ -158,7 +162,7 @@ def _apart(fields: set[str]) -> str:
     return " or ".join(f"{{{name}}}" for name in ("group", "slice") if name not in fields) or "{band}"
 
 
-def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch | None) -> tuple[Exported, ...]:
+def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch) -> tuple[Exported, ...]:
     """Write the files that are not there yet."""
     costs = {name: file.steps() for name, file in files.items()}
     total, done = sum(costs.values()), 0
@@ -169,8 +173,7 @@ def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch | None
         before = done
 
         def told(steps: int, of: int, before: int = before, cost: int = costs[name]) -> None:
-            if watch is not None:
-                watch(before + cost * steps // of, total)
+            watch(before + cost * steps // of, total)
 
         if not (file.is_several and stamp.encode() in place.head()):
             with place.written() as path:

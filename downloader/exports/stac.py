@@ -22,6 +22,7 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import Folder, MosaicPath, locate
+from downloader.progress.late import late
 from downloader.text import counted
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _PER_EDGE: Final = 5
 _Box = tuple[float, float, float, float]
 
 
+@late("reading the mosaic")
 def stac(mosaic: MosaicPath, out: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Return the STAC document of a mosaic, and write it where `out` says.
 

@@ -32,7 +32,6 @@ from downloader.errors import DownloadError, IncompleteError, LockedError, Stopp
 from downloader.job import Job
 from downloader.job.environment import with_environment
 from downloader.lazy.loop import BackgroundLoop, background
-from downloader.lazy.telling import told
 from downloader.lazy.wanted import Wanted
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
@@ -41,6 +40,7 @@ from downloader.mosaic.storage.cloud import forget_memory
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate
 from downloader.planning import Plan, ShardKey, TileKey
 from downloader.planning.tiling import bits
+from downloader.progress.late import late
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -62,8 +62,8 @@ _CONNECTED_S: Final = 60.0
 _LOOK_S: Final = 0.25
 """Seconds between two looks at a mosaic that another process writes; four times as long as a look takes, if that is more."""
 
-_QUIET_S: Final = 1.0
-"""Seconds that a read may take before it is shown that it goes on."""
+_BEFORE_S: Final = 1.0
+"""Seconds that another process writes before it is looked for what it wrote."""
 
 _SHOWN_S: Final = 0.25
 """Seconds between two looks at how far it is."""
@@ -213,7 +213,7 @@ class Filler:
     def _wait_for(
         self, work: Coroutine[Any, Any, _Result], text: str, asked: Tiles, *, progress: bool
     ) -> _Result:
-        """Return the result of work on the loop; what takes more than a second is shown."""
+        """Return the result of work on the loop; what takes more than a moment is shown."""
         future = self._loop.submit(work)
         total = sum(tiles.bit_count() for tiles in asked.values())
 
@@ -222,13 +222,9 @@ class Filler:
             return (0 if self._states is None else total - sum(lacks)), total
 
         try:
-            done, _ = concurrent.futures.wait([future], _QUIET_S if progress else None)
-            if done:
-                return future.result()
-            with told(text, counted) as tell:
-                while not done:
-                    tell()
-                    done, _ = concurrent.futures.wait([future], _SHOWN_S)
+            with late(text, wanted=progress) as tell:
+                while not concurrent.futures.wait([future], _SHOWN_S).done:
+                    tell(*counted())
             return future.result()
         except concurrent.futures.CancelledError:
             raise self._at_the_end() from None
@@ -402,7 +398,7 @@ class Filler:
 
     async def _look_meanwhile(self, waiting: anyio.CancelScope, goes_on: Callable[[], bool]) -> None:
         """Look at what the holder of a lease writes while this process waits for it, as long as readers wait for tiles."""
-        await anyio.sleep(_QUIET_S)
+        await anyio.sleep(_BEFORE_S)
         with contextlib.suppress(DownloadError):  # opening meets it as well
             while goes_on():
                 await self._look_again()

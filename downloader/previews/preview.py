@@ -27,6 +27,7 @@ from downloader.previews.select import (
     is_of_samples,
 )
 from downloader.previews.stretch import Limits, limits_of, per_band, stretch
+from downloader.progress.late import late
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,6 +80,7 @@ class Look:
     """Maximum number of tiles to read, over all bands: a larger mosaic is shown coarser. None for no limit."""
 
 
+@late("reading the mosaic")
 def preview(
     mosaic: str | os.PathLike[str],
     output: str | os.PathLike[str],

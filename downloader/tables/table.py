@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from downloader.errors import MissingExtraError
+from downloader.progress.late import late
 from downloader.tables.request import Layout, Table, TableRequest, Watch
 
 
@@ -50,9 +51,10 @@ def table(
 
 
 def make_table(request: TableRequest, watch: Watch | None = None) -> Table:
-    """Write a table; see `table`. `watch` is told how far it is, and may raise to stop."""
+    """Write a table; see `table`. `watch` is told how far it is, and may raise to stop; without it a terminal or a notebook shows it."""
     try:
         from downloader.tables.make import make
     except ModuleNotFoundError as error:
         raise MissingExtraError("Making a table", "tables") from error
-    return make(request, watch or (lambda _done, _total: None))
+    with late(f"making {request.out}", wanted=watch is None) as tell:
+        return make(request, watch or tell)

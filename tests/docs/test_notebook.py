@@ -26,6 +26,11 @@ def told(output: dict[str, Any]) -> tuple[str, ...]:
     return (output["output_type"], *sorted(output["data"]), text)
 
 
+def lasting(outputs: list[Any]) -> list[tuple[str, ...]]:
+    """Return what outputs say, in any order; without lines for what took long, which is so on slow machines only."""
+    return sorted(one for one in map(told, outputs) if not one[-1].endswith(": done"))
+
+
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """The cells of code, executed in a folder of their own by a kernel."""
@@ -46,7 +51,7 @@ def test_each_cell_shows_what_the_page_shows(executed: list[Any]) -> None:
     shown = [cell for cell in nbformat.read(FILE, as_version=4).cells if cell.cell_type == "code"]
     assert len(executed) == len(shown) == 7
     for cell, page in zip(executed, shown, strict=True):
-        assert sorted(map(told, cell.outputs)) == sorted(map(told, page.outputs)), cell.source
+        assert lasting(cell.outputs) == lasting(page.outputs), cell.source
 
 
 def test_nothing_is_noise_and_an_error_is_short(executed: list[Any]) -> None:
@@ -64,6 +69,7 @@ def test_nothing_is_noise_and_an_error_is_short(executed: list[Any]) -> None:
 
 def test_the_page_holds_nothing_of_the_machine_that_made_it() -> None:
     text = json.dumps(json.loads(FILE.read_text("utf-8")))
-    assert text.count("text/html") == 10, "four bars, plan, status, report, table, images, checkup"
+    for card in ("Plan", "Status", "Report", "Images", "Checkup"):
+        assert f'<p class=\\"head\\"><span>{card}</span>' in text
     for stray in ("/tmp", str(Path.home()), "<script", 'execution": {"iopub'):
         assert stray not in text

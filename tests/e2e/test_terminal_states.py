@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from earthengine_emulator import EmulatorProcess
-from tests.harness import getpixels, job, window, write_job
+from tests.harness import ASSET, getpixels, job, window, write_job
 from tests.terminal import Screen
 
 pytestmark = pytest.mark.parametrize("columns", [80, 160])
@@ -113,3 +113,16 @@ def test_failures_and_the_run_that_resumes(emulator: EmulatorProcess, run: Calla
         status, text = settled(screen)
     assert status == 0
     assert "complete: 64 of 64 tiles" in text
+
+
+def test_commands_that_wait_for_a_silent_service_say_so(
+    emulator: EmulatorProcess, tmp_path: Path, columns: int
+) -> None:
+    emulator.control("configure", {"latency_ms": 4000})
+    where = ("--endpoint", emulator.url, "--key-file", emulator.key_file)
+    with Screen("inspect", ASSET, *where, cwd=tmp_path, columns=columns) as screen:
+        screen.until("asking Earth Engine  2 s")
+        emulator.control("configure", {"latency_ms": 0})
+        status, text = settled(screen)
+    assert status == 0
+    assert "asking" not in text

@@ -23,6 +23,7 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate, locked
 from downloader.mosaic.storage.store import Store
+from downloader.progress.late import late
 from downloader.text import counted
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def overviews(
         path: the mosaic.
         policies: band id → `mean`, `sample`, `min`, `max`, `mode` or `median`, in place of the band's own; remembered
             for later calls.
-        watch: told how far the work is.
+        watch: told how far the work is; without it a terminal or a notebook shows it.
 
     Raises:
         RefusedError: there is no mosaic of ours, it cannot be written, or another run writes it (LockedError).
@@ -104,13 +105,16 @@ def overviews(
     location = locate(path)
     identity = read_mosaic(path)
     store = location.store()
-    with locked(location, store) as lock:
+    with (
+        late(f"making overviews of {location.name}", wanted=watch is None) as tell,
+        locked(location, store) as lock,
+    ):
         try:
             ledger = LedgerWriter(store, lock.epoch)
             found = scan(store, identity.layouts, ledger, adopt=not identity.refetching)
         except OSError as error:
             raise location.problem(error) from error
-        return build_overviews(store, identity, found.states, lock, policies=policies, watch=watch)
+        return build_overviews(store, identity, found.states, lock, policies=policies, watch=watch or tell)
 
 
 def build_overviews(

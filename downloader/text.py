@@ -87,6 +87,12 @@ def few(names: Sequence[str], noun: str = "band", most: int = 6) -> str:
     return ", ".join(names[:most]) + more
 
 
+def first_lines(lines: Sequence[str], most: int, further: str = "more") -> list[str]:
+    """Return the first lines; of `further` ones how many there are, in a line of its own."""
+    left = len(lines) - most
+    return [*lines[:most], *([f"… and {left:,} {further}"] if left > 0 else [])]
+
+
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Return rows under a header with padded columns; a column of numbers is aligned to the right."""
     lines = [header, *rows]

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from downloader.errors import JobError
 from downloader.job.yaml import Document, dotted
+from downloader.text import cut, first_lines
 
 _SHOWN: Final = 80
 """Characters of a wrong value that a message repeats."""
@@ -54,8 +55,7 @@ def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Docume
         found.setdefault(told.key, told)
     if len(found) == 1:
         return next(iter(found.values()))
-    more = [f"… and {len(found) - _MISTAKES} more like these"] if len(found) > _MISTAKES else []
-    return JobError("\n".join([*map(str, found.values())][:_MISTAKES] + more))
+    return JobError("\n".join(first_lines(list(map(str, found.values())), _MISTAKES, "more like these")))
 
 
 def _is_number(error: ErrorDetails) -> bool:
@@ -119,7 +119,7 @@ def _shown(path: tuple[str | int, ...], value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     # What a URL may carry beside its address: credentials before it, a signature behind it.
     text = re.sub(r"(://[^?\s]*\?)[^'\"\s]+", r"\1…", re.sub(r"//[^/@\s]*@", "//…@", text))
-    return f"{text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}: "
+    return f"{cut(text, _SHOWN)}: "
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:

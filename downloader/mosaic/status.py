@@ -16,7 +16,7 @@ from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import Counts, TileFailure, failures_document
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
 from downloader.mosaic.stored_job import freeze, meaning
-from downloader.text import counted, table
+from downloader.text import counted, first_lines, table
 
 _SHOWN: Final = 5
 """Failed tiles that the text names; the JSON names all."""
@@ -69,16 +69,12 @@ class Status:
         along = counted(self.slices // (self.steps or 1), noun)
         along += f" of {counted(self.steps, 'step')}" if self.steps else ""
         made_of = f", {counted(self.images, 'image')} in {along}" if self.slices else ""
+        failed = [f"failed: {key} ({', '.join(bands)}): {text}" for key, bands, _, text in self.failures]
         lines = [
             f"{self.path}: {self._how_far()}, from {self.service}{made_of}",
             table(self._rows(), _HEADER),
-            *(
-                f"failed: {key} ({', '.join(bands)}): {text}"
-                for key, bands, _, text in self.failures[:_SHOWN]
-            ),
+            *first_lines(failed, _SHOWN, "more failed tiles (--json lists them all)"),
         ]
-        if len(self.failures) > _SHOWN:
-            lines.append(f"… and {len(self.failures) - _SHOWN:,} more failed tiles (--json lists them all)")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

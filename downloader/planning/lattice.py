@@ -22,6 +22,7 @@ from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import middle_of, region_middle
 from downloader.planning.slices import Slice
 from downloader.planning.zones import Zone
+from downloader.text import first_lines
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -219,19 +220,17 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
     is_of_zones = len(kinds) == len(lattices) and all(crs.to_pyproj().utm_zone for crs, _ in kinds)
     zones = ["To have each UTM zone in a group of its own, native there:", "  grid: {zones: each}"]
     lines = [
-        f"  {grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
+        f"{grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
         + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
-        for grid, who in lattices[:_SHOWN]
+        for grid, who in lattices
     ]
-    if len(lattices) > _SHOWN:
-        lines.append(f"  … and {len(lattices) - _SHOWN:,} more")
     commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
     crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
     raise JobError(
         "\n".join(
             [
                 "source: these images share no lattice, and nothing is warped unless the job asks for it. Found:",
-                *lines,
+                *(f"  {line}" for line in first_lines(lines, _SHOWN)),
                 "To have all on one grid, resampled by the service, add to the job:",
                 f"  grid: {{crs: {crs}, resolution: {commonest.transform.resolution}}}"
                 + ("  # or crs: utm, the zone of the region's middle" if is_of_zones else ""),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from downloader.events import Event, Failed, Flow, Notice, Outcome, Retried, Split, Started, Stored
 from downloader.progress.history import FIRST_S, PER_DECADE, History, Latencies, TimedNotice, Timeline
+from downloader.text import cut
 
 _BINS: Final = 600
 """Bins of the timeline at most; even, as they are merged in pairs."""
@@ -81,7 +82,7 @@ class Recorder:
         return at
 
     def _keep(self, text: str) -> None:
-        line = TimedNotice(self._seconds(), text if len(text) <= _TEXT else f"{text[:_TEXT]}…")
+        line = TimedNotice(self._seconds(), cut(text, _TEXT))
         self._lines += 1
         if len(self._first) < _LINES:
             self._first.append(line)

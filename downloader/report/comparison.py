@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from downloader.model.document import to_document
 from downloader.planning import TileKey
-from downloader.text import counted
+from downloader.text import counted, first_lines
 
 _SHOWN: Final = 20
 """Differences that the text names; the JSON names all."""
@@ -65,7 +65,5 @@ class ServiceComparison:
         lines = [
             f"{counted(self.tiles, 'tile')} downloaded again (--seed {self.seed}), compared {how}: {verdict}"
         ]
-        lines += map(str, self.differences[:_SHOWN])
-        if len(self.differences) > _SHOWN:
-            lines.append(f"… and {len(self.differences) - _SHOWN:,} more (--json has them all)")
+        lines += first_lines(list(map(str, self.differences)), _SHOWN, "more (--json has them all)")
         return "\n".join([*lines, *self.notices])

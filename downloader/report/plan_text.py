@@ -19,7 +19,7 @@ from downloader.planning.image_shares import share_table
 from downloader.planning.zones import system_of
 from downloader.report.cost_text import cost_document, cost_lines
 from downloader.report.text import band_words
-from downloader.text import counted, duration, few, size, table
+from downloader.text import counted, duration, few, first_lines, size, table
 
 _COUNTED: Final = 40
 """Images that the table of shares names."""
@@ -108,12 +108,8 @@ def _row(group: Group) -> list[str]:
 
 def remarks(plan: Plan, job: Job) -> list[str]:
     """Return lines on slices that cannot be fetched, bands that are resampled, and masked pixels."""
-    lost = [part for part in plan.slices if part.problem]
-    lines = [f"cannot be fetched: {part.id}: {part.problem}" for part in lost[:_LOST]]
-    if len(lost) > _LOST:
-        lines.append(
-            f"… and {len(lost) - _LOST:,} more samples that cannot be fetched (--json lists them all)"
-        )
+    lost = [f"cannot be fetched: {part.id}: {part.problem}" for part in plan.slices if part.problem]
+    lines = first_lines(lost, _LOST, "more samples that cannot be fetched (--json lists them all)")
     if plan.samples is not None and (steps := plan.samples.steps):
         without = [part.id for part in plan.slices[::steps] if not part.images]
         lines.extend(
@@ -157,15 +153,10 @@ def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
     source = job.source
     rows = share_table(listed.shares, source.min_cover, source.min_clear, picks=source.clearest is not None)
     left = sum(not row[-1].startswith("kept") for row in rows)
-    more = (
-        [f"… and {len(rows) - _COUNTED:,} more images (--json lists them all)"]
-        if len(rows) > _COUNTED
-        else []
-    )
+    shown = table(rows, ("image", "covered", "clear", "")).split("\n")
     return [
         f"{counted(left, 'image')} of {len(rows):,} left out, counted in pixels of {listed.coarse_m:,.0f} m:",
-        table(rows[:_COUNTED], ("image", "covered", "clear", "")),
-        *more,
+        *first_lines(shown, 1 + _COUNTED, "more images (--json lists them all)"),
     ]
 
 

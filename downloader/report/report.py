@@ -18,7 +18,7 @@ from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
 from downloader.tables.request import Layout, Table
 from downloader.tables.table import table
-from downloader.text import counted, duration, memory, rate, size
+from downloader.text import counted, duration, first_lines, memory, rate, size
 
 if TYPE_CHECKING:
     import xarray
@@ -150,15 +150,12 @@ class Report(RunResult):
             lines.append("retries: " + ", ".join(f"{count:,} × {cause}" for cause, count in most_first))
         if self.splits:
             lines.append(f"splits: {self.splits:,}")
-        lines.extend(
+        failed = [
             f"failed: {tile.group or '/'} {tile.slice}/{tile.row}/{tile.column}"
             f"{f' of {tile.image}' if tile.image else ''}: {tile.message}"
-            for tile in self.failed[:_SHOWN]
-        )
-        if len(self.failed) > _SHOWN:
-            lines.append(
-                f"… and {len(self.failed) - _SHOWN:,} more failed tiles (--report FILE.json lists them all)"
-            )
+            for tile in self.failed
+        ]
+        lines += first_lines(failed, _SHOWN, "more failed tiles (--report FILE.json lists them all)")
         if self.state == "complete":
             lines.append(f"open it: {opening_line(self)}")
         return "\n".join(lines)

@@ -9,6 +9,7 @@ import anyio
 from downloader.errors import DownloadError, DriftError
 from downloader.events import Notice
 from downloader.resolve.resolve import update_times
+from downloader.text import few
 
 if TYPE_CHECKING:
     from downloader.job import Job
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from downloader.planning import Plan
     from downloader.protocols import Catalogue, Progress
 
-
-_NAMED: Final = 3
-"""Images that a message names."""
 
 _PATIENCE_S: Final = 60.0
 """The check is worth one request, not the wait for an outage: the next run compares as well."""
@@ -70,9 +68,8 @@ async def recheck(
         times = f"{first.update_time or 'no time stated'} → {now[first.name] or 'no time stated'}"
         change, what = f"{first.id} changed while it was fetched ({times})", "it"
     else:
-        names = ", ".join(image.id for image in changed[:_NAMED])
-        more = ", …" if len(changed) > _NAMED else ""
-        change, what = f"{len(changed):,} images changed while they were fetched ({names}{more})", "them"
+        names = few([image.id for image in changed], "image", most=3)
+        change, what = f"{len(changed):,} images changed while they were fetched ({names})", "them"
     change += ": pixels of before and after may stand side by side"
     if on_update == "keep":
         await mosaic.accept_updates({image.name: now[image.name] for image in changed})

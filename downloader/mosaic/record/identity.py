@@ -22,6 +22,7 @@ from downloader.mosaic.format.sample_axis import SAMPLE_ARRAYS, sample_arrays
 from downloader.planning import Existing, Group, ImageList, Plan, Slice
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import SampleList, facts_of
+from downloader.text import first_lines
 
 _WAYS_OF_UPDATES: Final = (
     "The image changed in the catalogue since its pixels were stored. Keep what is stored with --accept updates"
@@ -133,30 +134,27 @@ class Identity:
         for name in [*old_facts, *(name for name in new_facts if name not in old_facts)]:
             old, wanted = old_facts.get(name), new_facts.get(name)
             if old is None and name in _CHOICE:
-                lines.append(f"  {name}: none → {wanted}")
+                lines.append(f"{name}: none → {wanted}")
             elif old is None:
                 # Whatever is only in the new one belongs to a band or a group that is not there yet.
                 extended = True
             elif wanted is None:
-                lines.append(f"  {name}: {old}{_NOT_MEANT}")
+                lines.append(f"{name}: {old}{_NOT_MEANT}")
             elif old != wanted:
-                lines.append(f"  {name}: {old} → {wanted}")
+                lines.append(f"{name}: {old} → {wanted}")
         longer, line = _compare_periods(self.listed, new.listed)
         extended |= longer
         lines += [line] if line else []
         if lines:
             updates = (".updateTime: " in line and not line.endswith(_NOT_MEANT) for line in lines)
             ways = _WAYS_OF_UPDATES if all(updates) else ""
-            if len(lines) > _SHOWN:
-                lines[_SHOWN:] = [f"  … and {len(lines) - _SHOWN:,} more"]
+            shown = [
+                f"{where} was made by a job that means something else (mosaic → this job):",
+                *first_lines(lines, _SHOWN),
+            ]
             raise DriftError(
-                "\n".join(
-                    [
-                        f"{where} was made by a job that means something else (mosaic → this job):",
-                        *lines,
-                        f"{ways}Choose another mosaic.path, or replace the mosaic with --overwrite.",
-                    ]
-                )
+                "\n  ".join(shown)
+                + f"\n{ways}Choose another mosaic.path, or replace the mosaic with --overwrite."
             )
         return Comparison.EXTENSION if extended else Comparison.SAME
 
@@ -266,7 +264,7 @@ def _compare_periods(old: ImageList | None, new: ImageList | None) -> tuple[bool
     if old.period[0] < new.period[0] or new.period[1] < old.period[1]:
         return (
             False,
-            f"  source.start and end: {_period(old.period)} → {_period(new.period)}, which is not all of it",
+            f"source.start and end: {_period(old.period)} → {_period(new.period)}, which is not all of it",
         )
     return True, ""
 

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from downloader.errors import AuthenticationError, DownloadError, RefusedError
+from downloader.text import cut
 
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _WORDS: Final = re.compile(r"<Message>\s*([^<]*?)\s*</Message>", re.DOTALL)
@@ -101,4 +102,4 @@ def _readable(text: str) -> str:
         told = _ADDRESS.sub(r"\1\2", text.split("\n", 1)[0])
     if tries:
         told += f", after {tries.group(1)} retries"
-    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
+    return cut(told, _SHOWN)

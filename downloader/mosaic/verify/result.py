@@ -9,7 +9,7 @@ from typing import Any, Final
 from downloader.mosaic.record.state import Counts, TileFailure, failures_document
 from downloader.planning import ShardKey, TileKey, Tiling
 from downloader.planning.tiling import bits
-from downloader.text import counted, size, table
+from downloader.text import counted, first_lines, size, table
 
 _SHOWN: Final = 20
 """Findings that the text names; the JSON names all."""
@@ -120,9 +120,7 @@ class Verification:
         found += [
             f"failed: {key} ({', '.join(bands)}): {message}" for key, bands, _, message in self.failures
         ]
-        lines += found[:_SHOWN]
-        if len(found) > _SHOWN:
-            lines.append(f"… and {len(found) - _SHOWN:,} more lines (--json has them all)")
+        lines += first_lines(found, _SHOWN, "more lines (--json has them all)")
         lines += [
             f"coverage{f' of group {name}' if name else ''} differs from what is stored in {counted(cells, 'tile')}"
             for name, cells in self.coverage.items()

@@ -218,7 +218,7 @@ class EarthEngine:
         method: str,
         url: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | bytes | None = None,
         overridden: Mapping[str, str] | None = None,
         max_bytes: int,
         timeouts: Timeouts,
@@ -228,7 +228,7 @@ class EarthEngine:
         Args:
             method: GET or POST.
             url: absolute.
-            body: sent as JSON.
+            body: sent as JSON, or JSON itself.
             overridden: query of a GET that is too long for a URL, sent as a form by POST.
             max_bytes: ceiling for the answer's body.
             timeouts: what it may take.
@@ -238,7 +238,7 @@ class EarthEngine:
         """
         content, kind = None, {}
         if body is not None:
-            content = json.dumps(body, separators=(",", ":")).encode()
+            content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
             kind = {"content-type": "application/json"}
         elif overridden is not None:
             content = urlencode(overridden).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,6 @@ from downloader.earthengine.names import NO_PROJECT
 from downloader.earthengine.npy import NpyError, decode
 from downloader.earthengine.timeouts import COMPUTE_S
 from downloader.errors import Cause, TileError
-from downloader.model.expression import parsed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,20 +91,21 @@ def _filled(pixels: NDArray[np.void], request: PixelRequest) -> NDArray[np.void]
     return found
 
 
-def request_body(request: PixelRequest, workload_tag: str | None = None) -> dict[str, Any]:
+def request_body(request: PixelRequest, workload_tag: str | None = None) -> bytes:
     """Return the body of a call: bands, CRS, all six members of the affine transform, size, and the expression if any.
 
     See docs/contract.md §4.2.
     """
     body: dict[str, Any] = {
-        **({} if request.asset else {"expression": parsed(request.expression)}),
         "fileFormat": "NPY",
         "bandIds": [band.id for band in request.asked],
         "grid": request.grid.to_json(),
     }
     if workload_tag:
         body["workloadTag"] = workload_tag
-    return body
+    text = json.dumps(body, separators=(",", ":"))
+    # An expression is JSON already, and may be long.
+    return (text if request.asset else f'{{"expression":{request.expression},{text[1:]}').encode()
 
 
 if TYPE_CHECKING:

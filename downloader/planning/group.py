@@ -115,7 +115,11 @@ class Group:
         mask = self.full_mask(key)
         if self.region is not None:
             mask &= self.region.mask(self.tiling, key.slice, key.row, key.column)
-        if self.extents and mask:
+        if self.extents and mask and self.tiling.steps:
+            for slice_ in self.tiling.slices_of(key.slice, key.row):
+                if not self.extents[slice_]:
+                    mask &= ~self.tiling.slice_mask(slice_)
+        elif self.extents and mask:
             covered = 0
             for slice_ in self.tiling.slices_of(key.slice, key.row):
                 for window in self.extents[slice_]:

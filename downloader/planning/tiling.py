@@ -258,8 +258,6 @@ class Tiling:
         inside = window.clip(Window(0, 0, self.width, self.height))
         if inside is None:
             return 0
-        if self.steps:
-            return self.slice_mask(slice_)
         top, left = row * self.shard, column * self.shard
         first_row = max(inside.row // self.tile - top, 0)
         last_row = min((inside.row_end - 1) // self.tile - top, self.shard - 1)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from downloader._version import __version__
 from downloader.errors import JobError, RefusedError
+from downloader.model.crs import Crs
 from downloader.mosaic.format.axis import AxisProperty
 from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT
 from downloader.mosaic.format.layout import GroupLayout
@@ -26,14 +27,54 @@ from downloader.mosaic.record.packed import pack, unpack
 from downloader.mosaic.record.paths import MARKER
 from downloader.planning import ImageList, slices_of
 from downloader.planning.polygon import Shape
-from downloader.planning.samples import SampleList
+from downloader.planning.samples import Column, Point, Sample, SampleList
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Version of the mosaic's format; another one is refused."""
 
 _KIND: Final = "earthengine-downloader mosaic"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _COPY: Final = re.compile(r"([A-Za-z0-9_.-]+/)?image_id/mosaic-[0-9a-f]{16}\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _NumberedSamples:
+    """A list of samples with numbers in place of images' names."""
+
+    crs: Crs
+    columns: tuple[Column, ...]
+    points: tuple[Point, ...]
+    images: tuple[int, ...]
+    """By sample, or step of one, the number of its image in the image list; -1 where it has none."""
+    problems: Mapping[str, str]
+    """Number of a sample, or step → reason why it has no pixels."""
+    steps: int
+    window: str
+
+    @classmethod
+    def of(cls, samples: SampleList, listed: ImageList | None) -> _NumberedSamples:
+        numbers = {image.name: number for number, image in enumerate(listed.images if listed else ())}
+        return cls(
+            samples.crs,
+            samples.columns,
+            tuple(one.point for one in samples.firsts),
+            tuple(numbers.get(one.image, -1) for one in samples.samples),
+            {str(number): one.problem for number, one in enumerate(samples.samples) if one.problem},
+            samples.steps,
+            samples.window,
+        )
+
+    def samples(self, listed: ImageList | None) -> SampleList:
+        names = [image.name for image in listed.images] if listed else []
+        found = tuple(
+            Sample(
+                self.points[number // (self.steps or 1)],
+                "" if image < 0 else names[image],
+                self.problems.get(str(number), ""),
+            )
+            for number, image in enumerate(self.images)
+        )
+        return SampleList(self.crs, self.columns, found, self.steps, self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +84,14 @@ class _Content:
     layouts: tuple[GroupLayout, ...]
     listed: ImageList | None
     properties: tuple[AxisProperty, ...]
-    samples: SampleList | None
+    samples: _NumberedSamples | None
 
 
 def identity_to_document(identity: Identity) -> dict[str, Any]:
     """Return the identity as plain values, but for the attributes and what does not make two of them differ."""
     listed = None if identity.listed is None else stored_list(identity.listed)
     layouts = tuple(_stored_layout(layout) for layout in identity.layouts)
+    samples = None if identity.samples is None else _NumberedSamples.of(identity.samples, listed)
     optional = {"kept": list(identity.kept), "refetching": identity.refetching, "job": identity.job}
     return {
         "kind": _KIND,
@@ -58,7 +100,7 @@ def identity_to_document(identity: Identity) -> dict[str, Any]:
         "service": identity.service,
         "source": dict(identity.source),
         **{name: value for name, value in optional.items() if value},
-        "content": pack(_Content(layouts, listed, identity.properties, identity.samples)),
+        "content": pack(_Content(layouts, listed, identity.properties, samples)),
     }
 
 
@@ -204,7 +246,8 @@ def identity_from_bytes(data: bytes, where: str) -> Identity:
         if not _ID.fullmatch(document["id"]):
             raise ValueError("its id is damaged")
         content = unpack(_Content, document["content"])
-        listed, samples, properties = content.listed, content.samples, content.properties
+        listed, properties = content.listed, content.properties
+        samples = None if content.samples is None else content.samples.samples(listed)
         slices = (
             ()
             if listed is None or samples is not None

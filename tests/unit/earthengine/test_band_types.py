@@ -80,7 +80,7 @@ async def test_another_image_answers_where_the_first_are_gone():
 def test_the_body_is_the_quickstarts_plus_crs_and_the_whole_affine():
     grid = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 499980, 0, -10, 4200000), 256, 256)
     bands = tuple(BandType(name, np.dtype("<u2")) for name in ("B2", "B3", "B4", "B8"))
-    assert request_body(PixelRequest("a", grid, bands)) == {
+    assert json.loads(request_body(PixelRequest("a", grid, bands))) == {
         "fileFormat": "NPY",
         "bandIds": ["B2", "B3", "B4", "B8"],
         "grid": {
@@ -91,11 +91,14 @@ def test_the_body_is_the_quickstarts_plus_crs_and_the_whole_affine():
             "crsCode": "EPSG:32610",
         },
     }  # fmt: skip
-    assert request_body(PixelRequest("a", grid, bands), "nightly")["workloadTag"] == "nightly"
+    assert json.loads(request_body(PixelRequest("a", grid, bands), "nightly"))["workloadTag"] == "nightly"
+    graph = {"result": "0", "values": {"0": {"constantValue": 1}}}
+    computed = json.loads(request_body(PixelRequest("", grid, bands, json.dumps(graph))))
+    assert (computed["expression"], computed["bandIds"]) == (graph, ["B2", "B3", "B4", "B8"])
 
 
 def test_numbers_survive_the_wire_to_their_last_bit():
     scale = 1 / 3
     grid = PixelGrid(Crs(code="EPSG:4326"), AffineTransform(scale, 0, -180.1, 0, -scale, 0.1 + 0.2), 1, 1)
-    body = json.loads(json.dumps(request_body(PixelRequest("a", grid, (BandType("B", np.dtype("u1")),)))))
+    body = json.loads(request_body(PixelRequest("a", grid, (BandType("B", np.dtype("u1")),))))
     assert AffineTransform.from_json(body["grid"]["affineTransform"]) == grid.transform

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import random
 
-import numpy as np
 import pytest
 
-from downloader.earthengine.pixels import request_body
 from downloader.errors import JobError
-from downloader.model.crs import Crs
 from downloader.model.expression import (
     MAX_BYTES,
     MAX_DEPTH,
@@ -21,8 +18,6 @@ from downloader.model.expression import (
     image_load,
     load_expression,
 )
-from downloader.model.grid import AffineTransform, PixelGrid
-from downloader.planning import BandType, PixelRequest
 
 NDVI = {
     "result": "0",
@@ -180,15 +175,6 @@ def test_an_expression_longer_than_a_request_takes_is_refused_by_its_key():
     with pytest.raises(JobError, match="bytes, and the service takes") as caught:
         load_expression(graph, "source.expression")
     assert caught.value.key == "source.expression"
-
-
-def test_the_document_of_an_expression_is_parsed_once_for_all_its_requests():
-    text = canonical(NDVI)
-    band = (BandType("nd", np.dtype("<f4")),)
-    grid = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 500000, 0, -10, 4200000), 256, 256)
-    first, second = (request_body(PixelRequest("", grid, band, text))["expression"] for _ in range(2))
-    assert first == json.loads(text)
-    assert first is second
 
 
 def test_an_image_is_pinned_by_its_update_time_in_microseconds() -> None:

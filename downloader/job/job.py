@@ -87,21 +87,19 @@ class Job(FileSection):
             return self
         key = self.region.samples_key
         is_one = self.source.every == "all" or self.source.expression is not None
-        allowed = {"pick", *(("every", "reduce") if is_one else ())}
+        allowed = {"pick", "months", "season", *(("every", "reduce") if is_one else ())}
         given = self.source.model_fields_set - allowed
         stray: list[str] = [name for name in (*OF_MANY, *OF_LISTING) if name in given]
-        if len(self.source.collections) > 1 and not is_one:
-            stray.append("collection")
         if stray:
             raise JobError(
                 f"means nothing with {key}, whose images stand one by one; leave it out, or make one image of all "
                 "with every: all and reduce",
                 key=f"source.{stray[0]}",
             )
-        if self.source.clearest is not None or (is_one and self.source.pick is not None):
+        if is_one and self.source.pick is not None:
             raise JobError(
-                "of points and fields is all or nearest"
-                + (", and every: all makes one image; leave it out" if is_one else ""),
+                f"is of the images of points and fields, and {'every: all' if self.source.every == 'all' else 'an expression'} "
+                "makes one image; leave it out",
                 key="source.pick",
             )
         window = next((k for k in ("before", "after") if getattr(self.region.samples, k) is not None), None)
@@ -126,7 +124,7 @@ class Job(FileSection):
         """Whether all images of each point or field are taken, so that arrays are (sample, step, y, x)."""
         source = self.source
         is_one = source.asset is not None or source.expression is not None or source.every == "all"
-        return self.region.samples is not None and not is_one and source.pick is None
+        return self.region.samples is not None and not is_one and source.pick != "nearest"
 
     @property
     def service_settings(self) -> ServiceSettings:

@@ -19,7 +19,7 @@ from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us, timestamp
 from downloader.planning.samples import Points
 from downloader.protocols import Catalogue
-from downloader.resolve.nearest import around, checked, covering, named_images
+from downloader.resolve.nearest import around, checked, covering, listed_images, named_images
 from downloader.text import counted, duration, few
 
 _NOTHING: Final[Mapping[int, Sequence[str]]] = {}
@@ -78,9 +78,7 @@ async def every_image(
             around(points.rows),
             source.filter,
         )
-        bands = source.catalogue_bands
-        found = catalogue.images(query, bands=bands, keep=CLOUD_PROPERTIES, footprints=True)
-        images = [image async for image in found]
+        images = await listed_images(job, catalogue, query, CLOUD_PROPERTIES)
     taken: dict[int, list[tuple[int, str, Crs, Image]]] = {}
     wrong: list[JobError] = []
     for image, time, crs, covered in covering(job, points, images, wrong):

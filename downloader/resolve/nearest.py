@@ -18,6 +18,7 @@ from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
+from downloader.planning.periods import month_of
 from downloader.planning.samples import Point, Points, pixels_of, project
 from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
@@ -66,12 +67,7 @@ async def nearest_images(
             around([points.rows[k] for k in members]),
             job.source.filter,
         )
-        images = [
-            image
-            async for image in catalogue.images(
-                query, bands=job.source.catalogue_bands, keep=(), footprints=True
-            )
-        ]
+        images = await listed_images(job, catalogue, query)
         chosen, errors = _choose(job, points, members, images)
         found.update(chosen)
         wrong.extend(errors)
@@ -85,6 +81,25 @@ def checked(found: dict[int, T], wrong: list[JobError]) -> dict[int, T]:
     if wrong and not found:
         raise wrong[0]
     return found
+
+
+async def listed_images(
+    job: Job, catalogue: Catalogue, query: ImageQuery, keep: Sequence[str] = ()
+) -> list[Image]:
+    """Return what a query finds in each of the job's collections, with footprints and these properties.
+
+    Raises:
+        JobError: there is no such collection.
+        AuthenticationError: it may not be read.
+    """
+    bands, found = job.source.catalogue_bands, list[Image]()
+    for collection in job.source.collections:
+        listing = catalogue.images(
+            replace(query, collection=collection), bands=bands, keep=keep, footprints=True
+        )
+        found += [image async for image in listing]
+    months = job.source.months_taken
+    return [one for one in found if len(months) == 12 or month_of(instant_us(one.start_time)) in months]
 
 
 async def named_images(job: Job, catalogue: Catalogue) -> list[Image]:

@@ -75,7 +75,7 @@ def points_of(table: PointsTable, key: str) -> Points:
     special = {*table.coordinates, *(k for k in own.values() if k is not None)}
     kept = [k for k in range(len(table.header)) if k not in special and table.header[k]]
     columns = tuple(Column(table.header[k], _kind(row[k] for _, row in table.rows)) for k in kept)
-    points = []
+    points, lines = [], dict[str, str]()
     at = np.array([_coordinates(table, line, row) for line, row in table.rows])
     if table.crs == LONLAT:
         # 0…360 is another way to count; images count from -180.
@@ -92,9 +92,16 @@ def points_of(table: PointsTable, key: str) -> Points:
                 "and y (longitude and latitude) exchanged, or is region.crs another one?",
                 key=key,
             )
+        id_ = _text(row, own["id"]) or str(number + 1)
+        if id_ in lines:
+            raise JobError(
+                f"{where}: has the id {id_!r}, which is that of {lines[id_]} too; give each its own, or leave out the column",
+                key=key,
+            )
+        lines[id_] = line
         points.append(
             Point(
-                _text(row, own["id"]) or str(number + 1),
+                id_,
                 float(at[number][0]),
                 float(at[number][1]),
                 float(lon[number]),

@@ -21,6 +21,7 @@ from downloader.planning.samples import Point, Points, Sample, SampleList
 from downloader.planning.slices import Slice
 from downloader.planning.steps import Steps, step_facts, steps_of
 from downloader.protocols import Catalogue
+from downloader.resolve.clearest import clearest_images
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute
 from downloader.resolve.every_image import every_image
@@ -59,7 +60,7 @@ async def sample(
     elif not job.has_steps:
         _check_dates(points, source.kind, job.region.samples_key)
     if job.has_steps:
-        taken = await _every(job, catalogue, points, existing)
+        taken = await _every(job, catalogue, files, points, existing)
     else:
         taken = await _one_each(job, catalogue, points, existing, default)
     return await _resolved(job, catalogue, files, existing, taken, facts)
@@ -100,7 +101,9 @@ async def _one_each(
     return _Taken(points, chosen, problems, _gone(named.gone))
 
 
-async def _every(job: Job, catalogue: Catalogue, points: Points, existing: Existing | None) -> _Taken:
+async def _every(
+    job: Job, catalogue: Catalogue, files: JobFiles, points: Points, existing: Existing | None
+) -> _Taken:
     """Return all images of each point in its window; those that a mosaic has frozen for one stay its images.
 
     Of a longer period the images behind the frozen one follow after them.
@@ -129,7 +132,11 @@ async def _every(job: Job, catalogue: Catalogue, points: Points, existing: Exist
             if image.name not in names
             and (job.source.collection is None or (before is not None and not _is_in(image, before)))
         ]
-        images[number] = [*(there[name] for name in names), *new]
+        images[number] = new
+    if job.source.clearest is not None:
+        images = await clearest_images(job, catalogue, files, points, images, existing)
+    for number, names in kept.items():
+        images[number] = [*(there[name] for name in names), *images.get(number, ())]
     most = max(map(len, images.values()), default=0)
     if not most:
         raise JobError(
@@ -348,6 +355,12 @@ def _asset(job: Job, point: Point) -> str:
     """The image that a point names: an id, or the last part of one in the source's collection."""
     if "/" in point.image or job.source.collection is None:
         return point.image
+    if len(job.source.collections) > 1:
+        raise JobError(
+            f"{point.where}, column image: {point.image!r} may be of any of {len(job.source.collections)} collections; write the "
+            "whole id",
+            key=f"{job.region.samples_key}.file",
+        )
     return f"{job.source.collections[0]}/{point.image}"
 
 

@@ -284,6 +284,11 @@ def test_all_that_reads_a_mosaic_knows_steps(emulator, tmp_path):
     assert len(list((tmp_path / "all").iterdir())) == count
     with rasterio.open(tmp_path / "all/corner_2.tif") as chip:
         np.testing.assert_array_equal(chip.read(1), pixels)
+    made = cli("export", mosaic, "-o", tmp_path / "dates/{sample}_{time}.tif", "--bands", "red")
+    assert made.status == 0, made
+    names = {file.stem for file in (tmp_path / "dates").iterdir()}
+    assert "corner_20200115T1830" in names
+    assert len(names) == count
     made = cli("export", mosaic, "-o", tmp_path / "a.nc", "--slice", 7 + 2, "--bands", "red")
     assert made.status == 0, made
     with xr.open_dataset(tmp_path / "a.nc", mask_and_scale=False) as chips:
@@ -341,6 +346,84 @@ def test_all_dates_of_a_point_come_in_one_request(emulator, tmp_path):
     check(tmp_path / "alone/places.zarr")
     emulator.control("reset", {})
     assert downloader.download(over_time(emulator, tmp_path), progress=False).requests == 0
+
+
+def scenes(emulator, folder, **source):
+    """Six places in Sentinel-2's three tiles, two of them where tiles overlap."""
+    rows = ["id,lon,lat"]
+    rows += [f"p{k},{lon},{lat}" for k, (lon, lat) in enumerate(
+        [(-122.3, 37.5), (-122.1, 37.2), (-121.8, 37.4), (-121.81, 37.6), (-121.3, 37.3), (-122.5, 38.2)]
+    )]  # fmt: skip
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    values = {"start": "2017-04-01", "end": "2017-09-01", "bands": ["B4"], "mask": "clouds", **source}
+    values.setdefault("collection", "COPERNICUS/S2_SR_HARMONIZED")
+    region = {"points": {"file": str(folder / "points.csv"), "chip": 16}}
+    made = job(emulator, folder / "m.zarr", source=values, region=region)
+    made["mosaic"]["mask"] = "any"
+    return made
+
+
+def test_the_clearest_images_of_each_place_and_season(emulator, tmp_path):
+    """Counted on a coarse grid of about the chip's pixels, so that of nearly equal ones another may be taken."""
+    (tmp_path / "all").mkdir()
+    every = scenes(emulator, tmp_path / "all")
+    with pytest.raises(IncompleteError) as caught:  # one image has no cloud scores; it is not picked
+        downloader.download(every, progress=False)
+    whole = caught.value.report.open(chunks=None, missing="ignore")
+    picked = scenes(emulator, tmp_path, pick={"clearest": 2, "per": "season"})
+    report = downloader.download(picked, progress=False)
+    found = report.open(chunks=None)
+    assert found.sizes["step"] == 4, "two of each of two seasons"
+    for n in range(6):
+        clear = {
+            str(image): (float(valid), time)
+            for image, time, valid in zip(
+                whole.image_id.values[n],
+                whole.time.values[n],
+                whole.mask.values[n].mean(axis=(1, 2)),
+                strict=True,
+            )
+            if image
+        }
+        own = [str(image) for image in found.image_id.values[n]]
+        assert own == sorted(own, key=lambda image: clear[image][1])
+        seasons: dict[int, list[str]] = {}
+        for image, (_, time) in clear.items():
+            seasons.setdefault((time.astype("datetime64[M]").astype(int) + 1) // 3, []).append(image)
+        assert len(seasons) == 2
+        for images in seasons.values():
+            taken = [clear[image][0] for image in images if image in own]
+            assert len(taken) == 2
+            assert min(taken) >= sorted((clear[image][0] for image in images), reverse=True)[1] - 0.15
+        for step, image in enumerate(own):
+            there = whole.image_id.values[n].tolist().index(image)
+            np.testing.assert_array_equal(found.B4.values[n, step], whole.B4.values[n, there])
+    assert downloader.download(picked, progress=False).requests == 0
+    picked["source"]["end"] = "2017-12-01"
+    grown = downloader.download(picked, progress=False).open(chunks=None)
+    np.testing.assert_array_equal(grown.image_id.values[:, :4], found.image_id.values)
+    assert grown.sizes["step"] == 6, "of autumn too"
+
+
+def test_several_collections_in_the_order_of_time(emulator, tmp_path):
+    both = ["COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S2_HARMONIZED"]
+    values = scenes(emulator, tmp_path, collection=both, months=[4, 6], mask=None)
+    del values["source"]["mask"]
+    downloader.download(values, progress=False)
+    found = downloader.open(tmp_path / "m.zarr", chunks=None)
+    names = [str(name) for name in found.image_id.values[0] if name]
+    days = {name.rsplit("/", 1)[1][:8] for name in names}
+    assert {day[4:6] for day in days} == {"04", "06"}
+    assert len(names) == 2 * len(days), "of each day one of each collection"
+    assert {name.rsplit("/", 1)[0] for name in names} == set(both)
+    times = found.time.values[0][: len(names)]
+    assert (np.diff(times) >= np.timedelta64(0)).all()
+    for step, name in enumerate(names[:4]):
+        column, row = (
+            round((float(found.centre_x[0]) - 499980) / 10 - 0.5) - 8,
+            round((4200000 - float(found.centre_y[0])) / 10 - 0.5) - 8,
+        )
+        same_bits(found.B4.values[0, step], oracle_window(PUBLIC + name, "B4", column, row, 16, 16), name)
 
 
 def test_a_date_that_fails_is_found_in_its_stack_and_recorded_alone(emulator, tmp_path):

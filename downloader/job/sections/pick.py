@@ -16,7 +16,7 @@ class Clearest(Section):
 
     clearest: PositiveInt
     """Images of each period."""
-    per: Literal["all", "day", "16d", "month", "season", "year"]
+    per: Literal["all", "day", "16d", "month", "season", "year"] = "all"
     """The period, UTC; `all` is that of the source."""
 
     def __str__(self) -> str:

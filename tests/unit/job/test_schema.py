@@ -138,13 +138,13 @@ WRONG = {
     ),
     "three numbers for a box": changed(region={"bbox": [0, 0, 1]}),
     "three numbers for a region": changed(region=[0, 0, 1]),
-    "a pick without a period": changed(
+    "a pick without a number": changed(
         source={
             "collection": "C",
             "start": "2017-04-01",
             "end": "2017-05-01",
             "mask": "clouds",
-            "pick": {"clearest": 2},
+            "pick": {"per": "month"},
         },
         region=[0, 0, 1, 1],
     ),

@@ -55,6 +55,15 @@ def test_x_and_y_are_in_the_jobs_crs_and_lon_lat_never():
     assert csv("lon,lat\n-122,37\n", UTM).crs == LONLAT
 
 
+def test_two_points_of_one_id_are_refused_with_both_lines():
+    with pytest.raises(
+        JobError, match=r"p\.csv, line 4: has the id 'a', which is that of line 2 too; give each"
+    ):
+        csv("lon,lat,id\n1,2,a\n3,4,b\n5,6,a\n")
+    with pytest.raises(JobError, match="line 3: has the id '2', which is that of line 2 too"):
+        csv("lon,lat,id\n1,2,2\n3,4,\n")
+
+
 def test_longitudes_from_0_to_360_are_those_from_minus_180():
     assert csv("lon,lat\n238,37\n").rows[0].lon == -122
     assert csv("lon,lat\n-180,37\n180,37\n").rows[1].lon == 180

@@ -16,7 +16,6 @@ from downloader.engine.compare import Draw
 from downloader.engine.context import RunOptions
 from downloader.engine.explore import JobSection
 from downloader.engine.preflight import survey
-from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.engine.verify import Checkup, check, kept_job
@@ -24,11 +23,12 @@ from downloader.errors import JobError
 from downloader.job import Job
 from downloader.job.environment import with_environment
 from downloader.job.keywords import JobKeywords
-from downloader.job.load import JobLike, as_job, load_job, mosaic_place
+from downloader.job.load import JobLike, as_job, as_jobs, load, load_job, mosaic_place, one_job
 from downloader.job.service_settings import ServiceSettings
+from downloader.mosaic.sources import part, run_of
 from downloader.mosaic.status import Status
 from downloader.mosaic.status import status as status_of
-from downloader.progress.heartbeat import RunStatus, run_at
+from downloader.progress.heartbeat import RunStatus
 from downloader.progress.late import late
 from downloader.progress.terminal import is_piped, listener
 from downloader.report.plan_preview import PlanPreview
@@ -77,10 +77,10 @@ def download(
 
     Interrupting the call (Ctrl-C, or the notebook's stop button) drains and saves; a second time stops at once.
     """
-    settled = as_job(job, path, **keywords)
-    stop = Stop()
+    settled = as_jobs(job, path, **keywords)
     options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
-    return in_thread(run(settled, listener(progress, on_event), stop, options), stop)
+    call = RunCall(settled, listener(progress, on_event), Stop(), options)
+    return in_thread(call.run(), call.stop)
 
 
 async def adownload(
@@ -189,12 +189,13 @@ def run_status(target: str | os.PathLike[str]) -> RunStatus | None:
     Reads one small file. None where no run is known: one that ended by itself removes the file, and a mosaic in a bucket
     has none. A run that was killed leaves it, and its state is not `is_alive`.
     """
-    return run_at(mosaic_place(target))
+    return run_of(mosaic_place(target))
 
 
 def verify(
     target: str | os.PathLike[str],
     *,
+    source: str = "",
     repair: bool = False,
     resample: int = 0,
     seed: int | None = None,
@@ -209,6 +210,7 @@ def verify(
 
     Args:
         target: the mosaic's folder, which keeps its job, or a job file.
+        source: of several sources the one whose mosaic is read.
         repair: count what is damaged as missing, write lost metadata anew, and fetch just the damaged tiles.
         resample: so many random stored tiles are fetched again and compared.
         seed: of that draw; None draws anew each time.
@@ -232,9 +234,10 @@ def verify(
     where: Path | str = path
     job_of: Callable[[], Job]
     if path.is_file():
-        job = load_job(path, overrides)
+        job = one_job(load(path, overrides), source)
         where, job_of = job.mosaic_path, lambda: job
     else:
+        where = path = Path(part(path, source)) if source else path
         job_of = partial(kept_job, path, overrides)
     draw = None
     if resample:

@@ -51,18 +51,23 @@ def plan_command(
     """
     from downloader.cli.progress import display
     from downloader.engine.preflight import survey
+    from downloader.engine.run_sources import survey_sources
     from downloader.engine.stop import Stop
     from downloader.engine.sync import in_thread
-    from downloader.job.load import load_job, located
+    from downloader.job import Job
+    from downloader.job.load import load, located
     from downloader.progress.terminal import is_piped
 
-    loaded = load_job(job, overrides)
+    loaded = load(job, overrides)
     if map_file is not None:
         refuse_inside("--map", map_file, loaded.mosaic_path)
     stop = Stop()
+    told = display(quiet=is_piped(), verbose=0)
     with located(job, overrides):
-        found = in_thread(
-            survey(loaded, display(quiet=is_piped(), verbose=0), stop, tiles=tiles or 0, seed=seed), stop
+        found = (
+            in_thread(survey(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
+            if isinstance(loaded, Job)
+            else in_thread(survey_sources(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
         )
     if map_file is not None:
         say(found.map(map_file), err=True)

@@ -15,6 +15,7 @@ from downloader.cli.output import complain, logs_json, refuse_inside, say, show
 
 if TYPE_CHECKING:
     from downloader.job import Job
+    from downloader.job.sources import Sources
     from downloader.protocols import Progress
     from downloader.report.report import Report
 
@@ -83,11 +84,11 @@ def run_command(
     """Download what is missing of JOB; run again to resume after a crash, a kill or a stop."""
     from downloader.cli.progress import display
     from downloader.errors import DownloadError, IncompleteError, exit_status
-    from downloader.job.load import load_job, located
+    from downloader.job.load import load, located
 
     set_up_logging(verbose)
     _check_reports(report_files)
-    loaded = load_job(job, overrides)
+    loaded = load(job, overrides)
     for file in report_files:
         refuse_inside("--report", file, loaded.mosaic_path)
     if overwrite and not yes and sys.stdin is not None and sys.stdin.isatty():
@@ -109,18 +110,24 @@ def run_command(
 
 
 async def _run(
-    job: Job, progress: Progress, overwrite: bool, accept: tuple[str, ...], *, asks: bool
+    job: Job | Sources, progress: Progress, overwrite: bool, accept: tuple[str, ...], *, asks: bool
 ) -> Report:
     from downloader.cli.confirm import approval
     from downloader.engine.context import RunOptions
     from downloader.engine.run import run
+    from downloader.engine.run_sources import run_sources
     from downloader.engine.stop import Stop, stop_on_signals
+    from downloader.job import Job
+
+    def options(one: Job) -> RunOptions:
+        approve = approval(one, progress, overwrite=overwrite) if asks else None
+        return RunOptions(overwrite=overwrite, accept=accept, approve=approve)
 
     stop = Stop()
     with stop_on_signals(stop):
-        approve = approval(job, progress, overwrite=overwrite) if asks else None
-        options = RunOptions(overwrite=overwrite, accept=accept, approve=approve)
-        return await run(job, progress, stop, options)
+        if isinstance(job, Job):
+            return await run(job, progress, stop, options(job))
+        return await run_sources(job, progress, stop, options)
 
 
 def _check_reports(files: tuple[Path, ...]) -> None:

@@ -45,14 +45,14 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
 
     Asks no service, takes no lock, and can follow a run from another terminal.
     """
-    from downloader.job.load import load_job, mosaic_place
+    from downloader.job.load import mosaic_place
+    from downloader.mosaic.sources import run_of
     from downloader.mosaic.status import is_new
     from downloader.mosaic.status import status as status_of
-    from downloader.progress.heartbeat import run_at
     from downloader.progress.late import late
 
     watched = watch and _watch(target, as_json=as_json)
-    if target.is_file() and is_new(path := load_job(target).mosaic_path):
+    if target.is_file() and is_new(path := mosaic_place(target)):
         if as_json:
             say(json.dumps({"path": str(path), "complete": False, "share": 0.0, "groups": {}, "run": None}))
         else:
@@ -60,7 +60,7 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
         return
     place = mosaic_place(target)
     with late(f"reading {place}"):
-        status, run = status_of(place), run_at(place)
+        status, run = status_of(place), run_of(place)
     if as_json:
         say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
         return
@@ -80,7 +80,7 @@ def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
 def _watch(target: Path, *, as_json: bool) -> bool:
     """Show the run until it ends. Returns whether there was one."""
     from downloader.job.load import mosaic_place
-    from downloader.progress.heartbeat import run_at
+    from downloader.mosaic.sources import run_of
     from downloader.progress.terminal import terminal_line
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
@@ -89,7 +89,7 @@ def _watch(target: Path, *, as_json: bool) -> bool:
     _await(place)
     seen = False
     with show:
-        while (run := run_at(place)) is not None and run.is_alive:
+        while (run := run_of(place)) is not None and run.is_alive:
             seen = True
             if as_json:
                 say(json.dumps({"run": run.to_json()}))
@@ -102,13 +102,13 @@ def _watch(target: Path, *, as_json: bool) -> bool:
 def _await(place: Path | str) -> None:
     """Wait for the heartbeat of a run that was started just now."""
     from downloader.errors import RefusedError
+    from downloader.mosaic.sources import run_of
     from downloader.mosaic.status import status
-    from downloader.progress.heartbeat import run_at
 
     try:
         patience_s = 0.0 if status(place).is_complete else _SOON_S
     except RefusedError:
         patience_s = _WAIT_S  # it is still to be made
     until = time.monotonic() + patience_s
-    while run_at(place) is None and time.monotonic() < until:
+    while run_of(place) is None and time.monotonic() < until:
         time.sleep(0.1)

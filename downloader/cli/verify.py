@@ -64,15 +64,33 @@ def verify_command(
     set_up_logging(verbose)
     silent = quiet or as_json
     shows = not silent and (options["repair"] or options["resample"] or not is_piped())
-    checkup = api.verify(
-        target,
-        progress=False,
-        on_event=display(quiet=not shows, verbose=0),
-        shown=None if silent else lambda found: say(str(found)),
-        **options,
-    )
+    checkups = {}
+    for name in _sources(target, options["overrides"]):
+        if name and not silent:
+            say(f"{name}:")
+        checkups[name] = checkup = api.verify(
+            target,
+            source=name,
+            progress=False,
+            on_event=display(quiet=not shows, verbose=0),
+            shown=None if silent else lambda found: say(str(found)),
+            **options,
+        )
+        if not silent and (actions := checkup.actions()):
+            say("\n".join(actions))
     if as_json:
-        say(json.dumps(checkup.to_json(), indent=2))
-    elif not quiet and (actions := checkup.actions()):
-        say("\n".join(actions))
-    return 0 if checkup.is_clean else 3
+        each = {name: checkup.to_json() for name, checkup in checkups.items()}
+        say(json.dumps(each.get("", {"sources": each}), indent=2))
+    return 0 if all(checkup.is_clean for checkup in checkups.values()) else 3
+
+
+def _sources(target: Path, overrides: list[str]) -> list[str]:
+    """Return the names of the sources of a job or a mosaic; an empty one where it has not several."""
+    from downloader.job.load import load
+    from downloader.job.sources import Sources
+    from downloader.mosaic.storage.location import locate, source_names
+
+    if not target.is_file():
+        return list(source_names(locate(target))) or [""]
+    loaded = load(target, overrides)
+    return list(loaded.jobs) if isinstance(loaded, Sources) else [""]

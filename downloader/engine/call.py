@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from downloader.engine.context import RunOptions
 from downloader.engine.run import run
+from downloader.engine.run_sources import run_sources
 from downloader.engine.stop import Stop
 from downloader.job import Job
 from downloader.job.keywords import JobKeywords
-from downloader.job.load import JobLike, as_job
+from downloader.job.load import JobLike, as_jobs
+from downloader.job.sources import Sources
 from downloader.progress.terminal import listener
 from downloader.protocols import Progress
 
@@ -38,7 +40,7 @@ class RunKeywords(JobKeywords, total=False):
 class RunCall:
     """A job that is to be run, and how."""
 
-    job: Job
+    job: Job | Sources
     progress: Progress
     stop: Stop
     options: RunOptions
@@ -53,7 +55,7 @@ class RunCall:
             JobError: naming the argument, its value and the fix.
         """
         own = RunKeywords.__annotations__.keys() - JobKeywords.__annotations__.keys()
-        settled = as_job(job, path, **{name: value for name, value in keywords.items() if name not in own})
+        settled = as_jobs(job, path, **{name: value for name, value in keywords.items() if name not in own})
         options: Any = {
             name: keywords.get(name) for name in ("credentials", "overwrite", "accept") if name in keywords
         }
@@ -61,5 +63,8 @@ class RunCall:
         return cls(settled, told, stop or Stop(), RunOptions(**options))
 
     def run(self, **further: Any) -> Coroutine[Any, Any, Report]:  # fields of `RunOptions`
-        """Run the job; see `run`."""
-        return run(self.job, self.progress, self.stop, replace(self.options, **further))
+        """Run the job, or those of all its sources; see `run`."""
+        options = replace(self.options, **further)
+        if isinstance(self.job, Sources):
+            return run_sources(self.job, self.progress, self.stop, lambda _: options)
+        return run(self.job, self.progress, self.stop, options)

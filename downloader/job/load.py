@@ -15,7 +15,9 @@ from downloader.job.files import read_text
 from downloader.job.job import Job
 from downloader.job.keywords import sections_of
 from downloader.job.location import parse_place
-from downloader.job.yaml import override, parse
+from downloader.job.sections.file_section import document_of
+from downloader.job.sources import Sources
+from downloader.job.yaml import Document, override, parse
 from downloader.model.expression import Serializable
 from downloader.model.image import Image
 
@@ -47,9 +49,45 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
     Raises:
         JobError: the file cannot be read, or does not hold a valid job.
     """
+    return one_job(load(path, overrides))
+
+
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job | Sources:
+    """Return the job of a YAML file, or the jobs of one with `sources`; arguments and errors as of `load_job`."""
     file = Path(path)
-    text = read_text(file, _MAX_FILE, "name a job file")
-    return Job.parse(text, file=str(path), base=file.absolute().parent, overrides=overrides)
+    document = parse(read_text(file, _MAX_FILE, "name a job file"), str(path))
+    for text in overrides:
+        override(document, text)
+    return _of(document, file.absolute().parent)
+
+
+def _of(document: Document, base: Path | None) -> Job | Sources:
+    if "sources" in document.values:
+        return Sources.of(document, base)
+    return Job.of_document(document, base)
+
+
+def one_job(job: Job | Sources, source: str = "") -> Job:
+    """Return the job, of several sources that of the one named. Raises JobError where none is."""
+    if isinstance(job, Job):
+        return job
+    if source not in job.jobs:
+        first = next(iter(job.jobs))
+        raise JobError(
+            f"{', '.join(job.jobs)}: this takes one source; name the mosaic of one, such as {job.mosaic_path}/{first}",
+            key="sources",
+        )
+    return job.jobs[source]
+
+
+def as_jobs(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job | Sources:
+    """Return a job, or the jobs of several sources, from any of their forms; arguments and errors as of `as_job`."""
+    if path is not None or keywords or not isinstance(job, Mapping | str | os.PathLike):
+        return as_job(job, path, **keywords)
+    found = _of(document_of(job), None) if isinstance(job, Mapping) else load(job)
+    if isinstance(found, Job):
+        return with_environment(found)
+    return Sources({name: with_environment(one) for name, one in found.jobs.items()}, found.mosaic_path)
 
 
 def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job:
@@ -134,7 +172,9 @@ def mosaic_place(target: str | os.PathLike[str]) -> Path | str:
         JobError: the job file cannot be read, or does not hold a valid job.
     """
     path_text(target, "target", "write the path of a job file or of a mosaic")
-    place = load_job(target).mosaic_path if os.path.isfile(target) else target  # noqa: PTH113 - False, never an error
+    place: str | os.PathLike[str] = target
+    if os.path.isfile(target):  # noqa: PTH113 - False, never an error
+        place = load(target).mosaic_path
     try:
         url = parse_place(os.fspath(place))
     except ValueError:

@@ -55,9 +55,19 @@ class Document:
     """Paths whose values came from `--set`, not from the file."""
     budget: int = _MAX_NODES
     """Nodes that may still be made."""
+    origin: Mapping[Path, Path] = field(default_factory=dict)
+    """Path in these values → its path in the file, where the values are a part of what the file holds."""
+
+    def own(self, path: Path) -> Path:
+        """Return a path as the file has it."""
+        for made, written in self.origin.items():
+            if path[: len(made)] == made:
+                return written + path[len(made) :]
+        return path
 
     def where(self, path: Path) -> str:
         """Return `file, line n` of the nearest key on the way to `path`, or the `--set` that it came from."""
+        path = self.own(path)
         for own in self.overridden:
             if path[: len(own)] == own:
                 return f"--set {dotted(own)}"
@@ -67,7 +77,7 @@ class Document:
 
     def error(self, path: Path, message: str) -> JobError:
         """Return the error of the value at `path`, which says its file, line and key; of the whole job for ()."""
-        error = JobError(message, key=dotted(path) or None)
+        error = JobError(message, key=dotted(self.own(path)) or None)
         error.where = self.where(path)
         return error
 
@@ -102,9 +112,9 @@ def plain(node: Any, path: Path, document: Document) -> Any:
     document.budget -= 1
     if document.budget < 0:
         raise document.error(path, f"aliases multiply to more than {_MAX_NODES:,} values; write the job out")
-    if len(path) > (_MAX_GRAPH if path[:2] == _EXPRESSION else _MAX_DEPTH):
+    if len(path) > (_MAX_GRAPH if _is_expression(path[:2]) or _is_expression(path[:3]) else _MAX_DEPTH):
         raise document.error(path[:1], "is nested too deeply, or in itself; write the job out")
-    if path == _EXPRESSION and isinstance(node, Serializable):
+    if _is_expression(path) and isinstance(node, Serializable):
         return _expression(node, document)
     if path == ("region",):
         node = region_of(node)
@@ -118,13 +128,18 @@ def plain(node: Any, path: Path, document: Document) -> Any:
             if key in values:
                 raise document.error((*path, key), "is given twice; keep one")
             values[key] = plain(value, (*path, key), document)
-        return _expression(values, document) if path == _EXPRESSION else values
+        return _expression(values, document) if _is_expression(path) else values
     if isinstance(node, (list, tuple)):
         for index in range(len(node)):
             if index in marks:
                 document.lines[(*path, index)] = marks[index][0] + 1
         return [plain(value, (*path, index), document) for index, value in enumerate(node)]
     return _scalar(node, path, document)
+
+
+def _is_expression(path: Path) -> bool:
+    """Return whether a graph may stand there: in a source, or in one of several."""
+    return path == _EXPRESSION or (len(path) == 3 and (path[0], path[2]) == ("sources", "expression"))
 
 
 def override(document: Document, text: str) -> None:
@@ -282,7 +297,7 @@ def _scalar(node: Any, path: Path, document: Document) -> Any:
     if isinstance(node, str):
         document.budget -= len(node) // _TEXT_OF_A_NODE
         _check_text(node, path, document)
-        is_graph = path == _EXPRESSION and node.lstrip().startswith("{")
+        is_graph = _is_expression(path) and node.lstrip().startswith("{")
         return _expression(str(node), document) if is_graph else str(node)
     for kind in (int, float):
         if isinstance(node, kind):

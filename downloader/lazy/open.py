@@ -12,6 +12,7 @@ from downloader.lazy.target import Place, Store, Target
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.reader import Chunks, Missing, group_layout, open_group, require_xarray
 from downloader.mosaic.reader import open_tree as stored_tree
+from downloader.mosaic.sources import member, mosaics, part_of_group
 from downloader.mosaic.status import read_mosaic
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def open(  # noqa: A001  # downloader.open
         DownloadError: from here and from reads, as `download`.
     """
     target = Target.of(job, store, keywords)
+    if target.job is None and (of_source := part_of_group(target.path, group)):
+        target, group = Target(of_source[0], None), of_source[1]
     if not fetch or level != 1:
         return open_group(
             target.path, group, level=level, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing
@@ -91,12 +94,13 @@ def open_tree(
     target = Target.of(job, store, keywords)
     if not fetch:
         return stored_tree(target.path, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
-    filler = target.filler(credentials, wait, progress=progress)
-    place = Place(filler.path, target.job, missing, wait, progress)
-    datasets = {
-        f"/{layout.group.name}": _opened(place, layout, chunks, mask_and_scale=mask_and_scale)
-        for layout in read_mosaic(target.path).layouts
-    }
+    datasets = {}
+    for name, path in ({"": target.path} if target.job is not None else mosaics(target.path)).items():
+        filler = Target(path, target.job).filler(credentials, wait, progress=progress)
+        place = Place(filler.path, target.job, missing, wait, progress)
+        for layout in read_mosaic(path).layouts:
+            dataset = _opened(place, layout, chunks, mask_and_scale=mask_and_scale)
+            datasets[f"/{member(name, layout.group.name)}"] = dataset
     tree: xarray.DataTree = require_xarray().DataTree.from_dict(datasets)
     return tree
 

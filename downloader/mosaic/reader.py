@@ -14,6 +14,7 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import visible_levels
 from downloader.mosaic.record.coverage import read_coverage
+from downloader.mosaic.sources import member, mosaics, part_of_group
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate
 
@@ -42,7 +43,8 @@ def open_group(
 
     Args:
         path: the mosaic.
-        group: name of the group, such as `10m`; may be left out where there is only one.
+        group: name of the group, such as `10m`, of several sources `SOURCE` or `SOURCE/GROUP`; may be left out where there is
+            only one.
         level: 1 for the pixels; 2, 4, 8, … for the overview of that factor.
         chunks: `shard` cuts Dask's arrays as the mosaic's objects are cut, along time as its chunks (without Dask installed: no chunks);
             None reads lazily without Dask; else what xarray takes.
@@ -58,6 +60,8 @@ def open_group(
         MissingExtraError: xarray is not installed.
         RefusedError: there is no mosaic.
     """
+    if of_source := part_of_group(path, group):
+        path, group = of_source
     layout = group_layout(path, group)
     if level != 1:
         layout = level_layout(path, layout, level)
@@ -72,10 +76,12 @@ def open_tree(
     missing: Missing = "raise",
 ) -> xarray.DataTree:
     """Return all groups of a mosaic as a DataTree; arguments and errors are those of `open_group`."""
-    layouts = read_mosaic(path).layouts
     datasets = {
-        f"/{layout.group.name}": _open(path, layout, chunks, missing, mask_and_scale=mask_and_scale)
-        for layout in layouts
+        f"/{member(name, layout.group.name)}": _open(
+            own, layout, chunks, missing, mask_and_scale=mask_and_scale
+        )
+        for name, own in mosaics(path).items()
+        for layout in read_mosaic(own).layouts
     }
     tree: xarray.DataTree = require_xarray().DataTree.from_dict(datasets)
     return tree

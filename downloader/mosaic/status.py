@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from downloader.cards import bar, card, facts, rows
@@ -14,6 +14,7 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import Counts, TileFailure, failures_document
+from downloader.mosaic.sources import member, parts
 from downloader.mosaic.storage.location import MosaicPath, errors_of, locate, no_mosaic
 from downloader.mosaic.stored_job import freeze, meaning
 from downloader.text import counted, first_lines, table
@@ -49,11 +50,13 @@ class Status:
     """Steps of each sample; 0 where there is no such axis."""
     axis: str = ""
     """The leading axis: `time`, `sample`, or none."""
+    not_begun: tuple[str, ...] = ()
+    """Of several sources those of which nothing is there yet."""
 
     @property
     def is_complete(self) -> bool:
         """Whether every tile is stored."""
-        return all(counts.stored == counts.tiles for counts in self.groups.values())
+        return not self.not_begun and all(counts.stored == counts.tiles for counts in self.groups.values())
 
     @property
     def share(self) -> float:
@@ -102,6 +105,8 @@ class Status:
         if self.is_complete:
             return "complete"
         # Rounded down: 100 % would look complete.
+        if self.not_begun:
+            return f"not complete, nothing of {', '.join(self.not_begun)} yet"
         return f"not complete, {math.floor(1000 * self.share) / 10:.1f} % stored"
 
     def to_json(self) -> dict[str, object]:
@@ -115,6 +120,7 @@ class Status:
             "images": self.images,
             "slices": self.slices,
             "steps": self.steps,
+            "not_begun": list(self.not_begun),
             "complete": self.is_complete,
             "share": self.share,
             "groups": {
@@ -132,6 +138,8 @@ def status(path: MosaicPath) -> Status:
     Raises:
         RefusedError: there is no mosaic of this downloader, or another version of the format made it.
     """
+    if there := parts(path):
+        return _of_sources(path, there)
     location = locate(path)
     identity = read_mosaic(path)
     with errors_of(location):
@@ -153,12 +161,40 @@ def status(path: MosaicPath) -> Status:
     )
 
 
+def _of_sources(path: MosaicPath, there: Mapping[str, MosaicPath]) -> Status:
+    """Return the state of a mosaic of several sources, whose groups are named by them; those not begun are left out."""
+    each = {name: status(own) for name, own in there.items() if read_identity(own) is not None}
+    if not each:
+        raise no_mosaic(path)
+    return Status(
+        path=locate(path).name,
+        service=next(iter(each.values())).service,
+        source={f"{name}.{key}": text for name, one in each.items() for key, text in one.source.items()},
+        groups={
+            member(name, group): counts for name, one in each.items() for group, counts in one.groups.items()
+        },
+        bands={
+            member(name, group): bands for name, one in each.items() for group, bands in one.bands.items()
+        },
+        failures=tuple(
+            (replace(key, group=member(name, key.group)), bands, cause, message)
+            for name, one in each.items()
+            for key, bands, cause, message in one.failures
+        ),
+        unreadable=sum(one.unreadable for one in each.values()),
+        images=sum(one.images for one in each.values()),
+        not_begun=tuple(name for name in there if name not in each),
+    )
+
+
 def is_new(path: MosaicPath) -> bool:
     """Return whether nothing is at the path yet.
 
     Raises:
         RefusedError: something else than a mosaic of this package is there.
     """
+    if parts(path):
+        return False
     refuse_foreign(locate(path))
     return read_identity(path) is None
 

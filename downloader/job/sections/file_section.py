@@ -14,6 +14,13 @@ from downloader.job.sections.base import Section
 from downloader.job.yaml import Document, dump, expand, override, parse, plain
 
 
+def document_of(values: Mapping[str, Any]) -> Document:
+    """Return a mapping of a file's shape as if it had been read. Raises JobError for what cannot be a value."""
+    document = Document({}, "job")
+    document.values = plain(values, (), document)
+    return document
+
+
 class FileSection(Section):
     """A section that can stand alone in a file; its relative paths start from the file's folder."""
 
@@ -38,17 +45,16 @@ class FileSection(Section):
         document = parse(text, file)
         for text_of_one in overrides:
             override(document, text_of_one)
-        return cls._validated(document, base)
+        return cls.of_document(document, base)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the model of a mapping of the file's shape. Raises JobError naming key, value and fix."""
-        document = Document({}, "job")
-        document.values = plain(values, (), document)
-        return cls._validated(document, None)
+        return cls.of_document(document_of(values), None)
 
     @classmethod
-    def _validated(cls, document: Document, base: Path | None) -> Self:
+    def of_document(cls, document: Document, base: Path | None) -> Self:
+        """Return the model of a document; `base` as of `parse`. Raises JobError naming file, line, key, value and fix."""
         values = expand(document.values, (), document)
         try:
             job = cls.model_validate(values)

@@ -5,7 +5,9 @@ Nothing is opened before it is needed, so that naming a location costs nothing.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +44,32 @@ _QUICK_RETRY_S: Final = 20
 """Seconds during which a failed request is repeated, with growing pauses."""
 
 
+SOURCES: Final = "downloader_sources"
+"""Attribute of a Zarr group that holds the mosaics of several sources: their names."""
+
+
+def source_names(location: Location) -> tuple[str, ...]:
+    """Return the names of the sources whose mosaics lie in a location; none where it is no such one."""
+    try:
+        found = json.loads(location.read("zarr.json") or b"")["attributes"][SOURCES]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    is_plain = isinstance(found, list) and all(
+        isinstance(name, str) and _PLAIN.fullmatch(name) for name in found
+    )
+    return tuple(found) if is_plain else ()
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
 def no_mosaic(path: MosaicPath) -> RefusedError:
     """Return the error to raise where there is no mosaic of this package."""
+    if names := source_names(locate(path)):
+        return RefusedError(
+            f"{locate(path).name} holds the sources {', '.join(names)}, each a mosaic of its own; name one, such as "
+            f"{locate(path).name}/{names[0]}"
+        )
     return RefusedError(
         f"{locate(path).name} is not a mosaic made by this program. Give the path or URL of one."
     )

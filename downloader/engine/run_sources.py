@@ -1,0 +1,121 @@
+"""Runs of several sources, one after the other: each fills a mosaic of its own, and a group holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from downloader.engine.context import RunOptions
+from downloader.engine.preflight import survey
+from downloader.engine.run import run
+from downloader.engine.stop import Stop
+from downloader.errors import DownloadError, IncompleteError
+from downloader.job import Job
+from downloader.job.sections.service import Limits
+from downloader.job.sources import Sources
+from downloader.mosaic.sources import join_parts
+from downloader.protocols import Progress
+from downloader.report.of_sources import SourcePlans, joined
+from downloader.report.report import Report
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+
+async def run_sources(
+    sources: Sources,
+    progress: Progress,
+    stop: Stop,
+    options: Callable[[Job], RunOptions],
+) -> Report:
+    """Fetch what the mosaics of several sources miss, in their order.
+
+    A source of which tiles failed does not end the others; all else does, and the next run continues there.
+
+    Args:
+        sources: the jobs.
+        progress: told of each event, source after source.
+        stop: may ask the run to stop.
+        options: gives those of one source's run.
+
+    Returns:
+        The report of all.
+
+    Raises:
+        DownloadError: as `run`; once tiles of some source could be fetched, with the report of all that ran.
+    """
+    path, names = str(sources.mosaic_path), tuple(sources.jobs)
+    await anyio.to_thread.run_sync(join_parts, path, names)
+    reports: dict[str, Report] = {}
+    error: DownloadError | None = None
+    for name, job in sources.jobs.items():
+        limited = _left(job, reports)
+        try:
+            reports[name] = await run(limited, progress, stop, options(limited))
+        except DownloadError as ended:
+            sources.renamed(name, ended)
+            if isinstance(ended.report, Report):
+                reports[name] = ended.report
+            error = error or ended
+            if not isinstance(ended, IncompleteError):
+                error = ended
+                break
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(join_parts, path, names)
+    report = joined(path, reports) if reports else None
+    if error is not None:
+        waiting = [name for name in names if name not in reports]
+        if report is not None and waiting:
+            state = "stopped" if report.state in ("complete", "incomplete") else report.state
+            report = replace(
+                report, state=state, message=f"{report.message or error}\nnot begun: {', '.join(waiting)}"
+            )
+        error.report = report
+        raise error
+    assert report is not None  # noqa: S101  # there is a source, and no error
+    return report
+
+
+async def survey_sources(
+    sources: Sources,
+    progress: Progress,
+    stop: Stop,
+    credentials: Credentials | None = None,
+    *,
+    tiles: int = 0,
+    seed: int | None = None,
+) -> SourcePlans:
+    """Return what runs of several sources would do; arguments and errors as of `survey`."""
+    plans = {}
+    for name, job in sources.jobs.items():
+        try:
+            plans[name] = await survey(job, progress, stop, credentials, tiles=tiles, seed=seed)
+        except DownloadError as error:
+            sources.renamed(name, error)
+            raise
+    return SourcePlans(plans)
+
+
+def _left(job: Job, before: dict[str, Report]) -> Job:
+    """Return a job whose limits are what the runs before left of them."""
+    limits, used = job.limits, list(before.values())
+    spent = {
+        "max_bytes": sum(one.wire_bytes for one in used),
+        "max_requests": sum(one.requests for one in used),
+        "max_time": sum(one.seconds for one in used),
+        "max_eecu": sum(one.compute.high_h for one in used if one.compute is not None),
+    }
+    left = {
+        key: max(0, getattr(limits, key) - amount)
+        for key, amount in spent.items()
+        if getattr(limits, key) is not None
+    }
+    if not used or not left:
+        return job
+    changed: Limits = limits.model_copy(update=left)
+    return job.model_copy(update={"limits": changed})

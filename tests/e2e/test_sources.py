@@ -1,0 +1,179 @@
+"""Several sources in one mosaic, end to end: each a group, on its own grid and with its own frozen images."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+
+import downloader
+from downloader.errors import DriftError, IncompleteError, JobError, RefusedError, StoppedError
+from tests.harness import cli, getpixels, job, same_bits, write_job
+from tests.oracle import PASSES, PUBLIC, oracle_window
+
+X, Y, PIXEL = 560000, 4180000, 20
+FOLDER = f"{PUBLIC}EMULATOR/PASSES/"
+PASS = "EMULATOR/PASSES/20200115T183000"
+DATES = {"collection": "EMULATOR/PASSES", "start": "2020-01-01", "end": "2020-01-16", "bands": ["red"]}
+DATED = sorted(name for name in PASSES if name < "20200116")
+
+
+def squares(count=3):
+    """Squares of 5 pixels a side in the overlap of all passes."""
+    shapes = [
+        shapely.box(X + PIXEL * c, Y - PIXEL * (r + 5), X + PIXEL * (c + 5), Y - PIXEL * r)
+        for c, r in [(400 + 7 * n, 350 + 9 * n) for n in range(count)]
+    ]
+    return gpd.GeoDataFrame({"id": [f"s{n}" for n in range(count)]}, geometry=shapes, crs="EPSG:32610")
+
+
+def sources_job(emulator, folder, sources=None, **sections):
+    sections.setdefault("region", {"fields": squares()})
+    made = job(emulator, folder / "all.zarr", source={}, **sections)
+    del made["source"]
+    made["sources"] = sources or {
+        "series": DATES,
+        "base": {"asset": PASS, "bands": ["nir"], "grid": {"resolution": 40}, "nodata": -1},
+    }
+    return made
+
+
+def test_each_source_is_a_group_along_one_axis(emulator, tmp_path):
+    values = sources_job(emulator, tmp_path)
+    report = downloader.download(values, progress=False)
+    assert (report.state, report.groups) == ("complete", ("series", "base"))
+    assert report.tiles == 3 * len(DATED) + 3
+    tree = report.open_tree(chunks=None)
+    assert set(tree.children) == {"series", "base"}
+    series, base = tree["series"], tree["base"]
+    assert series.red.dims == ("sample", "step", "y", "x")
+    assert base.nir.dims == ("sample", "y", "x")
+    assert series.sample_id.values.tolist() == base.sample_id.values.tolist() == ["s0", "s1", "s2"]
+    assert base["transform"].values[0].tolist()[:2] == [40, 0]
+    for n in range(3):
+        for k, name in enumerate(DATED):
+            left, top = PASSES[name][0]
+            wanted = oracle_window(FOLDER + name, "red", 400 + 7 * n - left, 350 + 9 * n - top, 5, 5)
+            same_bits(series.red.values[n, k], wanted, f"{n} {name}")
+    same_bits(report.open("series", chunks=None).red.values, series.red.values, "by its name")
+    whole = xr.open_datatree(tmp_path / "all.zarr", engine="zarr", chunks=None, mask_and_scale=False)
+    assert set(whole.children) == {"series", "base"}
+    same_bits(whole["base"].nir.values, base.nir.values, "by xarray alone")
+    lazy = downloader.open_tree(tmp_path / "all.zarr", chunks=None)
+    same_bits(lazy["series"].red.values, series.red.values, "by the library")
+    same_bits(
+        downloader.open(tmp_path / "all.zarr", group="base", chunks=None).nir.values, base.nir.values, "base"
+    )
+    assert downloader.download(values, progress=False).requests == 0
+    with pytest.raises(JobError, match="has the groups series, base; name one, or use open_tree"):
+        report.open()
+    with pytest.raises(RefusedError, match=r"holds the sources series, base.*all.zarr/series"):
+        report.table(tmp_path / "t.csv")
+    table = downloader.table(tmp_path / "all.zarr" / "base", tmp_path / "t.csv").to_pandas()
+    np.testing.assert_allclose(table.nir_valid, 1)
+
+
+def test_sources_are_added_and_each_is_frozen(emulator, tmp_path):
+    first = sources_job(emulator, tmp_path, {"series": DATES})
+    downloader.download(first, progress=False)
+    emulator.control("requests?since=0")
+    both = sources_job(emulator, tmp_path)
+    since = len(emulator.control("requests?since=0")["requests"])
+    report = downloader.download(both, progress=False)
+    assert report.requests == 3, "the first source is there"
+    assert {record["resource"] for record in getpixels(emulator, since)} == {f"{PUBLIC}{PASS}"}
+    other = sources_job(
+        emulator, tmp_path, {"series": DATES | {"start": "2020-01-12"}, "base": both["sources"]["base"]}
+    )
+    with pytest.raises(DriftError, match="series"):
+        downloader.download(other, progress=False)
+    assert downloader.status(tmp_path / "all.zarr").is_complete
+    alone = sources_job(emulator, tmp_path, {"base": both["sources"]["base"]})
+    assert downloader.download(alone, progress=False).requests == 0
+    assert set(downloader.open_tree(tmp_path / "all.zarr").children) == {"series", "base"}
+
+
+def test_a_limit_is_that_of_all_sources_and_the_next_run_continues(emulator, tmp_path):
+    values = sources_job(
+        emulator, tmp_path, request={"depth": 1}, limits={"max_requests": 3 * len(DATED) + 1}
+    )
+    with pytest.raises(StoppedError) as caught:
+        downloader.download(values, progress=False)
+    assert caught.value.report.requests == 3 * len(DATED) + 1
+    assert not downloader.status(tmp_path / "all.zarr").is_complete
+    report = downloader.download(values, progress=False)
+    assert report.state == "complete"
+    assert report.requests == 2
+
+
+def test_a_plain_region_and_a_source_that_fails(emulator, tmp_path):
+    bbox = [X + 8000, Y - 9000, X + 9000, Y - 8000]
+    region = {"bbox": bbox, "crs": "EPSG:32610"}
+    sources = {"a": DATES, "b": {"asset": PASS, "bands": ["nir", "red"]}}
+    values = sources_job(emulator, tmp_path, sources, region=region)
+    tree = downloader.download(values, progress=False).open_tree(chunks=None)
+    assert tree["a"].red.dims == ("time", "y", "x")
+    assert set(tree["b"].data_vars) == {"nir", "red"}
+    same_bits(tree["b"].red.values, oracle_window(f"{PUBLIC}{PASS}", "red", 400, 400, 50, 50), "red")
+    wrong = sources_job(emulator, tmp_path, {"b": {"asset": PASS, "bands": ["blue"]}}, region=region)
+    with pytest.raises(JobError, match=r"^sources\.b\.bands"):
+        downloader.download(wrong, progress=False)
+    far = squares()
+    far.loc[3] = ["far", shapely.box(0, 0, 100, 100)]
+    failing = sources_job(emulator, tmp_path, region={"fields": far})
+    failing["mosaic"]["path"] = str(tmp_path / "far.zarr")
+    with pytest.raises(IncompleteError) as caught:
+        downloader.download(failing, progress=False)
+    report = caught.value.report
+    assert report.groups == ("series", "base")
+    assert {tile.group for tile in report.failed} == {"base"}
+
+
+def test_the_commands(emulator, tmp_path):
+    squares().to_file(tmp_path / "fields.gpkg")
+    values = sources_job(emulator, tmp_path, region={"fields": "fields.gpkg"})
+    path, mosaic = write_job(tmp_path, values), tmp_path / "all.zarr"
+    planned = cli("plan", path)
+    assert planned.out.startswith("series: 3 samples of "), planned
+    assert "\nbase: 3 samples of 1 image" in planned.out
+    assert set(cli("plan", path, "--json").document["sources"]) == {"series", "base"}
+    assert "nothing fetched yet" in cli("status", path).out
+    ended = cli("run", path, "--report", tmp_path / "r.json", "--report", tmp_path / "r.html")
+    assert ended.status == 0, ended
+    told = cli("status", mosaic)
+    assert "complete" in told.out
+    assert "series" in told.out
+    assert "base" in told.out
+    for target in (path, mosaic):
+        assert cli("verify", target).status == 0
+    assert set(cli("verify", mosaic, "--json").document["sources"]) == {"series", "base"}
+    next(file for file in (mosaic / "base" / "nir" / "c").rglob("*") if file.is_file()).unlink()
+    assert cli("verify", mosaic).status == 3
+    assert cli("verify", path, "--repair").status == 0
+    refused = cli("preview", mosaic, "-o", tmp_path / "p.png")
+    assert refused.status == 5
+    assert "holds the sources series, base" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sources: {}", "line 1: sources: needs names with a source under each"),
+        ("sources: {1a: {asset: X}}", "line 1: sources.1a: names a group: letters"),
+        ("sources: {a: X}", "line 1: sources.a: needs keys under it"),
+        ("sources: {a: {asset: X, bandz: [B]}}", "line 1: sources.a.bandz: unknown key"),
+        ("sources: {a: {asset: X, grid: {scale: no}}}", "line 1: sources.a.grid.scale"),
+        (
+            "sources: {a: {asset: X, chip: 3}}",
+            "line 1: sources.a.chip: goes with region.points or region.fields",
+        ),
+        ("sources: {a: {asset: X}}\nsource: {asset: X}", "line 2: source: and sources exclude each other"),
+    ],
+)
+def test_mistakes_name_the_source(tmp_path, text, said):
+    (tmp_path / "job.yaml").write_text(f"{text}\nmosaic: {{path: o}}\n")
+    with pytest.raises(JobError) as caught:
+        downloader.download(tmp_path / "job.yaml")
+    assert said in str(caught.value)

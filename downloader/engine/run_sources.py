@@ -14,6 +14,7 @@ from downloader.engine.preflight import survey
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError
+from downloader.events import RunState
 from downloader.job import Job
 from downloader.job.sections.service import Limits
 from downloader.job.sources import Sources
@@ -68,17 +69,19 @@ async def run_sources(
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(join_parts, path, names)
     report = joined(path, reports) if reports else None
-    if error is not None:
-        waiting = [name for name in names if name not in reports]
-        if report is not None and waiting:
-            state = "stopped" if report.state in ("complete", "incomplete") else report.state
-            report = replace(
-                report, state=state, message=f"{report.message or error}\nnot begun: {', '.join(waiting)}"
-            )
-        error.report = report
-        raise error
-    assert report is not None  # noqa: S101  # there is a source, and no error
-    return report
+    if error is None and report is not None:
+        return report
+    assert error is not None  # noqa: S101  # a source without a report ended with one
+    waiting = [name for name in names if name not in reports]
+    if report is not None and waiting:
+        # What ended the first of them, unless the one before told it.
+        told = [report.message, f"nothing of {', '.join(waiting)} yet"]
+        if not any(str(error) in one.message for one in reports.values()):
+            told.insert(1, str(error))
+        state: RunState = "stopped" if report.state in ("complete", "incomplete") else report.state
+        report = replace(report, state=state, message="\n".join(filter(None, told)))
+    error.report = report
+    raise error
 
 
 async def survey_sources(

@@ -96,6 +96,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
 def _built() -> dict[str, Any]:
     models = Job.model_json_schema()
     document: dict[str, Any] = _shown(models, "", models.get("$defs", {}))
+    _add_sources(document)
     return {
         "$schema": _DRAFT,
         "$id": SCHEMA_ID,
@@ -112,6 +113,31 @@ def _examples() -> dict[str, list[Any]]:
         resources.files(__package__).joinpath("examples.json").read_text("utf-8")
     )
     return found
+
+
+def _add_sources(document: dict[str, Any]) -> None:
+    """Add `sources` beside `source`: each has the keys of one, and some of other sections."""
+    sections = document["properties"]
+    region = sections["region"]["anyOf"][-1]["properties"]
+    own = {
+        "grid": sections["grid"],
+        "chip": region["points"]["properties"]["chip"],
+        "nodata": sections["mosaic"]["properties"]["nodata"],
+    }
+    entry = {name: value for name, value in sections["source"].items() if name not in _HEADING}
+    entry["properties"] = {**entry["properties"], **own}
+    document["properties"] = {
+        "source": sections["source"],
+        "sources": {
+            "title": "sources",
+            "description": "Several sources in place of one: name → keys as of `source`, and `grid`, `chip`, `nodata` of its own.",
+            "type": "object",
+            "additionalProperties": entry,
+        },
+        **sections,
+    }
+    document["required"] = [name for name in document["required"] if name != "source"]
+    document["oneOf"] = _one_of(("source", "sources"))
 
 
 def job_schema() -> dict[str, Any]:

@@ -137,19 +137,19 @@ class Notebook:
     sh = bash
 
     def yaml(self, block: Block) -> str:
-        from downloader.job.load import load_job
+        from downloader.job.load import load
 
         values = YAML(typ="safe").load(block.code)
-        whole = {"source", "mosaic"} <= values.keys()
+        whole = "mosaic" in values and not values.keys().isdisjoint(("source", "sources"))
         file = self.folder / (block.name if whole else "part.yaml")
         file.parent.mkdir(parents=True, exist_ok=True)
         parts = [block.code]
-        parts += [] if "source" in values else [f"source: {{asset: {ASSET}}}\n"]
+        parts += [] if values.keys() & {"source", "sources"} else [f"source: {{asset: {ASSET}}}\n"]
         parts += [] if "mosaic" in values else ["mosaic: {path: out/part.zarr}\n"]
         if not values.get("source", {"asset": 1}).keys() & {"asset"} and "region" not in values:
             parts.append("region: {bbox: [-122.1, 37.4, -122.0, 37.5]}\n")
         file.write_text("".join(parts), encoding="utf-8")
-        load_job(file)
+        load(file)
         return ""
 
     def json(self, block: Block) -> str:

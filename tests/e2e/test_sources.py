@@ -95,6 +95,38 @@ def test_sources_are_added_and_each_is_frozen(emulator, tmp_path):
     assert set(downloader.open_tree(tmp_path / "all.zarr").children) == {"series", "base"}
 
 
+def test_points_have_chips_of_their_own_size(emulator, tmp_path):
+    (tmp_path / "points.csv").write_text(f"x,y\n{X + 20 * 400.5},{Y - 20 * 350.5}\n")
+    region = {"points": {"file": str(tmp_path / "points.csv"), "chip": 8}, "crs": "EPSG:32610"}
+    sources = {
+        "series": DATES,
+        "base": {"asset": PASS, "bands": ["nir", "red"], "grid": {"resolution": 40}, "chip": 4},
+    }
+    values = sources_job(emulator, tmp_path, sources, region=region)
+    values["mosaic"]["path"] = f"memory://sources-{tmp_path.name}"
+    report = downloader.download(values, progress=False)
+    tree = report.open_tree(chunks=None)
+    assert tree["series"].red.shape == (1, len(DATED), 8, 8)
+    assert tree["base"].nir.shape == (1, 4, 4)
+    left, top = PASSES[DATED[0]][0]
+    same_bits(
+        tree["series"].red.values[0, 0],
+        oracle_window(FOLDER + DATED[0], "red", 396 - left, 346 - top, 8, 8),
+        "red",
+    )
+    assert downloader.download(values, progress=False).requests == 0
+
+
+def test_what_a_run_that_was_killed_left_is_no_obstacle(emulator, tmp_path):
+    (tmp_path / "all.zarr").mkdir()
+    (tmp_path / "all.zarr" / "zarr.json#3").write_text("{")
+    assert downloader.download(sources_job(emulator, tmp_path), progress=False).state == "complete"
+    foreign = sources_job(emulator, tmp_path)
+    foreign["mosaic"]["path"] = str(tmp_path)
+    with pytest.raises(RefusedError, match="holds something else than a mosaic of several sources"):
+        downloader.download(foreign, progress=False)
+
+
 def test_a_limit_is_that_of_all_sources_and_the_next_run_continues(emulator, tmp_path):
     values = sources_job(
         emulator, tmp_path, request={"depth": 1}, limits={"max_requests": 3 * len(DATED) + 1}
@@ -117,9 +149,15 @@ def test_a_plain_region_and_a_source_that_fails(emulator, tmp_path):
     assert tree["a"].red.dims == ("time", "y", "x")
     assert set(tree["b"].data_vars) == {"nir", "red"}
     same_bits(tree["b"].red.values, oracle_window(f"{PUBLIC}{PASS}", "red", 400, 400, 50, 50), "red")
-    wrong = sources_job(emulator, tmp_path, {"b": {"asset": PASS, "bands": ["blue"]}}, region=region)
-    with pytest.raises(JobError, match=r"^sources\.b\.bands"):
+    wrong = sources_job(
+        emulator, tmp_path, {"a": DATES, "c": {"asset": PASS, "bands": ["blue"]}, "d": DATES}, region=region
+    )
+    with pytest.raises(JobError, match=r"^sources\.c\.bands") as told:
         downloader.download(wrong, progress=False)
+    assert (told.value.report.state, told.value.report.groups) == ("stopped", ("a",))
+    assert "sources.c.bands" in told.value.report.message
+    assert told.value.report.message.endswith("nothing of c, d yet")
+    assert downloader.status(tmp_path / "all.zarr").not_begun == ("c", "d")
     far = squares()
     far.loc[3] = ["far", shapely.box(0, 0, 100, 100)]
     failing = sources_job(emulator, tmp_path, region={"fields": far})
@@ -152,28 +190,6 @@ def test_the_commands(emulator, tmp_path):
     next(file for file in (mosaic / "base" / "nir" / "c").rglob("*") if file.is_file()).unlink()
     assert cli("verify", mosaic).status == 3
     assert cli("verify", path, "--repair").status == 0
-    refused = cli("preview", mosaic, "-o", tmp_path / "p.png")
+    refused = cli("export", mosaic, "-o", tmp_path / "x.tif")
     assert refused.status == 5
     assert "holds the sources series, base" in refused.err
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("sources: {}", "line 1: sources: needs names with a source under each"),
-        ("sources: {1a: {asset: X}}", "line 1: sources.1a: names a group: letters"),
-        ("sources: {a: X}", "line 1: sources.a: needs keys under it"),
-        ("sources: {a: {asset: X, bandz: [B]}}", "line 1: sources.a.bandz: unknown key"),
-        ("sources: {a: {asset: X, grid: {scale: no}}}", "line 1: sources.a.grid.scale"),
-        (
-            "sources: {a: {asset: X, chip: 3}}",
-            "line 1: sources.a.chip: goes with region.points or region.fields",
-        ),
-        ("sources: {a: {asset: X}}\nsource: {asset: X}", "line 2: source: and sources exclude each other"),
-    ],
-)
-def test_mistakes_name_the_source(tmp_path, text, said):
-    (tmp_path / "job.yaml").write_text(f"{text}\nmosaic: {{path: o}}\n")
-    with pytest.raises(JobError) as caught:
-        downloader.download(tmp_path / "job.yaml")
-    assert said in str(caught.value)

@@ -36,7 +36,10 @@ def keys_beginning(incomplete: str) -> list[CompletionItem]:
         for section in sections:
             for name, child in section.items():
                 walk(child, f"{key}.{name}".lstrip("."))
-        choices = [choice for branch in branches for choice in branch.get("enum", [])]
+        choices = [choice for branch in branches for choice in branch.get("enum", ())]
+        if any(branch.get("type") == "boolean" for branch in branches):
+            choices += ["true", "false"]
+        choices = choices or [one for one in node.get("examples", ()) if isinstance(one, str | int | float)]
         if incomplete.startswith(f"{key}="):
             found.extend(CompletionItem(f"{key}={choice}") for choice in choices)
         elif not sections:

@@ -141,6 +141,8 @@ def completed(words: str, cwd=None) -> list[str]:
             "run --set mosaic.compressor=",
             ["mosaic.compressor=lz4", "mosaic.compressor=zstd", "mosaic.compressor=none"],
         ),
+        ("run --set mosaic.overviews=", ["mosaic.overviews=true", "mosaic.overviews=false"]),
+        ("run --set source.every=d", ["source.every=day"]),
         ("completion ", ["bash", "zsh", "fish"]),
     ],
 )

@@ -104,8 +104,8 @@ def report_card(report: RunResult, text: str) -> str:
         report.mosaic,
         facts(
             [
-                ("state", f"{_STATES[report.state]}. {_meaning(report)}"),
-                ("what", report.source),
+                ("State", f"{_STATES[report.state]}. {_meaning(report)}"),
+                ("Source", report.source),
                 *figure_of.items(),
             ]
         ),

@@ -153,7 +153,9 @@ def export(
                         f"{out}: several files would be named {file}; put {_apart(fields)} in the name"
                     )
                 sources = found[name] if whole else [source]
-                files[file] = _File(sources, chosen, part, missing, compress, is_several="{" in template)
+                files[file] = _File(
+                    sources, chosen, part, missing, compress, is_netcdf, is_several="{" in template
+                )
         return _written(mosaic, files, watch or tell)
 
 
@@ -197,12 +199,20 @@ class _File:
     part: Window
     missing: Literal["raise", "mask", "ignore"]
     compress: Compress
+    is_netcdf: bool
     is_several: bool
     """Whether it is one of several files that a pattern names."""
 
     def __post_init__(self) -> None:
         # What does not fit in a file, and holes, are found before anything is written.
-        _picture(self.sources[0], self.bands, self.part, "ignore" if len(self.sources) > 1 else self.missing)
+        holes, tiles = self._holes()
+        if holes and self.missing == "raise":
+            raise IncompleteError(
+                f"{self.sources[0].path}: {holes:,} of {tiles:,} tiles of the window are not stored. Run the job again to"
+                " fetch them, or export with missing=mask (they are masked) or ignore (the fill value in their place)"
+            )
+        if not self.is_netcdf:
+            _picture(self.sources[0], self.bands, self.part, self.missing)
 
     @property
     def _is_series(self) -> bool:
@@ -224,9 +234,9 @@ class _File:
 
     def write(self, path: Path, name: str, mosaic: str | Path, stamp: str, watch: Watch) -> None:
         """Write it at a path; `name` is what messages call it."""
-        if name.lower().endswith(".nc"):
+        if self.is_netcdf:
             return write_netcdf(path, name, self._dataset(mosaic, stamp), self.compress, watch)
-        picture, _ = _picture(self.sources[0], self.bands, self.part, self.missing)
+        picture = _picture(self.sources[0], self.bands, self.part, self.missing)
         tags = {**picture.tags, "EXPORT": stamp}
         return write_cog(path, name, replace(picture, tags=tags), self.compress, watch)
 
@@ -237,7 +247,7 @@ class _File:
             mosaic,
             first.group or None,
             level=first.level,
-            missing=self.missing,
+            missing="ignore" if self.missing == "raise" else self.missing,  # holes may lie elsewhere
         )
         rows, columns = self.part.slices
         chosen: dict[Any, Any] = {"y": rows, "x": columns}
@@ -249,11 +259,17 @@ class _File:
         dataset.attrs["export"] = stamp
         return dataset
 
+    def _holes(self) -> tuple[int, int]:
+        """Return how many tiles are not stored, and how many there are."""
+        cells = [source.cells(self.part) for source in self.sources]
+        holes = sum(int((one != Coverage.STORED).sum() - np.isin(one, _OUTSIDE).sum()) for one in cells)
+        return holes, sum(one.size for one in cells)
+
     def exported(self, name: str, nbytes: int) -> Exported:
         """Return what was written, of so many bytes."""
         first = self.sources[0]
         band = first.index(self.bands[0])
-        cells = [source.cells(self.part) for source in self.sources]
+        holes, _ = self._holes()
         return Exported(
             name,
             first.layout.group.name,
@@ -262,7 +278,7 @@ class _File:
             self.part.height,
             first.layout.group.bands[band].dtype.name,
             first.layout.nodata[band],
-            sum(int((one != Coverage.STORED).sum() - np.isin(one, _OUTSIDE).sum()) for one in cells),
+            holes,
             nbytes,
             len(self.sources),
         )
@@ -330,23 +346,15 @@ def _files(
         yield from ((name, (band,)) for band in names) if apart else [(name, names)]
 
 
-def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str) -> tuple[Raster, int]:
-    """What a file is to hold, and how many tiles of it are holes."""
+def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str) -> Raster:
+    """What a GeoTIFF is to hold."""
     members = [source.layout.group.bands[source.index(band)] for band in bands]
     nodata = {band: source.layout.nodata[source.index(band)] for band in bands}
     _check_alike({band.id: band.dtype.name for band in members}, "types")
     _check_alike({band: repr(value) for band, value in nodata.items()}, "nodata values")
-    cells = source.cells(part)
-    outside = int(np.isin(cells, _OUTSIDE).sum())
-    holes = int((cells != Coverage.STORED).sum()) - outside
-    if holes and missing == "raise":
-        raise IncompleteError(
-            f"{source.path}: {holes:,} of {cells.size:,} tiles of the window are not stored. Run the job again to fetch"
-            " them, or export with missing=mask (they are masked) or ignore (the fill value in their place)"
-        )
     masks = source.masks(bands)
     value = next(iter(nodata.values()))
-    unseen = (outside or holes) and missing != "ignore"
+    unseen = missing != "ignore" and bool((source.cells(part) != Coverage.STORED).any())
 
     def read(window: Window) -> NDArray[Any]:
         return np.stack([source.pixels(band, window.offset(part.column, part.row)) for band in bands])
@@ -359,18 +367,17 @@ def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str
         return seen
 
     policies = frozenset(band.pyramiding if not band.mask_of else "MAX" for band in members)
-    picture = Raster(
+    return Raster(
         source.grid.window(part),
         members[0].dtype,
         bands,
         value,
         policies,
         source.tags(),
-        bool(masks) or bool(unseen and value is None),
+        bool(masks) or (unseen and value is None),
         read,
         valid,
     )
-    return picture, holes
 
 
 def _check_alike(values: Mapping[str, str], what: str) -> None:

@@ -162,3 +162,33 @@ def test_a_reader_loses_patience_with_a_run_that_lives(emulator, in_cloud, small
         assert harness.wait_until(lambda: len(tries) > 1)
         run.release()
         right(read.result(harness.PATIENCE_S), 100)
+
+
+READ = """
+import sys, downloader
+band = downloader.open(sys.argv[1], chunks=None)["B2"]
+for step in range(3):
+    band[:, 100 * step : 300 + 100 * step].values
+print("read", flush=True)
+"""
+
+
+def test_two_processes_read_side_by_side_and_one_is_killed(emulator, in_cloud, small, lasts) -> None:
+    lasts(3)
+    emulator.control("configure", {"latency_ms": 50})
+    job_file = small(limits={"concurrency": 2})
+    script = f"from downloader.mosaic.storage import location; location.LASTS_S = 3\n{READ}"
+    env = harness.environment(**in_cloud.env)
+    words = [sys.executable, "-c", script, str(job_file)]
+    with (
+        subprocess.Popen(words, env=env, stdout=subprocess.PIPE) as one,
+        subprocess.Popen(words, env=env, stdout=subprocess.PIPE) as other,
+    ):
+        harness.wait_until(lambda: in_cloud.ledger_puts() >= 3, one)
+        other.kill()
+        assert one.communicate(timeout=harness.PATIENCE_S)[0] == b"read\n"
+        assert one.wait() == 0
+    right(opened(in_cloud, job_file).values)
+    assert harness.repeated(emulator, (300, 300)) <= 2 * 2 * 2, (
+        "what was under way: two requests of two bands"
+    )

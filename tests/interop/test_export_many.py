@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ import obstore
 import pytest
 import rasterio
 import xarray as xr
+import zarr
 from affine import Affine
 
 import downloader
@@ -20,7 +22,7 @@ from downloader.job.location import parse_place
 from downloader.mosaic.storage.cloud import connect_bucket
 from tests.harness import command, environment
 from tests.interop.test_export import check, make
-from tests.mosaics import band_pixels, day, series
+from tests.mosaics import band_pixels, day, one_group, series
 
 # ruff: noqa: ASYNC240  # files of the test itself
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -138,6 +140,28 @@ async def test_holes_are_found_before_anything_is_written(tmp_path: Path) -> Non
     assert not list(tmp_path.glob("*.tif"))
     written = downloader.export(tmp_path / "m", tmp_path / "{time}.tif", missing="mask")
     assert sum(one.holes for one in written) > 0
+
+
+async def test_netcdf_takes_bands_of_all_types_and_windows_without_holes(tmp_path: Path) -> None:
+    (group,) = one_group().groups
+    red, other = group.bands
+    bands = (red, replace(other, dtype=np.dtype("<f4")))
+    plan = await make(tmp_path / "two", replace(one_group(), groups=(replace(group, bands=bands),)))
+    (written,) = downloader.export(tmp_path / "two", tmp_path / "two.nc")
+    assert written.bands == ("B2", "B3")
+    with xr.open_dataset(tmp_path / "two.nc", engine="h5netcdf", mask_and_scale=False) as ds:
+        assert [ds[band].dtype for band in ("B2", "B3")] == ["uint16", "float32"]
+        np.testing.assert_array_equal(ds["B3"].values, band_pixels(plan.groups[0], 1))
+    plan = await make(tmp_path / "half", most=3)
+    tile = plan.groups[0].tiling.tile
+    stored = np.argwhere(zarr.open_group(tmp_path / "half", mode="r")["coverage/tiles"][...] == 1)
+    row, column = (int(one) * tile for one in stored[0])
+    part = (column, row, tile, tile)
+    (written,) = downloader.export(tmp_path / "half", tmp_path / "part.nc", window=part)
+    assert written.holes == 0
+    with pytest.raises(IncompleteError, match="tiles of the window are not stored"):
+        downloader.export(tmp_path / "half", tmp_path / "all.nc")
+    assert not (tmp_path / "all.nc").exists()
 
 
 async def test_files_go_into_a_bucket_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

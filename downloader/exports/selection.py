@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class _Labels:
+    """What a group's slices are called, read once where many are exported."""
+
+    node: Any
+    are_many: bool
+    _read: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, name: str, number: int) -> Any:  # noqa: ANN401  # a number or a text
+        """Return a label of a slice; None where there are none of this name."""
+        if name not in self._read:
+            array = flat(self.node[name]) if name in self.node else None
+            self._read[name] = np.asarray(array[...]) if self.are_many and array is not None else array
+        array = self._read[name]
+        return None if array is None else array[number]
+
+
+@dataclass(frozen=True)
 class Excerpt:
     """One slice of one group, open for reading."""
 
@@ -37,6 +54,7 @@ class Excerpt:
     layout: GroupLayout
     node: Any
     """Its Zarr group."""
+    labels: _Labels
     number: int
     """Index along the leading axis."""
     grid: PixelGrid
@@ -45,6 +63,8 @@ class Excerpt:
     """Name of the group; of an overview the one that it is made of."""
     level: int = 1
     """1 for the pixels, or an overview's factor."""
+    _cells: dict[Window, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
+    """Of the first window that was asked for, the file's."""
 
     @classmethod
     def choose(
@@ -79,8 +99,9 @@ class Excerpt:
                 f"{location.name}: holds samples; choose a chip with slice, or put {{sample}} in the file's name"
             )
         grids = {k: group.lattices[k] if group.lattices else group.grid for k in numbers}
+        labels = _Labels(node, are_many=len(numbers) > 1)
         found = [
-            cls(location.name, layout, node, k, grid, name, level)
+            cls(location.name, layout, node, labels, k, grid, name, level)
             for k, grid in grids.items()
             if grid is not None
         ]
@@ -90,11 +111,17 @@ class Excerpt:
 
     def time(self) -> str:
         """Return the slice's time as a part of a file's name; its number where it has none."""
-        if "time" not in self.node:
-            return str(self.number)
-        moment = np.asarray(flat(self.node["time"])[self.number]).astype("datetime64[us]")
-        text = str(self.number) if np.isnat(moment) else str(np.datetime_as_string(moment, unit="auto"))
-        return re.sub(r"[-:]", "", text)
+        text = self._moment()
+        return str(self.number) if text is None else re.sub(r"[-:]", "", text)
+
+    def _moment(self) -> str | None:
+        time = self.labels.at("time", self.number)
+        moment = np.asarray("NaT" if time is None else time).astype("datetime64[us]")
+        return None if np.isnat(moment) else str(np.datetime_as_string(moment, unit="auto"))
+
+    def _sample(self) -> str | None:
+        id_ = self.labels.at("sample_id", self.number // (self.layout.group.tiling.steps or 1))
+        return None if id_ is None else str(id_)
 
     def sample(self, *, with_step: bool) -> str:
         """Return the id of the slice's sample as a part of a file's name, and on request which step of it the slice is.
@@ -102,11 +129,11 @@ class Excerpt:
         Raises:
             JobError: the mosaic has no samples.
         """
-        if "sample_id" not in self.node:
+        id_ = self._sample()
+        if id_ is None:
             raise JobError(f"{{sample}}: {self.path} holds no samples; name files by {{time}} or {{slice}}")
-        sample, step = divmod(self.number, self.layout.group.tiling.steps or 1)
-        name = re.sub(r"[^\w.-]+", "_", str(self.node["sample_id"][sample]))
-        return f"{name}_{step}" if with_step and self.layout.group.tiling.steps else name
+        name, steps = re.sub(r"[^\w.-]+", "_", id_), self.layout.group.tiling.steps
+        return f"{name}_{self.number % steps}" if with_step and steps else name
 
     def position(self) -> int:
         """Return the slice's index in what `open_group` returns, which is in the order of time."""
@@ -127,11 +154,16 @@ class Excerpt:
 
     def cells(self, window: Window) -> NDArray[np.uint8]:
         """Return `coverage`, (rows, columns), of the tiles that a window touches."""
+        if window in self._cells:
+            return self._cells[window]
         tile = self.layout.group.tiling.tile
         lead = (self.number,) if self.layout.leading else ()
         rows = slice(window.row // tile, -(-window.row_end // tile))
         columns = slice(window.column // tile, -(-window.column_end // tile))
-        return np.asarray(flat(self.node[COVERAGE_TILES])[(*lead, rows, columns)])
+        cells = np.asarray(flat(self.node[COVERAGE_TILES])[(*lead, rows, columns)])
+        if not self._cells:
+            self._cells[window] = cells
+        return cells
 
     def stored(self, window: Window) -> NDArray[np.bool_]:
         """Return which pixels (height, width) of a window lie in stored tiles."""
@@ -147,17 +179,9 @@ class Excerpt:
     def tags(self) -> dict[str, str]:
         """Return the origin of the pixels, for the file's metadata."""
         about = {name.upper(): str(self.node.attrs[name]) for name in ("source", "start_time", "end_time") if name in self.node.attrs}  # fmt: skip
-        for name in ("image_id", "sample_id"):
-            if name in self.node:
-                array = flat(self.node[name])
-                number = self.number
-                if name == "sample_id":
-                    number //= self.layout.group.tiling.steps or 1
-                about[name.upper()] = str(array[number])
-        if "time" in self.node:
-            moment = np.asarray(flat(self.node["time"])[self.number]).astype("datetime64[us]")
-            about["START_TIME"] = f"{np.datetime_as_string(moment, unit='auto')}Z"
-        return about
+        image, moment = self.labels.at("image_id", self.number), self._moment()
+        found = {"IMAGE_ID": image, "SAMPLE_ID": self._sample(), "START_TIME": moment and f"{moment}Z"}
+        return about | {name: str(text) for name, text in found.items() if text is not None}
 
 
 def part_of(

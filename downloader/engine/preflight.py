@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from downloader.engine.canary import stacks_if_equal
 from downloader.engine.connect import connect
 from downloader.engine.prepare import asking, existing_mosaic
 from downloader.engine.probe import probe
@@ -56,12 +57,13 @@ async def survey(
                 # The catalogue's types are an expectation; what is stored has those that were answered.
                 resolved = resolved.with_types(there.types)
             plan = resolved.plan(job, there)
+            likely = stacks_if_equal(resolved, job, there, plan)
             try:
                 target = await target_state(job, plan, connection.client.service_identity)
             except DriftError as error:
                 target = TargetState(str(job.mosaic_path), "refused", str(error))
             found = await probe(job, plan, connection, tiles, seed) if tiles else None
-    return PlanPreview(job, plan, target, found)
+    return PlanPreview(job, plan, target, found, likely)
 
 
 async def target_state(job: Job, plan: Plan, service: str) -> TargetState:

@@ -11,6 +11,7 @@ import anyio.to_thread
 from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.client import EarthEngine
 from downloader.earthengine.pixels import RestPixelSource
+from downloader.engine.canary import compare_roads, stacks_if_equal
 from downloader.engine.connect import Connection
 from downloader.errors import FetchProblem
 from downloader.events import Phase
@@ -66,4 +67,8 @@ async def prepare(
     source = RestPixelSource(connection.client)
     types = await answered_types(source, resolved.type_questions(job))
     resolved = resolved.with_types(types)
-    return resolved.plan(job, there), resolved.notices
+    plan = resolved.plan(job, there)
+    if (likely := stacks_if_equal(resolved, job, there, plan)) is None:
+        return plan, resolved.notices
+    trusted, notices = await compare_roads(likely, source)
+    return resolved.plan(job, there, trusted), (*resolved.notices, *notices)

@@ -94,6 +94,7 @@ def make_series_plan(
     tilings: Mapping[str, Tiling] | None = None,
     files: JobFiles = _NO_FILES,
     stacked: Collection[str] = (),
+    trusted: Collection[str] = (),
 ) -> Plan:
     """Return the plan of slices on the lattices that their images share; of `every: all` there is one, and no axis.
 
@@ -104,6 +105,7 @@ def make_series_plan(
         tilings: by group, as an existing mosaic has them.
         files: contents of the files that the job names.
         stacked: groups of an existing mosaic whose images come in stacks.
+        trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
 
     Raises:
         JobError: a region that cannot be.
@@ -112,6 +114,7 @@ def make_series_plan(
     is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
     axis: Axis = "" if job.source.every == "all" else "time"
     maker = _Groups(job, tilings, axis, len(series.slices), is_computed, may_stack=True, stacked=stacked)
+    maker = replace(maker, trusted=trusted)
     extents = extents_of(job, lattices, files)
     if series.composites is not None:
         depths = [
@@ -192,19 +195,42 @@ class _Groups:
     """Whether one request may bring several slices."""
     stacked: Collection[str] = ()
     """Groups of an existing mosaic whose images come in stacks."""
+    trusted: Collection[str] | None = None
+    """Groups of which a computed answer equals what is read, masked pixels included; None where nobody looks."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
         names = group_names(lattices)
-        return tuple(map(self._group, names, lattices, extents))
+        groups = tuple(map(self._group, names, lattices, extents))
+        if (
+            (self.job.request.depth_count or 1) > 1
+            and self.axis == "time"
+            and all(g.tiling.run == 1 for g in groups)
+        ):
+            if self.job.mosaic.profile == "plain":
+                raise JobError(
+                    "profile: plain has chunks of one slice, which are asked for one by one; leave depth out, or write "
+                    "profile: sharded",
+                    key="request.depth",
+                )
+            if not self.tilings:
+                raise JobError(
+                    "chunks of one slice are asked for one by one, and images of this size have such; leave depth out, or "
+                    "write mosaic.chunks: {time: N}",
+                    key="request.depth",
+                )
+        return groups
 
     def _group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
         bands = with_masks(lattice.bands, self.job.mosaic.mask)
         tiling = self._tiling(name, bands, extent)
         stack = self._stack(name, bands, tiling)
         if stack and not self._computes(bands):
-            # What a computed answer fills masked pixels with is not known.
-            bands = tuple(replace(band, is_filled=True, missing=(math.nan,)) for band in bands)
+            # What a computed answer fills masked pixels with is not known; integers come so where it was compared.
+            bands = tuple(
+                replace(band, is_filled=True, missing=(math.nan,)) if band.dtype.kind == "f" else band
+                for band in bands
+            )
         shape = (1, 1)
         if not extent.chips:
             shape = stack.shape if stack and stack.slices > 1 else self._request_shape(tiling, bands)
@@ -254,8 +280,11 @@ class _Groups:
         if is_computed or name in self.stacked:
             return found
         lacking = [band.id for band in bands if band.dtype.kind != "f"]
-        if asked == 1 or (lacking and asked is None):
+        if asked == 1 or (lacking and asked is None and self.trusted is None):
             return None
+        if lacking and self.trusted is not None:
+            is_worth_it = asked is not None or found.sooner >= _WORTH_COMPUTING
+            return found if name in self.trusted and is_worth_it else None
         if lacking:
             raise JobError(
                 f"stacks are computed, and {lacking[0]} holds integers, of which a computed answer does not tell the masked "

@@ -31,6 +31,8 @@ class PlanPreview:
     """What is at the mosaic's path."""
     probe: Probe | None = None
     """Measurements of a few real tiles, if any were asked for."""
+    likely: Plan | None = None
+    """The plan if the first run finds computed pixels equal to those that are read; None where that changes nothing."""
 
     def left(self) -> Estimate:
         """Return the cost of what is not stored yet: the plan's, group by group in proportion to the missing tiles."""
@@ -99,6 +101,13 @@ class PlanPreview:
 
     def __str__(self) -> str:
         lines = [*plan_lines(self.plan), f"mosaic    {self._target_text()}"]
+        if self.likely is not None:
+            estimate = self.likely.estimate()
+            lines.append(
+                f"stacks    {counted(estimate.requests, 'computed request')} in place of these, about "
+                f"{duration(estimate.seconds)},\n          if the first run finds a tile equal by both ways; "
+                "request.depth: 1 reads each image"
+            )
         if self.probe is not None:
             lines += ["", str(self.probe)]
         return "\n".join([*lines, *remarks(self.plan, self.job)])

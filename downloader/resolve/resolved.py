@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
@@ -62,8 +62,14 @@ class ResolvedSource:
     notices: tuple[str, ...] = ()
     """Lines that are worth a user's knowing."""
 
-    def plan(self, job: Job, there: Existing | None = None) -> Plan:
-        """Return the plan; `there` is what the mosaic that exists has settled."""
+    def plan(self, job: Job, there: Existing | None = None, trusted: Collection[str] = ()) -> Plan:
+        """Return the plan.
+
+        Args:
+            job: what the user asks for.
+            there: what the mosaic that exists has settled.
+            trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
+        """
         tilings, stacked = (there.tilings, there.stacked) if there else (None, frozenset[str]())
         if self.samples is not None and self.files.points is not None:
             plan = make_sample_plan(
@@ -87,7 +93,7 @@ class ResolvedSource:
                 is_computed=bool(self.computed and self.computed.expression),
             )
             return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
-        plan = make_series_plan(job, self.series, self.image, tilings, self.files, stacked)
+        plan = make_series_plan(job, self.series, self.image, tilings, self.files, stacked, trusted)
         return replace(plan, listed=self.listed)
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:

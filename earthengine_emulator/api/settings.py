@@ -55,6 +55,8 @@ class Settings:
     fill: str = "zero"
     """Value of masked pixels of signed and float bands in NPY: `zero`; `min`, the least finite value of the type;
     `missing`, the band's own missing value or 0; `-inf`, which is the least value for integers; `nan`, 0 for them."""
+    computed_fill: str = "same"
+    """The same of what is computed: as `fill`, or another of its values."""
     header_padding: int = 64
     """NPY headers end at a multiple of this: 64, or 16 as older writers do."""
     pixel_content_type: str = "application/octet-stream"
@@ -150,6 +152,7 @@ STRICT: Final[Mapping[str, Any]] = {
 _CHOICES: Final[Mapping[str, Sequence[Any]]] = {
     "auth": ("required", "optional"),
     "fill": FILLS,
+    "computed_fill": ("same", *FILLS),
     "header_padding": (16, 64),
     "over_large_page": ("clamp", "refuse"),
     "equal_times": ("ascending", "descending"),

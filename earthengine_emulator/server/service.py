@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -178,7 +179,10 @@ class Service:
         if request.file_format in PIXEL_FORMATS_REFUSED:
             raise errors.invalid_argument(f"The file format '{request.file_format}' is not supported here.")
         if request.file_format == "NPY":
-            stream = pixels.NpyStream(request, self.pyramids, self.settings)
+            settings = self.settings
+            if record.method == "image.computePixels" and settings.computed_fill != "same":
+                settings = replace(settings, fill=settings.computed_fill)
+            stream = pixels.NpyStream(request, self.pyramids, settings)
             return Reply(200, stream, self.settings.pixel_content_type)
         if request.file_format == "GEO_TIFF":
             return encode.geotiff(request, self.pyramids, mixed=self._mixed)

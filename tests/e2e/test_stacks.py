@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 import downloader
-from downloader.errors import IncompleteError, JobError, StoppedError
+from downloader.errors import DriftError, IncompleteError, JobError, StoppedError
 from downloader.model import expression
 from downloader.mosaic.verify.verify import verify
 from tests.harness import job, ledger_lines, running, same_bits, wait_until, write_job
@@ -186,29 +186,87 @@ def test_damage_that_an_append_meets_is_told_and_fetched_again(emulator, tmp_pat
     assert verify(path).is_clean
 
 
-def test_integers_want_their_masks_beside_them(emulator, tmp_path):
-    values = days(emulator, tmp_path / "m.zarr", depth=4)
+def integers(emulator, path, **sections):
+    """Eight images of MODIS, int16, masked beyond their edges."""
+    values = days(emulator, path, **{"depth": 4, **sections})
     values["source"] = {
-        "collection": "COPERNICUS/S2", "start": "2017-04-01", "end": "2017-05-01", "bands": ["B4"],
-        "filter": "MGRS_TILE = '10SEG'",
+        "collection": "MODIS/061/MOD09A1", "start": "2020-01-01", "end": "2020-03-01", "bands": ["sur_refl_b01"],
     }  # fmt: skip
-    values["region"] = {"bbox": [-122.31, 37.50, -122.305, 37.505]}
-    with pytest.raises(JobError, match=r"request\.depth: stacks are computed, and B4 holds integers"):
-        fetch(values)
+    values["region"] = {"bbox": [-122.4, 37.50, -122.2, 37.7]}
+    return values
+
+
+def of_both(tmp_path, names):
+    one, other = (zarr.open_group(tmp_path / f"{name}.zarr", mode="r") for name in ("m", "alone"))
+    for name in names:
+        np.testing.assert_array_equal(one[name][:], other[name][:])
+
+
+def test_integers_come_in_stacks_where_a_tile_is_the_same_by_both_ways(emulator, tmp_path):
+    """Looked at once: what was found stands in the mosaic."""
+    values = integers(emulator, tmp_path / "m.zarr")
+    assert "if the first run finds a tile equal by both ways" in str(downloader.plan(values))
+    report = fetch(values)
+    assert report.requests < report.tiles_stored
+    assert report.notices == ()
+    assert len(asked(emulator, "getPixels")) == 2, "a tile, and a corner of the image"
+    alone = fetch({**integers(emulator, tmp_path / "alone.zarr"), "request": {"depth": 1}})
+    assert alone.requests >= alone.tiles_stored
+    of_both(tmp_path, ["sur_refl_b01"])
+    emulator.control("reset", {})
+    values["source"]["end"] = "2020-04-01"
+    assert fetch(values).tiles_stored > report.tiles_stored
+    assert asked(emulator, "getPixels") == []
+    assert verify(tmp_path / "m.zarr").is_clean
+
+
+def test_integers_that_are_filled_otherwise_are_read_one_by_one_and_that_is_said(emulator, tmp_path):
+    emulator.control("configure", {"fill": "zero", "computed_fill": "min"})
+    values = integers(emulator, tmp_path / "m.zarr")
+    report = fetch(values)
+    (notice,) = (line for line in report.notices if "stacks" in line)
+    assert "masked pixels of sur_refl_b01" in notice
+    assert "mosaic.mask: any" in notice
+    bodies = [r for r in asked(emulator, "computePixels") if len(r["bands"]) > 2]
+    assert bodies == []
+    emulator.control("configure", {"computed_fill": "same"})
+    emulator.control("reset", {})
+    values["source"]["end"] = "2020-04-01"
+    fetch(values)
+    assert asked(emulator, "computePixels") == [], "settled by the first run"
+
+
+def test_integers_with_their_masks_come_in_stacks(emulator, tmp_path):
+    values = integers(emulator, tmp_path / "m.zarr")
     values["mosaic"]["mask"] = "any"
     report = fetch(values)
     assert report.requests < report.tiles_stored
-    alone = fetch(
-        {
-            **values,
-            "mosaic": {**values["mosaic"], "path": str(tmp_path / "alone.zarr")},
-            "request": {"depth": 1},
-        }
-    )
-    assert alone.requests == alone.tiles_stored
-    one, other = (zarr.open_group(path, mode="r") for path in (tmp_path / "m.zarr", tmp_path / "alone.zarr"))
-    for name in ("B4", "mask"):
-        np.testing.assert_array_equal(one[name][:], other[name][:])
+    values["mosaic"] = {**values["mosaic"], "path": str(tmp_path / "alone.zarr")}
+    alone = fetch({**values, "request": {"depth": 1}})
+    assert alone.requests >= alone.tiles_stored
+    of_both(tmp_path, ["sur_refl_b01", "mask"])
+
+
+def test_masks_are_not_added_to_floats_that_came_in_stacks(emulator, tmp_path):
+    values = days(emulator, tmp_path / "m.zarr", end="2015-01-11")
+    fetch(values)
+    values["mosaic"]["mask"] = "any"
+    with pytest.raises(
+        DriftError, match=r"masked pixels NaN → (.|\n)*mosaic\.mask is not added later; leave it out"
+    ):
+        fetch(values)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"mosaic": {"profile": "plain"}}, "profile: plain has chunks of one slice"),
+        ({"region": {"bbox": [-60, -20, 80, 75]}}, r"write mosaic\.chunks: \{time: N\}"),
+    ],
+)
+def test_a_depth_that_would_do_nothing_is_refused(emulator, tmp_path, section, message):
+    with pytest.raises(JobError, match=r"request\.depth: " + "(.*)" + message):
+        fetch(days(emulator, tmp_path / "m.zarr", depth=4, **section))
 
 
 def test_killed_again_and_again_it_is_whole_in_the_end_and_grows(emulator, tmp_path):

@@ -29,6 +29,10 @@ _WAYS_OF_UPDATES: Final = (
     " (always: source.on_update: keep), or fetch all of it again with --set source.on_update=refetch. "
 )
 
+_FILLED: Final = "masked pixels NaN"
+
+_NO_LATER_MASKS: Final = "Its images came in stacks, of which masked pixels are NaN: mosaic.mask is not added later; leave it out. "
+
 _NOT_MEANT: Final = " → not in this job"
 
 _SHOWN: Final = 20
@@ -148,6 +152,9 @@ class Identity:
         if lines:
             updates = (".updateTime: " in line and not line.endswith(_NOT_MEANT) for line in lines)
             ways = _WAYS_OF_UPDATES if all(updates) else ""
+            was_filled = any(_FILLED in line.partition(" → ")[0] for line in lines)
+            if was_filled and new._has_masks and not self._has_masks:
+                ways = _NO_LATER_MASKS
             shown = [
                 f"{where} was made by a job that means something else (mosaic → this job):",
                 *first_lines(lines, _SHOWN),
@@ -157,6 +164,10 @@ class Identity:
                 + f"\n{ways}Choose another mosaic.path, or replace the mosaic with --overwrite."
             )
         return Comparison.EXTENSION if extended else Comparison.SAME
+
+    @property
+    def _has_masks(self) -> bool:
+        return any(band.mask_of for layout in self.layouts for band in layout.group.bands)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         yield "service", self.service
@@ -210,6 +221,8 @@ def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
     yield f"leading axis{here}", f"{group.axis or 'none'}, {t.shard_slices} in a shard{deep}"
     for band, nodata in zip(group.bands, layout.nodata, strict=True):
         told = f"nodata {'none' if nodata is None else repr(nodata)}"
+        if band.is_filled:
+            told = _FILLED if nodata is None or nodata != nodata else f"{_FILLED}, {told}"
         if band.mask_of:
             told = f"mask of {', '.join(band.mask_of)}"
         if band.resampling != "nearest":

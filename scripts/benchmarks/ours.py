@@ -68,6 +68,26 @@ def downloader(task: Task) -> Result:
     return result
 
 
+def chips(task: Task) -> Result:
+    """Every date of many places, from the call to the last commit."""
+    told = task.options
+    values = {
+        "source": {name: told[name] for name in ("collection", "start", "end")} | {"bands": list(task.bands)},
+        "region": {"points": {"file": told["points"], "chip": told["chip"]}, "crs": "EPSG:32610"},
+        "mosaic": {"path": str(Path(task.out) / "mosaic.zarr"), "mask": "any"},
+        "service": {"endpoint": task.url, "project": task.project},
+        "auth": {"key_file": task.key_file},
+        "limits": {"concurrency": task.concurrency},
+    }
+    with Meter() as meter:
+        began = time.time()
+        report = download(values, progress=False)
+    ledger = Path(report.mosaic, ".downloader", "ledger")
+    result = meter.result(stored="zarr", path=report.mosaic, more={"requests": report.requests})
+    result.seconds = max(file.stat().st_mtime for file in ledger.iterdir()) - began
+    return result
+
+
 def _slow_disk(bytes_per_s: float) -> None:
     """One disk of that speed for all objects: whoever writes waits its turn."""
     from downloader.mosaic.storage.disk import DiskStore
@@ -82,7 +102,7 @@ def _slow_disk(bytes_per_s: float) -> None:
     DiskStore.put = slow  # type: ignore[method-assign]
 
 
-CONTENDERS: dict[str, Callable[[Task], Result]] = {"downloader": downloader}
+CONTENDERS: dict[str, Callable[[Task], Result]] = {"downloader": downloader, "chips": chips}
 
 if __name__ == "__main__":
     os.environ.setdefault("NO_GCE_CHECK", "true")

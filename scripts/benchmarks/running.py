@@ -205,6 +205,22 @@ def _read(result: Result, task: Task) -> Iterator[np.ndarray]:
                 yield found
 
 
+def stored_chips(path: str, bands: tuple[str, ...]) -> np.ndarray:
+    """(place, date, band, height, width): the chips of a mosaic of points."""
+    import zarr
+
+    root = zarr.open_group(path, mode="r")
+    return np.stack([root[band][:] for band in bands], axis=2)
+
+
+def chip_truth(asset: str, bands: tuple[str, ...], corner: tuple[int, int], chip: int) -> np.ndarray:
+    """(band, height, width) of an image as the tests' oracle has it; `corner` is a column and row of tile 10SEG."""
+    column, row = corner
+    if asset.endswith("10SFG"):
+        column -= 10_002
+    return np.stack([oracle_window(PUBLIC + asset, band, column, row, chip, chip) for band in bands])
+
+
 def scaled(window: tuple[int, int, int, int], whole: tuple[int, int, int, int]) -> float:
     """How many times `window` the whole is, by pixels."""
     return whole[2] * whole[3] / (window[2] * window[3])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
+
+import numpy as np
 
 from scripts.benchmarks.contender import Result, Task
 from scripts.benchmarks.results import Row, Scenario
@@ -18,9 +22,11 @@ from scripts.benchmarks.running import (
     DidNotRunError,
     Truth,
     bench,
+    chip_truth,
     rival,
     run,
     scaled,
+    stored_chips,
     throw_away,
     with_job,
 )
@@ -241,6 +247,81 @@ def nodelay(setting: Setting) -> Scenario:
     return scenario
 
 
+def chips(setting: Setting) -> Scenario:
+    """Every date of many places."""
+    places, days = (40, 10) if setting.quick else (1000, 50)
+    service, chip, bands = Service(0.25, 0.4), 32, ("B4", "B8")
+    rng = random.Random(3)
+    # Where two of Sentinel-2's tiles overlap, so that each day has two images.
+    corners = [(rng.randrange(10_202, 10_800), rng.randrange(1_500, 9_500)) for _ in range(places)]
+    file = setting.folder / "points.csv"
+    middles = [(499980 + 10 * (c + chip // 2) + 5, 4200000 - 10 * (r + chip // 2) - 5) for c, r in corners]
+    file.write_text("id,x,y\n" + "".join(f"p{k},{x},{y}\n" for k, (x, y) in enumerate(middles)))
+    dates = [date(2017, 4, 1) + timedelta(days=5 * k) for k in range(days)]
+    stamps = [f"{day:%Y%m%d}T184921" for day in dates]
+    collection = "COPERNICUS/S2_SR_HARMONIZED"
+    images = [f"{collection}/{s}_{s}_T{tile}" for s in stamps for tile in ("10SEG", "10SFG")]
+    options = {
+        "collection": collection, "start": "2017-04-01", "end": str(dates[-1] + timedelta(days=1)),
+        "points": str(file), "chip": chip,
+    }  # fmt: skip
+    scenario = Scenario(
+        "chips",
+        f"250 ms + 400 ms/MB, 40 at once, 100 starts/s; {places:,} places × {2 * days} dates × 2 uint16, {chip}²",
+    )
+    chunk_mb = places * len(images) * chip**2 * 4 / 1e6
+    with bench(service, setting.folder, quota_concurrency=40, quota_per_minute=6000) as on:
+        task = on.task(bands=bands, options=options)
+        result = run("ours", "chips", task)
+        stored = stored_chips(result.path, bands)
+        wrong = sum(
+            int(np.count_nonzero(stored[n, k] != chip_truth(images[k], bands, corners[n], chip)))
+            for n, k in ((rng.randrange(places), rng.randrange(len(images))) for _ in range(20))
+        )
+        if wrong:
+            raise SystemExit(f"the downloader's chips are wrong: {wrong:,} pixels differ")
+        throw_away(task)
+        cpu = result.cpu_s * 1e3 / chunk_mb
+        ours = Row("downloader", result.seconds, cpu, result.peak_mb, result.more["requests"], "bit-exact")
+        scenario.rows.append(ours)
+        _say(f"  downloader: {ours.seconds:.2f} s")
+        if not setting.alone:
+            few = 4 if setting.quick else 10
+            labels = {
+                "ee_chips": "ee.data.getPixels, 40 threads",
+                "cubexpress_chips": "cubexpress 0.2.8, 40 threads",
+            }
+            for name, label in labels.items():
+                task = on.task(
+                    bands=bands, options={"corners": corners[:few], "images": images, "chip": chip}
+                )
+                scenario.rows.append(_chips_of(name, label, task, stored[:few], places / few))
+            pool = scenario.rows[1].seconds
+            if pool is not None:
+                scenario.ratios["wall ÷ ee.data in 40 threads"] = ours.seconds / pool
+    if not setting.quick:
+        scenario.ratios["seconds for 1,000 places × 100 dates"] = ours.seconds
+        scenario.targets["seconds for 1,000 places × 100 dates"] = 30
+    return scenario
+
+
+def _chips_of(name: str, label: str, task: Task, stored: np.ndarray, scale: float) -> Row:
+    """A rival on some of the places, scaled to all; no faster than the quota lets requests start."""
+    try:
+        result = rival(name, task)
+    except DidNotRunError as error:
+        throw_away(task)
+        return Row(label, note=str(error))
+    wrong = int(np.count_nonzero(np.memmap(result.path, "<u2", "r", shape=stored.shape) != stored))
+    requests = round(stored.shape[0] * stored.shape[1] * scale)
+    seconds = max(result.seconds * scale, requests / 100)
+    cpu = result.cpu_s * 1e3 / (stored.nbytes / 1e6)
+    throw_away(task)
+    _say(f"  {label}: {seconds:.0f} s (scaled)")
+    verdict = "bit-exact" if not wrong else f"{wrong:,} pixels differ"
+    return Row(label, seconds, cpu, result.peak_mb, requests, verdict, scale, "a request for each date")
+
+
 def slowdisk(setting: Setting) -> Scenario:
     """A disk slower than the network: back-pressure must hold memory."""
     window, rate = setting.window(5632, 4096), 40
@@ -367,5 +448,6 @@ def memory(setting: Setting) -> Scenario:
 
 
 SCENARIOS: dict[str, Callable[[Setting], Scenario]] = {
-    scenario.__name__: scenario for scenario in (quota, far, nodelay, slowdisk, small, resume, plan, memory)
+    scenario.__name__: scenario
+    for scenario in (quota, far, chips, nodelay, slowdisk, small, resume, plan, memory)
 }

@@ -21,6 +21,7 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.reader import level_layout
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
+from downloader.planning import Group
 from downloader.previews.select import choose_slice
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Excerpt:
             raise JobError(
                 f"{location.name}: holds samples; choose a chip with slice, or put {{sample}} in the file's name"
             )
-        grids = {k: group.lattices[k] if group.lattices else group.grid for k in numbers}
+        grids = {k: _grid(group, k) for k in numbers}
         labels = _Labels(node, are_many=len(numbers) > 1)
         found = [
             cls(location.name, layout, node, labels, k, grid, name, level)
@@ -182,6 +183,17 @@ class Excerpt:
         image, moment = self.labels.at("image_id", self.number), self._moment()
         found = {"IMAGE_ID": image, "SAMPLE_ID": self._sample(), "START_TIME": moment and f"{moment}Z"}
         return about | {name: str(text) for name, text in found.items() if text is not None}
+
+
+def _grid(group: Group, number: int) -> PixelGrid | None:
+    """Return the grid of a slice's pixels, of a field that of its own box; None for a sample without pixels."""
+    if not group.lattices:
+        return group.grid
+    grid = group.lattices[number]
+    if grid is None or not group.shapes:
+        return grid
+    (box,) = group.extents[number]
+    return grid.window(box)
 
 
 def part_of(

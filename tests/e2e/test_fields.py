@@ -347,3 +347,33 @@ def test_all_that_reads_a_mosaic_knows_fields(emulator, tmp_path):
     assert group["inside"].metadata.dimension_names == ("sample", "y", "x")
     found = downloader.open(mosaic, chunks=None)
     found.isel(sample=slice(2)).to_netcdf(tmp_path / "f.nc")
+    number = 0 if found.image_id.values[0, 0] else found.sizes["step"]
+    exported = cli("export", mosaic, "--slice", number, "-o", tmp_path / "one.tif")
+    assert exported.status == 0, exported
+    with rasterio.open(tmp_path / "one.tif") as file:
+        shape = gdf.geometry[0 if number == 0 else 1]
+        column, row, width, height = boxed(shape, PIXEL, X, Y)
+        assert file.shape == (height, width), "its own box"
+        assert file.transform[:6] == (PIXEL, 0, X + PIXEL * column, 0, -PIXEL, Y - PIXEL * row)
+        same_bits(
+            file.read(1), found.red.values.reshape(-1, *found.red.shape[2:])[number, :height, :width], "tif"
+        )
+
+
+def test_fields_open_before_they_are_there(emulator, tmp_path):
+    gdf = scattered_passes(6)
+    values = over_time(emulator, tmp_path, gdf)
+    found = downloader.open(values, chunks=None, progress=False)
+    n = next(n for n, shape in enumerate(gdf.geometry) if images_of(shape))
+    column, row, width, height = boxed(gdf.geometry[n], PIXEL, X, Y)
+    name = images_of(gdf.geometry[n])[0]
+    whole = oracle_window(FOLDER + name, "red", 0, 0, 700, 600)
+    left, top = column - PASSES[name][0][0], row - PASSES[name][0][1]
+    wanted = whole[max(top, 0) : top + height, max(left, 0) : left + width]
+    np.testing.assert_array_equal(
+        found.red[n, 0].values[:height, :width][max(-top, 0) :, max(-left, 0) :][
+            : wanted.shape[0], : wanted.shape[1]
+        ],
+        wanted,
+    )
+    assert found.inside.values.any((1, 2)).all()

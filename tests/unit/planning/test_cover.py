@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downloader.model.grid import Window
@@ -25,6 +25,7 @@ def painted(windows, tile=1):
     return found
 
 
+@settings(max_examples=25)
 @given(WINDOWS)
 def test_a_cover_holds_all_windows_and_no_further_tile(windows):
     cover = cover_of(windows)

@@ -62,7 +62,7 @@ def chunks(
     return arrays, {slot: codec.encode(array) for slot, array in arrays.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     dtype=st.sampled_from(DTYPES),
     codec=codecs,

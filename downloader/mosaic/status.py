@@ -86,7 +86,7 @@ class Status:
             "Status",
             self.path,
             bar(self.share, "over" if self.is_complete else "stopped"),
-            facts([("state", self._how_far()), ("service", self.service)]),
+            facts([("State", self._how_far()), ("Service", self.service)]),
             rows(self._rows(), _HEADER),
             rows(failed, ("failed", "bands", "why")) if failed else "",
         )

@@ -17,6 +17,7 @@ from downloader.report.html.tile_maps import LegendEntry, TileMap
 from downloader.report.plan_cells import KINDS
 from downloader.report.plan_map import WORDS, Panel
 from downloader.report.plan_text import source_text
+from downloader.report.text import place
 from downloader.text import counted, duration, size
 
 
@@ -29,20 +30,20 @@ def plan_page(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
 
 def plan_card(plan: Plan, target: TargetState, shown: Sequence[Panel], text: str) -> str:
     """Return the card of a plan as HTML; `text` is all of it, folded."""
-    title, cost, there = _headings(plan, target)
+    title, cost, where, there = _headings(plan, target)
     name = uuid4().hex[:8]
     maps = [_map(f"{name}{number}", panel) for number, panel in enumerate(shown)]
     return card(
         "Plan",
         title,
-        facts([("cost", cost), ("mosaic", there)]),
+        facts([("Cost", cost), ("Place", where), ("Mosaic", there)]),
         figures(figures_html(maps)),
         folded("all of it", text),
     )
 
 
 def _headings(plan: Plan, target: TargetState) -> list[str]:
-    """Return what is planned, what it costs and what is stored of it, a line each."""
+    """Return what is planned, what it costs, where it lies and what is stored of it, a line each."""
     estimate = plan.estimate()
     stored = sum(target.stored.values())
     there = {
@@ -55,7 +56,7 @@ def _headings(plan: Plan, target: TargetState) -> list[str]:
         f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
         f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
     )
-    return [source_text(plan), cost, f"{target.path}: {there}"]
+    return [source_text(plan), cost, place(plan.groups[0]), f"{target.path}: {there}"]
 
 
 def _map(name: str, panel: Panel) -> TileMap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,9 @@ WORDS: Final = {
 
 _WIDEST: Final = 440
 """Pixels of the page that a map takes at most, either way."""
+
+_LINED: Final = 8
+"""Pixels of the page from which there are lines between cells."""
 
 _CELL: Final = 22
 """Pixels of the page that a cell takes at most."""
@@ -61,6 +65,14 @@ class TileMap:
         """(width, height) on the page at most, in CSS pixels."""
         scale = min(_CELL, _WIDEST / max(self.width, self.height))
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+    @property
+    def grid(self) -> str:
+        """`d` of lines between cells; empty where cells are too small for them."""
+        if self.size[0] < _LINED * self.width:
+            return ""
+        down = [f"M{x} 0V{self.height:g}" for x in range(1, math.ceil(self.width))]
+        return "".join(down + [f"M0 {y}H{self.width:g}" for y in range(1, math.ceil(self.height))])
 
 
 def state_maps(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import assert_type
 
+import xarray
+
 import downloader
 from downloader import Ended, Event, Failed, Notice, Report, Split, Stored
 
@@ -62,3 +64,13 @@ async def watched(job: str, stop: downloader.Stop) -> int:
 downloader.export("m", "out.tif", compress="jpeg")  # type: ignore[arg-type]
 downloader.overviews("m", policies=["QA60"])  # type: ignore[arg-type]
 downloader.download(1)  # type: ignore[arg-type]
+downloader.download("A", "m", bandz=["B4"])  # type: ignore[call-arg]
+downloader.download("A", "m", concurrency="many")  # type: ignore[arg-type]
+downloader.plan("A", "m", mask="cloudy")  # type: ignore[arg-type]
+downloader.open("m", chunks="huh")  # type: ignore[arg-type]
+downloader.open("m", missing="nan")  # type: ignore[arg-type]
+assert_type(downloader.open("A", None, start="2020", bands=["B4"], region=[1, 2, 3, 4]), xarray.Dataset)
+assert_type(downloader.open_tree("m"), xarray.DataTree)
+assert_type(downloader.verify("m").is_clean, bool)
+assert_type([image.id for image in downloader.images("C")], list[str])
+assert_type(downloader.table("m", "t.csv", by="fields.gpkg").rows, int)

@@ -126,6 +126,17 @@ def test_steps_are_nice_and_few(span, most) -> None:
     assert float(f"{step:e}".split("e")[0]) in {1.0, 2.0, 5.0}
 
 
+def test_cells_that_can_be_told_apart_have_lines_between_them() -> None:
+    (small,) = state_maps(
+        "g0", "", state_map((1, 2, 3), [((0, 0, 0), np.zeros((1, 2, 3), "u1"))]), (2.5, 2), ""
+    )
+    assert small.grid == "M1 0V2M2 0V2M0 1H2.5"
+    (fine,) = state_maps(
+        "g0", "", state_map((1, 90, 90), [((0, 0, 0), np.zeros((1, 90, 90), "u1"))]), (90, 90), ""
+    )
+    assert fine.grid == ""
+
+
 def test_a_chart_stays_inside_its_frame() -> None:
     times = [0.5, 1.5, 2.5]
     chart = line_chart("c", "C", "MB/s", times, 3.0, [("a", "one", [0.0, 17.0, 4.0], True)], "words")

@@ -31,7 +31,7 @@ class _Start:
 
 
 def job(task: Task) -> dict[str, Any]:
-    """The task as a job; `options["job"]` holds sections to add."""
+    """The task as a job; `options["job"]` holds sections to add, in which None leaves a key out."""
     column, row, width, height = task.window
     values: dict[str, Any] = {
         "source": {"asset": task.asset, "bands": list(task.bands)},
@@ -42,7 +42,7 @@ def job(task: Task) -> dict[str, Any]:
         "limits": {"concurrency": task.concurrency},
     }
     for name, section in task.options.get("job", {}).items():
-        values[name] = {**values.get(name, {}), **section}
+        values[name] = {k: v for k, v in {**values.get(name, {}), **section}.items() if v is not None}
     return values
 
 

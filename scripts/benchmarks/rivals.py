@@ -177,6 +177,28 @@ def xee(task: Task) -> Result:
     )
 
 
+def xee_series(task: Task) -> Result:
+    """xee: a collection's window through time, loaded, and its values put into an array (bands, times, y, x) on disk."""
+    ee = _initialized(task)
+    import numpy as np
+    import xarray
+
+    column, row, width, height = task.window
+    images = ee.ImageCollection(task.asset).filterDate(task.options["start"], task.options["end"])
+    with Meter() as meter:
+        dataset = xarray.open_dataset(
+            images.select(list(task.bands)),
+            engine="ee",
+            crs="EPSG:4326",
+            crs_transform=(0.25, 0, -180 + 0.25 * column, 0, -0.25, 90 - 0.25 * row),
+            shape_2d=(width, height),
+        ).load()
+        values = np.stack([dataset[band].transpose("time", "y", "x").values for band in task.bands])
+        path = Path(task.out, "series.npy")
+        np.save(path, values)
+    return meter.result(stored="npy", path=str(path), note=f"in memory, as {values.dtype}")
+
+
 def edown(task: Task) -> Result:
     """edown: a GeoTIFF of an image of a collection; its grid is that of the asset's first band."""
     os.environ["GEE_SERVICE_ACCOUNT"] = json.loads(Path(task.key_file).read_text())["client_email"]
@@ -289,7 +311,19 @@ def _memmap(task: Task) -> Any:  # noqa: ANN401  # numpy's memmap
 
 RIVALS: dict[str, Callable[[Task], Result]] = {
     rival.__name__: rival
-    for rival in (discard, loop, ee_pool, ee_chips, geedim, xee, edown, cubexpress, cubexpress_chips, eedai)
+    for rival in (
+        discard,
+        loop,
+        ee_pool,
+        ee_chips,
+        geedim,
+        xee,
+        xee_series,
+        edown,
+        cubexpress,
+        cubexpress_chips,
+        eedai,
+    )
 }
 
 if __name__ == "__main__":

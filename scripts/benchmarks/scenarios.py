@@ -7,13 +7,15 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
+from downloader import open as open_mosaic
 from scripts.benchmarks.contender import Result, Task
 from scripts.benchmarks.results import Row, Scenario
 from scripts.benchmarks.running import (
@@ -31,9 +33,11 @@ from scripts.benchmarks.running import (
     with_job,
 )
 from scripts.benchmarks.schedule import Service, best_schedule
+from tests.oracle import PUBLIC, oracle_window
 
 Window = tuple[int, int, int, int]
 
+DAYS = "ECMWF/ERA5/DAILY"
 EDOWN = {"collection": "COPERNICUS/S2", "start": "2017-04-30", "end": "2017-04-30"}
 
 
@@ -447,7 +451,67 @@ def memory(setting: Setting) -> Scenario:
     return scenario
 
 
+def series(setting: Setting) -> Scenario:
+    """A long series of small images, and one pixel of it."""
+    start, end = date(2010, 1, 1), date(2010, 7, 1) if setting.quick else date(2012, 1, 1)
+    days, window = [start + timedelta(n) for n in range((end - start).days)], (720, 150, 51, 51)
+    bands = ("mean_2m_air_temperature", "total_precipitation")
+    scenario = Scenario(
+        "series", f"250 ms + 400 ms/MB, 40 at once, 100 starts/s; {len(days)} days of 51² × 2 float32"
+    )
+    truth = np.stack(
+        [[oracle_window(f"{PUBLIC}{DAYS}/{day:%Y%m%d}", band, *window) for day in days] for band in bands]
+    )
+    options = {"start": str(start), "end": str(end)}
+    west, north = -180 + 0.25 * window[0], 90 - 0.25 * window[1]
+    job = {
+        "source": {"asset": None, "collection": DAYS, **options},
+        "region": {"window": None, "bbox": [west + 0.1, north - 12.65, west + 12.65, north - 0.1]},
+    }
+    with bench(Service(0.25, 0.4), setting.folder, quota_concurrency=40, quota_per_minute=6000) as on:
+        task = on.task(window, asset=DAYS, bands=bands, options=options)
+        for name, contender in (("downloader", "downloader"), ("xee 0.1.2", "xee_series")):
+            if setting.alone and contender != "downloader":
+                continue
+            own, before = replace(task, out=tempfile.mkdtemp(dir=setting.folder)), len(on.calls())
+            try:
+                ours = contender == "downloader"
+                result = run("ours", contender, with_job(own, **job)) if ours else rival(contender, own)
+            except DidNotRunError as error:
+                scenario.rows.append(Row(name, note=str(error)))
+                continue
+            asked = [
+                call for call in on.calls()[before:] if "ixels" in call["method"] and call["size"] != [1, 1]
+            ]
+            found, read_s = _series(result, bands)
+            wrong = int(np.count_nonzero(found != truth)) if found.shape == truth.shape else -1
+            pixels = "bit-exact" if not wrong else f"{wrong:,} pixels differ"
+            note = f"one pixel's series in {read_s * 1e3:.0f} ms{'; ' + result.note if result.note else ''}"
+            scenario.rows.append(
+                Row(name, result.seconds, None, result.peak_mb, len(asked), pixels, note=note)
+            )
+            throw_away(own)
+    by_name = {row.name: row for row in scenario.rows if row.seconds}
+    if len(by_name) > 1:
+        scenario.ratios["wall ÷ xee"] = by_name["downloader"].seconds / by_name["xee 0.1.2"].seconds
+    return scenario
+
+
+def _series(result: Result, bands: tuple[str, ...]) -> tuple[np.ndarray, float]:
+    """Return what was stored, (bands, times, y, x), and the seconds in which one pixel of it is opened and read, warm."""
+    if result.stored == "npy":
+        begun = time.perf_counter()
+        _ = np.load(result.path, mmap_mode="r")[0, :, 25, 25].copy()
+        return np.load(result.path), time.perf_counter() - begun
+    for _ in range(2):
+        begun = time.perf_counter()
+        _ = open_mosaic(result.path, chunks=None)[bands[0]][:, 25, 25].values
+        read_s = time.perf_counter() - begun
+    opened = open_mosaic(result.path, chunks=None)
+    return np.stack([opened[band].values for band in bands]), read_s
+
+
 SCENARIOS: dict[str, Callable[[Setting], Scenario]] = {
     scenario.__name__: scenario
-    for scenario in (quota, far, chips, nodelay, slowdisk, small, resume, plan, memory)
+    for scenario in (quota, far, chips, series, nodelay, slowdisk, small, resume, plan, memory)
 }

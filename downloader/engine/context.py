@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from downloader.arguments import check_choices
 from downloader.engine.connect import Connection
+from downloader.engine.limits import Spending
 from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
 from downloader.job import Job
@@ -48,6 +49,8 @@ class RunOptions:
     """What the job shares with others of this process; None for a job alone."""
     outcomes: MemoryObjectSendStream[Outcome] | None = None
     """Takes what becomes of each request; as long as it is full, no further request starts."""
+    spending: Spending = field(default_factory=Spending)
+    """What counts against the job's `limits` already, to which the run adds."""
 
     def __post_init__(self) -> None:
         check_choices(self.accept, "accept", ("updates", "new-images"))
@@ -74,6 +77,8 @@ class FetchContext:
     outcomes: MemoryObjectSendStream[Outcome] | None = None
     """Takes what becomes of each request; as long as it is full, no further request starts."""
     feed: Feed | None = None
+    """See `RunOptions`."""
+    spending: Spending = field(default_factory=Spending)
     """See `RunOptions`."""
 
 

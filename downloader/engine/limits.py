@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from downloader.planning import Plan, Request
@@ -31,6 +31,13 @@ class Used:
 
     def __sub__(self, other: Used) -> Used:
         return Used(self.requests - other.requests, self.nbytes - other.nbytes, self.eecu_s - other.eecu_s)
+
+
+@dataclass(slots=True)
+class Spending:
+    """What was used before, in runs that count as one."""
+
+    used: Used = field(default_factory=Used)
 
 
 @dataclass(frozen=True, slots=True)

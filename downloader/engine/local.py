@@ -61,6 +61,7 @@ def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
         retries,
         context.stop,
         context.outcomes,
+        context.spending,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from anyio.streams.memory import MemoryObjectSendStream
 
-from downloader.engine.limits import NO_LIMITS, RunLimits
+from downloader.engine.limits import NO_LIMITS, RunLimits, Spending
 from downloader.engine.stop import Stop
 from downloader.events import Outcome
 from downloader.flow.retry import RetryBudget, RetryPolicy
@@ -50,3 +50,5 @@ class Parts:
     stop: Stop
     outcomes: MemoryObjectSendStream[Outcome] | None = None
     """Takes what becomes of each request; as long as it is full, its worker starts no further requests."""
+    spending: Spending = field(default_factory=Spending)
+    """What counts as used already; the worker adds what it used."""

@@ -124,6 +124,7 @@ async def opened(
             budget=options.budget,
             outcomes=options.outcomes,
             feed=options.feed,
+            spending=options.spending,
             mosaic=mosaic,
             chosen=None if options.only is None else Selection(mosaic, options.only),
             on_update=on_update,

@@ -133,6 +133,7 @@ class Worker:
             failure = first_of(error)
             if isinstance(failure, TileError):
                 failure = StoppedError(str(failure))
+        self.parts.spending.used = self._spent
         with anyio.CancelScope(shield=True):
             try:
                 await self.shards.commit()
@@ -140,6 +141,11 @@ class Worker:
                 failure = failure or error
         if failure is not None:
             raise failure
+
+    @property
+    def _spent(self) -> Used:
+        """What counts against the limits."""
+        return self.parts.spending.used + self._used + Used(eecu_s=most_seconds(self.fetcher.wasted_s))
 
     @property
     def _is_draining(self) -> bool:
@@ -222,8 +228,7 @@ class Worker:
         limits, more = self.share.limits, Used(1)
         if not limits.is_none:
             more = Used.by(self.share.plan, request)
-            wasted = Used(eecu_s=most_seconds(self.fetcher.wasted_s))
-            self._limit = limits.reached(self._used + wasted, more)
+            self._limit = limits.reached(self._spent, more)
         if self._limit is not None:
             return False
         self._enqueue(request, self._queue, more)
@@ -235,7 +240,7 @@ class Worker:
             self._used -= Used(1)  # it was counted, and not made
         more = Used(1)  # the pixels of the halves are counted
         for part in split.parts:
-            if (limit := self.share.limits.reached(self._used, more)) is not None:
+            if (limit := self.share.limits.reached(self._spent, more)) is not None:
                 self._limit = self._limit or limit
                 return
             self._enqueue(part, self._urgent, more)

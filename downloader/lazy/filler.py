@@ -23,6 +23,7 @@ import anyio.to_thread
 from downloader.engine.connect import Connection, connect
 from downloader.engine.context import RunOptions
 from downloader.engine.executors import memory_for
+from downloader.engine.limits import Spending
 from downloader.engine.memory import current_memory
 from downloader.engine.prepare import existing_mosaic, prepare
 from downloader.engine.run import fetch_missing, opened
@@ -131,6 +132,8 @@ class Filler:
         """When the lock goes to another process that waits for it."""
         self._others_s = 0.0
         """Seconds for which it then has it; 0 where it is not given away."""
+        self._spending = Spending()
+        """What all sessions used, which `limits` counts together."""
         self._locked: LockedError | None = None
         """What is said of another process that has the lock, and lives."""
         self._failed: dict[ShardKey, int] = {}
@@ -262,7 +265,7 @@ class Filler:
                 self._failed.pop(key, None)
         failed = {key: tiles & self._failed.get(key, 0) for key, tiles in asked.items()}
         left = {key: self._lacks(key, tiles & ~failed[key]) for key, tiles in asked.items()}
-        for part in ahead:
+        for part in (left, *ahead):  # what is waited for comes first
             for key, tiles in part.items():
                 self._want(key, tiles & ~self._failed.get(key, 0))
         wait = _Wait(_present(left), wait_s, anyio.current_time(), _present(failed))
@@ -354,6 +357,7 @@ class Filler:
             only=self._wanted.chosen,
             feed=self._wanted,
             budget=self._loop.budget,
+            spending=self._spending,
         )
         self._wanted.begin(_IDLE_S if self._wanted.pending else 0.0)
         error: DownloadError | None = None

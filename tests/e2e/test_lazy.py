@@ -19,7 +19,7 @@ import pytest
 import xarray
 
 import downloader
-from downloader.errors import IncompleteError, JobError, LockedError, RefusedError
+from downloader.errors import IncompleteError, JobError, LockedError, RefusedError, StoppedError
 from downloader.events import Phase
 from downloader.lazy import filler as fillers
 from downloader.lazy.backend import DownloaderBackend
@@ -550,3 +550,19 @@ def test_what_is_wrong_is_said_at_once(values) -> None:
         downloader.open({**values, "nonsense": 1})
     with pytest.raises(JobError, match="no group '10m'"):
         downloader.open(values, group="10m")
+
+
+def test_limits_count_all_reads_of_a_process(values, emulator, monkeypatch) -> None:
+    """Each read is a session of its own, and the third would pass the limit."""
+    monkeypatch.setattr(fillers, "_IDLE_S", 0.0)
+    values["limits"] = {"max_requests": 2}
+    dataset = downloader.open(values, chunks=None)
+    for column in (0, 256):
+        right(part(dataset, "B4", column, 0, 256, 256), column, 0)
+    for _ in range(2):
+        with pytest.raises(StoppedError, match=r"limits\.max_requests: 2 requests are made"):
+            _ = part(dataset, "B4", 512, 0, 256, 256).values
+    right(part(dataset, "B8", 0, 0, 512, 256), 0, 0)
+    assert len(getpixels(emulator)) == 2
+    values["limits"] = {"max_requests": 3}
+    right(part(downloader.open(values, chunks=None), "B4", 512, 0, 256, 256), 512, 0)

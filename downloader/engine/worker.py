@@ -32,11 +32,11 @@ _PATIENCE_S: Final = 0.1
 scatter by a third, 0.1 s in place of 1 s makes a job of four requests a shard a tenth quicker."""
 
 
-_FIRST_SHARES: Final = (1.0, 0.5)
+_FIRST_SHARES: Final = (1.0, 0.75, 0.5)
 """Shares of the first requests that are asked for at once, in turn. Of equal ones that start together all answers come
 together, and slots idle while these are encoded."""
 
-_MANY_WAVES: Final = 2
+_MANY_WAVES: Final = 3
 """Where there are fewer, halves would cost more than idle slots do."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts.benchmarks.results import Scenario, compare, markdown, text
 from scripts.benchmarks.scenarios import SCENARIOS, Setting
+from scripts.benchmarks.slots import drawn
 
 BASELINE = Path(__file__).resolve().parents[1] / "bench-baseline.json"
 
@@ -23,6 +24,9 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*", help="which ones; all by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="save the tables")
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="draw the slots in use of the first scenario"
+    )
     parser.add_argument("--check", action="store_true", help="compare the ratios with the committed baseline")
     parser.add_argument("--quick", action="store_true", help="smaller windows")
     parser.add_argument("--alone", action="store_true", help="without the rivals")
@@ -45,6 +49,8 @@ def main() -> int:
     )
     if chosen.json:
         chosen.json.write_text(json.dumps(_document(scenarios), indent=1, ensure_ascii=False) + "\n")
+    if chosen.svg:
+        chosen.svg.write_text(drawn(scenarios[0].rows), encoding="utf-8")
     if chosen.markdown:
         chosen.markdown.write_text("\n".join(map(markdown, scenarios)))
     return _checked(scenarios, quick=chosen.quick) if chosen.check else 0

@@ -25,6 +25,8 @@ class Row:
     scale: float = 1.0
     """How many times its own window the whole is."""
     note: str = ""
+    slots: list[float] = field(default_factory=list)
+    """Requests that the service had under way, the mean of each quarter second from the first on; empty where not looked at."""
 
 
 @dataclass(slots=True)
@@ -48,17 +50,26 @@ class Scenario:
         return [name for name, most in self.targets.items() if self.ratios.get(name, most) > most]
 
 
-HEAD = ("", "wall", "CPU ms/MB", "peak MB", "requests", "pixels", "")
+HEAD = ("", "wall", "÷ floor", "CPU ms/MB", "peak MB", "requests", "pixels", "")
+FLOOR = "best list schedule"
+"""Name of the row that the others are compared with."""
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def table(scenario: Scenario) -> list[tuple[str, ...]]:
+    """The scenario's rows in cells, the head first."""
+    floor_s = next((row.seconds for row in scenario.rows if row.name == FLOOR), None)
+    return [HEAD, *(cells(row, floor_s) for row in scenario.rows)]
+
+
+def cells(row: Row, floor_s: float | None) -> tuple[str, ...]:
     """One row of the table."""
     if row.seconds is None:
-        return (row.name, "–", "", "", "", "", f"did not run: {row.note}")
+        return (row.name, "–", "", "", "", "", "", f"did not run: {row.note}")
     note = "; ".join(filter(None, (f"own window × {row.scale:.3g}" if row.scale > 1.001 else "", row.note)))
     return (
         row.name,
         f"{row.seconds:.2f} s" if row.seconds < 100 else f"{row.seconds:.0f} s",
+        f"{row.seconds / floor_s:.3g}" if floor_s else "",
         "" if row.cpu_ms_per_mb is None else f"{row.cpu_ms_per_mb:.2f}",
         "" if row.peak_mb is None else f"{row.peak_mb:.0f}",
         "" if row.requests is None else f"{row.requests:,}",
@@ -79,12 +90,12 @@ def ratio_lines(scenario: Scenario) -> list[str]:
 
 def text(scenario: Scenario) -> str:
     """The scenario for a terminal."""
-    table = [HEAD, *map(cells, scenario.rows)]
-    widths = [max(len(line[k]) for line in table) for k in range(len(HEAD))]
+    rows = table(scenario)
+    widths = [max(len(line[k]) for line in rows) for k in range(len(HEAD))]
     lines = [f"\n{scenario.name}: {scenario.title}"]
-    for line in table:
+    for line in rows:
         padded = [
-            cell.ljust(width) if k in (0, 5, 6) else cell.rjust(width)
+            cell.ljust(width) if k in (0, 6, 7) else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         lines.append("  " + "  ".join(padded).rstrip())
@@ -93,9 +104,14 @@ def text(scenario: Scenario) -> str:
 
 def markdown(scenario: Scenario) -> str:
     """The scenario for `docs/performance.md`."""
-    lines = [f"### {scenario.name}: {scenario.title}", "", "| " + " | ".join(HEAD) + " |"]
-    lines.append("|---|---:|---:|---:|---:|---|---|")
-    lines += ["| " + " | ".join(cells(row)) + " |" for row in scenario.rows]
+    head, *rows = ["| " + " | ".join(line) + " |" for line in table(scenario)]
+    lines = [
+        f"### {scenario.name}: {scenario.title}",
+        "",
+        head,
+        "|---|---:|---:|---:|---:|---:|---|---|",
+        *rows,
+    ]
     return "\n".join([*lines, "", *(f"- {line}" for line in ratio_lines(scenario)), ""])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -64,6 +65,13 @@ class Bench:
         """What the emulator was asked."""
         return self.emulator.control(f"requests?since={since}")["requests"]
 
+    def slots(self, since: int) -> list[float]:
+        """Requests for pixels that were under way, the mean of each quarter second from the first on."""
+        calls = [call for call in self.calls(since) if call["ended_s"] and (call["size"] or [1, 1]) != [1, 1]]
+        begin = min(call["at_s"] for call in calls)
+        times = [(call["at_s"] - begin, call["ended_s"] - begin) for call in calls]
+        return under_way(times, 0.25)
+
 
 @contextmanager
 def bench(service: Service, folder: Path, **switches: Any) -> Iterator[Bench]:
@@ -82,6 +90,15 @@ def bench(service: Service, folder: Path, **switches: Any) -> Iterator[Bench]:
         started = Bench(emulator, service, folder)
         _warm(started)
         yield started
+
+
+def under_way(times: Sequence[tuple[float, float]], bin_s: float) -> list[float]:
+    """How many of these (begin, end) lie in each bin from 0 to the last end, on the average; part of a bin counts as part."""
+    bins = [0.0] * math.ceil(max(end for _, end in times) / bin_s)
+    for begin, end in times:
+        for k in range(int(begin / bin_s), math.ceil(end / bin_s)):
+            bins[k] += (min(end, (k + 1) * bin_s) - max(begin, k * bin_s)) / bin_s
+    return bins
 
 
 def _warm(on: Bench) -> None:

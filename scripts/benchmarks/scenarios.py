@@ -17,7 +17,7 @@ import numpy as np
 
 from downloader import open as open_mosaic
 from scripts.benchmarks.contender import Result, Task
-from scripts.benchmarks.results import Row, Scenario
+from scripts.benchmarks.results import FLOOR, Row, Scenario
 from scripts.benchmarks.running import (
     SCENE,
     Bench,
@@ -91,8 +91,9 @@ def _ours(
     """The downloader, the median of some runs by wall clock."""
     rows = []
     for _ in range(times):
-        task = with_job(on.task(window), **sections)
+        task, before = with_job(on.task(window), **sections), len(on.calls())
         rows.append(_row(setting, name, task, run("ours", "downloader", task), window))
+        rows[-1].slots = on.slots(before)
     if any(row.pixels != "bit-exact" for row in rows):
         raise SystemExit(f"the downloader's pixels are wrong: {[row.pixels for row in rows]}")
     middle = sorted(rows, key=lambda row: row.seconds or 0)[len(rows) // 2]
@@ -122,7 +123,7 @@ def _rival(
 
 def _floor(window: Window, service: Service) -> Row:
     seconds, (rows, columns) = best_schedule(window[2], window[3], 4, 8, service)
-    return Row("best list schedule", seconds, note=f"computed: rectangles of {rows} × {columns} tiles")
+    return Row(FLOOR, seconds, note=f"computed: rectangles of {rows} × {columns} tiles")
 
 
 def _peers(setting: Setting, on: Bench, whole: Window, sides: dict[str, int]) -> list[Row]:
@@ -172,15 +173,27 @@ def quota(setting: Setting) -> Scenario:
     )
     with bench(service, setting.folder, quota_concurrency=40, quota_per_minute=6000) as on:
         floor, ours = _floor(window, service), _ours(setting, on, window, 3)
-        scenario.rows += [floor, ours]
+        # With a limit of requests, here one that is never reached, none is cut.
+        uncut = _ours(setting, on, window, name="downloader, none cut", limits={"max_requests": 10**6})
+        scenario.rows += [floor, ours, uncut]
         if not setting.alone:
             scenario.rows.append(_rival(setting, on, "discard", window, window, "fetch and discard, libcurl"))
             peers = {"loop": 1280, "ee_pool": 10980, "geedim": 10980, "xee": 1024, "edown": 4736}
             scenario.rows += _peers(setting, on, window, {**peers, "cubexpress": 5490, "eedai": 2048})
     scenario.ratios["wall ÷ best list schedule"] = ours.seconds / floor.seconds
     scenario.targets["wall ÷ best list schedule"] = 1.10
+    scenario.ratios["CPU ms a MB"] = ours.cpu_ms_per_mb
+    scenario.ratios["peak MB"] = ours.peak_mb
+    if not setting.quick:
+        scenario.ratios["slots idle at most"] = idle(ours.slots, service.concurrency)
+        scenario.targets["slots idle at most"] = 4
     _against(scenario.rows, scenario, ours)
     return scenario
+
+
+def idle(slots: list[float], concurrency: int) -> float:
+    """The most slots that were idle in a quarter second, but for the first second, of starts, and the last, of ends."""
+    return max(concurrency - used for used in slots[4:-4])
 
 
 def far(setting: Setting) -> Scenario:

@@ -107,6 +107,8 @@ def _binary(operation: Callable[[Any, Any], Any], rule: str) -> Function:
     def apply(parts: Sequence[Part]) -> Part:
         with np.errstate(all="ignore"):
             values = np.asarray(operation(as_double(parts[0]), as_double(parts[1])))
+        if values.dtype.kind == "b":
+            return values, both(parts[0][1], parts[1][1])
         finite = np.isfinite(values)
         return values, both(parts[0][1], parts[1][1], None if finite.all() else finite)
 
@@ -143,7 +145,7 @@ def _unary(operation: Callable[[Any], Any], rule: str) -> Function:
 def _cast(kind: str) -> Function:
     def apply(part: Part) -> Part:
         limits = PIXEL_TYPES[kind].range
-        if limits is None or kind in FLOATS:
+        if limits is None or kind in FLOATS or np.can_cast(part[0].dtype, PIXEL_TYPES[kind].dtype):
             return part
         values = as_double(part)
         # What is no float is a whole number already.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, cast
 
 import numpy as np
@@ -98,15 +99,26 @@ def _compose(native: Lattice, grid: Lattice) -> Composite:
 
 def place(image: Image, band: int, grid: Lattice) -> Placement:
     """Return the position of `grid` on a band, and the pyramid level to read."""
-    native = image.bands[band].lattice
+    return _coinciding(image.bands[band].lattice, grid) or _apart(image, band, grid)
+
+
+@lru_cache(maxsize=64)
+def _coinciding(native: Lattice, grid: Lattice) -> Placement | None:
+    """Return the position of a grid that is a lattice shifted by whole pixels; None for any other. Kept for all of a request."""
     if not crs.same(grid.crs, native.crs):
-        return Placement(None, level_of(image, band, grid), None)
+        return None
     composite = _compose(native, grid)
     a, b, c, d, e, f = composite
     slack = max(_PARALLEL, 1e-4 / max(grid.width, grid.height))
     if abs(a - 1) < slack and abs(e - 1) < slack and abs(b) < slack and abs(d) < slack:
         # The centre of output pixel k is at c + k + ½, so the pixel that holds it is k + floor(c + ½).
         return Placement(composite, 0, (math.floor(c + 0.5), math.floor(f + 0.5)))
+    return None
+
+
+def _apart(image: Image, band: int, grid: Lattice) -> Placement:
+    native = image.bands[band].lattice
+    composite = _compose(native, grid) if crs.same(grid.crs, native.crs) else None
     return Placement(composite, level_of(image, band, grid), None)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -29,6 +31,8 @@ EMULATOR_HEADER: Final = "x-earth-engine-emulator"
 RESTRICTED_HEADER: Final = "x-earth-engine-quota-status"
 DISCARD_BYTES: Final = 64 * 2**20
 """Of a body above the limit so much is read before the refusal, so that the client is listening when it comes."""
+_SMALL_BYTES: Final = 4 * 2**20
+"""Answers of fewer bytes are made one after the other."""
 UNCOUNTED: Final = ("token", "discovery", "thumbnails.getPixels")
 """Methods that need no credentials and count against no quota."""
 _SECRET: Final = ("access_token", "oauth_token", "key")
@@ -57,6 +61,8 @@ class Server:
         self.faults = Faults(settings, authority.expire_all)
         self.outage: Outage = _no_outage
         self._switched = asyncio.Event()
+        self._in_turn = ThreadPoolExecutor(1)
+        """One thread for what is many small steps: several would spend their time handing the interpreter to each other."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
@@ -130,7 +136,10 @@ class Server:
         """
         if route.method == "assets.get" or (route.method == "assets.getPixels" and b'"NPY"' in body):
             return self.service.call(route, query, body, record)
-        return await asyncio.to_thread(self.service.call, route, query, body, record)
+        call = partial(self.service.call, route, query, body, record)
+        if route.method == "image.computePixels":
+            return await asyncio.get_running_loop().run_in_executor(self._in_turn, call)
+        return await asyncio.to_thread(call)
 
     def _admit(self, request: web.BaseRequest, route: Route, held: ExitStack, host: str) -> str:
         """Credentials, project and quota, in this order; the project that pays."""
@@ -231,10 +240,13 @@ class Server:
         Raises:
             ApiError: what was asked for cannot be worked out; as long as nothing is sent the client can be told.
         """
-        slabs = stream.slabs()
+        slabs, loop = stream.slabs(), asyncio.get_running_loop()
+        pool = self._in_turn if stream.length < _SMALL_BYTES else None
 
         async def next_slab() -> Any:  # noqa: ANN401 - bytes of any kind, None at the end
-            return await asyncio.to_thread(next, slabs, None) if stream.blocking else next(slabs, None)
+            return (
+                await loop.run_in_executor(pool, next, slabs, None) if stream.blocking else next(slabs, None)
+            )
 
         slab = await next_slab()
         response = web.StreamResponse(status=status, headers=headers)

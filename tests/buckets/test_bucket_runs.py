@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 
+import obstore
 import pytest
+import rasterio
 
 import downloader
+from downloader.job.location import parse_place
+from downloader.mosaic.storage.cloud import connect_bucket
 from tests import harness
 from tests.buckets.server import BUCKET, SECRET, make_bucket
 
@@ -302,3 +309,43 @@ def test_overviews_in_a_bucket(cloud, small, tmp_path) -> None:
     there, here = pixels(harness.snapshot(cloud.copy_to(tmp_path / "again"))), pixels(harness.snapshot(copy))
     assert there == here
     assert any(key.startswith("overviews/2/B2/c/") for key in here)
+
+
+EXPORT = """
+import os, signal, sys, downloader
+def watch(done, total):
+    if done == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+downloader.export(sys.argv[1], sys.argv[2], watch=watch)
+"""
+
+
+def test_exported_from_bucket_to_bucket_and_killed_in_between(in_cloud, small, tmp_path) -> None:
+    """What is there is whole, and stays; what is not comes with the next export."""
+    env = in_cloud.env
+    assert harness.command("run", small(), env=env).status == 0
+    store = in_cloud.store()
+    out = in_cloud.url.replace("m.zarr", "m.zarr-out/{band}.tif")
+    words = [sys.executable, "-c", EXPORT, in_cloud.url, out, "3"]
+    assert subprocess.run(words, env=harness.environment(**env), check=False).returncode == -signal.SIGKILL
+
+    def there() -> dict[str, object]:
+        folder = connect_bucket(parse_place(in_cloud.url.replace("m.zarr", "m.zarr-out")), 10, 10)
+        found = [meta for batch in obstore.list(folder) for meta in batch]
+        for meta in found:
+            (tmp_path / "back.tif").write_bytes(bytes(obstore.get(folder, meta["path"]).bytes()))
+            with rasterio.open(tmp_path / "back.tif") as file:
+                wanted = harness.oracle_window(harness.QUICKSTART, meta["path"][:2], 300, 300, 700, 700)
+                harness.same_bits(file.read(1), wanted, meta["path"])
+        return {meta["path"]: meta["last_modified"] for meta in found}
+
+    first = there()
+    assert list(first) == ["B2.tif"]
+    shown = harness.command("export", in_cloud.url, "-o", out, "--json", env=env)
+    assert shown.status == 0, shown
+    assert list(there()) == ["B2.tif", "B3.tif"]
+    assert there()["B2.tif"] == first["B2.tif"]
+    described = harness.command("stac", in_cloud.url, "-o", tmp_path / "m.json", env=env)
+    assert described.status == 0, described
+    assert json.loads((tmp_path / "m.json").read_text())["assets"]["zarr"]["href"] == in_cloud.url
+    assert dict(store.list("B2")), "the mosaic itself is as before"

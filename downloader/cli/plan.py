@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from downloader.cli.options import job_argument, job_options, json_option
 from downloader.cli.output import refuse_inside, say, show
+
+if TYPE_CHECKING:
+    from downloader.report.of_sources import SourcePlans
+    from downloader.report.plan_preview import PlanPreview
 
 _EPILOG = """\b
 Examples:
@@ -51,7 +56,6 @@ def plan_command(
     """
     from downloader.cli.progress import display
     from downloader.engine.preflight import survey
-    from downloader.engine.run_sources import survey_sources
     from downloader.engine.stop import Stop
     from downloader.engine.sync import in_thread
     from downloader.job import Job
@@ -63,12 +67,14 @@ def plan_command(
         refuse_inside("--map", map_file, loaded.mosaic_path)
     stop = Stop()
     told = display(quiet=is_piped(), verbose=0)
+    found: PlanPreview | SourcePlans
     with located(job, overrides):
-        found = (
-            in_thread(survey(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
-            if isinstance(loaded, Job)
-            else in_thread(survey_sources(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
-        )
+        if isinstance(loaded, Job):
+            found = in_thread(survey(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
+        else:
+            from downloader.engine.run_sources import survey_sources  # with all that a run is made of
+
+            found = in_thread(survey_sources(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
     if map_file is not None:
         say(found.map(map_file), err=True)
     show(found, as_json=as_json)

@@ -7,9 +7,9 @@ import os
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies
@@ -75,7 +75,43 @@ def ssl_context_for(url: str) -> ssl.SSLContext:
     return ssl_context() if url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
+class Client(httpx.AsyncClient):
+    """httpx's client, whose `exchange` leaves out what no request here needs: cookies, redirects, httpx's authentication.
+
+    With them and with its own way of making requests, each costs 0.4 ms more, a fifth of what fetching a small tile takes.
+    `_transport_for_url` is private: pyproject.toml bounds httpx's version.
+    """
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, connect_s: float
+    ) -> httpx.Response:
+        """Send one request; return its answer with the body still to come, to be closed.
+
+        Args:
+            method: GET or POST.
+            url: absolute.
+            headers: beside those every request has.
+            content: body of the request.
+            connect_s: seconds to connect in; nothing else is bounded.
+        """
+        timeout = {"connect": connect_s, "read": None, "write": None, "pool": None}
+        request = httpx.Request(
+            method,
+            _parsed(url),
+            headers=[*self.headers.multi_items(), *headers.items()],
+            content=content,
+            extensions={"timeout": timeout},
+        )
+        return await self._transport_for_url(request.url).handle_async_request(request)
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    """Return the URL, which most requests of a job share."""
+    return httpx.URL(url)
+
+
+def make_client(connections: int, user_agent: str) -> Client:
     """Return a client that verifies TLS, honours the proxy variables and follows no redirect. Raises JobError."""
     check_proxies()
 
@@ -86,7 +122,7 @@ def make_client(connections: int, user_agent: str) -> httpx.AsyncClient:
             proxy=proxy and _with_header(proxy),
         )
 
-    return httpx.AsyncClient(
+    return Client(
         headers={"user-agent": user_agent, "accept": "*/*", "accept-encoding": "identity"},
         transport=transport(),
         mounts=_mounts(transport),

@@ -22,6 +22,7 @@ import asyncio
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -31,11 +32,13 @@ from downloader.earthengine.wire_error import WireError
 from downloader.errors import Cause
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import httpx
 
     from downloader.protocols import Clock
+
+    _Exchange = Callable[[], Awaitable[httpx.Response]]
 
 
 USER_AGENT: Final = f"earthengine-downloader/{__version__}"
@@ -95,28 +98,24 @@ class Transport:
         Raises:
             WireError: no whole answer came.
         """
-        request = self._client.build_request(method, url, headers=dict(headers), content=content)
-        request.extensions["timeout"] = {
-            "connect": timeouts.connect_s,
-            "read": None,
-            "write": None,
-            "pool": None,
-        }
-        return await self._watched(request, max_bytes, timeouts)
+
+        def exchange() -> Awaitable[httpx.Response]:
+            return self._client.exchange(method, url, headers, content, timeouts.connect_s)
+
+        return await self._watched(exchange, urlsplit(url).hostname or "", max_bytes, timeouts)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _watched(self, request: httpx.Request, max_bytes: int, timeouts: Timeouts) -> Reply:
+    async def _watched(self, exchange: _Exchange, host: str, max_bytes: int, timeouts: Timeouts) -> Reply:
         progress = ProgressTimeout(timeouts, max_bytes, self._clock.now())
         with anyio.CancelScope() as scope:
             watch = asyncio.create_task(self._watch(progress, scope), name="watch")
             try:
-                return await self._exchange(request, max_bytes, progress)
+                return await self._exchange(exchange, host, max_bytes, progress)
             finally:
                 watch.cancel()
-        host = request.url.host
         match watch.result():
             case Cause.NO_FIRST_BYTE as cause:
                 raise WireError(cause, f"no answer from {host} within {timeouts.first_byte_s:g} s")
@@ -138,19 +137,21 @@ class Transport:
                 scope.cancel()
                 return expired
 
-    async def _exchange(self, request: httpx.Request, max_bytes: int, progress: ProgressTimeout) -> Reply:
+    async def _exchange(
+        self, exchange: _Exchange, host: str, max_bytes: int, progress: ProgressTimeout
+    ) -> Reply:
         from downloader.earthengine.http import FOREIGN_ERRORS, translated
 
         answered = False
         try:
-            response = await self._client.send(request, stream=True)
+            response = await exchange()
             answered = True
             try:
                 body = await self._body(response, max_bytes, progress)
             finally:
                 await response.aclose()
         except FOREIGN_ERRORS as error:
-            raise translated(error, request.url.host, answered=answered) from error
+            raise translated(error, host, answered=answered) from error
         return Reply(response.status_code, dict(response.headers), body)
 
     async def _body(

@@ -121,8 +121,14 @@ async def repeat(
         wait_after: given the error of a call, returns the seconds until the next one, or raises what ends the calls.
         clock: for waits.
     """
+    try:
+        return await call()
+    except TileError as error:
+        wait_s = wait_after(error)
+    # Most calls succeed, and need neither the library nor the time that each of its loops takes.
     from tenacity import AsyncRetrying, retry_if_exception_type
 
+    await clock.sleep(wait_s)
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(_AgainError), wait=_wait_s, sleep=clock.sleep, reraise=True
     )

@@ -29,7 +29,7 @@ def modules_of(folder: Path, *command: str) -> set[str]:
 @pytest.mark.parametrize(
     ("command", "most", "unused"),
     [
-        ("plan", 1000, {"zarr", "xarray", "rich", "pygments", "downloader.engine.run"}),
+        ("plan", 980, {"tenacity", "zarr", "xarray", "rich", "pygments", "downloader.engine.run"}),
         ("run", 1080, {"zarr", "xarray", "rich", "pygments", "downloader.diagnosis"}),
         ("status", 520, {"zarr", "xarray", "rich", "aiohttp", "httpx", "google", "pyproj", "numcodecs", "downloader.engine"}),
     ],

@@ -471,7 +471,7 @@ class _Maker:
             return tuple(one.rule for one in mask)
         known = cloud_mask(self.collection)
         if known is not None:
-            return tuple(MaskRules.model_validate(rule).rule for rule in known.rules)
+            return tuple(MaskRules.model_validate(rule).rule for rule in known)
         serving = [band for band in self.facts.bands if band.is_categorical] if self.facts else []
         could = (
             f"; bands that could serve in rules: {few([band.name for band in serving])}" if serving else ""

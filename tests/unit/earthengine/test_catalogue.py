@@ -176,23 +176,6 @@ def test_numbers_may_come_as_strings_and_a_crs_as_wkt():
     assert parsed.shape == (9, 7)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["id", "dataType", "precision", "range", "min", "max", "grid", "dimensions", "width", "height",
-                         "crsCode", "affineTransform", "scaleX", "scaleY", "missingData", "values"]), inner, max_size=5),
-    max_leaves=20,
-)  # fmt: skip
-
-
-@given(st.lists(JSON, max_size=3) | JSON)
-def test_any_document_is_an_image_or_a_jobs_error(bands):
-    try:
-        parse_image(document() | {"bands": bands}, NAME)
-    except JobError as error:
-        assert str(error)  # noqa: PT017  # either way is fine; only another exception is not
-
-
 @pytest.mark.parametrize("kind", ["{x}", "{0}", "{", "IMAGE_{id}", "{0.__class__}"])
 def test_a_type_with_braces_is_no_format_string(kind):
     with pytest.raises(JobError, match="of the unknown type"):

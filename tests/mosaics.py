@@ -35,11 +35,13 @@ def one_group(
     name: str = "",
     tile: int = 256,
     slices: int = 1,
+    depth: int = 1,
+    shard_slices: int = 1,
     update_time: str = "2020-01-01T00:00:00Z",
 ) -> Plan:
     """A plan of one group; by default 3×3 tiles in 2×2 shards, the last ones clipped."""
     members = tuple(Band(band, np.dtype(dtype), lattice) for band in bands)
-    tiling = Tiling(window.width, window.height, slices, tile, shard)
+    tiling = Tiling(window.width, window.height, slices, tile, shard, max(depth, shard_slices), depth)
     group = Group(name, lattice, window, members, tiling, (1, 1), axis="time" if slices > 1 else "")
     return Plan(image_of(members, update_time), (group,), ServiceModel())
 
@@ -56,6 +58,7 @@ def series(
     tile: int = 256,
     depth: int = 1,
     shard_slices: int = 1,
+    stack: int = 0,
 ) -> Plan:
     """A plan of a time series, a slice for each image."""
     members = tuple(images)
@@ -74,6 +77,7 @@ def series(
         extents=tuple(extents),
         axis="time",
         absent=tuple(frozenset(bands.index(band) for band in lacks) for lacks in lattice.absent),
+        stack=stack,
     )
     listed = ImageList(named, period, {"collection": "TEST", "every": "image"}, properties)
     return Plan(members[0], (group,), ServiceModel(), "time", arranged.slices, listed)
@@ -131,12 +135,13 @@ def day(
     grid: PixelGrid = UTM,
     update_time: str = "2020-01-01T00:00:00Z",
     cloudy: object = 0.5,
+    dtype: str = "<u2",
 ) -> Image:
     """The image of a day of April 2017."""
     return Image(
         f"projects/earthengine-public/assets/TEST/{number:02d}",
         f"TEST/{number:02d}",
-        tuple(Band(band, np.dtype("<u2"), grid) for band in bands),
+        tuple(Band(band, np.dtype(dtype), grid) for band in bands),
         update_time=update_time,
         start_time=f"2017-04-{number:02d}T19:03:51Z",
         properties={} if cloudy is None else {"CLOUDY": cloudy},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from downloader.model.grid import Window
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
-from tests.mosaics import band_pixels, fill, one_group
+from tests.mosaics import band_pixels, day, fill, one_group, series
 
 TYPES = ["|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8"]
 PIPELINES = {
@@ -27,18 +27,31 @@ PIPELINES = {
     shard=st.sampled_from([1, 2, 4]),
     profile=st.sampled_from(["sharded", "plain"]),
     compressor=st.sampled_from(["lz4", "zstd", "none"]),
+    deep=st.none() | st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 2)),
 )
 async def test_a_mosaic_is_the_same_for_every_reader(
-    tmp_path_factory, dtype, size, shard, profile, compressor
+    tmp_path_factory, dtype, size, shard, profile, compressor, deep
 ) -> None:
+    """One image, or a series of `deep` slices, in chunks of so many, of which a shard holds so many."""
     path = tmp_path_factory.mktemp("m")
-    plan = one_group(["B2", "B3"], dtype=dtype, window=Window(3, 5, *size), shard=shard, tile=32)
+    shape = {"window": Window(3, 5, *size), "shard": shard, "tile": 32}
+    if deep is None or profile == "plain":
+        deep, plan = None, one_group(["B2", "B3"], dtype=dtype, **shape)
+    else:
+        slices, depth, chunks = deep
+        images = [day(number + 1, dtype=dtype) for number in range(slices)]
+        plan = series(images, **shape, depth=depth, shard_slices=depth * chunks)
     (group,) = plan.groups
     chosen = MosaicSettings(profile=profile, compressor=compressor, durability="scratch")
     async with open_for_writing(path, plan, chosen, service="earth-engine") as mosaic:
         await fill(mosaic, plan)
         await mosaic.finish()
-    sent = {band.id: band_pixels(group, number) for number, band in enumerate(group.bands)}
+    sent = {
+        band.id: band_pixels(group, number)
+        if deep is None
+        else np.stack([band_pixels(group, number, slice_=index) for index in range(deep[0])])
+        for number, band in enumerate(group.bands)
+    }
     for name, pipeline in PIPELINES.items():
         with zarr.config.set({"codec_pipeline.path": pipeline}):
             root = zarr.open_group(path, mode="r")

@@ -19,19 +19,25 @@ LATTICE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10.0, 0.0, 0.0, 0.0,
 
 def group_of(bands: int) -> Group:
     columns = tuple(Band(f"B{n}", np.dtype(["u1", "<u2", "<f8"][n % 3]), LATTICE) for n in range(bands))
-    tiling = Tiling(2048 - 100, 2048 - 3, shard=8)
-    return Group("", LATTICE, Window(0, 0, tiling.width, tiling.height), columns, tiling, (8, 8))
+    tiling = Tiling(2048 - 100, 2048 - 3, 6, shard=8, shard_slices=6, depth=3)
+    window = Window(0, 0, tiling.width, tiling.height)
+    return Group("", LATTICE, window, columns, tiling, (8, 8), axis="time", stack=6)
 
 
-def parts_of(group: Group, request: Request) -> Counter[tuple[int, int, int]]:
-    return Counter((row, column, band) for row, column in request.block for band in request.bands)
+def parts_of(group: Group, request: Request) -> Counter[tuple[int, int, int, int]]:
+    return Counter(
+        (number, row, column, band)
+        for number in request.block.numbers
+        for row, column in request.block
+        for band in request.bands
+    )
 
 
 def a_request(group: Group, data: st.DataObject) -> Request:
     row, column = data.draw(st.integers(0, 7)), data.draw(st.integers(0, 7))
-    block = TileBlock(
-        0, row, column, data.draw(st.integers(1, 8 - row)), data.draw(st.integers(1, 8 - column))
-    )
+    sides = data.draw(st.integers(1, 8 - row)), data.draw(st.integers(1, 8 - column))
+    first = data.draw(st.integers(0, 5))
+    block = TileBlock(first, row, column, *sides, data.draw(st.integers(1, 6 - first)))
     bands = data.draw(st.sets(st.integers(0, len(group.bands) - 1), min_size=1))
     return group.request(ShardKey("", 0, 0, 0), block, tuple(sorted(bands)))
 
@@ -47,9 +53,14 @@ def test_halves_are_the_whole(bands: int, data: st.DataObject) -> None:
     one, two = parts
     assert parts_of(group, one) + parts_of(group, two) == parts_of(group, request)
     assert weight(group, one) + weight(group, two) == weight(group, request)
-    assert all(part.shard == request.shard and part.block.slice == request.block.slice for part in parts)
+    assert all(part.shard == request.shard for part in parts)
     if request.tiles > 1:
         assert one.bands == two.bands == request.bands, "tiles come apart before bands do"
+    if request.block.slices > 1:
+        assert abs(one.block.slices - two.block.slices) <= 1, "slices come apart before tiles do"
+        assert (one.block.rows, one.block.columns) == (request.block.rows, request.block.columns)
+    elif request.tiles > 1:
+        assert one.block.slice == two.block.slice == request.block.slice
         assert abs(one.tiles - two.tiles) <= min(request.block.rows, request.block.columns)
     else:
         assert abs(len(one.bands) - len(two.bands)) <= 1
@@ -94,6 +105,11 @@ def test_a_first_part_is_no_larger_than_asked_and_the_others_are_the_rest(
     assert first.tiles <= max(1, share * request.tiles + 1e-6)
     assert share < 1 or not rest
     whole = request.block
+    if whole.slices > 1:
+        plane = whole.rows * whole.columns
+        most = max(1, int(share * whole.tiles + 1e-6) // plane)
+        assert not rest or first.block.slices in {1, most - 1, most}
+        return
     # The largest rectangle along one whole side; where none is small enough, a part of the thinnest.
     strips = [n * whole.columns for n in range(whole.rows)] + [n * whole.rows for n in range(whole.columns)]
     fitting = max(tiles for tiles in strips if tiles <= share * whole.tiles + 1e-6)

@@ -40,10 +40,21 @@ def written(path, plan: Plan, state: GroupState) -> np.ndarray:
     seed=st.integers(0, 2**32 - 1),
     size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
     shard=st.sampled_from([1, 2, 4, 8, 16]),
-    slices=st.sampled_from([1, 3]),
+    slices=st.sampled_from([1, 3, 7]),
+    depth=st.integers(1, 3),
+    chunks=st.integers(1, 2),
 )
-def test_coverage_is_the_worst_over_the_bands(tmp_path_factory, seed, size, shard, slices) -> None:
-    plan = one_group(window=Window(0, 0, *size), shard=shard, tile=8, slices=slices)
+def test_coverage_is_the_worst_over_the_bands(
+    tmp_path_factory, seed, size, shard, slices, depth, chunks
+) -> None:
+    plan = one_group(
+        window=Window(0, 0, *size),
+        shard=shard,
+        tile=8,
+        slices=slices,
+        depth=depth,
+        shard_slices=depth * chunks,
+    )
     tiling = plan.groups[0].tiling
     random = np.random.default_rng(seed)
     shape = (2, slices, tiling.tile_rows, tiling.tile_columns)

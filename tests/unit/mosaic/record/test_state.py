@@ -59,13 +59,18 @@ def test_shards_of_more_than_64_tiles_keep_all_their_bits() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 15), st.integers(0, 15)), max_size=12
-    )
+    steps=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 1), st.integers(0, 2**24 - 1), st.integers(0, 2**24 - 1)),
+        max_size=12,
+    ),
+    depth=st.integers(1, 3),
+    chunks=st.integers(1, 2),
 )
-def test_counts_kept_up_to_date_are_counts_counted_anew(steps) -> None:
-    s = state()
+def test_counts_kept_up_to_date_are_counts_counted_anew(steps, depth, chunks) -> None:
+    s = state(slices=depth * chunks, depth=depth, shard_slices=depth * chunks)
+    slots = 4 * depth * chunks
     for index, band, stored, failed in steps:
+        stored, failed = stored % 2**slots, failed % 2**slots  # noqa: PLW2901
         s.update(index, {band: stored}, (FailedTiles(failed, frozenset({band}), "c", "m"),) if failed else ())
     kept = s.counts()
     s.recount()

@@ -80,7 +80,7 @@ def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
 def _watch(target: Path, *, as_json: bool) -> bool:
     """Show the run until it ends. Returns whether there was one."""
     from downloader.job.load import mosaic_place
-    from downloader.mosaic.sources import run_of
+    from downloader.mosaic.sources import parts, run_of
     from downloader.progress.terminal import terminal_line
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
@@ -89,7 +89,13 @@ def _watch(target: Path, *, as_json: bool) -> bool:
     _await(place)
     seen = False
     with show:
-        while (run := run_of(place)) is not None and run.is_alive:
+        while True:
+            run = run_of(place)
+            if seen and (run is None or not run.is_alive) and parts(place):
+                _await(place)  # that of the next source
+                run = run_of(place)
+            if run is None or not run.is_alive:
+                break
             seen = True
             if as_json:
                 say(json.dumps({"run": run.to_json()}))

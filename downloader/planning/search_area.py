@@ -106,7 +106,7 @@ def region_shape(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str]:
 
     if files.points is not None:
         points = [(row.lon, row.lat) for row in files.points.rows]
-        return shapely.multipoints(points), LONLAT, "region.points"
+        return shapely.multipoints(points), LONLAT, job.region.samples_key
     if files.geometry is not None:
         return files.geometry, files.crs or LONLAT, "region.file"
     if job.region.geometry is not None:

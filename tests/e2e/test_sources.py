@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import xarray as xr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError, RefusedError, StoppedError
-from tests.harness import cli, getpixels, job, same_bits, write_job
+from tests.harness import cli, getpixels, job, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PASSES, PUBLIC, oracle_window
 
 X, Y, PIXEL = 560000, 4180000, 20
@@ -24,7 +27,7 @@ def squares(count=3):
     """Squares of 5 pixels a side in the overlap of all passes."""
     shapes = [
         shapely.box(X + PIXEL * c, Y - PIXEL * (r + 5), X + PIXEL * (c + 5), Y - PIXEL * r)
-        for c, r in [(400 + 7 * n, 350 + 9 * n) for n in range(count)]
+        for c, r in [(400 + 7 * n, 350 + 9 * n % 150) for n in range(count)]
     ]
     return gpd.GeoDataFrame({"id": [f"s{n}" for n in range(count)]}, geometry=shapes, crs="EPSG:32610")
 
@@ -125,6 +128,32 @@ def test_what_a_run_that_was_killed_left_is_no_obstacle(emulator, tmp_path):
     foreign["mosaic"]["path"] = str(tmp_path)
     with pytest.raises(RefusedError, match="holds something else than a mosaic of several sources"):
         downloader.download(foreign, progress=False)
+
+
+def test_a_killed_run_continues_in_each_source(emulator, tmp_path):
+    squares(40).to_file(tmp_path / "fields.gpkg")
+    region, slowly = {"fields": "fields.gpkg"}, {"concurrency": 2}
+    values = sources_job(emulator, tmp_path, region=region, request={"depth": 1}, limits=slowly)
+    path, mosaic = write_job(tmp_path, values), tmp_path / "all.zarr"
+    emulator.control("configure", {"latency_ms": 20})
+    for source in ("series", "base"):
+        process = start("run", path)
+        wait_until(lambda source=source: ledger_lines(mosaic / source) >= 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    emulator.control("configure", {"latency_ms": 0})
+    shutil.rmtree(mosaic / "series" / ".downloader")
+    assert cli("verify", path, "--repair").status in (0, 3), "what the kill left out is missing still"
+    ended = cli("run", path)
+    assert ended.status == 0, ended
+    assert cli("verify", path).status == 0
+    whole = values | {"mosaic": values["mosaic"] | {"path": str(tmp_path / "whole.zarr")}}
+    whole["region"] = {"fields": str(tmp_path / "fields.gpkg")}
+    wanted = downloader.download(whole, progress=False).open_tree(chunks=None)
+    found = xr.open_datatree(mosaic, engine="zarr", chunks=None, mask_and_scale=False)
+    for source, band in (("series", "red"), ("base", "nir")):
+        same_bits(found[source][band].values, wanted[source][band].values, source)
+        np.testing.assert_array_equal(found[source].inside, wanted[source].inside)
 
 
 def test_a_limit_is_that_of_all_sources_and_the_next_run_continues(emulator, tmp_path):

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from downloader.engine.context import RunOptions
+from downloader.engine.limits import Spending
 from downloader.engine.preflight import survey
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
@@ -56,7 +57,9 @@ async def run_sources(
     for name, job in sources.jobs.items():
         limited = _left(job, reports)
         try:
-            reports[name] = await run(limited, progress, stop, options(limited))
+            # What the runs before used is taken off the limits, which also workers elsewhere go by.
+            own = replace(options(limited), spending=Spending())
+            reports[name] = await run(limited, progress, stop, own)
         except DownloadError as ended:
             sources.renamed(name, ended)
             if isinstance(ended.report, Report):

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import STATIC_TOKEN, MadeMosaic, MosaicBuilder, job, window, write_job
+from tests.kernel import Kernel
 
 # Two slow cores shared with emulators and compilers: time says nothing about a property.
 settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
@@ -60,3 +61,11 @@ def make(
 ) -> Callable[..., MadeMosaic]:
     """Return complete mosaics by profile, region, bands and compressor, each made once for this process."""
     return MosaicBuilder(emulator_process, tmp_path_factory.mktemp)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Kernel]:
+    """A kernel of Jupyter that works in the test's folder."""
+    kernel = Kernel(tmp_path)
+    yield kernel
+    kernel.close()

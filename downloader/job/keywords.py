@@ -41,7 +41,7 @@ class JobKeywords(TypedDict, total=False):
     reduce: str | Mapping[str, str]
     # where
     region: Any
-    """Four numbers, GeoJSON, a shapely shape, a GeoDataFrame, an `ee.Geometry`, an xarray object, or the section."""
+    """Four numbers, GeoJSON, a vector file's path, a shapely shape, a GeoDataFrame, an `ee.Geometry`, an xarray object, or the section."""
     bbox: Sequence[float]
     geometry: Section
     window: Mapping[str, int]

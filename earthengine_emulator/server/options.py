@@ -45,6 +45,7 @@ class UsageError(Exception):
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
+        usage="%(prog)s [OPTIONS]",
         description="An Earth Engine REST API on this machine. Prints its base URL, then serves until stopped.",
         epilog=f"Examples:\n  {prog} --port 8080 --write-key key.json\n"
         f"  {prog} --raster projects/my-project/assets/dem=dem.tif\n"

@@ -4,45 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
-from jupyter_client.manager import start_new_kernel
 
 from earthengine_emulator import EmulatorProcess
-from tests.harness import PATIENCE_S, ROOT, compare, environment, getpixels, job, repeated, window
-
-
-class Kernel:
-    """A kernel of Jupyter; `run` yields the messages that a cell brings, until it is done."""
-
-    def __init__(self, folder: Path) -> None:
-        self.manager, self._client = start_new_kernel(
-            kernel_name="python3", cwd=str(folder), env=environment(PYTHONPATH=str(ROOT))
-        )
-
-    def run(self, code: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        asked = self._client.execute(code)
-        while True:
-            message = self._client.get_iopub_msg(timeout=PATIENCE_S)
-            if message["parent_header"].get("msg_id") != asked:
-                continue
-            if message["content"].get("execution_state") == "idle":
-                return
-            yield message["msg_type"], message["content"]
-
-    def close(self) -> None:
-        self._client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Iterator[Kernel]:
-    kernel = Kernel(tmp_path)
-    yield kernel
-    kernel.close()
+from tests.harness import compare, getpixels, job, repeated, window
+from tests.kernel import Kernel
 
 
 def test_the_stop_button_drains_and_the_next_call_continues(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import zarr
 import downloader
 from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import TILE, same_bits
+from tests.kernel import Kernel
 
 rasterio = pytest.importorskip("rasterio")
-pyplot = pytest.importorskip("matplotlib.pyplot")
+pytest.importorskip("matplotlib.pyplot")
 
 # rasterio 1.4 multiplies transforms in a way that its own affine library calls old.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -79,27 +81,39 @@ def five_years(service: EmulatorProcess, folder: Path, height: int, width: int) 
 
 
 @pytest.mark.slow
-def test_five_years_of_ndvi(service: EmulatorProcess, tmp_path: Path) -> None:
+def test_five_years_of_ndvi(service: EmulatorProcess, kernel: Kernel, tmp_path: Path) -> None:
+    """In a notebook: opened at once, one pixel's series, one month's map, then all of it."""
     service.reset()
     job = five_years(service, tmp_path, *SHAPE)
-    cube = downloader.open(job)
-    assert dict(cube.sizes) == {"time": MONTHS, "y": SHAPE[0], "x": SHAPE[1]}
-    assert str(cube.time.values[13])[:7] == "2016-02"
+
+    def cell(code: str) -> list[tuple[str, str]]:
+        """Return the kinds and texts of what a cell shows."""
+        shown = list(kernel.run(code))
+        assert not [content for kind, content in shown if kind in {"error", "stream"}]
+        return [
+            text for _, content in shown for text in content.get("data", {}).items() if text[0] != "text/html"
+        ]
+
+    cell(f"import json, downloader\njob = json.loads({json.dumps(json.dumps(job))})")
+    (sizes,) = [
+        text
+        for kind, text in cell("cube = downloader.open(job, progress=False)\ndict(cube.sizes)")
+        if kind == "text/plain"
+    ]
+    assert sizes == f"{{'time': {MONTHS}, 'y': {SHAPE[0]}, 'x': {SHAPE[1]}}}"
     assert asked_tiles(service) == 0
 
-    series = cube.ndvi.isel(y=260, x=70)
-    series.plot()
-    assert series.values.tolist() == [ndvi(month)[260, 70] for month in range(MONTHS)]
+    assert "image/png" in dict(cell("cube.ndvi.isel(y=260, x=70).plot();"))
     assert asked_tiles(service) == MONTHS, "one tile of each month"
 
-    february = cube.ndvi.sel(time="2016-02").squeeze("time")
-    february.plot.imshow()
-    pyplot.close("all")
-    same_bits(february.values, ndvi(13), "2016-02")
+    assert "image/png" in dict(cell('cube.ndvi.sel(time="2016-02").squeeze("time").plot.imshow();'))
     assert asked_tiles(service) == MONTHS + 3, "the other tiles of one month"
 
-    report = downloader.download(job, progress=False)
-    assert (report.tiles_before, report.tiles_stored) == (MONTHS + 3, 4 * MONTHS)
+    cell("report = downloader.download(job)")
+    (counts,) = [
+        text for kind, text in cell("report.tiles_before, report.tiles_stored") if kind == "text/plain"
+    ]
+    assert counts == f"({MONTHS + 3}, {4 * MONTHS})"
     assert asked_tiles(service) == 4 * MONTHS, "nothing is asked for twice"
     asked = len(service.requests())
     for month, pixels in enumerate(downloader.open(job, chunks=None).ndvi.values):

@@ -19,7 +19,7 @@ from downloader.flow.memory import MemoryBudget
 from downloader.flow.retry import persist
 from downloader.planning import PixelRequest, Request
 from downloader.planning.compute_cost import seconds_of
-from downloader.planning.split import halves, weight
+from downloader.planning.split import apart, halves, weight
 from downloader.protocols import Clock
 
 _MANY: Final = 32
@@ -95,9 +95,11 @@ class Fetcher:
             NotStarted: the run drains, and the request had not started; it stays undone.
             DownloadError: nothing can succeed any more.
         """
-        if (gone := self._gone_in(request)) is not None:
-            return self._failed(_Asked(request, 0, 0, can_split=False), gone)
         group = self._share.plan.group(request.shard.group)
+        if (gone := self._gone_in(request)) is not None:
+            if request.block.slices > 1:
+                return Split(request, gone, apart(group, request, self._gone), 0)
+            return self._failed(_Asked(request, 0, 0, can_split=False), gone)
         nbytes = weight(group, request)
         reserved = min(nbytes, self.answers.limit)
         self._endgame.waits(request)
@@ -234,7 +236,13 @@ class Fetcher:
         group = self._share.plan.group(request.shard.group)
         alone = request.block.slices == 1
         if problem.action is Action.FAIL_ASSET and alone:
-            self._gone.setdefault(request.block.slice, problem)
+            slices = self._share.plan.slices
+            # Samples may share an image.
+            of = slices[request.block.slice].images if slices else ()
+            for number in [k for k, one in enumerate(slices) if of and one.images == of] or [
+                request.block.slice
+            ]:
+                self._gone.setdefault(number, problem)
         if self._ends_job(problem):
             raise problem.ends_with(f"{problem.message} (at {request})") from TileError(problem)
         wasted_s = asked.wasted * seconds_of(self._share.plan, request) if asked.wasted else 0.0

@@ -315,16 +315,16 @@ class _Groups:
             )
         if extent.chips:
             _check_chip(width, bands, self.job.region.samples_key)
-            if known and bool(known.steps) == bool(self.steps) and asked in {None, known.depth}:
+            depth = asked if self.job.mosaic.profile == "sharded" else 1
+            most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
+            depth, run = step_shape(self.steps or 1, width, max(itemsizes), sum(itemsizes), most, depth)
+            if known and bool(known.steps) == bool(self.steps) and (asked is None or depth == known.depth):
                 return replace(
                     known, width=width, height=height, slices=self.slices, tile=width, steps=self.steps
                 )
             if not self.steps:
                 run = shard_samples(self.slices, width, sum(itemsizes))
                 return Tiling(width, height, self.slices, tile=width, shard_slices=run)
-            depth = asked if self.job.mosaic.profile == "sharded" else 1
-            most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
-            depth, run = step_shape(self.steps, width, max(itemsizes), sum(itemsizes), most, depth)
             samples = shard_samples(self.slices // self.steps, width, run * sum(itemsizes), most)
             return Tiling(
                 width, height, self.slices, width, 1, samples * run, depth, steps=self.steps, shard_steps=run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from downloader.planning.group import Group
@@ -70,6 +71,21 @@ def _strips(block: TileBlock, most: float) -> list[TileBlock]:
     columns = max(1, columns)
     rest = replace(block, column=block.column + columns, columns=block.columns - columns)
     return [*_strips(replace(block, columns=columns), most), rest]
+
+
+def apart(group: Group, request: Request, slices: Container[int]) -> tuple[Request, ...]:
+    """Return a request's parts: each of some of its slices by itself, and the runs of others between them."""
+    b, parts, first = request.block, [], request.block.slice
+    for number in b.numbers:
+        if number in slices:
+            parts += [(first, number - first), (number, 1)]
+            first = number + 1
+    parts.append((first, b.slice + b.slices - first))
+    return tuple(
+        group.request(request.shard, replace(b, slice=begin, slices=count), request.bands)
+        for begin, count in parts
+        if count
+    )
 
 
 def weight(group: Group, request: Request) -> int:

@@ -445,6 +445,25 @@ def test_a_date_that_fails_is_found_in_its_stack_and_recorded_alone(emulator, tm
     check(tmp_path / "places.zarr", {name: PLACES[name] for name in ("middle", "right")})
 
 
+def test_an_image_that_is_gone_is_found_once_for_all_places(emulator, tmp_path):
+    places = {f"p{n}": (60 + 11 * n, 260 + 7 * n) for n in range(30)}
+    write_places(tmp_path / "points.csv", places)
+    values = over_time(emulator, tmp_path)
+    with pytest.raises(StoppedError):
+        downloader.download(values | {"limits": {"concurrency": 1, "max_requests": 1}}, progress=False)
+    emulator.control("configure", {"assets": {f"{FOLDER}20200115T183000": None}})
+    with pytest.raises(IncompleteError) as caught:
+        downloader.download(values | {"limits": {"concurrency": 2}}, progress=False)
+    report = caught.value.report
+    failed = {tile.slice for tile in report.failed}
+    assert len(failed) == sum("20200115T183000" in images_at(*at) for at in places.values()) - 1
+    # Around the hole two requests a place, and what it took to find it in the first ones.
+    assert report.requests <= 2 * len(places) + 20
+    emulator.control("reset", {})
+    downloader.download(values, progress=False)
+    check(tmp_path / "places.zarr", places)
+
+
 def test_chips_without_masks_are_read_one_by_one_and_the_plan_says_what_to_write(emulator, tmp_path):
     write_places(tmp_path / "points.csv")
     said = cli("plan", write_job(tmp_path, over_time(emulator, tmp_path, mosaic={"mask": "none"}))).out

@@ -22,7 +22,7 @@ from downloader.planning.limits import (
     fits,
 )
 from downloader.planning.requests import BandType, PixelRequest
-from downloader.planning.split import halves
+from downloader.planning.split import apart, halves
 
 U1, U2, F4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<f4", "<f8"))
 LATTICE = PixelGrid(
@@ -307,3 +307,16 @@ def test_halved_in_depth_and_then_in_the_plane_it_is_the_same_tiles(
             assert all(part.block.slices == 1 for part in cut) or one.block.slices > 1
             waiting += cut
         assert parts == Counter(cells(group, request))
+
+
+@given(groups(), st.data())
+def test_what_is_put_apart_covers_the_request_once_and_each_named_slice_alone(
+    group: Group, data: st.DataObject
+) -> None:
+    key = data.draw(st.sampled_from(list(group.shards())))
+    for request in group.requests(key):
+        named = data.draw(st.sets(st.sampled_from(list(request.block.numbers))))
+        parts = apart(group, request, named)
+        assert [n for part in parts for n in part.block.numbers] == list(request.block.numbers)
+        assert all(part.block.slices == 1 for part in parts if named & set(part.block.numbers))
+        assert len(parts) <= 2 * len(named) + 1

@@ -298,6 +298,19 @@ def test_the_dates_of_a_chip_lie_in_one_chunk_as_far_as_it_holds_them(steps, chi
     assert step_shape(steps, chip, 2, bytes_, 32 * 2**20, depth) == found
 
 
+def test_chunks_stay_as_more_dates_come_also_where_more_were_asked_for_than_a_shard_holds():
+    points, images = points_at((503005, 4196995)), [image(coarse=None)]
+    for chunks in ({"time": 4096}, "auto"):
+        more = {"mosaic": {"path": "x", "chunks": chunks}, "limits": {"memory": "128MiB"}}
+        first = plan_of(points, images, [0] * 5, steps=5, **more).groups[0].tiling
+        assert first.depth == (2048 if chunks != "auto" else 8)
+        grown = plan_of(points, images, [0] * 40, {"": first}, steps=40, **more).groups[0].tiling
+        assert (grown.depth, grown.shard_steps, grown.shard_slices) == (
+            first.depth, first.shard_steps, first.shard_slices
+        )  # fmt: skip
+        assert grown.steps == 40
+
+
 def test_samples_of_a_tiling_are_whole():
     with pytest.raises(JobError, match="samples of a tiling must be whole"):
         Tiling(8, 8, 7, 8, steps=3, shard_slices=4, shard_steps=4)

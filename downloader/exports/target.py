@@ -82,7 +82,8 @@ class LocalFile:
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # Windows keeps files that are open
+                    lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 

@@ -38,15 +38,8 @@ class ProgressTimeout:
     """The progress of one answer, and which time-out expired. It is told the time, on any clock that never jumps back."""
 
     __slots__ = (
-        "_began",
-        "_expected",
-        "_last",
-        "_started",
-        "_timeouts",
-        "_total",
-        "_window",
-        "_window_total",
-    )
+        "_began", "_expected", "_last", "_started", "_timeouts", "_total", "_window", "_window_total",
+    )  # fmt: skip
 
     def __init__(self, timeouts: Timeouts, expected_bytes: int, now: float) -> None:
         """Begin at `now`; `expected_bytes` will come, as far as is known."""

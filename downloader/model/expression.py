@@ -23,16 +23,9 @@ MAX_DEPTH: Final = 100
 """The service rejects graphs that are nested deeper (docs/contract.md §5.1)."""
 
 _KINDS: Final = (
-    "constantValue",
-    "integerValue",
-    "bytesValue",
-    "arrayValue",
-    "dictionaryValue",
-    "functionInvocationValue",
-    "functionDefinitionValue",
-    "argumentReference",
-    "valueReference",
-)
+    "constantValue", "integerValue", "bytesValue", "arrayValue", "dictionaryValue",
+    "functionInvocationValue", "functionDefinitionValue", "argumentReference", "valueReference",
+)  # fmt: skip
 
 
 @runtime_checkable

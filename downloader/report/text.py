@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from downloader.planning import Group
 
 
+_HEADER = ("band", "type", "size", "pixel", "CRS", "pyramid", "nodata")
+
+
 def asset_text(document: Mapping[str, Any]) -> str:
     """Return an asset of the catalogue as text; members that are not what they should be are shown as `?`."""
     lines = [
@@ -36,21 +39,10 @@ def asset_text(document: Mapping[str, Any]) -> str:
     if about and not bands:
         lines += ["", table(list(about.items()), ("band", "in the catalogue"))]
     if bands:
+        rows = [[*_band_row(band), about.get(_shown(band.get("id")), "")] for band in bands]
         lines += [
             "",
-            table(
-                [[*_band_row(band), about.get(_shown(band.get("id")), "")] for band in bands],
-                (
-                    "band",
-                    "type",
-                    "size",
-                    "pixel",
-                    "CRS",
-                    "pyramid",
-                    "nodata",
-                    "in the catalogue" if about else "",
-                ),
-            ),
+            table(rows, (*_HEADER, "in the catalogue" if about else "")),
             "",
             *(f"{few(names)}: {words}" for words, names in _fills(bands).items()),
             "Set mosaic.mask: any (or per-band) in a job to store masks too.",

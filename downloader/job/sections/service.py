@@ -62,13 +62,8 @@ class Service(Section):
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _METHODS = (
-    "key_file",
-    "application_default",
-    "earthengine",
-    "access_token_env",
-    "access_token_command",
-    "none",
-)
+    "key_file", "application_default", "earthengine", "access_token_env", "access_token_command", "none",
+)  # fmt: skip
 
 
 def _words(value: Any) -> Any:

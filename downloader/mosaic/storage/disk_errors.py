@@ -10,14 +10,8 @@ from downloader.errors import DownloadError, RefusedError, StoppedError
 from downloader.mosaic.storage.store import Store
 
 _PERMANENT: Final = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+}  # fmt: skip
 """Errors that say a path cannot be read or written, whatever is tried."""
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}

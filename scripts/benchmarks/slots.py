@@ -26,7 +26,8 @@ def drawn(rows: Sequence[Row], slots: int = 40) -> str:
     wide = (WIDTH - LEFT - RIGHT) / seconds
     size = f'viewBox="0 0 {WIDTH} {height}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12" fill="{BLACK}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="sans-serif" font-size="12" fill="{BLACK}">',
+        "<title>Requests under way, by quarter second</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
     ]
     for number, row in enumerate(seen):

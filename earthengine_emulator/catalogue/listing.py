@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from earthengine_emulator.api import errors
@@ -22,6 +22,8 @@ from earthengine_emulator.catalogue.model import Asset, Container, Image
 VIEWS: Final = ("FULL", "BASIC")
 _SAME: Final = ("filter", "view", "startTime", "endTime", "region")
 """Parameters that must not change from page to page."""
+_KEPT: Final = 8
+"""Listings that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Listing:
     settings: Settings
     secret: bytes = secrets.token_bytes(16)
     """Signs page tokens, so that a forged one is known."""
+    _found: dict[tuple[str | None, ...], list[Any]] = field(default_factory=dict, repr=False)
+    """What was asked for → the images, of the last few listings: each page of them would sift a collection anew."""
 
     def assets(self, parent: str, query: Mapping[str, str]) -> Reply:
         """Return the answer of listAssets; filters matter for image collections only."""
@@ -42,6 +46,19 @@ class Listing:
 
     def images(self, parent: str, query: Mapping[str, str]) -> Reply:
         """Return the answer of listImages: listAssets with times and a region of their own."""
+        asked = (parent, *(query.get(name) for name in _SAME))
+        if asked not in self._found:
+            while len(self._found) >= _KEPT:
+                del self._found[next(iter(self._found))]
+            self._found[asked] = self._images(parent, query)
+        return self._page(parent, "images", self._found[asked], query)
+
+    def forget(self) -> None:
+        """Forget what was listed: switches or assets changed."""
+        self._found.clear()
+
+    def _images(self, parent: str, query: Mapping[str, str]) -> list[Any]:
+        """Return all images that a listing has, over all of its pages."""
         entries = [entry for entry in self._entries(parent) if isinstance(entry, Image)]
         entries = _filtered(entries, query.get("filter"))
         if query.get("startTime"):
@@ -55,7 +72,7 @@ class Listing:
         if query.get("region"):
             shape = geometry.parse(query["region"])
             entries = [e for e in entries if geometry.intersects(shape, geometry.footprint(e))]
-        return self._page(parent, "images", entries, query)
+        return entries
 
     def _is_collection(self, parent: str) -> bool:
         asset = self.catalogue.get(parent)

@@ -122,6 +122,7 @@ class Service:
     def switched(self) -> None:
         """Forget what was evaluated: switches or assets changed."""
         self._evaluated.cache_clear()
+        self.listing.forget()
 
     def compute_pixels(self, body: bytes, record: Record) -> Reply:
         """image.computePixels: the pixels of an expression."""

@@ -15,7 +15,7 @@ from downloader.errors import JobError
 from downloader.model.bbox import BoundingBox, cover_box
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window
-from downloader.mosaic.flat import flat
+from downloader.mosaic.flat import check_steps, flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.reader import level_layout
@@ -91,6 +91,7 @@ class Excerpt:
         root: Any = zarr.open_group(location.readable(), mode="r")
         node = root[layout.group.name] if layout.group.name else root
         group = layout.group
+        check_steps(node[layout.arrays[0]], group.tiling, location.name)
         if each:
             numbers = list(range(group.tiling.slices if group.axis else 1))
         else:

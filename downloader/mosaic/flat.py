@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from downloader.errors import RefusedError
+from downloader.planning import Tiling
+
 
 class FlatArray:
     """A Zarr array (sample, step, …) as (chip, …); reads, and passes on all else that is asked of it."""
@@ -39,3 +42,9 @@ def flat(array: Any) -> Any:  # noqa: ANN401  # as above
     """Return an array with one leading axis: itself, or (sample, step, …) as (chip, …)."""
     names = tuple(array.metadata.dimension_names or ())
     return FlatArray(array) if names[:2] == ("sample", "step") else array
+
+
+def check_steps(array: Any, tiling: Tiling, path: str) -> None:  # noqa: ANN401  # as above
+    """Raise RefusedError for an array that has not got all steps of its mosaic yet: numbers would mean other chips."""
+    if tiling.steps and array.shape[1] != tiling.steps:
+        raise RefusedError(f"{path}: was left while its samples were extended; run its job again")

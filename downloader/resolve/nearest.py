@@ -209,7 +209,7 @@ def uncovered(job: Job, point: Point) -> str:
     if spec is not None and (spec.before is not None or spec.after is not None):
         period = f"from {duration(spec.before or 0)} before to {duration(spec.after or 0)} after {point.date}"
     which = (
-        f"{source.collections[0]} {period}"
+        f"{', '.join(source.collections)} {period}"
         if source.collections
         else f"source.images{f' {period}' if job.has_steps else ''}"
     )

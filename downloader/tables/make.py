@@ -20,6 +20,7 @@ from downloader.arguments import check_choices, check_names
 from downloader.errors import IncompleteError, JobError
 from downloader.model.crs import LONLAT, transformer
 from downloader.model.grid import PixelGrid, Window
+from downloader.mosaic.flat import check_steps
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_document
@@ -290,6 +291,8 @@ class _Samples(_Work):
         super().__init__(groups, statistics)
         if request.by is not None:
             raise JobError(f"by: {request.mosaic} holds samples, each of which is a place; leave it out")
+        for one in groups:
+            check_steps(one.node[one.layout.arrays[0]], one.layout.group.tiling, str(request.mosaic))
         layout = groups[0].layout
         own = {"crs", "transform", "centre_x", "centre_y"}
         columns = axis_table(layout.along, [one.name for one in layout.along if one.name not in own])

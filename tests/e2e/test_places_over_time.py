@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 import downloader
-from downloader.errors import DriftError, IncompleteError, JobError, StoppedError
+from downloader.errors import DriftError, IncompleteError, JobError, RefusedError, StoppedError
 from downloader.mosaic.verify.verify import verify
 from tests.harness import cli, job, key_of, ledger_lines, same_bits, start, wait_until, write_job
 from tests.interop.test_stac import validated
@@ -214,6 +214,23 @@ def test_a_longer_period_and_more_points_grow_both_axes(emulator, tmp_path, prof
     assert before.requests == 0
     with pytest.raises(DriftError, match="which is not all of it"):
         downloader.download(longer, progress=False)
+
+
+def test_a_mosaic_that_was_left_between_its_record_and_its_arrays_is_not_read_by_number(emulator, tmp_path):
+    """Killed as steps were added: chip 9 would be another one by the arrays than by the record."""
+    write_places(tmp_path / "points.csv")
+    report = downloader.download(over_time(emulator, tmp_path), progress=False)
+    for path in (tmp_path / "places.zarr/zarr.json", tmp_path / "places.zarr/red/zarr.json"):
+        document = json.loads(path.read_text())
+        inlined = document.get("consolidated_metadata", {}).get("metadata", {}).get("red", document)
+        inlined["shape"][1] = 5
+        path.write_text(json.dumps(document))
+    with pytest.raises(RefusedError, match="was left while its samples were extended; run its job again"):
+        downloader.export(report.mosaic, tmp_path / "a.tif", slice=9, bands=["red"])
+    with pytest.raises(RefusedError, match="run its job again"):
+        report.table(tmp_path / "t.csv", stats=["mean"])
+    assert downloader.download(over_time(emulator, tmp_path), progress=False).requests == 0
+    check(tmp_path / "places.zarr")
 
 
 def test_dates_beyond_a_shard_lie_in_the_next_one(emulator, tmp_path):

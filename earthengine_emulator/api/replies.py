@@ -55,9 +55,9 @@ class Reply:
         return len(self.body) if isinstance(self.body, bytes) else self.body.length
 
 
-def document(body: Mapping[str, Any] | list[Any], status: int = 200) -> Reply:
-    """Return a JSON answer, in the service's two-space layout."""
-    return Reply(status, json.dumps(body, indent=2, ensure_ascii=False).encode() + b"\n")
+def document(body: Mapping[str, Any] | list[Any], status: int = 200, *, is_long: bool = False) -> Reply:
+    """Return a JSON answer, in the service's two-space layout; a long one in a line, which is written many times as fast."""
+    return Reply(status, json.dumps(body, indent=None if is_long else 2, ensure_ascii=False).encode() + b"\n")
 
 
 def failure(error: ApiError) -> Reply:

@@ -22,6 +22,8 @@ from earthengine_emulator.catalogue.model import Asset, Container, Image
 VIEWS: Final = ("FULL", "BASIC")
 _SAME: Final = ("filter", "view", "startTime", "endTime", "region")
 """Parameters that must not change from page to page."""
+_LONG: Final = 20
+"""Entries of a page beyond which its layout is not the service's."""
 _KEPT: Final = 8
 """Listings that are kept."""
 
@@ -116,7 +118,7 @@ class Listing:
             body[key] = [_basic(e) if view == "BASIC" else e.document() for e in shown]
         if first + len(shown) < len(entries):
             body["nextPageToken"] = self._token(first + len(shown), identity)
-        reply = document(body)
+        reply = document(body, is_long=len(shown) > _LONG)
         after_one = self._token(first + 1, identity) if first + 1 < len(entries) else None
         reply.page = Page(key, token, self._token(first, identity), after_one)
         return reply

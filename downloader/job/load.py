@@ -84,7 +84,7 @@ def as_jobs(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords
     """Return a job, or the jobs of several sources, from any of their forms; arguments and errors as of `as_job`."""
     if path is not None or keywords or not isinstance(job, Mapping | str | os.PathLike):
         return as_job(job, path, **keywords)
-    found = _of(document_of(job), None) if isinstance(job, Mapping) else load(job)
+    found = _of(document_of(job), None) if isinstance(job, Mapping) else load(_file_named(job))
     if isinstance(found, Job):
         return with_environment(found)
     return Sources({name: with_environment(one) for name, one in found.jobs.items()}, found.mosaic_path)
@@ -124,12 +124,17 @@ def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping
         return Job.from_dict(job)
     if isinstance(job, Serializable | Image | list | tuple):
         raise JobError(f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path")
+    return load_job(_file_named(job))
+
+
+def _file_named(job: object) -> str:
+    """Return the path of a job file. Raises JobError for what is none, and where there is none."""
     text = path_text(job, "job", "give a job file's path, a job as a mapping, or what to fetch and path=")
     if not text.endswith((".yaml", ".yml")) and not os.path.exists(text):  # noqa: PTH110  # False, never an error
         raise JobError(
             f"{text}: there is no job file of this name; for an asset or a collection give the path of its mosaic, too"
         )
-    return load_job(text)
+    return text
 
 
 def _is_file(job: object) -> bool:

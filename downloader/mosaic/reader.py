@@ -9,7 +9,7 @@ import numpy as np
 
 from downloader.arguments import check_choices, shown
 from downloader.errors import IncompleteError, JobError, MissingExtraError
-from downloader.mosaic.format.coverage import Coverage
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import visible_levels
@@ -124,7 +124,13 @@ def _open(
 ) -> xarray.Dataset:
     xr = require_xarray()
     location = locate(path)
-    coverage = read_coverage(location.read, layout)
+    if layout.level == 1:
+        coverage = read_coverage(location.read, layout)
+    else:  # overviews of a series that grew since are shorter than the layout says
+        import zarr
+
+        tiles = zarr.open_array(location.readable(), path=f"{layout.prefix}{COVERAGE_TILES}", mode="r")
+        coverage = np.asarray(tiles[...])
     holes = {
         word: int((coverage == value).sum())
         for word, value in (("missing", Coverage.MISSING), ("failed", Coverage.FAILED))

@@ -23,7 +23,7 @@ from downloader.errors import JobError
 from downloader.job import Job
 from downloader.job.environment import with_environment
 from downloader.job.keywords import JobKeywords
-from downloader.job.load import JobLike, as_job, as_jobs, load, load_job, mosaic_place, one_job
+from downloader.job.load import JobLike, as_job, as_jobs, load, mosaic_place, one_job
 from downloader.job.service_settings import ServiceSettings
 from downloader.mosaic.sources import part, run_of
 from downloader.mosaic.status import Status
@@ -169,7 +169,9 @@ def doctor(
         return in_thread(examine(settings, where, credentials), Stop())
     if service is not None or auth is not None:
         raise JobError("service and auth: a job has these in itself; change them there")
-    settled = load_job(job, overrides) if isinstance(job, str | os.PathLike) else as_job(job)
+    loaded = load(job, overrides) if isinstance(job, str | os.PathLike) else as_jobs(job)
+    # Sources share service, credentials and disk.
+    settled = loaded if isinstance(loaded, Job) else next(iter(loaded.jobs.values()))
     return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,12 +83,22 @@ def one_job(job: Job | Sources, source: str = "") -> Job:
 
 def as_jobs(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job | Sources:
     """Return a job, or the jobs of several sources, from any of their forms; arguments and errors as of `as_job`."""
-    if path is not None or keywords or not isinstance(job, Mapping | str | os.PathLike):
+    if keywords or not (isinstance(job, Mapping) or _is_file(job)):
         return as_job(job, path, **keywords)
-    found = _of(document_of(job), None) if isinstance(job, Mapping) else load(_file_named(job))
+    if isinstance(job, Mapping):
+        found = _of(document_of(job if path is None else _with_path(job, path_text(path, "path"))), None)
+    else:
+        found = load(_file_named(job))
+        found = found if path is None else found.placed(path_text(path, "path"))
     if isinstance(found, Job):
         return with_environment(found)
-    return Sources({name: with_environment(one) for name, one in found.jobs.items()}, found.mosaic_path)
+    return replace(found, jobs={name: with_environment(one) for name, one in found.jobs.items()})
+
+
+def _with_path(job: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return a job's values with its mosaic at `path`."""
+    mosaic = job.get("mosaic", {})
+    return {**job, "mosaic": {**mosaic, "path": path} if isinstance(mosaic, Mapping) else mosaic}
 
 
 def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job:
@@ -121,7 +132,7 @@ def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping
     if isinstance(job, Job):
         return job
     if isinstance(job, Mapping):
-        return Job.from_dict(job)
+        return _mapped(job)
     if isinstance(job, Serializable | Image | list | tuple):
         raise JobError(f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path")
     return load_job(_file_named(job))
@@ -137,6 +148,10 @@ def _file_named(job: object) -> str:
     return text
 
 
+def _mapped(values: Mapping[str, Any]) -> Job:
+    return one_job(_of(document_of(values), None))
+
+
 def _is_file(job: object) -> bool:
     return isinstance(job, str | os.PathLike) and os.path.isfile(job)  # noqa: PTH113 - False, never an error
 
@@ -146,7 +161,7 @@ def _placed(job: JobLike, path: str, keywords: Mapping[str, Any]) -> Job:
     if keywords:
         raise JobError(f"{' and '.join(keywords)}: a whole job has these in itself; change them there")
     if isinstance(job, Mapping):
-        job = Job.from_dict({**job, "mosaic": {**job.get("mosaic", {}), "path": path}})
+        job = _mapped(_with_path(job, path))
     elif not isinstance(job, Job):
         job = load_job(os.fspath(job))  # type: ignore[arg-type]  # a file, as asked above
     return job.placed(path)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from downloader.errors import DownloadError, JobError
 from downloader.job.job import Job
 from downloader.job.sections.executor import ExecutorSection
-from downloader.job.yaml import Document
+from downloader.job.yaml import Document, dotted
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
@@ -26,6 +26,8 @@ class Sources:
     """Name → job, in the order of the file."""
     mosaic_path: Path | str
     """The mosaic that holds theirs; as text where it lies in a bucket."""
+    documents: Mapping[str, Document]
+    """Name → the values of its job, which know where each stands in the file."""
 
     @classmethod
     def of(cls, document: Document, base: Path | None) -> Sources:
@@ -45,7 +47,7 @@ class Sources:
             )
         if "source" in document.values:
             raise document.error(("source",), "and sources exclude each other; keep one of them")
-        jobs = {}
+        jobs, documents = {}, {}
         for name, entry in entries.items():
             if not _NAME.fullmatch(name) or name in _TAKEN:
                 raise document.error(
@@ -55,23 +57,34 @@ class Sources:
                 )
             if not isinstance(entry, dict):
                 raise document.error(("sources", name), "needs keys under it, as source has them")
-            jobs[name] = _job(document, name, entry, base)
-        path = next(iter(jobs.values())).mosaic_path
-        return cls(jobs, path.parent if isinstance(path, Path) else path.rpartition("/")[0])
+            documents[name] = _part(document, name, entry)
+            jobs[name] = Job.of_document(documents[name], base)
+        return cls(jobs, _above(jobs), documents)
 
     @property
     def executor(self) -> ExecutorSection:
         """Who fetches, of all alike."""
         return next(iter(self.jobs.values())).executor
 
+    def placed(self, path: str) -> Self:
+        """Return the same jobs with another `mosaic.path`, as `Job.placed`."""
+        jobs = {name: job.placed(f"{path.rstrip('/')}/{name}") for name, job in self.jobs.items()}
+        return replace(self, jobs=jobs, mosaic_path=_above(jobs))
+
     def renamed(self, name: str, error: DownloadError) -> None:
         """Let an error of a source's job name the key as the file has it."""
-        if isinstance(error, JobError) and (error.key or "").split(".")[0] == "source":
-            error.key = f"sources.{name}{(error.key or '').removeprefix('source')}"
+        if isinstance(error, JobError) and error.key is not None:
+            error.key = dotted(self.documents[name].own(tuple(error.key.split("."))))
 
 
-def _job(document: Document, name: str, entry: Mapping[str, Any], base: Path | None) -> Job:
-    """Return the job of one source, whose keys `grid`, `chip` and `nodata` are those of sections."""
+def _above(jobs: Mapping[str, Job]) -> Path | str:
+    """Return the mosaic that holds those of jobs."""
+    path = next(iter(jobs.values())).mosaic_path
+    return path.parent if isinstance(path, Path) else path.rpartition("/")[0]
+
+
+def _part(document: Document, name: str, entry: Mapping[str, Any]) -> Document:
+    """Return the job of one source as values, whose keys `grid`, `chip` and `nodata` are those of sections."""
     values = {key: value for key, value in document.values.items() if key != "sources"}
     source, origin = dict(entry), dict[tuple[str | int, ...], tuple[str | int, ...]]()
     if "grid" in source:
@@ -100,5 +113,4 @@ def _job(document: Document, name: str, entry: Mapping[str, Any], base: Path | N
         origin["region", kind, "chip"] = ("sources", name, "chip")
     values["source"] = source
     origin["source",] = ("sources", name)
-    part = Document(values, document.file, document.lines, document.overridden, origin=origin)
-    return Job.of_document(part, base)
+    return Document(values, document.file, document.lines, document.overridden, origin=origin)

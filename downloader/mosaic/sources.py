@@ -10,6 +10,7 @@ from typing import Any
 from downloader.errors import JobError, RefusedError
 from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.format.layout import dump, group_document
+from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.location import (
     SOURCES,
@@ -69,20 +70,21 @@ def part_of_group(path: MosaicPath, group: str | None) -> tuple[MosaicPath, str 
 def join_parts(path: MosaicPath, names: Iterable[str]) -> None:
     """Write the group that holds the mosaics of sources, with the metadata of all that is there.
 
-    Sources that a mosaic has and a job leaves out stay.
+    Sources that a mosaic has and a job leaves out stay; those of which it has nothing go.
 
     Raises:
         RefusedError: something else is there.
         StoppedError: the disk is full or does not work.
     """
-    location = locate(path)
+    location, wanted = locate(path), tuple(names)
     known = source_names(location)
-    # A run that was killed at its very start leaves a staged file.
-    if not known and any(not name.startswith(f"{ROOT}#") for name in location.entries()):
-        raise RefusedError(
-            f"{location.name}: holds something else than a mosaic of several sources; choose another mosaic.path"
-        )
-    names = tuple(dict.fromkeys((*known, *names)))
+    for name in () if known else location.entries():
+        # A run that was killed at its very start leaves a staged file; a group that was lost is written anew.
+        if not name.startswith(f"{ROOT}#") and not (name in wanted and _is_begun(path, name)):
+            raise RefusedError(
+                f"{location.name}: holds something else than a mosaic of several sources; choose another mosaic.path"
+            )
+    names = [name for name in dict.fromkeys((*known, *wanted)) if name in wanted or _is_begun(path, name)]
     members: dict[str, dict[str, Any]] = {}
     for name in names:
         child = _document(locate(part(path, name)))
@@ -90,7 +92,7 @@ def join_parts(path: MosaicPath, names: Iterable[str]) -> None:
             inner = child.pop("consolidated_metadata", {}).get("metadata", {})
             members[name] = group_document(child["attributes"], {})
             members |= {f"{name}/{key}": document for key, document in inner.items()}
-    document = dump(group_document({SOURCES: list(names)}, members))
+    document = dump(group_document({SOURCES: names}, members))
     if location.read(ROOT) == document:
         return
     if isinstance(location, Folder):
@@ -103,6 +105,11 @@ def join_parts(path: MosaicPath, names: Iterable[str]) -> None:
         store.flush([ROOT])
 
     trying(store, "the metadata of all sources", len(document), write)
+
+
+def _is_begun(path: MosaicPath, name: str) -> bool:
+    """Return whether there is a mosaic of a source."""
+    return read_identity(part(path, name)) is not None
 
 
 def _document(location: Location) -> dict[str, Any] | None:

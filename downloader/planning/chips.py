@@ -155,7 +155,7 @@ class Placement:
                     _Field.of(polygon, self._points.crs, lattice.grid, region) for lattice in kind.found
                 ]
             except JobError as error:
-                _fail(told, n, steps, f"its polygon {error.message}")
+                _fail(told, n, steps, f"its polygon: {error.message}")
         return found
 
     def _sides_of(self, fields: Mapping[int, list[_Field]], known: Mapping[str, Tiling]) -> list[int]:

@@ -114,7 +114,7 @@ def _vector(
     try:
         places = read_places(path)
     except JobError as error:
-        raise JobError(error.message.removeprefix("--by: "), key=key) from None
+        raise JobError(error.message.removeprefix("by: "), key=key) from None
     columns = [_plain(column.to_pylist()) for column in places.columns.columns]
     rows = [
         (f"feature {number + 1}", [column[number] for column in columns]) for number in range(len(places))

@@ -319,6 +319,15 @@ def test_wrong_files_are_answered_with_their_fix(emulator, tmp_path, content, sa
     assert said in str(caught.value)
 
 
+def test_a_file_that_is_not_there_and_a_buffer_that_leaves_nothing(emulator, tmp_path):
+    with pytest.raises(JobError, match=r"region\.fields\.file: there is no file .*none\.gpkg"):
+        downloader.plan(fields_job(emulator, tmp_path, str(tmp_path / "none.gpkg")))
+    with pytest.raises(
+        JobError, match="feature 1: its polygon: nothing is left of it after a buffer of -500"
+    ):
+        downloader.plan(fields_job(emulator, tmp_path, scattered(1), region={"buffer": -500}))
+
+
 def test_all_that_reads_a_mosaic_knows_fields(emulator, tmp_path):
     gdf = scattered_passes(6)
     gdf.to_crs("EPSG:4326").to_file(tmp_path / "fields.geojson")

@@ -130,6 +130,55 @@ def test_what_a_run_that_was_killed_left_is_no_obstacle(emulator, tmp_path):
         downloader.download(foreign, progress=False)
 
 
+def test_a_source_that_never_began_is_forgotten(emulator, tmp_path):
+    values = sources_job(emulator, tmp_path)
+    downloader.download(values, progress=False)
+    wrong = {**values, "sources": values["sources"] | {"typo": {"asset": "EMULATOR/NOPE"}}}
+    with pytest.raises(JobError, match="EMULATOR/NOPE"):
+        downloader.download(wrong, progress=False)
+    assert downloader.status(tmp_path / "all.zarr").not_begun == ("typo",)
+    downloader.download(values, progress=False)
+    assert downloader.status(tmp_path / "all.zarr").is_complete
+    assert cli("verify", tmp_path / "all.zarr").status == 0
+    values["sources"]["base"] |= {"bands": ["red"], "nodata": -1}
+    with pytest.raises(JobError, match=r"^sources\.base\.nodata: .* no value of red"):
+        downloader.download(values, progress=False)
+
+
+def test_metadata_of_all_that_is_lost_is_written_anew(emulator, tmp_path):
+    values, root = sources_job(emulator, tmp_path), tmp_path / "all.zarr" / "zarr.json"
+    downloader.download(values, progress=False)
+    whole = root.read_bytes()
+    root.unlink()
+    assert downloader.download(values, progress=False).requests == 0
+    assert root.read_bytes() == whole
+    root.unlink()
+    other = {**values, "sources": {"others": values["sources"]["base"]}}
+    with pytest.raises(RefusedError, match="holds something else than a mosaic of several sources"):
+        downloader.download(other, progress=False)
+
+
+def test_a_path_given_apart_and_calls_that_take_one_source(emulator, tmp_path):
+    values = sources_job(emulator, tmp_path)
+    for job_like, place in (
+        (values, "one.zarr"),
+        (
+            write_job(tmp_path, values | {"region": {"bbox": [X, Y - 90, X + 90, Y], "crs": "EPSG:32610"}}),
+            "two.zarr",
+        ),
+    ):
+        report = downloader.download(job_like, tmp_path / place, progress=False)
+        assert set(report.open_tree(chunks=None).children) == {"series", "base"}
+        assert downloader.status(tmp_path / place).is_complete
+    assert not (tmp_path / "all.zarr").exists()
+    assert downloader.doctor(values).is_well
+    for call in (downloader.open, downloader.plan, downloader.open_tree):
+        with pytest.raises(
+            JobError, match=r"sources: series, base: this takes one source; name the mosaic of one"
+        ):
+            call(values)
+
+
 def test_a_killed_run_continues_in_each_source(emulator, tmp_path):
     squares(40).to_file(tmp_path / "fields.gpkg")
     region, slowly = {"fields": "fields.gpkg"}, {"concurrency": 2}

@@ -71,4 +71,5 @@ async def prepare(
     if (likely := stacks_if_equal(resolved, job, there, plan)) is None:
         return plan, resolved.notices
     trusted, notices = await compare_roads(likely, source)
-    return resolved.plan(job, there, trusted), (*resolved.notices, *notices)
+    # What is likely is the plan where no group was found to differ.
+    return resolved.plan(job, there, trusted) if notices else likely, (*resolved.notices, *notices)

@@ -138,6 +138,7 @@ def make_sample_plan(
     files: JobFiles = _NO_FILES,
     expressions: Mapping[str, str] | None = None,
     stacked: Collection[str] = (),
+    trusted: Collection[str] = (),
 ) -> Plan:
     """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
 
@@ -150,6 +151,7 @@ def make_sample_plan(
         files: contents of the files that the job names.
         expressions: by image, what computes its pixels; empty where they are read.
         stacked: groups of an existing mosaic whose images come in stacks.
+        trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
 
     Raises:
         JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
@@ -162,7 +164,7 @@ def make_sample_plan(
     if not any(extents[0].chips):
         raise _hopeless(job, samples)
     maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions), steps=kept.steps)
-    maker = replace(maker, may_stack=kept.steps > 1, stacked=stacked)
+    maker = replace(maker, may_stack=kept.steps > 1, stacked=stacked, trusted=trusted)
     groups = maker.of(placement.lattices, extents)
     slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
     return Plan(first, groups, _model(job), "sample", slices, samples=replace(kept, samples=samples))
@@ -195,8 +197,8 @@ class _Groups:
     """Whether one request may bring several slices."""
     stacked: Collection[str] = ()
     """Groups of an existing mosaic whose images come in stacks."""
-    trusted: Collection[str] | None = None
-    """Groups of which a computed answer equals what is read, masked pixels included; None where nobody looks."""
+    trusted: Collection[str] = ()
+    """Groups of which a computed answer equals what is read, masked pixels included."""
 
     def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
         """Return one group for each lattice."""
@@ -279,19 +281,10 @@ class _Groups:
         found = stack_of(tiling, types, limits, _model(self.job))
         if is_computed or name in self.stacked:
             return found
-        lacking = [band.id for band in bands if band.dtype.kind != "f"]
-        if asked == 1 or (lacking and asked is None and self.trusted is None):
+        has_integers = any(band.dtype.kind != "f" for band in bands)
+        if asked == 1 or (has_integers and name not in self.trusted):
             return None
-        if lacking and self.trusted is not None:
-            is_worth_it = asked is not None or found.sooner >= _WORTH_COMPUTING
-            return found if name in self.trusted and is_worth_it else None
-        if lacking:
-            raise JobError(
-                f"stacks are computed, and {lacking[0]} holds integers, of which a computed answer does not tell the masked "
-                "ones; write mosaic.mask: any, which stores them, or leave depth out",
-                key="request.depth",
-            )
-        is_small = tiling.tile_rows * tiling.tile_columns == 1
+        is_small = not has_integers and tiling.tile_rows * tiling.tile_columns == 1
         return found if asked or is_small or found.sooner >= _WORTH_COMPUTING else None
 
     @property

@@ -79,10 +79,6 @@ def _roads(plan: Plan) -> list[str]:
         "request.depth: 1 asks for each by itself"
         for group in stacks
     ]
-    if plan.samples is not None and plan.samples.steps > 1 and not any(group.stack for group in plan.groups):
-        lines.append(
-            f"{'alone':<10}each chip is a request; mosaic.mask: any brings many dates of a point in one"
-        )
     noun = "slice" if plan.samples is None else "sample"
     return [
         *(

@@ -81,6 +81,7 @@ class ResolvedSource:
                 self.files,
                 self.expressions,
                 stacked,
+                trusted,
             )
             slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
             return replace(plan, listed=self.listed, slices=tuple(slices))

@@ -481,12 +481,6 @@ def test_an_image_that_is_gone_is_found_once_for_all_places(emulator, tmp_path):
     check(tmp_path / "places.zarr", places)
 
 
-def test_chips_without_masks_are_read_one_by_one_and_the_plan_says_what_to_write(emulator, tmp_path):
-    write_places(tmp_path / "points.csv")
-    said = cli("plan", write_job(tmp_path, over_time(emulator, tmp_path, mosaic={"mask": "none"}))).out
-    assert "each chip is a request; mosaic.mask: any brings many dates of a point in one" in said
-
-
 @pytest.mark.parametrize(
     ("columns", "points", "said"),
     [

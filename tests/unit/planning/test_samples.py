@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,9 +175,9 @@ def points_at(*places):
     )
 
 
-def plan_of(points, images, of=None, tilings=None, steps=0, **sections):
+def plan_of(points, images, of=None, tilings=None, steps=0, trusted=(), **sections):
     sections = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}, **sections}
-    job = Job.from_dict({**sections, "region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}})
+    job = Job.from_dict({"region": {"points": {"file": "p.csv", "chip": 64}, "crs": 32610}, **sections})
     names = [images[k].name if k is not None else "" for k in (of or [0] * len(points.rows))]
     rows = [row for row in points.rows for _ in range(steps or 1)]
     samples = tuple(
@@ -184,7 +185,8 @@ def plan_of(points, images, of=None, tilings=None, steps=0, **sections):
         for row, name in zip(rows, names, strict=True)
     )
     kept = SampleList(points.crs, points.columns, samples, steps)
-    return make_sample_plan(job, points, kept, {one.name: one for one in images}, tilings)
+    views = {one.name: one for one in images}
+    return make_sample_plan(job, points, kept, views, tilings, trusted=trusted)
 
 
 def test_a_plan_of_samples():
@@ -201,6 +203,35 @@ def test_a_plan_of_samples():
     assert "line 4: the point (0, 0) lies outside A/B" in plan.slices[2].problem
     assert coarse.lattices[0] == COARSE.window(Window(50 - 5, 50 - 5, 11, 11))
     assert plan.estimate().requests == 6
+
+
+@pytest.mark.parametrize(
+    ("trusted", "request_", "mosaic", "count"),
+    [
+        ([], {}, {}, 20_000),
+        ([""], {}, {}, 200),
+        ([""], {"depth": 1}, {}, 20_000),
+        ([""], {"depth": 30}, {}, 800),
+        ([], {"depth": 30}, {}, 20_000),
+        ([""], {}, {"profile": "plain"}, 200),
+        ([], {}, {"mask": "any"}, 200),
+    ],
+)
+def test_integers_of_a_point_come_together_where_computing_them_is_trusted(trusted, request_, mosaic, count):
+    two = image(coarse=None)
+    two = replace(two, bands=(*two.bands, replace(two.bands[0], id="B3")))
+    plan = plan_of(
+        points_at(*[(503005, 4196995)] * 200),
+        [two],
+        [0] * 20_000,
+        steps=100,
+        trusted=trusted,
+        region={"points": {"file": "p.csv", "chip": 32}, "crs": 32610},
+        request=request_,
+        mosaic={"path": "x", **mosaic},
+    )
+    assert plan.estimate().requests == count
+    assert [band.id for band in plan.groups[0].bands][:2] == ["B2", "B3"]
 
 
 def test_runs_of_a_mosaic_that_is_there_are_kept():

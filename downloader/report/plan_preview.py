@@ -13,6 +13,8 @@ from downloader.job import Job
 from downloader.model.document import to_document
 from downloader.mosaic.target import TargetState
 from downloader.planning import Estimate, Plan
+from downloader.planning.compute_cost import compute_cost
+from downloader.report.cost_text import hours
 from downloader.report.html.plan_page import plan_card, plan_page
 from downloader.report.plan_geojson import plan_geojson
 from downloader.report.plan_map import panels
@@ -105,8 +107,8 @@ class PlanPreview:
             estimate = self.likely.estimate()
             lines.append(
                 f"stacks    {counted(estimate.requests, 'computed request')} in place of these, about "
-                f"{duration(estimate.seconds)},\n          if the first run finds a tile equal by both ways; "
-                "request.depth: 1 reads each image"
+                f"{duration(estimate.seconds)}, {hours(compute_cost(self.likely))},\n          if the first run finds a tile "
+                "equal by both ways; request.depth: 1 reads each image"
             )
         if self.probe is not None:
             lines += ["", str(self.probe)]

@@ -69,6 +69,7 @@ def test_they_come_in_stacks_where_a_tile_is_the_same_by_both_ways(emulator, tmp
     said = cli("plan", file).out
     assert LIKELY in said
     assert "computed requests in place of these" in said, said
+    assert " EECU-hours (an estimate),\n          if the first run" in said
     report = fetch(values)
     assert report.state == "complete"
     assert not [line for line in report.notices if "stacks" in line]

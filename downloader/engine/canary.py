@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from downloader.errors import DownloadError
+from downloader.errors import Action, DownloadError, TileError
 from downloader.expressions.mask_bands import with_masks
 from downloader.expressions.stack import pinned_expression
 from downloader.model.grid import Window
@@ -54,6 +54,9 @@ async def compare_roads(plan: Plan, source: RestPixelSource) -> tuple[frozenset[
     Args:
         plan: as it would be if they were.
         source: asks the service.
+
+    Raises:
+        DownloadError: the job cannot go on: a quota is used up, or a login refused.
     """
     equal, notices = set(), []
     for group in plan.groups:
@@ -93,6 +96,9 @@ async def _difference(plan: Plan, group: Group, source: RestPixelSource) -> str:
                     return f"masked pixels of {band.id} of {part.id} are others when they are computed"
                 masked += int((~inside).sum()) if band.dtype.kind != "f" else 0
     except DownloadError as error:
+        tile = error.__cause__
+        if not isinstance(tile, TileError) or tile.problem.action is Action.FAIL_JOB:
+            raise  # a quota or a login is not the tile's fault: what a later run finds counts
         return f"the two could not be compared ({error})"
     return "" if masked else "no masked pixel was found to compare"
 

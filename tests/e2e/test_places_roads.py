@@ -118,6 +118,18 @@ def test_a_tile_that_cannot_be_compared_has_them_read_one_by_one(emulator, tmp_p
     check(tmp_path / "places.zarr", PLACES)
 
 
+def test_a_quota_that_is_used_up_settles_nothing(emulator, tmp_path):
+    write_places(tmp_path / "points.csv")
+    values = without_masks(emulator, tmp_path)
+    emulator.control("configure", {"faults": [{"fault": "daily-429", "above_pixels": 1, "times": 1}]})
+    with pytest.raises(StoppedError, match="tile by either road"):
+        fetch(values)
+    emulator.control("reset", {})
+    report = fetch(values)
+    assert not [line for line in report.notices if "stacks" in line]
+    assert report.requests == 3, "one for each point that has an image"
+
+
 def test_a_run_that_stopped_goes_on_in_stacks_and_appended_points_come_so(emulator, tmp_path):
     write_places(tmp_path / "points.csv", places_of(*FIRST))
     values = without_masks(emulator, tmp_path)

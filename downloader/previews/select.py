@@ -8,6 +8,7 @@ import numpy as np
 
 from downloader.errors import JobError
 from downloader.mosaic.flat import flat
+from downloader.mosaic.storage.location import SOURCES
 
 if TYPE_CHECKING:
     import zarr
@@ -29,6 +30,9 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
     groups = {name: node for name, node in root.groups() if bands_of(node)}
     if bands_of(root):
         groups = {"": root}  # groups below it are overviews
+    for source in root.attrs.get(SOURCES, ()):
+        if source not in groups and (own := root.get(source)) is not None:
+            groups |= {f"{source}/{name}": node for name, node in own.groups() if bands_of(node)}
     if not groups:
         raise JobError("the mosaic has no bands")
     if wanted is not None:

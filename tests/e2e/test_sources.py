@@ -13,7 +13,7 @@ import xarray as xr
 
 import downloader
 from downloader.errors import DriftError, IncompleteError, JobError, RefusedError, StoppedError
-from tests.harness import cli, getpixels, job, ledger_lines, same_bits, start, wait_until, write_job
+from tests.harness import ASSET, cli, getpixels, job, ledger_lines, same_bits, start, wait_until, write_job
 from tests.oracle import PASSES, PUBLIC, oracle_window
 
 X, Y, PIXEL = 560000, 4180000, 20
@@ -179,6 +179,26 @@ def test_a_path_given_apart_and_calls_that_take_one_source(emulator, tmp_path):
             call(values)
 
 
+def test_groups_of_a_source_are_shown(emulator, tmp_path):
+    sources = {
+        "optical": {"asset": ASSET, "bands": ["B2", "B5"]},
+        "base": {"asset": PASS, "bands": ["red"]},
+    }
+    region = {"bbox": [X, Y - 900, X + 900, Y], "crs": "EPSG:32610"}
+    report = downloader.download(sources_job(emulator, tmp_path, sources, region=region), progress=False)
+    report.save(tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "could not be" not in page
+    assert all(f"of group {name}" in page for name in ("optical/10m", "optical/20m", "base"))
+    told = downloader.preview(tmp_path / "all.zarr", tmp_path / "p.png", group="optical/20m")
+    assert "group optical/20m, bands B5" in told.replace("the only slice, ", "")
+    wrong = sources_job(emulator, tmp_path, sources | {"typo": {"asset": "EMULATOR/NOPE"}}, region=region)
+    with pytest.raises(JobError) as caught:
+        downloader.download(wrong, progress=False)
+    caught.value.report.save(tmp_path / "r.html")
+    assert "could not be" not in (tmp_path / "r.html").read_text()
+
+
 def test_a_killed_run_continues_in_each_source(emulator, tmp_path):
     squares(40).to_file(tmp_path / "fields.gpkg")
     region, slowly = {"fields": "fields.gpkg"}, {"concurrency": 2}
@@ -258,6 +278,10 @@ def test_the_commands(emulator, tmp_path):
     assert "nothing fetched yet" in cli("status", path).out
     ended = cli("run", path, "--report", tmp_path / "r.json", "--report", tmp_path / "r.html")
     assert ended.status == 0, ended
+    page = (tmp_path / "r.html").read_text()
+    assert "could not be read" not in page
+    assert "could not be drawn" not in page
+    assert all(f"of group {name}" in page for name in ("series", "base"))
     told = cli("status", mosaic)
     assert "complete" in told.out
     assert "series" in told.out

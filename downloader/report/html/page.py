@@ -11,8 +11,10 @@ from uuid import uuid4
 from downloader.cards import card, facts, figures, folded
 from downloader.mosaic.flat import flat
 from downloader.mosaic.format.coverage import COVERAGE_TILES
+from downloader.mosaic.record.ownership import read_identity
+from downloader.mosaic.sources import member, mosaics
 from downloader.mosaic.status import read_mosaic
-from downloader.mosaic.storage.location import locate
+from downloader.mosaic.storage.location import MosaicPath, locate
 from downloader.previews.preview import Look, draw
 from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import recipes
@@ -62,6 +64,19 @@ class _Drawn:
     """Name of the first band's array."""
     place: str = ""
     """Box around the mosaic in longitude and latitude."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A group that is drawn."""
+
+    name: str
+    """As the report names it; empty for the only one."""
+    path: MosaicPath
+    """The mosaic that it belongs to."""
+    layout: GroupLayout
+    id: str
+    """What ids in the page begin with."""
 
 
 def report_page(report: RunResult) -> str:
@@ -184,31 +199,38 @@ def _draw(
     """Return pictures, of the first groups, and maps, whose ids begin with `name`. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
     try:
-        layouts = read_mosaic(report.mosaic).layouts
+        # A source that a run did not come to has no mosaic yet.
+        layouts = [
+            (member(source, layout.group.name), path, layout)
+            for source, path in mosaics(report.mosaic).items()
+            if not source or read_identity(path) is not None
+            for layout in read_mosaic(path).layouts
+        ]
     except Exception as error:  # noqa: BLE001  # see the docstring
         drawn.notes.append(f"The mosaic could not be read: {error}")
         return drawn
-    drawn.profile, drawn.axis = layouts[0].profile, layouts[0].group.axis
-    drawn.array = layouts[0].arrays[0]
-    drawn.place = place(layouts[0].group)
-    for number, layout in enumerate(layouts):
-        drawn.groups.append(_group(layout))
-        _draw_group(report, layout, drawn, f"{name}{number}", look if number < pictured else None)
+    if layouts:
+        _, path, first = layouts[0]
+        drawn.place = place(first.group)
+        if path == report.mosaic:
+            drawn.profile, drawn.axis, drawn.array = first.profile, first.group.axis, first.arrays[0]
+    for number, (called, path, layout) in enumerate(layouts):
+        drawn.groups.append(_group(called, layout))
+        part = _Part(called, path, layout, f"{name}{number}")
+        _draw_group(report.mosaic, part, drawn, look if number < pictured else None)
     return drawn
 
 
-def _draw_group(
-    report: RunResult, layout: GroupLayout, drawn: _Drawn, name: str, look: tuple[int, int] | None
-) -> None:
-    group = layout.group
-    title = f"{group.name} " if group.name else ""
-    called = f"Group {group.name}" if group.name else "The mosaic"
+def _draw_group(mosaic: str, part: _Part, drawn: _Drawn, look: tuple[int, int] | None) -> None:
+    group = part.layout.group
+    title = f"{part.name} " if part.name else ""
+    called = f"Group {part.name}" if part.name else "The mosaic"
     tiling = group.tiling
     tiles = (tiling.width / tiling.tile, tiling.height / tiling.tile)
     states: StateMap | None = None
     try:
-        states = _states(report.mosaic, layout)
-        drawn.maps += state_maps(name, title, states, tiles, group.axis)
+        states = _states(part.path, part.layout)
+        drawn.maps += state_maps(part.id, title, states, tiles, group.axis)
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
     if look is None or (states is not None and not states.counts[1]):
@@ -219,15 +241,13 @@ def _draw_group(
             # The last of those of which most is there.
             best = int(states.stored.max())
             chosen["slice"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
-        picture = draw(
-            report.mosaic, Look(group=group.name or None, size=look[1], most_tiles=look[0], **chosen)
-        )
+        picture = draw(mosaic, Look(group=part.name or None, size=look[1], most_tiles=look[0], **chosen))
         drawn.pictures.append(figure(picture))
     except Exception as error:  # noqa: BLE001  # see `_draw`
         drawn.notes.append(f"{called}: a quick look could not be drawn: {error}")
 
 
-def _states(mosaic: str, layout: GroupLayout) -> StateMap:
+def _states(mosaic: MosaicPath, layout: GroupLayout) -> StateMap:
     import zarr
 
     tiling = layout.group.tiling
@@ -236,7 +256,7 @@ def _states(mosaic: str, layout: GroupLayout) -> StateMap:
     return state_map((tiling.slices, tiling.tile_rows, tiling.tile_columns), coverage_blocks(coverage))
 
 
-def _group(layout: GroupLayout) -> tuple[str, ...]:
+def _group(name: str, layout: GroupLayout) -> tuple[str, ...]:
     """Return a row of the table of groups."""
     group = layout.group
     kinds: dict[str, list[str]] = {}
@@ -252,4 +272,4 @@ def _group(layout: GroupLayout) -> tuple[str, ...]:
     pixel = grid.transform.pixel_size
     side = f"{pixel[0]:g}" if pixel[0] == pixel[1] else f"{pixel[0]:g} × {pixel[1]:g}"
     system = "of each chip's image" if group.lattices else str(grid.crs)
-    return (group.name or "the mosaic", bands, extent, f"{side} {grid.crs.unit}", system, f"{tiling.tiles:,}")
+    return (name or "the mosaic", bands, extent, f"{side} {grid.crs.unit}", system, f"{tiling.tiles:,}")

@@ -98,10 +98,11 @@ class Placement:
             JobError: the largest field makes all chips larger than is taken for wanted.
         """
         samples, told = kept.samples, list(kept.samples)
-        kinds = {name: self._kind(images[name]) for name in {one.image for one in samples if one.image}}
+        # Of an image from which nothing can be made nothing is known but its problem.
+        kinds = {name: self._kind(images[name]) for name in {one.image for one in samples} if name in images}
         of: dict[int, tuple[_Kind, list[int]]] = {}
         for number, sample in enumerate(samples):
-            if sample.image:
+            if sample.image in kinds:
                 kind = kinds[sample.image]
                 of.setdefault(id(kind), (kind, []))[1].append(number)
         # All steps of a sample lie on the grid of its first: images whose pixels lie otherwise are resampled.

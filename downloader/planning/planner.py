@@ -156,7 +156,7 @@ def make_sample_plan(
     Raises:
         JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
     """
-    first = next((images[sample.image] for sample in kept.samples if sample.image), None)
+    first = next((images[sample.image] for sample in kept.samples if sample.image in images), None)
     if first is None:
         raise _hopeless(job, kept.samples)
     placement = Placement(job, points, first, files)

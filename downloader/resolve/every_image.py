@@ -93,7 +93,7 @@ async def every_image(
         crs = next((crs for _, _, crs, image in own if image.name in names), most)
         of_point[number] = [image for _, _, its, image in own if its == crs or not job.grid.is_native]
         elsewhere += len(own) - len(of_point[number])
-    notices = []
+    notices = [f"images of which nothing can be made are left out: {wrong[0]}"] if wrong else []
     if lacking := [row.id for number, row in enumerate(points.rows) if number not in of_point]:
         notices.append(f"{counted(len(lacking), 'point')} without an image: {few(lacking)}")
     if elsewhere:

@@ -155,9 +155,9 @@ class ResolvedSource:
         points, images = self.files.points, self.views
         if points is None:
             return
-        firsts = list({sample.image: sample for sample in reversed(kept.samples) if sample.image}.values())[
-            ::-1
-        ]
+        firsts = list(
+            {sample.image: sample for sample in reversed(kept.samples) if sample.image in images}.values()
+        )[::-1]
         wanted = job.source.band_names or tuple(band.id for band in self.image.bands)
         for number, lattice in enumerate(lattices_of(job, self.image.select(wanted), self.files)):
             for run in _runs(job, lattice.bands):

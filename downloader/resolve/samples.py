@@ -193,13 +193,18 @@ async def _resolved(
     for k, image in list(chosen.items()):
         if image.name in made.problems:
             problems[k] = f"{taken.point(k).where}: {made.problems[image.name]}"
-            del chosen[k]
+            if not taken.steps:  # the next run looks for its image again; a step stays where it is
+                del chosen[k]
+    wanted = {one.name for one in chosen.values()}
     points = taken.points
     samples = tuple(
         Sample(taken.point(k), chosen[k].name if k in chosen else "", problems.get(k, ""))
         for k in range(len(points.rows) * (taken.steps or 1))
     )
-    listed = replace(_image_list((images[name] for name in made.views), facts), partners=steps.partners)
+    listed = replace(
+        _image_list((image for name, image in images.items() if name in wanted), facts),
+        partners=steps.partners,
+    )
     if taken.steps:
         listed = replace(listed, properties=CLOUD_PROPERTIES, period=taken.period)
     return ResolvedSource(
@@ -227,11 +232,15 @@ def _made(steps: Steps, images: Iterable[Image]) -> _Made:
     made = _Made({}, {}, {})
     for image in images:
         try:
-            made.views[image.name] = steps.view(image)
-            if text := steps.expression([image]):
-                made.expressions[image.name] = text
+            view, text = steps.view(image), steps.expression([image])
         except JobError as error:
-            made.problems[image.name] = str(error)
+            lacks = steps.lacking(image)
+            told = f"{image.id} has {lacks}; leave the image out by source.filter" if lacks else str(error)
+            made.problems[image.name] = told
+        else:
+            made.views[image.name] = view
+            if text:
+                made.expressions[image.name] = text
     return made
 
 

@@ -481,6 +481,59 @@ def test_an_image_that_is_gone_is_found_once_for_all_places(emulator, tmp_path):
     check(tmp_path / "places.zarr", places)
 
 
+def test_a_step_of_which_nothing_can_be_made_stays_a_failed_one(emulator, tmp_path):
+    """An image without cloud scores, in the middle of the others: these keep their places, whatever runs come."""
+
+    def fetched(path, end, *, requests=None):
+        values = scenes(emulator, tmp_path, end=end)
+        values["mosaic"]["path"] = str(tmp_path / path)
+        with pytest.raises(IncompleteError) as caught:
+            downloader.download(values, progress=False)
+        report = caught.value.report
+        assert "20170506T184921_20170506T184921_T10SEG has no partner of the same index" in str(report)
+        assert "leave the image out by source.filter" in str(report)
+        assert requests is None or report.requests == requests
+        return report.open(chunks=None, missing="ignore")
+
+    fetched("m.zarr", "2017-05-20")
+    fetched("m.zarr", "2017-05-20", requests=0)
+    grown, whole = fetched("m.zarr", "2017-06-10"), fetched("whole.zarr", "2017-06-10")
+    for name in ("image_id", "time", "B4", "mask"):
+        np.testing.assert_array_equal(grown[name].values, whole[name].values, err_msg=name)
+    cells = zarr.open_group(tmp_path / "m.zarr", mode="r")["coverage/tiles"][..., 0, 0]
+    failed = np.char.endswith(
+        np.array(grown.image_id.values.tolist()), "20170506T184921_20170506T184921_T10SEG"
+    )
+    np.testing.assert_array_equal(cells == 4, failed)
+    assert failed.any()
+
+
+def test_images_without_the_band_are_left_out_and_told(emulator, tmp_path):
+    places = {"middle": PLACES["middle"]}
+    write_places(tmp_path / "points.csv", places)
+    report = downloader.download(over_time(emulator, tmp_path, bands=["nir"]), progress=False)
+    assert any("left out: " in notice and "nir" in notice for notice in report.notices)
+    names = zarr.open_group(tmp_path / "places.zarr", mode="r")["image_id"][0]
+    wanted = images_at(*PLACES["middle"], [name for name in NAMES if "nir" in PASSES[name][1].split()])
+    assert [name.rpartition("/")[2] for name in names] == wanted
+
+
+def test_a_step_whose_mask_came_late_is_fetched_in_its_place(emulator, tmp_path):
+    values = scenes(emulator, tmp_path, end="2017-05-01")
+    image = "20170411T184921_20170411T184921_T10SEG"
+    score = f"{PUBLIC}GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED/{image}"
+    emulator.control("configure", {"assets": {score: None}})
+    with pytest.raises(IncompleteError):
+        downloader.download(values, progress=False)
+    emulator.control("reset", {})
+    found = downloader.download(values, progress=False).open(chunks=None)
+    assert any(str(name).endswith(image) for name in found.image_id.values[0])
+    values["mosaic"]["path"] = str(tmp_path / "whole.zarr")
+    whole = downloader.download(values, progress=False).open(chunks=None)
+    for name in ("image_id", "time", "B4", "mask"):
+        np.testing.assert_array_equal(found[name].values, whole[name].values, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("columns", "points", "said"),
     [

@@ -30,8 +30,8 @@ def choose_group(root: zarr.Group, wanted: str | None, bands: tuple[str, ...] | 
     groups = {name: node for name, node in root.groups() if bands_of(node)}
     if bands_of(root):
         groups = {"": root}  # groups below it are overviews
-    for source in root.attrs.get(SOURCES, ()):
-        if source not in groups and (own := root.get(source)) is not None:
+    for source, own in root.groups() if root.attrs.get(SOURCES) else ():
+        if source not in groups:
             groups |= {f"{source}/{name}": node for name, node in own.groups() if bands_of(node)}
     if not groups:
         raise JobError("the mosaic has no bands")

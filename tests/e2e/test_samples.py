@@ -449,10 +449,9 @@ def test_the_recipe_of_the_docs(emulator, tmp_path):
         assert pixels.shape == (3, 32, 32)
         np.testing.assert_array_equal(pixels[0], expected(QUICKSTART, "B4", *there[n], 32)[0])
         assert name == str(1 + points.index(there[n])), "the row of the file"
-    page = blocks("samples.md")
+    learning, raster = blocks("samples.md")[-2:]
     body = (
-        page[0]
-        .replace('downloader.download("plots.yaml")', "report")
+        learning.replace('downloader.download("plots.yaml")', "report")
         .replace("report = report", "")
         .replace("report.open(chunks=None)", 'report.open(chunks=None, missing="ignore")')
         .replace('"out/plots.zarr"', "report.mosaic")
@@ -463,7 +462,7 @@ def test_the_recipe_of_the_docs(emulator, tmp_path):
     assert list(scope["y"]) == ["fig" if points.index(p) % 2 == 0 else "kiwi" for p in there]
     np.testing.assert_array_equal(scope["first"][0], expected(QUICKSTART, "B4", *there[0], 32)[0])
     affine = pytest.importorskip("affine")
-    exec(page[1], scope)  # as above
+    exec(raster, scope)  # as above
     assert isinstance(scope["transform"], affine.Affine)
     assert scope["crs"] == "EPSG:32610"
 

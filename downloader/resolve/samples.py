@@ -117,6 +117,8 @@ async def _every(
     images, gone = dict(found.of_point), dict[str, str]()
     known = {image.name: image for image in _listed_images(existing)}
     there = {image.name: image for own in found.of_point.values() for image in own}
+    if job.source.collection is None:  # what the job's list leaves out is a difference, and refused as one
+        kept = {number: [name for name in names if name in there] for number, names in kept.items()}
     lost = {name for names in kept.values() for name in names if name not in there}
     answers = await look_up(catalogue, sorted(lost), job.source.catalogue_bands, is_of_one_image)
     for name, answer in answers.items():

@@ -508,6 +508,24 @@ def test_a_step_of_which_nothing_can_be_made_stays_a_failed_one(emulator, tmp_pa
     assert failed.any()
 
 
+def test_a_list_of_images_grows_and_a_shorter_one_is_refused(emulator, tmp_path):
+    write_places(tmp_path / "points.csv", {"middle": PLACES["middle"]})
+
+    def fetched(names):
+        values = over_time(emulator, tmp_path)
+        values["source"] = {"images": [f"EMULATOR/PASSES/{name}" for name in names], "bands": ["red"]}
+        downloader.download(values, progress=False)
+        found = zarr.open_group(tmp_path / "places.zarr", mode="r")
+        assert [name.rpartition("/")[2] for name in found["image_id"][0]] == sorted(names)
+        for k, name in enumerate(sorted(names)):
+            same_bits(found["red"][0, k], chip_of(name, *PLACES["middle"], 8)[0], name)
+
+    fetched(RED[:3])
+    with pytest.raises(DriftError, match=rf"image EMULATOR/PASSES/{RED[1]}.*→ not in this job"):
+        fetched([RED[0], RED[2]])
+    fetched(RED[:4])
+
+
 def test_images_without_the_band_are_left_out_and_told(emulator, tmp_path):
     places = {"middle": PLACES["middle"]}
     write_places(tmp_path / "points.csv", places)

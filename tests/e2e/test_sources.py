@@ -172,6 +172,10 @@ def test_a_path_given_apart_and_calls_that_take_one_source(emulator, tmp_path):
         assert downloader.status(tmp_path / place).is_complete
     assert not (tmp_path / "all.zarr").exists()
     assert downloader.doctor(values).is_well
+    single = job(emulator, tmp_path / "one.zarr", source=DATES, region=values["region"])
+    with pytest.raises(RefusedError, match="holds the sources series, base; write sources in the job"):
+        downloader.download(single, progress=False, overwrite=True)
+    assert downloader.status(tmp_path / "one.zarr").is_complete
     for call in (downloader.open, downloader.plan, downloader.open_tree):
         with pytest.raises(
             JobError, match=r"sources: series, base: this takes one source; name the mosaic of one"

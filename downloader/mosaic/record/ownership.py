@@ -14,7 +14,7 @@ from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_from_bytes, identity_from_root, statement_of
 from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
-from downloader.mosaic.storage.location import Location, MosaicPath, locate
+from downloader.mosaic.storage.location import Location, MosaicPath, locate, source_names
 from downloader.mosaic.storage.store import Store
 
 _AT_HAND: Final = 4 * 2**20
@@ -90,6 +90,10 @@ def refuse_foreign(location: Location) -> None:
         return
     if read_identity(path) is not None:
         return
+    if sources := source_names(location):
+        raise RefusedError(
+            f"{path}: holds the sources {', '.join(sources)}; write sources in the job, or choose another mosaic.path"
+        )
     if names & {"zarr.json", ".zgroup", ".zarray", ".zmetadata"}:
         raise RefusedError(
             f"{path}: is a Zarr store that this downloader did not make; choose another mosaic.path"

@@ -35,7 +35,7 @@ def region_of(value: Any) -> Any:
         return {"bbox": list(value)}
     if isinstance(value, (str, os.PathLike)):
         return {"file": value}
-    if isinstance(value, Mapping) and value.get("type") in _GEOJSON:
+    if isinstance(value, Mapping) and isinstance(kind := value.get("type"), str) and kind in _GEOJSON:
         return {"geometry": value}
     if isinstance(value, Mapping) and "fields" in value:
         return _of_fields(value, value["fields"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,7 @@ from downloader.engine.memory import peak_memory
 COLLECTION = "COPERNICUS/MANY"
 IMAGES = int(os.environ.get("IMAGES", "100_000"))
 PAGE = 500
+_MASK = re.compile(r"s\d+m\d+")
 FOOTPRINT = [[[-123.0, 37.0], [-121.0, 37.0], [-121.0, 38.0], [-123.0, 38.0], [-123.0, 37.0]]]
 GRID = {
     "crsCode": "EPSG:32610",
@@ -63,7 +65,8 @@ def answer(url: str, content: bytes | None) -> bytes:
     if parts.path.endswith("ixels"):
         asked = json.loads(content or b"")
         size = asked["grid"]["dimensions"]
-        pixels = np.zeros((size["height"], size["width"]), [(band, "<u2") for band in asked["bandIds"]])
+        types = [(band, "|u1" if _MASK.fullmatch(band) else "<u2") for band in asked["bandIds"]]
+        pixels = np.ones((size["height"], size["width"]), types)  # nothing is masked
         head = (
             f"{{'descr': {pixels.dtype.descr}, 'fortran_order': False, 'shape': {pixels.shape}, }}\n".encode()
         )

@@ -89,8 +89,11 @@ def test_open_refuses_holes_unless_told(values):
     with pytest.raises(downloader.IncompleteError, match="5 missing"):
         report.open()
     masked = report.open(missing="mask")["B2"]
-    assert np.isnan(masked.values[300:, 300:]).all()
-    assert (masked.values[:256] == oracle_window(QUICKSTART, "B2", 0, 0, 700, 256)).all()
+    assert np.isnan(masked.values[512:]).all()
+    assert np.isnan(masked.values[:, 512:]).all()
+    assert (masked.values[:512, :512] == oracle_window(QUICKSTART, "B2", 0, 0, 512, 512)).all(), (
+        "whole tiles come first"
+    )
     assert report.open(missing="ignore")["B2"].dtype == np.uint16
 
 

@@ -133,7 +133,7 @@ def test_samples_have_none(emulator, tmp_path):
     downloader.download(values, progress=False)
     with pytest.raises(JobError, match="holds samples"):
         downloader.overviews(tmp_path / "m")
-    with pytest.raises(JobError, match="choose a chip with --slice"):
+    with pytest.raises(JobError, match="choose a chip with slice"):
         downloader.export(tmp_path / "m", tmp_path / "a.tif")
     (chip,) = downloader.export(tmp_path / "m", tmp_path / "a.tif", slice=0)
     assert (chip.width, chip.height) == (64, 64)

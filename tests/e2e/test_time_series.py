@@ -284,7 +284,7 @@ def test_a_filter_that_cannot_be_read_costs_no_request(emulator, tmp_path):
             verb, write_job(tmp_path, job(emulator, tmp_path / "m.zarr", source=wanted, region=REGION))
         )
         assert ended.status == 2, ended
-        assert "source.filter: 'A == 1': character 3 of the filter 'A == 1'" in ended.err
+        assert "source.filter: character 3 of the filter 'A == 1'" in ended.err
         assert "(write =)" in ended.err
     assert emulator.control("requests?since=0")["requests"] == []
 

@@ -59,6 +59,12 @@ def test_a_section_may_hold_a_shape():
         region({"geometry": 3})
 
 
+@pytest.mark.parametrize("kind", [[1, 2], {"a": 1}, 3])
+def test_a_type_that_is_no_text_is_refused(kind):
+    with pytest.raises(JobError, match=r"region.type"):
+        region({"type": kind, "coordinates": [1, 2]})
+
+
 def test_three_numbers_are_none():
     with pytest.raises(JobError, match=r"region\.bbox: four numbers are needed"):
         region([1, 2, 3])

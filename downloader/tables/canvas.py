@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -55,12 +55,10 @@ class GroupPixels:
             if group.bands[band].id in mask.mask_of:
                 valid &= self._pixels(index, lead, window) == 1
         valid &= self._stored(lead, window)
-        if group.lattices and group.extents:
-            valid &= _in_boxes([group.extents[slice_] for slice_ in lead], window)
         for position, slice_ in enumerate(lead):
             if group.absent and band in group.absent[slice_]:
                 valid[position] = False
-            if group.extents and not group.lattices:
+            if group.extents:
                 valid[position] &= _covered(group.extents[slice_], window)
         values[~valid] = np.nan
         return values
@@ -101,49 +99,30 @@ def _covered(cover: Cover, window: Window) -> NDArray[np.bool_]:
     return covered
 
 
-def _in_boxes(covers: Sequence[Cover], window: Window) -> NDArray[np.bool_]:
-    """Return which pixels (slice, height, width) lie in the boxes of samples, which begin in the corner of their chips."""
-    ends = np.array([(one[0].row_end, one[0].column_end) if one else (0, 0) for one in covers])
-    rows, columns = np.arange(window.row, window.row_end), np.arange(window.column, window.column_end)
-    inside: NDArray[np.bool_] = (rows < ends[:, :1])[:, :, None] & (columns < ends[:, 1:])[:, None, :]
-    return inside
-
-
 class TiledPixels:
     """A run of slices of one group, read tile by tile; tiles used last are kept."""
 
     def __init__(self, pixels: GroupPixels, lead: range) -> None:
-        self._pixels = pixels
-        self._lead = lead
-        self._tile = pixels.layout.group.tiling.tile
-        self._kept: OrderedDict[tuple[int, int, int], NDArray[np.float64]] = OrderedDict()
-        self._bytes = 0
+        self._tiling = pixels.layout.group.tiling
+        self._first = lead.start
+        kept = CACHE_BYTES // (8 * len(lead) * self._tiling.tile**2)
+        self._read = lru_cache(max(1, kept))(lambda band, box: pixels.read(band, lead, box))
 
-    def window(self, band: int, slice_: int, window: Window) -> NDArray[np.float64]:
-        """Return the pixels (height, width) of one band of one slice."""
+    def read(
+        self, band: int, slice_: int, column: int, row: int, width: int, height: int
+    ) -> NDArray[np.float64]:
+        """Return the pixels (height, width) of a window of one band of one slice."""
+        window = Window(column, row, width, height)
         found = np.empty(window.shape)
-        tile = self._tile
-        for row in range(window.row // tile, -(-window.row_end // tile)):
-            for column in range(window.column // tile, -(-window.column_end // tile)):
-                box = self._pixels.layout.group.tiling.window(row, column)
+        tile = self._tiling.tile
+        for y in range(row // tile, -(-window.row_end // tile)):
+            for x in range(column // tile, -(-window.column_end // tile)):
+                box = self._tiling.window(y, x)
                 part = box.clip(window)
                 assert part is not None  # noqa: S101  # the tile is one of those that the window touches
-                block = self._block(band, row, column, box)[slice_ - self._lead.start]
-                there = part.offset(-window.column, -window.row).slices
-                found[there] = block[part.offset(-box.column, -box.row).slices]
+                block = self._read(band, box)[slice_ - self._first]
+                found[part.offset(-column, -row).slices] = block[part.offset(-box.column, -box.row).slices]
         return found
-
-    def _block(self, band: int, row: int, column: int, box: Window) -> NDArray[np.float64]:
-        key = band, row, column
-        block = self._kept.get(key)
-        if block is None:
-            block = self._pixels.read(band, self._lead, box)
-            self._bytes += block.nbytes
-            while self._kept and self._bytes > CACHE_BYTES:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        self._kept[key] = block
-        self._kept.move_to_end(key)
-        return block
 
 
 def strip(pixels: GroupPixels, band: int, lead: range) -> NDArray[np.float64]:

@@ -65,7 +65,9 @@ def read_places(by: Any) -> Places:  # noqa: ANN401  # of several libraries
                 places = _csv(path)
             else:
                 places = _vector(path)
-        except (pa.ArrowException, OSError, shapely.errors.ShapelyError) as error:
+        except JobError:
+            raise
+        except (pa.ArrowException, OSError, RuntimeError, ValueError, shapely.errors.ShapelyError) as error:
             raise JobError(f"by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     elif hasattr(by, "geometry") and hasattr(by, "crs"):
         name, places = "the GeoDataFrame", _frame(by)
@@ -99,10 +101,7 @@ def _geoparquet(path: Path) -> Places:
 def _vector(path: Path) -> Places:
     import pyogrio
 
-    try:
-        meta, table = pyogrio.read_arrow(path)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise JobError(f"by: {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    meta, table = pyogrio.read_arrow(path)
     column = meta["geometry_name"] or "wkb_geometry"
     if column not in table.column_names:
         raise JobError(f"by: {path} holds no geometry; name a file of polygons or points")
@@ -132,37 +131,31 @@ def _csv(path: Path) -> Places:
 
 
 def _frame(frame: Any) -> Places:  # noqa: ANN401  # a GeoDataFrame or a GeoSeries
-    shapes = np.asarray(frame.geometry.values, object)
     if frame.crs is None:
         raise JobError("by: the GeoDataFrame says no CRS; give it one, such as frame.set_crs('EPSG:4326')")
     if hasattr(frame, "columns"):
         others = frame.drop(columns=frame.geometry.name)
-        columns = pa.Table.from_pandas(others, preserve_index=False).replace_schema_metadata(None)
+        columns = pa.Table.from_pandas(others, preserve_index=False)
     else:
         columns = pa.table({})
-    return Places(_crs(frame.crs.to_wkt()), _plain(shapes), columns)
+    return _made(np.asarray(frame.geometry.values, object), frame.crs.to_wkt(), columns)
 
 
 def _places(path: Path, table: pa.Table, column: str, crs: str | None) -> Places:
     if not crs:
         raise JobError(f"by: {path} says no CRS; a shapefile needs its .prj beside it")
     shapes = shapely.from_wkb(np.array(table[column].to_pylist(), object))
-    return Places(_crs(crs), _plain(shapes), table.drop_columns([column]).replace_schema_metadata(None))
+    return _made(shapes, crs, table.drop_columns([column]))
 
 
-def _crs(text: str) -> Crs:
-    """Return a CRS whose coordinates are x before y, as every vector file has them."""
+def _made(shapes: NDArray[np.object_], crs: str, columns: pa.Table) -> Places:
+    """Return places: shapes without heights, None for those that are empty; x before y, as every vector file has them."""
     from pyproj import CRS
 
-    found = CRS.from_user_input(text)
-    authority = found.to_authority()
-    if authority == ("OGC", "CRS84"):
-        return LONLAT
-    return Crs.parse(":".join(authority) if authority else found.to_wkt())
-
-
-def _plain(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Return the shapes without heights, None for those that are empty."""
     flat = np.asarray(shapely.force_2d(shapes), object)
     flat[shapely.is_missing(flat) | shapely.is_empty(flat)] = None
-    return flat
+    found = CRS.from_user_input(crs)
+    authority = found.to_authority()
+    name = ":".join(authority) if authority else found.to_wkt()
+    known = LONLAT if authority == ("OGC", "CRS84") else Crs.parse(name)
+    return Places(known, flat, columns.replace_schema_metadata(None))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -56,18 +57,13 @@ class TableSheet:
         """Names and types of the columns, with units, and the shapes' CRS as GeoParquet has it."""
         fields = [*self.places.schema, *self.slices.schema]
         if self.layout == "wide":
-            for band, statistic in self._columns():
-                about = {
+            for band, statistic in product(self.bands, (*self.statistics, "valid")):
+                told = {
                     "units": band.units(statistic),
                     "long_name": str(band.attributes.get("long_name", "")),
                 }
-                fields.append(
-                    pa.field(
-                        f"{band.name}_{statistic}",
-                        pa.float64(),
-                        metadata={k: v for k, v in about.items() if v},
-                    )
-                )
+                about = {key: text for key, text in told.items() if text}
+                fields.append(pa.field(f"{band.name}_{statistic}", pa.float64(), metadata=about))
         else:
             fields += [pa.field("band", pa.string()), pa.field("statistic", pa.string())]
             fields += [pa.field("class", pa.float64())] if FRACTIONS in self.statistics else []
@@ -89,7 +85,7 @@ class TableSheet:
         slices: NDArray[np.int64],
         values: NDArray[np.float64],
         valid: NDArray[np.float64],
-        classes: Sequence[Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]],
+        classes: NDArray[np.object_],
     ) -> pa.Table:
         """Return rows.
 
@@ -98,26 +94,17 @@ class TableSheet:
             slices: number of the slice of each row.
             values: (row, band, statistic).
             valid: (row, band), shares.
-            classes: [row][band]: (classes, shares); empty unless asked for.
+            classes: (row, band): pairs (classes, shares); None unless asked for.
         """
         if self.layout == "wide":
             told = [
-                valid[:, b] if statistic == "valid" else values[:, b, self.statistics.index(statistic)]
+                pa.array(column, from_pandas=True)
                 for b in range(len(self.bands))
-                for statistic in (*self.statistics, "valid")
+                for column in (*values[:, b].T, valid[:, b])
             ]
-            return self._table(places, slices, [pa.array(column, from_pandas=True) for column in told])
-        parts = [self._long(places, slices, values, valid)]
-        if FRACTIONS in self.statistics:
-            parts.append(self._fractions(places, slices, valid, classes))
-        return pa.concat_tables(parts)
-
-    def _columns(self) -> Iterator[tuple[TableBand, str]]:
-        return ((band, statistic) for band in self.bands for statistic in (*self.statistics, "valid"))
-
-    def _table(
-        self, places: NDArray[np.int64], slices: NDArray[np.int64], told: Iterable[pa.Array]
-    ) -> pa.Table:
+        else:
+            row, told = self._long(values, valid, classes)
+            places, slices = places[row], slices[row]
         columns = [column.take(places) for column in self.places.columns]
         columns += [column.take(slices) for column in self.slices.columns]
         columns += told
@@ -126,49 +113,34 @@ class TableSheet:
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def _long(
-        self,
-        places: NDArray[np.int64],
-        slices: NDArray[np.int64],
-        values: NDArray[np.float64],
-        valid: NDArray[np.float64],
-    ) -> pa.Table:
-        chosen = [k for k, name in enumerate(self.statistics) if name != FRACTIONS]
-        pairs = [(b, self.statistics[k]) for b in range(len(self.bands)) for k in chosen]
-        rows = len(places)
-        told = [
-            pa.array([self.bands[b].name for b, _ in pairs] * rows, pa.string()),
-            pa.array([name for _, name in pairs] * rows, pa.string()),
-            pa.array(values[:, :, chosen].ravel(), pa.float64(), from_pandas=True),
-            pa.array(np.repeat(valid.ravel(), len(chosen)), pa.float64()),
-            pa.array([self.bands[b].units(name) for b, name in pairs] * rows, pa.string()),
-        ]
+        self, values: NDArray[np.float64], valid: NDArray[np.float64], classes: NDArray[np.object_]
+    ) -> tuple[NDArray[np.intp], list[pa.Array]]:
+        """Return the row that each long row is of, and the columns of these behind places and slices."""
+        kinds = [k for k, name in enumerate(self.statistics) if name != FRACTIONS]
+        row, band, kind = (one.ravel() for one in np.indices((*valid.shape, len(kinds))))
+        statistic, number = np.array(kinds, np.intp)[kind], values[:, :, kinds].ravel()
+        class_ = np.full(len(row), np.nan)
         if FRACTIONS in self.statistics:
-            told.insert(2, pa.nulls(rows * len(pairs), pa.float64()))
-        return self._table(np.repeat(places, len(pairs)), np.repeat(slices, len(pairs)), told)
-
-    def _fractions(
-        self,
-        places: NDArray[np.int64],
-        slices: NDArray[np.int64],
-        valid: NDArray[np.float64],
-        classes: Sequence[Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]],
-    ) -> pa.Table:
-        found = [
-            (row, b, value, share)
-            for row, of_bands in enumerate(classes)
-            for b, (names, shares) in enumerate(of_bands)
-            for value, share in sorted(zip(names.tolist(), shares.tolist(), strict=True))
-        ]
-        rows = np.array([row for row, *_ in found], np.int64)
+            found = [
+                (r, b, *pair)
+                for (r, b), pairs in np.ndenumerate(classes)
+                if pairs is not None
+                for pair in sorted(zip(*(one.tolist() for one in pairs), strict=True))
+            ]
+            r, b, names, shares = np.array(found, np.float64).reshape(-1, 4).T
+            row, band = np.append(row, r.astype(np.intp)), np.append(band, b.astype(np.intp))
+            statistic = np.append(statistic, np.full(len(r), self.statistics.index(FRACTIONS)))
+            class_, number = np.append(class_, names), np.append(number, shares)
+        units = np.array([[one.units(name) for name in self.statistics] for one in self.bands], object)
         told = [
-            pa.array([self.bands[b].name for _, b, _, _ in found], pa.string()),
-            pa.array([FRACTIONS] * len(found), pa.string()),
-            pa.array([value for *_, value, _ in found], pa.float64()),
-            pa.array([share for *_, share in found], pa.float64()),
-            pa.array([valid[row, b] for row, b, _, _ in found], pa.float64()),
-            pa.array(["1"] * len(found), pa.string()),
+            pa.array(np.array([one.name for one in self.bands], object)[band], pa.string()),
+            pa.array(np.array(self.statistics, object)[statistic], pa.string()),
+            pa.array(class_, from_pandas=True),
+            pa.array(number, from_pandas=True),
+            pa.array(valid[row, band]),
+            pa.array(units[band, statistic], pa.string()),
         ]
-        return self._table(places[rows], slices[rows], told)
+        return row, told if FRACTIONS in self.statistics else told[:2] + told[3:]
 
 
 def axis_table(along: Sequence[AxisArray], names: Iterable[str] | None = None) -> pa.Table:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+import shapely
 from exactextract import exact_extract
-from exactextract.feature import Feature, FeatureSource
+from exactextract.feature import JSONFeature, JSONFeatureSource
 from exactextract.operation import Operation
 from exactextract.raster import RasterSource
-from exactextract.writer import Writer
 from numpy.typing import NDArray
 
 from downloader.errors import JobError
@@ -66,25 +66,29 @@ class Summary:
 
     values: NDArray[np.float64]
     """(place, raster, statistic); NaN where a place has no valid pixel."""
-    counts: NDArray[np.float64]
-    """(place, raster): valid pixels, each counted as far as the place covers it."""
-    classes: list[list[tuple[NDArray[np.float64], NDArray[np.float64]]]]
-    """[place][raster]: (classes, their shares of the valid pixels); empty unless asked for."""
+    valid: NDArray[np.float64]
+    """(place, raster): share of the place's area that valid pixels cover, from 0 to 1."""
+    classes: NDArray[np.object_]
+    """(place, raster): pairs (classes, their shares of the valid pixels); None unless asked for."""
 
 
 def summarise(
-    shapes: Sequence[bytes], height: int, width: int, rasters: Sequence[Read], statistics: Sequence[str]
+    shapes: NDArray[np.object_],
+    size: tuple[int, int],
+    tile: int,
+    rasters: Sequence[Read],
+    statistics: Sequence[str],
 ) -> Summary:
     """Return statistics of every raster over every shape.
 
     Args:
-        shapes: polygons as well-known binary, in pixels from the lower left corner; none of them empty.
-        height: rows of every raster.
-        width: columns of every raster.
+        shapes: Shapely's polygons, in pixels from the lower left corner; empty where a place covers none.
+        size: (height, width) of every raster.
+        tile: pixels along the side of what is read at once.
         rasters: pixels of each.
         statistics: names that `check_statistics` let pass.
     """
-    sources = [_Raster(str(number), height, width, read) for number, read in enumerate(rasters)]
+    sources = [_Raster(str(number), size, read) for number, read in enumerate(rasters)]
     operations: list[Operation] = []
     names: list[tuple[int, str, str]] = []
     for number, source in enumerate(sources):
@@ -93,53 +97,55 @@ def summarise(
                 operations += [Operation(one, f"{number}:{one}", source) for one in ("unique", "frac")]
                 continue
             percentile = _PERCENTILE.fullmatch(name)
-            operation = (
+            operations.append(
                 Operation("quantile", f"{number}:{name}", source, None, {"q": int(percentile[1]) / 100})
                 if percentile
                 else Operation(_NAMES[name], f"{number}:{name}", source)
             )
-            names.append((number, name, operation.name))
-            operations.append(operation)
-    rows = _Finds()
-    if shapes:
+            names.append((number, name, operations[-1].name))
+    # Places of one tile follow on each other, so that the tile is read once.
+    there = np.flatnonzero(~shapely.is_empty(shapes))
+    left, bottom, _, _ = (shapely.bounds(shapes[there]) // tile).T
+    order = there[np.lexsort((left, bottom))]
+    found = []
+    if order.size:
         cells = max(10_000, _CELLS // len(sources))
-        exact_extract(None, _Shapes(shapes), operations, output=rows, max_cells_in_memory=cells)
+        found = exact_extract(
+            None, _Shapes(shapes[order]), operations, output="geojson", max_cells_in_memory=cells
+        )
     index = {name: k for k, name in enumerate(statistics)}
     values = np.full((len(shapes), len(sources), len(statistics)), np.nan)
     counts = np.zeros((len(shapes), len(sources)))
-    classes: list[list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = []
-    none = np.empty(0)
-    for place, found in enumerate(rows.rows):
+    classes = np.full(counts.shape, None, object)
+    for place, feature in zip(order.tolist(), found, strict=True):
+        row = feature["properties"]
         for number, name, key in names:
             if name == "count":
-                counts[place, number] = found[key]
+                counts[place, number] = row[key]
             if name in index:
-                values[place, number, index[name]] = found.get(key, np.nan)
-        if FRACTIONS in index:
-            classes.append(
-                [
-                    (np.asarray(found.get(f"{n}:unique", none)), np.asarray(found.get(f"{n}:frac", none)))
-                    for n in range(len(sources))
-                ]
-            )
-    return Summary(values, counts, classes)
+                values[place, number, index[name]] = np.nan if row[key] is None else row[key]
+        for number in range(len(sources)) if FRACTIONS in index else ():
+            if row[f"{number}:unique"] is not None:
+                classes[place, number] = row[f"{number}:unique"], row[f"{number}:frac"]
+    area = shapely.area(shapes)[:, None]
+    return Summary(values, np.clip(counts / np.where(area > 0, area, np.inf), 0, 1), classes)
 
 
 class _Raster(RasterSource):  # type: ignore[misc]  # has no types
     """Pixels as exactextract asks for them."""
 
-    def __init__(self, name: str, height: int, width: int, read: Read) -> None:
+    def __init__(self, name: str, size: tuple[int, int], read: Read) -> None:
         super().__init__()
         # Rasters of one name are taken for one, which is read once.
         self.set_name(name)
-        self._size = width, height
+        self._size = size
         self._read = read
 
     def res(self) -> tuple[float, float]:
         return 1.0, 1.0
 
     def extent(self) -> tuple[float, float, float, float]:
-        return 0.0, 0.0, float(self._size[0]), float(self._size[1])
+        return 0.0, 0.0, float(self._size[1]), float(self._size[0])
 
     def srs_wkt(self) -> None:
         return None
@@ -151,71 +157,15 @@ class _Raster(RasterSource):  # type: ignore[misc]  # has no types
         return self._read(x0, y0, nx, ny) if nx and ny else np.empty((ny, nx))
 
 
-class _Shape(Feature):  # type: ignore[misc]  # has no types
-    """A polygon."""
-
-    def __init__(self, wkb: bytes) -> None:
-        super().__init__()
-        self._wkb = wkb
+class _Shape(JSONFeature):  # type: ignore[misc]  # has no types
+    """A polygon, handed over as well-known binary."""
 
     def geometry(self) -> bytes:
-        return self._wkb
-
-    def fields(self) -> list[str]:
-        return []
+        return bytes(shapely.to_wkb(self.feature["shape"]))
 
 
-class _Shapes(FeatureSource):  # type: ignore[misc]  # has no types
+class _Shapes(JSONFeatureSource):  # type: ignore[misc]  # has no types
     """Polygons one after the other."""
 
-    def __init__(self, shapes: Sequence[bytes]) -> None:
-        super().__init__()
-        self._shapes = shapes
-
-    def count(self) -> int:
-        return len(self._shapes)
-
     def __iter__(self) -> Iterator[_Shape]:
-        return map(_Shape, self._shapes)
-
-    def srs_wkt(self) -> None:
-        return None
-
-
-class _Found(Feature):  # type: ignore[misc]  # has no types
-    """The statistics of one polygon by name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: dict[str, Any] = {}
-
-    def set(self, name: str, value: Any) -> None:  # noqa: ANN401  # a number or an array
-        self.values[name] = value
-
-    def set_geometry(self, _: Any) -> None:  # noqa: ANN401  # as exactextract has it
-        return
-
-    def set_geometry_format(self) -> str:
-        return "wkb"
-
-
-class _Finds(Writer):  # type: ignore[misc]  # has no types
-    """Rows as exactextract hands them over."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict[str, Any]] = []
-
-    def add_operation(self, _: Any) -> None:  # noqa: ANN401  # as exactextract has it
-        return
-
-    def write(self, feature: Any) -> None:  # noqa: ANN401  # as exactextract has it
-        row = _Found()
-        feature.copy_to(row)
-        self.rows.append(row.values)
-
-    def finish(self) -> None:
-        return
-
-    def features(self) -> list[dict[str, Any]]:
-        return self.rows
+        return (_Shape({"shape": shape}) for shape in self.src)

@@ -20,6 +20,7 @@ import downloader
 from downloader.errors import IncompleteError, JobError, LockedError, MissingExtraError, RefusedError
 from downloader.mosaic.storage.lock import FileLock
 from downloader.tables import make as making
+from downloader.tables import rows as table_rows
 from tests.harness import cli, command, job, start, wait_until
 from tests.oracle import PASSES, PUBLIC, oracle_valid, oracle_window
 
@@ -303,8 +304,8 @@ def test_samples_are_places(emulator, tmp_path):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of one slice and eight places."""
-    monkeypatch.setattr(making, "_RUN_BYTES", 1)
-    monkeypatch.setattr(making, "_PART_VALUES", 32)
+    monkeypatch.setattr(table_rows, "_RUN_BYTES", 1)
+    monkeypatch.setattr(table_rows, "_PART_VALUES", 32)
 
 
 def test_parts_of_any_size_give_the_same_rows(series, tmp_path, small_parts, monkeypatch):
@@ -320,8 +321,8 @@ def test_a_stopped_table_continues_and_another_one_starts_over(series, tmp_path,
     out = tmp_path / "t.parquet"
     out.write_text("old")
     summed = []
-    real = making.summarise
-    monkeypatch.setattr(making, "summarise", lambda *given: summed.append(1) or real(*given))
+    real = table_rows.summarise
+    monkeypatch.setattr(table_rows, "summarise", lambda *given: summed.append(1) or real(*given))
     request = making.TableRequest(series, out, gdf)
 
     def stop(done, _):
@@ -415,9 +416,8 @@ def test_wrong_values_are_answered_with_their_fix(series, tmp_path, monkeypatch)
         downloader.table(tmp_path / "nothing", tmp_path / "t.csv")
     assert command("table", series, "-o", tmp_path / "t.csv", "--stats", "mode").status == 2
     monkeypatch.setitem(__import__("sys").modules, "exactextract", None)
-    monkeypatch.delitem(__import__("sys").modules, "downloader.tables.make")
-    monkeypatch.delitem(__import__("sys").modules, "downloader.tables.zonal")
-    monkeypatch.delitem(__import__("sys").modules, "downloader.tables.sheet")
+    for module in ("make", "rows", "sheet", "zonal"):
+        monkeypatch.delitem(__import__("sys").modules, f"downloader.tables.{module}")
     with pytest.raises(MissingExtraError, match=r"pip install 'earthengine-downloader\[tables\]'"):
         downloader.table(series, tmp_path / "t.csv")
 

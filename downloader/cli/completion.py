@@ -5,20 +5,20 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from downloader.cli.options import command
 from downloader.cli.output import say
 
-_EPILOG = """\b
-Examples:
-  eval "$(downloader completion bash)"                          in ~/.bashrc
-  eval "$(downloader completion zsh)"                           in ~/.zshrc
-  downloader completion fish > ~/.config/fish/completions/downloader.fish
-"""
 
-
-@click.command("completion", epilog=_EPILOG)
+@command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    """Print the script with which SHELL completes commands, options, choices, files and keys after --set."""
+    """Print the script with which SHELL completes commands, options, choices, files and keys after --set.
+
+    Examples:
+      eval "$(downloader completion bash)"                          in ~/.bashrc
+      eval "$(downloader completion zsh)"                           in ~/.zshrc
+      downloader completion fish > ~/.config/fish/completions/downloader.fish
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
-from downloader.cli.options import job_options, json_option
-from downloader.cli.output import say
-
-_EPILOG = """\b
-Examples:
-  downloader doctor
-  downloader doctor job.yaml
-  downloader doctor --project my-project --key-file my-key.json
-
-Exit status: 0 nothing failed, 2 the job or the address is wrong, 4 the service cannot be reached, 5 the place of the
-mosaic cannot be written, 6 credentials, project or permission.
-"""
+from downloader.cli.options import command, job_options, json_option
+from downloader.cli.output import say, say_json
 
 _STATUSES = {
     "service": 2,
@@ -36,7 +25,7 @@ _STATUSES = {
 """Check → the exit status of its failure; the first that failed decides."""
 
 
-@click.command("doctor", epilog=_EPILOG)
+@command("doctor")
 @click.argument("job", required=False, type=click.Path(path_type=Path))
 @job_options
 @json_option
@@ -45,12 +34,20 @@ def doctor_command(job: Path | None, overrides: list[str], as_json: bool) -> int
 
     Checks versions, disk space, locks, the connection to the service, the clock, credentials, project, permissions and
     what can be seen of the quota, for JOB or else for the defaults and the current folder.
+
+    Examples:
+      downloader doctor
+      downloader doctor job.yaml
+      downloader doctor --project my-project --key-file my-key.json
+
+    Exit status: 0 nothing failed, 2 the job or the address is wrong, 4 the service cannot be reached, 5 the place of the
+    mosaic cannot be written, 6 credentials, project or permission.
     """
     from downloader import api
 
     found = api.doctor(job, overrides=overrides)
     if as_json:
-        say(json.dumps(found.to_json(), indent=2))
+        say_json(found.to_json())
     else:
         columns = (
             shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None

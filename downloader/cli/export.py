@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from downloader.cli.options import json_option, mosaic_argument, quiet_option, time_help
-from downloader.cli.output import say
+from downloader.cli.options import command, json_option, mosaic_argument, quiet_option, time_help
+from downloader.cli.output import say, say_json
 from downloader.cli.parameters import BOX, WORDS, Numbers
 from downloader.cli.progress import unwatched
 
-_EPILOG = """\b
-Examples:
-  downloader export out/scene.zarr -o scene.tif
-  downloader export out/scene.zarr -o 'out/{band}.tif' --compress zstd
-  downloader export out/scene.zarr -o bay.tif --bands B4,B3,B2 --bbox -122.6,37.6,-122.2,37.9
-  downloader export out/series.zarr -o april.tif --bands B8 --time 2017-04-20
-  downloader export out/series.zarr -o 's3://bucket/cogs/{time}_{band}.tif'
-  downloader export out/series.zarr -o series.nc
-"""
 
-
-@click.command("export", epilog=_EPILOG)
+@command("export")
 @mosaic_argument
 @click.option(
     "-o",
@@ -53,7 +42,7 @@ Examples:
     help="Pixels of the group, clipped at its edge.",
 )
 @click.option("--bbox", type=BOX, help="Instead of --window: every pixel that this box overlaps.")
-@click.option("--crs", default="EPSG:4326", show_default=True, help="CRS of --bbox.")
+@click.option("--crs", default="EPSG:4326", help="CRS of --bbox.")
 @click.option(
     "--level",
     type=click.IntRange(min=1),
@@ -65,14 +54,12 @@ Examples:
     "--compress",
     type=click.Choice(["deflate", "zstd", "lzw", "none"]),
     default="deflate",
-    show_default=True,
     help="zstd is faster and smaller; every reader knows deflate.",
 )
 @click.option(
     "--missing",
     type=click.Choice(["raise", "mask", "ignore"]),
     default="raise",
-    show_default=True,
     help="Tiles that are not stored: refuse, mask them, or show the fill value.",
 )
 @json_option
@@ -80,12 +67,21 @@ Examples:
 def export_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are
-    """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF or NetCDF with exact pixels, CRS, transform and nodata."""
+    """Write MOSAIC, or a window of it, as Cloud-Optimised GeoTIFF or NetCDF with exact pixels, CRS, transform and nodata.
+
+    Examples:
+      downloader export out/scene.zarr -o scene.tif
+      downloader export out/scene.zarr -o 'out/{band}.tif' --compress zstd
+      downloader export out/scene.zarr -o bay.tif --bands B4,B3,B2 --bbox -122.6,37.6,-122.2,37.9
+      downloader export out/series.zarr -o april.tif --bands B8 --time 2017-04-20
+      downloader export out/series.zarr -o 's3://bucket/cogs/{time}_{band}.tif'
+      downloader export out/series.zarr -o series.nc
+    """
     from downloader.exports.export import export
 
     files = export(mosaic, output, watch=unwatched if quiet else None, **options)
     if as_json:
-        say(json.dumps([file.to_json() for file in files], indent=2))
+        say_json([file.to_json() for file in files])
     elif not quiet:
         for file in files:
             say(str(file))

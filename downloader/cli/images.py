@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from downloader.cli.options import service_options
-from downloader.cli.output import say
+from downloader.cli.options import command, service_options
+from downloader.cli.output import say, say_json
 from downloader.cli.parameters import POINT
 
 if TYPE_CHECKING:
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
     from downloader.model.image_query import ImageQuery
 
 
-_EPILOG = """\b
-Examples:
-  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
-  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --region park.geojson \\
-      --filter 'CLOUDY_PIXEL_PERCENTAGE < 10' --ids > images.txt
-"""
-
-
-@click.command("images", epilog=_EPILOG)
+@command("images")
 @click.argument("collection")
 @click.option(
     "--start", metavar="DATE", help="Start of the period, UTC, such as 2017-04-01 or 2017-04-01T12:00:00Z."
@@ -62,7 +53,13 @@ def images_command(
     ids: bool,
     **conditions: Any,  # passed on as they are
 ) -> None:
-    """List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON."""
+    r"""List the images of COLLECTION with start ≤ time < end, by time and id, as a table, ids or JSON.
+
+    Examples:
+      downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
+      downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --region park.geojson \
+          --filter 'CLOUDY_PIXEL_PERCENTAGE < 10' --ids > images.txt
+    """
     from downloader.earthengine.catalogue import ImageReader
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
@@ -83,7 +80,7 @@ def images_command(
     reader = ImageReader(bands=(), keep=columns or CLOUDS)
     found: list[Any] = explore.list_documents(query, dict if as_json else reader.read, settings)
     if as_json:
-        say(json.dumps({"images": found}, indent=2))
+        say_json({"images": found})
     elif ids:
         if found:
             say("\n".join(image.id for image in found))

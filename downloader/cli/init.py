@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from downloader.cli.confirm import somebody_is_there
-from downloader.cli.options import raw_service_options
+from downloader.cli.options import command, raw_service_options
 from downloader.cli.output import say
 from downloader.cli.parameters import BOX, POINT, WORDS
 
@@ -21,17 +21,8 @@ if TYPE_CHECKING:
 
 _FIRST_PIXELS = "first 1024 × 1024 pixels"
 
-_EPILOG = """\b
-Examples:
-  downloader init                                 a small job on the emulator: job.yaml
-  downloader init s2.yaml --asset COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG \\
-      --bands B4,B3,B2 --bbox -122.12,37.38,-122.04,37.44 --endpoint emulator
-  downloader init delta.yaml --collection COPERNICUS/S2_SR_HARMONIZED --start 2017-04-01 \\
-      --end 2017-05-01 --point -121.85,37.92 --km 4 --project my-project
-"""
 
-
-@click.command("init", epilog=_EPILOG)
+@command("init")
 @click.argument(
     "target", metavar="[FILE]", default="job.yaml", type=click.Path(path_type=Path, dir_okay=False)
 )
@@ -42,21 +33,26 @@ Examples:
 @click.option("--bands", type=WORDS, help="Bands in the order wanted; by default all.")
 @click.option("--bbox", type=BOX, help="West, south, east and north, in degrees.")
 @click.option("--point", type=POINT, help="Centre of a square, in degrees; see --km.")
-@click.option(
-    "--km", type=float, default=5.0, show_default=True, metavar="N", help="Side of the square around --point."
-)
+@click.option("--km", type=float, default=5.0, metavar="N", help="Side of the square around --point.")
 @click.option("--file", metavar="FILE", help="Vector file of the region, such as GeoJSON.")
 @click.option("-o", "--out", metavar="PATH|URL", help="Path of the mosaic; by default out/NAME.zarr.")
 @raw_service_options
 @click.option(
     "--schema/--no-schema",
     default=True,
-    show_default=True,
     help="Write job.schema.json beside it, for editors.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing; what is not given gets its default.")
 def init_command(target: Path, schema: bool, yes: bool, **options: Any) -> None:  # fields of `JobTemplate`
-    """Write a commented job FILE that runs. Prompts when run in a terminal without options. Never overwrites a file."""
+    r"""Write a commented job FILE that runs. Prompts when run in a terminal without options. Never overwrites a file.
+
+    Examples:
+      downloader init                                 a small job on the emulator: job.yaml
+      downloader init s2.yaml --asset COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG \
+          --bands B4,B3,B2 --bbox -122.12,37.38,-122.04,37.44 --endpoint emulator
+      downloader init delta.yaml --collection COPERNICUS/S2_SR_HARMONIZED --start 2017-04-01 \
+          --end 2017-05-01 --point -121.85,37.92 --km 4 --project my-project
+    """
     from downloader.errors import RefusedError
     from downloader.job.template import SCHEMA_FILE, JobTemplate, init
 

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from downloader.cli.options import service_options
-from downloader.cli.output import say
+from downloader.cli.options import command, service_options
+from downloader.cli.output import say, say_json
 from downloader.text import counted
 
-_EPILOG = """\b
-Examples:
-  downloader inspect LANDSAT
-  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
-"""
 
-
-@click.command("inspect", epilog=_EPILOG)
+@command("inspect")
 @click.argument("asset")
 @service_options
 @click.option(
@@ -30,12 +22,16 @@ def inspect_command(asset: str, overrides: list[str], as_json: bool) -> None:
     """Print bands, types and grids of an image, or of a folder or collection how many assets it holds.
 
     Of public datasets also what the Data Catalog states: units, scales, wavelengths, classes, licence.
+
+    Examples:
+      downloader inspect LANDSAT
+      downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
     """
     from downloader.engine import explore
     from downloader.report.text import asset_text
 
     if as_json:
-        say(json.dumps(explore.inspect(asset, overrides), indent=2))
+        say_json(explore.inspect(asset, overrides))
         return
     document, count = explore.inspect_with_count(asset, overrides)
     say(asset_text(document))

@@ -10,24 +10,7 @@ from importlib import import_module
 import click
 
 from downloader._version import __version__
-
-_EXAMPLES = """\b
-Examples, in the order of a first day:
-  downloader doctor                              check that everything is in place
-  downloader init job.yaml                       write a commented job file
-  downloader plan job.yaml                       show what it will cost
-  downloader run job.yaml                        download; run again to resume
-  downloader status job.yaml --watch             follow the run from another terminal
-  downloader preview out/job.zarr -o look.png    save a picture of the mosaic
-  downloader verify out/job.zarr --repair        check everything, download what is damaged
-\b
-  downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
-  downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
-  downloader emulate --port 8080                 an Earth Engine on this machine
-\b
-Every command has examples: downloader COMMAND --help.  Completion: downloader completion --help.
-"""
-
+from downloader.cli.options import command
 
 _COMMANDS = {
     "init": "Write a commented job file to start from.",
@@ -101,8 +84,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"downloader.cli.{cmd_name}"), f"{cmd_name}_command")
-        return command
+        found: click.Command = getattr(import_module(f"downloader.cli.{cmd_name}"), f"{cmd_name}_command")
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
         with formatter.section("Commands"):
@@ -169,10 +152,10 @@ def _show_versions(context: click.Context, _option: click.Parameter, wanted: boo
     context.exit()
 
 
-@click.group(
+@command(
+    "downloader",
     cls=_Commands,
-    epilog=_EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.option(
     "--version",
@@ -183,7 +166,23 @@ def _show_versions(context: click.Context, _option: click.Parameter, wanted: boo
     help="Show the versions that matter, and exit.",
 )
 def downloader() -> None:
-    """Download any amount of Earth Engine pixels into one georeferenced Zarr mosaic."""
+    """Download any amount of Earth Engine pixels into one georeferenced Zarr mosaic.
+
+    Examples, in the order of a first day:
+      downloader doctor                              check that everything is in place
+      downloader init job.yaml                       write a commented job file
+      downloader plan job.yaml                       show what it will cost
+      downloader run job.yaml                        download; run again to resume
+      downloader status job.yaml --watch             follow the run from another terminal
+      downloader preview out/job.zarr -o look.png    save a picture of the mosaic
+      downloader verify out/job.zarr --repair        check everything, download what is damaged
+
+      downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --point -122.085,37.422
+      downloader inspect COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG
+      downloader emulate --port 8080                 an Earth Engine on this machine
+
+    Every command has examples: downloader COMMAND --help.  Completion: downloader completion --help.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import logging
 import sys
@@ -18,6 +19,22 @@ from downloader.cli.parameters import JOB_FILE
 from downloader.text import visible
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def command(
+    name: str, **settings: Any
+) -> Callable[[Callable[..., Any]], click.Command]:  # as `click.command` has them
+    """Return a decorator that makes a command of a function, whose docstring is its help.
+
+    What stands from `Examples` on is shown below the options; of its paragraphs those with indented lines as they are written.
+    """
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        words, title, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\nExamples")
+        parts = (f"\b\n{part}" if "\n  " in part else part for part in (title + rest).strip().split("\n\n"))
+        return click.command(name, help=words, epilog="\n\n".join(parts), **settings)(function)
+
+    return made
 
 
 job_argument = click.argument("job", type=JOB_FILE)
@@ -103,18 +120,18 @@ _SET = click.option(
 
 def verbosity(function: _Command) -> _Command:
     """Add `--quiet`, `--verbose` and `--log-format`."""
-    verbose = click.option(
-        "-v", "--verbose", count=True, help="Log retries and splits; twice, every request."
-    )
-    return verbose(quiet_option(_LOG_FORMAT(function)))
+    return _VERBOSE(quiet_option(_LOG_FORMAT(function)))
 
+
+_VERBOSE = click.option(
+    "-v", "--verbose", count=True, show_default=False, help="Log retries and splits; twice, every request."
+)
 
 _LOG_FORMAT = click.option(
     "--log-format",
     envvar="DOWNLOADER_LOG_FORMAT",
     type=click.Choice(["text", "json"]),
     default="text",
-    show_default=True,
     expose_value=False,
     callback=lambda _context, _option, kind: set_log_format(kind),
     help="Format of messages on standard error; json writes one object per line, with time, level, event and message.",

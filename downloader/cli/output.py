@@ -53,9 +53,14 @@ class Shown(Protocol):
 def show(result: Shown, *, as_json: bool, quiet: bool = False) -> None:
     """Print a result as one JSON document, or as text unless the command is quiet."""
     if as_json:
-        say(json.dumps(result.to_json(), indent=2))
+        say_json(result.to_json())
     elif not quiet:
         say(str(result), folds=True)
+
+
+def say_json(document: object) -> None:
+    """Print plain values as one JSON document."""
+    say(json.dumps(document, indent=2))
 
 
 def say(text: str, *, err: bool = False, folds: bool = False) -> None:

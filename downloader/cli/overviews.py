@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from downloader.cli.options import json_option, mosaic_argument, quiet_option
-from downloader.cli.output import say
+from downloader.cli.options import command, json_option, mosaic_argument, quiet_option
+from downloader.cli.output import say, say_json
 from downloader.cli.progress import unwatched
 
-_EPILOG = """\b
-Examples:
-  downloader overviews out/scene.zarr
-  downloader overviews out/scene.zarr --policy SCL=mode
 
-Run it again after the mosaic grew or was repaired: only what is missing or out of date is made.
-"""
-
-
-@click.command("overviews", epilog=_EPILOG)
+@command("overviews")
 @mosaic_argument
 @click.option(
     "--policy",
@@ -32,7 +23,14 @@ Run it again after the mosaic grew or was repaired: only what is missing or out 
 @json_option
 @quiet_option
 def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    """Make the overviews of MOSAIC, so that a viewer opens it at once. No run may be writing it."""
+    """Make the overviews of MOSAIC, so that a viewer opens it at once. No run may be writing it.
+
+    Examples:
+      downloader overviews out/scene.zarr
+      downloader overviews out/scene.zarr --policy SCL=mode
+
+    Run it again after the mosaic grew or was repaired: only what is missing or out of date is made.
+    """
     from downloader.mosaic.overviews.overviews import overviews
 
     by_band = {}
@@ -43,6 +41,6 @@ def overviews_command(mosaic: Path, policies: tuple[str, ...], as_json: bool, qu
         by_band[band] = policy
     made = overviews(mosaic, policies=by_band, watch=unwatched if quiet else None)
     if as_json:
-        say(json.dumps(made.to_json(), indent=2))
+        say_json(made.to_json())
     elif not quiet:
         say(f"{made.path}: {made}")

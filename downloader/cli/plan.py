@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.options import job_argument, job_options, json_option
+from downloader.cli.options import command, job_argument, job_options, json_option
 from downloader.cli.output import refuse_inside, say, show
 
 if TYPE_CHECKING:
     from downloader.report.of_sources import SourcePlans
     from downloader.report.plan_preview import PlanPreview
 
-_EPILOG = """\b
-Examples:
-  downloader plan job.yaml
-  downloader plan job.yaml --probe 20
-  downloader plan job.yaml --map plan.html
-  downloader plan job.yaml --set limits.concurrency=100 --json
-"""
 
-
-@click.command("plan", epilog=_EPILOG)
+@command("plan")
 @job_argument
 @job_options
 @click.option(
@@ -53,6 +45,12 @@ def plan_command(
     """Show what JOB will cost: images, tiles, requests, bytes and time, and what is stored already.
 
     Asks for metadata only, with --probe also for a few tiles. Stores nothing.
+
+    Examples:
+      downloader plan job.yaml
+      downloader plan job.yaml --probe 20
+      downloader plan job.yaml --map plan.html
+      downloader plan job.yaml --set limits.concurrency=100 --json
     """
     from downloader.cli.progress import display
     from downloader.engine.preflight import survey

@@ -7,20 +7,12 @@ from typing import Any
 
 import click
 
-from downloader.cli.options import mosaic_argument, png_option, time_help
+from downloader.cli.options import command, mosaic_argument, png_option, time_help
 from downloader.cli.output import refuse_inside, say
 from downloader.cli.parameters import LIMIT, WORDS, Numbers
 
-_EPILOG = """\b
-Examples:
-  downloader preview m.zarr -o look.png
-  downloader preview m.zarr -o look.png --bands B8,B4,B3 --min 0 --max 3000
-  downloader preview m.zarr -o nir.png --bands B8 --palette viridis
-  downloader preview series.zarr -o april.png --time 2017-04-20 --stretch 1,99
-"""
 
-
-@click.command("preview", epilog=_EPILOG)
+@command("preview")
 @mosaic_argument
 @png_option
 @click.option(
@@ -32,11 +24,10 @@ Examples:
 @click.option(
     "--size",
     default=1024,
-    show_default=True,
     type=click.IntRange(16, 8192),
     help="Maximum number of pixels along the longer side.",
 )
-@click.option("--time", default="latest", metavar="INDEX|TIME|latest", show_default=True, help=time_help)
+@click.option("--time", default="latest", metavar="INDEX|TIME|latest", help=time_help)
 @click.option(
     "--slice", type=int, metavar="N", help="Instead of --time, the N-th slice or sample as stored, from 0."
 )
@@ -45,7 +36,6 @@ Examples:
     "percentiles",
     type=Numbers("LOW,HIGH", "2,98", 2),
     default="2,98",
-    show_default=True,
     help="Percentiles of what is shown that become dark and bright, band by band.",
 )
 @click.option("--min", type=LIMIT, help="Value shown darkest, of all bands or of each.")
@@ -57,7 +47,14 @@ Examples:
     "list such as white,1a9850.",
 )
 def preview_command(mosaic: Path, output: Path, **options: Any) -> None:  # passed on as they are
-    """Write a stretched PNG of MOSAIC; what is missing or has no data is transparent."""
+    """Write a stretched PNG of MOSAIC; what is missing or has no data is transparent.
+
+    Examples:
+      downloader preview m.zarr -o look.png
+      downloader preview m.zarr -o look.png --bands B8,B4,B3 --min 0 --max 3000
+      downloader preview m.zarr -o nir.png --bands B8 --palette viridis
+      downloader preview series.zarr -o april.png --time 2017-04-20 --stretch 1,99
+    """
     from downloader.previews import preview
 
     refuse_inside("-o", output, mosaic)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from downloader.cli.options import job_argument, job_options, set_up_logging, verbosity
+from downloader.cli.options import command, job_argument, job_options, set_up_logging, verbosity
 from downloader.cli.output import complain, logs_json, refuse_inside, say, show
 
 if TYPE_CHECKING:
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from downloader.report.report import Report
 
 
-_EPILOG = """\b
-Examples:
-  downloader run job.yaml
-  downloader run job.yaml --report report.html --report report.json
-  downloader run job.yaml --set mosaic.path=/data/m.zarr --set limits.concurrency=20
-
-Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed tiles, 4 stopped (run it again),
-5 refused, 6 authentication or permission, 130 and 143 interrupted.
-"""
-
-
 _ENDED = (
     "state", "mosaic", "tiles", "tiles_stored", "tiles_failed", "tiles_missing", "requests", "retries", "splits",
     "wire_bytes", "disk_bytes", "seconds",
@@ -38,7 +27,7 @@ _ENDED = (
 """Members of the report's document that the log's last line has."""
 
 
-@click.command("run", epilog=_EPILOG)
+@command("run")
 @job_argument
 @job_options
 @click.option(
@@ -81,7 +70,16 @@ def run_command(
     quiet: bool,
     verbose: int,
 ) -> int:
-    """Download what is missing of JOB; run again to resume after a crash, a kill or a stop."""
+    """Download what is missing of JOB; run again to resume after a crash, a kill or a stop.
+
+    Examples:
+      downloader run job.yaml
+      downloader run job.yaml --report report.html --report report.json
+      downloader run job.yaml --set mosaic.path=/data/m.zarr --set limits.concurrency=20
+
+    Exit status: 0 complete, 1 internal error, 2 wrong job, 3 finished with failed tiles, 4 stopped (run it again),
+    5 refused, 6 authentication or permission, 130 and 143 interrupted.
+    """
     from downloader.cli.progress import display
     from downloader.errors import DownloadError, IncompleteError, exit_status
     from downloader.job.load import load, located

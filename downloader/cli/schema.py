@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import click
-
+from downloader.cli.options import command
 from downloader.cli.output import say
 
-_EPILOG = """\b
-Examples:
-  downloader schema > job.schema.json
-\b
-An editor uses it by the job file's first line:
-  # yaml-language-server: $schema=job.schema.json
-"""
 
-
-@click.command("schema", epilog=_EPILOG)
+@command("schema")
 def schema_command() -> None:
-    """Print the JSON Schema of the job file, with which editors complete and check it."""
+    """Print the JSON Schema of the job file, with which editors complete and check it.
+
+    Examples:
+      downloader schema > job.schema.json
+
+    An editor uses it by the job file's first line:
+      # yaml-language-server: $schema=job.schema.json
+    """
     from downloader.job.template import schema_text
 
     say(schema_text().rstrip("\n"))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from downloader.cli.options import mosaic_argument
-from downloader.cli.output import refuse_inside, say
-
-_EPILOG = """\b
-Examples:
-  downloader stac out/series.zarr
-  downloader stac s3://bucket/series.zarr -o series.json
-  downloader stac out/series.zarr --json | jq .links
-"""
+from downloader.cli.options import command, mosaic_argument
+from downloader.cli.output import refuse_inside, say, say_json
 
 
-@click.command("stac", epilog=_EPILOG)
+@command("stac")
 @mosaic_argument
 @click.option(
     "-o",
@@ -29,11 +21,17 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the document and write nothing.")
 def stac_command(mosaic: Path, output: Path | None, as_json: bool) -> None:
-    """Describe MOSAIC as a STAC Item, a time series as a Collection, with the images that its pixels come from."""
+    """Describe MOSAIC as a STAC Item, a time series as a Collection, with the images that its pixels come from.
+
+    Examples:
+      downloader stac out/series.zarr
+      downloader stac s3://bucket/series.zarr -o series.json
+      downloader stac out/series.zarr --json | jq .links
+    """
     from downloader.exports.stac import beside, stac
 
     if as_json:
-        say(json.dumps(stac(mosaic), indent=2))
+        say_json(stac(mosaic))
         return
     file = beside(mosaic) if output is None else output
     refuse_inside("-o", file, mosaic)

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from downloader.cli.options import command
 from downloader.cli.output import say
 
 if TYPE_CHECKING:
     from downloader.progress.heartbeat import RunStatus
 
-
-_EPILOG = """\b
-Examples:
-  downloader status job.yaml
-  downloader status out/mosaic.zarr --watch       until the run ends
-  downloader status out/mosaic.zarr --json
-"""
 
 _EVERY_S: Final = 1.0
 _LINE_EVERY_S: Final = 10.0
@@ -34,7 +28,7 @@ _SOON_S: Final = 5.0
 """Seconds to wait for a newly started run to open a mosaic that exists."""
 
 
-@click.command("status", epilog=_EPILOG)
+@command("status")
 @click.argument("target", metavar="JOB|MOSAIC", type=click.Path(path_type=Path))
 @click.option("--watch", is_flag=True, help="Follow the run until it ends, on one line that is redrawn.")
 @click.option(
@@ -44,6 +38,11 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     """Show how far a mosaic is, of a JOB file or of its own path, and how the run that writes it is doing.
 
     Asks no service, takes no lock, and can follow a run from another terminal.
+
+    Examples:
+      downloader status job.yaml
+      downloader status out/mosaic.zarr --watch       until the run ends
+      downloader status out/mosaic.zarr --json
     """
     from downloader.job.load import mosaic_place
     from downloader.mosaic.sources import run_of

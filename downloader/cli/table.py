@@ -7,21 +7,13 @@ from typing import Any
 
 import click
 
-from downloader.cli.options import json_option, mosaic_argument, quiet_option
+from downloader.cli.options import command, json_option, mosaic_argument, quiet_option
 from downloader.cli.output import show
 from downloader.cli.parameters import WORDS
 from downloader.cli.progress import unwatched
 
-_EPILOG = """\b
-Examples:
-  downloader table out/series.zarr --by fields.gpkg --stats mean,p10,p90 -o fields.parquet
-  downloader table out/series.zarr --by stations.csv -o stations.csv
-  downloader table out/plots.zarr --stats mean,std -o plots.parquet
-  downloader table out/cover.zarr --by parcels.geojson --stats fractions --layout long -o cover.csv
-"""
 
-
-@click.command("table", epilog=_EPILOG)
+@command("table")
 @mosaic_argument
 @click.option(
     "-o",
@@ -40,7 +32,6 @@ Examples:
     "--stats",
     type=WORDS,
     default="mean",
-    show_default=True,
     help="mean, median, p0 to p100, min, max, sum, std, var, count, majority, minority, variety; with --layout long "
     "also fractions. The valid share of each place is always told.",
 )
@@ -49,14 +40,12 @@ Examples:
     "--layout",
     type=click.Choice(["wide", "long"]),
     default="wide",
-    show_default=True,
     help="A column for each band and statistic, or a row.",
 )
 @click.option(
     "--missing",
     type=click.Choice(["raise", "mask"]),
     default="raise",
-    show_default=True,
     help="Tiles that are not stored: refuse, or count their pixels as not valid.",
 )
 @json_option
@@ -64,7 +53,14 @@ Examples:
 def table_command(
     mosaic: Path, output: str, as_json: bool, quiet: bool, **options: Any
 ) -> None:  # passed on as they are
-    """Write statistics of places in MOSAIC, a row for each place and time; run again to continue one that was stopped."""
+    """Write statistics of places in MOSAIC, a row for each place and time; run again to continue one that was stopped.
+
+    Examples:
+      downloader table out/series.zarr --by fields.gpkg --stats mean,p10,p90 -o fields.parquet
+      downloader table out/series.zarr --by stations.csv -o stations.csv
+      downloader table out/plots.zarr --stats mean,std -o plots.parquet
+      downloader table out/cover.zarr --by parcels.geojson --stats fractions --layout long -o cover.csv
+    """
     from downloader.tables.request import TableRequest
     from downloader.tables.table import make_table
 

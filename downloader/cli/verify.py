@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from downloader.cli.options import job_options, json_option, set_up_logging, verbosity
-from downloader.cli.output import say
-
-_EPILOG = """\b
-Examples:
-  downloader verify out/mosaic.zarr
-  downloader verify out/mosaic.zarr --repair
-  downloader verify out/mosaic.zarr --resample 100 --seed 1
-
-Exit status: 0 everything is stored and intact (or was repaired), 3 tiles are damaged, missing or failed, something else
-is lost, or the service returns other pixels than are stored; else as `downloader run`.
-"""
+from downloader.cli.options import command, job_options, json_option, set_up_logging, verbosity
+from downloader.cli.output import say, say_json
 
 
-@click.command("verify", epilog=_EPILOG)
+@command("verify")
 @click.argument("target", metavar="MOSAIC|JOB", type=click.Path(path_type=Path))
 @click.option(
     "--repair", is_flag=True, help="Rebuild lost metadata, and download only the damaged tiles again."
@@ -56,6 +45,14 @@ def verify_command(
 
     Asks no service and takes no lock, except for --repair and --resample, so it can run beside `downloader run`. These
     two need the job, which the mosaic keeps; if that is lost, name the job file instead of the mosaic.
+
+    Examples:
+      downloader verify out/mosaic.zarr
+      downloader verify out/mosaic.zarr --repair
+      downloader verify out/mosaic.zarr --resample 100 --seed 1
+
+    Exit status: 0 everything is stored and intact (or was repaired), 3 tiles are damaged, missing or failed, something else
+    is lost, or the service returns other pixels than are stored; else as `downloader run`.
     """
     from downloader import api
     from downloader.cli.progress import display
@@ -80,7 +77,7 @@ def verify_command(
             say("\n".join(actions))
     if as_json:
         each = {name: checkup.to_json() for name, checkup in checkups.items()}
-        say(json.dumps(each.get("", {"sources": each}), indent=2))
+        say_json(each.get("", {"sources": each}))
     return 0 if all(checkup.is_clean for checkup in checkups.values()) else 3
 
 

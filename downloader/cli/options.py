@@ -22,8 +22,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def command(
-    name: str, **settings: Any
-) -> Callable[[Callable[..., Any]], click.Command]:  # as `click.command` has them
+    name: str, cls: type[click.Command] = click.Command, **settings: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command of a function, whose docstring is its help.
 
     What stands from `Examples` on is shown below the options; of its paragraphs those with indented lines as they are written.
@@ -32,7 +32,7 @@ def command(
     def made(function: Callable[..., Any]) -> click.Command:
         words, title, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\nExamples")
         parts = (f"\b\n{part}" if "\n  " in part else part for part in (title + rest).strip().split("\n\n"))
-        return click.command(name, help=words, epilog="\n\n".join(parts), **settings)(function)
+        return click.command(name, cls, help=words, epilog="\n\n".join(parts), **settings)(function)
 
     return made
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.state import GroupState
 from downloader.planning import Group, Tiling
-from downloader.report.html.tile_states import starts
+from downloader.report.html.tile_states import tile_counts
 
 KINDS: Final = ("todo", "stored", "part", "failed", "outside_region", "outside_image", "ground")
 """Classes of cells, by number."""
@@ -34,20 +34,17 @@ def plan_cells(group: Group, state: GroupState | None, side: int) -> NDArray[np.
         side: tiles along a cell's side.
     """
     tiling = group.tiling
-    rows, columns = -(-tiling.tile_rows // side), -(-tiling.tile_columns // side)
+    shape = (tiling.slices, tiling.tile_rows, tiling.tile_columns)
     is_exact = tiling.tiles <= _EXACT
-    counts = np.zeros((5, rows, columns), np.int64)
     if is_exact or (state is not None and state.counts().stored):
         whole = group if is_exact else replace(group, region=None, extents=())
-        for (first, top, left), block in plan_blocks(whole, state):
-            part = block[: tiling.slices - first, : tiling.tile_rows - top, : tiling.tile_columns - left]
-            if part.size:
-                _add(counts, np.stack([(part == kind).sum(axis=0) for kind in range(5)]), top, left, side)
+        counts, _ = tile_counts(shape, plan_blocks(whole, state), side, tiling.slices)
     else:
+        counts = np.zeros((5, -(-shape[1] // side), -(-shape[2] // side)), np.int64)
         counts[0] = 1
     missing, stored, no_region, no_image, failed = counts
     wanted = missing + stored + failed
-    cells = np.full((rows, columns), PART, np.uint8)
+    cells = np.full(wanted.shape, PART, np.uint8)
     cells[stored == 0] = TO_FETCH
     cells[(stored < wanted) & (missing == 0) & (failed > 0)] = FAILED
     cells[(stored == wanted) & (wanted > 0)] = STORED
@@ -74,13 +71,6 @@ def _cut(cells: NDArray[np.uint8], group: Group, side: int) -> None:
         bits = np.frombuffer(mask.to_bytes(-(-(whole.shard**2) // 8), "little"), np.uint8)
         touched = np.unpackbits(bits, bitorder="little")[: whole.shard**2].reshape(whole.shard, whole.shard)
         cells[touched[:rows, :columns] == 0] = OUTSIDE_REGION
-
-
-def _add(counts: NDArray[np.int64], block: NDArray[np.int64], top: int, left: int, side: int) -> None:
-    for axis, begin in ((1, top), (2, left)):
-        block = np.add.reduceat(block, starts(begin, block.shape[axis], side), axis=axis)
-    r, c = top // side, left // side
-    counts[:, r : r + block.shape[1], c : c + block.shape[2]] += block
 
 
 def plan_blocks(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan
 from downloader.planning.samples import Point
 from downloader.report.html.svg import rectangles
+from downloader.report.html.tile_maps import Ring, TileMap
 from downloader.report.plan_cells import KINDS
-from downloader.report.plan_map import WORDS, Panel, footprints, region_rings, sample_kinds
-
-_Ring = NDArray[np.float64]
+from downloader.report.plan_map import WORDS, footprints, places, region_rings, sample_kinds
 
 _TOLERANCE: Final = 0.5
 """Pixels by which the region's outline may be simplified."""
@@ -30,7 +27,7 @@ _SQUARE: Final = np.concatenate([_EDGE, 1 - _EDGE[1:]])
 """Outline of a unit square, with points between its corners, since its sides bend in longitude and latitude."""
 
 
-def plan_geojson(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str:
+def plan_geojson(plan: Plan, target: TargetState, shown: Sequence[TileMap]) -> str:
     """Return a feature collection: tiles by state, the region and the images of each group, or the samples.
 
     Each feature has `kind` (`tiles`, `region`, `image` or `sample`), `group`, and of tiles and samples `state`.
@@ -39,9 +36,9 @@ def plan_geojson(plan: Plan, target: TargetState, shown: Sequence[Panel]) -> str
     return json.dumps({"type": "FeatureCollection", "features": list(found)}, separators=(",", ":"))
 
 
-def _groups(plan: Plan, shown: Sequence[Panel]) -> Iterator[dict[str, Any]]:
+def _groups(plan: Plan, shown: Sequence[TileMap]) -> Iterator[dict[str, Any]]:
     for group, panel in zip(plan.groups, shown[-len(plan.groups) :], strict=True):
-        counts = {KINDS[kind]: count for kind, count in panel.counts}
+        counts = {entry.kind: entry.count for entry in panel.legend}
         limits = np.array([group.window.width, group.window.height])
         scale = limits / (panel.width, panel.height)
         for kind, state in enumerate(KINDS):
@@ -102,13 +99,9 @@ def _feature(kind: str, group: Group, shape: str, coordinates: Any, **properties
     }
 
 
-def _lonlat(group: Group, ring: _Ring) -> list[list[float]]:
+def _lonlat(group: Group, ring: Ring) -> list[list[float]]:
     """Return (columns, rows) of the group as rounded [longitude, latitude]; points without any are left out."""
-    import pyproj
-
-    grid = group.grid
-    x, y = np.array([grid.transform.exact(*map(Fraction, point)) for point in ring.tolist()], float).T
-    move = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
-    points = np.column_stack(move.transform(x, y))
+    move = transformer(group.grid.crs, LONLAT)
+    points = np.column_stack(move.transform(*places(group.grid, ring)))
     found: list[list[float]] = points[np.isfinite(points).all(axis=1)].round(7).tolist()
     return found

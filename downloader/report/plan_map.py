@@ -5,11 +5,8 @@ In a large plan a cell stands for a square of tiles, so that a map of 10⁹ tile
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,10 +19,12 @@ from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan, Tiling
 from downloader.planning.polygon import Shape
-from downloader.report.html.tile_states import EMPTY, doubled
+from downloader.report.html.tile_maps import LegendEntry, Ring, TileMap
+from downloader.report.html.tile_states import EMPTY, MOST_CELLS, doubled
 from downloader.report.plan_cells import (
     FAILED,
     GROUND,
+    KINDS,
     OUTSIDE_IMAGE,
     OUTSIDE_REGION,
     PART,
@@ -48,61 +47,51 @@ WORDS: Final = {
 }
 """Class → what it is called."""
 
-_MOST_CELLS: Final = 128
-"""Cells along a side of a map at most."""
-
 _MARK: Final = 3
 """Cells along the side of a sample's mark."""
 
 _MARGIN: Final = 0.04
 """Of the longer side of what is drawn, around a map of places."""
 
-_Ring = NDArray[np.float64]
-"""(points, 2): columns and rows, in cells."""
+_OUTLINES: Final = ("footprint", "region")
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One map."""
+def _map(
+    title: str,
+    cells: NDArray[np.uint8],
+    size: tuple[float, float],
+    counts: Mapping[int, int | None],
+    note: str,
+    rings: Mapping[str, Sequence[Ring]] | None = None,
+) -> TileMap:
+    """Return a map with its legend.
 
-    title: str
-    cells: NDArray[np.uint8]
-    """(rows, columns): numbers of `KINDS`, or `EMPTY`."""
-    width: float
-    """In cells; a last cell may be cut."""
-    height: float
-    counts: tuple[tuple[int, int | None], ...]
-    """(class, tiles) in the order of the legend; None where they are not counted apart."""
-    note: str = ""
-    footprint: tuple[_Ring, ...] = ()
-    """Outlines of images."""
-    region: tuple[_Ring, ...] = ()
-    """Outline of the region."""
-    fills_region: bool = False
-    """Whether the region is an area to be coloured, and there are no cells."""
-
-    @property
-    def lines(self) -> list[tuple[str, tuple[_Ring, ...]]]:
-        """(class, rings) of the outlines over the cells."""
-        found = [("footprint", self.footprint), ("region", () if self.fills_region else self.region)]
-        return [(kind, rings) for kind, rings in found if rings]
+    Args:
+        title: what it shows.
+        cells: (rows, columns): numbers of `KINDS`, or `EMPTY`.
+        size: (width, height) in cells.
+        counts: number of `KINDS` → tiles, in the order of the legend; None where they are not counted apart.
+        note: below the map.
+        rings: class → outlines.
+    """
+    rings = {kind: found for kind, found in (rings or {}).items() if found}
+    legend = [LegendEntry(KINDS[kind], WORDS[KINDS[kind]], count) for kind, count in counts.items()]
+    legend += [LegendEntry(f"line {kind}", WORDS[kind]) for kind in rings if kind in _OUTLINES]
+    return TileMap(title, KINDS, cells, *size, tuple(legend), note, rings)
 
 
-def panels(plan: Plan, target: TargetState) -> list[Panel]:
+def panels(plan: Plan, target: TargetState) -> list[TileMap]:
     """Return the maps of a plan: where its region lies in the images, then the tiles of each group."""
     if plan.samples is not None:
         return [_points(plan, target)]
-    found = []
+    tiles = [_tiles(group, plan, target) for group in plan.groups]
     locator = _locator(plan)
-    if locator is not None:
-        found.append(locator)
-    found.extend(_tiles(group, plan, target) for group in plan.groups)
-    return found
+    return tiles if locator is None else [locator, *tiles]
 
 
-def _tiles(group: Group, plan: Plan, target: TargetState) -> Panel:
+def _tiles(group: Group, plan: Plan, target: TargetState) -> TileMap:
     tiling, state = group.tiling, target.states.get(group.name)
-    side = doubled(max(tiling.tile_rows, tiling.tile_columns), _MOST_CELLS)
+    side = doubled(max(tiling.tile_rows, tiling.tile_columns), MOST_CELLS)
     cells = plan_cells(group, state, side)
     wanted = group.count_tiles()
     stored = target.stored.get(group.name, 0)
@@ -123,19 +112,20 @@ def _tiles(group: Group, plan: Plan, target: TargetState) -> Panel:
     if group.axis:
         note = f"{note} All {tiling.slices:,} slices are counted together.".strip()
     scale = 1 / (tiling.tile * side)
-    return Panel(
+    return _map(
         f"Tiles of {group.name}" if group.name else "Tiles",
         cells,
-        tiling.width * scale,
-        tiling.height * scale,
-        tuple((kind, count) for kind, count in counts.items() if count or kind in there),
+        (tiling.width * scale, tiling.height * scale),
+        {kind: count for kind, count in counts.items() if count or kind in there},
         note,
-        tuple(ring * scale for ring in footprints(plan, group) if _is_seen(ring, tiling)),
-        tuple(ring * scale for ring in region_rings(group, 0.2 / scale)),
+        {
+            "footprint": [ring * scale for ring in footprints(plan, group) if _is_seen(ring, tiling)],
+            "region": [ring * scale for ring in region_rings(group, 0.2 / scale)],
+        },
     )
 
 
-def _is_seen(ring: _Ring, tiling: Tiling) -> bool:
+def _is_seen(ring: Ring, tiling: Tiling) -> bool:
     """Return whether an outline crosses the group and does not only run around it."""
     import shapely
 
@@ -143,7 +133,7 @@ def _is_seen(ring: _Ring, tiling: Tiling) -> bool:
     return bool(shapely.LineString(ring).intersects(inside))
 
 
-def _locator(plan: Plan) -> Panel | None:
+def _locator(plan: Plan) -> TileMap | None:
     """Return the map of the region within the images; None if it fills them."""
     group = plan.groups[0]
     window = group.window
@@ -162,21 +152,20 @@ def _locator(plan: Plan) -> Panel | None:
     low -= _MARGIN * longest
     scale = 100 / (longest * (1 + 2 * _MARGIN))
     width, height = ((high - low + _MARGIN * longest) * scale).tolist()
-    many = len(images) > 1
-    return Panel(
+    return _map(
         "Where the region lies",
         np.full((0, 0), EMPTY, np.uint8),
-        width,
-        height,
-        ((GROUND, None),),
-        f"Against the {'images' if many else 'image'}, in the pixels of {group.name or 'the mosaic'}.",
-        tuple((ring - low) * scale for ring in images),
-        tuple((ring - low) * scale for ring in region_rings(group, longest / 500) or (own,)),
-        fills_region=True,
+        (width, height),
+        {GROUND: None},
+        f"Against the {'image' if len(images) == 1 else 'images'}, in the pixels of {group.name or 'the mosaic'}.",
+        {
+            "ground": [(ring - low) * scale for ring in region_rings(group, longest / 500) or (own,)],
+            "footprint": [(ring - low) * scale for ring in images],
+        },
     )
 
 
-def _points(plan: Plan, target: TargetState) -> Panel:
+def _points(plan: Plan, target: TargetState) -> TileMap:
     """Return the map of the samples, in longitude and latitude."""
     samples = () if plan.samples is None else plan.samples.firsts
     lon = np.array([sample.point.lon for sample in samples])
@@ -185,7 +174,7 @@ def _points(plan: Plan, target: TargetState) -> Panel:
     squeeze = max(0.05, math.cos(math.radians(float(np.clip(np.mean(lat), -89, 89)))))
     x, y = lon * squeeze, -lat
     span = max(float(np.ptp(x)), float(np.ptp(y)), 1e-6)
-    side = span / (_MOST_CELLS - 8)
+    side = span / (MOST_CELLS - 8)
     columns = ((x - x.min()) / side).astype(int) + 4
     rows = ((y - y.min()) / side).astype(int) + 4
     height, width = int(rows.max()) + 5, int(columns.max()) + 5
@@ -194,15 +183,11 @@ def _points(plan: Plan, target: TargetState) -> Panel:
         chosen = kinds == kind
         for down, right in np.ndindex(_MARK, _MARK):
             cells[rows[chosen] + down - _MARK // 2, columns[chosen] + right - _MARK // 2] = kind
-    found = tuple(
-        (kind, int((kinds == kind).sum())) for kind in (STORED, TO_FETCH, FAILED) if (kinds == kind).any()
-    )
-    return Panel(
+    return _map(
         "Samples",
         cells,
-        width,
-        height,
-        found,
+        (width, height),
+        {kind: int((kinds == kind).sum()) for kind in (STORED, TO_FETCH, FAILED) if (kinds == kind).any()},
         f"By longitude and latitude: {box(lon.min(), lat.min(), lon.max(), lat.max())}.",
     )
 
@@ -239,7 +224,7 @@ _MOST_POINTS: Final = 4000
 """Points of a region's outline that are drawn."""
 
 
-def footprints(plan: Plan, group: Group) -> list[_Ring]:
+def footprints(plan: Plan, group: Group) -> list[Ring]:
     """Return the different outlines of the images, each (points, 2): columns and rows in pixels of the group."""
     names = {band.id for band in group.bands}
     images: Iterable[Image] = (plan.image,) if plan.listed is None else plan.listed.images
@@ -253,21 +238,21 @@ def footprints(plan: Plan, group: Group) -> list[_Ring]:
     return [ring for ring in rings if np.isfinite(ring).all()]
 
 
-def _outline(grid: PixelGrid, group: Group) -> _Ring:
+def _outline(grid: PixelGrid, group: Group) -> Ring:
     """Return the edge of a grid, in pixels of the group."""
-    corners = [(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height), (0, 0)]
-    points = [
-        (a[0] + Fraction(k, _PER_EDGE) * (b[0] - a[0]), a[1] + Fraction(k, _PER_EDGE) * (b[1] - a[1]))
-        for a, b in itertools.pairwise(corners)
-        for k in range(_PER_EDGE)
-    ]
-    x, y = np.array([grid.transform.exact(*point) for point in [*points, points[0]]], float).T
+    corners = np.array([(0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height), (0, 0)], float)
+    along = np.arange(4 * _PER_EDGE + 1) / _PER_EDGE
+    x, y = places(grid, np.column_stack([np.interp(along, range(5), line) for line in corners.T]))
     if grid.crs != group.lattice.crs:
         x, y = transformer(grid.crs, group.lattice.crs).transform(x, y)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return np.full((1, 2), np.nan)
-    pixels = [group.lattice.transform.locate(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
-    return np.array(pixels, float) - (group.window.column, group.window.row)
+    return np.column_stack(group.lattice.transform.to_pixels(x, y)) - (group.window.column, group.window.row)
+
+
+def places(grid: PixelGrid, points: Ring) -> NDArray[np.float64]:
+    """Return x and y, (2, points), of columns and rows of a grid, in units of its CRS."""
+    affine = np.reshape(grid.transform.to_gdal(), (2, 3))
+    found: NDArray[np.float64] = affine[:, :1] + affine[:, 1:] @ points.T
+    return found
 
 
 def region_rings(group: Group, tolerance: float) -> list[NDArray[np.float64]]:

@@ -10,6 +10,7 @@ from downloader.datasets.attributes import band_attributes, dataset_attributes
 from downloader.datasets.facts import dataset_facts
 from downloader.earthengine.catalogue import as_list, as_mapping, as_number, band_dtype
 from downloader.errors import JobError
+from downloader.model.crs import LONLAT, transformer
 from downloader.model.nodata import masked_pixels
 from downloader.text import counted, cut, few, table
 
@@ -118,19 +119,16 @@ def place(group: Group) -> str:
     """Return the box around a group in longitude and latitude; empty if it has none, or each slice has its own."""
     if group.lattices:
         return ""
-    import pyproj
+    from pyproj.exceptions import ProjError
 
     grid = group.grid
     corners = [grid.transform.at(column, row) for column in (0, grid.width) for row in (0, grid.height)]
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     try:
-        transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
-        west, south, east, north = transformer.transform_bounds(min(xs), min(ys), max(xs), max(ys))
-    except (pyproj.exceptions.ProjError, JobError):
+        bounds = transformer(grid.crs, LONLAT).transform_bounds(min(xs), min(ys), max(xs), max(ys))
+    except (ProjError, JobError):
         return ""  # PROJ does not know it, or has no way from it to longitude and latitude
-    if not all(math.isfinite(value) for value in (west, south, east, north)):
-        return ""
-    return box(west, south, east, north)
+    return box(*bounds) if all(map(math.isfinite, bounds)) else ""
 
 
 def box(west: float, south: float, east: float, north: float) -> str:

@@ -35,7 +35,7 @@ def flat(panel) -> list[str]:
 
 
 def told(panel) -> dict[str, int | None]:
-    return {KINDS[kind]: count for kind, count in panel.counts}
+    return {entry.kind: entry.count for entry in panel.legend if not entry.kind.startswith("line")}
 
 
 def triangle(emulator, path, **sections):
@@ -47,7 +47,7 @@ def test_a_new_plan_a_begun_one_and_one_that_is_done(emulator, tmp_path):
     values = triangle(emulator, path, request={"tiles": 1}, limits={"max_requests": 5, "concurrency": 1})
     locator, new = mapped(downloader.plan(values))
     assert locator.title == "Where the region lies"
-    assert len(locator.footprint) == len(locator.region) == 1
+    assert len(locator.rings["footprint"]) == len(locator.rings["ground"]) == 1
     assert set(flat(new)) == {"todo", "outside_region"}
     tiles = downloader.plan(values).plan.count_tiles()
     assert told(new)["todo"] == flat(new).count("todo") == tiles
@@ -85,7 +85,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
         with pytest.raises(downloader.StoppedError):
             downloader.download(values, progress=False)
     preview = downloader.plan(values)
-    monkeypatch.setattr(plan_map, "_MOST_CELLS", 3)
+    monkeypatch.setattr(plan_map, "MOST_CELLS", 3)
     _, exact = mapped(preview)
     monkeypatch.setattr(plan_cells, "_EXACT", 0)
     _, quick = mapped(preview)
@@ -135,7 +135,7 @@ def test_another_crs_has_a_bent_footprint(emulator, tmp_path):
     )  # fmt: skip
     *_, found = mapped(downloader.plan(values))
     assert "outside_image" in flat(found)
-    (ring,) = found.footprint
+    (ring,) = found.rings["footprint"]
     assert len(ring) == 65
     assert ring.min() > 0, "the whole image lies in the region"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+
+import numpy as np
 
 from downloader.cards import card, facts, figures, folded
 from downloader.mosaic.flat import flat
@@ -65,18 +68,13 @@ class _Drawn:
     place: str = ""
     """Box around the mosaic in longitude and latitude."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A group that is drawn."""
-
-    name: str
-    """As the report names it; empty for the only one."""
-    path: MosaicPath
-    """The mosaic that it belongs to."""
-    layout: GroupLayout
-    id: str
-    """What ids in the page begin with."""
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Note an error of the block as `what`, and the error's own words."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with the mosaic
+            self.notes.append(f"{what}: {error}")
 
 
 def report_page(report: RunResult) -> str:
@@ -84,7 +82,7 @@ def report_page(report: RunResult) -> str:
 
     Reads the mosaic for its pictures; what cannot be read is left out, and a note says so.
     """
-    drawn = _draw(report, "g")
+    drawn = _draw(report)
     causes = Counter(tile.cause for tile in report.failed)
     return render(
         "report.html",
@@ -109,7 +107,7 @@ def report_page(report: RunResult) -> str:
 
 def report_card(report: RunResult, text: str) -> str:
     """Return the card of a report as HTML; `text` is all of it, folded. Reads the mosaic for its pictures."""
-    drawn = _draw(report, uuid4().hex[:8], pictured=1, look=_QUICK)
+    drawn = _draw(report, pictured=1, look=_QUICK)
     figure_of = {
         name: f"{value}{' ' if note.startswith('of') else ', '}{note}"
         for name, value, note in _figures(report)[:4]
@@ -193,58 +191,46 @@ def _events(report: RunResult) -> list[tuple[str, str]]:
     return [(str(timedelta(seconds=int(line.seconds))), line.text) for line in report.history.lines]
 
 
-def _draw(
-    report: RunResult, name: str, pictured: int = _PICTURED, look: tuple[int, int] = (MOST_TILES, SIZE)
-) -> _Drawn:
-    """Return pictures, of the first groups, and maps, whose ids begin with `name`. Whatever is wrong with the mosaic, the rest of the report is still useful."""
+def _draw(report: RunResult, pictured: int = _PICTURED, look: tuple[int, int] = (MOST_TILES, SIZE)) -> _Drawn:
+    """Return pictures, of the first groups, and maps. Whatever is wrong with the mosaic, the rest of the report is still useful."""
     drawn = _Drawn()
-    try:
+    layouts: list[tuple[str, MosaicPath, GroupLayout]] = []
+    with drawn.noting("The mosaic could not be read"):
         # A source that a run did not come to has no mosaic yet.
-        layouts = [
+        layouts += [
             (member(source, layout.group.name), path, layout)
             for source, path in mosaics(report.mosaic).items()
             if not source or read_identity(path) is not None
             for layout in read_mosaic(path).layouts
         ]
-    except Exception as error:  # noqa: BLE001  # see the docstring
-        drawn.notes.append(f"The mosaic could not be read: {error}")
-        return drawn
     if layouts:
         _, path, first = layouts[0]
         drawn.place = place(first.group)
         if path == report.mosaic:
             drawn.profile, drawn.axis, drawn.array = first.profile, first.group.axis, first.arrays[0]
-    for number, (called, path, layout) in enumerate(layouts):
-        drawn.groups.append(_group(called, layout))
-        part = _Part(called, path, layout, f"{name}{number}")
-        _draw_group(report.mosaic, part, drawn, look if number < pictured else None)
+    for number, (name, path, layout) in enumerate(layouts):
+        drawn.groups.append(_group(name, layout))
+        called = f"Group {name}" if name else "The mosaic"
+        states: StateMap | None = None
+        with drawn.noting(f"{called}: the map of its tiles could not be drawn"):
+            states = _states(path, layout)
+            tiling = layout.group.tiling
+            tiles = (tiling.width / tiling.tile, tiling.height / tiling.tile)
+            drawn.maps += state_maps(name, states, tiles, layout.group.axis)
+        if number < pictured and (states is None or states.counts[1]):
+            with drawn.noting(f"{called}: a quick look could not be drawn"):
+                drawn.pictures.append(_picture(report.mosaic, name, layout, states, look))
     return drawn
 
 
-def _draw_group(mosaic: str, part: _Part, drawn: _Drawn, look: tuple[int, int] | None) -> None:
-    group = part.layout.group
-    title = f"{part.name} " if part.name else ""
-    called = f"Group {part.name}" if part.name else "The mosaic"
-    tiling = group.tiling
-    tiles = (tiling.width / tiling.tile, tiling.height / tiling.tile)
-    states: StateMap | None = None
-    try:
-        states = _states(part.path, part.layout)
-        drawn.maps += state_maps(part.id, title, states, tiles, group.axis)
-    except Exception as error:  # noqa: BLE001  # see `_draw`
-        drawn.notes.append(f"{called}: the map of its tiles could not be drawn: {error}")
-    if look is None or (states is not None and not states.counts[1]):
-        return
-    try:
-        chosen: dict[str, Any] = {}
-        if group.axis == "time" and states is not None and states.run == 1:
-            # The last of those of which most is there.
-            best = int(states.stored.max())
-            chosen["slice"] = max(k for k, stored in enumerate(states.stored.tolist()) if stored == best)
-        picture = draw(mosaic, Look(group=part.name or None, size=look[1], most_tiles=look[0], **chosen))
-        drawn.pictures.append(figure(picture))
-    except Exception as error:  # noqa: BLE001  # see `_draw`
-        drawn.notes.append(f"{called}: a quick look could not be drawn: {error}")
+def _picture(
+    mosaic: str, group: str, layout: GroupLayout, states: StateMap | None, look: tuple[int, int]
+) -> Figure:
+    chosen: dict[str, Any] = {}
+    if layout.group.axis == "time" and states is not None and states.run == 1:
+        # The last of those of which most is there.
+        chosen["slice"] = int(np.flatnonzero(states.stored == states.stored.max())[-1])
+    return figure(draw(mosaic, Look(group=group or None, size=look[1], most_tiles=look[0], **chosen)))
 
 
 def _states(mosaic: MosaicPath, layout: GroupLayout) -> StateMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from downloader.text import visible
 
@@ -23,7 +24,8 @@ def render(template: str, **values: Any) -> str:  # whatever the template takes
 
 def figures_html(maps: Sequence[TileMap], pictures: Sequence[Figure] = ()) -> str:
     """Return pictures and maps as markup for a card."""
-    return render("figures.html", maps=maps, pictures=pictures)
+    # Ids of their own: a notebook is one page.
+    return render("figures.html", maps=maps, pictures=pictures, name=uuid4().hex[:8])
 
 
 @cache

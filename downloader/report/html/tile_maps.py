@@ -1,9 +1,10 @@
-"""Maps of a group's tiles by state, as the templates draw them."""
+"""Maps of tiles by state, as the templates draw them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from downloader.report.html.svg import outlines
 from downloader.report.html.tile_states import EMPTY, STATES, StateMap, fold
+
+Ring = NDArray[np.float64]
+"""(points, 2): columns and rows, in cells."""
 
 WORDS: Final = {
     "stored": "stored",
@@ -42,23 +46,45 @@ class LegendEntry:
     """Tiles; None if they are not counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TileMap:
-    """A map, ready to be drawn."""
+    """A map of cells by class, and outlines over them."""
 
-    id: str
     title: str
-    words: str
-    """Text alternative."""
+    kinds: Sequence[str]
+    """Classes of the style sheet."""
+    cells: NDArray[np.uint8]
+    """(rows, columns): numbers of `kinds`; a cell of any other number is empty."""
     width: float
     """In cells; a last cell may be cut."""
     height: float
-    paths: tuple[tuple[str, str], ...]
-    """(class, `d` of a path in cells)."""
     legend: tuple[LegendEntry, ...]
     note: str = ""
-    lines: tuple[tuple[str, str], ...] = ()
-    """(class, `d`) of outlines over the cells."""
+    rings: Mapping[str, Sequence[Ring]] = field(default_factory=dict)
+    """Class → outlines; those of `ground` are filled."""
+
+    @property
+    def words(self) -> str:
+        """Text alternative."""
+        counts = ", ".join(f"{one.text}: {one.count:,}" for one in self.legend if one.count is not None)
+        return ". ".join(filter(None, (f"Map: {self.title}", counts, self.note)))
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        """(class, `d` of a path in cells) of areas."""
+        drawn = {self.kinds[n]: d for n, d in outlines(self.cells).items() if n < len(self.kinds)}
+        return [*drawn.items(), *((kind, d) for kind, d in self._drawn_rings() if kind == "ground")]
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """(class, `d`) of outlines over the cells."""
+        return [(kind, d) for kind, d in self._drawn_rings() if kind != "ground"]
+
+    def _drawn_rings(self) -> list[tuple[str, str]]:
+        return [
+            (kind, "".join("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in ring.tolist()) for ring in rings))
+            for kind, rings in self.rings.items()
+        ]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,44 +101,33 @@ class TileMap:
         return "".join(down + [f"M0 {y}H{self.width:g}" for y in range(1, math.ceil(self.height))])
 
 
-def state_maps(
-    name: str, title: str, states: StateMap, tiles: tuple[float, float], axis: str
-) -> list[TileMap]:
+def state_maps(title: str, states: StateMap, tiles: tuple[float, float], axis: str) -> list[TileMap]:
     """Return the maps of a group's tiles by state: over its area, and along its leading axis if it has one.
 
     Args:
-        name: begins the ids of the maps.
-        title: the group's name, with a space behind it; empty where there is one group.
+        title: the group's name; empty where there is one group.
         states: its tiles.
         tiles: (columns, rows) of tiles; fractions where the last ones are cut.
         axis: the leading axis; empty where there is none.
     """
     found = dict(zip(STATES, states.counts, strict=True))
     legend = tuple(LegendEntry(state, text, found[state]) for state, text in WORDS.items() if found[state])
-    counted = ", ".join(f"{entry.count:,} {entry.text}" for entry in legend) or "no tiles"
     maps: list[TileMap] = []
 
-    def add(kind: str, what: str, cells: NDArray[np.uint8], size: tuple[float, float], note: str) -> None:
-        drawn = outlines(cells)
-        paths = ((state, drawn[STATES.index(state)]) for state in WORDS if STATES.index(state) in drawn)
-        heading = f"{what} by state".removeprefix("tiles ")
-        words = f"Map of the {title}{what} by state: {counted}. {note}".strip()
-        headline = f"{title}{heading}" if title else heading.capitalize()
-        maps.append(TileMap(f"{name}-{kind}", headline, words, *size, tuple(paths), legend, note))
+    def add(what: str, cells: NDArray[np.uint8], size: tuple[float, float], note: str) -> None:
+        heading = " ".join(filter(None, (title, what, "by state")))
+        maps.append(TileMap(heading if title else heading.capitalize(), STATES, cells, *size, legend, note))
 
     if states.cells.size > 1 or not axis:
         side = states.side
-        note = (
-            "" if side == 1 else f"A cell stands for {side:,} × {side:,} tiles and shows the worst of them."
-        )
-        if axis:
-            note = f"{note} Over {len(states.along):,} slices, the worst of them is shown.".strip()
-        add("area", "tiles", states.cells, (tiles[0] / side, tiles[1] / side), note)
+        notes = [f"A cell stands for {side:,} × {side:,} tiles and shows the worst of them."] * (side > 1)
+        notes += [f"Over {len(states.along):,} slices, the worst of them is shown."] * bool(axis)
+        add("", states.cells, (tiles[0] / side, tiles[1] / side), " ".join(notes))
     if axis and len(states.along) > 1:
         folded = fold(states.along, np.uint8(EMPTY))
         what = "chips" if axis == "sample" else "slices"
         note = f"One cell for each of the {what} in the order of the mosaic, row by row from the upper left."
         if states.run > 1:
             note = f"One cell for {states.run:,} {what}, row by row from the upper left; it shows the worst of them."
-        add(axis, what, folded, folded.shape[::-1], note)
+        add(what, folded, folded.shape[::-1], note)
     return maps

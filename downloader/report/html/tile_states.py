@@ -17,13 +17,12 @@ STATES: Final = tuple(state.name.lower() for state in Coverage)
 EMPTY: Final = 255
 """A cell in which there is no tile."""
 
-_RANK: Final = np.array([3, 2, 0, 1, 4], np.uint8) + 1
-"""State → rank, the worst highest; 0 is left for cells without tiles."""
+_WORST_FIRST: Final = np.array(
+    [Coverage.FAILED, Coverage.MISSING, Coverage.STORED, Coverage.OUTSIDE_IMAGE, Coverage.OUTSIDE_REGION],
+    np.uint8,
+)
 
-_STATE: Final = np.array([EMPTY, 2, 3, 1, 0, 4], np.uint8)
-"""Rank → state."""
-
-_MOST_CELLS: Final = 128
+MOST_CELLS: Final = 128
 """Maximum number of cells along a side of a map."""
 
 _MOST_RUNS: Final = 4096
@@ -32,7 +31,7 @@ _MOST_RUNS: Final = 4096
 _BLOCK: Final = 1024
 """Tiles along the side of a block that is read at once."""
 
-_Block = tuple[tuple[int, int, int], NDArray[np.uint8]]
+_Block = tuple[tuple[int, ...], NDArray[np.uint8]]
 """((slice, row, column) of the first tile, states (slices, rows, columns))."""
 
 
@@ -66,30 +65,49 @@ def coverage_blocks(coverage: Any) -> Iterator[_Block]:  # noqa: ANN401  # zarr'
                 yield (first, top, left), np.asarray(block, np.uint8)
 
 
-def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap:
-    """Return the states of (slices, rows, columns) tiles that `blocks` hold."""
+def tile_counts(
+    shape: tuple[int, int, int], blocks: Iterable[_Block], side: int, run: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the tiles in each of `STATES`.
+
+    Args:
+        shape: (slices, rows, columns) of tiles; what blocks hold beyond it counts for nothing.
+        blocks: the states.
+        side: tiles along a cell's side.
+        run: slices that are counted together.
+
+    Returns:
+        (states, rows, columns) of cells, over all slices, and (states, runs), over the area.
+    """
     slices, rows, columns = shape
-    side, run = doubled(max(rows, columns), _MOST_CELLS), doubled(slices, _MOST_RUNS)
-    cells = np.zeros((-(-rows // side), -(-columns // side)), np.uint8)
-    along, stored = np.zeros(-(-slices // run), np.uint8), np.zeros(-(-slices // run), np.int64)
-    counts = np.zeros(len(STATES), np.int64)
+    cells = np.zeros((len(STATES), -(-rows // side), -(-columns // side)), np.int64)
+    along = np.zeros((len(STATES), -(-slices // run)), np.int64)
     for (first, top, left), block in blocks:
         states = block[: slices - first, : rows - top, : columns - left]
         if not states.size:
             continue
-        counts += [np.count_nonzero(states == state) for state in range(len(STATES))]
-        ranks = _RANK.take(states, mode="clip")
-        flat = ranks.max(axis=0)
-        for axis, begin in ((0, top), (1, left)):
-            flat = np.maximum.reduceat(flat, starts(begin, flat.shape[axis], side), axis=axis)
-        r, c = top // side, left // side
-        here = cells[r : r + flat.shape[0], c : c + flat.shape[1]]
-        np.maximum(here, flat, out=here)
-        at, runs = first // run, starts(first, len(ranks), run)
-        worst = np.maximum.reduceat(ranks.max(axis=(1, 2)), runs)
-        np.maximum(along[at : at + len(worst)], worst, out=along[at : at + len(worst)])
-        stored[at : at + len(worst)] += np.add.reduceat(np.count_nonzero(states == 1, axis=(1, 2)), runs)
-    return StateMap(side, _STATE[cells], run, _STATE[along], stored, tuple(counts.tolist()))
+        each = np.stack([states == state for state in range(len(STATES))])
+        runs = np.add.reduceat(each.sum(axis=(2, 3)), starts(first, len(states), run), axis=1)
+        along[:, first // run :][:, : runs.shape[1]] += runs
+        flat = each.sum(axis=1)
+        for axis, begin in ((1, top), (2, left)):
+            flat = np.add.reduceat(flat, starts(begin, flat.shape[axis], side), axis=axis)
+        cells[:, top // side :, left // side :][:, : flat.shape[1], : flat.shape[2]] += flat
+    return cells, along
+
+
+def state_map(shape: tuple[int, int, int], blocks: Iterable[_Block]) -> StateMap:
+    """Return the states of (slices, rows, columns) tiles that `blocks` hold."""
+    side, run = doubled(max(shape[1:]), MOST_CELLS), doubled(shape[0], _MOST_RUNS)
+    cells, along = tile_counts(shape, blocks, side, run)
+    counts = tuple(along.sum(axis=1).tolist())
+    return StateMap(side, _worst(cells), run, _worst(along), along[Coverage.STORED], counts)
+
+
+def _worst(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the worst state of each cell, `EMPTY` where there is no tile."""
+    there = counts[_WORST_FIRST] > 0
+    return np.where(there.any(axis=0), _WORST_FIRST[there.argmax(axis=0)], np.uint8(EMPTY))
 
 
 def fold(line: NDArray[Any], empty: Any) -> NDArray[Any]:  # noqa: ANN401  # of the line's own type

@@ -99,20 +99,20 @@ def test_a_large_even_area_is_one_rectangle() -> None:
 def test_maps_of_one_image_and_of_samples() -> None:
     states = np.ones((1, 4, 6), "u1")
     states[0, 0, 0], states[0, 3, 5] = FAILED, MISSING
-    (found,) = state_maps("g0", "10m ", state_map((1, 4, 6), [((0, 0, 0), states)]), (5.5, 3.2), "")
+    (found,) = state_maps("10m", state_map((1, 4, 6), [((0, 0, 0), states)]), (5.5, 3.2), "")
     assert (found.title, found.width, found.height) == ("10m by state", 5.5, 3.2)
     assert [(entry.kind, entry.count) for entry in found.legend] == [
         ("stored", 22),
         ("missing", 1),
         ("failed", 1),
     ]
-    assert [kind for kind, _ in found.paths] == ["stored", "missing", "failed"]
-    assert "22 stored, 1 missing, 1 failed" in found.words
+    assert {kind for kind, _ in found.paths} == {"stored", "missing", "failed"}
+    assert "stored: 22, missing: 1, failed: 1" in found.words
     chips = state_map((50, 1, 1), [((0, 0, 0), np.ones((50, 1, 1), "u1"))])
-    (sheet,) = state_maps("g0", "", chips, (1, 1), "sample")
+    (sheet,) = state_maps("", chips, (1, 1), "sample")
     assert (sheet.title, sheet.width, sheet.height) == ("Chips by state", 8, 7)
     series = state_map((50, 2, 2), [((0, 0, 0), np.ones((50, 2, 2), "u1"))])
-    area, along = state_maps("g0", "", series, (2, 2), "time")
+    area, along = state_maps("", series, (2, 2), "time")
     assert (area.title, along.title) == ("By state", "Slices by state")
 
 
@@ -127,13 +127,9 @@ def test_steps_are_nice_and_few(span, most) -> None:
 
 
 def test_cells_that_can_be_told_apart_have_lines_between_them() -> None:
-    (small,) = state_maps(
-        "g0", "", state_map((1, 2, 3), [((0, 0, 0), np.zeros((1, 2, 3), "u1"))]), (2.5, 2), ""
-    )
+    (small,) = state_maps("", state_map((1, 2, 3), [((0, 0, 0), np.zeros((1, 2, 3), "u1"))]), (2.5, 2), "")
     assert small.grid == "M1 0V2M2 0V2M0 1H2.5"
-    (fine,) = state_maps(
-        "g0", "", state_map((1, 90, 90), [((0, 0, 0), np.zeros((1, 90, 90), "u1"))]), (90, 90), ""
-    )
+    (fine,) = state_maps("", state_map((1, 90, 90), [((0, 0, 0), np.zeros((1, 90, 90), "u1"))]), (90, 90), "")
     assert fine.grid == ""
 
 

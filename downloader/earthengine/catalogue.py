@@ -89,14 +89,12 @@ class EarthEngineCatalogue:
         footprints: bool = False,
     ) -> AsyncIterator[Image]:
         """See `Catalogue.images`."""
-        conditions = Query.of(start=query.start, end=query.end, region=query.region, filter=query.filter)
+        asked = Query.of(query)
         if query.expression:
-            found = await list_elements(self._client, query, conditions, _computed_band, keep)
+            found = await list_elements(self._client, asked, _computed_band, keep)
         else:
             reader = ImageReader(bands, keep, footprints=footprints)
-            found = await Listing(self._client).select(
-                query.collection, conditions, reader.read, limit=query.limit, order_by=query.order_by
-            )
+            found = await Listing(self._client).select(asked, reader.read)
         for image in found:
             yield image
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from downloader.earthengine.geojson import middle_longitude
-from downloader.earthengine.listing import MOST_IMAGES, Listed
+from downloader.earthengine.listing import MOST_IMAGES
 from downloader.earthengine.names import NO_PROJECT, asset_name
 from downloader.errors import Action, DownloadError, JobError, TileError
 from downloader.expressions.elements import INDEX, TIME, page, within
 from downloader.model.expression import graph_of, parsed
 from downloader.model.image import Image
-from downloader.model.image_order import ImageOrder
-from downloader.model.time import instant_us, timestamp
+from downloader.model.time import timestamp
 from downloader.text import cut
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.query import Query
     from downloader.model.image import Band
-    from downloader.model.image_query import ImageQuery
+    from downloader.model.image_order import OrderKey
 
 _KEY: Final = "source.expression"
 
@@ -33,18 +33,13 @@ _PAGE: Final = 500
 
 
 async def list_elements(
-    client: EarthEngine,
-    query: ImageQuery,
-    conditions: Query,
-    read_band: Callable[[object], Band],
-    keep: Collection[str] | None,
+    client: EarthEngine, query: Query, read_band: Callable[[object], Band], keep: Collection[str] | None
 ) -> list[Image]:
     """Return the elements of a user's collection that meet a query; each has its index as id.
 
     Args:
         client: the service.
-        query: names the expression, the number and the order.
-        conditions: period and region.
+        query: expression, conditions, number and order.
         read_band: reads a band as the service describes it.
         keep: properties to keep; None keeps all.
 
@@ -53,23 +48,21 @@ async def list_elements(
         AuthenticationError: these credentials may not compute.
         StoppedError: the service did not answer for too long.
     """
-    order = ImageOrder.parse(query.order_by)
-    collection = within(graph_of(query.expression), conditions.start_us, conditions.end_us, conditions.region)
-    found: list[Listed[Image]] = []
+    order = query.order
+    collection = within(graph_of(query.expression), query.start_us, query.end_us, query.region)
+    found: list[tuple[OrderKey, Image]] = []
     seen: set[str] = set()
     async for entry in _entries(client, collection, None if order.name else query.limit):
         image = _image(entry, read_band, keep, seen)
-        times = {"startTime": image.start_time, "endTime": image.end_time, "updateTime": image.update_time}
-        rank = order.rank({name: time for name, time in times.items() if time}, entry["properties"])
-        found.append(Listed((rank, instant_us(image.start_time), image.id), image))
+        found.append((order.key_of(replace(image, properties=entry["properties"])), image))
         if len(found) > MOST_IMAGES:
             raise JobError(
                 f"computes more than {MOST_IMAGES:,} images; take a shorter period or a smaller region",
                 key=_KEY,
             )
-    if order.name and found and all(one.key[0] is None for one in found):
+    if order.name and found and all(key[0] is None for key, _ in found):
         raise JobError(f"no image of the collection has a property {order.name!r}", key="source.order_by")
-    return [one.value for one in order.sorted(found, lambda one: one.key)][: query.limit]
+    return order.sorted(found, query.limit)
 
 
 async def _entries(

@@ -7,15 +7,13 @@ followed lazily, by their token alone: a page may be short, or empty, and not be
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from downloader.arguments import check_number
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError
 from downloader.model.image import asset_id
-from downloader.model.image_order import ImageOrder, Rank
+from downloader.model.image_order import OrderKey
 from downloader.model.time import instant_us
 
 if TYPE_CHECKING:
@@ -56,47 +54,34 @@ class Listing:
     def __init__(self, client: EarthEngine) -> None:
         self._client = client
 
-    async def select(
-        self,
-        collection: str,
-        query: Query,
-        convert: Callable[[dict[str, Any]], T],
-        *,
-        limit: int | None = None,
-        order_by: str | None = None,
-    ) -> list[T]:
+    async def select(self, query: Query, convert: Callable[[dict[str, Any]], T]) -> list[T]:
         """Return the images of a collection that meet `query`, each as `convert` makes it of the service's document.
 
         Args:
-            collection: id or name.
-            query: conditions.
+            query: collection, conditions, number and order. Images without the property that orders come last.
             convert: called once for each document as it arrives, so that large ones need not be kept.
-            limit: no more than so many: the first by `order_by`, without it the first that the service lists.
-            order_by: a property, `startTime`, `endTime` or `updateTime`, ascending; `-NAME` for descending. Images
-                without it come last. None sorts by time.
 
         Returns:
-            In order; those that `order_by` does not tell apart by time, then by id.
+            In order; those that the order's property does not tell apart by time, then by id.
 
         Raises:
             JobError: there is no such collection, it is something else, the service refuses the query, no image has
-                what `order_by` names, or more than `MOST_IMAGES` match.
+                the property that orders, or more than `MOST_IMAGES` match.
             AuthenticationError: it may not be read.
             StoppedError: the service did not answer for too long, or its pages make no sense.
         """
-        if limit is not None:
-            check_number(limit, "limit", 1)
-        order = ImageOrder.parse(order_by)
+        collection, limit, order = query.collection, query.limit, query.order
         name = asset_name(collection)
         await self._expect_collection(collection, name)
-        found: list[Listed[T]] = []
+        found: list[tuple[OrderKey, T]] = []
         sifted = query.filter is not None and query.filter.lists
         size = _PAGE if limit is None or order.name or sifted else min(limit, _PAGE)
-        async with aclosing(self._matching(collection, name, query, size)) as matching:
+        async with aclosing(self._matching(name, query, size)) as matching:
             async for document, time_us in matching:
-                properties = document.get("properties")
-                rank = order.rank(document, properties if isinstance(properties, dict) else {})
-                found.append(Listed((rank, time_us, _shown(document)), convert(document)))
+                shown = str(document.get("id") or asset_id(str(document.get("name"))))
+                own = document.get("properties")
+                key = order.key(document, own if isinstance(own, dict) else {}, time_us, shown)
+                found.append((key, convert(document)))
                 if limit is not None and not order.name and len(found) == limit:
                     break
                 if len(found) > MOST_IMAGES:
@@ -104,9 +89,9 @@ class Listing:
                         f"{collection}: more than {MOST_IMAGES:,} images match; take a shorter period, a smaller "
                         "region or a stricter filter"
                     )
-        if order.name and found and all(one.key[0] is None for one in found):
+        if order.name and found and all(key[0] is None for key, _ in found):
             raise JobError(f"order_by: no image of {collection} has a property {order.name!r}")
-        return [one.value for one in order.sorted(found, lambda one: one.key)][:limit]
+        return order.sorted(found, limit)
 
     async def count(self, parent: str) -> tuple[int, bool]:
         """Return how many assets lie directly in a folder or collection, and whether there are more than were counted.
@@ -133,11 +118,11 @@ class Listing:
             raise JobError(f"{collection} is no image collection but {what}")
 
     async def _matching(
-        self, collection: str, name: str, query: Query, size: int
+        self, name: str, query: Query, size: int
     ) -> AsyncGenerator[tuple[dict[str, Any], int | None], None]:
         """Yield documents of images in the period, each once, with its time; in the service's order."""
         seen: set[str] = set()
-        barren = 0
+        collection, barren = query.collection, 0
         condition, met, lists = query.filter, 0, set[str]()
         params = {**query.parameters(), "pageSize": str(size)}
         async with aclosing(self._pages(collection, name, params)) as pages:
@@ -208,10 +193,6 @@ class Listing:
         )
 
 
-def _shown(document: Mapping[str, Any]) -> str:
-    return str(document.get("id") or asset_id(str(document.get("name"))))
-
-
 def _name(entry: Mapping[str, Any], collection: str) -> str:
     """Return the entry's resource name: a member at its default may be absent, but one of name and id must be there."""
     name, identifier = entry.get("name"), entry.get("id")
@@ -238,12 +219,3 @@ def _token(page: Mapping[str, Any], collection: str) -> str | None:
             f"{collection}: the service's page token is no text; is service.endpoint Earth Engine's?"
         )
     return token
-
-
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[T]):
-    """One image of a listing, as far as its order matters."""
-
-    key: tuple[Rank, int | None, str]
-    """What `order_by` names, its time, its id."""
-    value: T

@@ -1,23 +1,28 @@
-"""Conditions on the images of a collection: a period, a region, a filter."""
+"""Checked conditions on the images of a collection: period, region, filter, order and number."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from downloader.arguments import check_number
 from downloader.earthengine.geojson import plain_geometry
 from downloader.errors import JobError
 from downloader.model.filter import Filter, quoted
+from downloader.model.image_order import ImageOrder
+from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us, timestamp
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Conditions that an image must meet, all of them."""
+    """An `ImageQuery` whose conditions are checked and parsed."""
 
+    collection: str = ""
+    """Id or full name."""
     start_us: int | None = None
     """First microsecond since 1970, UTC, at which an image may begin."""
     end_us: int | None = None
@@ -26,35 +31,35 @@ class Query:
     """A GeoJSON geometry in longitude and latitude that its footprint must meet."""
     filter: Filter | None = None
     """A condition on its properties."""
+    limit: int | None = None
+    """No more images than that: the first by `order`; without a property the first that the service lists."""
+    order: ImageOrder = field(default_factory=ImageOrder)
+    expression: str = ""
+    """Canonical JSON of a user's collection, in place of one of the catalogue."""
 
     @classmethod
-    def of(
-        cls,
-        *,
-        start: str | date | None = None,
-        end: str | date | None = None,
-        region: Mapping[str, Any] | None = None,
-        filter: str | None = None,  # noqa: A002  # the job file's word
-    ) -> Query:
-        """Return the query that a user wrote.
-
-        Args:
-            start: first moment: a date (its midnight) or time, UTC where it says no offset.
-            end: behind the last moment.
-            region: GeoJSON: a geometry, a feature or a collection of features.
-            filter: in the language of `downloader.model.filter`.
+    def of(cls, query: ImageQuery) -> Query:
+        """Return what a user asked for.
 
         Raises:
-            JobError: one of them is not what it should be.
+            JobError: a condition is not valid, or the period is empty.
         """
-        first, behind = _moment(start, "start"), _moment(end, "end")
+        first, behind = _moment(query.start, "start"), _moment(query.end, "end")
         if first is not None and behind is not None and first >= behind:
-            raise JobError(f"start: {start} must lie before end {end}, which is the first moment not taken")
+            raise JobError(
+                f"start: {query.start} must lie before end {query.end}, which is the first moment not taken"
+            )
+        if query.limit is not None:
+            check_number(query.limit, "limit", 1)
         return cls(
+            query.collection,
             first,
             behind,
-            None if region is None else plain_geometry(region),
-            None if filter is None else Filter.parse(filter),
+            None if query.region is None else plain_geometry(query.region),
+            None if query.filter is None else Filter.parse(query.filter),
+            query.limit,
+            ImageOrder.parse(query.order_by),
+            query.expression,
         )
 
     @property

@@ -146,14 +146,8 @@ def list_documents(
     credentials: Credentials | None = None,
 ) -> list[T]:
     """Return what `images` does, each image as `convert` makes it of the service's document."""
-    conditions = Query.of(start=query.start, end=query.end, region=query.region, filter=query.filter)
-
-    def select(connection: Connection) -> Coroutine[Any, Any, list[T]]:
-        return Listing(connection.client).select(
-            query.collection, conditions, convert, limit=query.limit, order_by=query.order_by
-        )
-
-    return _ask(settings, credentials, select)
+    asked = Query.of(query)
+    return _ask(settings, credentials, lambda c: Listing(c.client).select(asked, convert))
 
 
 def thumbnail(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from downloader.errors import JobError
@@ -20,10 +20,54 @@ from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import pixel_area
 from downloader.planning.periods import period_of
 from downloader.planning.search_area import region_lonlat
-from downloader.planning.steps import steps_of
+from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.measure import measure
-from downloader.resolve.partners import with_partners
+from downloader.resolve.partners import find_steps
+
+
+def finest_side_m(steps: Steps, images: Iterable[Image]) -> float:
+    """Return the metres of the smallest pixels of the bands that are made of images; 1 where there are none."""
+    areas = (pixel_area(band.grid) for image in images for band in steps.view(image).bands)
+    return math.sqrt(min(areas, default=1.0))
+
+
+def picked_period(image: Image, per: str, origin_us: int) -> str:
+    """Return the label of the period that an image is picked of, such as `2017-JJA`; see `period_of`.
+
+    Raises:
+        JobError: there are periods, and the image has no time.
+    """
+    if per == "all":
+        return "all"
+    time_us = instant_us(image.start_time)
+    if time_us is None:
+        raise JobError(f"{image.id} has no time, so no {per}; write per: all", key="source.pick.per")
+    return period_of(time_us, per, origin_us)
+
+
+def pick_clearest(
+    images: Iterable[Image],
+    most: int,
+    taken: Counter[str],
+    period: Callable[[Image], str],
+    shows: Callable[[Image], float],
+) -> list[Image]:
+    """Return the images of each period that show most, the clearest first; of equal ones the earliest, then by id.
+
+    Args:
+        images: candidates.
+        most: images of each period, those in `taken` included.
+        taken: images of each period that are taken already; counted on here.
+        period: returns the label of an image's period.
+        shows: returns the share of the region that an image shows.
+    """
+    picked = []
+    for image in sorted(images, key=lambda one: (-shows(one), instant_us(one.start_time) or 0, one.id)):
+        if taken[period(image)] < most:
+            taken[period(image)] += 1
+            picked.append(image)
+    return picked
 
 
 class Chooser:
@@ -88,14 +132,15 @@ class Chooser:
             new = new[:room]
         if source.clearest is None:
             return list(new)
-        picked = []
-        for image in sorted(new, key=self._clearness):
-            period = self._period(image)
-            if self._taken[period] < source.clearest.clearest:
-                self._taken[period] += 1
-                picked.append(image)
-            else:
-                self.leave([image], "pick")
+        picked = pick_clearest(
+            new,
+            source.clearest.clearest,
+            self._taken,
+            self._period,
+            lambda image: self._shares[image.id].shows,
+        )
+        names = {image.name for image in picked}
+        self.leave([image for image in new if image.name not in names], "pick")
         return picked
 
     def leave(self, images: Iterable[Image], by: str) -> None:
@@ -120,14 +165,12 @@ class Chooser:
         source = self._source
         conditions = ("min_cover", "min_clear", "pick")
         key = next(f"source.{name}" for name in conditions if getattr(source, name) is not None)
-        steps = await with_partners(
-            self._job, catalogue, files, steps_of(self._job, found, files.expression, files.like), found
-        )
+        steps = await find_steps(self._job, catalogue, files, found)
         # Of an image on the list a partner may be gone; what is new must have all, unless on_missing_band says otherwise.
         whole = [image for image in found if image.name not in self._there or not steps.lacking(image)]
-        sides_m = (math.sqrt(pixel_area(band.grid)) for image in whole for band in steps.view(image).bands)
-        finest_m = min(sides_m, default=1.0)
-        coarse = coarse_grid(region_lonlat(self._job, files), finest_m, self.coarse_m or None)
+        coarse = coarse_grid(
+            region_lonlat(self._job, files), finest_side_m(steps, whole), self.coarse_m or None
+        )
         inputs = {image.id: steps.input_of(image) for image in fresh}
         counted = [(image, inputs[image.id]) for image in fresh if not inputs[image.id].lacks]
         known = {id_: share for id_, share in self._shares.items() if not share.lacks}
@@ -165,18 +208,10 @@ class Chooser:
         names = {image.name for image in full}
         return [image for image in found if image.name not in names]
 
-    def _clearness(self, image: Image) -> tuple[float, int, str]:
-        return (-self._shares[image.id].shows, instant_us(image.start_time) or 0, image.id)
-
     def _period(self, image: Image) -> str:
         """Return the label of the period that an image is picked of."""
         pick = self._source.clearest
-        if pick is None or pick.per == "all":
-            return "all"
-        time_us = instant_us(image.start_time)
-        if time_us is None:
-            raise JobError(f"{image.id} has no time, so no {pick.per}; write per: all", key="source.pick.per")
-        return period_of(time_us, pick.per, self.origin_us)
+        return picked_period(image, "all" if pick is None else pick.per, self.origin_us)
 
     def _origin(self, frozen: ImageList | None) -> int:
         source = self._source

@@ -14,16 +14,13 @@ from downloader.job import Job
 from downloader.model.crs import LONLAT, transformer
 from downloader.model.image import Image
 from downloader.model.time import instant_us
-from downloader.planning import Existing
 from downloader.planning.image_shares import coarse_grid
 from downloader.planning.inputs import JobFiles
-from downloader.planning.lattice import pixel_area
-from downloader.planning.periods import period_of
 from downloader.planning.samples import Point, Points
-from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
+from downloader.resolve.choose import finest_side_m, pick_clearest, picked_period
 from downloader.resolve.measure import measure
-from downloader.resolve.partners import with_partners
+from downloader.resolve.partners import find_steps
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -33,50 +30,38 @@ async def clearest_images(
     job: Job,
     catalogue: Catalogue,
     files: JobFiles,
-    points: Points,
     candidates: Mapping[int, Sequence[Image]],
-    existing: Existing | None,
+    kept: Mapping[int, Sequence[Image]],
+    origin_us: int,
 ) -> dict[int, list[Image]]:
-    """Return point → those of its candidates that `source.pick` takes of each period, by time and then by id.
+    """Return by point those of its candidates that `source.pick` takes of each period, by time and then by id.
 
-    How much of a point's chip, or of a field, the mask leaves is counted for each of them; where no more than are taken are
-    there, nothing is. What a mosaic has frozen of a point takes its place in its period.
+    How much of a point's chip, or of a field, the mask leaves is counted for each of them, unless no more are there than are
+    taken.
 
     Args:
-        job: whose source picks the clearest.
+        job: its source picks the clearest.
         catalogue: the service.
-        files: what the job names.
-        points: the places.
-        candidates: point → images that cover it in its window, and that no mosaic has of it.
-        existing: what the mosaic that is there has settled.
+        files: contents of the files that the job names, and the points.
+        candidates: by point the images that cover it in its window, and that no mosaic has of it.
+        kept: by point the images that a mosaic has of it, each of which takes its place in its period.
+        origin_us: moment that periods of 16 days are counted from.
 
     Raises:
         JobError: what `measure` raises.
         AuthenticationError, StoppedError: as `Catalogue.pixels`.
     """
-    pick = job.source.clearest
-    assert pick is not None  # noqa: S101  # the job picks
+    pick, points = job.source.clearest, files.points
+    assert pick is not None and points is not None  # noqa: S101, PT018  # the job picks for points
     every = {image.name: image for own in candidates.values() for image in own}
-    steps = await with_partners(
-        job, catalogue, files, steps_of(job, every.values(), like=files.like), list(every.values())
-    )
-    origin_us = instant_us(job.source.start or "") or 0
-    if existing is not None and existing.images is not None and existing.images.period is not None:
-        origin_us = existing.images.period[0]
-
-    def period(image: Image) -> str:
-        return (
-            "all" if pick.per == "all" else period_of(instant_us(image.start_time) or 0, pick.per, origin_us)
-        )
-
-    known = {image.name: image for image in existing.images.images} if existing and existing.images else {}
-    frozen = existing.samples if existing is not None else None
+    steps = await find_steps(job, catalogue, files, list(every.values()))
     found: dict[int, list[Image]] = {}
 
+    def period(image: Image) -> str:
+        return picked_period(image, pick.per, origin_us)
+
     async def choose(number: int) -> None:
-        taken: Counter[str] = Counter()
-        if frozen is not None and frozen.steps and number < len(frozen.firsts):
-            taken.update(period(known[one.image]) for one in frozen.of_point(number) if one.image in known)
+        taken = Counter(map(period, kept.get(number, ())))
         whole = [image for image in candidates[number] if not steps.lacking(image)]
         there = Counter(map(period, whole))
         crowded = [
@@ -86,25 +71,17 @@ async def clearest_images(
         ]
         shows = {}
         if crowded:
-            finest_m = min(
-                math.sqrt(pixel_area(band.grid)) for image in crowded for band in steps.view(image).bands
-            )
+            finest_m = finest_side_m(steps, crowded)
             coarse = coarse_grid(_place(job, points, points.rows[number], finest_m), finest_m)
             counted = [(image, steps.input_of(image)) for image in crowded]
             shares = await measure(catalogue, counted, steps.recipes, coarse, "source.pick")
             shows = {image.name: shares[image.id].shows for image in crowded}
-        picked = []
-        order = sorted(
-            whole, key=lambda one: (-shows.get(one.name, 0.0), instant_us(one.start_time) or 0, one.id)
-        )
-        for image in order:
-            if taken[period(image)] < pick.clearest:
-                taken[period(image)] += 1
-                picked.append(image)
-        found[number] = sorted(picked, key=lambda one: (instant_us(one.start_time) or 0, one.id))
+        picked = pick_clearest(whole, pick.clearest, taken, period, lambda one: shows.get(one.name, 0.0))
+        if picked:
+            found[number] = sorted(picked, key=lambda one: (instant_us(one.start_time) or 0, one.id))
 
     await for_each(sorted(candidates), choose, job.limits.concurrency)
-    return {number: own for number, own in found.items() if own}
+    return found
 
 
 def _place(job: Job, points: Points, point: Point, finest_m: float) -> BaseGeometry:

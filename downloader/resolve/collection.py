@@ -24,16 +24,16 @@ from downloader.planning import Existing, ImageList
 from downloader.planning.composites import Composites
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
-from downloader.planning.periods import WORDS, bounds_of, month_of
+from downloader.planning.periods import WORDS, bounds_of
 from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
-from downloader.planning.steps import Steps, step_facts, steps_of
+from downloader.planning.steps import Steps, step_facts
 from downloader.planning.zones import Zone, cells_of, zones_of
 from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
 from downloader.resolve.elements import check_own_grid, find_elements, why_none
-from downloader.resolve.lookup import look_up, source_facts
-from downloader.resolve.partners import frozen_partners, with_partners
+from downloader.resolve.lookup import gone_told, in_months, look_up, source_facts
+from downloader.resolve.partners import find_steps, frozen_partners
 from downloader.resolve.resolved import ResolvedSource
 from downloader.text import few
 
@@ -67,26 +67,17 @@ async def collect(
     facts = source_facts(job, files)
     frozen = existing.images if existing is not None else None
     if frozen is not None and frozen.facts.get("expression") != facts.get("expression"):
-        existing = frozen = (
-            None  # its elements have nothing to do with those of another; the mosaic is refused
-        )
-    meant = None if job.source.images is None else listed_ids(job)
+        # Its elements have nothing to do with those of another expression: the mosaic is refused.
+        existing = frozen = None
     properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
-    found = await _found(job, catalogue, files, meant, frozen, properties)
-    found, gone = await _with_unlisted(job, catalogue, found, meant, frozen)
+    found, gone = await _found(job, catalogue, files, frozen, properties)
     chooser = Chooser(job, frozen)
     found = await chooser.meeting(catalogue, files, found)
-    named, notices = _merged(job, found, {image.name for image, _ in gone}, frozen, accept, chooser)
-    if gone:
-        notices.append(
-            f"{few([image.id for image, _ in gone], 'image', most=3)}: cannot be read any more ({gone[0][1]}); what is stored stays, "
-            "what is missing counts as failed"
-        )
+    named, notices = _merged(job, found, gone, frozen, accept, chooser)
+    notices += gone_told(gone)
     source = job.source
     images = [image for _, members in named for image in members]
-    steps = await with_partners(
-        job, catalogue, files, steps_of(job, images, files.expression, files.like), images
-    )
+    steps = await find_steps(job, catalogue, files, images)
     partners, late = frozen_partners(steps.partners, named, frozen, accept)
     steps, notices = replace(steps, partners=partners), notices + late
     if source.expression is not None:
@@ -149,52 +140,55 @@ def _arranged(
 
 
 async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list that are still there. Raises as `collect`."""
+    """Return the full name and the present `updateTime` of the images of a list that are still there. Raises as `collect`."""
     if job.source.expression is not None and not any(image.update_time for image in listed.images):
         return {}  # nothing would tell a change
-    meant = None if job.source.images is None else listed_ids(job)
-    found = await _found(job, catalogue, files, meant, listed, ())
-    found, _ = await _with_unlisted(job, catalogue, found, meant, listed)
+    found, _ = await _found(job, catalogue, files, listed, ())
     return {image.name: image.update_time for image in found}
 
 
 async def _found(
-    job: Job,
-    catalogue: Catalogue,
-    files: JobFiles,
-    meant: list[str] | None,
-    frozen: ImageList | None,
-    properties: tuple[str, ...],
+    job: Job, catalogue: Catalogue, files: JobFiles, frozen: ImageList | None, properties: tuple[str, ...]
+) -> tuple[list[Image], dict[str, str]]:
+    """Return the images that the source names now or that are frozen, each once, and by id why others cannot be read."""
+    source, found = job.source, list[Image]()
+    known = list(frozen.images) if frozen is not None else []
+    if source.images is not None:
+        # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
+        asked = listed_ids(job)
+    else:
+        found = await _listed(job, catalogue, files, frozen, properties)
+        names = {image.name for image in found}
+        missing = [image for image in known if image.name not in names]
+        if source.expression is not None:
+            return found, {one.id: "the expression's collection has it no more" for one in missing}
+        asked = [image.name for image in missing]
+    ids = {text: image.id for image in known for text in (image.name, image.id)}
+    answers = await look_up(
+        catalogue, asked, source.catalogue_bands, lambda asset, error: asset in ids and asset_is_gone(error)
+    )
+    named = {image.name: image for image in answers.values() if isinstance(image, Image)}
+    for image in named.values():
+        if not image.start_time and source.every != "all":
+            raise _dateless(image.id)
+    gone = {ids[asset]: str(one) for asset, one in answers.items() if not isinstance(one, Image)}
+    return [*found, *named.values()], gone
+
+
+async def _listed(
+    job: Job, catalogue: Catalogue, files: JobFiles, frozen: ImageList | None, properties: tuple[str, ...]
 ) -> list[Image]:
-    """Return the images that the source names now, each once; `meant` are the ids it lists."""
+    """Return the images that a collection or an expression has now in the job's period and region."""
     source = job.source
-    if meant is not None:
-        known = (
-            frozenset(text for image in frozen.images for text in (image.name, image.id))
-            if frozen
-            else frozenset()
-        )
-        answers = await look_up(
-            catalogue,
-            meant,
-            source.catalogue_bands,
-            lambda asset, error: asset in known and asset_is_gone(error),
-        )
-        images = {image.name: image for image in answers.values() if isinstance(image, Image)}
-        for image in images.values():
-            if not image.start_time and source.every != "all":
-                raise _dateless(image.id)
-        return list(images.values())
     order = ImageOrder.parse(source.order_by)
     several = len(source.collections) > 1
     keep = {*properties, *({source.every} - set(WORDS)), *([order.name] if several and order.name else [])}
-    months = source.months_taken
     # What is frozen is looked up whole: a limit would hide images that later ones have displaced. What is counted, or is
     # of several collections, is limited afterwards.
     counts = source.min_cover is not None or source.min_clear is not None
     limit = source.limit if frozen is None and not counts else None
+    asked = limit if len(source.months_taken) == 12 and not several else None
     found: list[Image] = []
-    asked = limit if len(months) == 12 and not several else None
     if source.expression is not None:
         found = await find_elements(job, catalogue, files, tuple(keep), asked)
     region = region_geojson(job, files)
@@ -206,21 +200,12 @@ async def _found(
         )
         listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
         found += [image async for image in listed]
-    if len(months) < 12:
-        found = [image for image in found if month_of(instant_us(image.start_time)) in months]
+    found = in_months(job, found)
     if source.expression is not None and frozen is None and not found:
         raise await why_none(job, catalogue, files)
     if several:
-        found = order.sorted(
-            found, lambda image: (order.rank(_times(image), image.properties), *_when(image)[1:])
-        )
-    return found if limit is None else found[:limit]
-
-
-def _times(image: Image) -> dict[str, str]:
-    """Return the times of an image that has them, as its document calls them."""
-    times = {"startTime": image.start_time, "endTime": image.end_time, "updateTime": image.update_time}
-    return {name: time for name, time in times.items() if time}
+        found = order.sorted((order.key_of(image), image) for image in found)
+    return found[:limit]
 
 
 async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, region: dict[str, Any]) -> None:
@@ -246,81 +231,51 @@ def _dateless(what: str) -> JobError:
     )
 
 
-async def _with_unlisted(
-    job: Job, catalogue: Catalogue, found: list[Image], meant: list[str] | None, frozen: ImageList | None
-) -> tuple[list[Image], list[tuple[Image, str]]]:
-    """Images of the frozen list that the source names no more are asked for one by one; those that are gone, and why."""
-    if frozen is None:
-        return found, []
-    names = {image.name for image in found}
-    missing = [image for image in frozen.images if image.name not in names]
-    if meant is not None:
-        # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
-        ids = frozenset(meant)
-        missing = [image for image in missing if image.name in ids or image.id in ids]
-    if job.source.expression is not None:
-        return found, [(image, "the expression's collection has it no more") for image in missing]
-    answers = await look_up(
-        catalogue,
-        [image.name for image in missing],
-        job.source.catalogue_bands,
-        lambda _, error: asset_is_gone(error),
-    )
-    gone = [
-        (image, str(answers[image.name])) for image in missing if not isinstance(answers[image.name], Image)
-    ]
-    return [*found, *(now for now in answers.values() if isinstance(now, Image))], gone
-
-
 def _merged(
     job: Job,
     found: list[Image],
-    gone: set[str],
+    gone: Collection[str],
     frozen: ImageList | None,
     accept: Collection[str],
     chooser: Chooser,
 ) -> tuple[list[tuple[str, tuple[Image, ...]]], list[str]]:
-    """Slices in the mosaic's order, new ones behind the frozen ones, and what there is to say."""
-    source = job.source
-    origin = chooser.origin_us
-    if frozen is None:
-        return group_images(sorted(chooser.take(found), key=_when), source.every, origin), []
+    """Return the slices in the mosaic's order, new ones behind the frozen ones, and notices of images that arrived late."""
+    every, origin = job.source.every, chooser.origin_us
     now = {image.name: image for image in found}
     named: dict[str, tuple[Image, ...]] = {}
-    for label, members in frozen.named:
-        kept = tuple(
-            now.get(image.name, image) for image in members if image.name in now or image.name in gone
-        )
+    for label, members in frozen.named if frozen is not None else ():
+        kept = tuple(now.get(one.name, one) for one in members if one.name in now or one.id in gone)
         if kept:
             named[label] = kept
-    there = {image.name for image in frozen.images}
-    new = [image for image in found if image.name not in there]
-    late = [
-        image
-        for image in new
-        if (source.every == "all" and frozen.period is None)
-        or (
-            frozen.covers(instant_us(image.start_time))
-            and not frozen.is_provisional(slice_label(image, source.every, origin), bounds_of)
-        )
-    ]
-    notices = []
-    if late and "new-images" not in accept:
-        apart = {image.name for image in late}
-        chooser.leave(late, "late")
-        new = [image for image in new if image.name not in apart]
-        where = (
-            "not among the images that the mosaic was made of"
-            if frozen.period is None
-            else "inside the period that the mosaic covers, and not in it"
-        )
-        notices.append(
-            f"{few([image.id for image in late], 'image', most=3)}: {where} (arrived "
-            "late, or left out by source.limit); --accept new-images adds them"
-        )
-    for label, members in group_images(sorted(chooser.take(new), key=_when), source.every, origin):
+        for image in members:
+            now.pop(image.name, None)
+    late: dict[str, Image] = {}
+    if frozen is not None and "new-images" not in accept:
+        late = {
+            name: image
+            for name, image in now.items()
+            if (every == "all" and frozen.period is None)
+            or (
+                frozen.covers(instant_us(image.start_time))
+                and not frozen.is_provisional(slice_label(image, every, origin), bounds_of)
+            )
+        }
+    chooser.leave(late.values(), "late")
+    new = chooser.take([image for name, image in now.items() if name not in late])
+    for label, members in group_images(sorted(new, key=_when), every, origin):
         named[label] = tuple(sorted([*named.get(label, ()), *members], key=_when))
-    return list(named.items()), notices
+    if not late:
+        return list(named.items()), []
+    where = (
+        "not among the images that the mosaic was made of"
+        if frozen is None or frozen.period is None
+        else "inside the period that the mosaic covers, and not in it"
+    )
+    told = (
+        f"{few([image.id for image in late.values()], 'image', most=3)}: {where} (arrived late, or left out by "
+        "source.limit); --accept new-images adds them"
+    )
+    return list(named.items()), [told]
 
 
 def _when(image: Image) -> tuple[bool, int, str]:
@@ -378,9 +333,8 @@ def _period(job: Job) -> tuple[int, int] | None:
     if source.start is None:
         return None
     # What had not happened yet when the list was asked for is not covered.
-    return instant_us(source.start or "") or 0, min(
-        instant_us(source.end or "") or 0, round(time.time() * 1e6)
-    )
+    end = min(instant_us(source.end or "") or 0, round(time.time() * 1e6))
+    return instant_us(source.start) or 0, end
 
 
 def listed_ids(job: Job) -> list[str]:
@@ -389,10 +343,9 @@ def listed_ids(job: Job) -> list[str]:
     if not isinstance(images, str):
         return list(dict.fromkeys(images or ()))
     path = job.resolve(images)
-    lines = read_text(
-        path, _MAX_LIST_FILE, "name a file with one image id a line", "source.images"
-    ).splitlines()
-    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    text = read_text(path, _MAX_LIST_FILE, "name a file with one image id a line", "source.images")
+    lines = map(str.strip, text.splitlines())
+    found = [line for line in lines if line and not line.startswith("#")]
     if not found:
         raise JobError(f"{path} names no image; write one id a line", key="source.images")
     return list(dict.fromkeys(found))

@@ -53,7 +53,7 @@ async def find_elements(
     if not without or not origin:
         return found
     try:
-        made_of = await find_partners(job, catalogue, files, {origin: without})
+        made_of = await find_partners(job, catalogue, files, [(origin, image) for image in without])
     except JobError:
         return found  # it cannot be listed, or is too large to be
     versions = {name: partners[0].update_time for name, partners in made_of.items()}

@@ -1,10 +1,12 @@
-"""Find all images of each point in its window of dates: listed once over all points, and matched here."""
+"""Find all images of each point in its window of dates: listed once over all points, and matched here.
+
+What a mosaic has frozen stays: of a longer period the images behind the frozen ones follow after them.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -15,14 +17,22 @@ from downloader.errors import JobError
 from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.image import Image
-from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us, timestamp
-from downloader.planning.samples import Points
+from downloader.planning import Existing
+from downloader.planning.inputs import JobFiles
+from downloader.planning.samples import Points, SampleList
 from downloader.protocols import Catalogue
-from downloader.resolve.nearest import around, checked, covering, listed_images, named_images
+from downloader.resolve.clearest import clearest_images
+from downloader.resolve.covering import (
+    PointImages,
+    candidates,
+    checked,
+    covering,
+    frozen_images,
+    uncovered,
+)
+from downloader.resolve.lookup import gone_told, is_of_one_image, look_up
 from downloader.text import counted, duration, few
-
-_NOTHING: Final[Mapping[int, Sequence[str]]] = {}
 
 _ALWAYS: Final = (-(2**62), 2**62)
 """A window without ends, in microseconds since 1970."""
@@ -34,73 +44,106 @@ _LONGEST_S: Final = 4e11
 """Seconds of all years that a date can name, and more."""
 
 
-@dataclass(frozen=True, slots=True)
-class EveryImage:
-    """The images of points."""
-
-    of_point: dict[int, list[Image]]
-    """Number of the point → its images, by time and then by id; points without one are left out."""
-    window: str
-    """The period of each point, in words that tell it from others but for `source.start` and `end`."""
-    period: tuple[int, int] | None
-    """These; None where they are not given."""
-    notices: tuple[str, ...]
-
-
 async def every_image(
-    job: Job, catalogue: Catalogue, points: Points, kept: Mapping[int, Sequence[str]] = _NOTHING
-) -> EveryImage:
+    job: Job, catalogue: Catalogue, files: JobFiles, points: Points, existing: Existing | None
+) -> PointImages:
     """Return the images that cover each point in its window: from `start` to `end`, and around its date.
 
     On native pixels only those of a point's images are taken that are in the CRS that most of them have, or that those have
-    which are kept: where zones overlap, the others show the same again.
+    which are frozen: where zones overlap, the others show the same again.
 
     Args:
-        job: whose source has many images.
+        job: its source has many images.
         catalogue: the service.
+        files: contents of the files that the job names.
         points: the places.
-        kept: point → full names of the images that a mosaic has of it.
+        existing: what the mosaic that is there has settled.
 
     Raises:
         JobError: there is no such collection, an image of the list cannot be read, a point lacks its date, or names an
-            image.
+            image; no point has an image.
         AuthenticationError: it may not be read.
     """
+    source, frozen = job.source, existing.samples if existing is not None else None
     first, last, window, period = _windows(job, points)
-    source = job.source
-    if source.collection is None:
-        images = await named_images(job, catalogue)
-    else:
-        query = ImageQuery(
-            source.collections[0],
-            timestamp(max(int(first.min()), _NAMEABLE[0])),
-            timestamp(min(int(last.max()), _NAMEABLE[1])),
-            around(points.rows),
-            source.filter,
-        )
-        images = await listed_images(job, catalogue, query, CLOUD_PROPERTIES)
+    start, end = max(int(first.min()), _NAMEABLE[0]), min(int(last.max()), _NAMEABLE[1])
+    listed = await candidates(job, catalogue, points.rows, timestamp(start), timestamp(end), CLOUD_PROPERTIES)
     taken: dict[int, list[tuple[int, str, Crs, Image]]] = {}
     wrong: list[JobError] = []
-    for image, time, crs, covered in covering(job, points, images, wrong):
-        plain = replace(image, footprint=None)
+    for image, time, crs, covered in covering(job, points, listed, wrong):
         for k in np.flatnonzero(covered & (first <= time) & (time < last)).tolist():
-            taken.setdefault(k, []).append((time, image.id, crs, plain))
-    of_point, elsewhere = {}, 0
-    for number in sorted(checked(taken, wrong)):
-        own = sorted(taken[number], key=lambda one: one[:2])
-        most = Counter(crs for _, _, crs, _ in own).most_common(1)[0][0]
-        names = set(kept.get(number, ()))
-        crs = next((crs for _, _, crs, image in own if image.name in names), most)
-        of_point[number] = [image for _, _, its, image in own if its == crs or not job.grid.is_native]
-        elsewhere += len(own) - len(of_point[number])
+            taken.setdefault(k, []).append((time, image.id, crs, image))
+    kept = _kept_names(points, frozen) if frozen is not None and frozen.steps else {}
+    found, elsewhere = _in_one_crs(job, checked(taken, wrong), kept)
     notices = [f"images of which nothing can be made are left out: {wrong[0]}"] if wrong else []
-    if lacking := [row.id for number, row in enumerate(points.rows) if number not in of_point]:
+    if lacking := [row.id for number, row in enumerate(points.rows) if number not in found]:
         notices.append(f"{counted(len(lacking), 'point')} without an image: {few(lacking)}")
     if elsewhere:
         notices.append(
             f"{counted(elsewhere, 'image')} of points in another CRS than most of the point's: left out; a grid takes them too"
         )
-    return EveryImage(of_point, window, period, tuple(notices))
+    now = {image.name: image for own in found.values() for image in own}
+    known = frozen_images(existing)
+    lost = {name for names in kept.values() for name in names if name not in now}
+    if source.collection is None:  # what the job's list leaves out is a difference, and refused as one
+        kept, lost = (
+            {number: [name for name in names if name in now] for number, names in kept.items()},
+            set(),
+        )
+    answers = await look_up(catalogue, sorted(lost), source.catalogue_bands, is_of_one_image)
+    gone = {known[name].id: str(one) for name, one in answers.items() if not isinstance(one, Image)}
+    now |= {name: one if isinstance(one, Image) else known[name] for name, one in answers.items()}
+    stay = {number: [now[name] for name in names] for number, names in kept.items()}
+    before = existing.images.period if existing is not None and existing.images is not None else None
+    for number, names in kept.items():
+        # What joins a collection in a period that is frozen stays out; a list of images is what the job says.
+        found[number] = [
+            image
+            for image in found.get(number, ())
+            if image.name not in names
+            and (source.collection is None or (before is not None and not _is_in(image, before)))
+        ]
+    if source.clearest is not None:
+        origin_us = instant_us(source.start or "") or 0 if before is None else before[0]
+        found = await clearest_images(job, catalogue, files, found, stay, origin_us)
+    for number, own in stay.items():
+        found[number] = [*own, *found.get(number, ())]
+    most = max(map(len, found.values()), default=0)
+    if not most:
+        raise JobError(
+            f"none of the {len(points.rows):,} points has an image; of the first: {uncovered(job, points.rows[0])}",
+            key=job.region.samples_key,
+        )
+    steps = max(most, frozen.steps if frozen is not None else 0)
+    chosen = {number * steps + k: image for number, own in found.items() for k, image in enumerate(own)}
+    return PointImages(chosen, {}, [*notices, *gone_told(gone)], steps, window, period)
+
+
+def _kept_names(points: Points, frozen: SampleList) -> dict[int, list[str]]:
+    """Return the full names of the images of each point that a mosaic has and of which the file says the same."""
+    return {
+        number: [one.image for one in frozen.of_point(number) if one.image]
+        for number, (first, row) in enumerate(zip(frozen.firsts, points.rows, strict=False))
+        if first.point.said == row.said
+    }
+
+
+def _in_one_crs(
+    job: Job, taken: Mapping[int, list[tuple[int, str, Crs, Image]]], kept: Mapping[int, Collection[str]]
+) -> tuple[dict[int, list[Image]], int]:
+    """Return each point's images by time and then by id, and the number of those left out for their CRS."""
+    found = {}
+    for number in sorted(taken):
+        own = sorted(taken[number], key=lambda one: one[:2])
+        most = Counter(crs for _, _, crs, _ in own).most_common(1)[0][0]
+        crs = next((crs for _, _, crs, image in own if image.name in kept.get(number, ())), most)
+        found[number] = [image for _, _, its, image in own if its == crs or not job.grid.is_native]
+    return found, sum(map(len, taken.values())) - sum(map(len, found.values()))
+
+
+def _is_in(image: Image, period: tuple[int, int]) -> bool:
+    time = instant_us(image.start_time)
+    return time is not None and period[0] <= time < period[1]
 
 
 def _windows(

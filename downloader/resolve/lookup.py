@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from downloader.errors import DownloadError, JobError, asset_is_gone
 from downloader.expressions.elements import fingerprint
@@ -10,8 +10,11 @@ from downloader.flow.concurrent import for_each
 from downloader.job import Job
 from downloader.model.expression import graph_of
 from downloader.model.image import Image
+from downloader.model.time import instant_us
 from downloader.planning.inputs import JobFiles
+from downloader.planning.periods import month_of
 from downloader.protocols import Catalogue
+from downloader.text import few
 
 
 async def look_up(
@@ -48,6 +51,22 @@ async def look_up(
 def is_of_one_image(_asset: str, error: DownloadError) -> bool:
     """Return whether an error is about one image and not about the service: it is gone, or cannot be used."""
     return isinstance(error, JobError) or asset_is_gone(error)
+
+
+def gone_told(gone: Mapping[str, str]) -> list[str]:
+    """Return the notice about images of the mosaic that cannot be read any more, by id with the reason; none if there are none."""
+    if not gone:
+        return []
+    names, why = few(list(gone), "image", most=3), next(iter(gone.values()))
+    return [
+        f"{names}: cannot be read any more ({why}); what is stored stays, what is missing counts as failed"
+    ]
+
+
+def in_months(job: Job, images: list[Image]) -> list[Image]:
+    """Return the images that begin in the months that the job names."""
+    months = job.source.months_taken
+    return [one for one in images if len(months) == 12 or month_of(instant_us(one.start_time)) in months]
 
 
 def source_facts(job: Job, files: JobFiles) -> dict[str, str]:

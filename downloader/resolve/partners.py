@@ -16,65 +16,61 @@ from downloader.planning import ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.periods import bounds_of
 from downloader.planning.search_area import region_geojson
-from downloader.planning.steps import Partners, Steps
+from downloader.planning.steps import Partners, Steps, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import is_of_one_image, look_up
 from downloader.text import few
 
 
-async def with_partners(
-    job: Job, catalogue: Catalogue, files: JobFiles, steps: Steps, images: Sequence[Image]
-) -> Steps:
-    """Return the steps with each image's partners, as far as there are any.
+async def find_steps(job: Job, catalogue: Catalogue, files: JobFiles, images: Collection[Image]) -> Steps:
+    """Return what the job does to images, with the partners that each has.
 
     Args:
-        job: whose period and region.
+        job: what the user asks for.
         catalogue: the service.
         files: contents of the files that the job names.
-        steps: say which collections.
         images: all of the job's.
 
     Raises:
-        JobError: there is no such collection.
+        JobError: what `steps_of` raises, or there is no such collection of partners.
     """
-    wanted: dict[str, list[Image]] = {}
-    for image in images:
-        for collection in steps.partner_collections(image):
-            wanted.setdefault(collection, []).append(image)
-    return replace(steps, partners=await find_partners(job, catalogue, files, wanted)) if wanted else steps
+    steps = steps_of(job, images, files.expression, files.like)
+    wanted = [(one, image) for image in images for one in steps.partner_collections(image)]
+    return replace(steps, partners=await find_partners(job, catalogue, files, wanted))
 
 
 async def find_partners_again(
     job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList
 ) -> dict[str, str]:
-    """Full name → `updateTime` now, of the partners in a list that are still there."""
-    wanted: dict[str, list[Image]] = {}
-    for image in listed.images:
-        for partner in listed.partners.get(image.name, ()):
-            wanted.setdefault(collection_of(partner), []).append(image)
+    """Return the full name and the present `updateTime` of the partners in a list that are still there."""
+    wanted = [
+        (collection_of(partner), image)
+        for image in listed.images
+        for partner in listed.partners.get(image.name, ())
+    ]
     found = await find_partners(job, catalogue, files, wanted)
     return {partner.name: partner.update_time for of in found.values() for partner in of}
 
 
 async def find_partners(
-    job: Job, catalogue: Catalogue, files: JobFiles, wanted: Mapping[str, Iterable[Image]]
+    job: Job, catalogue: Catalogue, files: JobFiles, wanted: Iterable[tuple[str, Image]]
 ) -> dict[str, tuple[Image, ...]]:
-    """Return image's name → its partners, which are known by id and time alone.
+    """Return each image's partners by the image's full name; of a partner only id and time are known.
 
     Args:
-        job: whose period and region.
+        job: gives period and region.
         catalogue: the service.
         files: contents of the files that the job names.
-        wanted: collection → images that have partners in it.
+        wanted: pairs of a collection and an image that has partners in it.
 
     Raises:
         JobError: there is no such collection.
     """
+    by_index: dict[str, dict[str, list[Image]]] = {}
+    for collection, image in wanted:
+        by_index.setdefault(collection, {}).setdefault(_index(image), []).append(image)
     found: dict[str, tuple[Image, ...]] = {}
-    for collection, images in wanted.items():
-        of: dict[str, list[Image]] = {}
-        for image in images:
-            of.setdefault(_index(image), []).append(image)
+    for collection, of in by_index.items():
         async for partner in _listed(job, catalogue, files, collection, of):
             bare = Image(partner.name, partner.id, (), partner.update_time)
             for image in of.get(_index(partner), ()):
@@ -129,22 +125,17 @@ def frozen_partners(
         frozen: the mosaic's list; None where there is no mosaic.
         accept: as `collect` takes it.
     """
-    there = {image.name for image in frozen.images} if frozen is not None else set()
-    partners: dict[str, tuple[Image, ...]] = {}
-    late: list[str] = []
+    if frozen is None:
+        return dict(found), []
+    partners, late = dict(found), list[str]()
+    there = {image.name for image in frozen.images}
     for label, members in named:
+        joins = "new-images" in accept or frozen.is_provisional(label, bounds_of)
         for image in members:
-            now = found.get(image.name, ())
-            if frozen is not None and image.name in there:
-                fresh = {one.name: one for one in now}
+            if image.name in there:
+                fresh = {one.name: one for one in found.get(image.name, ())}
                 known = [fresh.pop(one.name, one) for one in frozen.partners.get(image.name, ())]
-                joins = "new-images" in accept or frozen.is_provisional(label, bounds_of)
-                now = (*known, *(fresh.values() if joins else ()))
                 late += [] if joins else [one.id for one in fresh.values()]
-            if now:
-                partners[image.name] = now
-    if not late:
-        return partners, []
-    return partners, [
-        f"{few(late, 'image', most=3)}: appeared after the images that they mask were stored; --accept new-images takes them"
-    ]
+                partners[image.name] = (*known, *(fresh.values() if joins else ()))
+    told = f"{few(late, 'image', most=3)}: appeared after the images that they mask were stored; --accept new-images takes them"
+    return {name: of for name, of in partners.items() if of}, [told] if late else []

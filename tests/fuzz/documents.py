@@ -38,6 +38,7 @@ from downloader.errors import DownloadError, exit_status
 from downloader.flow.clock import MonotonicClock
 from downloader.job import Job
 from downloader.job.load import load_job
+from downloader.model.image_query import ImageQuery
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.stored_job import freeze
@@ -298,13 +299,18 @@ def read_listing(body: bytes) -> None:
     """`images`, and the plan of a job of a collection."""
     answers = {":listAssets": body, f"/{COLLECTION}": b'{"type": "IMAGE_COLLECTION"}', "": to_bytes(IMAGE)}
     listing = Listing(_client(answers))
-    query = Query.of(start="2017-01-01", end="2018-01-01")
+    period = {"start": "2017-01-01", "end": "2018-01-01"}
     cloudy = "CLOUDY_PIXEL_PERCENTAGE"
     say(str(asyncio.run(listing.count(COLLECTION))))
     named = ImageReader(bands=(), keep=(cloudy, "MGRS_TILE"))
-    say(images_table(asyncio.run(listing.select(COLLECTION, query, named.read)), (cloudy,)))
+    say(
+        images_table(
+            asyncio.run(listing.select(Query.of(ImageQuery(COLLECTION, **period)), named.read)), (cloudy,)
+        )
+    )
     reader = ImageReader(footprints=True)
-    found = asyncio.run(listing.select(COLLECTION, query, reader.read, order_by=f"-{cloudy}"))
+    query = Query.of(ImageQuery(COLLECTION, **period, order_by=f"-{cloudy}"))
+    found = asyncio.run(listing.select(query, reader.read))
     say("\n".join(image.id for image in found))
     source = {"collection": COLLECTION, "start": "2017-01-01", "end": "2018-01-01"}
     _plan({"source": source, "region": {"bbox": [-122.2, 37.4, -122.1, 37.5]}}, answers)
@@ -313,7 +319,7 @@ def read_listing(body: bytes) -> None:
 def read_collection(body: bytes) -> None:
     """`images` of what should be a collection."""
     listing = Listing(_client({":listAssets": b"{}", "": body}))
-    asyncio.run(listing.select(COLLECTION, Query.of(), ImageReader().read))
+    asyncio.run(listing.select(Query(COLLECTION), ImageReader().read))
 
 
 def read_computed(body: bytes) -> None:

@@ -45,9 +45,9 @@ async def client(emulator):
         yield made
 
 
-async def listed(client, collection="COPERNICUS/S2", limit=None, order_by=None, **conditions):
-    query = Query.of(**conditions)
-    return await Listing(client).select(collection, query, lambda d: d["id"], limit=limit, order_by=order_by)
+async def listed(client, collection="COPERNICUS/S2", **conditions):
+    query = Query.of(ImageQuery(collection, **conditions))
+    return await Listing(client).select(query, lambda d: d["id"])
 
 
 def asked(emulator, what="assets.list"):
@@ -74,7 +74,7 @@ async def test_the_quickstarts_query_finds_its_two_images(client):
 async def test_documents_are_the_services_own(client, emulator):
     api = Api(emulator)
     api.headers["Authorization"] = "Bearer " + emulator.control("tokens", {})["access_token"]
-    documents = await Listing(client).select("COPERNICUS/S2", Query.of(**QUICKSTART), lambda d: d)
+    documents = await Listing(client).select(Query.of(ImageQuery("COPERNICUS/S2", **QUICKSTART)), lambda d: d)
     assert documents == [
         api.get(f"/v1/projects/earthengine-public/assets/{identifier}").json() for identifier in TWO
     ]
@@ -353,7 +353,7 @@ async def test_what_is_no_picture_is_no_thumbnail(client, emulator):
 
 
 async def test_the_images_of_a_series_share_their_bands(client):
-    documents = await Listing(client).select("EMULATOR/SERIES", Query(), lambda d: d)
+    documents = await Listing(client).select(Query("EMULATOR/SERIES"), lambda d: d)
     reader = ImageReader()
     images = [reader.read(document) for document in documents]
     assert len({id(image.bands) for image in images}) == 1

@@ -78,10 +78,9 @@ class Service:
         return [call for call in self.calls if ":" in call[0]]
 
 
-async def ids(service, query=None, **options):
-    return await Listing(service).select(
-        "A", query or Query(), lambda d: d["name"].rpartition("/")[2], **options
-    )
+async def ids(service, **conditions):
+    query = Query.of(ImageQuery("A", **conditions))
+    return await Listing(service).select(query, lambda d: d["name"].rpartition("/")[2])
 
 
 async def test_pages_are_followed_by_their_token_alone():
@@ -121,9 +120,8 @@ async def test_an_image_that_is_listed_twice_is_one():
 
 
 async def test_the_period_is_held_here_too():
-    query = Query.of(start="2017-04-02", end="2017-04-04")
     service = Service([[entry(str(day), day) for day in range(1, 7)]])
-    assert await ids(service, query) == ["2", "3"]
+    assert await ids(service, start="2017-04-02", end="2017-04-04") == ["2", "3"]
 
 
 # Limits and orders ------------------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ POLARISED = [
 async def test_lists_are_looked_into_here(written, sent, wanted):
     """The service is asked for the rest, in pages of the usual size however few are wanted."""
     service = Service([POLARISED[:2], POLARISED[2:]])
-    assert await ids(service, Query.of(filter=written), limit=3) == list(wanted)
+    assert await ids(service, filter=written, limit=3) == list(wanted)
     assert service.listings[0][1].get("filter") == sent
     assert service.listings[0][1]["pageSize"] == "500"
 
@@ -209,8 +207,8 @@ async def test_a_property_that_is_no_list_anywhere_is_a_mistake():
     with pytest.raises(
         JobError, match=r"filter: in no image of A is cloud a list; .* MGRS_TILE IN \(10SEG, 10SFG\)"
     ):
-        await ids(Service([POLARISED]), Query.of(filter="VH IN cloud"))
-    assert await ids(Service([[]]), Query.of(filter="VH IN cloud")) == []
+        await ids(Service([POLARISED]), filter="VH IN cloud")
+    assert await ids(Service([[]]), filter="VH IN cloud") == []
 
 
 # What is no collection, or no list -----------------------------------------------------------------------------
@@ -243,8 +241,8 @@ async def test_an_entry_without_a_name_is_an_error_and_one_without_either_of_two
 async def test_what_an_entry_lacks_is_asked_of_the_asset(key):
     whole = entry("a", 5)
     service = Service([[without(whole, key), entry("b", 4)]], assets=[whole])
-    query = Query.of(start="2017-04-02", end="2017-04-06")
-    documents = await Listing(service).select("A", query, lambda document: document)
+    query = Query.of(ImageQuery("A", start="2017-04-02", end="2017-04-06"))
+    documents = await Listing(service).select(query, lambda document: document)
     assert documents == [entry("b", 4), whole]
     assert [call[0] for call in service.calls if ":" not in call[0]] == [NAME, f"{NAME}/a"]
 
@@ -252,7 +250,7 @@ async def test_what_an_entry_lacks_is_asked_of_the_asset(key):
 async def test_an_image_without_a_time_lies_in_no_period():
     timeless = without(entry("a"), "startTime")
     service = Service([[timeless, entry("b", 4)]], assets=[timeless])
-    assert await ids(service, Query.of(start="2017-04-02")) == ["b"]
+    assert await ids(service, start="2017-04-02") == ["b"]
     assert await ids(Service([[timeless, entry("b", 4)]])) == ["b", "a"]
 
 

@@ -11,13 +11,19 @@ from shapely.geometry import shape
 from downloader.earthengine.geojson import middle_longitude, plain_geometry
 from downloader.earthengine.query import Query
 from downloader.errors import JobError
+from downloader.model.image_query import ImageQuery
+
+
+def query_of(**conditions):
+    return Query.of(ImageQuery("A", **conditions))
+
 
 POINT = {"type": "Point", "coordinates": [-122.085, 37.422]}
 RING = [[-1, 0], [1, 0], [1, 2], [-1, 0]]
 
 
 def test_the_quickstarts_query_as_it_is_sent():
-    query = Query.of(
+    query = query_of(
         start="2017-04-01", end="2017-05-01", region=POINT, filter="CLOUDY_PIXEL_PERCENTAGE < 10"
     )
     assert query.parameters() == {
@@ -28,13 +34,13 @@ def test_the_quickstarts_query_as_it_is_sent():
 
 
 def test_a_users_or_stays_together_among_the_terms():
-    query = Query.of(start="2017-04-01", filter="a = 1 OR b = 2")
+    query = query_of(start="2017-04-01", filter="a = 1 OR b = 2")
     assert query.parameters()["filter"].endswith("AND (properties.a = 1 OR properties.b = 2)")
 
 
 def test_no_condition_is_no_parameter():
-    assert Query.of().parameters() == {}
-    assert Query.of().holds(None)
+    assert query_of().parameters() == {}
+    assert query_of().holds(None)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +56,11 @@ def test_no_condition_is_no_parameter():
     ],
 )
 def test_forms_of_a_time(start):
-    assert Query.of(start=start).start_us == 1_491_004_800_000_000
+    assert query_of(start=start).start_us == 1_491_004_800_000_000
 
 
 def test_the_period_takes_its_start_and_not_its_end():
-    query = Query.of(start="2017-04-01", end="2017-04-02")
+    query = query_of(start="2017-04-01", end="2017-04-02")
     first, behind = query.start_us, query.end_us
     assert [query.holds(t) for t in (first - 1, first, behind - 1, behind, None)] == [
         False, True, True, False, False,
@@ -74,7 +80,7 @@ def test_the_period_takes_its_start_and_not_its_end():
 )
 def test_mistakes_name_their_key(wrong, said):
     with pytest.raises(JobError, match=said):
-        Query.of(**wrong)
+        query_of(**wrong)
 
 
 def feature(geometry):

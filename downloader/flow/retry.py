@@ -98,19 +98,6 @@ class RetryBudget:
         return self._refusals
 
 
-class _AgainError(Exception):
-    """The call is to be made once more after `wait_s`. Never leaves `repeat`."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(wait_s)
-        self.wait_s = wait_s
-
-
-def _wait_s(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return error.wait_s if isinstance(error, _AgainError) else 0.0
-
-
 async def repeat(
     call: Callable[[], Awaitable[T]], wait_after: Callable[[TileError], float], clock: Clock
 ) -> T:
@@ -128,17 +115,13 @@ async def repeat(
     # Most calls succeed, and need neither the library nor the time that each of its loops takes.
     from tenacity import AsyncRetrying, retry_if_exception_type
 
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome and state.outcome.exception()
+        assert isinstance(error, TileError)  # noqa: S101  # nothing else is repeated
+        return wait_after(error)
+
     await clock.sleep(wait_s)
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(_AgainError), wait=_wait_s, sleep=clock.sleep, reraise=True
-    )
-    async for attempt in retrying:
-        with attempt:
-            try:
-                return await call()
-            except TileError as error:
-                raise _AgainError(wait_after(error)) from error
-    raise AssertionError  # tenacity stops at nothing but an error
+    return await AsyncRetrying(retry=retry_if_exception_type(TileError), wait=wait, sleep=clock.sleep)(call)
 
 
 class Tries:
@@ -150,12 +133,25 @@ class Tries:
         clock: Clock,
         rng: random.Random,
         on_retry: Callable[[FetchProblem], object] = lambda _: None,
+        budget: RetryBudget | None = None,
+        can_split: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Nothing was called yet; `on_retry` is told of each problem after which there is another call."""
+        """Start with no calls.
+
+        Args:
+            policy: bounds of this request.
+            clock: for measuring how long it takes.
+            rng: for jitter.
+            on_retry: told of each problem after which there is another call.
+            budget: bounds of the job whose pixels are asked for; None for any other request.
+            can_split: tells whether the request could be split.
+        """
         self._policy = policy
         self._on_retry = on_retry
         self._clock = clock
         self._rng = rng
+        self._budget = budget
+        self._can_split = can_split
         self._patience = Patience(policy.total_s, clock.now())
         self._failures = 0
         self._seen: Counter[Cause] = Counter()
@@ -163,75 +159,50 @@ class Tries:
         """Calls that brought a problem."""
 
     def wait_after(self, error: TileError) -> float:
-        """Return the seconds until the next call. Raises TileError where there is to be none.
+        """Return the seconds until the next call. Raises TileError or StoppedError where there is to be none.
 
         The wait is drawn evenly from 0 to a bound that doubles with each failure ("full jitter"), after what the
         service itself asked for. Two problems are repeated at once: a kept connection that the other side had closed,
         the first time, and an access token that has been renewed, which costs no retry.
         """
         self.calls += 1
-        problem = error.problem
+        problem, budget = error.problem, self._budget
+        cause = problem.cause
         if problem.action not in {Action.RETRY, Action.SLOW}:
             raise error
-        self._seen[problem.cause] += 1
+        self._seen[cause] += 1
         is_late = self._patience.spend(self._clock.now())
-        self._judge(error)
-        is_own = self._is_own(problem)
+        if budget is not None:
+            self._judge(error, budget)
+        # Every request for pixels would have met it, so that the limiter decides.
+        is_for_all = budget is not None and (problem.action is Action.SLOW or cause.never_arrived)
+        is_own = not is_for_all and cause is not Cause.TOKEN_RENEWED
         self._failures += is_own
         if is_late or self._failures > self._policy.retries:
             self._give_up(error)
         wait_s = min(max(problem.retry_after_s or 0.0, 0.0), MAX_PAUSE_S)
-        if not self._is_at_once(problem):
+        is_idle = cause is Cause.IDLE_CONNECTION and self._seen[cause] == 1
+        if not is_idle and cause is not Cause.TOKEN_RENEWED:
             bound_s = 2.0 ** min(max(self._failures - 1, 0), 32) if is_own else 1.0
             wait_s += self._rng.uniform(0.0, min(bound_s, _MAX_WAIT_S))
         if self._patience.left_s < wait_s:
             self._give_up(error)
         self._patience.plan(wait_s)
+        if budget is not None and not cause.never_arrived and not budget.spend():
+            if not is_for_all:
+                self._give_up(error)
+            raise StoppedError(
+                f"{budget.retries:,} of {budget.calls:,} calls had to be repeated, the last for: {problem.message}."
+                " Everything fetched so far is saved; run the job again later."
+            ) from error
         self._on_retry(problem)
         return wait_s
 
-    def _is_at_once(self, problem: FetchProblem) -> bool:
-        return problem.cause is Cause.TOKEN_RENEWED or (
-            problem.cause is Cause.IDLE_CONNECTION and self._seen[problem.cause] == 1
-        )
-
-    def _is_own(self, problem: FetchProblem) -> bool:
-        """Whether the problem counts as a failure of this request."""
-        return problem.cause is not Cause.TOKEN_RENEWED
-
-    def _judge(self, error: TileError) -> None:
-        """Raise what ends the request before its retries are counted."""
-
-    def _give_up(self, error: TileError) -> NoReturn:
-        raise error
-
-
-class _PixelTries(Tries):
-    """The calls of one request for pixels, within the budget of its job."""
-
-    def __init__(
-        self,
-        policy: RetryPolicy,
-        budget: RetryBudget,
-        clock: Clock,
-        rng: random.Random,
-        can_split: Callable[[], bool],
-    ) -> None:
-        super().__init__(policy, clock, rng)
-        self._budget = budget
-        self._can_split = can_split
-
-    def _is_for_all(self, problem: FetchProblem) -> bool:
-        """Whether every request would have met it, so that the limiter decides."""
-        return problem.action is Action.SLOW or problem.cause.never_arrived
-
-    def _is_own(self, problem: FetchProblem) -> bool:
-        return not self._is_for_all(problem) and super()._is_own(problem)
-
-    def _judge(self, error: TileError) -> None:
+    def _judge(self, error: TileError, budget: RetryBudget) -> None:
+        """Raise what ends a request for pixels before its retries are counted."""
         problem = error.problem
         if problem.action is Action.SLOW and problem.ends_with is not StoppedError:
-            refusals = self._budget.refused(self._clock.now(), problem.retry_after_s or 0.0)
+            refusals = budget.refused(self._clock.now(), problem.retry_after_s or 0.0)
             if refusals >= _LAST_SLOW_TRY:
                 raise TileError(problem.become(Action.FAIL_JOB)) from error
         seen = self._seen[problem.cause]
@@ -239,22 +210,9 @@ class _PixelTries(Tries):
             raise TileError(problem.become(Action.SPLIT)) from error
 
     def _give_up(self, error: TileError) -> NoReturn:
+        if self._budget is None:
+            raise error
         raise TileError(error.problem.become(Action.FAIL_TILE)) from error
-
-    def wait_after(self, error: TileError) -> float:
-        """Return the seconds until the next call. Raises TileError or StoppedError where there is to be none."""
-        wait_s = super().wait_after(error)
-        if not error.problem.cause.never_arrived and not self._budget.spend():
-            self._end_job_or_tile(error)
-        return wait_s
-
-    def _end_job_or_tile(self, error: TileError) -> NoReturn:
-        if self._is_for_all(error.problem):
-            raise StoppedError(
-                f"{self._budget.retries:,} of {self._budget.calls:,} calls had to be repeated, the last for: "
-                f"{error.problem.message}. Everything fetched so far is saved; run the job again later."
-            ) from error
-        self._give_up(error)
 
 
 async def persist(
@@ -288,14 +246,8 @@ async def persist(
         StoppedError: `call` raised it, or 429s have used up the job's budget: the service has no room for this job,
             and no tile is to blame.
     """
-    tries = _PixelTries(policy, budget, clock, rng, can_split)
-
-    def wait_after(error: TileError) -> float:
-        wait_s = tries.wait_after(error)
-        on_retry(error.problem, tries.calls)
-        return wait_s
-
+    tries = Tries(policy, clock, rng, lambda problem: on_retry(problem, tries.calls), budget, can_split)
     budget.call()
-    value = await repeat(call, wait_after, clock)
+    value = await repeat(call, tries.wait_after, clock)
     budget.passed()
     return value

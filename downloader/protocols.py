@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,7 +194,7 @@ class Feed(Protocol):
 
 
 class Executor(Protocol):
-    """How shards are spread over tasks, processes or machines; entered before its first run, left after its last."""
+    """How shards are spread over tasks, processes or machines."""
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """Fetch and store what these shards miss; returns when all is committed or the run was asked to stop.
@@ -209,9 +208,3 @@ class Executor(Protocol):
     def peak_memory(self) -> int:
         """Largest resident size that a process of its workers had, in bytes; 0 where they are this process."""
         ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -12,7 +12,7 @@ import numpy as np
 
 from downloader.engine.connect import connect
 from downloader.engine.context import FetchContext
-from downloader.engine.local import LocalExecutor, worker_parts
+from downloader.engine.local import LocalExecutor
 from downloader.engine.memory import pixel_memory
 from downloader.engine.prepare import prepare
 from downloader.engine.stop import Stop
@@ -101,7 +101,7 @@ async def compare(
         for notice in notices:
             context.progress(Notice(notice))
         with connection.limiter.listen(context.progress):
-            await LocalExecutor(*worker_parts(context, comparing)).run(drawn)
+            await LocalExecutor(context, comparing).run(drawn)
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")
     tiles = sum(mask.bit_count() for mask in drawn.values())

@@ -72,14 +72,7 @@ class FetchContext:
     progress: Progress
     """Told of each event."""
     stop: Stop
-    budget: SharedBudget | None = None
-    """What the job shares with others of this process; None for a job alone."""
-    outcomes: MemoryObjectSendStream[Outcome] | None = None
-    """Takes what becomes of each request; as long as it is full, no further request starts."""
-    feed: Feed | None = None
-    """See `RunOptions`."""
-    spending: Spending = field(default_factory=Spending)
-    """See `RunOptions`."""
+    options: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +82,12 @@ class RunContext(FetchContext):
     mosaic: ZarrMosaic
     chosen: Selection | None = None
     """The part of the mosaic that is fetched; None for all that is missing."""
-    on_update: OnUpdate = "refuse"
-    """What to do with images that change while they are fetched."""
     tally: Tally
     """Counts of this run's events."""
     recorder: Recorder
     """History of this run, for its report."""
+
+    @property
+    def on_update(self) -> OnUpdate:
+        """What to do with images that change while they are fetched."""
+        return self.options.on_update(self.job)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from downloader._version import __version__
 from downloader.engine.context import RunContext
-from downloader.engine.limits import RunLimits
-from downloader.engine.local import LocalExecutor, retry_policy, worker_parts
+from downloader.engine.local import LocalExecutor
 from downloader.engine.memory import needed_memory, pixel_memory
 from downloader.errors import JobError
 from downloader.job import Job
@@ -18,8 +15,6 @@ from downloader.planning import Plan
 
 if TYPE_CHECKING:
     from downloader.engine.shared_budget import SharedBudget
-    from downloader.mosaic.subset import Selection
-    from downloader.mosaic.writer import ZarrMosaic
     from downloader.protocols import Executor
 
 
@@ -50,14 +45,20 @@ def memory_for(job: Job, plan: Plan, budget: SharedBudget | None = None, before:
     return memory // workers
 
 
-def executor_of(context: RunContext) -> Executor:
-    """Return the executor of a job, for one run."""
-    job, mosaic = context.job, context.mosaic
+@asynccontextmanager
+async def executor_of(context: RunContext) -> AsyncIterator[Executor]:
+    """Yield the executor of a job, for one run. Raises what `dask_executor` does."""
+    dask = context.job.executor.dask
     # For nothing at all, no worker need be started.
-    is_done = all(counts.stored == counts.tiles for counts in mosaic.counts().values())
-    if job.executor.dask is None or is_done or context.feed is not None:
-        return LocalExecutor(*worker_parts(context, context.chosen or mosaic), context.feed)
-    return _dask_executor(context)
+    is_done = all(counts.stored == counts.tiles for counts in context.mosaic.counts().values())
+    if dask is None or is_done or context.options.feed is not None:
+        yield LocalExecutor(context, context.chosen or context.mosaic)
+        return
+    # Pulls in dask.distributed, which most runs do not need.
+    from downloader.engine.dask.executor import dask_executor
+
+    async with dask_executor(context, dask) as executor:
+        yield executor
 
 
 def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
@@ -81,56 +82,3 @@ def refuse_what_cannot_travel(job: Job, *, credentials: bool) -> None:
             " auth.key_file or auth.application_default",
             key="executor.dask",
         )
-
-
-def _dask_executor(context: RunContext) -> Executor:
-    # Pulls in dask.distributed, which most runs do not need.
-    from downloader.engine.dask.executor import DaskExecutor, Terms
-    from downloader.engine.dask.messages import Assignment, Grant
-
-    job, mosaic = context.job, context.mosaic
-    settings, limits = job.executor.dask, job.limits
-    assert settings is not None  # noqa: S101  # asked before
-    place = job.mosaic_path
-    assignment = Assignment(
-        name="",
-        version=__version__,
-        # Neither image lists nor what lies along an axis are a worker's business, and they may be large.
-        plan=replace(context.plan, listed=None, samples=None),
-        layouts=tuple(replace(layout, along=()) for layout in mosaic.layouts),
-        mosaic=os.path.abspath(place) if isinstance(place, Path) else place,  # noqa: PTH100  # keeps links as they are
-        durable=job.mosaic.durability == "full",
-        access=context.connection.access,
-        policy=retry_policy(job),
-        checkpoint_s=job.mosaic.checkpoint,
-        give_up_after_s=limits.give_up_after,
-        memory=None if settings.workers is None else context.memory,
-        memory_limit=limits.memory,
-        grant=Grant(0, limits.requests_per_second, 0),
-        max_requests=limits.max_requests,
-        silence_s=settings.leave_after,
-    )
-    terms = Terms(
-        assignment,
-        limits.concurrency,
-        limits.requests_per_second,
-        RunLimits(limits.max_requests, limits.max_bytes, limits.max_eecu),
-        limits.max_time,
-    )
-    return DaskExecutor(
-        settings,
-        terms,
-        mosaic,
-        _Seen(mosaic, context.chosen),
-        context.progress,
-        context.stop,
-        context.outcomes,
-    )
-
-
-class _Seen:
-    """The part of a mosaic that is fetched, as the backlog of Dask's workers asks for it."""
-
-    def __init__(self, mosaic: ZarrMosaic, chosen: Selection | None) -> None:
-        self.missing = (chosen or mosaic).missing
-        self.known = mosaic.known

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from downloader.flow.retry import RetryPolicy
+from downloader.job.sections.service import Limits
 from downloader.planning import Plan, Request
 from downloader.planning.compute_cost import most_seconds, seconds_of
 from downloader.planning.split import weight
@@ -48,6 +50,11 @@ class RunLimits:
     nbytes: int | None = None
     eecu_h: float | None = None
 
+    @classmethod
+    def of(cls, limits: Limits) -> RunLimits:
+        """Return those of a job."""
+        return cls(limits.max_requests, limits.max_bytes, limits.max_eecu)
+
     @property
     def is_none(self) -> bool:
         """Whether nothing is limited."""
@@ -68,3 +75,8 @@ class RunLimits:
 
 
 NO_LIMITS: Final = RunLimits()
+
+
+def retry_policy(limits: Limits) -> RetryPolicy:
+    """Return how often and how long one request of a job is repeated."""
+    return RetryPolicy(retries=limits.retries, total_s=max(3600.0, 2 * limits.give_up_after))

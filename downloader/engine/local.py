@@ -5,88 +5,55 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.context import FetchContext
-from downloader.engine.limits import RunLimits
+from downloader.engine.limits import RunLimits, retry_policy
 from downloader.engine.resources import Parts, Share
 from downloader.engine.worker import ListedShards, work
 from downloader.flow.clock import MonotonicClock
-from downloader.flow.retry import RetryBudget, RetryPolicy
-from downloader.job import Job
+from downloader.flow.retry import RetryBudget
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from downloader.protocols import Feed, Mosaic
-
-
-def retry_policy(job: Job) -> RetryPolicy:
-    """Return how often and how long one request of the job is repeated."""
-    return RetryPolicy(retries=job.limits.retries, total_s=max(3600.0, 2 * job.limits.give_up_after))
-
-
-def worker_parts(context: FetchContext, sink: Mosaic) -> tuple[Share, Parts]:
-    """Return what a worker of this process needs to fetch the tiles of a plan, within the job's limits.
-
-    Args:
-        context: what is fetched, where from, and how much may be used.
-        sink: takes the pixels.
-    """
-    clock = MonotonicClock()
-    rng = random.Random()  # noqa: S311  # jitter, not a secret
-    job, budget, connection = context.job, context.budget, context.connection
-    limits = job.limits
-    share = Share(
-        plan=context.plan,
-        concurrency=limits.concurrency,
-        memory=context.memory,
-        policy=retry_policy(job),
-        checkpoint_s=job.mosaic.checkpoint,
-        limits=RunLimits(limits.max_requests, limits.max_bytes, limits.max_eecu),
-        max_time_s=limits.max_time,
-        is_piecemeal=context.feed is not None,
-    )
-    retries = RetryBudget() if budget is None else budget.retries
-    source = RestPixelSource(connection.client)
-    return share, Parts(
-        source,
-        sink,
-        connection.limiter,
-        clock,
-        rng,
-        context.progress,
-        retries,
-        context.stop,
-        context.outcomes,
-        context.spending,
-    )
+    from downloader.protocols import Mosaic
 
 
 @dataclass(frozen=True, slots=True)
 class LocalExecutor:
     """An `Executor` of one worker, in this process."""
 
-    share: Share
-    parts: Parts
-    feed: Feed | None = None
-    """Hands out shards in place of those that `run` is given; None for just these."""
+    context: FetchContext
+    """What is fetched, where from, and how much may be used."""
+    sink: Mosaic
+    """Takes the pixels."""
+    peak_memory: int = 0
+    """See `Executor`."""
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
-        """See `Executor`."""
-        await work(self.share, self.parts, self.feed or ListedShards(shards))
-
-    @property
-    def peak_memory(self) -> int:
-        """See `Executor`."""
-        return 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        """See `Executor`; a feed of the run's options takes the place of `shards`."""
+        context, options = self.context, self.context.options
+        job, limits = context.job, context.job.limits
+        share = Share(
+            plan=context.plan,
+            concurrency=limits.concurrency,
+            memory=context.memory,
+            policy=retry_policy(limits),
+            checkpoint_s=job.mosaic.checkpoint,
+            limits=RunLimits.of(limits),
+            is_piecemeal=options.feed is not None,
+        )
+        parts = Parts(
+            RestPixelSource(context.connection.client),
+            self.sink,
+            context.connection.limiter,
+            MonotonicClock(),
+            random.Random(),  # noqa: S311  # jitter, not a secret
+            context.progress,
+            RetryBudget() if options.budget is None else options.budget.retries,
+            context.stop,
+            options.outcomes,
+            options.spending,
+        )
+        await work(share, parts, options.feed or ListedShards(shards))

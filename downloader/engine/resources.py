@@ -29,8 +29,6 @@ class Share:
     """Open shards are committed as far as they are at least so often."""
     limits: RunLimits = NO_LIMITS
     """What makes it stop, resumable."""
-    max_time_s: float | None = None
-    """Stop, resumable, after so many seconds."""
     is_piecemeal: bool = False
     """Whether a few tiles of each shard are wanted, as readers come to them: requests have the plan's shape from the first
     on, and as many shards may be open as requests are in flight."""

@@ -69,7 +69,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
             plan, notices = await _plan(job, connection, progress, options)
         memory = memory_for(job, plan, options.budget, before)
         async with opened(job, plan, connection, progress, stop, options, memory) as context:
-            report, error = await fetch_missing(context, [*_of_credentials(context, options), *notices])
+            report, error = await fetch_missing(context, [*_of_credentials(context), *notices])
     if error is not None:
         error.report = report
         raise error
@@ -99,7 +99,6 @@ async def opened(
     memory: int,
 ) -> AsyncIterator[RunContext]:
     """Open the mosaic, and yield what the run works with."""
-    on_update = options.on_update(job)
     opening = open_for_writing(
         job.mosaic_path,
         plan,
@@ -107,7 +106,7 @@ async def opened(
         service=connection.client.service_identity,
         job_text=freeze(job),
         purpose="read" if options.feed is not None else "overwrite" if options.overwrite else "run",
-        on_update=on_update,
+        on_update=options.on_update(job),
     )
     async with AsyncExitStack() as stack:
         with stop.cancels():
@@ -121,22 +120,22 @@ async def opened(
             memory=memory,
             progress=fanout(tell, Highlights(tell)),
             stop=stop,
-            budget=options.budget,
-            outcomes=options.outcomes,
-            feed=options.feed,
-            spending=options.spending,
+            options=options,
             mosaic=mosaic,
             chosen=None if options.only is None else Selection(mosaic, options.only),
-            on_update=on_update,
             tally=tally,
             recorder=recorder,
         )
 
 
-def _of_credentials(context: RunContext, options: RunOptions) -> list[Notice | str]:
+def _of_credentials(context: RunContext) -> list[Notice | str]:
     """Return which credentials are used if they were found, not given, and what the client warns of."""
     job, client = context.job, context.connection.client
-    is_found = options.credentials is None and job.auth.kind == "chain" and job.service.endpoint != "emulator"
+    is_found = (
+        context.options.credentials is None
+        and job.auth.kind == "chain"
+        and job.service.endpoint != "emulator"
+    )
     found = [Notice(f"credentials: {client.credentials_in_use}", "credentials")] if is_found else []
     return [*found, *client.warnings]
 
@@ -174,7 +173,7 @@ async def fetch_missing(
         if context.job.mosaic.overviews and context.chosen is None:
             error = await _add_overviews(context, error)
         disk_bytes = 0
-        if context.feed is None:
+        if context.options.feed is None:
             with doing(tell, "measuring the mosaic", is_brief=True):  # its whole store is listed
                 disk_bytes = await anyio.to_thread.run_sync(mosaic.disk_bytes, abandon_on_cancel=True)
         ended = Ended(_state(context, error), "" if error is None else str(error))
@@ -225,7 +224,8 @@ async def _fetch(context: RunContext, executor: Executor) -> DownloadError | Non
             shards = await anyio.to_thread.run_sync(order, plan, mosaic, abandon_on_cancel=True)
         else:
             shards = chosen.shards(plan)
-        await executor.run(shards)
+        with context.stop.asks_after(context.job.limits.max_time, "limits.max_time"):
+            await executor.run(shards)
     except DownloadError as ended:
         error = ended
     finally:

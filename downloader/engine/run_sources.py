@@ -17,7 +17,6 @@ from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError
 from downloader.events import RunState
 from downloader.job import Job
-from downloader.job.sections.service import Limits
 from downloader.job.sources import Sources
 from downloader.mosaic.sources import join_parts
 from downloader.protocols import Progress
@@ -53,12 +52,16 @@ async def run_sources(
     path, names = str(sources.mosaic_path), tuple(sources.jobs)
     await anyio.to_thread.run_sync(join_parts, path, names)
     reports: dict[str, Report] = {}
+    spending = Spending()
     error: DownloadError | None = None
     for name, job in sources.jobs.items():
-        limited = _left(job, reports)
         try:
-            # What the runs before used is taken off the limits, which also workers elsewhere go by.
-            own = replace(options(limited), spending=Spending())
+            left_s = job.limits.max_time and job.limits.max_time - sum(
+                one.seconds for one in reports.values()
+            )
+            limits = job.limits.model_copy(update={"max_time": left_s and max(0.0, left_s)})
+            limited = job.model_copy(update={"limits": limits})
+            own = replace(options(limited), spending=spending)
             reports[name] = await run(limited, progress, stop, own)
         except DownloadError as ended:
             sources.renamed(name, ended)
@@ -105,23 +108,3 @@ async def survey_sources(
             sources.renamed(name, error)
             raise
     return SourcePlans(plans)
-
-
-def _left(job: Job, before: dict[str, Report]) -> Job:
-    """Return a job whose limits are what the runs before left of them."""
-    limits, used = job.limits, list(before.values())
-    spent = {
-        "max_bytes": sum(one.wire_bytes for one in used),
-        "max_requests": sum(one.requests for one in used),
-        "max_time": sum(one.seconds for one in used),
-        "max_eecu": sum(one.compute.high_h for one in used if one.compute is not None),
-    }
-    left = {
-        key: max(0, getattr(limits, key) - amount)
-        for key, amount in spent.items()
-        if getattr(limits, key) is not None
-    }
-    if not used or not left:
-        return job
-    changed: Limits = limits.model_copy(update=left)
-    return job.model_copy(update={"limits": changed})

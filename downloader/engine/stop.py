@@ -67,6 +67,19 @@ class Stop:
             scope.cancel()
 
     @contextmanager
+    def asks_after(self, seconds: float | None, key: str) -> Iterator[None]:
+        """Ask to drain where the block takes longer than the limit of this key; None for no limit."""
+        if seconds is None:
+            yield
+            return
+        text = f"{key}: {seconds:g} s are over"
+        timer = asyncio.get_running_loop().call_later(seconds, self.ask, text)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @contextmanager
     def tells(self, progress: Progress) -> Iterator[None]:
         """Tell `progress` that the run drains, where somebody asks for it during the block."""
         self._tells.append(progress)

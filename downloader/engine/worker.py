@@ -120,7 +120,6 @@ class Worker:
         try:
             async with anyio.create_task_group() as side:
                 side.start_soon(self._checkpoint)
-                side.start_soon(self._watch_time)
                 side.start_soon(self._watch_stop, side.cancel_scope)
                 async with anyio.create_task_group() as pool:
                     pool.start_soon(self._produce)
@@ -325,11 +324,6 @@ class Worker:
         while True:
             await self.parts.clock.sleep(self.share.checkpoint_s)
             await self.shards.commit()
-
-    async def _watch_time(self) -> None:
-        if self.share.max_time_s is not None:
-            await self.parts.clock.sleep(self.share.max_time_s)
-            self.parts.stop.ask(f"limits.max_time: {self.share.max_time_s:g} s are over")
 
     async def _watch_stop(self, everything: anyio.CancelScope) -> None:
         await self.parts.stop.drain.wait()

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
 import anyio.lowlevel
 
-from downloader.engine.dask.messages import Portion
-from downloader.engine.limits import NO_LIMITS, RunLimits, Used
+from downloader.engine.limits import NO_LIMITS, RunLimits, Spending, Used
 from downloader.events import Outcome, Split
-from downloader.mosaic.record.state import FailedTiles
-from downloader.planning import Plan, Request, ShardKey
+from downloader.planning import Plan, ShardKey
 from downloader.planning.compute_cost import most_seconds
 
 _SCANNED: Final = 256
 """Shards looked at in a row before others get a turn: a rerun passes many that are done."""
-
-
-class Seen(Protocol):
-    """What a mosaic knows of a shard."""
-
-    def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Band index → bits of the tiles not stored."""
-        ...
-
-    def known(self, key: ShardKey) -> tuple[list[int], tuple[FailedTiles, ...]]:
-        """Bits of the tiles stored, band by band, and what failed."""
-        ...
 
 
 @dataclass
@@ -39,12 +25,13 @@ class Backlog:
 
     plan: Plan
     shards: Iterable[ShardKey]
-    seen: Seen
+    missing: Callable[[ShardKey], Mapping[int, int]]
+    """Returns, of a shard, band index → bits of the tiles to fetch."""
     limits: RunLimits = NO_LIMITS
+    spending: Spending = field(default_factory=Spending)
+    """What counts against them already, to which the requests are added that workers made, as far as they told."""
     limit: str | None = None
     """The limit of the job that was reached: nothing more is handed out."""
-    _made: Used = field(default_factory=Used)
-    """By requests that workers made, as far as they told."""
     _planned: dict[ShardKey, Used] = field(default_factory=dict)
     """Shard that a worker has → what is still to come of it."""
     _ahead: deque[ShardKey] = field(default_factory=deque)
@@ -69,7 +56,7 @@ class Backlog:
         """About how many requests a shard takes."""
         group = self.plan.group(key.group)
         together = 0
-        for mask in self.seen.missing(key).values():
+        for mask in self.missing(key).values():
             together |= mask
         return max(1, -(-together.bit_count() // math.prod(group.shape)))
 
@@ -80,23 +67,24 @@ class Backlog:
             key = next(self._rest, None)
             if key is None:
                 self._is_read = True
-            elif self.seen.missing(key):
+            elif self.missing(key):
                 self._ahead.append(key)
             number += 1
             if number % _SCANNED == 0:
                 await anyio.lowlevel.checkpoint()
 
-    def take(self, cost: float) -> list[Portion]:
-        """A run of shards for one worker, worth about so many requests; at least one where one is at hand."""
-        run: list[Portion] = []
+    def take(self, cost: float) -> dict[ShardKey, Mapping[int, int]]:
+        """Return a run of shards for one worker and what is missing of them, worth about so many requests.
+
+        At least one, where one is at hand.
+        """
+        run: dict[ShardKey, Mapping[int, int]] = {}
         spent = 0
         while self._ahead and spent < cost and self.limit is None:
             key = self._ahead.popleft()
-            missing = self._within_limits(key, self.seen.missing(key))
-            if missing:
+            if missing := self._within_limits(key, self.missing(key)):
                 spent += self.cost(key)
-                stored, failed = self.seen.known(key)
-                run.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
+                run[key] = missing
         return run
 
     def heard(self, outcome: Outcome) -> None:
@@ -104,7 +92,7 @@ class Backlog:
         request = outcome.request
         told = Used(len(outcome.parts) - 1) if isinstance(outcome, Split) else Used.by(self.plan, request)
         made = replace(told, requests=int(outcome.attempts > 0))
-        self._made += made + Used(eecu_s=most_seconds(outcome.wasted_eecu_s))
+        self.spending.used += made + Used(eecu_s=most_seconds(outcome.wasted_eecu_s))
         if request.shard in self._planned:
             self._planned[request.shard] += told if isinstance(outcome, Split) else Used() - told
 
@@ -119,17 +107,19 @@ class Backlog:
         """
         keys = tuple(keys)
         for key in keys:
-            self._made += Used(eecu_s=max(0.0, self._planned.pop(key, Used()).eecu_s))
-        self._ahead.extendleft(key for key in keys if self.seen.missing(key))
+            self.spending.used += Used(eecu_s=max(0.0, self._planned.pop(key, Used()).eecu_s))
+        self._ahead.extendleft(key for key in keys if self.missing(key))
         if keys:
             self.limit = None
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
-        """As much of a shard as `limits` still allow; where that is not all, the limit is reached."""
+        """Return as much of a shard as `limits` still allow; where that is not all, note the limit that is reached."""
         if self.limits.is_none:
             return missing
         group = self.plan.group(key.group)
-        used, planned = self._counted(), Used()
+        used, planned = self.spending.used, Used()
+        for one in self._planned.values():
+            used += Used(max(0, one.requests), max(0, one.nbytes), max(0.0, one.eecu_s))
         allowed: dict[int, int] = {}
         for request in group.requests(key, missing):
             more = Used.by(self.plan, request)
@@ -138,16 +128,6 @@ class Backlog:
                 break
             used, planned = used + more, planned + more
             for band in request.bands:
-                allowed[band] = allowed.get(band, 0) | self._bits(request)
+                allowed[band] = allowed.get(band, 0) | request.block.mask(group.tiling)
         self._planned[key] = planned
         return allowed
-
-    def _counted(self) -> Used:
-        """What is used, made and to come."""
-        used = self._made
-        for planned in self._planned.values():
-            used += Used(max(0, planned.requests), max(0, planned.nbytes), max(0.0, planned.eecu_s))
-        return used
-
-    def _bits(self, request: Request) -> int:
-        return request.block.mask(self.plan.group(request.shard.group).tiling)

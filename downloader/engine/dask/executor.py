@@ -9,42 +9,34 @@ A worker does what a local run does (`pool`), with its share of the quota.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
-from collections.abc import Iterable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
 
 from downloader._version import __version__
-from downloader.engine.dask.backlog import Backlog, Seen
+from downloader.engine.context import RunContext
+from downloader.engine.dask.backlog import Backlog
 from downloader.engine.dask.cluster import Cluster, cluster
-from downloader.engine.dask.messages import BEAT_S, Assignment, Done, Grant, Instruction, Left, Mail
+from downloader.engine.dask.link import MISSED, Link
+from downloader.engine.dask.messages import BEAT_S, Assignment, Done, Grant, Instruction, Left, Mail, Portion
 from downloader.engine.dask.quota import Division
-from downloader.engine.dask.worker import beat, fetch, start
-from downloader.engine.limits import NO_LIMITS, RunLimits
+from downloader.engine.dask.worker import fetch
+from downloader.engine.limits import RunLimits
 from downloader.engine.stop import GRACE_S
-from downloader.errors import DownloadError, JobError, StoppedError, first_of
+from downloader.errors import DownloadError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
+from downloader.job.sections.executor import Dask
 from downloader.mosaic.record.ledger import LedgerEntry
 from downloader.mosaic.record.paths import WORKERS
-from downloader.mosaic.storage.disk_errors import trying
-from downloader.mosaic.storage.worker_lock import create_worker_lock, remove_worker_lock
 from downloader.planning import ShardKey
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from anyio.streams.memory import MemoryObjectSendStream
-
-    from downloader.engine.stop import Stop
-    from downloader.events import Outcome
-    from downloader.mosaic.writer import ZarrMosaic
-    from downloader.protocols import Executor, Progress
-
 
 _RUNS: Final = 8
 """Tasks of a worker at a time, about."""
@@ -58,140 +50,90 @@ _AHEAD_S: Final = 2.0
 _FIRST_S: Final = 5.0
 """How long a request may take, before any was seen to end."""
 
-_BEGIN_S: Final = 60.0
-"""Seconds in which a worker must be ready."""
 
-_LOOK_S: Final = 3.0
-"""Seconds in which a worker must answer: several looks may fail before it takes its run for gone."""
+@asynccontextmanager
+async def dask_executor(context: RunContext, settings: Dask) -> AsyncIterator[DaskExecutor]:
+    """Yield an executor whose workers are ready for their first shard.
 
-_MISSED: Final = 4
-"""Looks at a worker that may fail in a row while the scheduler knows it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a run of the executor is given, beside its mosaic."""
-
-    assignment: Assignment
-    """That of every worker, but for its name and its part of the quota."""
-    concurrency: int
-    requests_per_second: float
-    limits: RunLimits = NO_LIMITS
-    max_time_s: float | None = None
-
-
-@dataclass(slots=True)
-class _Worker:
-    """One worker, as the run sees it."""
-
-    address: str
-    name: str
-    heard: int = 0
-    outstanding: dict[ShardKey, int] = field(default_factory=dict)
-    """Shards that it has → about how many requests each takes."""
-    done: int = 0
-    """About how many requests it has made."""
-    futures: set[Any] = field(default_factory=set)
-    mail: Mail | None = None
-    began: bool = False
-    left: Left | None = None
-    left_at: float = 0.0
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    """Of all that waits for it."""
-    is_told: bool = False
-    """Whether it was said that its shards have to wait."""
+    Raises:
+        MissingExtraError: Dask is not installed.
+        StoppedError: no scheduler answers, or no worker comes.
+        DownloadError: a worker cannot work.
+    """
+    async with cluster(settings) as workers:
+        executor = DaskExecutor(context, settings, workers)
+        try:
+            await executor.begin()
+            yield executor
+        finally:
+            with anyio.CancelScope(shield=True):
+                await executor.end()
 
 
 class DaskExecutor:
     """An `Executor` of worker processes, here or elsewhere, through Dask."""
 
-    def __init__(
-        self,
-        settings: Any,  # noqa: ANN401  # job.executor.Dask
-        terms: Terms,
-        mosaic: ZarrMosaic,
-        seen: Seen,
-        progress: Progress,
-        stop: Stop,
-        outcomes: MemoryObjectSendStream[Outcome] | None = None,
-    ) -> None:
-        """Nothing is started before the block is entered.
+    def __init__(self, context: RunContext, settings: Dask, workers: Cluster) -> None:
+        """Prepare.
 
         Args:
+            context: what is fetched, and how.
             settings: which cluster.
-            terms: what is to be done, as whom, how fast.
-            mosaic: what the run writes.
-            seen: the same, or what of it is chosen.
-            progress: told of each event.
-            stop: who may ask to stop.
-            outcomes: takes what becomes of each request; without a bound.
+            workers: the cluster.
         """
+        self._context = context
         self._settings = settings
-        self._terms = terms
-        self._mosaic = mosaic
-        self._seen = seen
-        self._progress = progress
-        self._outcomes = outcomes
-        self._stop = stop
-        self._stack = AsyncExitStack()
-        self._division = Division(terms.concurrency, terms.requests_per_second)
-        self._workers: dict[str, _Worker] = {}
+        self._cluster = workers
+        self._limits = context.job.limits
+        self._mosaic = context.mosaic
+        self._stop = context.stop
+        self._tell = context.progress
+        self._assignment = _assignment(context, settings)
+        self._division = Division(self._limits.concurrency, self._limits.requests_per_second)
+        self._workers: dict[str, Link] = {}
         self._slowest_s = _FIRST_S
         self._is_measured = False
         self._error: DownloadError | None = None
         self._is_cancelled = False
-        self._leaving: list[_Worker] = []
+        self._leaving: list[Link] = []
         """Workers that are gone, whose shards others may not have yet."""
-        self._peak_memory = 0
+        self.peak_memory = 0
+        """See `Executor`."""
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._enter()
-        except BaseExceptionGroup as errors:
-            await self.__aexit__(None, None, None)
-            raise first_of(errors) from None
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def _enter(self) -> None:
+    async def begin(self) -> None:
         """Have workers that are ready for their first shard."""
-        self._cluster: Cluster = await self._stack.enter_async_context(cluster(self._settings))
-        told = False
-        until = time.monotonic() + self._terms.assignment.give_up_after_s
+        is_told = False
+        until = time.monotonic() + self._limits.give_up_after
         while len(present := await self._present() or []) < (self._settings.workers or 1):
             if time.monotonic() > until:
                 raise self._no_workers()
-            if not told and self._settings.scheduler is not None:
-                told = True
-                self._progress(Notice(f"waiting for workers of {self._cluster.address}"))
+            if not is_told and self._settings.scheduler is not None:
+                is_told = True
+                self._tell(Notice(f"waiting for workers of {self._cluster.address}"))
             await anyio.sleep(BEAT_S)
-        for address in present:
-            self._join(address)
-        async with anyio.create_task_group() as group:
-            for worker in self._workers.values():
-                group.start_soon(self._begin, worker)
+        try:
+            async with anyio.create_task_group() as group:
+                for address in present:
+                    group.start_soon(self._begin, self._join(address))
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with anyio.CancelScope(shield=True):
-            for worker in self._workers.values():
-                # Only where the run ended before its work began.
-                await self._forget(worker)
-            await anyio.to_thread.run_sync(self._clear)
-            await self._stack.aclose()
-
-    @property
-    def peak_memory(self) -> int:
-        """See `Executor`."""
-        return self._peak_memory
+    async def end(self) -> None:
+        """Leave the workers that the run has not left."""
+        for worker in self._workers.values():
+            await worker.forget()  # only where the run ended before its work began
+        await anyio.to_thread.run_sync(self._clear)
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`."""
-        terms = self._terms
-        self._backlog = Backlog(terms.assignment.plan, shards, self._seen, terms.limits)
+        context = self._context
+        self._backlog = Backlog(
+            context.plan,
+            shards,
+            (context.chosen or self._mosaic).missing,
+            RunLimits.of(self._limits),
+            context.options.spending,
+        )
         await self._backlog.look_ahead(1)
         if self._backlog.is_empty:
             return
@@ -200,7 +142,6 @@ class DaskExecutor:
             async with anyio.create_task_group() as outer:
                 # Who cancels the run wants it to end, and what the workers have to be saved.
                 outer.start_soon(self._watch_cancelling)
-                outer.start_soon(self._watch_time)
                 with anyio.CancelScope(shield=True):
                     async with anyio.create_task_group() as group:
                         for worker in self._workers.values():
@@ -226,8 +167,11 @@ class DaskExecutor:
         while True:
             present = await self._present()
             if present is None:
-                raise self._no_scheduler()
-            await self._backlog.look_ahead(_LOOKED_AHEAD * self._terms.concurrency)
+                raise StoppedError(
+                    f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start"
+                    " it, and run the job again to continue"
+                )
+            await self._backlog.look_ahead(_LOOKED_AHEAD * self._limits.concurrency)
             if not self._is_over:
                 for address in present:
                     if address not in self._workers:
@@ -237,59 +181,42 @@ class DaskExecutor:
                     worker.left = Left()
                     worker.scope.cancel()
             await self._reclaim()
-            if self._is_over and not self._workers and (not self._leaving or self._stopping):
+            if self._is_over and not self._workers and (not self._leaving or self._is_stopping):
                 return
-            alone_since = None if present else alone_since or time.monotonic()
-            patience_s = self._terms.assignment.give_up_after_s
-            if alone_since is not None and time.monotonic() - alone_since > patience_s:
+            now = time.monotonic()
+            alone_since = None if present else alone_since or now
+            if alone_since is not None and now - alone_since > self._limits.give_up_after:
                 raise self._no_workers()
-            if self._stopping and math.isinf(ends_at):
-                ends_at = time.monotonic() + GRACE_S + self._terms.assignment.silence_s
-            if time.monotonic() > ends_at:
+            if self._is_stopping and math.isinf(ends_at):
+                ends_at = now + GRACE_S + self._settings.leave_after
+            if now > ends_at:
                 return
-            self._progress(self._flow())
+            mails = [worker.mail for worker in self._workers.values() if worker.mail is not None]
+            self._tell(Flow(sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails)))
             await anyio.sleep(BEAT_S / 5 if self._is_over else BEAT_S / 2)
 
     @property
-    def _run_s(self) -> float:
-        return max(time.monotonic() - self._began_at, 1.0)
-
-    @property
-    def _stopping(self) -> bool:
+    def _is_stopping(self) -> bool:
         return self._stop.drain.is_set() or self._error is not None or self._is_cancelled
 
     @property
     def _is_over(self) -> bool:
         """Whether workers have nothing more to do."""
-        if self._stopping:
-            return True
-        busy = any(worker.outstanding for worker in self._workers.values())
-        return self._backlog.is_empty and not busy and not any(worker.outstanding for worker in self._leaving)
-
-    def _flow(self) -> Flow:
-        mails = [worker.mail for worker in self._workers.values() if worker.mail is not None]
-        return Flow(sum(mail.in_flight for mail in mails), sum(mail.ceiling for mail in mails))
+        busy = any(worker.outstanding for worker in (*self._workers.values(), *self._leaving))
+        return self._is_stopping or (self._backlog.is_empty and not busy)
 
     async def _present(self) -> list[str] | None:
-        """Workers that are there; None where the scheduler is lost."""
-        for _ in range(_MISSED):
-            try:
+        """Return the addresses of the workers that are there; None where the scheduler is lost."""
+        for _ in range(MISSED):
+            with suppress(OSError, TimeoutError):
                 return await self._cluster.workers()
-            except (OSError, TimeoutError):
-                await anyio.sleep(BEAT_S)
+            await anyio.sleep(BEAT_S)
         return None
-
-    def _no_scheduler(self) -> StoppedError:
-        return StoppedError(
-            f"the Dask scheduler at {self._cluster.address} was lost; everything committed so far is saved: start it, and"
-            " run the job again to continue"
-        )
 
     def _no_workers(self) -> StoppedError:
         return StoppedError(
-            f"no worker came to the Dask scheduler at {self._cluster.address} for"
-            f" {self._terms.assignment.give_up_after_s:g} s; everything committed so far is saved: start workers, and run"
-            " the job again to continue"
+            f"no worker came to the Dask scheduler at {self._cluster.address} for {self._limits.give_up_after:g} s;"
+            " everything committed so far is saved: start workers, and run the job again to continue"
         )
 
     async def _watch_cancelling(self) -> None:
@@ -298,112 +225,69 @@ class DaskExecutor:
         finally:
             self._is_cancelled = True
 
-    async def _watch_time(self) -> None:
-        if self._terms.max_time_s is not None:
-            await anyio.sleep(self._terms.max_time_s)
-            self._stop.ask(f"limits.max_time: {self._terms.max_time_s:g} s are over")
-
     # Workers come and go -----------------------------------------------------------------------------------
 
-    def _join(self, address: str) -> _Worker:
-        worker = _Worker(address, secrets.token_hex(8))
-        self._workers[address] = worker
+    def _join(self, address: str) -> Link:
+        worker = self._workers[address] = Link(self._cluster, address, self._mosaic.store)
         self._division.join(worker.name)
         return worker
 
-    async def _serve(self, worker: _Worker) -> None:
-        """One worker, from its first share of the quota to its end."""
-        missed = 0
+    async def _begin(self, worker: Link) -> None:
+        """Let a worker begin, once there is a part of the quota for it."""
+        grant = self._division.grant(worker.name, time.monotonic())
+        if grant.concurrency:
+            await worker.begin(replace(self._assignment, name=worker.name, grant=grant))
+
+    async def _serve(self, worker: Link) -> None:
+        """Look after one worker, from its first share of the quota to its end."""
         try:
             with worker.scope:
-                while worker.left is None and not worker.began:
-                    await self._begin(worker)
-                    if not worker.began and worker.left is None:
-                        worker.left = Left() if self._is_over else None
-                        await anyio.sleep(BEAT_S)
                 while worker.left is None:
-                    try:
+                    if worker.began:
                         await self._look_at(worker)
-                        missed = 0
-                    except (OSError, TimeoutError, KeyError):
-                        missed += 1
-                        if missed >= _MISSED:
-                            worker.left = Left()
+                    elif self._is_over:
+                        worker.left = Left()
+                    else:
+                        await self._begin(worker)
                     # At the end everybody waits for this.
                     await anyio.sleep(BEAT_S / 5 if self._backlog.is_empty else BEAT_S)
         except DownloadError as error:
             self._fail(error)
-            worker.left = worker.left or Left()
         finally:
-            self._depart(worker)
-        if worker.left is not None and worker.left.blank is not None:
-            await self._forget(worker)
+            worker.left = worker.left or Left()
+            self._depart(worker, worker.left)
+        if worker.left.blank is not None:
+            await worker.forget()
 
-    async def _forget(self, worker: _Worker) -> None:
-        """Tell a worker that the run is over, where it has not heard so."""
-        if worker.began:
-            with suppress(OSError, TimeoutError, KeyError), anyio.move_on_after(_FIRST_S):
-                instruction = Instruction(Grant(0, 0.0, 0), worker.heard, leave=True)
-                await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
-
-    async def _begin(self, worker: _Worker) -> None:
-        grant = self._division.grant(worker.name, time.monotonic())
-        if grant.concurrency < 1:
-            return
-        assignment = replace(self._terms.assignment, name=worker.name, grant=grant)
-        store = self._mosaic.store
-        await anyio.to_thread.run_sync(
-            lambda: trying(store, "a worker's lock", 4096, lambda: create_worker_lock(store, worker.name))
-        )
-        try:
-            await self._cluster.call(_BEGIN_S, worker.address, start, assignment)
-        except (OSError, TimeoutError, KeyError):
-            worker.left = Left()
-        except DownloadError as error:
-            raise _at(worker, error) from error
-        except Exception as error:
-            raise JobError(
-                f"a worker at {worker.address} cannot begin ({type(error).__name__}: {error}): it needs this package, of"
-                f" version {__version__}, with what it needs"
-            ) from error
-        else:
-            worker.began = True
-
-    async def _look_at(self, worker: _Worker) -> None:
+    async def _look_at(self, worker: Link) -> None:
         self._hand_out(worker)
         at_once = self._error is not None or self._is_cancelled or self._stop.now.is_set()
         instruction = Instruction(
             self._division.grant(worker.name, time.monotonic()),
             worker.heard,
             is_last=self._backlog.is_empty,
-            stop=2 if at_once else int(self._stopping),
+            stop=2 if at_once else int(self._is_stopping),
             reason=self._stop.reason or "the run ended",
             leave=self._is_over,
         )
-        mail: Mail | None = await self._cluster.call(_LOOK_S, worker.address, beat, worker.name, instruction)
-        if mail is None:
-            worker.left = Left()
-            return
-        worker.mail = mail
-        self._division.told(worker.name, mail.concurrency, mail.in_flight, mail.overspent)
-        self._peak_memory = max(self._peak_memory, mail.peak_memory)
-        await self._read(worker, mail)
+        mail = await worker.look(instruction)
+        if mail is not None:
+            self._division.told(worker.name, mail.concurrency, mail.in_flight, mail.overspent)
+            self.peak_memory = max(self.peak_memory, mail.peak_memory)
+            await self._read(worker, mail)
 
-    def _depart(self, worker: _Worker) -> None:
+    def _depart(self, worker: Link, left: Left) -> None:
         """Take leave of a worker: its share is free once what it has under way has ended."""
         del self._workers[worker.address]
-        left = worker.left or Left()
-        worker.left_at = time.monotonic()
-        clean = left.blank is not None
+        now = worker.left_at = time.monotonic()
         # The service may still be busy with requests of a process that was killed.
-        linger_s = 0.0 if self._is_over else self._slowest_s
-        self._division.leave(worker.name, time.monotonic() + linger_s)
+        self._division.leave(worker.name, now + (0.0 if self._is_over else self._slowest_s))
         for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
             future.release()
         for name, tiles in (left.blank or {}).items():
             self._mosaic.blank[name] = self._mosaic.blank.get(name, 0) + tiles
-        if not clean and worker.outstanding and not self._stopping:
-            self._progress(
+        if left.blank is None and worker.outstanding and not self._is_stopping:
+            self._tell(
                 Notice(
                     f"the worker at {worker.address} is gone; the {len(worker.outstanding)} shards that it had go to others"
                 )
@@ -411,23 +295,23 @@ class DaskExecutor:
         self._leaving.append(worker)
 
     async def _reclaim(self) -> None:
-        """Shards of workers that are gone for certain come next."""
+        """Put shards back of workers that are gone for certain."""
         for worker in list(self._leaving):
-            if await anyio.to_thread.run_sync(self._retire, worker):
+            if await anyio.to_thread.run_sync(worker.retire):
                 self._leaving.remove(worker)
                 self._backlog.put_back(worker.outstanding)
                 continue
             waited_s = time.monotonic() - worker.left_at
-            if waited_s > self._terms.assignment.give_up_after_s and not self._stopping:
+            if waited_s > self._limits.give_up_after and not self._is_stopping:
                 self._fail(
                     StoppedError(
                         f"the worker that was at {worker.address} cannot be reached, and still holds the mosaic; everything"
                         " committed so far is saved: end its process, and run the job again to continue"
                     )
                 )
-            elif waited_s > self._terms.assignment.silence_s and not worker.is_told:
+            elif waited_s > self._settings.leave_after and not worker.is_told:
                 worker.is_told = True
-                self._progress(
+                self._tell(
                     Notice(
                         f"the worker that was at {worker.address} still holds the mosaic, paused or cut off: its"
                         f" {len(worker.outstanding)} shards wait until its process ends or leaves by itself"
@@ -435,67 +319,52 @@ class DaskExecutor:
                 )
 
     def _fail(self, error: DownloadError) -> None:
-        """The run ends with the first error; what the workers have is saved."""
-        if self._error is None:
-            self._error = error
-
-    def _retire(self, worker: _Worker) -> bool:
-        try:
-            return remove_worker_lock(self._mosaic.store, worker.name)
-        except OSError:
-            return False  # nobody knows: the next turn asks again
+        """End the run with its first error; what the workers have is saved."""
+        self._error = self._error or error
 
     def _clear(self) -> None:
         for worker in (*self._leaving, *self._workers.values()):
-            self._retire(worker)
+            worker.retire()
         self._mosaic.store.delete_empty(WORKERS)
 
     # Shards go out, and what became of them comes back -----------------------------------------------------
 
-    def _hand_out(self, worker: _Worker) -> None:
+    def _hand_out(self, worker: Link) -> None:
         """Give a worker what it needs to be busy until the next look, and no more than its part of what is left."""
-        share = self._share(worker)
-        if self._is_over or not share:
+        parts = {one.name: self._part(one) for one in self._workers.values()}
+        granted = parts[worker.name]
+        if self._is_over or not granted:
             return
-        granted = self._part(worker)
         # Enough for the pool and as much again, and for all that may end before the next looks at it.
-        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / self._run_s)
+        run_s = max(time.monotonic() - self._began_at, 1.0)
+        most = max(2.0 * (granted + max(2, granted // 4)), _AHEAD_S * worker.done / run_s)
         has = sum(worker.outstanding.values())
         left = self._backlog.left
         if not math.isinf(left):
             out = sum(sum(one.outstanding.values()) for one in self._workers.values())
-            most = min(most, math.ceil((left + out) * share))
+            most = min(most, math.ceil((left + out) * granted / sum(parts.values())))
         run = max(1.0, most / _RUNS)
-        while has < most:
-            portions = self._backlog.take(min(run, most - has))
-            if not portions:
-                return
-            for portion in portions:
-                worker.outstanding[portion.key] = self._backlog.cost(portion.key)
-                has += worker.outstanding[portion.key]
+        while has < most and (taken := self._backlog.take(min(run, most - has))):
+            portions = []
+            for key, missing in taken.items():
+                worker.outstanding[key] = self._backlog.cost(key)
+                has += worker.outstanding[key]
+                stored, failed = self._mosaic.known(key)
+                portions.append(Portion(key, missing, tuple(stored) if any(stored) else (), failed))
             first = portions[0].key
             name = f"shards-{first.group or 'root'}-{first.slice}-{first.row}-{first.column}-{secrets.token_hex(4)}"
             future = self._cluster.submit(worker.address, name, fetch, worker.name, portions)
             worker.futures.add(future)
             future.add_done_callback(worker.futures.discard)
 
-    def _share(self, worker: _Worker) -> float:
-        """A worker's part of everything that may be under way."""
-        parts = {one.name: self._part(one) for one in self._workers.values()}
-        return parts[worker.name] / (sum(parts.values()) or 1)
-
-    def _part(self, worker: _Worker) -> int:
-        """Requests that a worker may have under way; of one that is still beginning, will have."""
+    def _part(self, worker: Link) -> int:
+        """Return the requests that a worker may have under way; of one that is still beginning, will have."""
         return worker.mail.concurrency if worker.mail else self._division.concurrency // len(self._division)
 
-    async def _read(self, worker: _Worker, mail: Mail) -> None:
-        entries = []
-        news = [event for number, event in enumerate(mail.messages, mail.first) if number > worker.heard]
-        for event in news:
-            match event:
-                case LedgerEntry():
-                    entries.append(event)
-        if entries:
+    async def _read(self, worker: Link, mail: Mail) -> None:
+        """Record what a worker committed, and tell what happened there."""
+        news = mail.messages[max(0, worker.heard + 1 - mail.first) :]
+        if entries := [event for event in news if isinstance(event, LedgerEntry)]:
             await self._mosaic.record(entries)
         for event in news:
             match event:
@@ -503,12 +372,12 @@ class DaskExecutor:
                     if isinstance(event, Stored):
                         self._measure(event.seconds / event.attempts)
                     self._backlog.heard(event)
-                    self._progress(event)
-                    if self._outcomes is not None:
+                    self._tell(event)
+                    if (outcomes := self._context.options.outcomes) is not None:
                         with suppress(anyio.BrokenResourceError):
-                            self._outcomes.send_nowait(event)
+                            outcomes.send_nowait(event)
                 case Retried() | Notice():
-                    self._progress(event)
+                    self._tell(event)
                 case Done():
                     worker.done += worker.outstanding.pop(event.key, 0)
                     self._backlog.done(event.key)
@@ -524,14 +393,21 @@ class DaskExecutor:
         self._slowest_s = max(self._slowest_s, seconds)
 
 
-def _at(worker: _Worker, error: DownloadError) -> DownloadError:
-    """The error with the worker's address, where its message is all that it holds."""
-    if type(error).__reduce__ is not BaseException.__reduce__:
-        return error
-    return type(error)(f"worker {worker.address}: {error}")
-
-
-if TYPE_CHECKING:
-
-    def _conforms(executor: DaskExecutor) -> Executor:
-        return executor
+def _assignment(context: RunContext, settings: Dask) -> Assignment:
+    """Return the assignment of every worker, but for its name and its part of the quota."""
+    job, mosaic, place = context.job, context.mosaic, context.job.mosaic_path
+    return Assignment(
+        name="",
+        version=__version__,
+        # Neither image lists nor what lies along an axis are a worker's business, and they may be large.
+        plan=replace(context.plan, listed=None, samples=None),
+        layouts=tuple(replace(layout, along=()) for layout in mosaic.layouts),
+        mosaic=os.path.abspath(place) if isinstance(place, Path) else place,  # noqa: PTH100  # keeps links as they are
+        durable=job.mosaic.durability == "full",
+        checkpoint_s=job.mosaic.checkpoint,
+        access=context.connection.access,
+        limits=job.limits,
+        memory=None if settings.workers is None else context.memory,
+        grant=Grant(0, job.limits.requests_per_second, 0),
+        silence_s=settings.leave_after,
+    )

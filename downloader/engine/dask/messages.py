@@ -14,7 +14,7 @@ from downloader.planning import Plan, ShardKey
 
 if TYPE_CHECKING:
     from downloader.earthengine.client import Access
-    from downloader.flow.retry import RetryPolicy
+    from downloader.job.sections.service import Limits
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.record.ledger import LedgerEntry
     from downloader.mosaic.record.state import FailedTiles
@@ -51,16 +51,12 @@ class Assignment:
     """Where the mosaic lies: a folder that every worker sees under this path, or a URL."""
     durable: bool
     """Whether objects are flushed."""
-    access: Access
-    policy: RetryPolicy
     checkpoint_s: float
-    give_up_after_s: float
+    access: Access
+    limits: Limits
+    """Those of the whole job: where requests are limited, no worker halves them to end sooner."""
     memory: int | None
-    """Bytes for pixels on their way; None for what `memory_limit` leaves where the worker runs."""
-    memory_limit: int
-    """Resident bytes of a process, where `memory` is None."""
-    max_requests: int | None
-    """The limit of the whole job: where there is one, no worker halves requests to end sooner."""
+    """Bytes for pixels on their way; None for what `limits.memory` leaves where the worker runs."""
     grant: Grant
     silence_s: float
     """A worker that hears nothing of its run for so long saves what it has and leaves: the run may be gone."""

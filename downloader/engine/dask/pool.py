@@ -11,7 +11,7 @@ import anyio
 
 from downloader.earthengine import RestPixelSource
 from downloader.engine.dask.messages import Assignment, Done, Grant, Instruction, Mailbox, Portion
-from downloader.engine.limits import RunLimits
+from downloader.engine.limits import RunLimits, retry_policy
 from downloader.engine.memory import pixel_memory
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
@@ -93,8 +93,7 @@ class Pool:
         self._assignment = assignment
         self._mailbox = mailbox
         self._on_done = on_done
-        memory = assignment.memory
-        self._memory = pixel_memory(assignment.memory_limit, assignment.plan) if memory is None else memory
+        self._memory = assignment.memory or pixel_memory(assignment.limits.memory, assignment.plan)
         self._states = {layout.group.name: GroupState(layout.group) for layout in assignment.layouts}
         self._writer = ShardWriter(store, assignment.layouts, self._states, mailbox, lock)
         self._chosen: dict[ShardKey, dict[int, int]] = {}
@@ -103,10 +102,10 @@ class Pool:
         grant, clock, rng = assignment.grant, MonotonicClock(), random.Random()  # noqa: S311  # jitter, not a secret
         self.concurrency = grant.concurrency
         self.limiter = AdaptiveLimiter(
-            grant.concurrency, grant.requests_per_second, clock, rng, assignment.give_up_after_s
+            grant.concurrency, grant.requests_per_second, clock, rng, assignment.limits.give_up_after
         )
         # The run's whole quota bounds it; what this worker may have of that changes, and the limiter keeps to it.
-        client.limiter = in_turn = JobLimiter(self.limiter, assignment.access.concurrency, client.renewal)
+        client.limiter = in_turn = JobLimiter(self.limiter, assignment.limits.concurrency, client.renewal)
         self.budget = RetryBudget(extra=grant.retries)
         self._parts = Parts(
             RestPixelSource(client),
@@ -143,9 +142,9 @@ class Pool:
                 assignment.plan,
                 self._size,
                 self._memory,
-                assignment.policy,
+                retry_policy(assignment.limits),
                 assignment.checkpoint_s,
-                RunLimits(assignment.max_requests),
+                RunLimits(assignment.limits.max_requests),
             )
             await work(share, self._parts, feed)
             self._now = None

@@ -9,7 +9,6 @@ from downloader.engine.dask.messages import Mailbox
 from downloader.engine.limits import RunLimits
 from downloader.errors import Action, FetchProblem
 from downloader.events import Notice, Split, Stored
-from downloader.planning import ShardKey
 from tests.fakes import make_plan_of
 
 PROBLEM = FetchProblem(Action.SPLIT, "memory", "too much")
@@ -25,15 +24,12 @@ class Nothing:
         self.asked += 1
         return {} if key in self.done else self.plan.groups[0].wanted(key)
 
-    def known(self, key):
-        return [0] * len(self.plan.groups[0].bands), ()
-
 
 async def test_a_million_shards_are_never_listed():
-    plan = make_plan_of((1, 1))
-    keys = (ShardKey("", 0, 0, 0) for _ in range(10**6))
+    plan = make_plan_of((1000, 1000), shard=1)
+    keys = iter(plan.shards())
     seen = Nothing(plan)
-    backlog = Backlog(plan, keys, seen)
+    backlog = Backlog(plan, keys, seen.missing)
     await backlog.look_ahead(100)
     assert seen.asked == 100
     assert math.isinf(backlog.left)
@@ -46,32 +42,31 @@ async def test_a_million_shards_are_never_listed():
 async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
     plan = make_plan_of((4, 4), shard=1)
     keys = list(plan.shards())
-    backlog = Backlog(plan, keys, Nothing(plan, keys[:10]))
+    backlog = Backlog(plan, keys, Nothing(plan, keys[:10]).missing)
     await backlog.look_ahead(100)
     assert backlog.left == 6
     run = backlog.take(4)
-    assert [portion.key for portion in run] == keys[10:14]
-    assert (run[0].stored, run[0].failed) == ((), ())
+    assert list(run) == keys[10:14]
     backlog.put_back([keys[11], keys[0]])
-    assert [portion.key for portion in backlog.take(9)] == [keys[11], *keys[14:]]
+    assert list(backlog.take(9)) == [keys[11], *keys[14:]]
     assert backlog.is_empty
 
 
 async def test_a_limit_cuts_within_a_shard():
     plan = make_plan_of((4, 4), shard=4)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(5))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(5))
     await backlog.look_ahead(10)
-    (portion,) = backlog.take(100)
-    assert {mask.bit_count() for mask in portion.missing.values()} == {5}
+    (missing,) = backlog.take(100).values()
+    assert {mask.bit_count() for mask in missing.values()} == {5}
     assert backlog.limit == "limits.max_requests: 5 requests are made"
     assert backlog.is_empty
 
 
 async def test_shards_that_come_back_are_counted_once():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(20))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(20))
     await backlog.look_ahead(100)
-    lost = [portion.key for portion in backlog.take(10)]
+    lost = list(backlog.take(10))
     made = [next(iter(plan.group(key.group).requests(key, {0: 1}))) for key in lost[:3]]
     for request in made:
         backlog.heard(Stored(request, 1, 0.1))
@@ -82,27 +77,27 @@ async def test_shards_that_come_back_are_counted_once():
 
 async def test_calls_that_a_lost_worker_made_stay_counted():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(16))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(16))
     await backlog.look_ahead(100)
-    lost = [portion.key for portion in backlog.take(16)]
+    lost = list(backlog.take(16))
     for key in lost:
         (request,) = plan.group(key.group).requests(key, {0: 1})
         if key != lost[-1]:
             backlog.heard(Stored(request, 1, 0.1))
             backlog.done(key)
     backlog.put_back(lost[-1:])
-    assert [portion.key for portion in backlog.take(5)] == lost[-1:]
+    assert list(backlog.take(5)) == lost[-1:]
     backlog.heard(Split(request, PROBLEM, (request, request)))
     backlog.put_back(lost[-2:])
-    assert not any(portion.missing for portion in backlog.take(5))
+    assert not any(backlog.take(5).values())
     assert backlog.limit == "limits.max_requests: 16 requests are made"
 
 
 async def test_bytes_are_limited_too():
     plan = make_plan_of((4, 4))
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(nbytes=1))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(nbytes=1))
     await backlog.look_ahead(10)
-    assert backlog.take(100) == []
+    assert backlog.take(100) == {}
     assert backlog.limit.startswith("limits.max_bytes: 0 bytes are fetched")
 
 
@@ -110,14 +105,14 @@ async def test_what_may_have_been_computed_stays_counted(monkeypatch):
     """By the estimate each request costs 9 EECU-seconds, and 36 at most."""
     monkeypatch.setattr("downloader.engine.limits.seconds_of", lambda _plan, _request: 9.0)
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan), RunLimits(eecu_h=0.12))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(eecu_h=0.12))
     await backlog.look_ahead(100)
-    first, *lost = [portion.key for portion in backlog.take(6)]
+    first, *lost = list(backlog.take(6))
     (request,) = plan.group(first.group).requests(first, {0: 1})
     backlog.heard(Stored(request, 1, 0.1, 3, 9.0, wasted_eecu_s=2 * 9.0))
     backlog.done(first)
     backlog.put_back(lost)
-    assert len([portion for portion in backlog.take(100) if portion.missing]) == 4, "8 of 12 are spent"
+    assert len(backlog.take(100)) == 4, "8 of 12 are spent"
     assert backlog.limit.startswith("limits.max_eecu: what was computed may have cost 0.12 EECU-hours")
 
 

@@ -120,8 +120,11 @@ async def repeat(
         assert isinstance(error, TileError)  # noqa: S101  # nothing else is repeated
         return wait_after(error)
 
+    async def again() -> T:  # the library does not await what other functions return
+        return await call()
+
     await clock.sleep(wait_s)
-    return await AsyncRetrying(retry=retry_if_exception_type(TileError), wait=wait, sleep=clock.sleep)(call)
+    return await AsyncRetrying(retry=retry_if_exception_type(TileError), wait=wait, sleep=clock.sleep)(again)
 
 
 class Tries:

@@ -15,7 +15,7 @@ from downloader.errors import (
     TileError,
 )
 from downloader.flow.clock import MonotonicClock
-from downloader.flow.retry import RetryBudget, RetryPolicy, Tries, persist
+from downloader.flow.retry import RetryBudget, RetryPolicy, Tries, persist, repeat
 from tests.virtual_clock import VirtualClock, run_virtual
 
 RESET = FetchProblem(Action.RETRY, Cause.RESET, "connection reset", ends_with=JobError)
@@ -69,6 +69,12 @@ def test_a_call_that_works_is_made_once():
     calls = Calls()
     assert calls.run() == ("pixels", 1)
     assert (calls.told, calls.budget.calls, calls.budget.retries) == ([], 1, 0)
+
+
+def test_what_is_called_may_be_a_plain_function_that_returns_a_coroutine():
+    calls = Calls(RESET)
+    value = run_virtual(lambda: repeat(lambda: calls(), lambda _: 1.0, calls.clock))
+    assert (value, len(calls.times)) == ("pixels", 2)
 
 
 def test_transient_problems_are_repeated_and_told():

@@ -73,7 +73,11 @@ def test_a_call_that_works_is_made_once():
 
 def test_what_is_called_may_be_a_plain_function_that_returns_a_coroutine():
     calls = Calls(RESET)
-    value = run_virtual(lambda: repeat(lambda: calls(), lambda _: 1.0, calls.clock))
+
+    def call():
+        return calls()
+
+    value = run_virtual(lambda: repeat(call, lambda _: 1.0, calls.clock))
     assert (value, len(calls.times)) == ("pixels", 2)
 
 

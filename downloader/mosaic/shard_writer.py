@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -121,8 +121,10 @@ class ShardWriter:
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """Record that the tiles of `request` could not be fetched; saved with the shard's next commit."""
-        mask = request.block.mask(self._layouts[request.shard.group].group.tiling)
-        failed = FailedTiles(mask, frozenset(request.bands), problem.cause, problem.message)
+        group = self._layouts[request.shard.group].group
+        mask = request.block.mask(group.tiling)
+        bands = frozenset(group.bands[band].id for band in request.bands)
+        failed = FailedTiles(mask, bands, problem.cause, problem.message)
         with self._guard:
             shard = self._shard(request.shard)
             shard.failed = (*shard.failed, failed)
@@ -199,50 +201,39 @@ class ShardWriter:
             )
             write = partial(self._write, layout, state, index, entries)
             pieces = trying(self.store, str(key), needed, write)
-            stored = state.stored(index)
-            for band, piece in pieces.items():
-                stored[band] = piece.stored | (stored[band] if layout.profile == "plain" else 0)
-            left = combine(state.failed.get(index, ()), failed, stored)
-            line = LedgerEntry.of(layout.group, (key.slice, key.row, key.column), pieces, left)
+            line = LedgerEntry(key.group, (key.slice, key.row, key.column), pieces)
+            after = dict(enumerate(state.stored(index))) | line.applied(state)[1]
+            stored = dict(zip(state.bands, after.values(), strict=True))
+            line = replace(line, failures=combine(state.failed.get(index, ()), failed, stored))
             trying(self.store, f"the ledger's line of {key}", 4096, partial(self._append, line))
             with self._guard:
                 self.touched.add(key.group)
-                state.update(index, {band: stored[band] for band in pieces}, left)
+                state.update(*line.applied(state))
                 self._forget(key, shard, entries, failed)
 
     def _write(
         self, layout: GroupLayout, state: GroupState, index: int, entries: list[dict[int, Tile]]
-    ) -> dict[int, Piece]:
-        """Put the shard's objects and flush them; return what each band has now."""
+    ) -> dict[str, Piece]:
+        """Put the shard's objects and flush them; return what each band has now, by its id."""
         # Before each try: a mosaic that was moved or deleted since fails with more than a lost lock.
         self._lock.check()
         place = layout.group.tiling.shard_at(index)
-        pieces: dict[int, Piece] = {}
+        pieces: dict[str, Piece] = {}
         written: list[str] = []
         puts: list[Callable[[], None]] = []
-        for band, new in enumerate(entries):
+        for name, band in state.bands.items():
+            new, stored = entries[band], state.stored(index)[band]
             if not new:
                 continue
-            form = layout.forms[band]
-            if layout.profile == "plain":
-                objects = {slot: form.chunk({0: tile}) for slot, tile in sorted(new.items())}
-                for slot, data in objects.items():
-                    written.append(layout.tile_object(band, place, slot))
-                    puts.append(partial(self.store.put, written[-1], [data]))
-                chunks = tuple((slot, len(data), crc32c(data)) for slot, data in objects.items())
-                pieces[band] = Piece(sum(1 << slot for slot in new), 0, chunks)
+            if layout.profile == "sharded" and stored & ~sum(1 << slot for slot in new):
+                written.append(layout.shard_object(band, *place))
+                header, form = layout.header(band, place), layout.forms[band]
+                merged = partial(merge, tiles=new, header=header, form=form, keep=stored)
+                pieces[name] = Piece.of(self._top_up(written[-1], merged))
                 continue
-            written.append(layout.shard_object(band, *place))
-            header = layout.header(band, place)
-            stored = state.stored(index)[band]
-            if stored & ~sum(1 << slot for slot in new):
-                made = self._top_up(
-                    written[-1], partial(merge, tiles=new, header=header, form=form, keep=stored)
-                )
-            else:
-                made = merge(None, new, header, form)
-                puts.append(partial(self.store.put, written[-1], made.buffers))
-            pieces[band] = Piece(made.stored, made.nbytes, checksum=made.checksum)
+            objects, pieces[name] = new_objects(layout, band, place, new)
+            written += objects
+            puts += [partial(self.store.put, key, buffers) for key, buffers in objects.items()]
         self.store.at_once(puts)
         self.store.flush(written)
         return pieces
@@ -286,6 +277,20 @@ class ShardWriter:
         if shard is None:
             shard = self._open[key] = _PendingShard([{} for _ in self._layouts[key.group].group.bands])
         return shard
+
+
+def new_objects(
+    layout: GroupLayout, band: int, shard: tuple[int, int, int], tiles: Mapping[int, Tile]
+) -> tuple[dict[str, list[Buffer]], Piece]:
+    """Return key → content of the objects that hold a band's tiles (slot → tile) of one shard, and what the ledger is to say."""
+    form = layout.forms[band]
+    if layout.profile == "plain":
+        chunks = {slot: form.chunk({0: tile}) for slot, tile in sorted(tiles.items())}
+        told = tuple((slot, len(data), crc32c(data)) for slot, data in chunks.items())
+        objects = {layout.tile_object(band, shard, slot): [data] for slot, data in chunks.items()}
+        return objects, Piece(sum(1 << slot for slot in chunks), chunks=told)
+    made = merge(None, tiles, layout.header(band, shard), form)
+    return {layout.shard_object(band, *shard): made.buffers}, Piece.of(made)
 
 
 def _planes(pixels: NDArray[np.void]) -> Iterator[NDArray[np.generic]]:

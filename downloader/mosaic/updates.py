@@ -20,7 +20,6 @@ from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import LedgerClaims, scan
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
-from downloader.planning.tiling import bits
 from downloader.text import few
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
@@ -175,21 +174,22 @@ def forget_pixels(store: Store, known: Identity, slices: frozenset[int] | None =
             if slices.isdisjoint(group.tiling.slices_of(key.slice, key.row)):
                 continue
             index = state.index(key)
-            stored = state.stored(index)
-            if not any(stored):
-                continue
             mask = sum(
                 group.tiling.slice_mask(s) for s in group.tiling.slices_of(key.slice, key.row) if s in slices
             )
-            state.update(index, {band: had & ~mask for band, had in enumerate(stored)})
-            pieces = {
-                band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had & mask)))
-                if layout.profile == "plain"
-                # What is left of the object counts on: it is as long as its line says.
-                else Piece(had & ~mask, int(sizes[index, band]) if had & ~mask else 0)
-                for band, had in enumerate(stored)
-            }
-            lines.append(LedgerEntry.of(group, (key.slice, key.row, key.column), pieces))
+            pieces = {}
+            for (name, band), had in zip(state.bands.items(), state.stored(index), strict=True):
+                if had & mask:
+                    left = 0 if layout.profile == "plain" else had & ~mask
+                    # What is left of a shard's object counts on: it is as long as its line says.
+                    pieces[name] = (
+                        Piece(left, int(sizes[index, band]))
+                        if left
+                        else Piece.without(had & mask, layout.profile)
+                    )
+            if pieces:
+                lines.append(LedgerEntry(group.name, (key.slice, key.row, key.column), pieces))
+                state.update(*lines[-1].applied(state))
         write_coverage(store, layout, state)
     if lines:
         LedgerWriter(store).append(*lines)

@@ -27,7 +27,6 @@ from downloader.mosaic.storage.lock import Lock
 from downloader.mosaic.storage.store import Store, put_all
 from downloader.mosaic.updates import accepted
 from downloader.planning import ShardKey
-from downloader.planning.tiling import bits
 
 
 class ZarrMosaic(ShardWriter):
@@ -147,23 +146,17 @@ class ZarrMosaic(ShardWriter):
         """
         layout, state = self._layouts[key.group], self._states[key.group]
         index, place = state.index(key), (key.slice, key.row, key.column)
-        stored = {band: had for band, had in enumerate(state.stored(index)) if had}
-        if layout.profile == "plain":
-            pieces = {
-                band: Piece(0, 0, tuple((slot, 0, 0) for slot in bits(had))) for band, had in stored.items()
-            }
-            objects = [
-                layout.tile_object(band, place, slot) for band, had in stored.items() for slot in bits(had)
-            ]
-        else:
-            pieces = dict.fromkeys(stored, Piece(0))
-            objects = [layout.shard_object(band, *place) for band in stored]
+        stored = {name: had for name, had in zip(state.bands, state.stored(index), strict=True) if had}
+        pieces = {name: Piece.without(had, layout.profile) for name, had in stored.items()}
+        line = LedgerEntry(key.group, place, pieces)
         with self._guard:
-            state.update(index, dict.fromkeys(stored, 0))
+            state.update(*line.applied(state))
 
         def delete() -> None:
-            self._append(LedgerEntry.of(layout.group, place, pieces))
-            self.store.delete(objects)
+            self._append(line)
+            self.store.delete(
+                one for name, had in stored.items() for one in layout.objects(state.bands[name], place, had)
+            )
 
         trying(self.store, str(key), 4096, delete)
 
@@ -185,15 +178,8 @@ class ZarrMosaic(ShardWriter):
         with self._guard:
             self.touched.update(entry.group for entry in entries)
             for entry in entries:
-                layout, state = self._layouts[entry.group], self._states[entry.group]
-                index = state.index(ShardKey(entry.group, *entry.shard))
-                bands = {band.id: number for number, band in enumerate(layout.group.bands)}
-                before = state.stored(index)
-                stored = {
-                    bands[name]: piece.stored | (before[bands[name]] if layout.profile == "plain" else 0)
-                    for name, piece in entry.pieces.items()
-                }
-                state.update(index, stored, entry.failed(layout.group))
+                state = self._states[entry.group]
+                state.update(*entry.applied(state))
 
     def _finish(self) -> None:
         self._coordinates.result()

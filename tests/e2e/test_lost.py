@@ -144,7 +144,7 @@ def test_a_job_that_means_something_else_is_refused_by_the_attributes_alone(make
 
 def test_a_ledger_of_a_newer_version_is_refused_with_the_remedy(make, emulator, tmp_path) -> None:
     mosaic = make("sharded").copy(tmp_path / "m")
-    (mosaic / OWN / "ledger/99990101T000000.000000-00000000.jsonl").write_text('{"ledger": 3}\n')
+    (mosaic / OWN / "ledger/99990101T000000.000000-00000000.jsonl").write_text('{"ledger": 4}\n')
     for ended in (
         cli("verify", mosaic),
         remake(mosaic, emulator),

@@ -35,6 +35,7 @@ from downloader.mosaic.format.georeferencing import (
 from downloader.mosaic.format.header import ShardHeader
 from downloader.mosaic.format.inside import INSIDE, InsideArray
 from downloader.planning import Group, Plan
+from downloader.planning.tiling import bits
 
 T = TypeVar("T")
 
@@ -144,6 +145,12 @@ class GroupLayout:
         if steps := self.group.tiling.steps:
             slice_, row = divmod(slice_, steps)
         return self.shard_object(band, slice_, row, column)
+
+    def objects(self, band: int, shard: tuple[int, int, int], slots: int) -> list[str]:
+        """Return the keys of a band's objects that hold these slots of one shard."""
+        if self.profile == "plain":
+            return [self.tile_object(band, shard, slot) for slot in bits(slots)]
+        return [self.shard_object(band, *shard)] if slots else []
 
     def parse_key(self, key: str, band: int) -> tuple[tuple[int, int, int], int] | None:
         """Return the shard (layer, row, column) and the slot of an object below a band's folder.

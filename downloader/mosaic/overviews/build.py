@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.build_shard import make_shard
 from downloader.mosaic.overviews.coverage import level_chunks, level_coverage, with_stale
 from downloader.mosaic.overviews.levels import Level, levels_of, policies_of
 from downloader.mosaic.overviews.multiscales import show_levels, visible_levels
-from downloader.mosaic.overviews.stale import read_lines, recipe_of, stale_shards
+from downloader.mosaic.overviews.stale import recipe_of, stale_shards
 from downloader.mosaic.record.identity_json import statement_of
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
-from downloader.mosaic.record.scan import LedgerClaims
+from downloader.mosaic.record.scan import read_claims
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.store import Store, cores, put_changed
 
@@ -84,39 +83,36 @@ class OverviewBuilder:
             OSError: the store cannot be read.
         """
         levels = {level.layout.group.name: level for chain in self.chains.values() for level in chain}
-        there = {name: _listed(self._store, level.layout) for name, level in levels.items()}
-        lines = read_lines(
-            self._store, [*self._identity.layouts, *(level.layout for level in levels.values())]
-        )
-        found = {
-            name: shards
+        layouts = [*self._identity.layouts, *(level.layout for level in levels.values())]
+        claims, _ = read_claims(self._store, layouts)
+        found = [
+            (chain, *shards)
             for chain in self.chains.values()
-            for name, shards in stale_shards(chain, lines, there).items()
-        }
-        total = sum(int(stale.sum()) for stale, _ in found.values())
+            for shards in stale_shards(chain, claims, self._store)
+        ]
+        total = sum(int(stale.sum()) for _, _, stale, _, _ in found)
         covers = {
             name: cells
             for group, chain in self.chains.items()
             for name, cells in level_coverage(chain, self._states[group])
         }
         if total:
-            for name in visible_levels(self._store) & levels.keys():
-                stale, _ = found[name]
-                self._write_coverage(levels[name], with_stale(levels[name], covers[name], stale))
-            for chain in self.chains.values():
-                for level in chain:
-                    name = level.layout.group.name
-                    self._make(level, found[name][0], there[name], recipe_of(chain), total)
+            visible = visible_levels(self._store)
+            for _, level, stale, _, _ in found:
+                if (name := level.layout.group.name) in visible:
+                    self._write_coverage(level, with_stale(level, covers[name], stale))
+            for chain, level, stale, _, there in found:
+                self._make(level, stale, there, recipe_of(chain), total)
         self._lock.confirm()
         for name, level in levels.items():
             self._write_coverage(level, covers[name])
         attributes = statement_of(self._identity).attributes
         show = partial(show_levels, self._store, self.chains, attributes)
         trying(self._store, "the metadata of overviews", 1 << 20, show)
-        return sum(int(used.sum()) for _, used in found.values()), total
+        return sum(int(used.sum()) for _, _, _, used, _ in found), total
 
     def _make(
-        self, level: Level, stale: NDArray[np.bool_], there: NDArray[np.uint64], recipe: int, total: int
+        self, level: Level, stale: NDArray[np.bool_], there: NDArray[np.bool_], recipe: int, total: int
     ) -> None:
         group = level.layout.group.name
         waiting: deque[tuple[tuple[int, int, int], Future[dict[str, Piece]]]] = deque()
@@ -159,11 +155,3 @@ class OverviewBuilder:
         codec = level.layout.codec
         chunks = [(key, codec.encode(chunk)) for key, chunk in level_chunks(level.layout, cells)]
         trying(self._store, "coverage of overviews", cells.size, partial(put_changed, self._store, chunks))
-
-
-def _listed(store: Store, layout: GroupLayout) -> NDArray[np.uint64]:
-    """Return the length of the objects of each shard of a level as they are listed; (layer, row, column)."""
-    t = layout.group.tiling
-    shape = (t.shard_layers, t.shard_rows, t.shard_columns, -1)
-    sizes = LedgerClaims(layout).listed(store).reshape(shape)
-    return np.asarray(sizes.sum(axis=-1), np.uint64)

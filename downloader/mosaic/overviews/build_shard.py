@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from downloader.errors import StoppedError
-from downloader.mosaic.format.codec import crc32c
-from downloader.mosaic.format.shard import merge
 from downloader.mosaic.overviews.downsample import halve
 from downloader.mosaic.record.ledger import Piece
+from downloader.mosaic.shard_writer import new_objects
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.tile_reader import BandTiles
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from downloader.mosaic.format.chunk import Tile
+    from downloader.mosaic.format.codec import Buffer
     from downloader.mosaic.overviews.levels import Level
     from downloader.mosaic.record.state import GroupState
     from downloader.mosaic.storage.store import Store
@@ -48,34 +49,25 @@ def make_shard(
     """
     layout = level.layout
     pieces: dict[str, Piece] = {}
-    slots = layout.group.tiling.slots
+    every = layout.group.tiling.full_mask(*place)
     for band in range(len(layout.arrays)):
         tiles = _made(store, level, band, place, states)
-        puts: list[tuple[str, list[Any]]]
-        if layout.profile == "plain":
-            objects = {slot: layout.forms[band].chunk({0: tile}) for slot, tile in tiles.items()}
-            puts = [(layout.tile_object(band, place, slot), [data]) for slot, data in objects.items()]
-            gone = [layout.tile_object(band, place, slot) for slot in range(slots) if slot not in tiles]
-            chunks = tuple((slot, len(data), crc32c(data)) for slot, data in objects.items())
-            piece = Piece(sum(1 << slot for slot in tiles), 0, chunks)
-        else:
-            key = layout.shard_object(band, *place)
-            made = merge(None, tiles, layout.header(band, place), layout.forms[band])
-            puts = [(key, made.buffers)] if tiles else []
-            gone = [] if tiles else [key]
-            piece = Piece(made.stored, made.nbytes, checksum=made.checksum) if tiles else Piece(0)
-        needed = sum(len(buffer) for _, buffers in puts for buffer in buffers)
-        trying(store, "overviews", needed, partial(_write, store, puts, gone if replaces else []))
-        pieces[layout.group.bands[band].id] = piece
+        objects, piece = new_objects(layout, band, place, tiles) if tiles else ({}, Piece(0))
+        lacks = every & ~piece.stored
+        gone = set(layout.objects(band, place, lacks)) - objects.keys() if replaces else set()
+        needed = sum(len(buffer) for buffers in objects.values() for buffer in buffers)
+        trying(store, "overviews", needed, partial(_write, store, objects, gone))
+        without = Piece.without(lacks, layout.profile)
+        pieces[layout.group.bands[band].id] = replace(piece, chunks=(*piece.chunks, *without.chunks))
     return pieces
 
 
-def _write(store: Store, puts: list[tuple[str, list[Any]]], gone: list[str]) -> None:
-    for key, buffers in puts:
+def _write(store: Store, objects: Mapping[str, list[Buffer]], gone: Collection[str]) -> None:
+    for key, buffers in objects.items():
         store.put(key, buffers)
     if gone:
         store.delete(gone)
-    store.flush(key for key, _ in puts)
+    store.flush(objects)
 
 
 def _made(

@@ -8,63 +8,22 @@ line says. Order in the ledger is what counts, never a clock.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-
-from downloader.mosaic.record.ledger import LedgerReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from downloader.mosaic.format.layout import GroupLayout
     from downloader.mosaic.overviews.levels import Level
+    from downloader.mosaic.record.scan import LedgerClaims
     from downloader.mosaic.storage.store import Store
 
 
 _MADE: Final = 2
 """Version of how pixels are made; another one makes all of them anew."""
-
-
-@dataclass
-class ShardLines:
-    """The last line of each shard of a group that tells of pixels; arrays of (layer, row, column) in shards."""
-
-    order: NDArray[np.uint64]
-    """The line's number in the ledger, from 1; 0 where there is none."""
-    nbytes: NDArray[np.uint64]
-    """Length of the shard's objects by its line, all bands together."""
-    recipe: NDArray[np.uint32]
-    """How the shard was made (`recipe_of`); 0 for the mosaic's own pixels."""
-
-
-def read_lines(store: Store, layouts: Iterable[GroupLayout]) -> dict[str, ShardLines]:
-    """Return the last line of each shard, by group.
-
-    Raises:
-        RefusedError: the ledger was written by another version.
-        OSError: it cannot be read.
-    """
-    found = {}
-    for layout in layouts:
-        t = layout.group.tiling
-        shape = (t.shard_layers, t.shard_rows, t.shard_columns)
-        found[layout.group.name] = ShardLines(
-            np.zeros(shape, np.uint64), np.zeros(shape, np.uint64), np.zeros(shape, np.uint32)
-        )
-    for number, entry in enumerate(LedgerReader(store).entries(), 1):
-        lines = found.get(entry.group)
-        if lines is None or not entry.pieces:
-            continue
-        shard = entry.shard
-        if any(not 0 <= index < length for index, length in zip(shard, lines.order.shape, strict=True)):
-            continue
-        lines.order[shard] = number
-        lines.nbytes[shard] = sum(piece.nbytes for piece in entry.pieces.values())
-        lines.recipe[shard] = entry.recipe
-    return found
 
 
 def recipe_of(chain: tuple[Level, ...]) -> int:
@@ -79,30 +38,35 @@ def recipe_of(chain: tuple[Level, ...]) -> int:
 
 
 def stale_shards(
-    chain: tuple[Level, ...], lines: Mapping[str, ShardLines], there: Mapping[str, NDArray[np.uint64]]
-) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Return, by name of a level, which of its shards are stale, and below which of them anything was ever stored.
+    chain: tuple[Level, ...], claims: Mapping[str, LedgerClaims], store: Store
+) -> Iterator[tuple[Level, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield each level with which of its shards are stale, over which of them anything was ever stored, and which have objects.
 
     Args:
         chain: the levels of one group, the finest first.
-        lines: the last lines of the group's shards and of the levels', by name.
-        there: length of the objects of the levels' shards as they are listed, by name; shaped as the lines.
+        claims: what the ledger says of the group and of its levels, by name.
+        store: the mosaic's objects.
     """
-    found: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
     recipe = recipe_of(chain)
     stale = used = np.zeros(0, np.bool_)
-    for number, level in enumerate(chain):
-        name = level.layout.group.name
-        below, own = lines[level.below.group.name], lines[name]
-        newest = of_four(below.order)
-        if number == 0:
+    for level in chain:
+        own, below = claims[level.layout.group.name], claims[level.below.group.name]
+        newest = of_four(by_place(level.below, below.order))
+        if level is chain[0]:
             stale, used = np.zeros(newest.shape, np.bool_), newest > 0
         else:
             stale, used = of_four(stale), of_four(used)
-        stale = stale | (own.order < newest) | (own.nbytes != there[name])
-        stale |= used & (own.recipe != recipe)
-        found[name] = (stale, used)
-    return found
+        listed = own.listed(store).reshape(len(own.order), -1)
+        differs = np.any(listed != own.lengths.reshape(listed.shape), axis=1)
+        stale = stale | (by_place(level.layout, own.order) < newest) | by_place(level.layout, differs)
+        stale |= used & (by_place(level.layout, own.recipe) != recipe)
+        yield level, stale, used, by_place(level.layout, np.any(listed, axis=1))
+
+
+def by_place(layout: GroupLayout, values: NDArray[Any]) -> NDArray[Any]:
+    """Return one value for each shard of a group as an array of (layer, row, column)."""
+    t = layout.group.tiling
+    return values.reshape(t.shard_layers, t.shard_rows, t.shard_columns)
 
 
 def of_four(below: NDArray[Any]) -> NDArray[Any]:

@@ -15,17 +15,18 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from downloader.errors import RefusedError
+from downloader.mosaic.format.shard import EncodedShard
 from downloader.mosaic.record.paths import LEDGER
-from downloader.mosaic.record.state import FailedTiles
+from downloader.mosaic.record.state import FailedTiles, GroupState
 from downloader.mosaic.storage.store import Store
-from downloader.planning import Group
+from downloader.planning.tiling import bits
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the lines; another one is refused, never guessed at."""
 
 _EPOCH: Final = re.compile(r"e(\d+)-")
@@ -45,21 +46,20 @@ class Piece:
     checksum: int = 0
     """crc32c over the object's index and its chunks' own checksums; 0 where it is not known, and for `plain`."""
 
-    @property
-    def nbytes(self) -> int:
-        """Length of all objects that the line names."""
-        return self.length + sum(length for _, length, _ in self.chunks)
+    def applied(self, before: int) -> int:
+        """Return the bits of the slots stored after this line, of those stored `before` it."""
+        named = sum(1 << slot for slot, _, _ in self.chunks) if self.chunks else -1
+        return before & ~named | self.stored
 
+    @classmethod
+    def of(cls, made: EncodedShard) -> Piece:
+        """Return what a line says of a shard's object."""
+        return cls(made.stored, made.nbytes, checksum=made.checksum)
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Tiles that could not be fetched, for one cause."""
-
-    tiles: int
-    """Bits of the slots."""
-    bands: tuple[str, ...]
-    cause: str
-    message: str
+    @classmethod
+    def without(cls, slots: int, profile: str) -> Piece:
+        """Return what a line says of a band that lost these slots; where shards are objects, all that it held."""
+        return cls(0, chunks=tuple((slot, 0, 0) for slot in bits(slots)) if profile == "plain" else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,90 +71,67 @@ class LedgerEntry:
     """(layer, row, column), counted in shards."""
     pieces: dict[str, Piece]
     """Band id → what is stored of it."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailedTiles, ...] = ()
     """All that failed in the shard and is not stored."""
     time: str = ""
     """RFC 3339, UTC."""
     recipe: int = 0
     """How a shard of an overview was made; 0 for the mosaic's own pixels."""
 
-    @classmethod
-    def of(
-        cls,
-        group: Group,
-        shard: tuple[int, int, int],
-        pieces: Mapping[int, Piece],
-        failed: tuple[FailedTiles, ...] = (),
-    ) -> LedgerEntry:
-        """Return the line of a shard whose bands are given by their indices."""
-        ids = [band.id for band in group.bands]
-        failures = (
-            Failure(f.tiles, tuple(ids[b] for b in sorted(f.bands)), f.cause, f.message) for f in failed
-        )
-        return cls(group.name, shard, {ids[band]: pieces[band] for band in sorted(pieces)}, tuple(failures))
-
-    def failed(self, group: Group) -> tuple[FailedTiles, ...]:
-        """Return what failed with the indices of the group's bands; bands that it does not have are left out."""
-        index = {band.id: number for number, band in enumerate(group.bands)}
-        return tuple(
-            FailedTiles(f.tiles, frozenset(index[b] for b in f.bands if b in index), f.cause, f.message)
-            for f in self.failures
-        )
+    def applied(self, state: GroupState) -> tuple[int, dict[int, int], tuple[FailedTiles, ...]]:
+        """Return the shard's number, band index → bits of the slots stored after this line, and what failed."""
+        tiling = state.group.tiling
+        index, full = tiling.shard_index(*self.shard), tiling.full_mask(*self.shard)
+        before = state.stored(index)
+        bands = ((state.bands[name], piece) for name, piece in self.pieces.items() if name in state.bands)
+        stored = {band: piece.applied(before[band]) & full for band, piece in bands}
+        return index, stored, tuple(replace(one, tiles=one.tiles & full) for one in self.failures)
 
     def to_line(self) -> bytes:
         """Return the line with its end."""
-        document: dict[str, Any] = {
+        document = {
             "group": self.group,
             "shard": self.shard,
-            "bands": list(self.pieces),
-            "stored": [f"{piece.stored:x}" for piece in self.pieces.values()],
-            "bytes": [piece.length for piece in self.pieces.values()],
-            "checksums": [piece.checksum for piece in self.pieces.values()],
+            "bands": {
+                band: [f"{piece.stored:x}", piece.length, piece.checksum, *piece.chunks]
+                for band, piece in self.pieces.items()
+            },
+            "failed": [
+                {
+                    "tiles": f"{one.tiles:x}",
+                    "bands": sorted(one.bands),
+                    "cause": one.cause,
+                    "message": one.message,
+                }
+                for one in self.failures
+            ],
+            "recipe": self.recipe,
             "time": self.time or datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        if any(piece.chunks for piece in self.pieces.values()):
-            document["chunks"] = [piece.chunks for piece in self.pieces.values()]
-        if self.recipe:
-            document["recipe"] = self.recipe
-        if self.failures:
-            document["failed"] = [
-                {"tiles": f"{f.tiles:x}", "bands": f.bands, "cause": f.cause, "message": f.message}
-                for f in self.failures
-            ]
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> LedgerEntry:
         """Return the line of a JSON object. Raises KeyError, TypeError or ValueError for anything else."""
-        layer, row, column = document["shard"]
-        chunks = document.get("chunks") or [()] * len(document["bands"])
+        layer, row, column = map(int, document["shard"])
         pieces = {
-            str(band): Piece(
+            band: Piece(
                 int(stored, 16),
                 int(length),
-                tuple((int(s), int(n), int(c)) for s, n, c in list_),
+                tuple((int(s), int(n), int(c)) for s, n, c in chunks),
                 int(checksum),
             )
-            for band, stored, length, list_, checksum in zip(
-                document["bands"],
-                document["stored"],
-                document["bytes"],
-                chunks,
-                document["checksums"],
-                strict=True,
-            )
+            for band, (stored, length, checksum, *chunks) in document["bands"].items()
         }
         failures = tuple(
-            Failure(int(f["tiles"], 16), tuple(f["bands"]), str(f["cause"]), str(f["message"]))
-            for f in document.get("failed", ())
+            FailedTiles(
+                int(f["tiles"], 16), frozenset(map(str, f["bands"])), str(f["cause"]), str(f["message"])
+            )
+            for f in document["failed"]
         )
+        place = (layer, row, column)
         return cls(
-            str(document["group"]),
-            (int(layer), int(row), int(column)),
-            pieces,
-            failures,
-            str(document.get("time", "")),
-            int(document.get("recipe", 0)),
+            str(document["group"]), place, pieces, failures, str(document["time"]), int(document["recipe"])
         )
 
 

@@ -8,7 +8,7 @@ shard's by its header counts as missing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +88,14 @@ def read_claims(
     """
     claims = {layout.group.name: LedgerClaims(layout, checksums=checksums) for layout in layouts}
     reader = LedgerReader(store)
-    for entry in reader.entries():
+    for number, entry in enumerate(reader.entries(), 1):
         if entry.group in claims:
-            claims[entry.group].apply(entry)
+            claims[entry.group].apply(entry, number)
     return claims, reader.garbage
 
 
-Changes = dict[int, dict[int, Piece]]
+Changes = dict[int, dict[str, Piece]]
+"""Shard's number → band id → what was found."""
 
 
 class LedgerClaims:
@@ -105,47 +106,46 @@ class LedgerClaims:
         self.state = GroupState(layout.group)
         self._tiling = layout.group.tiling
         self._plain = layout.profile == "plain"
-        self._band = {band.id: index for index, band in enumerate(layout.group.bands)}
-        shape = (self._tiling.shards, len(self._band), *((self._tiling.slots,) if self._plain else ()))
+        shape = (
+            self._tiling.shards, len(layout.group.bands), *((self._tiling.slots,) if self._plain else ())
+        )  # fmt: skip
         self.lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
         """(shards, bands), `plain`: (shards, bands, slots): bytes of the objects."""
         self.checksums: NDArray[np.uint32] | None = np.zeros(shape, np.uint32) if checksums else None
         """crc32c of the objects as the ledger has them, shaped as `lengths`; None where not asked for."""
+        self.order: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
+        """By shard, number of the last line that tells of pixels, from 1; 0 where there is none."""
+        self.recipe: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
+        """By shard, how an overview's was made by that line."""
         self.known = False
         """Whether anything is known of the group, from the ledger or the listing."""
 
-    def apply(self, entry: LedgerEntry) -> None:
-        """Apply one line; one for a place outside the group is ignored."""
+    def apply(self, entry: LedgerEntry, number: int) -> None:
+        """Apply the line of this number; one for a place outside the group is ignored."""
         self.known = True
-        layer, row, column = entry.shard
         t = self._tiling
-        if not (0 <= layer < t.shard_layers and 0 <= row < t.shard_rows and 0 <= column < t.shard_columns):
+        ends = (t.shard_layers, t.shard_rows, t.shard_columns)
+        if any(not 0 <= place < end for place, end in zip(entry.shard, ends, strict=True)):
             return
-        index = t.shard_index(layer, row, column)
-        full = t.full_mask(layer, row, column)
+        index, stored, failed = entry.applied(self.state)
+        self.state.set(index, stored, failed)
+        if entry.pieces:
+            self.order[index], self.recipe[index] = number, entry.recipe
         for name, piece in entry.pieces.items():
-            band = self._band.get(name)
+            band = self.state.bands.get(name)
             if band is None:
                 continue
-            if not self._plain:
-                self.state.set_mask(index, band, piece.stored & full)
-                self.lengths[index, band] = piece.length
+            told: list[tuple[tuple[int, ...], int, int]] = [((index, band), piece.length, piece.checksum)]
+            if self._plain:
+                told = [
+                    ((index, band, slot), length, sum_)
+                    for slot, length, sum_ in piece.chunks
+                    if slot < t.slots
+                ]
+            for where, length, checksum in told:
+                self.lengths[where] = length
                 if self.checksums is not None:
-                    self.checksums[index, band] = piece.checksum
-                continue
-            mask = self.state.stored(index)[band]
-            for slot, length, checksum in piece.chunks:
-                if full >> slot & 1:
-                    mask = mask | 1 << slot if length else mask & ~(1 << slot)
-                    self.lengths[index, band, slot] = length
-                    if self.checksums is not None:
-                        self.checksums[index, band, slot] = checksum
-            self.state.set_mask(index, band, mask)
-        failed = tuple(replace(one, tiles=one.tiles & full) for one in entry.failed(self.layout.group))
-        if failed:
-            self.state.failed[index] = failed
-        else:
-            self.state.failed.pop(index, None)
+                    self.checksums[where] = checksum
 
     def correct_by_objects(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
         """Correct the claims by the objects that exist; return the pieces that changed, by shard and band."""
@@ -165,17 +165,17 @@ class LedgerClaims:
                     self._check_shard(store, (index, band), size, result, changes, adopt)
         return changes
 
-    def entry(self, index: int, pieces: dict[int, Piece]) -> LedgerEntry:
+    def entry(self, index: int, pieces: dict[str, Piece]) -> LedgerEntry:
         """Return the line about what was found of a shard."""
         failed = self.state.failed.get(index, ())
-        return LedgerEntry.of(self.layout.group, self._tiling.shard_at(index), pieces, failed)
+        return LedgerEntry(self.layout.group.name, self._tiling.shard_at(index), pieces, failed)
 
     def listed(self, store: Store) -> NDArray[np.uint32]:
         """Return the lengths of the objects that exist, shaped like `lengths`."""
         # Not zeros_like: that would touch every page of what may be a gigabyte.
         sizes = np.zeros(self.lengths.shape, np.uint32)
         t = self._tiling
-        for band in range(len(self._band)):
+        for band in self.state.bands.values():
             for key, size in store.list(self.layout.folder(band)):
                 found = self.layout.parse_key(key, band)
                 if found is None:
@@ -203,7 +203,7 @@ class LedgerClaims:
         self.state.set_mask(index, band, stored)
         result.lost += (before & ~stored).bit_count()
         # A damaged object keeps its length in the ledger: the next start has seen it already.
-        changes.setdefault(index, {})[band] = Piece(stored, size)
+        changes.setdefault(index, {})[self.layout.group.bands[band].id] = Piece(stored, size)
 
     def _check_tile(
         self,
@@ -231,6 +231,7 @@ class LedgerClaims:
         stored = before | 1 << slot if length else before & ~(1 << slot)
         self.state.set_mask(index, band, stored)
         result.lost += (before & ~stored).bit_count()
-        piece = changes.setdefault(index, {}).get(band, Piece(0))
+        pieces, name = changes.setdefault(index, {}), self.layout.group.bands[band].id
+        piece = pieces.get(name, Piece(0))
         chunks = (*piece.chunks, (slot, length, checksum))
-        changes[index][band] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)
+        pieces[name] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)

@@ -20,8 +20,8 @@ class FailedTiles:
 
     tiles: int
     """Bits of the shard's slots."""
-    bands: frozenset[int]
-    """Indices into the group's bands."""
+    bands: frozenset[str]
+    """The bands' ids."""
     cause: str
     """The problem's short stable name."""
     message: str
@@ -64,6 +64,8 @@ class GroupState:
     def __init__(self, group: Group) -> None:
         self.group = group
         tiling = group.tiling
+        self.bands = {band.id: index for index, band in enumerate(group.bands)}
+        """Band id → its index."""
         self._words = -(-tiling.slots // 64)
         self.masks: NDArray[np.uint64] = np.zeros((tiling.shards, len(group.bands), self._words), "<u8")
         """(shards, bands, words): the slots stored, lowest bit first."""
@@ -98,14 +100,17 @@ class GroupState:
     ) -> None:
         """Set the slots stored of some bands, and what failed; None leaves the failures as they are."""
         self._count(index, -1)
+        self.set(index, stored, self.failed.get(index, ()) if failed is None else failed)
+        self._count(index, +1)
+
+    def set(self, index: int, stored: Mapping[int, int], failed: tuple[FailedTiles, ...]) -> None:
+        """Set the slots stored of some bands, and what failed, without counting; `recount` follows."""
         for band, mask in stored.items():
             self.set_mask(index, band, mask)
-        if failed is not None:
-            if failed:
-                self.failed[index] = failed
-            else:
-                self.failed.pop(index, None)
-        self._count(index, +1)
+        if failed:
+            self.failed[index] = failed
+        else:
+            self.failed.pop(index, None)
 
     def set_mask(self, index: int, band: int, mask: int) -> None:
         """Set the slots stored of one band without counting; `recount` follows."""
@@ -140,8 +145,8 @@ class GroupState:
         stored = self.stored(index)
         mask = 0
         for cause in causes:
-            for band in cause.bands:
-                mask |= cause.tiles & ~stored[band]
+            for band in cause.bands & self.bands.keys():
+                mask |= cause.tiles & ~stored[self.bands[band]]
         return mask & self._wanted(index)
 
     def counts(self) -> Counts:
@@ -155,10 +160,14 @@ class GroupState:
             shard = self.group.tiling.shard_at(index)
             for cause in causes:
                 for slot in bits(cause.tiles):
-                    bands = [b for b in sorted(cause.bands) if not stored[b] >> slot & 1]
+                    bands = tuple(
+                        name
+                        for name, band in self.bands.items()
+                        if name in cause.bands and not stored[band] >> slot & 1
+                    )
                     if bands:
                         key = TileKey(self.group.name, *self.group.tiling.tile_at(shard, slot))
-                        yield key, tuple(self.group.bands[b].id for b in bands), cause.cause, cause.message
+                        yield key, bands, cause.cause, cause.message
 
     def partial(self) -> Iterator[ShardKey]:
         """Yield the shards of which something is stored and something is not."""
@@ -180,18 +189,21 @@ class GroupState:
 
 
 def combine(
-    old: tuple[FailedTiles, ...], new: tuple[FailedTiles, ...], stored: list[int]
+    old: tuple[FailedTiles, ...], new: tuple[FailedTiles, ...], stored: Mapping[str, int]
 ) -> tuple[FailedTiles, ...]:
-    """Return what failed in a shard after more failed and more was stored: the last cause of each tile and band."""
-    causes: dict[tuple[int, int], tuple[str, str]] = {}
+    """Return what failed in a shard after more failed and more was stored: the last cause of each tile and band.
+
+    `stored` maps band ids to the bits of the slots stored.
+    """
+    causes: dict[tuple[int, str], tuple[str, str]] = {}
     for failed in (*old, *new):
-        for band in failed.bands:
+        for band in failed.bands & stored.keys():
             for slot in bits(failed.tiles & ~stored[band]):
                 causes[slot, band] = (failed.cause, failed.message)
-    tiles: dict[tuple[str, str, int], set[int]] = {}
+    tiles: dict[tuple[str, str, int], set[str]] = {}
     for (slot, band), (cause, message) in causes.items():
         tiles.setdefault((cause, message, slot), set()).add(band)
-    masks: dict[tuple[str, str, frozenset[int]], int] = {}
+    masks: dict[tuple[str, str, frozenset[str]], int] = {}
     for (cause, message, slot), bands in tiles.items():
         where = (cause, message, frozenset(bands))
         masks[where] = masks.get(where, 0) | 1 << slot

@@ -128,11 +128,11 @@ def put_changed(store: Store, objects: Iterable[tuple[str, bytes]]) -> None:
     put_all(store, ((key, data) for key, data in objects if read_object(store, key) != data))
 
 
-def put_all(store: Store, objects: Iterable[tuple[str, bytes]]) -> None:
-    """Write objects (key, content), and make them durable together. Raises OSError."""
+def put_all(store: Store, objects: Iterable[tuple[str, bytes | Sequence[Buffer]]]) -> None:
+    """Write objects (key, content whole or in pieces), and make them durable together. Raises OSError."""
     written = []
     for key, data in objects:
-        store.put(key, [data])
+        store.put(key, [data] if isinstance(data, bytes) else data)
         written.append(key)
     if written:
         store.flush(written)

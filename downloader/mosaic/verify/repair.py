@@ -71,14 +71,15 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
     chosen: dict[ShardKey, dict[int, int]] = {}
     lines = {shard: dict(pieces) for shard, pieces in examination.unwritten.items()}
     for damage in found.damaged:
-        band = [band.id for band in layouts[damage.shard.group].group.bands].index(damage.band)
         if damage.tiles:
+            band = examination.states[damage.shard.group].bands[damage.band]
             bands = chosen.setdefault(damage.shard, {})
             bands[band] = bands.get(band, 0) | damage.tiles
     for shard, bands in chosen.items():
         for band, tiles in bands.items():
-            piece = _drop(store, layouts[shard.group], shard, band, tiles)
-            lines.setdefault(shard, {})[band] = piece
+            layout = layouts[shard.group]
+            name = layout.group.bands[band].id
+            lines.setdefault(shard, {})[name] = _drop(store, layout, shard, band, tiles)
     # Damaged objects whose content is not known: readers would fail on them.
     store.delete(damage.key for damage in found.damaged if not damage.tiles)
     ledger = LedgerWriter(store, lock.epoch)
@@ -87,7 +88,7 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
         for shard, pieces in lines.items():
             state, place = examination.states[shard.group], (shard.slice, shard.row, shard.column)
             failed = state.failed.get(state.index(shard), ())
-            entries.append(LedgerEntry.of(state.group, place, pieces, failed))
+            entries.append(LedgerEntry(shard.group, place, pieces, failed))
         ledger.append(*entries)
     if found.unledgered or lines:
         scan(store, identity.layouts, ledger, adopt=not identity.refetching)
@@ -96,19 +97,14 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
 
 def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
     """Remove tiles from their objects and keep all others as they are; return what the ledger is to say of the band."""
-    tiling, place = layout.group.tiling, (shard.slice, shard.row, shard.column)
-    if layout.profile == "plain":
-        slots = [slot for slot in range(tiling.slots) if tiles >> slot & 1]
-        store.delete(layout.tile_object(band, place, slot) for slot in slots)
-        return Piece(0, 0, tuple((slot, 0, 0) for slot in slots))
-    key = layout.shard_object(band, *place)
-    old = None
-    with contextlib.suppress(OSError):  # also of a disk that cannot read it any more
-        old = store.get(key)
-    made = merge(old, {}, layout.header(band, place), layout.forms[band], keep=~tiles)
-    if not made.stored:
-        store.delete([key])
-        return Piece(0)
-    store.put(key, made.buffers)
-    store.flush([key])
-    return Piece(made.stored, made.nbytes, checksum=made.checksum)
+    place = (shard.slice, shard.row, shard.column)
+    if layout.profile == "sharded":
+        key, old = layout.shard_object(band, *place), None
+        with contextlib.suppress(OSError):  # also of a disk that cannot read it any more
+            old = store.get(key)
+        made = merge(old, {}, layout.header(band, place), layout.forms[band], keep=~tiles)
+        if made.stored:
+            put_all(store, [(key, made.buffers)])
+            return Piece.of(made)
+    store.delete(layout.objects(band, place, tiles))
+    return Piece.without(tiles, layout.profile)

@@ -50,8 +50,8 @@ class Examination:
     verification: Verification
     states: dict[str, GroupState]
     """By group: what is whole according to the objects; failures according to the ledger."""
-    unwritten: dict[ShardKey, dict[int, Piece]]
-    """Shard → band index → the line that the ledger lacks."""
+    unwritten: dict[ShardKey, dict[str, Piece]]
+    """Shard → band id → the line that the ledger lacks."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
@@ -171,8 +171,8 @@ class _ObjectCheck:
         self._claims: list[tuple[LedgerClaims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
-        self.unwritten: dict[ShardKey, dict[int, Piece]] = {}
-        """Shard → band index → what the ledger lacks of it."""
+        self.unwritten: dict[ShardKey, dict[str, Piece]] = {}
+        """See `Examination`."""
 
     def take(self, claim: LedgerClaims) -> None:
         """Add a group; its objects are listed now."""
@@ -199,7 +199,9 @@ class _ObjectCheck:
         self.unledgered += piece.unledgered
         if piece.line is not None and not piece.damages:
             group = piece.layout.group
-            self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})[piece.band] = piece.line
+            self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})[group.bands[piece.band].id] = (
+                piece.line
+            )
         if watch is not None:
             watch(self.objects, total)
         yield from piece.damages

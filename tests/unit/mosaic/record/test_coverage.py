@@ -70,7 +70,7 @@ def test_coverage_is_the_worst_over_the_bands(
             for band in (0, 1):
                 masks[band] |= int(stored[band][tile]) << slot
                 if failed[band][tile]:
-                    failures.append(FailedTiles(1 << slot, frozenset({band}), "c", "m"))
+                    failures.append(FailedTiles(1 << slot, frozenset({("B2", "B3")[band]}), "c", "m"))
         state.update(index, dict(enumerate(masks)), tuple(failures))
     expected = np.where(stored.all(axis=0), Coverage.STORED, Coverage.MISSING)
     expected[(failed & ~stored).any(axis=0)] = Coverage.FAILED

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.errors import RefusedError
-from downloader.mosaic.record.ledger import Failure, LedgerEntry, LedgerReader, LedgerWriter, Piece
+from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece
 from downloader.mosaic.record.paths import LEDGER
+from downloader.mosaic.record.state import FailedTiles
 from downloader.mosaic.storage.disk import DiskStore
 
 masks = st.integers(0, 2**64 - 1)
@@ -26,7 +27,7 @@ entries = st.builds(
     st.tuples(*[st.integers(0, 10**6)] * 3),
     st.dictionaries(st.text(max_size=5), pieces, max_size=3),
     st.lists(
-        st.builds(Failure, masks, st.lists(st.text(max_size=3), max_size=2).map(tuple), st.text(), st.text()),
+        st.builds(FailedTiles, masks, st.frozensets(st.text(max_size=3), max_size=2), st.text(), st.text()),
         max_size=2,
     ).map(tuple),
     st.just("2026-01-01T00:00:00Z"),
@@ -80,9 +81,9 @@ def test_garbage_is_counted_and_passed_over(tmp_path) -> None:
     assert reader.garbage == 7
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None])
+@pytest.mark.parametrize("version", [2, 4, "3", None])
 def test_a_ledger_of_another_version_is_refused(tmp_path, version) -> None:
     store = DiskStore(tmp_path)
     store.put(f"{LEDGER}/a.jsonl", [json.dumps({"ledger": version}).encode() + b"\n", entry(0).to_line()])
-    with pytest.raises(RefusedError, match=rf"ledger version {version}, and this downloader reads version 2"):
+    with pytest.raises(RefusedError, match=rf"ledger version {version}, and this downloader reads version 3"):
         list(LedgerReader(store).entries())

@@ -37,7 +37,7 @@ def test_a_tile_counts_when_all_its_bands_are_stored() -> None:
 
 def test_failed_tiles_count_until_they_are_stored() -> None:
     s = state()
-    failed = (FailedTiles(0b0011, frozenset({0, 1}), "400", "no"),)
+    failed = (FailedTiles(0b0011, frozenset({"B2", "B3"}), "400", "no"),)
     s.update(0, {0: 0b0001}, failed)
     assert s.counts() == Counts(9, 0, 2)
     assert list(s.failures()) == [
@@ -71,7 +71,11 @@ def test_counts_kept_up_to_date_are_counts_counted_anew(steps, depth, chunks) ->
     slots = 4 * depth * chunks
     for index, band, stored, failed in steps:
         stored, failed = stored % 2**slots, failed % 2**slots  # noqa: PLW2901
-        s.update(index, {band: stored}, (FailedTiles(failed, frozenset({band}), "c", "m"),) if failed else ())
+        s.update(
+            index,
+            {band: stored},
+            (FailedTiles(failed, frozenset({("B2", "B3")[band]}), "c", "m"),) if failed else (),
+        )
     kept = s.counts()
     s.recount()
     assert s.counts() == kept
@@ -83,12 +87,12 @@ def inside(s: GroupState, key: TileKey) -> bool:
 
 
 def test_the_last_cause_of_a_tile_counts() -> None:
-    old = (FailedTiles(0b111, frozenset({0, 1}), "500", "old"),)
-    new = (FailedTiles(0b010, frozenset({0}), "400", "new"),)
-    assert set(combine(old, new, [0b001, 0])) == {
-        FailedTiles(0b011, frozenset({1}), "500", "old"),
-        FailedTiles(0b100, frozenset({0, 1}), "500", "old"),
-        FailedTiles(0b010, frozenset({0}), "400", "new"),
+    old = (FailedTiles(0b111, frozenset({"B2", "B3"}), "500", "old"),)
+    new = (FailedTiles(0b010, frozenset({"B2"}), "400", "new"),)
+    assert set(combine(old, new, {"B2": 0b001, "B3": 0})) == {
+        FailedTiles(0b011, frozenset({"B3"}), "500", "old"),
+        FailedTiles(0b100, frozenset({"B2", "B3"}), "500", "old"),
+        FailedTiles(0b010, frozenset({"B2"}), "400", "new"),
     }
 
 

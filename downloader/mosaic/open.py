@@ -13,7 +13,7 @@ from typing import Literal
 
 import anyio.to_thread
 
-from downloader.mosaic.format.coordinates import CoordinateWriter, write_axis
+from downloader.mosaic.format.coordinates import write_coordinates
 from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.record.coverage import write_coverage
@@ -38,9 +38,6 @@ from downloader.mosaic.stored_job import meaning
 from downloader.mosaic.updates import OnUpdate, UpdatePlan, forget_pixels, plan_update
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
-
-_AT_ONCE = 16
-"""Chunks of coordinates written before a reader sees the mosaic: all of axes up to 500,000 pixels."""
 
 Purpose = Literal["run", "overwrite", "read"]
 """What a mosaic is opened for: `overwrite` first deletes the mosaic of ours that is there, whatever it means, and never
@@ -202,14 +199,12 @@ class _Opening:
             if marker is None or identity_to_document(marker) != identity_to_document(identity):
                 changed.append((MARKER, identity_to_bytes(identity)))
             put_all(store, changed)
-            coordinates.write(_AT_ONCE)
-            write_axis(store, identity.layouts)
+            write_coordinates(store, identity.layouts)
             own = f"{OWN}/{ROOT}"
             # The run that put the folder back may have been killed before this, its last object.
             lacks = known is not None and (marker is None or not self.location.read(own))
             write_hierarchy(store, identity, (own,) if lacks else ())
 
-        coordinates = CoordinateWriter(store, identity.layouts)
         trying(store, "the mosaic's metadata", 1 << 20, create)
         ledger = LedgerWriter(store, lock.epoch)
         if lock.took_over or (lock.epoch is not None and (overwritten or settled.starts_refetching)):
@@ -219,4 +214,4 @@ class _Opening:
             # Until the run's end `coverage` would call stored what was found missing.
             for layout in identity.layouts:
                 write_coverage(store, layout, found.states[layout.group.name])
-        return ZarrMosaic(store, identity, found, ledger, lock, coordinates, (*notices, *found.notices()))
+        return ZarrMosaic(store, identity, found, ledger, lock, (*notices, *found.notices()))

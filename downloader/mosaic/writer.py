@@ -1,17 +1,14 @@
-"""A mosaic opened for writing: shards, ledger, coordinates and `coverage`."""
+"""A mosaic opened for writing: shards, ledger and `coverage`."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 import anyio.to_thread
 
 from downloader.errors import StoppedError
-from downloader.mosaic.format.coordinates import CoordinateWriter
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity
@@ -39,7 +36,6 @@ class ZarrMosaic(ShardWriter):
         found: Scan,
         ledger: LedgerWriter,
         lock: Lock,
-        coordinates: CoordinateWriter,
         notices: tuple[str, ...] = (),
     ) -> None:
         super().__init__(store, identity.layouts, found.states, ledger, lock)
@@ -52,9 +48,6 @@ class ZarrMosaic(ShardWriter):
         """Lines about what the start found, for the user."""
         self.lock = lock
         """The right to write it."""
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="coordinates")
-        self._closing = threading.Event()
-        self._coordinates: Future[None] = self._background.submit(self._write_coordinates, coordinates)
 
     # What a run asks.
 
@@ -117,7 +110,7 @@ class ZarrMosaic(ShardWriter):
         await anyio.to_thread.run_sync(self._record, tuple(entries), limiter=self._writers)
 
     async def finish(self) -> None:
-        """Write `coverage` as the ledger has it now, and what remains of the coordinates.
+        """Write `coverage` as the ledger has it now.
 
         What this run wrote is listed first: objects that another process deleted or cut meanwhile count as missing.
 
@@ -161,9 +154,7 @@ class ZarrMosaic(ShardWriter):
         trying(self.store, str(key), 4096, delete)
 
     def close(self) -> None:
-        """Stop what runs in the background and release the lock. Commits nothing."""
-        self._closing.set()
-        self._background.shutdown(wait=True)
+        """Release the lock. Commits nothing."""
         self.lock.release()
 
     # In worker threads.
@@ -182,7 +173,6 @@ class ZarrMosaic(ShardWriter):
                 state.update(*entry.applied(state))
 
     def _finish(self) -> None:
-        self._coordinates.result()
         # Not by the clock alone: a run that was paused must not tell readers what is stored.
         self.lock.confirm()
         lost = trying(self.store, "what the last look at the shards found", 1 << 20, self._find_lost)
@@ -218,9 +208,3 @@ class ZarrMosaic(ShardWriter):
         self.lock.confirm()
         trying(self.store, "the mosaic's metadata", 1 << 20, write)
         self.identity = identity
-
-    def _write_coordinates(self, coordinates: CoordinateWriter) -> None:
-        while not self._closing.is_set():
-            self._lock.check()
-            if trying(self.store, "the coordinates x and y", 1 << 20, partial(coordinates.write, 8)):
-                return

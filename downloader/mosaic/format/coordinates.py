@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from downloader.mosaic.format.georeferencing import centres
+from downloader.mosaic.format.hierarchy import ROOT, members_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
-from downloader.mosaic.record.paths import COORDINATES, OWN
-from downloader.mosaic.storage.store import Store, put_changed
+from downloader.mosaic.storage.store import Store, put_all, put_changed
 
 
 def coordinate_chunks(
@@ -46,41 +45,19 @@ def coordinate_chunks(
             yield key, chunk
 
 
-def write_axis(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
-    """Write the chunks of the leading axis that are missing or differ; readers see them with the metadata.
+def write_coordinates(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
+    """Write what is missing of `x` and `y`, and what is missing or differs along the leading axis. Raises OSError.
 
-    A chunk that grows keeps its values, so a reader of the shorter array sees the same. Raises OSError.
+    Call it before the metadata that makes arrays visible: so what there is of a visible one is known to be durable. A chunk
+    of the leading axis that grows keeps its values, so a reader of the shorter array sees the same.
     """
-    put_changed(store, (chunk for layout in layouts for chunk in layout.axis_chunks()))
+    visible = members_of(read_document(store, ROOT))
 
+    def known(folder: str) -> frozenset[str]:
+        there = store.list(folder) if folder.removesuffix("/c") in visible else ()
+        return frozenset(key for key, size in there if size)
 
-class CoordinateWriter:
-    """Writer of the chunks of `x` and `y` that are missing; what a killed run left is written by the next."""
-
-    def __init__(self, store: Store, layouts: tuple[GroupLayout, ...]) -> None:
-        self._store = store
-        # Without the marker it is not known whether the chunks survived a loss of power: all are written again.
-        self._marked = any(key == COORDINATES for key, _ in store.list(OWN))
-        self._todo = self._missing(layouts)
-        self._batch: list[tuple[str, bytes]] = []
-
-    def write(self, most: int) -> bool:
-        """Write the next `most` chunks; return whether all are written and durable. Safe to repeat when it raises OSError."""
-        self._batch = self._batch or list(islice(self._todo, most))
-        for key, data in self._batch:
-            self._store.put(key, [data])
-        self._store.flush(key for key, _ in self._batch)
-        done = len(self._batch) < most
-        if done and not self._marked:
-            self._store.put(COORDINATES, [b"{}"])
-            self._marked = True
-        self._batch = []
-        return done
-
-    def _missing(self, layouts: tuple[GroupLayout, ...]) -> Iterator[tuple[str, bytes]]:
-        def known(folder: str) -> frozenset[str]:
-            return frozenset(key for key, size in self._store.list(folder) if size and self._marked)
-
-        for layout in layouts:
-            for key, chunk in coordinate_chunks(layout, known):
-                yield key, layout.codec.encode(chunk)
+    for layout in layouts:
+        chunks = coordinate_chunks(layout, known)
+        put_all(store, ((key, layout.codec.encode(values)) for key, values in chunks))
+        put_changed(store, layout.axis_chunks())

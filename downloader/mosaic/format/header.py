@@ -1,35 +1,24 @@
 """The header at the beginning of each shard's object: which shard of which mosaic it is, and which cells it holds.
 
 Zarr's index stands at the object's end and its offsets begin behind the header, so Zarr readers never see it. An object
-that was moved, swapped or restored to another place is known by it. All numbers are little-endian:
-
-| bytes | content |
-|---|---|
-| 8 | `EEDSHARD` |
-| 2, 2, 2 | version; length of the group's and the band's name in bytes |
-| 16 | id of the mosaic |
-| 4, 4, 4, 4 | overview level (1 for the pixels); layer, row and column in shards |
-| 4, 4 | number of cells; how many of them each chunk holds |
-| n, m | group and band, UTF-8; the group of an overview is the one that it is made of |
-| ⌈cells ÷ 8⌉ | a bit for each cell that is stored, the lowest first |
-| 4 | crc32c of all before |
+that was moved, swapped or restored to another place is known by it: `EEDSHARD3`, the length of the text in four bytes
+(little-endian), the text in JSON with a member for each field of `ShardHeader`, and a crc32c of all before. The bits are
+hexadecimal, with leading zeros, so that all headers of one place are equally long.
 """
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
 
-HEADER_VERSION: Final = 2
-
-_MAGIC: Final = b"EEDSHARD"
-_FIXED: Final = struct.Struct("<8sHHH16sIIIIII")
-"""Magic, version, length of the group, length of the band, mosaic, level, layer, row, column, cells, depth."""
+_MAGIC: Final = b"EEDSHARD3"
+_TEXT: Final = len(_MAGIC) + 4
+"""Where the text begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +49,7 @@ class ShardHeader:
     @property
     def nbytes(self) -> int:
         """Length of the header; the same for all headers of one place."""
-        text = len(self.group.encode()) + len(self.band.encode())
-        return _FIXED.size + text + -(-self.cells // 8) + CRC_BYTES
+        return len(self.to_bytes())
 
     def with_stored(self, stored: int) -> ShardHeader:
         """Return the header of the same place with other cells stored."""
@@ -69,11 +57,8 @@ class ShardHeader:
 
     def to_bytes(self) -> bytes:
         """Return the header as it stands in the object."""
-        group, band = self.group.encode(), self.band.encode()
-        fixed = _FIXED.pack(
-            _MAGIC, HEADER_VERSION, len(group), len(band), bytes.fromhex(self.mosaic), self.level, *self.shard, self.cells, self.depth
-        )  # fmt: skip
-        body = fixed + group + band + self.stored.to_bytes(-(-self.cells // 8), "little")
+        text = json.dumps({**asdict(self), "stored": f"{self.stored:0{-(-self.cells // 4)}x}"}).encode()
+        body = _MAGIC + len(text).to_bytes(4, "little") + text
         return body + crc32c(body).to_bytes(CRC_BYTES, "little")
 
     def read_stored(self, data: Buffer) -> int:
@@ -97,25 +82,14 @@ class ShardHeader:
             ValueError: there is none, or it is damaged.
         """
         view = np.frombuffer(data, np.uint8)
-        if view.size < _FIXED.size or view[: len(_MAGIC)].tobytes() != _MAGIC:
+        if not view[:_TEXT].tobytes().startswith(_MAGIC):
             raise ValueError("the object has no header")
-        _, version, group, band, mosaic, level, layer, row, column, cells, depth = _FIXED.unpack(
-            view[: _FIXED.size].tobytes()
-        )
-        if version != HEADER_VERSION:
-            raise ValueError(f"the object's header is of version {version}")
-        end = _FIXED.size + group + band + -(-cells // 8)
-        body = view[:end].tobytes()
-        checksum = view[end : end + CRC_BYTES].tobytes()
+        end = _TEXT + int.from_bytes(view[len(_MAGIC) : _TEXT].tobytes(), "little")
+        body, checksum = view[:end].tobytes(), view[end : end + CRC_BYTES].tobytes()
         if len(checksum) < CRC_BYTES or crc32c(body) != int.from_bytes(checksum, "little"):
             raise ValueError("the checksum of the object's header does not match")
-        text = body[_FIXED.size : _FIXED.size + group + band]
-        stored = int.from_bytes(body[_FIXED.size + group + band :], "little")
-        try:
-            names = text[:group].decode(), text[group:].decode()
-        except UnicodeDecodeError as error:
-            raise ValueError("the object's header holds no names") from error
-        return cls(mosaic.hex(), *names, level, (layer, row, column), cells, stored, depth)
+        fields = json.loads(body[_TEXT:])
+        return cls(**{**fields, "shard": tuple(fields["shard"]), "stored": int(fields["stored"], 16)})
 
     @property
     def place(self) -> str:

@@ -39,7 +39,7 @@ from downloader.planning.tiling import bits
 
 T = TypeVar("T")
 
-_AXIS_CHUNK: Final = 65_536
+_AXIS_CHUNK: Final = 262_144
 
 
 def axis_chunk(length: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
+from downloader.mosaic.format.coordinates import write_coordinates
 from downloader.mosaic.format.coverage import COVERAGE
 from downloader.mosaic.format.georeferencing import CONVENTIONS, convention_attributes
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, nodes_of, read_document
@@ -90,11 +90,8 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     if json.loads(data) == root:
         return
     pieces = {key: dump(document) for key, document in documents.items()}
-    for level in levels:
-        for key, values in coordinate_chunks(level.layout):
-            pieces[key] = level.layout.codec.encode(values)
     put_all(store, pieces.items())
-    write_axis(store, tuple(level.layout for level in levels))
+    write_coordinates(store, tuple(level.layout for level in levels))
     put_all(store, [(ROOT, data)])
 
 

@@ -13,7 +13,7 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_from_bytes, identity_from_root, statement_of
-from downloader.mosaic.record.paths import COORDINATES, JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
+from downloader.mosaic.record.paths import JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
 from downloader.mosaic.storage.location import Location, MosaicPath, locate, source_names
 from downloader.mosaic.storage.store import Store
 
@@ -146,4 +146,4 @@ def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -
         store.delete_folder(OVERVIEWS)
     check()
     store.delete_folder(LEDGER)
-    store.delete([f"{OWN}/zarr.json", COORDINATES, OVERVIEWS_RECORD, JOB, MARKER])
+    store.delete([f"{OWN}/zarr.json", OVERVIEWS_RECORD, JOB, MARKER])

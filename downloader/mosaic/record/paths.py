@@ -16,9 +16,6 @@ JOB: Final = f"{OWN}/job.yaml"
 LEDGER: Final = f"{OWN}/ledger"
 """Folder of the ledger's files."""
 
-COORDINATES: Final = f"{OWN}/coordinates"
-"""Present once all of `x` and `y` is written and durable."""
-
 OVERVIEWS_RECORD: Final = f"{OWN}/overviews.json"
 """Pyramiding policies of overviews that were made with others than the bands' own."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from downloader.mosaic.format.coordinates import coordinate_chunks, write_axis
+from downloader.mosaic.format.coordinates import coordinate_chunks, write_coordinates
 from downloader.mosaic.format.coverage import COVERAGE, COVERAGE_TILES, TILES
 from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
@@ -70,7 +70,7 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
     for layout in identity.layouts:
         chunks = ((key, values) for key, values in coordinate_chunks(layout) if key in keys)
         put_all(store, ((key, layout.codec.encode(values)) for key, values in chunks))
-    write_axis(store, identity.layouts)
+    write_coordinates(store, identity.layouts)
     broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
     copy = statement_of(identity).copy
     if copy is not None and copy[0] in keys:

@@ -18,12 +18,12 @@ from downloader.mosaic.format.hierarchy import ROOT
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.identity_json import identity_to_bytes, identity_to_document
+from downloader.mosaic.record.identity_json import identity_to_bytes
 from downloader.mosaic.record.ledger import LedgerWriter
 from downloader.mosaic.record.ownership import (
     delete_mosaic,
+    has_marker,
     read_identity,
-    read_marker,
     refuse_foreign,
     write_hierarchy,
 )
@@ -76,16 +76,8 @@ async def open_for_writing(
         StoppedError: the disk is full.
     """
     abandoned = threading.Event()
-    opening = _Opening(
-        locate(path),
-        plan,
-        settings or MosaicSettings(),
-        service,
-        job_text,
-        purpose,
-        on_update,
-        abandoned,
-    )
+    settings = settings or MosaicSettings()
+    opening = _Opening(locate(path), plan, settings, service, job_text, purpose, on_update, abandoned)
     handed: list[ZarrMosaic] = []
     guard = threading.Lock()
 
@@ -178,11 +170,11 @@ class _Opening:
         known, settled, overwritten = self._settled(store, lock)
         identity = settled.identity
         store.sweep()
-        marker = read_marker(path)
+        marker = self.location.read(MARKER) if has_marker(path) else None
         notices = list(settled.notices)
         if known is not None and marker is None:
             notices.append(
-                "the folder .downloader was lost or damaged: what the mosaic is was read from its Zarr attributes, and"
+                "the folder .downloader was lost or damaged: what the mosaic is was read from its copy, and"
                 " what is stored from the objects themselves"
             )
 
@@ -196,8 +188,8 @@ class _Opening:
             changed = []
             if settled.is_extended or not self.location.read(JOB):
                 changed.append((JOB, self.job_text.encode()))
-            if marker is None or identity_to_document(marker) != identity_to_document(identity):
-                changed.append((MARKER, identity_to_bytes(identity)))
+            if (data := identity_to_bytes(identity)) != marker:
+                changed.append((MARKER, data))
             put_all(store, changed)
             write_coordinates(store, identity.layouts)
             own = f"{OWN}/{ROOT}"

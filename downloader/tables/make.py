@@ -16,7 +16,7 @@ from downloader.arguments import check_choices, check_names
 from downloader.errors import IncompleteError, JobError
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.identity_json import identity_to_document
+from downloader.mosaic.record.identity_json import identity_to_bytes
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
@@ -106,7 +106,7 @@ def _open(request: TableRequest, identity: Identity) -> list[GroupPixels]:
 
 def _fingerprint(request: TableRequest, identity: Identity, work: TableRows, units: Sequence[Any]) -> str:
     """Return what tells this table from any other: the mosaic and what is stored of it, the places, what is asked."""
-    digest = hashlib.sha256(json.dumps(identity_to_document(identity)).encode())
+    digest = hashlib.sha256(identity_to_bytes(identity))
     digest.update(json.dumps(sorted(locate(request.mosaic).store().list(LEDGER))).encode())
     libraries = [version("exactextract"), version("pyarrow")]
     asked = [work.statistics, request.layout, request.missing, [band.name for band in work.bands], str(units)]

@@ -151,7 +151,7 @@ def test_a_ledger_of_a_newer_version_is_refused_with_the_remedy(make, emulator, 
         cli("verify", mosaic, *key_of(emulator), "--repair"),
     ):
         assert ended.status == 5, ended
-        assert "ledger version 3, and this downloader reads version 2" in ended.err
+        assert "ledger version 4, and this downloader reads version 3" in ended.err
         assert "use the one that wrote it" in ended.err
 
 

@@ -28,7 +28,7 @@ def ensure_hierarchy(
     layouts: tuple[GroupLayout, ...],
     attributes: Mapping[str, Any],
     broken: Collection[str] = (),
-) -> bool:
+) -> dict[str, Any] | None:
     """Write the metadata that is missing, or grew along an axis; the root's, which makes all visible, last.
 
     Args:
@@ -37,7 +37,8 @@ def ensure_hierarchy(
         attributes: of the root; those of the groups are the same but for the statement of identity.
         broken: keys of `zarr.json`s that exist and are to be written anew.
 
-    Returns whether anything was written. What is there stays as it is, so attributes that users added survive.
+    Returns the attributes that the root had; None where nothing was written. What is there stays as it is, so attributes
+    that users added survive.
     """
     groups = {
         layout.group.name: {f"{layout.prefix}{name}": document for name, document in layout.documents()}
@@ -59,7 +60,7 @@ def ensure_hierarchy(
         for path, document in members.items()
     )
     if not broken and root is not None and fits and _attributes(root) == at_root:
-        return False
+        return None
     written: list[str] = []
 
     def put(key: str, document: dict[str, Any]) -> None:
@@ -94,7 +95,7 @@ def ensure_hierarchy(
     store.flush(written)
     store.put(ROOT, [dump(group_document(at_root, inlined))])
     store.flush([ROOT])
-    return True
+    return _attributes(root)
 
 
 def read_document(store: Store, key: str) -> dict[str, Any] | None:
@@ -135,7 +136,7 @@ def _attributes(group: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 STATEMENT: Final = "downloader"
-"""Attribute of the root: the mosaic's identity as JSON text."""
+"""Attribute of the root: key of the copy of the mosaic's identity."""
 
 EARLIER: Final = "earlier_update_times"
 """Attribute: earlier `update_time`s of which pixels are stored as well."""

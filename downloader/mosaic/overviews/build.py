@@ -106,7 +106,7 @@ class OverviewBuilder:
         self._lock.confirm()
         for name, level in levels.items():
             self._write_coverage(level, covers[name])
-        attributes = statement_of(self._identity).attributes
+        attributes = statement_of(self._identity)[0]
         show = partial(show_levels, self._store, self.chains, attributes)
         trying(self._store, "the metadata of overviews", 1 << 20, show)
         return sum(int(used.sum()) for _, _, _, used, _ in found), total

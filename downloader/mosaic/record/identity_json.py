@@ -1,8 +1,7 @@
-"""The identity of a mosaic as JSON: the document `.downloader/mosaic.json`, and the statement at the Zarr root.
+"""The identity of a mosaic as JSON: the document `.downloader/mosaic.json`, and its copy.
 
-The statement lets a mosaic be recognised that lost its folder `.downloader`. It is the same document as text in the
-attribute `downloader`, unless there is an image list, which every reader would have to parse: then it names an object
-beside the array `image_id` that holds the document.
+The copy lets a mosaic be recognised that lost its folder `.downloader`: it lies beside the chunks of the first band, its name has
+a digest of its content, and the attribute `downloader` of the Zarr root names it.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from downloader._version import __version__
 from downloader.errors import JobError, RefusedError
 from downloader.model.crs import Crs
 from downloader.mosaic.format.axis import AxisProperty
-from downloader.mosaic.format.hierarchy import EARLIER, OURS, STATEMENT
+from downloader.mosaic.format.hierarchy import EARLIER, STATEMENT
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.naming import is_safe
 from downloader.mosaic.record.identity import Identity, arrays_along
@@ -29,12 +27,11 @@ from downloader.planning import ImageList, slices_of
 from downloader.planning.polygon import Shape
 from downloader.planning.samples import Column, Point, Sample, SampleList
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Version of the mosaic's format; another one is refused."""
 
 _KIND: Final = "earthengine-downloader mosaic"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
-_COPY: Final = re.compile(r"([A-Za-z0-9_.-]+/)?image_id/mosaic-[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +84,55 @@ class _Content:
     samples: _NumberedSamples | None
 
 
-def identity_to_document(identity: Identity) -> dict[str, Any]:
-    """Return the identity as plain values, but for the attributes and what does not make two of them differ."""
+def identity_to_bytes(identity: Identity) -> bytes:
+    """Return the file `.downloader/mosaic.json`; the same identity gives the same bytes."""
     listed = None if identity.listed is None else stored_list(identity.listed)
     layouts = tuple(_stored_layout(layout) for layout in identity.layouts)
     samples = None if identity.samples is None else _NumberedSamples.of(identity.samples, listed)
-    optional = {"kept": list(identity.kept), "refetching": identity.refetching, "job": identity.job}
-    return {
+    document = {
         "kind": _KIND,
         "format": FORMAT,
         "id": identity.id,
         "service": identity.service,
         "source": dict(identity.source),
-        **{name: value for name, value in optional.items() if value},
+        "kept": list(identity.kept),
+        "refetching": identity.refetching,
+        "job": identity.job,
+        "attributes": dict(identity.attributes),
         "content": pack(_Content(layouts, listed, identity.properties, samples)),
     }
+    return json.dumps(document).encode()
+
+
+def statement_of(identity: Identity) -> tuple[dict[str, Any], tuple[str, bytes]]:
+    """Return the attributes of the Zarr root, and (key, content) of the copy that they name."""
+    data, layout = identity_to_bytes(identity), identity.layouts[0]
+    key = f"{layout.prefix}{layout.arrays[0]}/mosaic-{_digest(data)}.json"
+    earlier = {EARLIER: list(identity.kept)} if identity.kept else {}
+    return {**identity.attributes, **earlier, STATEMENT: key}, (key, data)
+
+
+def is_copy(key: object) -> TypeGuard[str]:
+    """Return whether an attribute `downloader` may be the key of a copy: it may be somebody else's, and lead anywhere."""
+    return isinstance(key, str) and key.endswith(".json") and all(map(is_safe, key.split("/")))
+
+
+def read_copy(key: str, read: Callable[[str], bytes | None]) -> bytes:
+    """Return a copy's content.
+
+    Raises:
+        RefusedError: it is missing or damaged.
+    """
+    data = read(key)
+    if data is None or not key.endswith(f"-{_digest(data)}.json"):
+        raise RefusedError(
+            f"{MARKER} is missing, and so is {key}, its copy; restore one of them, or move the folder away and start again"
+        )
+    return data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _stored_layout(layout: GroupLayout) -> GroupLayout:
@@ -136,111 +167,19 @@ def stored_list(listed: ImageList) -> ImageList:
     return replace(listed, named=named)
 
 
-def identity_to_bytes(identity: Identity) -> bytes:
-    """Return the file `.downloader/mosaic.json`."""
-    document = identity_to_document(identity) | {
-        "version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "attributes": dict(identity.attributes),
-    }
-    return json.dumps(document).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What the Zarr root says of the mosaic's identity."""
-
-    attributes: Mapping[str, Any]
-    """Attributes of the root, the statement among them."""
-    copy: tuple[str, bytes] | None
-    """(key, content) of the object that holds the document where the statement names one."""
-
-
-def statement_of(identity: Identity) -> Statement:
-    """Return the attributes of the Zarr root, and the object that they name."""
-    attributes = dict(identity.attributes)
-    if identity.kept:
-        attributes[EARLIER] = list(identity.kept)
-    document = identity_to_document(identity)
-    copy = None
-    if identity.listed is not None and identity.layouts[0].group.axis:
-        data = _text(document).encode()
-        key = f"{identity.layouts[0].prefix}image_id/mosaic-{hashlib.sha256(data).hexdigest()[:16]}.json"
-        copy = (key, data)
-        document = {"kind": _KIND, "format": FORMAT, "id": identity.id, "document": key}
-    attributes[STATEMENT] = _text(document)
-    return Statement(attributes, copy)
-
-
-def _text(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"))
-
-
-def identity_from_root(
-    attributes: Mapping[str, Any], where: str, read: Callable[[str], bytes | None]
-) -> Identity | None:
-    """Return the identity that the attributes of a Zarr root state; None where they hold no statement of ours.
-
-    Args:
-        attributes: of the root.
-        where: path or URL of the mosaic, for messages.
-        read: key → content of an object of the mosaic; None for one that does not exist.
-
-    Raises:
-        RefusedError: it is of another version of the format, or damaged.
-    """
-    document = _parsed(attributes.get(STATEMENT))
-    key = None if document is None else document.get("document")
-    if isinstance(key, str):
-        data = read(key) if _COPY.fullmatch(key) else None
-        if data is None or f"-{hashlib.sha256(data).hexdigest()[:16]}.json" not in key:
-            raise RefusedError(
-                f"{where}: {MARKER} is missing, and so is {key}, which holds the image list; restore one of them, or move"
-                " the folder away and start again"
-            )
-        document = _parsed(data)
-    if document is None:
-        return None
-    facts = {name: value for name, value in attributes.items() if name not in OURS}
-    source = document.get("source")
-    if isinstance(source, dict) and source.get("updateTime"):
-        facts["update_time"] = source["updateTime"]
-    return identity_from_bytes(json.dumps(document | {"attributes": facts}).encode(), where)
-
-
-def _parsed(text: object) -> dict[str, Any] | None:
-    """Return a statement; None for whatever is none of ours."""
-    try:
-        document = json.loads(text) if isinstance(text, str | bytes) else None
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) and document.get("kind") == _KIND else None
-
-
-def identity_from_bytes(data: bytes, where: str) -> Identity:
+def identity_from_document(document: Mapping[str, Any]) -> Identity:
     """Return the identity of a document.
-
-    Args:
-        data: the document.
-        where: path or URL of the mosaic, for messages.
 
     Raises:
         RefusedError: it is not ours, damaged, or of another version of the format.
     """
-    try:
-        document = json.loads(data)
-        kind, version = document["kind"], document["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RefusedError(
-            f"{where}: {MARKER} cannot be read ({error}); move the folder away and start again"
-        ) from error
-    if kind != _KIND or not isinstance(version, int):
-        raise RefusedError(f"{where}: {MARKER} was not made by this downloader; choose another mosaic.path")
+    version = document.get("format")
+    if document.get("kind") != _KIND or not isinstance(version, int):
+        raise RefusedError(f"{MARKER} was not made by this downloader; choose another mosaic.path")
     if version != FORMAT:
         raise RefusedError(
-            f"{where}: the mosaic is of format {version}, written by version {document.get('version', 'unknown')};"
-            f" this is {__version__} and reads format {FORMAT}: use the one that wrote it, or choose another"
-            " mosaic.path and fetch it again"
+            f"the mosaic is of format {version}; this is version {__version__} and reads format {FORMAT}: use the one that"
+            " wrote it, or choose another mosaic.path and fetch it again"
         )
     try:
         if not _ID.fullmatch(document["id"]):
@@ -265,18 +204,16 @@ def identity_from_bytes(data: bytes, where: str) -> Identity:
             document["source"],
             tuple(layouts),
             document["id"],
-            tuple(map(str, document.get("kept", ()))),
-            document.get("refetching") is True,
-            dict(document.get("attributes", {})),
-            str(document.get("job", "")),
+            tuple(map(str, document["kept"])),
+            document["refetching"] is True,
+            dict(document["attributes"]),
+            str(document["job"]),
             listed,
             properties,
             samples,
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, JobError) as error:
-        raise RefusedError(
-            f"{where}: {MARKER} is damaged ({error}); move the folder away and start again"
-        ) from error
+        raise RefusedError(f"{MARKER} is damaged ({error}); move the folder away and start again") from error
 
 
 def _check_layout(layout: GroupLayout, mosaic: str) -> None:

@@ -5,74 +5,68 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from typing import Final
+from contextlib import suppress
+from functools import lru_cache
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.hierarchy import ROOT, ensure_hierarchy
+from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.identity_json import identity_from_bytes, identity_from_root, statement_of
+from downloader.mosaic.record.identity_json import (
+    identity_from_document,
+    is_copy,
+    read_copy,
+    statement_of,
+)
 from downloader.mosaic.record.paths import JOB, LEDGER, MARKER, OVERVIEWS_RECORD, OWN
 from downloader.mosaic.storage.location import Location, MosaicPath, locate, source_names
-from downloader.mosaic.storage.store import Store
-
-_AT_HAND: Final = 4 * 2**20
-"""Bytes of a marker up to which what it says is kept: some 35,000 images, which take a second to read."""
+from downloader.mosaic.storage.store import Store, put_changed
 
 
 def read_identity(path: MosaicPath) -> Identity | None:
-    """Return what the mosaic at `path` is: from its marker, or where that was lost from its attributes; None for no mosaic.
+    """Return what the mosaic at `path` is: from its marker, or where that was lost from the copy; None for no mosaic.
 
     Raises:
         RefusedError: it was made by another version of the format, it is not ours or damaged, or cannot be read.
     """
     location = locate(path)
-    data = location.read(MARKER)
-    known = _marked(data, location.name)
-    if known is not None:
-        return known
+    marker, attributes = location.read(MARKER), None
+    if not _is_document(marker):
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            attributes = json.loads(location.read(ROOT) or b"")["attributes"]
+    stated = attributes.get(STATEMENT) if isinstance(attributes, dict) else None
     try:
-        attributes = json.loads(location.read(ROOT) or b"")["attributes"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        attributes = None
-    stated = None
-    if isinstance(attributes, dict):
-        stated = identity_from_root(attributes, location.name, location.read)
-    if stated is None and data is not None:
-        return identity_from_bytes(data, location.name)  # refuses, and says why
-    return stated
+        if is_copy(stated):
+            marker = read_copy(stated, location.read)
+        return None if marker is None else _identity(marker)
+    except RefusedError as error:
+        raise RefusedError(f"{location.name}: {error}") from error
 
 
-def read_marker(path: MosaicPath) -> Identity | None:
-    """Return what the marker says; None where there is none, or none that is JSON.
-
-    Raises:
-        RefusedError: it is of another version of the format, not ours, or damaged.
-    """
-    location = locate(path)
-    return _marked(location.read(MARKER), location.name)
+def has_marker(path: MosaicPath) -> bool:
+    """Return whether there is a marker of a mosaic, whatever it says."""
+    return _is_document(locate(path).read(MARKER))
 
 
-_at_hand: tuple[bytes, Identity] | None = None
-"""The marker that was read last, and what it says."""
-
-
-def _marked(data: bytes | None, where: str) -> Identity | None:
-    """Return the identity of a marker; that of the mosaic looked at last is at hand, unless its image list is very long."""
-    global _at_hand  # noqa: PLW0603  # one for the process; whichever thread writes it last, it is whole
-    last = _at_hand
-    if last is not None and last[0] == data:
-        return last[1]
+@lru_cache(maxsize=1)
+def _identity(data: bytes) -> Identity:
+    """Return what a marker says; that of the mosaic looked at last is at hand, as a list of 35,000 images takes a second."""
     try:
-        if data is None or not isinstance(json.loads(data), dict):
-            return None
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(
+            f"{MARKER} cannot be read ({error}); move the folder away and start again"
+        ) from error
+    return identity_from_document(document if isinstance(document, dict) else {})
+
+
+@lru_cache(maxsize=1)
+def _is_document(data: bytes | None) -> bool:
+    try:
+        return data is not None and isinstance(json.loads(data), dict)
     except (ValueError, RecursionError):
-        return None
-    identity = identity_from_bytes(data, where)
-    if len(data) <= _AT_HAND:
-        _at_hand = data, identity
-    return identity
+        return False
 
 
 def refuse_foreign(location: Location) -> None:
@@ -112,17 +106,11 @@ def write_hierarchy(store: Store, identity: Identity, broken: Collection[str] = 
         identity: what the mosaic is.
         broken: keys of `zarr.json`s that exist and are to be written anew.
     """
-    statement = statement_of(identity)
-    if statement.copy is not None:
-        key, data = statement.copy
-        if not any(key == there and size == len(data) for there, size in store.list(key.rpartition("/")[0])):
-            store.put(key, [data])
-            store.flush([key])
-    if ensure_hierarchy(store, identity.layouts, statement.attributes, broken) and statement.copy is not None:
-        key, _ = statement.copy
-        folder, _, own = key.rpartition("/")
-        earlier = (there for there, _ in store.list(folder) if there.startswith(f"{folder}/mosaic-"))
-        store.delete([there for there in earlier if not there.endswith(own)])
+    attributes, copy = statement_of(identity)
+    put_changed(store, [copy])
+    before = (ensure_hierarchy(store, identity.layouts, attributes, broken) or {}).get(STATEMENT)
+    if before != copy[0] and is_copy(before):
+        store.delete([before])
 
 
 def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_bytes, statement_of
 from downloader.mosaic.record.ownership import write_hierarchy
 from downloader.mosaic.record.paths import JOB, MARKER, OWN
-from downloader.mosaic.storage.store import Store, put_all, read_object
+from downloader.mosaic.storage.store import Store, put_all, put_changed, read_object
 from downloader.mosaic.verify.result import Lost
 
 _STRUCTURE: Final = (
@@ -38,7 +38,7 @@ def lost_metadata(store: Store, identity: Identity, *, has_marker: bool) -> Iter
         has_marker: whether its marker could be read.
     """
     if not has_marker:
-        yield Lost(MARKER, "is missing or cannot be read; the Zarr attributes hold the same")
+        yield Lost(MARKER, "is missing or cannot be read; its copy holds the same")
     if not any(key == JOB and size for key, size in store.list(OWN)):
         yield Lost(JOB, "is missing or empty")
     if read_document(store, f"{OWN}/{ROOT}") is None:
@@ -72,9 +72,7 @@ def restore_metadata(store: Store, identity: Identity, lost: Collection[Lost]) -
         put_all(store, ((key, layout.codec.encode(values)) for key, values in chunks))
     write_coordinates(store, identity.layouts)
     broken = {key for key in keys if key.rsplit("/", 1)[-1] == ROOT}
-    copy = statement_of(identity).copy
-    if copy is not None and copy[0] in keys:
-        put_all(store, [copy])
+    put_changed(store, [statement_of(identity)[1]])
     if broken:
         write_hierarchy(store, identity, broken)
 
@@ -85,13 +83,12 @@ def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> I
         return
     attributes = root.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
-    statement = statement_of(identity)
-    if attributes.get(STATEMENT) != statement.attributes[STATEMENT]:
+    stated, copy = statement_of(identity)
+    if attributes.get(STATEMENT) != copy[0]:
         yield Lost(ROOT, "its attribute `downloader` is missing or differs from the mosaic's identity")
-    elif absent := [name for name in statement.attributes if name not in attributes]:
+    elif absent := [name for name in stated if name not in attributes]:
         yield Lost(ROOT, f"attributes are missing: {', '.join(absent)}")
-    if statement.copy is not None:
-        yield from _different(store, *statement.copy, "its image list is not that of the mosaic")
+    yield from _different(store, *copy, "it is not what the mosaic is")
 
 
 def _group(store: Store, key: str, planned: Mapping[str, dict[str, Any]]) -> Iterator[Lost]:

@@ -22,7 +22,7 @@ from downloader.mosaic.format.shard import DamagedShardError, read_shard
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ledger import Piece
-from downloader.mosaic.record.ownership import read_identity, read_marker
+from downloader.mosaic.record.ownership import has_marker, read_identity
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import LedgerClaims, read_claims
 from downloader.mosaic.record.state import GroupState
@@ -83,7 +83,7 @@ def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = F
     damaged = tuple(reading.run(watch))
     for state in reading.states.values():
         state.recount()
-    lost = tuple(lost_metadata(store, identity, has_marker=read_marker(path) is not None))
+    lost = tuple(lost_metadata(store, identity, has_marker=has_marker(path)))
     coverage: dict[str, int] = {}
     for layout in identity.layouts:
         cells, unusable = _coverage(store, layout, reading.states[layout.group.name])

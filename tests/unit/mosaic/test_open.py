@@ -215,9 +215,9 @@ async def test_a_mosaic_of_another_format_is_refused(tmp_path, version) -> None:
     await create(tmp_path / "m")
     marker = tmp_path / "m/.downloader/mosaic.json"
     document = json.loads(marker.read_text())
-    document.update(format=version, version="9.9")
+    document.update(format=version)
     marker.write_text(json.dumps(document))
-    with pytest.raises(RefusedError, match=rf"format {version}, written by .*9\.9"):
+    with pytest.raises(RefusedError, match=f"of format {version};"):
         existing(tmp_path / "m")
     with pytest.raises(RefusedError, match=f"reads format {FORMAT}"):
         async with open_for_writing(tmp_path / "m", one_group(), service=SERVICE, purpose="overwrite"):

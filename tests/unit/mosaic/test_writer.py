@@ -218,7 +218,6 @@ async def test_the_pixels_are_flushed_before_the_ledgers_line(tmp_path, monkeypa
     async with open_for_writing(
         tmp_path / "m", plan, MosaicSettings(profile=profile), service=SERVICE
     ) as mosaic:
-        mosaic._coordinates.result()  # what is written beside the pixels is no part of this order
         for name in ("put", "flush", "append"):
             original = getattr(DiskStore, name)
 
@@ -252,7 +251,6 @@ def failing(monkeypatch, method: str, number: int, times: int) -> list[int]:
 async def test_one_io_error_is_tried_again(tmp_path, monkeypatch, method) -> None:
     plan = one_group()
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
-        await asyncio.to_thread(mosaic._coordinates.result)
         calls = failing(monkeypatch, method, errno.EIO, 1)
         await fill(mosaic, plan)
         assert len(calls) > 1
@@ -264,7 +262,6 @@ async def test_io_errors_stop_the_run_and_a_commit_can_be_made_later(tmp_path, m
     plan = one_group()
     group = plan.groups[0]
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
-        await asyncio.to_thread(mosaic._coordinates.result)
         request = next(group.requests(FIRST))
         await mosaic.place(request, pixels(group, request))
         calls = failing(monkeypatch, method, errno.EIO, 2)
@@ -280,7 +277,6 @@ async def test_a_full_disk_stops_at_once_and_says_what_is_needed(tmp_path, monke
     plan = one_group()
     group = plan.groups[0]
     async with open_for_writing(tmp_path / "m", plan, service=SERVICE) as mosaic:
-        await asyncio.to_thread(mosaic._coordinates.result)
         request = next(group.requests(FIRST))
         await mosaic.place(request, pixels(group, request))
         calls = failing(monkeypatch, "put", errno.ENOSPC, 1)

@@ -17,7 +17,7 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.mosaic.open import open_for_writing
-from downloader.mosaic.record.identity_json import identity_from_bytes, stored_list
+from downloader.mosaic.record.identity_json import identity_from_document, stored_list
 from downloader.mosaic.record.packed import pack, unpack
 from downloader.planning import ImageList
 from downloader.planning.samples import Column, Point, Sample, SampleList
@@ -103,7 +103,7 @@ async def test_a_damaged_document_is_refused_and_no_other_error_is_raised(tmp_pa
     async with open_for_writing(tmp_path / "m", one_group(), service="earth-engine"):
         pass
     whole = (tmp_path / "m/.downloader/mosaic.json").read_bytes()
-    assert identity_from_bytes(whole, "m").layouts
+    assert identity_from_document(json.loads(whole)).layouts
     wrong = [None, -1, 10**6, "", [], {}, True, 0.5, "x", [[]], [0] * 40, {"a": 1}][damage]
     refused = tried = 0
     for place in places(json.loads(whole)["content"]):
@@ -115,7 +115,7 @@ async def test_a_damaged_document_is_refused_and_no_other_error_is_raised(tmp_pa
         holder[last] = wrong
         tried += 1
         try:
-            identity_from_bytes(json.dumps(document).encode(), "m")
+            identity_from_document(document)
         except RefusedError:
             refused += 1
     assert refused > tried / 3

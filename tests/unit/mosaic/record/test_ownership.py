@@ -17,14 +17,13 @@ async def make(path, *days) -> None:
 async def test_the_mosaic_looked_at_last_is_not_read_anew_until_it_changes(tmp_path, monkeypatch) -> None:
     await make(tmp_path / "m", 3)
     read: list[int] = []
-    original = ownership.identity_from_bytes
+    original = ownership.identity_from_document
 
-    def counted(data, where):
-        read.append(len(data))
-        return original(data, where)
+    def counted(document):
+        read.append(len(document))
+        return original(document)
 
-    monkeypatch.setattr(ownership, "identity_from_bytes", counted)
-    monkeypatch.setattr(ownership, "_at_hand", None)
+    monkeypatch.setattr(ownership, "identity_from_document", counted)
     first = read_identity(tmp_path / "m")
     monkeypatch.chdir(tmp_path)
     assert read_identity(tmp_path / "m") == read_identity("m") == first
@@ -32,8 +31,3 @@ async def test_the_mosaic_looked_at_last_is_not_read_anew_until_it_changes(tmp_p
     await make(tmp_path / "m", 3, 6)
     grown = read_identity(tmp_path / "m")
     assert len(list(grown.listed.images)) == 2
-    monkeypatch.setattr(ownership, "_AT_HAND", 10)
-    monkeypatch.setattr(ownership, "_at_hand", None)
-    read.clear()
-    assert read_identity(tmp_path / "m") == read_identity(tmp_path / "m") == grown
-    assert len(read) == 2, "a long list is not kept"

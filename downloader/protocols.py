@@ -25,11 +25,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Seconds on a clock that never jumps back."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
-        ...
 
 
 class PixelSource(Protocol):
@@ -43,7 +41,6 @@ class PixelSource(Protocol):
         Raises:
             TileError: this request brought no pixels; its problem says what to do.
         """
-        ...
 
 
 class Catalogue(Protocol):
@@ -61,7 +58,6 @@ class Catalogue(Protocol):
             AuthenticationError: it may not be read.
             StoppedError: the service did not answer for too long.
         """
-        ...
 
     def images(
         self,
@@ -83,7 +79,6 @@ class Catalogue(Protocol):
             JobError: there is no such collection, a condition is wrong, or far too many images meet them.
             AuthenticationError, StoppedError: as for `image`.
         """
-        ...
 
     async def computed(self, expression: str, name: str) -> Image | None:
         """Return the bands, types and grids that the service reports for an expression; None for a collection of images.
@@ -96,7 +91,6 @@ class Catalogue(Protocol):
             JobError: it computes something else, or the service refuses it.
             AuthenticationError, StoppedError: as for `image`.
         """
-        ...
 
     async def pixels(self, request: PixelRequest, subject: str) -> NDArray[np.void]:
         """Return a few pixels that help to choose images: a structured (height, width) array of `request.dtype`.
@@ -110,7 +104,6 @@ class Catalogue(Protocol):
             JobError: the service refuses it.
             AuthenticationError, StoppedError: as for `image`.
         """
-        ...
 
 
 class Limiter(Protocol):
@@ -122,34 +115,27 @@ class Limiter(Protocol):
         Raises:
             StoppedError: the limiter gave up on the service.
         """
-        ...
 
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
         """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
-        ...
 
     async def again(self, ticket: int) -> None:
         """Return when another request may start in the place of the one that holds `ticket`."""
-        ...
 
     @property
     def in_doubt(self) -> bool:
         """Whether so much failed that the service itself may be out, and one request at a time finds out."""
-        ...
 
     def restrict(self) -> None:
         """The service said that it restricts this project's parallelism (docs/contract.md §5.2). May be called often."""
-        ...
 
     @property
     def in_flight(self) -> int:
         """Requests under way."""
-        ...
 
     @property
     def ceiling(self) -> int:
         """Requests that may be under way at the moment."""
-        ...
 
 
 class Mosaic(Protocol):
@@ -157,19 +143,15 @@ class Mosaic(Protocol):
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
         """Band index → bits of the tiles not stored; empty for a shard that is done."""
-        ...
 
     async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
         """Encode the tiles of `request` and keep them until their shard is committed."""
-        ...
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """Note that the tiles of `request` could not be had; saved with the shard."""
-        ...
 
     async def commit(self, key: ShardKey) -> None:
         """Make all that was placed in the shard durable and visible; a no-op where nothing was."""
-        ...
 
 
 class Feed(Protocol):
@@ -177,20 +159,16 @@ class Feed(Protocol):
 
     def take(self) -> ShardKey | None:
         """Return the next shard; None where none is at hand."""
-        ...
 
     @property
     def is_ended(self) -> bool:
         """Whether no shard will follow those at hand."""
-        ...
 
     async def more(self) -> None:
         """Wait until a shard is at hand, or none will follow."""
-        ...
 
     def done(self, key: ShardKey) -> None:
         """Accept that a shard is finished: committed, with what failed of it on record."""
-        ...
 
 
 class Executor(Protocol):
@@ -202,9 +180,7 @@ class Executor(Protocol):
         Raises:
             DownloadError: the job ended before its work did; everything placed so far is committed.
         """
-        ...
 
     @property
     def peak_memory(self) -> int:
         """Largest resident size that a process of its workers had, in bytes; 0 where they are this process."""
-        ...

@@ -34,7 +34,6 @@ class Serializable(Protocol):
 
     def serialize(self) -> str:
         """Return the expression as JSON text."""
-        ...
 
 
 def load_expression(value: object, key: str) -> str:

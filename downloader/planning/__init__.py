@@ -7,7 +7,7 @@ from downloader.planning.pyramid import Reading, readings
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey, TileBlock, TileKey
 from downloader.planning.series import slices_of
-from downloader.planning.slices import Axis, Existing, ImageList, Slice, TileRegion
+from downloader.planning.slices import Axis, Existing, ImageList, Slice
 from downloader.planning.tiling import TILE, Tiling
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Slice",
     "TileBlock",
     "TileKey",
-    "TileRegion",
     "Tiling",
     "make_plan",
     "make_sample_plan",

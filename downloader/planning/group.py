@@ -17,8 +17,9 @@ from downloader.planning.limits import (
     MAX_REQUEST_BYTES,
     counted_bytes,
 )
+from downloader.planning.polygon import Shape
 from downloader.planning.requests import Request, ShardKey, TileBlock, blocks
-from downloader.planning.slices import Axis, Slice, TileRegion
+from downloader.planning.slices import Axis, Slice
 from downloader.planning.tiling import Tiling
 
 FILLED_PER_BYTE: Final = 8
@@ -42,7 +43,7 @@ class Group:
     tiling: Tiling
     shape: tuple[int, int]
     """(rows, columns) of tiles of one slice that one request asks for at most."""
-    region: TileRegion | None = None
+    region: Shape | None = None
     """Region that selects tiles; None for all."""
     outside: tuple[float, ...] = ()
     """By band, what pixels outside the region become (`region.mask`); empty where they stay as answered."""
@@ -51,7 +52,7 @@ class Group:
     not asked for."""
     lattices: tuple[PixelGrid | None, ...] = ()
     """By slice, the grid of a sample, None where it has none; empty where all slices lie on one lattice."""
-    shapes: tuple[TileRegion | None, ...] = ()
+    shapes: tuple[Shape | None, ...] = ()
     """Of fields, each by sample in pixels of its chip, None for one without pixels; else empty."""
     axis: Axis = ""
     """The arrays' leading axis."""

@@ -41,7 +41,7 @@ store tiles for pixels, which takes longer: each side has a geometry and a lock 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A geometry in pixels of one group's grid; a `TileRegion`."""
+    """A geometry in pixels of one group's grid; picklable."""
 
     wkb: bytes
     """Well-known binary."""

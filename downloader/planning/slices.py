@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from downloader.model.grid import PixelGrid, Window
+from downloader.model.grid import PixelGrid
 from downloader.model.image import Image
 from downloader.planning.image_shares import ImageShare
 from downloader.planning.samples import SampleList
@@ -41,22 +40,6 @@ class Slice:
     """Properties kept along the axis beside id and time."""
     members: tuple[Image, ...] = field(default=(), compare=False, repr=False)
     """Images that are reduced, so that a request names those alone that meet it; empty where one is read or computed."""
-
-
-class TileRegion(Protocol):
-    """A region as tiles and pixels; picklable."""
-
-    def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
-        """Return the bits of the tiles of one shard that the region touches."""
-        ...
-
-    def count(self, tiling: Tiling) -> int:
-        """Return the tiles of one slice that the region touches."""
-        ...
-
-    def inside(self, window: Window) -> NDArray[np.bool_] | None:
-        """Return which pixels of `window` belong to the region, (height, width); None if all do."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

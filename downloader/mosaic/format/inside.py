@@ -10,7 +10,7 @@ import numpy as np
 
 from downloader.model.grid import Window
 from downloader.mosaic.format.codec import ChunkCodec
-from downloader.planning.slices import TileRegion
+from downloader.planning.polygon import Shape
 
 INSIDE: Final = "inside"
 """Name of the array."""
@@ -23,7 +23,7 @@ _CHUNK_PIXELS: Final = 2**20
 class InsideArray:
     """The array of one group; like arrays along the axis it grows in place, its last chunk padded."""
 
-    shapes: tuple[TileRegion | None, ...]
+    shapes: tuple[Shape | None, ...]
     """By sample, in pixels of its chip; None where it has no pixels, of which none lies inside."""
     side: int
     """Pixels along a chip's side."""

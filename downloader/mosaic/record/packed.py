@@ -14,8 +14,6 @@ import numpy as np
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band
-from downloader.planning import TileRegion
-from downloader.planning.polygon import Shape
 from downloader.planning.samples import Point
 
 T = TypeVar("T")
@@ -82,8 +80,6 @@ _Read = Callable[[Any, _Table], Any]
 @cache
 def _reader(kind: Any) -> _Read:  # noqa: ANN401 - a type
     """Return the function that makes a value of a type of its JSON and the table."""
-    if kind is TileRegion:
-        kind = Shape
     origin, args = get_origin(kind) or kind, get_args(kind)
     if is_dataclass(kind):
         return _dataclass_reader(kind)

@@ -13,7 +13,7 @@ from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Tiling
+from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Slice, Tiling
 from downloader.protocols import Clock, Limiter, Mosaic, PixelSource
 
 __all__ = ["MemoryMosaic", "PositionSource", "make_plan_of", "problem"]
@@ -33,7 +33,12 @@ def make_plan_of(
     grid = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 0, 0, -10, 0), width, height)
     of = tuple(Band(f"B{k}", np.dtype(dtype), grid) for k in range(bands))
     group = Group("", grid, grid.bounds, of, Tiling(width, height, tile=tile, shard=shard), shape)
-    return Plan(Image("projects/p/assets/a", "a", of), (group,), ServiceModel())
+    return Plan(
+        Image("projects/p/assets/a", "a", of),
+        (group,),
+        ServiceModel(),
+        slices=(Slice("a", "projects/p/assets/a"),),
+    )
 
 
 def problem(action: Action, cause: str = "unexpected status", **more: object) -> TileError:

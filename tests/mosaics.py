@@ -43,7 +43,9 @@ def one_group(
     members = tuple(Band(band, np.dtype(dtype), lattice) for band in bands)
     tiling = Tiling(window.width, window.height, slices, tile, shard, max(depth, shard_slices), depth)
     group = Group(name, lattice, window, members, tiling, (1, 1), axis="time" if slices > 1 else "")
-    return Plan(image_of(members, update_time), (group,), ServiceModel())
+    image = image_of(members, update_time)
+    parts = tuple(Slice(str(number), image.name) for number in range(slices))
+    return Plan(image, (group,), ServiceModel(), slices=parts)
 
 
 def series(

@@ -2,7 +2,7 @@
 
 from downloader.planning.group import Group
 from downloader.planning.plan import Estimate, Plan
-from downloader.planning.planner import make_plan, make_sample_plan, make_series_plan
+from downloader.planning.planner import make_plan, make_sample_plan
 from downloader.planning.pyramid import Reading, readings
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey, TileBlock, TileKey
@@ -30,7 +30,6 @@ __all__ = [
     "Tiling",
     "make_plan",
     "make_sample_plan",
-    "make_series_plan",
     "readings",
     "slices_of",
 ]

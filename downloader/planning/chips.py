@@ -19,7 +19,7 @@ from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.polygon import Shape, place
-from downloader.planning.samples import Points, Sample, SampleList, chip_around, pixels_of, project
+from downloader.planning.samples import Sample, SampleList, chip_around, pixels_of, project
 from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ class _Field:
 class Placement:
     """Finder of points in images, for many points at once."""
 
-    def __init__(self, job: Job, points: Points, first: Image, files: JobFiles) -> None:
+    def __init__(self, job: Job, first: Image, files: JobFiles) -> None:
+        assert files.points is not None  # noqa: S101  # the job has samples
         self._job = job
-        self._points = points
+        self._points = files.points
         self._files = files
         self._coordinates: dict[Crs, _Coordinates] = {}
         self._kinds: dict[tuple[Band, ...], _Kind] = {}

@@ -81,12 +81,9 @@ def most_seconds(seconds: float) -> float:
 
 def _price(plan: Plan, group: Group, number: int) -> float:
     """Return the EECU-seconds for a pixel of all bands of a slice; 0 where it is read as it is stored."""
-    parts = group.parts or plan.slices
-    part = parts[number] if parts else None
+    part = (group.parts or plan.slices)[number]
     masked = any(band.mask_of or band.is_filled for band in group.bands)
-    if part is not None and (part.problem or not (part.expression or masked or group.stack)):
-        return 0.0
-    if part is None and not masked:
+    if part.problem or not (part.expression or masked or group.stack):
         return 0.0
     bands = sum(not band.mask_of for band in group.bands)
-    return _PER_TILE_S * bands * max(1, len(part.images) if part else 1) / _TILE
+    return _PER_TILE_S * bands * max(1, len(part.images)) / _TILE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid
@@ -27,3 +27,7 @@ class JobFiles:
     """Of `region.points` or `region.fields`."""
     expression: str = ""
     """Canonical JSON of `source.expression`, whether it stands in a file or in the job."""
+
+
+NO_FILES: Final = JobFiles()
+"""Of a job that names none."""

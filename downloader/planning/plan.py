@@ -51,7 +51,7 @@ class Plan:
     axis: Axis = ""
     """The arrays' leading axis."""
     slices: tuple[Slice, ...] = ()
-    """Slices along the axis; empty if there is none."""
+    """Slices along the axis; without an axis the one image."""
     listed: ImageList | None = None
     """The image list of a time series; of samples the images that they are cut from, one by one."""
     samples: SampleList | None = None
@@ -104,9 +104,8 @@ class Plan:
             grid: CRS, full affine and size.
             bands: indices into the group's bands.
         """
-        parts = group.parts or self.slices
-        asset = parts[slice_].asset if parts else self.image.name
-        expression = self._expression(group, slice_, grid) if parts else ""
+        asset = (group.parts or self.slices)[slice_].asset
+        expression = self._expression(group, slice_, grid)
         return pixel_request(
             [group.bands[band] for band in bands], grid, "" if expression else asset, expression
         )

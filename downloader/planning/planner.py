@@ -7,7 +7,6 @@ each lattice (`Extent`). From there on groups are made in one way.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -19,14 +18,15 @@ from downloader.model.image import Band, Image
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning.chips import Placement
+from downloader.planning.composites import Composites
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.group import Group, band_runs, validity_types
-from downloader.planning.inputs import JobFiles
-from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
+from downloader.planning.inputs import NO_FILES, JobFiles
+from downloader.planning.lattice import Lattice, group_names, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BYTES, counted_bytes, fits
 from downloader.planning.plan import Plan
 from downloader.planning.request_size import ServiceModel, Stack, StackLimits, pack, stack_of
-from downloader.planning.samples import Points, Sample, SampleList
+from downloader.planning.samples import Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.shard_size import (
     DEEP_SHARD_SHARE,
@@ -37,7 +37,7 @@ from downloader.planning.shard_size import (
     shard_tiles,
     step_shape,
 )
-from downloader.planning.slices import Axis, Slice
+from downloader.planning.slices import Axis, Existing, Slice
 from downloader.planning.tiling import TILE, Tiling
 
 if TYPE_CHECKING:
@@ -53,105 +53,53 @@ _WORTH_COMPUTING: Final = 1.25
 _STACKED_IMAGES: Final = 500
 """Images that the slices of one request are computed of, at most: each is read and held, and has its place in the graph."""
 
-_NO_FILES: Final = JobFiles()
-
 
 def make_plan(
     job: Job,
-    image: Image,
-    tilings: Mapping[str, Tiling] | None = None,
-    files: JobFiles = _NO_FILES,
-    *,
-    is_computed: bool = False,
-) -> Plan:
-    """Return the plan of `job` for one image.
-
-    Args:
-        job: what the user asks for.
-        image: what the catalogue says, or what the service's first answers corrected it to.
-        tilings: by group, as an existing mosaic has them.
-        files: contents of the files that the job names.
-        is_computed: whether the service computes the pixels.
-
-    Raises:
-        JobError: a band that does not exist, a region outside, a grid that cannot be.
-    """
-    bands = image.select(job.source.band_names)
-    if not bands:
-        raise JobError(f"{image.id} has no bands", key="source.asset")
-    repeated = [name for name, count in Counter(band.id for band in bands).items() if count > 1]
-    if repeated:
-        raise JobError(f"{', '.join(sorted(repeated))} is named more than once", key="source.bands")
-    lattices = lattices_of(job, bands, files)
-    groups = _Groups(job, tilings, is_computed=is_computed).of(lattices, extents_of(job, lattices, files))
-    return Plan(image, groups, _model(job))
-
-
-def make_series_plan(
-    job: Job,
     series: Series,
     image: Image,
-    tilings: Mapping[str, Tiling] | None = None,
-    files: JobFiles = _NO_FILES,
-    stacked: Collection[str] = (),
+    existing: Existing | None = None,
+    files: JobFiles = NO_FILES,
     trusted: Collection[str] = (),
 ) -> Plan:
-    """Return the plan of slices on the lattices that their images share; of `every: all` there is one, and no axis.
+    """Return the plan of the slices of a series, also of one image, on the lattices that their images share.
 
     Args:
-        job: what the user asks for; its region is a bounding box or a geometry.
-        series: the collection, arranged.
+        job: what the user asks for; its region is no points or fields.
+        series: the image or images, arranged.
         image: the first image, whose bands and types the others share.
-        tilings: by group, as an existing mosaic has them.
+        existing: what the mosaic that is there has settled.
         files: contents of the files that the job names.
-        stacked: groups of an existing mosaic whose images come in stacks.
         trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
 
     Raises:
-        JobError: a region that cannot be.
+        JobError: a region outside, or one that cannot be.
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
-    is_computed = any(part.expression for one in lattices for part in one.parts or series.slices)
-    axis: Axis = "" if job.source.every == "all" else "time"
-    maker = _Groups(job, tilings, axis, len(series.slices), is_computed, may_stack=True, stacked=stacked)
-    maker = replace(maker, trusted=trusted)
-    extents = extents_of(job, lattices, files)
-    if series.composites is not None:
-        depths = [
-            series.composites.depth(
-                (part.members for part in one.parts or series.slices), one.grid, extent.window
-            )
-            for one, extent in zip(lattices, extents, strict=True)
-        ]
-        members = max(len(part.members) for one in lattices for part in one.parts or series.slices)
-        maker = replace(maker, depth=max(depths, default=1), members=max(1, members))
-    groups = maker.of(lattices, extents)
-    return Plan(image, groups, _model(job), axis, series.slices, composites=series.composites)
+    axis: Axis = "" if job.source.every == "all" else series.axis
+    maker = _Maker(job, existing, trusted, axis, series.slices, composites=series.composites)
+    return maker.plan(image, lattices, extents_of(job, lattices, files))
 
 
 def make_sample_plan(
     job: Job,
-    points: Points,
     kept: SampleList,
     images: Mapping[str, Image],
-    tilings: Mapping[str, Tiling] | None = None,
-    files: JobFiles = _NO_FILES,
-    expressions: Mapping[str, str] | None = None,
-    stacked: Collection[str] = (),
+    expressions: Mapping[str, str],
+    files: JobFiles,
+    existing: Existing | None = None,
     trusted: Collection[str] = (),
 ) -> Plan:
     """Return the plan of samples: each chip on its image's own pixels, a group for each pixel size.
 
     Args:
         job: what the user asks for; its region are points or fields.
-        points: the file.
         kept: the points and the images found for them, in order.
         images: those images by full name, with the bands that are made of them.
-        tilings: by group, as an existing mosaic has them.
-        files: contents of the files that the job names.
-        expressions: by image, what computes its pixels; empty where they are read.
-        stacked: groups of an existing mosaic whose images come in stacks.
-        trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
+        expressions: by image, what computes its pixels; images without one are read.
+        files: contents of the files that the job names, the points among them.
+        existing: what the mosaic that is there has settled.
+        trusted: as of `make_plan`.
 
     Raises:
         JobError: no sample has an image, a band that it lacks, a grid that cannot be, chips that no request can hold.
@@ -159,15 +107,13 @@ def make_sample_plan(
     first = next((images[sample.image] for sample in kept.samples if sample.image in images), None)
     if first is None:
         raise _hopeless(job, kept.samples)
-    placement = Placement(job, points, first, files)
-    extents, samples = placement.extents(kept, images, tilings or {})
+    placement = Placement(job, first, files)
+    extents, samples = placement.extents(kept, images, existing.tilings if existing else {})
     if not any(extents[0].chips):
         raise _hopeless(job, samples)
-    maker = _Groups(job, tilings, "sample", len(samples), is_computed=bool(expressions), steps=kept.steps)
-    maker = replace(maker, may_stack=kept.steps > 1, stacked=stacked, trusted=trusted)
-    groups = maker.of(placement.lattices, extents)
-    slices = tuple(_sample_slice(sample, images, expressions or {}) for sample in samples)
-    return Plan(first, groups, _model(job), "sample", slices, samples=replace(kept, samples=samples))
+    slices = tuple(_sample_slice(sample, images, expressions) for sample in samples)
+    maker = _Maker(job, existing, trusted, "sample", slices, kept.steps)
+    return replace(maker.plan(first, placement.lattices, extents), samples=replace(kept, samples=samples))
 
 
 def _model(job: Job) -> ServiceModel:
@@ -175,55 +121,56 @@ def _model(job: Job) -> ServiceModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
-    """Maker of a plan's groups."""
+class _Maker:
+    """Maker of a plan and its groups."""
 
     job: Job
-    tilings: Mapping[str, Tiling] | None
-    """By group, as an existing mosaic has them."""
-    axis: Axis = ""
-    slices: int = 1
-    """Length of the leading axis; 1 where there is none."""
+    existing: Existing | None
+    trusted: Collection[str]
+    axis: Axis
+    slices: tuple[Slice, ...]
+    steps: int = 0
+    """Slices of each sample; 0 where there is one and no such axis."""
+    composites: Composites | None = None
     is_computed: bool = False
     """Whether the service computes the pixels of some slice."""
     depth: int = 1
     """Images of which a reducer holds the values of one pixel."""
     members: int = 1
     """Images that a slice is computed of, at most."""
-    steps: int = 0
-    """Slices of each sample; 0 where there is one and no such axis."""
 
-    may_stack: bool = False
-    """Whether one request may bring several slices."""
-    stacked: Collection[str] = ()
-    """Groups of an existing mosaic whose images come in stacks."""
-    trusted: Collection[str] = ()
-    """Groups of which a computed answer equals what is read, masked pixels included."""
+    def plan(self, image: Image, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> Plan:
+        """Return the plan, with one group for each lattice."""
+        parts = [lattice.parts or self.slices for lattice in lattices]
+        maker = replace(self, is_computed=any(part.expression for own in parts for part in own))
+        if self.composites is not None:
+            depth = max(
+                self.composites.depth((part.members for part in own), lattice.grid, extent.window)
+                for own, lattice, extent in zip(parts, lattices, extents, strict=True)
+            )
+            members = max(len(part.members) for own in parts for part in own)
+            maker = replace(maker, depth=depth, members=max(1, members))
+        groups = tuple(map(maker.group, group_names(lattices), lattices, extents))
+        self._check_depth(groups)
+        return Plan(image, groups, _model(self.job), self.axis, self.slices, composites=self.composites)
 
-    def of(self, lattices: Sequence[Lattice], extents: Sequence[Extent]) -> tuple[Group, ...]:
-        """Return one group for each lattice."""
-        names = group_names(lattices)
-        groups = tuple(map(self._group, names, lattices, extents))
-        if (
-            (self.job.request.depth_count or 1) > 1
-            and self.axis == "time"
-            and all(g.tiling.run == 1 for g in groups)
-        ):
-            if self.job.mosaic.profile == "plain":
-                raise JobError(
-                    "profile: plain has chunks of one slice, which are asked for one by one; leave depth out, or write "
-                    "profile: sharded",
-                    key="request.depth",
-                )
-            if not self.tilings:
-                raise JobError(
-                    "chunks of one slice are asked for one by one, and images of this size have such; leave depth out, or "
-                    "write mosaic.chunks: {time: N}",
-                    key="request.depth",
-                )
-        return groups
+    def _check_depth(self, groups: Sequence[Group]) -> None:
+        """Raise JobError where several images are wanted in a request, and no chunk holds several."""
+        is_plain = self.job.mosaic.profile == "plain"
+        if not is_plain and self.existing is not None:
+            return
+        several = self.axis == "time" and (self.job.request.depth_count or 1) > 1
+        if several and all(group.tiling.run == 1 for group in groups):
+            where = "profile: plain has chunks of one slice, which" if is_plain else "chunks of one slice"
+            more = ", and images of this size have such" if not is_plain else ""
+            way = "profile: sharded" if is_plain else "mosaic.chunks: {time: N}"
+            raise JobError(
+                f"{where} are asked for one by one{more}; leave depth out, or write {way}",
+                key="request.depth",
+            )
 
-    def _group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
+    def group(self, name: str, lattice: Lattice, extent: Extent) -> Group:
+        """Return the group of a lattice."""
         bands = with_masks(lattice.bands, self.job.mosaic.mask)
         tiling = self._tiling(name, bands, extent)
         stack = self._stack(name, bands, tiling)
@@ -263,9 +210,11 @@ class _Groups:
     def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> Stack | None:
         """Return the boxes in which slices come together; None where each is asked for by itself, by its own road."""
         asked, is_computed = self.job.request.depth_count, self._computes(bands)
-        if not self.may_stack or tiling.run == 1:
+        known = self.existing is not None and name in self.existing.tilings
+        is_stacked = self.existing is not None and name in self.existing.stacked
+        if tiling.run == 1 or (self.axis == "sample" and not self.steps):
             return None
-        if name in (self.tilings or {}) and name not in self.stacked and not is_computed:
+        if known and not is_stacked and not is_computed:
             return None
         filled = [replace(band, is_filled=band.dtype.kind == "f") for band in bands]
         if len(band_runs(filled, tiling.tile, tiling.tile, is_computed=True)) > 1:
@@ -279,7 +228,7 @@ class _Groups:
             max(1, _STACKED_IMAGES // self.members),
         )
         found = stack_of(tiling, types, limits, _model(self.job))
-        if is_computed or name in self.stacked:
+        if is_computed or is_stacked:
             return found
         has_integers = any(band.dtype.kind != "f" for band in bands)
         if asked == 1 or (has_integers and name not in self.trusted):
@@ -301,7 +250,8 @@ class _Groups:
                 key="region",
             )
         itemsizes = [band.dtype.itemsize for band in bands]
-        known, asked = (self.tilings or {}).get(name), self.job.mosaic.depth
+        known = self.existing.tilings.get(name) if self.existing else None
+        asked, slices = self.job.mosaic.depth, len(self.slices)
         if asked is not None and self.axis != "time" and not self.steps:
             raise JobError(
                 "goes with a time axis, which this job does not have; leave it out", key="mosaic.chunks"
@@ -312,31 +262,29 @@ class _Groups:
             most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
             depth, run = step_shape(self.steps or 1, width, max(itemsizes), sum(itemsizes), most, depth)
             if known and bool(known.steps) == bool(self.steps) and (asked is None or depth == known.depth):
-                return replace(
-                    known, width=width, height=height, slices=self.slices, tile=width, steps=self.steps
-                )
+                return replace(known, width=width, height=height, slices=slices, tile=width, steps=self.steps)
             if not self.steps:
-                run = shard_samples(self.slices, width, sum(itemsizes))
-                return Tiling(width, height, self.slices, tile=width, shard_slices=run)
-            samples = shard_samples(self.slices // self.steps, width, run * sum(itemsizes), most)
+                run = shard_samples(slices, width, sum(itemsizes))
+                return Tiling(width, height, slices, tile=width, shard_slices=run)
+            samples = shard_samples(slices // self.steps, width, run * sum(itemsizes), most)
             return Tiling(
-                width, height, self.slices, width, 1, samples * run, depth, steps=self.steps, shard_steps=run
+                width, height, slices, width, 1, samples * run, depth, steps=self.steps, shard_steps=run
             )
         if self.axis != "time":
             shard = known.shard if known else shard_tiles(width, height, sum(itemsizes))
-            return Tiling(width, height, self.slices, shard=shard)
+            return Tiling(width, height, slices, shard=shard)
         if known is not None and asked in {None, known.depth}:
-            return replace(known, width=width, height=height, slices=self.slices)
+            return replace(known, width=width, height=height, slices=slices)
         is_deep = self.job.mosaic.profile == "sharded"
-        side, depth = chunk_shape(width, height, max(itemsizes), self.slices, asked) if is_deep else (TILE, 1)
+        side, depth = chunk_shape(width, height, max(itemsizes), slices, asked) if is_deep else (TILE, 1)
         if depth == 1:
-            return Tiling(width, height, self.slices, shard=shard_tiles(width, height, sum(itemsizes)))
+            return Tiling(width, height, slices, shard=shard_tiles(width, height, sum(itemsizes)))
         shard, run = deep_shard(
-            Tiling(width, height, self.slices, side, shard_slices=depth, depth=depth),
+            Tiling(width, height, slices, side, shard_slices=depth, depth=depth),
             sum(itemsizes),
             min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE),
         )
-        return Tiling(width, height, self.slices, side, shard, run, depth)
+        return Tiling(width, height, slices, side, shard, run, depth)
 
     def _computes(self, bands: tuple[Band, ...]) -> bool:
         return self.is_computed or any(band.mask_of for band in bands)

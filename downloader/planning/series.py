@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
@@ -15,12 +16,16 @@ from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
 from downloader.planning.composites import Composites
 from downloader.planning.cover import Cover
-from downloader.planning.lattice import Lattice, check_lattices, covered_window, offset_on
+from downloader.planning.inputs import NO_FILES, JobFiles
+from downloader.planning.lattice import Lattice, check_lattices, covered_window, lattices_of, offset_on
 from downloader.planning.periods import PERIODS, WORDS, bounds_of, period_of
 from downloader.planning.search_area import middle_of
-from downloader.planning.slices import Slice
+from downloader.planning.slices import Axis, Slice
 from downloader.planning.steps import Steps
 from downloader.planning.zones import Zone, system_of
+
+if TYPE_CHECKING:
+    from downloader.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Series:
     slices: tuple[Slice, ...]
     lattices: tuple[Lattice, ...]
     """In the order in which their first band is asked for."""
+    axis: Axis = "time"
+    """The leading axis; empty for one image."""
     composites: Composites | None = None
     """What computes parts of slices of several images; None where the slices' own expressions do."""
 
@@ -38,6 +45,29 @@ class Series:
         if self.composites is None or not part.members:
             return part.expression
         return self.composites.expression(part.members, lattice, grid)
+
+
+def series_of_one(job: Job, image: Image, part: Slice | None = None, files: JobFiles = NO_FILES) -> Series:
+    """Return one image as a series of one slice, on the lattices that the job asks for.
+
+    Args:
+        job: what the user asks for.
+        image: with the bands that are made of it.
+        part: what is computed; None where the image is read.
+        files: contents of the files that the job names.
+
+    Raises:
+        JobError: a band that does not exist, or is named twice; a grid that cannot be.
+    """
+    bands = image.select(job.source.band_names)
+    if not bands:
+        raise JobError(f"{image.id} has no bands", key="source.asset")
+    names = [band.id for band in bands]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise JobError(f"{', '.join(sorted(repeated))} is named more than once", key="source.bands")
+    lattices = lattices_of(job, bands, files)
+    slices = slices_of([(image.id, (image,))]) if part is None else (part,)
+    return Series(slices, tuple(replace(one, absent=(frozenset(),)) for one in lattices), "")
 
 
 def group_images(

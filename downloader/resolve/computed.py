@@ -15,6 +15,7 @@ from downloader.model.expression import MAX_BYTES, graph_of, load_expression
 from downloader.model.image import Image
 from downloader.planning import Existing
 from downloader.planning.inputs import JobFiles
+from downloader.planning.series import series_of_one, slices_of
 from downloader.planning.slices import Slice
 from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
@@ -64,7 +65,8 @@ async def compute(
     if job.source.is_computed:
         name = _name(text)
     image = replace(steps.view(image), id=name, name=name)
-    return ResolvedSource(image, files, Slice(name, expression=text, why=steps.why(1)))
+    part = Slice(name, expression=text, why=steps.why(1))
+    return ResolvedSource(image, files, series_of_one(job, image, part, files))
 
 
 def _name(text: str) -> str:
@@ -84,11 +86,11 @@ def each(job: Job, image: Image, files: JobFiles) -> ResolvedSource:
             "every: all and reduce: first",
             key="source.mask",
         )
-    text = steps.expression([image])
-    if not text:
-        return ResolvedSource(image, files)
-    part = Slice(image.id, expression=text, images=((image.name, image.update_time),), why=steps.why(1))
-    return ResolvedSource(steps.view(image), files, part, facts=step_facts(job))
+    (part,) = slices_of([(image.id, (image,))], steps=steps)
+    if part.expression:
+        image = steps.view(image)
+    facts = step_facts(job) if part.expression else {}
+    return ResolvedSource(image, files, series_of_one(job, image, part, files), facts=facts)
 
 
 def expression_text(job: Job) -> str:

@@ -14,8 +14,8 @@ from downloader.expressions.mask_bands import with_masks
 from downloader.job import Job
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import ImageList, Plan, make_plan, make_sample_plan, make_series_plan
-from downloader.planning.extent import Extent, extents_of
+from downloader.planning import ImageList, Plan, make_plan, make_sample_plan
+from downloader.planning.extent import extents_of
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of, pixel_area
 from downloader.planning.limits import MAX_REQUEST_BANDS
@@ -23,7 +23,7 @@ from downloader.planning.plan import pixel_request
 from downloader.planning.requests import PixelRequest
 from downloader.planning.samples import SampleList, pixels_of, project
 from downloader.planning.series import Series
-from downloader.planning.slices import Existing, Slice
+from downloader.planning.slices import Existing
 
 _ALTERNATIVES: Final = 8
 """Further slices that may answer for a group if the images of the first are gone."""
@@ -43,10 +43,8 @@ class ResolvedSource:
     """The one image, or the first of many, whose bands and types the others share."""
     files: JobFiles = field(default_factory=JobFiles)
     """Contents of the files that the job names."""
-    computed: Slice | None = None
-    """What `computePixels` is asked for, of one image; None if pixels are read from assets."""
     series: Series | None = None
-    """The time series; None for one image and for samples."""
+    """The one image, or the time series; None for samples."""
     samples: SampleList | None = None
     """The samples; None if there are none."""
     listed: ImageList | None = None
@@ -70,32 +68,13 @@ class ResolvedSource:
             there: what the mosaic that exists has settled.
             trusted: groups of which a computed answer is known to equal what is read, masked pixels included.
         """
-        tilings, stacked = (there.tilings, there.stacked) if there else (None, frozenset[str]())
-        if self.samples is not None and self.files.points is not None:
-            plan = make_sample_plan(
-                job,
-                self.files.points,
-                self.samples,
-                self.views,
-                tilings,
-                self.files,
-                self.expressions,
-                stacked,
-                trusted,
-            )
-            slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
-            return replace(plan, listed=self.listed, slices=tuple(slices))
-        if self.series is None:
-            plan = make_plan(
-                job,
-                self.image,
-                tilings,
-                self.files,
-                is_computed=bool(self.computed and self.computed.expression),
-            )
-            return plan if self.computed is None else replace(plan, slices=(self.computed,), facts=self.facts)
-        plan = make_series_plan(job, self.series, self.image, tilings, self.files, stacked, trusted)
-        return replace(plan, listed=self.listed)
+        if self.series is not None:
+            plan = make_plan(job, self.series, self.image, there, self.files, trusted)
+            return replace(plan, listed=self.listed, facts=self.facts)
+        assert self.samples is not None  # noqa: S101  # what is no series
+        plan = make_sample_plan(job, self.samples, self.views, self.expressions, self.files, there, trusted)
+        slices = (replace(part, why=self.why) if part.expression else part for part in plan.slices)
+        return replace(plan, listed=self.listed, slices=tuple(slices))
 
     def type_questions(self, job: Job) -> list[TypeQuestion]:
         """Return the pixels that together tell the type of every band asked for, one or more for each lattice.
@@ -103,29 +82,19 @@ class ResolvedSource:
         Raises:
             JobError: a band that does not exist, a grid that cannot be made, or a region outside the image.
         """
-        if self.samples is not None:
-            return list(self._of_samples(job, self.samples))
         if self.series is not None:
             return list(self._of_series(job, self.series))
-        name, asset, expression = self.image.name, self.image.name, ""
-        if self.computed is not None:
-            name, asset, expression = self.computed.id, self.computed.asset, self.computed.expression
-        lattices = lattices_of(job, self.image.select(job.source.band_names), self.files)
-        return [
-            [(name, pixel_request(run, _first_pixel(lattice.grid, extent), asset, expression))]
-            for lattice, extent in zip(lattices, extents_of(job, lattices, self.files), strict=True)
-            for run in _runs(job, lattice.bands)
-        ]
+        assert self.samples is not None  # noqa: S101  # what is no series
+        return list(self._of_samples(job, self.samples))
 
     def _of_series(self, job: Job, series: Series) -> Iterator[TypeQuestion]:
         """Yield questions of slices that meet the region, in their order, until every band is asked for."""
         lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
         extents = extents_of(job, lattices, self.files)
         for lattice, extent in zip(lattices, extents, strict=True):
-            reach = lattice.extents or [(extent.window,)] * len(series.slices)
+            whole = (Window(0, 0, extent.window.width, extent.window.height),)
             covered = [
-                next((inside for window in cover if (inside := window.clip(extent.window))), None)
-                for cover in reach
+                cover[0] if cover else None for cover in extent.covered or [whole] * len(series.slices)
             ]
             left = {band.id for band in lattice.bands}
             parts = lattice.parts or series.slices
@@ -143,7 +112,7 @@ class ResolvedSource:
                         (part.asset or part.id, pixel_request(run, pixel, part.asset, graph))
                         for part, at in ((parts[k], covered[k]) for k in asked)
                         if at is not None
-                        for pixel in [_corner(lattice.grid, at)]
+                        for pixel in [_corner(lattice.grid.window(extent.window), at)]
                         for graph in [series.expression(part, lattice.grid, pixel)]
                     ]
                 left -= names
@@ -200,13 +169,6 @@ class ResolvedSource:
             return replace(changed, series=replace(self.series, lattices=lattices))
         views = {name: replace(image, bands=typed(image.bands)) for name, image in self.views.items()}
         return replace(changed, views=views)
-
-
-def _first_pixel(lattice: PixelGrid, extent: Extent) -> PixelGrid:
-    """Return the first pixel that the image has in the region."""
-    window = extent.window
-    inside = next((one for cover in extent.covered for one in cover), Window(0, 0, 1, 1))
-    return _corner(lattice, inside.offset(window.column, window.row))
 
 
 def _corner(lattice: PixelGrid, window: Window) -> PixelGrid:

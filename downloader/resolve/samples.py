@@ -16,7 +16,7 @@ from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Points, Sample, SampleList
-from downloader.planning.slices import Slice
+from downloader.planning.series import Series
 from downloader.planning.steps import Steps, step_facts
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
@@ -133,13 +133,15 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
         )
     is_own = job.source.expression is not None
     made = await (compute if is_own else collect)(job, catalogue, files)
-    if made.series is not None and job.source.every != "all":
+    if made.listed is not None and job.source.every != "all":
         raise JobError(
             f"computes an image collection; with {job.region.samples_key} make one image of it by every: all and reduce",
             key="source.expression",
         )
-    image, part = (made.image, made.computed) if made.series is None else _whole(made)
-    assert part is not None  # noqa: S101  # one image has one slice
+    assert made.series is not None  # noqa: S101  # what is no samples
+    image, part = made.image, made.series.slices[0]
+    if made.listed is not None:
+        image = _whole(image, made.series)
     if part.expression:
         digest = hashlib.sha256(part.expression.encode()).hexdigest()[:16]
         image = replace(image, name=f"expression:{digest}")
@@ -155,16 +157,15 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
     )
 
 
-def _whole(made: ResolvedSource) -> tuple[Image, Slice]:
-    """Return the one image that is computed of many, its bands on all that those cover, and its slice."""
-    assert made.series is not None  # noqa: S101  # of a collection
+def _whole(image: Image, series: Series) -> Image:
+    """Return the one image that is computed of many, its bands on all that those cover."""
     bands = [
         band if lattice.hull is None else replace(band, grid=lattice.grid.window(lattice.hull))
-        for lattice in made.series.lattices
+        for lattice in series.lattices
         if lattice.hull is not None or not lattice.is_bounded
         for band in lattice.bands
     ]
-    return replace(made.image, id="all", bands=tuple(bands)), made.series.slices[0]
+    return replace(image, id="all", bands=tuple(bands))
 
 
 def _image_list(images: Iterable[Image], facts: Mapping[str, str]) -> ImageList:

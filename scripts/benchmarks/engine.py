@@ -42,7 +42,7 @@ def plan_of(tiles: int) -> Plan:
     from downloader.model.crs import Crs
     from downloader.model.grid import AffineTransform, PixelGrid
     from downloader.model.image import Band, Image
-    from downloader.planning import Group, Plan, ServiceModel, Tiling
+    from downloader.planning import Group, Plan, ServiceModel, Slice, Tiling
     from downloader.planning.request_size import pack
     from downloader.planning.shard_size import shard_tiles
 
@@ -54,7 +54,9 @@ def plan_of(tiles: int) -> Plan:
     tiling, model = Tiling(side, side, shard=shard_tiles(side, side, 1)), ServiceModel()
     shape = pack(tiling, (np.dtype("u1"),), None, model, 2**23)
     group = Group("", grid, grid.bounds, bands, tiling, shape)
-    return Plan(Image("projects/p/assets/a", "a", bands), (group,), model)
+    return Plan(
+        Image("projects/p/assets/a", "a", bands), (group,), model, slices=(Slice("a", "projects/p/assets/a"),)
+    )
 
 
 class _ConstantSource:

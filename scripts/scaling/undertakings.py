@@ -12,8 +12,8 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.planning import Plan
-from downloader.planning.planner import make_plan
+from downloader.planning import Plan, make_plan
+from downloader.planning.series import series_of_one
 
 __all__ = ["UNDERTAKINGS", "Undertaking", "plan_of"]
 
@@ -57,7 +57,8 @@ def plan_of(undertaking: Undertaking) -> Plan:
     """The real plan, as for an image of so many pixels; along time the same groups, with so many slices."""
     bands = tuple(band for size, names in undertaking.bands for band in _bands(undertaking, size, names))
     job = Job.from_dict({"source": {"asset": "A"}, "mosaic": {"path": "m.zarr"}})
-    plan = make_plan(job, Image("projects/p/assets/a", "a", bands))
+    image = Image("projects/p/assets/a", "a", bands)
+    plan = make_plan(job, series_of_one(job, image), image)
     if undertaking.looks == 1:
         return plan
     groups = tuple(

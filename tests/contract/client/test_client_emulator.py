@@ -244,9 +244,11 @@ async def test_every_image_of_the_catalogue_settles_as_its_metadata_says(client)
 def resolved(image):
     """The image as a job's source, and the job: all of it."""
     from downloader.job import Job
+    from downloader.planning.series import series_of_one
     from downloader.resolve.resolved import ResolvedSource
 
-    return ResolvedSource(image), Job.from_dict({"source": {"asset": image.id}, "mosaic": {"path": "m"}})
+    job = Job.from_dict({"source": {"asset": image.id}, "mosaic": {"path": "m"}})
+    return ResolvedSource(image, series=series_of_one(job, image)), job
 
 
 async def with_types(client, image):

@@ -27,7 +27,7 @@ from downloader.flow.retry import RetryBudget, RetryPolicy
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Tiling
+from downloader.planning import Group, PixelRequest, Plan, Request, ServiceModel, ShardKey, Slice, Tiling
 from downloader.progress.tally import Tally
 from tests.virtual_clock import VirtualClock, run_virtual
 
@@ -74,7 +74,9 @@ def plan_of(height: int, width: int, shape: tuple[int, int] = (4, 4)) -> Plan:
     bands = tuple(Band(f"B{k}", np.dtype("<u2"), grid) for k in range(4))
     group = Group("", grid, grid.bounds, bands, Tiling(width, height, shard=4), shape)
     model = ServiceModel(BASE_S, PER_MB_S, SLOTS, STARTS_PER_S)
-    return Plan(Image("projects/p/assets/a", "a", bands), (group,), model)
+    return Plan(
+        Image("projects/p/assets/a", "a", bands), (group,), model, slices=(Slice("a", "projects/p/assets/a"),)
+    )
 
 
 @dataclass

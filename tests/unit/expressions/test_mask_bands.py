@@ -16,6 +16,7 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.model.nodata import masked_pixels, nodata_values
 from downloader.planning import Request, make_plan, readings
+from downloader.planning.series import series_of_one
 
 PUBLIC = "projects/earthengine-public/assets/"
 FINE = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 0, 0, -10, 0), 600, 600)
@@ -26,7 +27,8 @@ BANDS = (Band("B2", U2, FINE), Band("B3", U2, FINE), Band("B5", np.dtype("<i2"),
 
 def plan_of(bands=BANDS, mask="per-band", **mosaic):
     job = Job.from_dict({"source": {"asset": "A/B"}, "mosaic": {"path": "x", "mask": mask, **mosaic}})
-    return make_plan(job, Image(f"{PUBLIC}A/B", "A/B", tuple(bands)))
+    image = Image(f"{PUBLIC}A/B", "A/B", tuple(bands))
+    return make_plan(job, series_of_one(job, image), image)
 
 
 def functions(expression: str) -> list[str]:
@@ -114,7 +116,8 @@ def test_outside_of_a_shape_is_masked():
             "mosaic": {"path": "x", "mask": "any", "nodata": 9},
         }
     )  # fmt: skip
-    plan = make_plan(job, Image(f"{PUBLIC}A/B", "A/B", BANDS))
+    image = Image(f"{PUBLIC}A/B", "A/B", BANDS)
+    plan = make_plan(job, series_of_one(job, image), image)
     assert plan.groups[0].outside == (9.0, 0.0)
 
 

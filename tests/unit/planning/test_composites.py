@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from downloader.model.crs import Crs
 from downloader.model.grid import Window
-from downloader.planning import make_series_plan
+from downloader.planning import make_plan
 from downloader.planning.composites import Composites
 from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.series import arrange, group_images, slices_of
@@ -119,7 +119,7 @@ def test_values_that_go_in_count(reduce, tiles):
     members = group_images(images, "all")
     series = arrange([(label, tuple(map(steps.view, one))) for label, one in members], ("B2",))
     series = replace(series, slices=slices_of(members, (), "all", steps), composites=Composites(steps))
-    [group] = make_series_plan(many, series, images[0]).groups
+    [group] = make_plan(many, series, images[0]).groups
     assert group.shape[0] * group.shape[1] == tiles
 
 

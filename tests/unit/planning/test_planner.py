@@ -16,7 +16,8 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import Plan, Tiling, make_plan, readings
+from downloader.planning import Existing, Plan, Tiling, make_plan, readings
+from downloader.planning.series import series_of_one
 
 U1, U2, U4, F8 = (np.dtype(code) for code in ("u1", "<u2", "<u4", "<f8"))
 
@@ -45,7 +46,11 @@ def plan_of(scene: Image | None = None, bands: list[str] | None = None, **sectio
     document = {"source": {"asset": "COPERNICUS/S2/X"}, "mosaic": {"path": "out.zarr"}, **sections}
     if bands is not None:
         document["source"]["bands"] = bands
-    return make_plan(Job.from_dict(document), scene or image())
+    return plan_for(Job.from_dict(document), scene or image())
+
+
+def plan_for(job: Job, scene: Image, existing: Existing | None = None) -> Plan:
+    return make_plan(job, series_of_one(job, scene), scene, existing)
 
 
 # Groups ----------------------------------------------------------------------------------------------------
@@ -122,7 +127,7 @@ def test_repeated_bands_of_an_asset_are_refused() -> None:
 
 def test_an_image_without_bands_is_refused() -> None:
     with pytest.raises(JobError, match="has no bands"):
-        make_plan(
+        plan_for(
             Job.from_dict({"source": {"asset": "X"}, "mosaic": {"path": "o"}}),
             Image("projects/p/assets/X", "X", ()),
         )
@@ -366,7 +371,7 @@ def test_the_heaviest_run_of_bands_decides_the_shape() -> None:
 
 def test_shards_of_an_existing_mosaic_are_kept() -> None:
     job = Job.from_dict({"source": {"asset": "X", "bands": ["B2", "B5"]}, "mosaic": {"path": "o"}})
-    plan = make_plan(job, image(), {"10m": Tiling(1, 1, shard=2), "20m": Tiling(1, 1, shard=1)})
+    plan = plan_for(job, image(), Existing({"10m": Tiling(1, 1, shard=2), "20m": Tiling(1, 1, shard=1)}))
     assert [g.tiling.shard for g in plan.groups] == [2, 1]
 
 

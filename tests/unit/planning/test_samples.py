@@ -15,7 +15,8 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import make_sample_plan
+from downloader.planning import Existing, make_sample_plan
+from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, pixels_of
 from downloader.planning.shard_size import step_shape
 from downloader.planning.tiling import Tiling
@@ -186,7 +187,9 @@ def plan_of(points, images, of=None, tilings=None, steps=0, trusted=(), **sectio
     )
     kept = SampleList(points.crs, points.columns, samples, steps)
     views = {one.name: one for one in images}
-    return make_sample_plan(job, points, kept, views, tilings, trusted=trusted)
+    return make_sample_plan(
+        job, kept, views, {}, JobFiles(points=points), tilings and Existing(tilings), trusted
+    )
 
 
 def test_a_plan_of_samples():
@@ -273,13 +276,14 @@ def test_one_grid_for_all_takes_images_of_any_pixel_size():
 def test_masks_of_samples_and_chips_too_large():
     plan = plan_of(points_at((503000, 4196000)), [image()], mosaic={"path": "x", "mask": "per-band"})
     assert [band.id for band in plan.groups[0].bands] == ["B2", "B2_mask"]
-    job = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}}
+    job, points = {"source": {"asset": "A/B"}, "mosaic": {"path": "x"}}, points_at((503000, 4196000))
     with pytest.raises(JobError, match=r"region\.points\.chip: .* at most 4,096"):
         make_sample_plan(
             Job.from_dict({**job, "region": {"points": {"file": "p", "chip": 4097}}}),
-            points_at((503000, 4196000)),
-            SampleList(UTM, (), (Sample(points_at((503000, 4196000)).rows[0], image().name),)),
+            SampleList(UTM, (), (Sample(points.rows[0], image().name),)),
             {image().name: image()},
+            {},
+            JobFiles(points=points),
         )
 
 

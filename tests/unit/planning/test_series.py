@@ -20,9 +20,9 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
-from downloader.planning import Tiling, make_plan, make_series_plan
+from downloader.planning import Existing, Tiling, make_plan
 from downloader.planning.composites import Composites
-from downloader.planning.series import arrange, group_images, slices_of
+from downloader.planning.series import arrange, group_images, series_of_one, slices_of
 from downloader.planning.steps import steps_of
 
 UTM = Crs("EPSG:32610")
@@ -182,7 +182,7 @@ def test_the_cube_is_what_the_images_show(images, every, deep) -> None:
     series = replace(series, slices=slices_of(named, ["N"], every, steps), composites=composites)
     met = any(meets(many, band.grid) for one in images for band in one.bands)
     try:
-        plan = make_series_plan(many, series, images[0], {})
+        plan = make_plan(many, series, images[0])
     except JobError:
         assert not met
         return
@@ -344,11 +344,11 @@ def test_planes_smaller_than_a_tile_are_cut_in_deep_chunks(chunks, tiling) -> No
     images = [image(number, 0, 0, 70, 70, names=("B2",)) for number in range(3)]
     asked = job(source={**SOURCE, "bands": ["B2"]}, mosaic={"path": "m", "chunks": chunks})
     series = arrange(group_images(images, "image"), ("B2",))
-    (group,) = make_series_plan(asked, series, images[0]).groups
+    (group,) = make_plan(asked, series, images[0]).groups
     assert group.tiling == tiling
     assert sum(1 for key in group.shards() for _ in group.requests(key)) == 3
     known = {"": Tiling(61, 61, 2, 61, 1, 16, 16)}
-    (again,) = make_series_plan(asked, series, images[0], known).groups
+    (again,) = make_plan(asked, series, images[0], Existing(known)).groups
     kept = replace(known[""], slices=3)
     assert again.tiling == (kept if chunks == "auto" else tiling), "what is asked for is told as a difference"
 
@@ -359,4 +359,4 @@ def test_depth_wants_a_time_axis() -> None:
     with pytest.raises(
         JobError, match=r"mosaic\.chunks: goes with a time axis, which this job does not have"
     ):
-        make_plan(asked, one)
+        make_plan(asked, series_of_one(asked, one), one)

@@ -15,7 +15,7 @@ from downloader.model.image import Band, Image
 from downloader.planning import ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points, Sample, SampleList
-from downloader.planning.series import arrange, group_images
+from downloader.planning.series import arrange, group_images, series_of_one
 from downloader.resolve.resolved import ResolvedSource
 
 
@@ -44,11 +44,13 @@ def at(request) -> tuple[float, float]:
 NAME = "projects/p/assets/a"
 
 
+def one(image: Image, job: Job) -> ResolvedSource:
+    return ResolvedSource(image, series=series_of_one(job, image))
+
+
 def test_one_pixel_of_each_lattice_is_asked_at_the_regions_corner() -> None:
-    source = ResolvedSource(image(B2=grid(), B3=grid(), B5=grid(20)))
-    questions = source.type_questions(
-        job(region={"window": {"column": 256, "row": 512, "width": 300, "height": 300}})
-    )
+    asks = job(region={"window": {"column": 256, "row": 512, "width": 300, "height": 300}})
+    questions = one(image(B2=grid(), B3=grid(), B5=grid(20)), asks).type_questions(asks)
     assert asked(questions) == [[(NAME, ["B2", "B3"])], [(NAME, ["B5"])]]
     requests = [one[0][1] for one in questions]
     assert [request.grid.shape for request in requests] == [(1, 1), (1, 1)]
@@ -56,22 +58,21 @@ def test_one_pixel_of_each_lattice_is_asked_at_the_regions_corner() -> None:
 
 
 def test_only_bands_asked_for_are_asked_and_masks_with_them() -> None:
-    source = ResolvedSource(image(B2=grid(), B3=grid()))
-    found = source.type_questions(job({"asset": "a", "bands": ["B3"]}, mosaic={"path": "m", "mask": "any"}))
+    asks = job({"asset": "a", "bands": ["B3"]}, mosaic={"path": "m", "mask": "any"})
+    found = one(image(B2=grid(), B3=grid()), asks).type_questions(asks)
     assert asked(found) == [[(NAME, ["B3", "mask"])]]
     assert found[0][0][1].expression, "masks are computed"
 
 
 def test_more_bands_than_one_request_takes_are_asked_in_runs() -> None:
-    source = ResolvedSource(image(**{f"B{k}": grid() for k in range(1500)}))
+    source = one(image(**{f"B{k}": grid() for k in range(1500)}), job())
     assert [len(one[0][1]) for one in asked(source.type_questions(job()))] == [1024, 476]
 
 
 def test_a_region_outside_is_refused_before_anything_is_asked() -> None:
+    asks = job(region={"window": {"column": 99_999_000, "row": 0, "width": 3, "height": 3}})
     with pytest.raises(JobError, match="outside"):
-        ResolvedSource(image()).type_questions(
-            job(region={"window": {"column": 99_999_000, "row": 0, "width": 3, "height": 3}})
-        )
+        one(image(), asks).type_questions(asks)
 
 
 def series(*images: Image) -> ResolvedSource:
@@ -127,7 +128,7 @@ def test_samples_are_asked_for_at_their_points() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", [ResolvedSource(image(B2=grid(), B3=grid())), series(image("a"), image("b", 2)), samples()]
+    "source", [one(image(B2=grid(), B3=grid()), job()), series(image("a"), image("b", 2)), samples()]
 )
 def test_the_answered_type_wins_and_is_said(source: ResolvedSource) -> None:
     changed = source.with_types({"B2": np.dtype("<f4")})
@@ -141,5 +142,5 @@ def test_the_answered_type_wins_and_is_said(source: ResolvedSource) -> None:
 
 
 def test_a_catalogue_that_is_right_changes_nothing() -> None:
-    source = ResolvedSource(image())
+    source = one(image(), job())
     assert source.with_types({"B2": np.dtype("<u2")}) is source

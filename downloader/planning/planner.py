@@ -77,7 +77,7 @@ def make_plan(
     """
     lattices = sorted(series.lattices, key=lambda lattice: pixel_area(lattice.grid))
     axis: Axis = "" if job.source.every == "all" else series.axis
-    maker = _Maker(job, existing, trusted, axis, series.slices, composites=series.composites)
+    maker = _Planner(job, existing, trusted, axis, series.slices, composites=series.composites)
     return maker.plan(image, lattices, extents_of(job, lattices, files))
 
 
@@ -112,7 +112,7 @@ def make_sample_plan(
     if not any(extents[0].chips):
         raise _hopeless(job, samples)
     slices = tuple(_sample_slice(sample, images, expressions) for sample in samples)
-    maker = _Maker(job, existing, trusted, "sample", slices, kept.steps)
+    maker = _Planner(job, existing, trusted, "sample", slices, kept.steps)
     return replace(maker.plan(first, placement.lattices, extents), samples=replace(kept, samples=samples))
 
 
@@ -121,7 +121,7 @@ def _model(job: Job) -> ServiceModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Maker:
+class _Planner:
     """Maker of a plan and its groups."""
 
     job: Job

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from downloader.errors import JobError, MissingExtraError
+from downloader.exports.selection import Excerpt
 from downloader.exports.target import full_disk
-from downloader.model.grid import PixelGrid, Window
+from downloader.model.grid import Window
+from downloader.model.image import Band
+from downloader.mosaic.format.coverage import Coverage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,29 +39,71 @@ _RESAMPLING: Final = {"MEAN": "average", "MODE": "mode", "MEDIAN": "med", "SAMPL
 
 
 @dataclass(frozen=True)
-class Raster:
-    """The contents of a file."""
+class Picture:
+    """The contents of a file: bands of one type, with one nodata value."""
 
-    grid: PixelGrid
-    dtype: np.dtype[np.generic]
+    source: Excerpt
     bands: tuple[str, ...]
-    """Descriptions of the file's bands."""
-    nodata: float | None
-    policies: frozenset[str]
-    """Pyramiding policies of the bands; with several, overviews take one pixel of four."""
-    tags: Mapping[str, str]
-    has_mask: bool
-    """Whether some pixels are missing that no nodata value marks."""
-    read: Callable[[Window], NDArray[Any]]
-    """Pixels (band, height, width) of a window."""
-    valid: Callable[[Window], NDArray[np.bool_]]
-    """Valid pixels (height, width) of a window; called if the file has a mask."""
+    are_holes_masked: bool
+    """Whether pixels of tiles that are not stored are masked; else they hold the fill value."""
+
+    def __post_init__(self) -> None:
+        values = [repr(self.source.layout.nodata[self.source.indices[band]]) for band in self.bands]
+        for what, found in (("types", [band.dtype.name for band in self.members]), ("nodata values", values)):
+            if len(set(found)) > 1:
+                told = ", ".join(f"{band} {one}" for band, one in zip(self.bands, found, strict=True))
+                raise JobError(
+                    f"bands of different {what} do not fit in one file ({told}); export them as '{{band}}.tif'"
+                )
+
+    @property
+    def members(self) -> list[Band]:
+        """What is known of the bands."""
+        return [self.source.layout.group.bands[self.source.indices[band]] for band in self.bands]
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of all bands."""
+        return self.members[0].dtype
+
+    @property
+    def nodata(self) -> float | None:
+        """Nodata value of all bands; None where none is declared."""
+        return self.source.layout.nodata[self.source.indices[self.bands[0]]]
+
+    @property
+    def policy(self) -> str:
+        """Pyramiding policy of the bands; where they have several, SAMPLE, which takes one pixel of four."""
+        policies = {"MAX" if band.mask_of else band.pyramiding for band in self.members}
+        return policies.pop() if len(policies) == 1 else "SAMPLE"
+
+    @cached_property
+    def has_holes(self) -> bool:
+        """Whether pixels of tiles that are not stored are to be masked."""
+        return self.are_holes_masked and bool((self.source.cells != Coverage.STORED).any())
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether some pixels are missing that no nodata value marks."""
+        return bool(self.source.masks(self.bands)) or (self.has_holes and self.nodata is None)
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Return the pixels (band, height, width) of a window."""
+        return np.stack([self.source.pixels(band, window) for band in self.bands])
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Return the valid pixels (height, width) of a window; of use where there is a mask."""
+        seen = self.source.stored(window) if self.has_holes else np.ones(window.shape, np.bool_)
+        for mask in self.source.masks(self.bands):
+            seen &= self.source.pixels(mask, window) == 1
+        return seen
 
 
 def write_cog(
     file: Path,
     name: str,
-    picture: Raster,
+    picture: Picture,
+    stamp: str,
     compress: Compress,
     watch: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -67,6 +113,7 @@ def write_cog(
         file: path of the file.
         name: what messages call it.
         picture: contents of the file.
+        stamp: what the file says of itself, as its tag `EXPORT`.
         compress: compressor.
         watch: called with (steps done, steps in all): one step for each block, and one to compress the file and make
             its overviews. May raise to stop, which leaves nothing behind.
@@ -85,8 +132,8 @@ def write_cog(
         with rasterio.open(plain, "w", **_profile(picture)) as target:
             for number, band in enumerate(picture.bands, 1):
                 target.set_band_description(number, band)
-            target.update_tags(**picture.tags)
-            blocks = list(blocks_of(picture.grid.width, picture.grid.height))
+            target.update_tags(**picture.source.tags(), EXPORT=stamp)
+            blocks = list(blocks_of(picture.source.part.width, picture.source.part.height))
             for number, block in enumerate(blocks, 1):
                 here = rasterio.windows.Window(block.column, block.row, block.width, block.height)
                 target.write(picture.read(block), window=here)
@@ -97,11 +144,6 @@ def write_cog(
         rasterio.shutil.copy(plain, file, driver="COG", **_options(picture, compress))
         if watch is not None:
             watch(len(blocks) + 1, len(blocks) + 1)
-
-
-def count_steps(part: Window) -> int:
-    """Return the steps of writing a file of so many pixels."""
-    return len(list(blocks_of(part.width, part.height))) + 1
 
 
 def blocks_of(width: int, height: int) -> Iterator[Window]:
@@ -122,10 +164,10 @@ def rasterio_or_raise() -> Any:  # noqa: ANN401  # the module
     return rasterio
 
 
-def _profile(picture: Raster) -> dict[str, Any]:
+def _profile(picture: Picture) -> dict[str, Any]:
     import rasterio
 
-    grid = picture.grid
+    grid = picture.source.grid
     return {
         "driver": "GTiff",
         "width": grid.width,
@@ -143,13 +185,12 @@ def _profile(picture: Raster) -> dict[str, Any]:
     }
 
 
-def _options(picture: Raster, compress: Compress) -> dict[str, Any]:
-    policy = next(iter(picture.policies)) if len(picture.policies) == 1 else "SAMPLE"
+def _options(picture: Picture, compress: Compress) -> dict[str, Any]:
     options: dict[str, Any] = {
         "COMPRESS": compress.upper(),
         "BLOCKSIZE": _TILE,
         "BIGTIFF": "IF_SAFER",
-        "OVERVIEW_RESAMPLING": _RESAMPLING.get(policy, "nearest").upper(),
+        "OVERVIEW_RESAMPLING": _RESAMPLING.get(picture.policy, "nearest").upper(),
         "NUM_THREADS": "ALL_CPUS",
     }
     # Every reader knows TIFF's predictors of integers up to 32 bits and of floats up to 64.

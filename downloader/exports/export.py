@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,12 +14,11 @@ import numpy as np
 
 from downloader.arguments import check_choices, check_names, path_text
 from downloader.errors import IncompleteError, JobError
-from downloader.exports.cog import COMPRESSORS, Compress, Raster, count_steps, rasterio_or_raise, write_cog
+from downloader.exports.cog import COMPRESSORS, Compress, Picture, blocks_of, rasterio_or_raise, write_cog
 from downloader.exports.netcdf import write_netcdf
-from downloader.exports.selection import Excerpt, part_of
+from downloader.exports.selection import Cutout, Excerpt
 from downloader.exports.target import BucketFile, target
 from downloader.model.grid import Window
-from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.reader import open_group
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import locate
@@ -27,13 +27,11 @@ from downloader.text import size
 
 if TYPE_CHECKING:
     import xarray
-    from numpy.typing import NDArray
 
 
 _FIELD: Final = re.compile(r"\{(\w*)\}")
 _FIELDS: Final = ("time", "sample", "slice", "band", "group")
 _SLICES: Final = frozenset(_FIELDS[:3])
-_OUTSIDE: Final = (Coverage.OUTSIDE_REGION, Coverage.OUTSIDE_IMAGE)
 
 Watch = Callable[[int, int], None]
 """Called with (steps done, steps in all); may raise to stop."""
@@ -131,16 +129,16 @@ def export(
         raise JobError(f"{out}: makes a file for each slice; leave time and slice out")
     whole = is_netcdf and not each and time is None and slice is None
     with late(f"exporting {mosaic}", wanted=watch is None) as tell:
+        cutout = Cutout(window, bbox, crs)
         found: dict[str, list[Excerpt]] = {}
         # All of them are looked at before the first is written.
         files: dict[str, _File] = {}
         for name, chosen in _files(mosaic, template, group, bands):
             if name not in found:
-                found[name] = Excerpt.choose(mosaic, name, level, time, slice, each=each or whole)
+                found[name] = Excerpt.choose(mosaic, name, level, time, slice, cutout, each=each or whole)
             for source in found[name][:1] if whole else found[name]:
-                part = part_of(source.grid, window, bbox, crs)
                 file = template.format(
-                    band=source.layout.arrays[source.index(chosen[0])],
+                    band=source.layout.arrays[source.indices[chosen[0]]],
                     group=name or "root",
                     slice=source.number,
                     time=source.time() if "time" in fields else "",
@@ -153,10 +151,8 @@ def export(
                         f"{out}: several files would be named {file}; put {_apart(fields)} in the name"
                     )
                 sources = found[name] if whole else [source]
-                files[file] = _File(
-                    sources, chosen, part, missing, compress, is_netcdf, is_several="{" in template
-                )
-        return _written(mosaic, files, watch or tell)
+                files[file] = _File(sources, chosen, missing, compress, level if is_netcdf else None)
+        return _written(files, watch or tell, are_several="{" in template)
 
 
 def _apart(fields: set[str]) -> str:
@@ -164,7 +160,7 @@ def _apart(fields: set[str]) -> str:
     return " or ".join(f"{{{name}}}" for name in ("group", "slice") if name not in fields) or "{band}"
 
 
-def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch) -> tuple[Exported, ...]:
+def _written(files: Mapping[str, _File], watch: Watch, *, are_several: bool) -> tuple[Exported, ...]:
     """Write the files that are not there yet."""
     costs = {name: file.steps() for name, file in files.items()}
     total, done = sum(costs.values()), 0
@@ -177,9 +173,9 @@ def _written(mosaic: str | Path, files: Mapping[str, _File], watch: Watch) -> tu
         def told(steps: int, of: int, before: int = before, cost: int = costs[name]) -> None:
             watch(before + cost * steps // of, total)
 
-        if not (file.is_several and stamp.encode() in place.head()):
+        if not (are_several and stamp.encode() in place.head()):
             with place.written() as path:
-                file.write(path, str(place), mosaic, stamp, told)
+                file.write(path, str(place), stamp, told)
                 nbytes = path.stat().st_size
         else:
             nbytes = place.size()
@@ -196,62 +192,58 @@ class _File:
     sources: Sequence[Excerpt]
     """The slices in it, of one group; several in a NetCDF file of all times."""
     bands: tuple[str, ...]
-    part: Window
     missing: Literal["raise", "mask", "ignore"]
     compress: Compress
-    is_netcdf: bool
-    is_several: bool
-    """Whether it is one of several files that a pattern names."""
+    netcdf_level: int | None
+    """Level of the overviews that a NetCDF file is made of; None for a GeoTIFF."""
 
     def __post_init__(self) -> None:
         # What does not fit in a file, and holes, are found before anything is written.
-        holes, tiles = self._holes()
-        if holes and self.missing == "raise":
+        if self._holes and self.missing == "raise":
+            tiles = sum(source.cells.size for source in self.sources)
             raise IncompleteError(
-                f"{self.sources[0].path}: {holes:,} of {tiles:,} tiles of the window are not stored. Run the job again to"
+                f"{self.sources[0].path}: {self._holes:,} of {tiles:,} tiles of the window are not stored. Run the job again to"
                 " fetch them, or export with missing=mask (they are masked) or ignore (the fill value in their place)"
             )
-        if not self.is_netcdf:
-            _picture(self.sources[0], self.bands, self.part, self.missing)
+        if self.netcdf_level is None:
+            self._picture()
 
-    @property
-    def _is_series(self) -> bool:
-        return len(self.sources) > 1
+    @cached_property
+    def _holes(self) -> int:
+        return sum(source.holes for source in self.sources)
 
     def steps(self) -> int:
         """Return the steps of writing it."""
-        return count_steps(self.part) * len(self.sources)
+        part = self.sources[0].part
+        return (len(list(blocks_of(part.width, part.height))) + 1) * len(self.sources)
 
     def stamp(self) -> str:
         """Return what the file says of itself: another text wherever its contents would be others."""
         first = self.sources[0]
         about = [
-            *(self.bands, str(self.part), self.missing, self.compress, first.layout.group.name),
+            *(self.bands, str(first.part), self.missing, self.compress, first.layout.group.name),
             *(source.tags() for source in self.sources),
-            *(source.cells(self.part).tobytes().hex() for source in self.sources),
+            *(source.cells.tobytes().hex() for source in self.sources),
         ]
         return f"export-{hashlib.sha256(repr(about).encode()).hexdigest()[:32]}"
 
-    def write(self, path: Path, name: str, mosaic: str | Path, stamp: str, watch: Watch) -> None:
+    def write(self, path: Path, name: str, stamp: str, watch: Watch) -> None:
         """Write it at a path; `name` is what messages call it."""
-        if self.is_netcdf:
-            return write_netcdf(path, name, self._dataset(mosaic, stamp), self.compress, watch)
-        picture = _picture(self.sources[0], self.bands, self.part, self.missing)
-        tags = {**picture.tags, "EXPORT": stamp}
-        return write_cog(path, name, replace(picture, tags=tags), self.compress, watch)
+        if self.netcdf_level is None:
+            return write_cog(path, name, self._picture(), stamp, self.compress, watch)
+        return write_netcdf(path, name, self._dataset(self.netcdf_level, stamp), self.compress, watch)
 
-    def _dataset(self, mosaic: str | Path, stamp: str) -> xarray.Dataset:
+    def _picture(self) -> Picture:
+        return Picture(self.sources[0], self.bands, self.missing != "ignore")
+
+    def _dataset(self, level: int, stamp: str) -> xarray.Dataset:
         first = self.sources[0]
-        names = [first.layout.arrays[first.index(band)] for band in (*self.bands, *first.masks(self.bands))]
-        opened = open_group(
-            mosaic,
-            first.group or None,
-            level=first.level,
-            missing="ignore" if self.missing == "raise" else self.missing,  # holes may lie elsewhere
-        )
-        rows, columns = self.part.slices
+        names = [first.layout.arrays[first.indices[b]] for b in (*self.bands, *first.masks(self.bands))]
+        missing = "ignore" if self.missing == "raise" else self.missing  # holes may lie elsewhere
+        opened = open_group(first.path, first.group or None, level=level, missing=missing)
+        rows, columns = first.part.slices
         chosen: dict[Any, Any] = {"y": rows, "x": columns}
-        if first.layout.leading and not self._is_series:
+        if first.layout.leading and len(self.sources) == 1:
             steps = first.layout.group.tiling.steps
             numbers = divmod(first.position(), steps) if steps else (first.position(),)
             chosen |= {axis: [k] for axis, k in zip(first.layout.leading, numbers, strict=True)}
@@ -259,26 +251,19 @@ class _File:
         dataset.attrs["export"] = stamp
         return dataset
 
-    def _holes(self) -> tuple[int, int]:
-        """Return how many tiles are not stored, and how many there are."""
-        cells = [source.cells(self.part) for source in self.sources]
-        holes = sum(int((one != Coverage.STORED).sum() - np.isin(one, _OUTSIDE).sum()) for one in cells)
-        return holes, sum(one.size for one in cells)
-
     def exported(self, name: str, nbytes: int) -> Exported:
         """Return what was written, of so many bytes."""
         first = self.sources[0]
-        band = first.index(self.bands[0])
-        holes, _ = self._holes()
+        band = first.indices[self.bands[0]]
         return Exported(
             name,
             first.layout.group.name,
             self.bands,
-            self.part.width,
-            self.part.height,
+            first.part.width,
+            first.part.height,
             first.layout.group.bands[band].dtype.name,
             first.layout.nodata[band],
-            holes,
+            self._holes,
             nbytes,
             len(self.sources),
         )
@@ -344,45 +329,3 @@ def _files(
         )
     for name, names in there.items():
         yield from ((name, (band,)) for band in names) if apart else [(name, names)]
-
-
-def _picture(source: Excerpt, bands: tuple[str, ...], part: Window, missing: str) -> Raster:
-    """What a GeoTIFF is to hold."""
-    members = [source.layout.group.bands[source.index(band)] for band in bands]
-    nodata = {band: source.layout.nodata[source.index(band)] for band in bands}
-    _check_alike({band.id: band.dtype.name for band in members}, "types")
-    _check_alike({band: repr(value) for band, value in nodata.items()}, "nodata values")
-    masks = source.masks(bands)
-    value = next(iter(nodata.values()))
-    unseen = missing != "ignore" and bool((source.cells(part) != Coverage.STORED).any())
-
-    def read(window: Window) -> NDArray[Any]:
-        return np.stack([source.pixels(band, window.offset(part.column, part.row)) for band in bands])
-
-    def valid(window: Window) -> NDArray[np.bool_]:
-        here = window.offset(part.column, part.row)
-        seen = source.stored(here) if unseen else np.ones(window.shape, np.bool_)
-        for mask in masks:
-            seen &= source.pixels(mask, here) == 1
-        return seen
-
-    policies = frozenset(band.pyramiding if not band.mask_of else "MAX" for band in members)
-    return Raster(
-        source.grid.window(part),
-        members[0].dtype,
-        bands,
-        value,
-        policies,
-        source.tags(),
-        bool(masks) or (unseen and value is None),
-        read,
-        valid,
-    )
-
-
-def _check_alike(values: Mapping[str, str], what: str) -> None:
-    if len(set(values.values())) > 1:
-        told = ", ".join(f"{band} {value}" for band, value in values.items())
-        raise JobError(
-            f"bands of different {what} do not fit in one file ({told}); export them as '{{band}}.tif'"
-        )

@@ -5,35 +5,36 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import zarr
+import shapely
 
 from downloader.arguments import path_text
 from downloader.datasets.facts import dataset_facts
 from downloader.errors import JobError, MissingExtraError
-from downloader.model.crs import LONLAT
+from downloader.model.antimeridian import cut_at_180
+from downloader.model.crs import LONLAT, transformer
 from downloader.model.image import asset_id
+from downloader.model.time import from_us, rfc3339
+from downloader.mosaic.format.axis import NO_TIME
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import Folder, MosaicPath, locate
+from downloader.planning.search_area import in_lonlat
 from downloader.progress.late import late
 from downloader.text import counted
 
 if TYPE_CHECKING:
     import pystac
+    from shapely.geometry.base import BaseGeometry
 
 _MEDIA: Final = "application/vnd.zarr; version=3"
 _ASSETS: Final = "https://earthengine.googleapis.com/v1/"
 _CATALOG: Final = "https://developers.google.com/earth-engine/datasets/catalog/"
-_PER_EDGE: Final = 5
-"""Points of the footprint along each edge of the grid."""
-
 _Box = tuple[float, float, float, float]
 
 
@@ -60,17 +61,12 @@ def stac(mosaic: MosaicPath, out: str | os.PathLike[str] | None = None) -> dict[
         raise MissingExtraError("STAC", "stac") from error
     location = locate(mosaic)
     identity = read_mosaic(mosaic)
-    root: Any = zarr.open_group(location.readable(), mode="r")
-    nodes = {one.group.name: root[one.group.name] if one.group.name else root for one in identity.layouts}
-    href = _href(location.name, out)
-    made = _document(identity, nodes, location.name)
+    made = _document(identity, location.name)
     for layout in identity.layouts:
-        _add_asset(made, layout, nodes[layout.group.name], href)
-    first = identity.layouts[0]
-    _add_cube(made, first, nodes[first.group.name])
-    names = (
-        [image.name for image in identity.listed.images] if identity.listed else [identity.source["asset"]]
-    )
+        _add_asset(made, layout, _href(location.name, out))
+    _add_cube(made, identity.layouts[0])
+    listed = identity.listed
+    names = [image.name for image in listed.images] if listed else [identity.source["asset"]]
     for name in dict.fromkeys(name for name in names if name.startswith("projects/")):
         made.add_link(pystac.Link("derived_from", f"{_ASSETS}{name}", title=asset_id(name)))
     document: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
@@ -91,41 +87,37 @@ def beside(mosaic: MosaicPath) -> Path:
     return location.path.with_suffix(".stac.json")
 
 
-def _document(identity: Identity, nodes: Mapping[str, Any], name: str) -> pystac.Item | pystac.Collection:
+def _document(identity: Identity, name: str) -> pystac.Item | pystac.Collection:
     import pystac
 
-    node = nodes[identity.layouts[0].group.name]
-    attributes = dict(node.attrs)
-    listed = identity.listed
+    attributes, listed = identity.attributes, identity.listed
+    first = identity.layouts[0]
     source = identity.source.get("asset") or identity.source.get("collection") or ""
     facts = dataset_facts(asset_id(str(source)))
     title = str(attributes.get("title") or asset_id(str(source)) or name)
     id_ = Path(name).stem
-    geometry, bbox = _footprint(identity.layouts, nodes)
-    start, end = _times(node, attributes)
+    geometry, bbox = _footprint(identity.layouts)
+    times = sorted(_times(first))
+    if not times:  # images without a time have the moment at which they were changed last
+        texts = [attributes[key] for key in ("start_time", "end_time") if attributes.get(key)]
+        texts = texts or [attributes.get("update_time") or "1970-01-01T00:00:00Z"]
+        times = [datetime.fromisoformat(str(text)) for text in texts]
+    start, end = times[0], times[-1]
     providers = [pystac.Provider("Google Earth Engine", roles=[pystac.ProviderRole.HOST], url=_CATALOG)]
     if facts is not None:
         providers.insert(0, pystac.Provider(facts.provider, roles=[pystac.ProviderRole.PRODUCER]))
     made: pystac.Item | pystac.Collection
-    if listed is not None and identity.samples is None and identity.layouts[0].group.axis == "time":
+    if listed is not None and first.group.axis == "time":
         extent = pystac.Extent(pystac.SpatialExtent([list(bbox)]), pystac.TemporalExtent([[start, end]]))
-        slices = counted(identity.layouts[0].group.tiling.slices, "slice")
+        slices = counted(first.group.tiling.slices, "slice")
         images = counted(len(list(listed.images)), "image")
         made = pystac.Collection(
             id_, f"{title}: {slices} of {images}", extent, title=title, license="other", providers=providers
         )
     else:
-        properties: dict[str, Any] = {"title": title, "license": "other"}
-        when = start if start == end else None
-        made = pystac.Item(
-            id_,
-            geometry,
-            list(bbox),
-            when,
-            properties,
-            start_datetime=None if when else start,
-            end_datetime=None if when else end,
-        )
+        span: dict[str, Any] = {} if start == end else {"start_datetime": start, "end_datetime": end}
+        when = None if span else start
+        made = pystac.Item(id_, geometry, list(bbox), when, {"title": title, "license": "other"}, **span)
         made.common_metadata.providers = providers
     if facts is not None:
         made.add_link(pystac.Link("via", f"{_CATALOG}{facts.id.replace('/', '_')}", "text/html", facts.title))
@@ -134,87 +126,55 @@ def _document(identity: Identity, nodes: Mapping[str, Any], name: str) -> pystac
     return made
 
 
-def _times(node: Any, attributes: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:  # noqa: ANN401  # Zarr's
-    """Return the first and the last moment; of images without a time the moment at which they were changed last."""
-    if "time" in node:
-        times = np.asarray(node["time"][...]).astype("datetime64[us]")
-        known = times[~np.isnat(times)]
-        if known.size:
-            first, last = (
-                moment.astype(datetime).replace(tzinfo=UTC) for moment in (known.min(), known.max())
-            )
-            return first, last
-    texts = [str(attributes[key]) for key in ("start_time", "end_time") if attributes.get(key)]
-    texts = texts or [str(attributes.get("update_time") or "1970-01-01T00:00:00Z")]
-    return datetime.fromisoformat(texts[0]), datetime.fromisoformat(texts[-1])
+def _times(layout: GroupLayout) -> list[datetime]:
+    """Return the known times of a group's slices."""
+    values = next((array.values for array in layout.along if array.name == "time"), ())
+    return [from_us(int(value)) for value in values if value != NO_TIME]
 
 
-def _footprint(layouts: tuple[GroupLayout, ...], nodes: Mapping[str, Any]) -> tuple[dict[str, Any], _Box]:
+def _footprint(layouts: tuple[GroupLayout, ...]) -> tuple[dict[str, Any], _Box]:
     """Return the outline of all groups in longitude and latitude, and its box; west is greater than east across 180°."""
-    import shapely
-
-    outlines = [one for layout in layouts for one in _outlines(layout, nodes[layout.group.name])]
-    shape = shapely.union_all(outlines)
-    west, south, east, north = shape.bounds
-    halves = [part.bounds for part in outlines]
-    if west == -180.0 and east == 180.0 and not any(b[0] == -180.0 and b[2] == 180.0 for b in halves):
-        west = min(b[0] for b in halves if b[2] == 180.0)
-        east = max(b[2] for b in halves if b[0] == -180.0)
+    shape = shapely.union_all([cut_at_180(_outline(layout)) for layout in layouts])
+    # Of the two ways around the globe the shorter one.
+    boxes = [shape.bounds]
+    if hasattr(shape, "geoms"):
+        boxes.append(shapely.transform(shape, lambda at: np.column_stack((at[:, 0] % 360, at[:, 1]))).bounds)
+    west, south, east, north = min(boxes, key=lambda box: box[2] - box[0])
     geometry: dict[str, Any] = json.loads(shapely.to_geojson(shape))
-    return geometry, (west, south, east, north)
+    return geometry, (west, south, east - 360 if east > 180 else east, north)
 
 
-def _outlines(layout: GroupLayout, node: Any) -> list[Any]:  # noqa: ANN401  # Zarr's, shapely's
-    import pyproj
-    import shapely
-
-    group = layout.group
-    if group.lattices:
-        return _around_samples(layout, node)
-    grid = group.grid
-    along = np.linspace(0, 1, _PER_EDGE + 1)[:-1]
-    columns = np.concatenate([along, along * 0 + 1, 1 - along, along * 0]) * grid.width
-    rows = np.concatenate([along * 0, along, along * 0 + 1, 1 - along]) * grid.height
-    points = [grid.transform.at(column, row) for column, row in zip(columns, rows, strict=True)]
-    transformer = pyproj.Transformer.from_crs(grid.crs.to_pyproj(), 4326, always_xy=True)
-    lon, lat = transformer.transform([x for x, _ in points], [y for _, y in points])
-    # To a centimetre; a grid in degrees may count beyond 180.
-    lon, lat = np.round((np.asarray(lon) + 180) % 360 - 180, 7), np.round(lat, 7)
-    is_known = np.isfinite(lon) & np.isfinite(lat)
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    is_cut = bool(np.abs(np.diff(np.append(lon, lon[0]))).max(initial=0) > 180)
-    if is_known.all() and not is_cut:
-        return [shapely.make_valid(shapely.Polygon(list(zip(lon.tolist(), lat.tolist(), strict=True))))]
-    west, south, east, north = transformer.transform_bounds(min(xs), min(ys), max(xs), max(ys))
-    west, east = (value - 360 if value > 180 else value for value in (west, east))
-    if west <= east:
-        return [shapely.box(west, south, east, north)]
-    return [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)]
+def _outline(layout: GroupLayout) -> BaseGeometry:
+    """Return the outline of a group in longitude and latitude, beyond 180 where it crosses the antimeridian."""
+    if layout.group.lattices:
+        return _around_samples(layout)
+    grid = layout.group.grid
+    ends = ((0, 0), (grid.width, 0), (grid.width, grid.height), (0, grid.height))
+    outline = shapely.Polygon([grid.transform.at(*end) for end in ends])
+    try:
+        return shapely.make_valid(in_lonlat(outline, grid.crs))
+    except JobError:  # parts of the grid lie beside the globe
+        west, south, east, north = transformer(grid.crs, LONLAT).transform_bounds(*outline.bounds)
+        return shapely.box(west, south, east if west <= east else east + 360, north)
 
 
-def _around_samples(layout: GroupLayout, node: Any) -> list[Any]:  # noqa: ANN401  # as above
-    """Return a box around all chips; two where it crosses 180°."""
-    import shapely
-
-    lon, lat = (np.asarray(node[name][...], np.float64) for name in ("lon", "lat"))
-    is_there = np.isfinite(lon) & np.isfinite(lat)
-    lon, lat = lon[is_there], lat[is_there]
+def _around_samples(layout: GroupLayout) -> BaseGeometry:
+    """Return a box around all chips."""
+    places = {array.name: np.array(array.values) for array in layout.along if array.name in {"lon", "lat"}}
+    is_there = np.isfinite(places["lon"]) & np.isfinite(places["lat"])
+    lon, lat = places["lon"][is_there], places["lat"][is_there]
     if np.ptp(lon) > 180:
         lon = lon % 360
     grid = next(one for one in layout.group.lattices if one is not None)
-    half = (
-        max(grid.transform.pixel_size) * math.hypot(grid.width, grid.height) / 2
-    )  # its axes may point anywhere
+    # Its axes may point anywhere.
+    half = max(grid.transform.pixel_size) * math.hypot(grid.width, grid.height) / 2
     tall = half * grid.crs.metres_per_unit / LONLAT.metres_per_unit
     south, north = max(lat.min() - tall, -90.0), min(lat.max() + tall, 90.0)
     wide = tall / max(np.cos(np.radians(max(-south, north))), 0.01)
-    west, east = lon.min() - wide, lon.max() + wide
-    if east <= 180:
-        return [shapely.box(west, south, east, north)]
-    return [shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east - 360, north)]
+    return shapely.box(lon.min() - wide, south, lon.max() + wide, north)
 
 
-def _add_asset(made: Any, layout: GroupLayout, node: Any, href: str) -> None:  # noqa: ANN401  # pystac's, Zarr's
+def _add_asset(made: Any, layout: GroupLayout, href: str) -> None:  # noqa: ANN401  # pystac's
     """Add the asset of a group, with its grid and its bands."""
     import pystac
     from pystac.extensions.projection import ProjectionExtension
@@ -234,18 +194,12 @@ def _add_asset(made: Any, layout: GroupLayout, node: Any, href: str) -> None:  #
             shape=[grid.height, grid.width],
             transform=[t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y],
         )
-    bands = []
+    bands, documents = [], dict(layout.documents())
     for band, array, nodata in zip(group.bands, layout.arrays, layout.nodata, strict=True):
-        about = node[array].attrs
+        about = documents[array]["attributes"]
         value: Any = nodata
-        if nodata is not None and not np.isfinite(nodata):
-            value = (
-                NoDataStrings.NAN
-                if np.isnan(nodata)
-                else NoDataStrings.INF
-                if nodata > 0
-                else NoDataStrings.NINF
-            )
+        if nodata is not None and not math.isfinite(nodata):
+            value = NoDataStrings(str(nodata))
         made_band = RasterBand.create(
             data_type=DataType(band.dtype.name),
             nodata=value,
@@ -261,22 +215,16 @@ def _add_asset(made: Any, layout: GroupLayout, node: Any, href: str) -> None:  #
     RasterExtension.ext(asset, add_if_missing=True).apply(bands=bands)
 
 
-def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN401  # pystac's, Zarr's
+def _add_cube(made: Any, layout: GroupLayout) -> None:  # noqa: ANN401  # pystac's
     """Add dimensions and variables of the first group."""
     from pystac.extensions.datacube import DatacubeExtension, Dimension, Variable
 
     group = layout.group
     dimensions: dict[str, Any] = {}
-    if group.axis == "time" and "time" in node:
-        times = np.asarray(node["time"][...]).astype("datetime64[us]")
-        texts = [None if np.isnat(one) else f"{np.datetime_as_string(one, unit='s')}Z" for one in times]
-        known = sorted(text for text in texts if text)
-        extent = [known[0], known[-1]] if known else [None, None]
-        dimensions["time"] = {
-            "type": "temporal",
-            "extent": extent,
-            "values": [text for text in texts if text],
-        }
+    if group.axis == "time":
+        texts = [rfc3339(one, "seconds") for one in _times(layout)]
+        extent = [min(texts), max(texts)] if texts else [None, None]
+        dimensions["time"] = {"type": "temporal", "extent": extent, "values": texts}
     elif group.axis:
         lengths = zip(layout.leading, group.tiling.leading, strict=True)
         dimensions |= {axis: {"type": axis, "extent": [0, length - 1], "step": 1} for axis, length in lengths}
@@ -297,16 +245,12 @@ def _add_cube(made: Any, layout: GroupLayout, node: Any) -> None:  # noqa: ANN40
                 else grid.crs.to_pyproj().to_wkt(),
             }
         dimensions[axis] = dimension
-    names = [*layout.leading, "y", "x"]
-    variables = {
-        array: {"type": "data", "dimensions": names}
-        | {
-            key: node[array].attrs[name]
-            for key, name in (("unit", "units"), ("description", "long_name"))
-            if name in node[array].attrs
-        }
-        for array in layout.arrays
-    }
+    documents, names = dict(layout.documents()), [*layout.leading, "y", "x"]
+    variables: dict[str, dict[str, Any]] = {}
+    for array in layout.arrays:
+        about, told = documents[array]["attributes"], {"units": "unit", "long_name": "description"}
+        variables[array] = {"type": "data", "dimensions": names}
+        variables[array] |= {key: about[name] for name, key in told.items() if name in about}
     DatacubeExtension.ext(made, add_if_missing=True).apply(
         {name: Dimension.from_dict(value) for name, value in dimensions.items()},
         {name: Variable(value) for name, value in variables.items()},

@@ -48,29 +48,37 @@ def region_lonlat(job: Job, files: JobFiles) -> BaseGeometry:
     Raises:
         JobError: the region cannot be shown in longitude and latitude.
     """
+    geometry, crs, _ = region_shape(job, files)
+    return cut_at_180(in_lonlat(geometry, crs))
+
+
+def in_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
+    """Return a geometry in longitude and latitude, beyond 180 where it crosses the antimeridian; edges are bent.
+
+    Raises:
+        JobError: it has points that cannot be shown in longitude and latitude.
+    """
     import shapely
 
-    geometry, crs, _ = region_shape(job, files)
-    if crs != LONLAT:
-        project = transformer(crs, LONLAT).transform
-        length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
-        if length > 0:
-            geometry = shapely.segmentize(geometry, length / _POINTS)
-        poles = [pole for pole in (-90, 90) if _holds(geometry, project(0, pole, direction="INVERSE"))]
-        geometry = shapely.transform(
-            geometry, lambda points: np.column_stack(project(points[:, 0], points[:, 1]))
-        )
-        if not np.isfinite(geometry.bounds).all():
-            raise JobError(f"has points that have no longitude and latitude in {crs}", key="region")
-        west, south, east, north = geometry.bounds
-        if poles:
-            geometry = shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)
-        elif east - west > _HALF:
-            # PROJ's longitudes jump at the antimeridian; a region that small lies across it.
-            geometry = shapely.transform(
-                geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1]))
-            )
-    return cut_at_180(geometry)
+    if crs == LONLAT:
+        return geometry
+    project = transformer(crs, LONLAT).transform
+    length = max(geometry.bounds[2] - geometry.bounds[0], geometry.bounds[3] - geometry.bounds[1])
+    if length > 0:
+        geometry = shapely.segmentize(geometry, length / _POINTS)
+    poles = [pole for pole in (-90, 90) if _holds(geometry, project(0, pole, direction="INVERSE"))]
+    geometry = shapely.transform(
+        geometry, lambda points: np.column_stack(project(points[:, 0], points[:, 1]))
+    )
+    if not np.isfinite(geometry.bounds).all():
+        raise JobError(f"has points that have no longitude and latitude in {crs}", key="region")
+    west, south, east, north = geometry.bounds
+    if poles:
+        return shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)
+    if east - west > _HALF:
+        # PROJ's longitudes jump at the antimeridian; a region that small lies across it.
+        return shapely.transform(geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1])))
+    return geometry
 
 
 @lru_cache(maxsize=1 << 12)

@@ -592,17 +592,14 @@ def test_chips_are_exported_and_described_one_by_one(emulator, tmp_path):
 
 
 def test_a_box_around_chips_crosses_180_degrees():
-    layout = SimpleNamespace(
-        group=SimpleNamespace(
-            lattices=(None, PixelGrid(Crs("EPSG:4326"), AffineTransform(0.01, 0, 179, 0, -0.01, 0), 10, 10))
+    grid = PixelGrid(Crs("EPSG:4326"), AffineTransform(0.01, 0, 179, 0, -0.01, 0), 10, 10)
+
+    def around(lon, lat):
+        along = tuple(
+            SimpleNamespace(name=name, values=values) for name, values in (("lon", lon), ("lat", lat))
         )
-    )
-    lon, lat = np.array([179.9, -179.9, np.nan]), np.array([1.0, -1.0, np.nan])
-    east, west = _around_samples(layout, {"lon": lon, "lat": lat})
-    assert (east.bounds[2], west.bounds[0]) == (180, -180)
-    assert (east.bounds[0], west.bounds[2]) == (
-        pytest.approx(179.829, abs=1e-3),
-        pytest.approx(-179.829, abs=1e-3),
-    )
-    (one,) = _around_samples(layout, {"lon": lon[:1], "lat": lat[:1]})
-    assert one.area == pytest.approx(0.02, rel=0.01)
+        return _around_samples(SimpleNamespace(group=SimpleNamespace(lattices=(None, grid)), along=along))
+
+    both = around((179.9, -179.9, np.nan), (1.0, -1.0, np.nan))
+    assert both.bounds[::2] == (pytest.approx(179.829, abs=1e-3), pytest.approx(180.171, abs=1e-3))
+    assert around((179.9,), (1.0,)).area == pytest.approx(0.02, rel=0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,46 +61,37 @@ def init_command(target: Path, schema: bool, yes: bool, **options: Any) -> None:
     options |= {name: _from(target, options[name]) for name in ("file", "key_file")}
     template = JobTemplate(**options | {"bands": _unless_all(options["bands"])})
     if template == JobTemplate(km=template.km) and not yes and somebody_is_there():
-        template = _asked(template, target)
+        template = _asked(target)
     written = init(target, template, schema=schema)
     say(f"{written}: written{f', and {SCHEMA_FILE} for editors' if schema else ''}. Next:", err=True)
     say(f"  downloader plan {written}", err=True)
     say(f"  downloader run {written}", err=True)
 
 
-def _asked(template: JobTemplate, file: Path) -> JobTemplate:
+def _asked(file: Path) -> JobTemplate:
     """Ask on the terminal what to fetch."""
-    from downloader.job.template import SCENE
+    from downloader.job.template import SCENE, JobTemplate
 
     say(f"A few questions for {file}; Enter takes the value in brackets.", err=True)
-    where = _ask("Synthetic pixels or real ones?", "emulator", ("emulator", "earthengine"))
-    many = _ask("One image, or many?", "image", ("image", "collection"))
-    if many == "collection":
-        template = replace(
-            template,
-            collection=_ask("Collection", "COPERNICUS/S2_SR_HARMONIZED"),
-            start=_ask("From (UTC)", "2017-04-01"),
-            end=_ask("To (exclusive)", "2017-05-01"),
-            bands=_ask_bands("B4,B3,B2"),
-        )
-        template = _placed(template, file, "-121.90,37.87,-121.80,37.96")
+    is_emulated = _ask("Synthetic pixels or real ones?", "emulator", ("emulator", "earthengine")) == "emulator"
+    found: dict[str, Any] = {}
+    if _ask("One image, or many?", "image", ("image", "collection")) == "collection":
+        found["collection"] = _ask("Collection", "COPERNICUS/S2_SR_HARMONIZED")
+        found["start"], found["end"] = _ask("From (UTC)", "2017-04-01"), _ask("To (exclusive)", "2017-05-01")
+        bands, place = "B4,B3,B2", "-121.90,37.87,-121.80,37.96"
     else:
-        asset = _ask("Image", SCENE)
-        template = replace(
-            template, asset=asset, bands=_ask_bands("B2,B3,B4,B8" if asset == SCENE else "all")
-        )
-        template = _placed(template, file, _FIRST_PIXELS)
-    template = replace(template, out=_ask("Mosaic", f"out/{file.stem}.zarr"))
-    if where == "emulator":
-        return replace(template, endpoint="emulator")
-    project = _ask("Cloud project; - for the one of your credentials", "-")
-    key = _ask("Key file; - if you signed in another way", "-")
-    return replace(
-        template,
-        endpoint="auto",
-        project=None if project == "-" else project,
-        key_file=None if key == "-" else key,
-    )
+        found["asset"] = _ask("Image", SCENE)
+        bands, place = "B2,B3,B4,B8" if found["asset"] == SCENE else "all", _FIRST_PIXELS
+    found["bands"] = _unless_all(WORDS.convert(_ask("Bands, or all", bands), None, None))
+    where = "Where: w,s,e,n or lon,lat or a file"
+    found |= click.prompt(where, default=place, value_proc=partial(_place, file), err=True)
+    found["out"] = _ask("Mosaic", f"out/{file.stem}.zarr")
+    found["endpoint"] = "emulator" if is_emulated else "auto"
+    if not is_emulated:
+        project = _ask("Cloud project; - for the one of your credentials", "-")
+        key = _ask("Key file; - if you signed in another way", "-")
+        found |= {name: text for name, text in (("project", project), ("key_file", key)) if text != "-"}
+    return JobTemplate(**found)
 
 
 def _ask(question: str, default: str, choices: tuple[str, ...] = ()) -> str:
@@ -109,22 +100,16 @@ def _ask(question: str, default: str, choices: tuple[str, ...] = ()) -> str:
     return answer.strip()
 
 
-def _ask_bands(default: str) -> tuple[str, ...] | None:
-    return _unless_all(WORDS.convert(_ask("Bands, or all", default), None, None))
-
-
-def _placed(template: JobTemplate, file: Path, default: str) -> JobTemplate:
-    """Ask for a box, a point or a file until the answer is one."""
-    while True:
-        text = _ask("Where: w,s,e,n or lon,lat or a file", default)
-        if text == _FIRST_PIXELS:
-            return template
-        if Path(text).is_file():
-            return replace(template, file=_from(file, text))
-        for name, kind in (("bbox", BOX), ("point", POINT)):
-            with contextlib.suppress(click.BadParameter):
-                return replace(template, **{name: kind.convert(text, None, None)})
-        say("write four numbers, or two, with commas between them, or the path of a file", err=True)
+def _place(file: Path, text: str) -> dict[str, Any]:
+    """Return the field of `JobTemplate` that an answer means. Raises BadParameter, so that it is asked again."""
+    if text == _FIRST_PIXELS:
+        return {}
+    if Path(text).is_file():
+        return {"file": _from(file, text)}
+    for name, kind in (("bbox", BOX), ("point", POINT)):
+        with contextlib.suppress(click.BadParameter):
+            return {name: kind.convert(text, None, None)}
+    raise click.BadParameter("write four numbers, or two, with commas between them, or the path of a file")
 
 
 def _from(file: Path, path: str | None) -> str | None:

@@ -172,7 +172,7 @@ def doctor(
     loaded = load(job, overrides) if isinstance(job, str | os.PathLike) else as_jobs(job)
     # Sources share service, credentials and disk.
     settled = loaded if isinstance(loaded, Job) else next(iter(loaded.jobs.values()))
-    return in_thread(examine(settled.service_settings, settled.mosaic_path, credentials), Stop())
+    return in_thread(examine(settled, settled.mosaic_path, credentials), Stop())
 
 
 @late("reading the mosaic")

@@ -73,7 +73,9 @@ def _asked(file: Path) -> JobTemplate:
     from downloader.job.template import SCENE, JobTemplate
 
     say(f"A few questions for {file}; Enter takes the value in brackets.", err=True)
-    is_emulated = _ask("Synthetic pixels or real ones?", "emulator", ("emulator", "earthengine")) == "emulator"
+    is_emulated = (
+        _ask("Synthetic pixels or real ones?", "emulator", ("emulator", "earthengine")) == "emulator"
+    )
     found: dict[str, Any] = {}
     if _ask("One image, or many?", "image", ("image", "collection")) == "collection":
         found["collection"] = _ask("Collection", "COPERNICUS/S2_SR_HARMONIZED")

@@ -17,6 +17,7 @@ from downloader.earthengine.client import Access
 from downloader.earthengine.names import NO_PROJECT
 from downloader.engine.connect import reach
 from downloader.errors import AuthenticationError, Cause, DownloadError
+from downloader.job import Job
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.time import http_date
 
@@ -36,7 +37,7 @@ _CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
 
 async def examine(
-    settings: ServiceSettings, where: Path | str, credentials: Credentials | None = None
+    settings: Job | ServiceSettings, where: Path | str, credentials: Credentials | None = None
 ) -> Diagnosis:
     """Make all checks. What fails is a finding, not an exception.
 

@@ -77,7 +77,7 @@ async def compare(
         DownloadError: as `run` does.
     """
     drawn = draw_tiles(states, draw.count, draw.seed)
-    async with connect(job.service_settings, credentials) as connection:
+    async with connect(job, credentials) as connection:
         with stop.cancels():
             plan, notices = await prepare(job, connection, identity.existing)
         new = Identity.of(plan, MosaicSettings.of(job, plan), connection.client.service_identity, identity)

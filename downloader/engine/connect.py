@@ -20,6 +20,7 @@ from downloader.earthengine.names import HIGH_VOLUME, STANDARD
 from downloader.engine.shared_budget import SharedBudget, new_limiter
 from downloader.errors import JobError
 from downloader.flow.shared_limiter import JobLimiter
+from downloader.job import Job
 from downloader.job.service_settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    settings: ServiceSettings, credentials: Credentials | None = None, budget: SharedBudget | None = None
+    settings: Job | ServiceSettings,
+    credentials: Credentials | None = None,
+    budget: SharedBudget | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a client of a service; an embedded emulator is started for the block, and ended with it.
 
@@ -66,7 +69,7 @@ async def connect(
 
 @asynccontextmanager
 async def reach(
-    settings: ServiceSettings, credentials: Credentials | None = None, project: str | None = None
+    settings: Job | ServiceSettings, credentials: Credentials | None = None, project: str | None = None
 ) -> AsyncIterator[Access]:
     """Yield how a service is reached; nothing is asked and no credentials are looked for yet.
 
@@ -92,7 +95,7 @@ async def reach(
 
 
 @asynccontextmanager
-async def _endpoint(settings: ServiceSettings) -> AsyncIterator[tuple[str, str, str | None]]:
+async def _endpoint(settings: Job | ServiceSettings) -> AsyncIterator[tuple[str, str, str | None]]:
     """Yield (standard URL, high-volume URL, key file of an emulator started here)."""
     endpoint = settings.service.endpoint
     if endpoint == "emulator":
@@ -121,7 +124,7 @@ async def _endpoint(settings: ServiceSettings) -> AsyncIterator[tuple[str, str, 
         yield endpoint.rstrip("/"), endpoint.rstrip("/"), None
 
 
-def _lent(settings: ServiceSettings) -> tuple[Credentials | None, str | None]:
+def _lent(settings: Job | ServiceSettings) -> tuple[Credentials | None, str | None]:
     """Return credentials and project of a live session of the official client, for a job that leaves both to what is found.
 
     Objects do not travel to the workers of a cluster.
@@ -130,7 +133,9 @@ def _lent(settings: ServiceSettings) -> tuple[Credentials | None, str | None]:
     return live_session() if chain else (None, None)
 
 
-def _auth(settings: ServiceSettings, credentials: Credentials | None, key_file: str | None) -> AuthSettings:
+def _auth(
+    settings: Job | ServiceSettings, credentials: Credentials | None, key_file: str | None
+) -> AuthSettings:
     if credentials is not None:
         return AuthSettings("credentials", credentials)
     auth = settings.auth
@@ -145,7 +150,7 @@ def _auth(settings: ServiceSettings, credentials: Credentials | None, key_file: 
     return AuthSettings(auth.kind, auth.access_token_env or auth.access_token_command)
 
 
-def _keep_out(settings: ServiceSettings, key: Path) -> None:
+def _keep_out(settings: Job | ServiceSettings, key: Path) -> None:
     """Raise JobError where a key file lies inside the mosaic: it would be given away with it."""
     place = settings.mosaic_path
     if isinstance(place, Path) and key.absolute().resolve().is_relative_to(place.resolve()):

@@ -46,7 +46,7 @@ async def survey(
     Raises:
         JobError, AuthenticationError, StoppedError: as a run, before its first tile.
     """
-    async with connect(job.service_settings, credentials) as connection:
+    async with connect(job, credentials) as connection:
         with stop.cancels(), asking(progress, connection.client, job.source.name):
             try:
                 there = await existing_mosaic(job)

@@ -64,7 +64,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
     """
     refuse_what_cannot_travel(job, credentials=options.credentials is not None)
     before = current_memory()
-    async with connect(job.service_settings, options.credentials, options.budget) as connection:
+    async with connect(job, options.credentials, options.budget) as connection:
         with stop.cancels():
             plan, notices = await _plan(job, connection, progress, options)
         memory = memory_for(job, plan, options.budget, before)

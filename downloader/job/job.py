@@ -18,7 +18,6 @@ from downloader.job.sections.mosaic import MosaicSection
 from downloader.job.sections.region import Region
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
 from downloader.job.sections.source import OF_LISTING, OF_MANY, Source
-from downloader.job.service_settings import ServiceSettings
 
 _ARTICLES = {"images": "several", "collection": "a collection", "expression": "an expression"}
 
@@ -127,12 +126,9 @@ class Job(FileSection):
         return self.region.samples is not None and not is_one and source.pick != "nearest"
 
     @property
-    def service_settings(self) -> ServiceSettings:
-        """How the job's service is reached."""
-        settings = ServiceSettings.model_construct(
-            service=self.service, auth=self.auth, request=self.request, limits=self.limits
-        )
-        return settings.placed(self._base, self.mosaic_path, is_local=self.executor.is_local)
+    def is_local(self) -> bool:
+        """Whether this process alone asks the service."""
+        return self.executor.is_local
 
     @property
     def mosaic_path(self) -> Path | str:

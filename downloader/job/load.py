@@ -82,27 +82,9 @@ def one_job(job: Job | Sources, source: str = "") -> Job:
 
 
 def as_jobs(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job | Sources:
-    """Return a job, or the jobs of several sources, from any of their forms; arguments and errors as of `as_job`."""
-    if keywords or not (isinstance(job, Mapping) or _is_file(job)):
-        return as_job(job, path, **keywords)
-    if isinstance(job, Mapping):
-        found = _of(document_of(job if path is None else _with_path(job, path_text(path, "path"))), None)
-    else:
-        found = load(_file_named(job))
-        found = found if path is None else found.placed(path_text(path, "path"))
-    if isinstance(found, Job):
-        return with_environment(found)
-    return replace(found, jobs={name: with_environment(one) for name, one in found.jobs.items()})
+    """Return a job, or the jobs of several sources, from any of their forms.
 
-
-def _with_path(job: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return a job's values with its mosaic at `path`."""
-    mosaic = job.get("mosaic", {})
-    return {**job, "mosaic": {**mosaic, "path": path} if isinstance(mosaic, Mapping) else mosaic}
-
-
-def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job:
-    """Return a `Job` from any of its forms, with what the environment says of the service where the job leaves it open.
+    Where a job leaves open how the service is reached, the environment says it.
 
     Args:
         job: the job; with `path` what is fetched, or a job whose mosaic is to lie there.
@@ -112,30 +94,48 @@ def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords:
     Raises:
         JobError: naming key, value and fix.
     """
-    return with_environment(_as_job(job, path, keywords))
+    found = _as_jobs(job, None if path is None else path_text(path, "path"), keywords)
+    if isinstance(found, Job):
+        return with_environment(found)
+    return replace(found, jobs={name: with_environment(one) for name, one in found.jobs.items()})
 
 
-def _as_job(job: JobLike, path: str | os.PathLike[str] | None, keywords: Mapping[str, Any]) -> Job:
-    if path is not None:
-        path = path_text(path, "path")
-        if isinstance(job, Job | Mapping) or _is_file(job):
-            return _placed(job, path, keywords)
-        values = sections_of(keywords)
-        for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": path})):
-            section = values.get(name, {})
-            values[name] = {**found, **section} if isinstance(section, Mapping) else section
-        return Job.from_dict(values)
-    if keywords:
+def as_job(job: JobLike, path: str | os.PathLike[str] | None = None, **keywords: Any) -> Job:
+    """Return a job of one source from any of its forms; arguments and errors as of `as_jobs`."""
+    return one_job(as_jobs(job, path, **keywords))
+
+
+def _as_jobs(job: JobLike, path: str | None, keywords: Mapping[str, Any]) -> Job | Sources:
+    if path is None and keywords:
         raise JobError(
             f"{', '.join(keywords)}: can be given only together with the path of a mosaic; else put them in the job"
         )
-    if isinstance(job, Job):
-        return job
+    if not isinstance(job, Job | Mapping) and not _is_file(job):
+        if path is not None:
+            return _of_keywords(job, path, keywords)
+        if isinstance(job, Serializable | Image | list | tuple):
+            raise JobError(
+                f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path"
+            )
+    elif keywords:
+        raise JobError(f"{' and '.join(keywords)}: a whole job has these in itself; change them there")
+    found: Job | Sources
     if isinstance(job, Mapping):
-        return _mapped(job)
-    if isinstance(job, Serializable | Image | list | tuple):
-        raise JobError(f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path")
-    return load_job(_file_named(job))
+        mosaic = job.get("mosaic", {})
+        if path is not None and isinstance(mosaic, Mapping):
+            job = {**job, "mosaic": {**mosaic, "path": path}}
+        found = _of(document_of(job), None)
+    else:
+        found = job if isinstance(job, Job) else load(_file_named(job))
+    return found if path is None else found.placed(path)
+
+
+def _of_keywords(job: JobLike, path: str, keywords: Mapping[str, Any]) -> Job:
+    values = sections_of(keywords)
+    for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": path})):
+        section = values.get(name, {})
+        values[name] = {**found, **section} if isinstance(section, Mapping) else section
+    return Job.from_dict(values)
 
 
 def _file_named(job: object) -> str:
@@ -148,23 +148,8 @@ def _file_named(job: object) -> str:
     return text
 
 
-def _mapped(values: Mapping[str, Any]) -> Job:
-    return one_job(_of(document_of(values), None))
-
-
 def _is_file(job: object) -> bool:
     return isinstance(job, str | os.PathLike) and os.path.isfile(job)  # noqa: PTH113 - False, never an error
-
-
-def _placed(job: JobLike, path: str, keywords: Mapping[str, Any]) -> Job:
-    """Return a whole job with its mosaic at `path`. Raises JobError."""
-    if keywords:
-        raise JobError(f"{' and '.join(keywords)}: a whole job has these in itself; change them there")
-    if isinstance(job, Mapping):
-        job = _mapped(_with_path(job, path))
-    elif not isinstance(job, Job):
-        job = load_job(os.fspath(job))  # type: ignore[arg-type]  # a file, as asked above
-    return job.placed(path)
 
 
 def _named(job: JobLike, keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
-
-from pydantic import PrivateAttr
+from typing import Any, ClassVar, Self
 
 from downloader.job.sections.file_section import FileSection
 from downloader.job.sections.service import Auth, Limits, RequestSettings, Service
@@ -22,8 +20,10 @@ class ServiceSettings(FileSection):
     request: RequestSettings = RequestSettings.model_construct()
     limits: Limits = Limits.model_construct()
 
-    _mosaic: Path | str | None = PrivateAttr(default=None)
-    _is_local: bool = PrivateAttr(default=True)
+    is_local: ClassVar[bool] = True
+    """Whether this process alone asks the service."""
+    mosaic_path: ClassVar[Path | str | None] = None
+    """Where the job's mosaic is; None where there is no job."""
 
     @classmethod
     def of(
@@ -45,22 +45,6 @@ class ServiceSettings(FileSection):
         given = {"service": service, "auth": auth}
         values = {name: section for name, section in given.items() if section is not None}
         return cls.parse(json.dumps(values), "settings", overrides=overrides)
-
-    def placed(self, base: Path, mosaic: Path | str, *, is_local: bool) -> Self:
-        """Return the same settings of a job: its folder, where its mosaic is, and whether this process fetches."""
-        copy = self.model_copy()
-        copy._base, copy._mosaic, copy._is_local = base, mosaic, is_local  # noqa: SLF001  # its own class
-        return copy
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this process alone asks the service."""
-        return self._is_local
-
-    @property
-    def mosaic_path(self) -> Path | str | None:
-        """Where the job's mosaic is; None where there is no job."""
-        return self._mosaic
 
 
 def is_this_machine(host: str) -> bool:

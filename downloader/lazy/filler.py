@@ -337,7 +337,7 @@ class Filler:
         if job is None:
             job = with_environment(await anyio.to_thread.run_sync(partial(kept_job, self.path)))
         before = current_memory()
-        async with connect(job.service_settings, self._credentials, self._loop.budget) as connection:
+        async with connect(job, self._credentials, self._loop.budget) as connection:
             plan, _ = await prepare(job, connection, await existing_mosaic(job))
             memory = memory_for(job, plan, before=before)
             while not self._loop.is_ending:

@@ -26,11 +26,10 @@ def test_sections_and_overrides_are_checked_as_those_of_a_job() -> None:
         ServiceSettings.of(overrides=["mosaic.path=x"])
 
 
-def test_a_job_yields_its_own(tmp_path: Path) -> None:
+def test_a_job_has_its_own(tmp_path: Path) -> None:
     text = "{source: {asset: a}, mosaic: {path: m}, auth: {key_file: key.json}, limits: {concurrency: 7}}"
     job = Job.parse(text, base=tmp_path)
-    settings = job.service_settings
-    assert settings.resolve("key.json") == tmp_path / "key.json"
-    assert settings.mosaic_path == tmp_path / "m"
-    assert settings.limits.concurrency == 7
-    assert settings.auth is job.auth
+    assert job.resolve("key.json") == tmp_path / "key.json"
+    assert job.mosaic_path == tmp_path / "m"
+    assert job.limits.concurrency == 7
+    assert job.is_local

@@ -99,7 +99,7 @@ _SECTIONS: Final = tuple(Job.model_fields)
 _FIRST: Final = ("asset", "images", "collection", "expression", "path")
 """Keys that the first two arguments of a call stand for."""
 
-_TERSE: Final = ("none", "native", "image", "earthengine", "application_default", "emulator", "dask")
+_TERSE: Final = ("none", "earthengine", "application_default", "emulator", "dask")
 """Keys that say too little without their section."""
 
 _MEANT: Final = {"mask": "source", "crs": "grid"}

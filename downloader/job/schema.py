@@ -22,6 +22,9 @@ from pydantic import TypeAdapter
 
 from downloader.job.job import Job
 from downloader.job.sections.base import Section
+from downloader.job.sections.grid import KINDS as GRID_KINDS
+from downloader.job.sections.region import KINDS as REGION_KINDS
+from downloader.job.sections.source import KINDS as SOURCE_KINDS
 from downloader.job.sections.source import OF_LISTING
 from downloader.job.units import Duration, Size
 
@@ -54,11 +57,8 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
 }
 """Section → what may stand in its place."""
 
-_KINDS: Final = ("asset", "images", "collection", "expression")
 _OF_IMAGES: Final = ("collection", "expression")
 """Sources that are asked for a list of images."""
-_SITES: Final = ("window", "bbox", "geometry", "file", "points", "fields")
-_GRIDS: Final = ("resolution", "scale", "transform", "like")
 _METHODS: Final = ("key_file", "access_token_env", "access_token_command")
 
 
@@ -76,7 +76,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
         "else": {"required": ["region"]},
     },
     "source": {
-        "oneOf": _one_of(_KINDS),
+        "oneOf": _one_of(SOURCE_KINDS),
         "dependencies": {
             "start": {"required": ["end"], "anyOf": _one_of(_OF_IMAGES)},
             "end": {"required": ["start"], "anyOf": _one_of(_OF_IMAGES)},
@@ -84,8 +84,8 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
             **{name: {"anyOf": _one_of(_OF_IMAGES)} for name in OF_LISTING},
         },
     },
-    "region": {"allOf": _not_together(_SITES)},
-    "grid": {"allOf": _not_together(_GRIDS)},
+    "region": {"allOf": _not_together(REGION_KINDS)},
+    "grid": {"allOf": _not_together(GRID_KINDS)},
     "auth": {"allOf": _not_together(_METHODS)},
     "executor.dask": {"oneOf": _one_of(("scheduler", "workers"))},
 }

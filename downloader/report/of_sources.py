@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,13 @@ from downloader.report.plan_preview import PlanPreview
 from downloader.report.report import Report
 
 _WORST_FIRST: Final[Sequence[RunState]] = ("failed", "interrupted", "stopped", "incomplete", "complete")
+
+
+_ADDED: Final = (
+    "tiles", "tiles_before", "tiles_stored", "tiles_failed", "requests", "metadata_calls", "token_calls", "splits", "wire_bytes",
+    "disk_bytes", "seconds",
+)  # fmt: skip
+"""Fields of a report that are sums over its sources."""
 
 
 def joined(path: str, reports: Mapping[str, Report]) -> Report:
@@ -33,35 +40,19 @@ def joined(path: str, reports: Mapping[str, Report]) -> Report:
         state=next(state for state in _WORST_FIRST if any(one.state == state for one in each)),
         message="\n".join(told),
         groups=tuple(member(name, group) for name, one in reports.items() for group in one.groups),
-        tiles=sum(one.tiles for one in each),
-        tiles_before=sum(one.tiles_before for one in each),
-        tiles_stored=sum(one.tiles_stored for one in each),
-        tiles_failed=sum(one.tiles_failed for one in each),
-        requests=sum(one.requests for one in each),
-        metadata_calls=sum(one.metadata_calls for one in each),
-        token_calls=sum(one.token_calls for one in each),
-        splits=sum(one.splits for one in each),
         retries=dict(sum((Counter(one.retries) for one in each), Counter())),
-        wire_bytes=sum(one.wire_bytes for one in each),
-        disk_bytes=sum(one.disk_bytes for one in each),
-        seconds=sum(one.seconds for one in each),
         peak_memory_bytes=max(one.peak_memory_bytes for one in each),
         failed=tuple(
             replace(tile, group=member(name, tile.group))
             for name, one in reports.items()
             for tile in one.failed
         ),
-        compute=ComputeCost(
-            sum(one.requests for one in costs),
-            sum(one.low_h for one in costs),
-            sum(one.high_h for one in costs),
-        )
-        if costs
-        else None,
+        compute=ComputeCost(*map(sum, zip(*map(astuple, costs), strict=True))) if costs else None,
         notices=tuple(f"{name}: {line}" for name, one in reports.items() for line in one.notices),
         source="; ".join(f"{name}: {one.source}" for name, one in reports.items()),
         job="\n".join(f"# {name}\n{one.job}" for name, one in reports.items()),
         history=None,
+        **{name: sum(getattr(one, name) for one in each) for name in _ADDED},
     )
 
 

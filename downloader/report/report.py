@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from downloader.errors import JobError
 from downloader.model.document import to_document
@@ -16,13 +17,11 @@ from downloader.report.cost_text import cost_text
 from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
-from downloader.tables.request import Layout, Table
 from downloader.tables.table import table
 from downloader.text import counted, duration, first_lines, memory, rate, size
 
-if TYPE_CHECKING:
-    import xarray
-
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 KINDS: Final = (".html", ".json", ".txt")
 """Endings of the files that a report is saved as."""
@@ -31,59 +30,28 @@ _SHOWN: Final = 5
 """Failed tiles that the text names; the JSON names all."""
 
 
+def _of_mosaic(call: Callable[Concatenate[str, _P], _R]) -> Callable[Concatenate[RunResult, _P], _R]:
+    """Return the method of a report that calls a function with its mosaic's path."""
+
+    @wraps(call)
+    def method(self: RunResult, /, *arguments: _P.args, **keywords: _P.kwargs) -> _R:
+        return call(self.mosaic, *arguments, **keywords)
+
+    return method
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Report(RunResult):
     """What a run did. Raised errors carry one as `.report`."""
 
-    def open(
-        self,
-        group: str | None = None,
-        *,
-        level: int = 1,
-        chunks: Any = "shard",  # noqa: ANN401  # whatever xarray takes
-        mask_and_scale: bool = False,
-        missing: Literal["raise", "mask", "ignore"] = "raise",
-    ) -> xarray.Dataset:
-        """Open the mosaic, or one group of it, as an `xarray.Dataset`.
+    open = _of_mosaic(open_group)
+    """Open the mosaic, or one group of it, as an `xarray.Dataset`: `open_group` of the mosaic."""
 
-        Args:
-            group: name of the group; needed where there are several.
-            level: 1 for the pixels; 2, 4, 8, … for an overview whose pixels are so many times as large.
-            chunks: `"shard"` reads lazily, a shard at a time (needs Dask); None reads without Dask.
-            mask_and_scale: turn nodata, and what `mosaic.mask` calls masked, into NaN, and such bands into floats.
-            missing: what to do where tiles are not there: refuse, show NaN, or show the fill value.
+    open_tree = _of_mosaic(open_tree)
+    """Open all groups as an `xarray.DataTree`."""
 
-        Raises:
-            IncompleteError: tiles are missing and `missing` is `"raise"`.
-        """
-        return open_group(
-            self.mosaic, group, level=level, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing
-        )
-
-    def open_tree(
-        self,
-        *,
-        chunks: Any = "shard",  # noqa: ANN401  # whatever xarray takes
-        mask_and_scale: bool = False,
-        missing: Literal["raise", "mask", "ignore"] = "raise",
-    ) -> xarray.DataTree:
-        """Open all groups as an `xarray.DataTree`; arguments as in `open`."""
-        return open_tree(self.mosaic, chunks=chunks, mask_and_scale=mask_and_scale, missing=missing)
-
-    def table(
-        self,
-        out: str | os.PathLike[str],
-        *,
-        by: Any = None,  # noqa: ANN401  # a path, or a table of another library
-        stats: Sequence[str] = ("mean",),
-        bands: Sequence[str] | None = None,
-        layout: Layout = "wide",
-        missing: Literal["raise", "mask"] = "raise",
-    ) -> Table:
-        """Write statistics of places in the mosaic as Parquet or CSV; arguments and errors as those of `downloader.table`."""
-        return table(
-            self.mosaic, os.fspath(out), by=by, stats=stats, bands=bands, layout=layout, missing=missing
-        )
+    table = _of_mosaic(table)
+    """Write statistics of places in the mosaic as Parquet or CSV; arguments and errors as those of `downloader.table`."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as a page (`.html`), a JSON document (`.json`) or text (`.txt`), by the file's ending.

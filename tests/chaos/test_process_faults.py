@@ -201,7 +201,7 @@ def test_row_44_wall_clock_set_back_between_runs(lab):
 
 
 def test_row_45_memory_smaller_than_one_shard(lab):
-    lab.job(10980, ("B2", "B3", "B4", "B8"), limits={"memory": "128MiB"}, region={"image": True})
+    lab.job(10980, ("B2", "B3", "B4", "B8"), limits={"memory": "128MiB"}, region={})
     run = lab.run(status=2)
     assert "is too little for one shard; at least" in run.said
     assert "MiB are needed" in run.said

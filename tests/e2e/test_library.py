@@ -63,7 +63,7 @@ def test_keywords(emulator, mosaic):
     assert set(dataset.data_vars) == {"B8", "B4"}
     assert (dataset["B8"].values == oracle_window(QUICKSTART, "B8", 10, 20, 300, 200)).all()
     with pytest.raises(downloader.JobError, match="only together with the path of a mosaic"):
-        downloader.download({"source": {}}, region={"image": True})
+        downloader.download({"source": {}}, region={"mask": True})
 
 
 def test_open_and_open_tree(emulator, mosaic):

@@ -88,7 +88,7 @@ def test_categories_are_not_averaged(emulator, tmp_path):
     """QA60's policy is SAMPLE in the catalogue, and a mosaic knows it without asking again."""
     mosaic = tmp_path / "mosaic.zarr"
     asset = job(emulator)["source"]["asset"]
-    done = run(emulator, tmp_path, mosaic, source={"asset": asset, "bands": ["QA60"]}, region={"image": True})
+    done = run(emulator, tmp_path, mosaic, source={"asset": asset, "bands": ["QA60"]}, region={})
     assert done.status == 0, done
     made = downloader.overviews(mosaic)
     assert made.policies == {"": {"QA60": "SAMPLE"}}

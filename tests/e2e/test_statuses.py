@@ -68,7 +68,7 @@ WRONG = {
     "a window outside": ({"region": window(20_000, 0, 5, 5)}, ["job.yaml, line", "region.window", "10980"]),
     "a box outside": ({"region": {"bbox": [10, 40, 11, 41]}}, ["job.yaml, line", "region.bbox", "outside the image"]),
     "a box the wrong way round": ({"region": {"bbox": [37.4, -122.1, 37.5, -122.0]}}, ["region.bbox", "[west, south, east, north]"]),
-    "two regions": ({"region": {"image": True, "bbox": [1, 2, 3, 4]}}, ["job.yaml, line", "region", "keep one"]),
+    "two regions": ({"region": {"file": "a.geojson", "bbox": [1, 2, 3, 4]}}, ["job.yaml, line", "region", "keep one"]),
     "too little memory": ({"limits": {"memory": "128MiB"}}, ["job.yaml, line", "limits.memory", "128 MiB", "MiB are needed"]),
     "a nodata that the type lacks": ({"mosaic": {"path": "mosaic.zarr", "nodata": -1}}, ["job.yaml, line", "mosaic.nodata", "-1", "uint16"]),
     "a band without nodata": ({"mosaic": {"path": "mosaic.zarr", "nodata": {"B99": 0}}}, ["job.yaml, line", "mosaic.nodata", "B99"]),

@@ -61,15 +61,16 @@ def _each(value: Any) -> Any:
     return value
 
 
+KINDS: Final = ("resolution", "scale", "transform", "like")
+"""Keys of which one says what the pixels are; without any they are the image's own."""
+
 UTM: Final = "utm"
 """`grid.crs` for the zone of the region's middle."""
 
 
 class Grid(Section):
-    """On which pixels."""
+    """On which pixels; `native`, the image's own with a group for each resolution, where no key is given."""
 
-    native: bool = True
-    """The image's own: a group for each resolution."""
     resolution: _PixelSize = None
     """One pixel size for all bands, in CRS units: a number or [x, y]. Keeps the image's corner; with `crs`, pixel
     edges lie on whole multiples of it."""
@@ -114,18 +115,9 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Grid:
-        given = [
-            name for name in ("resolution", "scale", "transform", "like") if getattr(self, name) is not None
-        ]
-        if given and "native" in self.model_fields_set and self.native:
-            raise ValueError(f"native and {given[0]} exclude each other; keep one")
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one")
-        if not given and not self.native:
-            raise JobError(
-                "false needs a resolution, a transform or like; give one, or leave this out",
-                key="grid.native",
-            )
         one = [name for name in ("crs", "transform", "like") if getattr(self, name) is not None]
         if self.zones is not None and one:
             raise JobError(
@@ -151,4 +143,4 @@ class Grid(Section):
     @property
     def is_native(self) -> bool:
         """Whether every band keeps its own grid."""
-        return all(given is None for given in (self.resolution, self.scale, self.transform, self.like))
+        return all(getattr(self, name) is None for name in KINDS)

@@ -80,6 +80,9 @@ def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
 
 
+KINDS: Final = ("window", "bbox", "geometry", "file", "points", "fields")
+"""Keys of which one says where; without any it is all of the image."""
+
 _INSTEAD: Final = {
     "asset": "a table of features is no region here; export it as GeoJSON, and name the file in region.file",
     "point": "a point has no area; write a box around it, region.bbox: [west, south, east, north], or name a file of points in "
@@ -89,10 +92,8 @@ _INSTEAD: Final = {
 
 
 class Region(Section):
-    """The region: all of an image, or a part of it."""
+    """The region: all of an image where no key is given, or a part of it."""
 
-    image: bool = False
-    """`true`: all of the image, which is the default for one asset."""
     window: WindowSpec | None = None
     """Pixels of the finest group asked for; coarser groups take every pixel it touches."""
     bbox: Annotated[tuple[float, float, float, float] | None, BeforeValidator(_four)] = None
@@ -132,11 +133,7 @@ class Region(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Region:
-        given = [
-            name
-            for name in ("image", "window", "bbox", "geometry", "file", "points", "fields")
-            if getattr(self, name)
-        ]
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
         features = None if self.fields is None else self.fields.features

@@ -45,7 +45,7 @@ def _graph(value: Any) -> Any:
     return load_expression(value, "source.expression") if isinstance(value, Serializable) else value
 
 
-_KINDS: Final = ("asset", "images", "collection", "expression")
+KINDS: Final = ("asset", "images", "collection", "expression")
 _Share = Annotated[float, Field(ge=0, le=1)]
 OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
 """Keys that mean something for several images, however they are named."""
@@ -123,9 +123,9 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:
-        given = [name for name in _KINDS if getattr(self, name) is not None]
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if not given:
-            raise ValueError(f"name one of {', '.join(_KINDS)}")
+            raise ValueError(f"name one of {', '.join(KINDS)}")
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} exclude each other; keep one of them")
         if self.expression is not None:
@@ -250,7 +250,7 @@ class Source(Section):
     @property
     def kind(self) -> str:
         """The key that is given: asset, images, collection or expression."""
-        return next(name for name in _KINDS if getattr(self, name) is not None)
+        return next(name for name in KINDS if getattr(self, name) is not None)
 
     @property
     def name(self) -> str:

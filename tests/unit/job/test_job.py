@@ -52,7 +52,7 @@ sizes = st.one_of(st.sampled_from(["1GiB", "400MB", "1.5GiB"]), st.integers(2**2
 positive = st.floats(1e-6, 1e6)
 sections = {
     "region": st.one_of(
-        st.just({"image": True}),
+        st.just({}),
         st.fixed_dictionaries({"window": st.fixed_dictionaries({
             "column": st.integers(-99, 10**9), "row": st.integers(), "width": st.integers(1, 10**9), "height": st.integers(1, 99),
         })}),
@@ -315,7 +315,7 @@ MISTAKES = [
     ("source: {images: [a]}\nregion:\n  window: {column: 0, row: 0, width: 1, height: 1}\nmosaic: {path: o}", "job.yaml, line 3: region.window: counts in the pixels of one image, and source names several; give region.bbox or region.geometry"),
     ("source: {images: [a]}\nmosaic: {path: o}", "job.yaml: region: is needed with source.images; give region.bbox or region.geometry"),
     # region
-    (BASE + "region:", "job.yaml, line 3: region: is empty; leave it out, or give it keys: image, window, bbox, geometry, file, points, fields, crs, mask, all_touched, buffer"),
+    (BASE + "region:", "job.yaml, line 3: region: is empty; leave it out, or give it keys: window, bbox, geometry, file, points, fields, crs, mask, all_touched, buffer"),
     (BASE + "region: {bbox: [1, 2, 3]}", "job.yaml, line 3: region.bbox: four numbers are needed: [west, south, east, north]"),
     (BASE + "region: {bbox: 7}", "job.yaml, line 3: region.bbox: 7: four numbers are needed: [west, south, east, north]"),
     (BASE + "region: {bbox: [1, 2, 3, x]}", "job.yaml, line 3: region.bbox[3]: 'x': write a number"),
@@ -323,7 +323,7 @@ MISTAKES = [
     (BASE + "region: {bbox: [1, 5, 3, 4]}", "job.yaml, line 3: region.bbox: south 5 must lie below north 4; the order is [west, south, east, north]"),
     (BASE + "region: {bbox: [1, 2, 3, 4], crs: foo}", "job.yaml, line 3: region.crs: unknown CRS 'foo': use an authority code such as EPSG:32610, or WKT"),
     (BASE + "region: {crs: EPSG:32610}", "job.yaml, line 3: region.crs: 'EPSG:32610': says what CRS bbox, geometry, points or fields.features are in, and there is none; add one, or leave crs out"),
-    (BASE + "region: {bbox: [1, 2, 3, 4], image: true}", "job.yaml, line 3: region: image and bbox exclude each other; keep one of them"),
+    (BASE + "region: {bbox: [1, 2, 3, 4], file: a}", "job.yaml, line 3: region: bbox and file exclude each other; keep one of them"),
     (BASE + "region:\n  window: {column: 0, row: 0, width: 0, height: 5}", "job.yaml, line 4: region.window.width: 0: must be greater than 0"),
     (BASE + "region: {window: {column: 0, row: 0, width: 5}}", "job.yaml, line 3: region.window.height: is missing; region.window needs it"),
     (BASE + "region: {window: [0, 0, 5, 5]}", "job.yaml, line 3: region.window: needs keys under it: column, row, width, height"),
@@ -335,8 +335,6 @@ MISTAKES = [
     (BASE + "grid: {resolution: .inf}", "job.yaml, line 3: grid.resolution: inf: write a finite number"),
     (BASE + "grid: {resolution: [1, 2, 3]}", "job.yaml, line 3: grid.resolution: write one number, or two: [x, y]"),
     (BASE + "grid: {resolution: 5, scale: 5}", "job.yaml, line 3: grid: resolution and scale exclude each other; keep one"),
-    (BASE + "grid: {native: true, resolution: 5}", "job.yaml, line 3: grid: native and resolution exclude each other; keep one"),
-    (BASE + "grid: {native: false}", "job.yaml, line 3: grid.native: false: false needs a resolution, a transform or like; give one, or leave this out"),
     (BASE + "grid: {resolution: 5, resampling: {B4: cubic}}", "job.yaml, line 3: grid.resampling: write nearest, bilinear, bicubic or average, or one of them for each band, such as {B4: bilinear}"),
     ("source: {expression: e.json}\nregion: {bbox: [0, 0, 1, 1]}\ngrid: {resolution: 5, resampling: bilinear}\nmosaic: {path: o}", "job.yaml, line 3: grid.resampling: 'bilinear': an expression says itself how it is resampled, by ee.Image.resample(); leave this out"),
     (BASE + "grid: {align: image}", "job.yaml, line 3: grid.align: unknown key; did you mean resampling?"),

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from statistics import fmean, linear_regression, pstdev, quantiles, stdev
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from statistics import fmean, linear_regression, pstdev, stdev
+from typing import TYPE_CHECKING, Final
 
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.errors import Action, FetchProblem, TileError
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from downloader.engine.connect import Connection
     from downloader.job import Job
     from downloader.planning import Group, Plan, Request
+    from downloader.planning.requests import TileBlock
 
 
 _AT_ONCE: Final = 4
@@ -37,7 +40,7 @@ _LARGE: Final = 3
 """Requests of the plan's own size beside the single tiles."""
 
 _ATTEMPTS: Final = 200
-"""Draws until a tile that is wanted is found; after them a group is walked through."""
+"""Draws for each tile that is wanted; after them a group is walked through."""
 
 _TELLING: Final = ("x-earth-engine-", "server-timing")
 """How headers begin that may tell what a request cost; `x-earth-engine-emulator` tells something else."""
@@ -47,10 +50,11 @@ _TELLING: Final = ("x-earth-engine-", "server-timing")
 class _Sample:
     group: Group
     request: Request
+    nbytes: int = 0
+    """Bytes of its pixels; 0 as long as none came."""
     seconds: float = 0.0
-    encoded: int | None = None
-    """Bytes on disk; None where nothing came, or for more than one tile."""
-    came: bool = False
+    encoded: int = 0
+    """Bytes on disk, of a single tile."""
 
 
 async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: int | None = None) -> Probe:
@@ -68,12 +72,9 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
     """
     seed = random.randrange(2**31) if seed is None else seed  # noqa: S311  # a sample, not a secret
     rng = random.Random(seed)  # noqa: S311  # as above
-    single = [_Sample(group, request) for group, request in draw(plan, tiles, rng)]
-    large = [
-        _Sample(group, request)
-        for group, request in draw(plan, min(_LARGE, max(1, tiles // 4)), rng, whole=True)
-        if request.tiles > 1
-    ]
+    single = draw(plan, tiles, rng)
+    large = draw(plan, min(_LARGE, max(1, tiles // 4)), rng, whole=True)
+    samples = [_Sample(*one) for one in (*single, *(one for one in large if one[1].tiles > 1))]
     codec = ChunkCodec(job.mosaic.compressor, job.mosaic.profile == "sharded")
     source, client = RestPixelSource(connection.client), connection.client
     problems: list[FetchProblem] = []
@@ -81,7 +82,7 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
     async def measure(sample: _Sample) -> None:
         wanted = plan.pixel_request(sample.request)
 
-        async def attempt() -> NDArray[np.void] | None:
+        async def attempt() -> None:
             began = time.perf_counter()
             try:
                 pixels = await source.fetch(wanted)
@@ -89,22 +90,44 @@ async def probe(job: Job, plan: Plan, connection: Connection, tiles: int, seed: 
                 if error.problem.action in {Action.RETRY, Action.SLOW, Action.FAIL_JOB}:
                     raise
                 problems.append(error.problem)
-                return None
-            sample.seconds, sample.came = time.perf_counter() - began, True
-            return pixels
+                return
+            sample.seconds, sample.nbytes = time.perf_counter() - began, wanted.nbytes
+            if sample.request.tiles == 1:
+                sample.encoded = _encoded(pixels, codec, sample.group.tiling.tile)
 
-        pixels = await client.persist(attempt, str(sample.request))
-        if pixels is not None and sample.request.tiles == 1:
-            sample.encoded = _encoded(pixels, codec, sample.group.tiling.tile)
+        await client.persist(attempt, str(sample.request))
 
     client.headers.clear()
-    await for_each([*single, *large], measure, min(_AT_ONCE, job.limits.concurrency))
-    headers = {
-        name: value
-        for name, value in client.headers.items()
-        if name.startswith(_TELLING) and not name.endswith("-emulator")
-    }
-    return _summed(plan, job.mosaic.compressor, seed, single, large, problems, headers)
+    await for_each(samples, measure, min(_AT_ONCE, job.limits.concurrency))
+    came = [sample for sample in samples if sample.nbytes]
+    small = [sample for sample in came if sample.request.tiles == 1]
+    base_s, per_mb_s = fitted(
+        [(sample.nbytes / 1e6, sample.seconds) for sample in came], (plan.model.base_s, plan.model.per_mb_s)
+    )
+    paced = replace(plan, model=replace(plan.model, base_s=base_s, per_mb_s=per_mb_s))
+    ratio, disk_bytes, disk_error = _disk(plan, small)
+    return Probe(
+        tiles=len({(sample.group.name, sample.request.block) for sample in small}),
+        seed=seed,
+        requests=len(came),
+        wire_bytes=sum(sample.nbytes for sample in came),
+        failed=len(problems),
+        problem=problems[0].message if problems else "",
+        latency=_tenths([sample.seconds for sample in small]) if small else None,
+        tile_mb=fmean(sample.nbytes for sample in small) / 1e6 if small else 0.0,
+        base_s=base_s,
+        per_mb_s=per_mb_s,
+        seconds=paced.estimate().seconds,
+        compressor=job.mosaic.compressor,
+        ratio=ratio,
+        disk_bytes=disk_bytes,
+        disk_error=disk_error,
+        headers={
+            name: value
+            for name, value in client.headers.items()
+            if name.startswith(_TELLING) and not name.endswith("-emulator")
+        },
+    )
 
 
 def draw(plan: Plan, tiles: int, rng: random.Random, *, whole: bool = False) -> list[tuple[Group, Request]]:
@@ -116,63 +139,49 @@ def draw(plan: Plan, tiles: int, rng: random.Random, *, whole: bool = False) -> 
         rng: the draw.
         whole: take the plan's own request around each tile, not the tile alone.
     """
-    weights = [group.count_tiles() * group.itemsize for group in plan.groups]
-    total = sum(weights)
+    total = sum(group.count_tiles() * group.itemsize for group in plan.groups)
     drawn: list[tuple[Group, Request]] = []
-    for group, weight in zip(plan.groups, weights, strict=True):
-        share = max(1, round(tiles * weight / total)) if weight else 0
+    for group in plan.groups:
+        count = group.count_tiles()
+        share = min(count, max(1, round(tiles * count * group.itemsize / total)))
         seen: set[tuple[int, int, int]] = set()
-        for _ in range(min(share, group.count_tiles())):
-            place = _place(group, rng, seen)
-            if place is None:
+        for place in _places(group, rng, _ATTEMPTS * share):
+            if place not in seen:
+                seen.add(place)
+                drawn += [(group, request) for request in _requests(group, place, whole=whole)]
+            if len(seen) == share:
                 break
-            seen.add(place)
-            drawn += [(group, request) for request in _requests(group, place, whole=whole)]
     return drawn
 
 
-def _place(group: Group, rng: random.Random, seen: set[tuple[int, int, int]]) -> tuple[int, int, int] | None:
-    """Return (slice, row, column) of a random tile that is fetched and was not drawn before."""
+def _places(group: Group, rng: random.Random, attempts: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (slice, row, column) of tiles that are fetched: random ones, and where these are few, the first ones."""
     tiling = group.tiling
-
-    def wanted(slice_: int, row: int, column: int) -> bool:
-        key, slot = _shard(group, slice_, row, column), tiling.slot(slice_, row, column)
-        return any(mask >> slot & 1 for mask in group.wanted(key).values())
-
-    for _ in range(_ATTEMPTS):
-        slice_, row = rng.randrange(tiling.slices), rng.randrange(tiling.tile_rows)
-        place = slice_, row, rng.randrange(tiling.tile_columns)
-        if place not in seen and wanted(*place):
-            return place
-    # Few of its tiles are fetched: the first of the requests that a run makes.
+    for _ in range(attempts):
+        place = (
+            rng.randrange(tiling.slices),
+            rng.randrange(tiling.tile_rows),
+            rng.randrange(tiling.tile_columns),
+        )
+        key = ShardKey(group.name, *tiling.shard_of(*place))
+        if any(mask >> tiling.slot(*place) & 1 for mask in group.wanted(key).values()):
+            yield place
     for key in group.shards():
         for request in group.requests(key):
-            block = request.block
-            place = (block.slice, block.row, block.column)
-            if place not in seen:
-                return place
-    return None
-
-
-def _shard(group: Group, slice_: int, row: int, column: int) -> ShardKey:
-    return ShardKey(group.name, *group.tiling.shard_of(slice_, row, column))
+            yield request.block.slice, request.block.row, request.block.column
 
 
 def _requests(group: Group, place: tuple[int, int, int], *, whole: bool) -> list[Request]:
     """Return the requests that fetch one tile with all its bands; with `whole`, the run's own request that holds it."""
     slice_, row, column = place
-    key = _shard(group, *place)
+    key = ShardKey(group.name, *group.tiling.shard_of(*place))
     if whole:
-        return [
-            request
-            for request in group.requests(key)
-            if slice_ in request.block.numbers
-            and request.block.row <= row < request.block.row + request.block.rows
-            and request.block.column <= column < request.block.column + request.block.columns
-        ][:1]
-    slot = group.tiling.slot(*place)
+        held = (
+            one for one in group.requests(key) if slice_ in one.block.numbers and (row, column) in one.block
+        )
+        return list(islice(held, 1))
     alone = replace(group, shape=(1, 1), stack=min(group.stack, 1))
-    return list(alone.requests(key, dict.fromkeys(range(len(group.bands)), 1 << slot)))
+    return list(alone.requests(key, dict.fromkeys(range(len(group.bands)), 1 << group.tiling.slot(*place))))
 
 
 def _encoded(pixels: NDArray[np.void], codec: ChunkCodec, side: int) -> int:
@@ -208,67 +217,26 @@ def fitted(points: list[tuple[float, float]], default: tuple[float, float]) -> t
     return (0.0, mean_time / mean_size) if intercept < 0 else (intercept, slope)
 
 
-def _summed(
-    plan: Plan,
-    compressor: str,
-    seed: int,
-    single: list[_Sample],
-    large: list[_Sample],
-    problems: list[FetchProblem],
-    headers: Mapping[str, str],
-) -> Probe:
-    came = [sample for sample in (*single, *large) if sample.came]
-    small = [sample for sample in single if sample.came]
-    nbytes = {id(sample): plan.pixel_request(sample.request).nbytes for sample in came}
-    model = plan.model
-    points = [(nbytes[id(sample)] / 1e6, sample.seconds) for sample in came]
-    base_s, per_mb_s = fitted(points, (model.base_s, model.per_mb_s))
-    paced = replace(plan, model=replace(model, base_s=base_s, per_mb_s=per_mb_s))
-    times = [sample.seconds for sample in small]
-    ratio, disk, error = _disk(plan, small)
-    return Probe(
-        tiles=len({(sample.group.name, sample.request.block) for sample in small}),
-        seed=seed,
-        requests=len(came),
-        wire_bytes=sum(nbytes.values()),
-        failed=len(problems),
-        problem=problems[0].message if problems else "",
-        latency=_tenths(times) if times else None,
-        tile_mb=fmean(nbytes[id(sample)] for sample in small) / 1e6 if small else 0.0,
-        base_s=base_s,
-        per_mb_s=per_mb_s,
-        seconds=paced.estimate().seconds,
-        compressor=compressor,
-        ratio=ratio,
-        disk_bytes=disk,
-        disk_error=error,
-        headers=headers,
-    )
-
-
 def _tenths(times: list[float]) -> tuple[float, float, float]:
-    if len(times) == 1:
-        return (times[0],) * 3
-    cuts = quantiles(times, n=10, method="inclusive")
-    return cuts[0], cuts[4], cuts[8]
+    """Return the 10th, 50th and 90th percentile."""
+    import numpy as np
+
+    low, median, high = np.percentile(times, (10, 50, 90)).tolist()
+    return low, median, high
 
 
 def _disk(plan: Plan, samples: list[_Sample]) -> tuple[float | None, int | None, int]:
     """Return (encoded ÷ pixel bytes, bytes of the whole mosaic, its standard error)."""
-    by_group: dict[str, dict[Any, int]] = {}
+    sizes: dict[str, Counter[TileBlock]] = defaultdict(Counter)
     for sample in samples:
-        tiles = by_group.setdefault(sample.group.name, {})
-        tiles[sample.request.block] = tiles.get(sample.request.block, 0) + (sample.encoded or 0)
-    if set(by_group) != {group.name for group in plan.groups if group.count_tiles()}:
-        return None, None, 0  # of a group nothing came, and no other speaks for it
+        sizes[sample.group.name][sample.request.block] += sample.encoded
     total = variance = pixels = 0.0
     for group in plan.groups:
-        sizes = list(by_group.get(group.name, {}).values())
-        if not sizes:
-            continue
-        count = group.count_tiles()
-        total += count * fmean(sizes)
+        count, drawn = group.count_tiles(), list(sizes[group.name].values())
+        if count and not drawn:
+            return None, None, 0  # no other group speaks for it
+        total += count * fmean(drawn) if count else 0
         pixels += count * group.tiling.tile**2 * group.itemsize
-        if len(sizes) > 1:
-            variance += (count * stdev(sizes)) ** 2 / len(sizes) * (1 - len(sizes) / max(count, len(sizes)))
+        if len(drawn) > 1:
+            variance += (count * stdev(drawn)) ** 2 / len(drawn) * (1 - len(drawn) / count)
     return total / pixels, math.ceil(total), math.ceil(math.sqrt(variance))

@@ -78,30 +78,32 @@ def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
 
 def _watch(target: Path, *, as_json: bool) -> bool:
     """Show the run until it ends. Returns whether there was one."""
+    from downloader.events import Phase
     from downloader.job.load import mosaic_place
     from downloader.mosaic.sources import parts, run_of
-    from downloader.progress.terminal import terminal_line
+    from downloader.progress.terminal import open_null, terminal_progress
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
-    show = terminal_line(sys.stdout)
+    show = terminal_progress(sys.stdout or open_null())
     place = mosaic_place(target)
     _await(place)
     seen = False
-    with show:
+    try:
         while True:
             run = run_of(place)
             if seen and (run is None or not run.is_alive) and parts(place):
                 _await(place)  # that of the next source
                 run = run_of(place)
             if run is None or not run.is_alive:
-                break
+                return seen
             seen = True
             if as_json:
                 say(json.dumps({"run": run.to_json()}))
             else:
-                show(run.line)
+                show(Phase(run.line))
             time.sleep(every_s)
-    return seen
+    finally:
+        show(Phase(""))
 
 
 def _await(place: Path | str) -> None:

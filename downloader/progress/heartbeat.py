@@ -11,24 +11,20 @@ import json
 import os
 import socket
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from downloader.events import Ended, Event, Flow, Notice, Started
 from downloader.model.time import rfc3339
-from downloader.progress.tally import Tally, Timer
-from downloader.text import counted, duration, rate
+from downloader.progress.tally import Figures, Tally, Timer
+from downloader.text import duration
 
 HEARTBEAT: Final = ".downloader/heartbeat.json"
 """Key of the file in a mosaic on a disk."""
 
 _EVERY_S: Final = 1.0
-_WINDOW_S: Final = 60.0
-"""Rates are those of the last minute."""
 
 _FRESH_S: Final = 120.0
 """On another machine, whose processes cannot be seen, a run counts as under way when it was heard of so lately."""
@@ -44,8 +40,8 @@ _CREATE: Final = (
 _MAX_BYTES: Final = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus(Figures):
     """State of a run when it last wrote its heartbeat."""
 
     pid: int
@@ -56,21 +52,6 @@ class RunStatus:
     """When this was written, in seconds since 1970."""
     seconds: float
     """Since the run's start."""
-    tiles: int
-    """Of the plan."""
-    tiles_now: int
-    """That need nothing more, those of earlier runs and failed ones included; they may not be committed yet."""
-    tiles_failed: int
-    requests: int
-    splits: int
-    wire_bytes: int
-    in_flight: int
-    ceiling: int
-    bytes_per_second: float
-    """Over the last minute."""
-    seconds_left: float | None
-    """At the pace of the last minute; None where nobody knows."""
-    retries: dict[str, int] = field(default_factory=dict)
     notice: str = ""
     """The last line that the run had to say."""
 
@@ -109,21 +90,8 @@ class RunStatus:
     @property
     def line(self) -> str:
         """One line on how the run is doing, which begins with what matters most."""
-        parts = [
-            f"{100 * self.tiles_now / max(1, self.tiles):.1f} %",
-            f"{self.tiles_now:,}/{self.tiles:,} tiles",
-            rate(self.bytes_per_second, 1),
-            f"{self.in_flight}/{self.ceiling} in flight",
-        ]
-        if self.seconds_left is not None:
-            parts.insert(1, f"{duration(self.seconds_left)} left")
-        if retries := sum(self.retries.values()):
-            parts.append(counted(retries, "retry", "retries"))
-        if self.tiles_failed:
-            parts.append(f"{self.tiles_failed:,} failed")
-        if self.age_s > 10:
-            parts.insert(0, f"no news for {duration(self.age_s)}")
-        return ", ".join(parts)
+        late = [f"no news for {duration(self.age_s)}"] if self.age_s > 10 else []
+        return ", ".join([*late, *self.words()])
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as plain values."""
@@ -133,20 +101,17 @@ class RunStatus:
 class Heartbeat:
     """A `Progress` that writes the state of its run into a file, and removes the file when the run ends."""
 
-    def __init__(self, file: Path, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, file: Path) -> None:
         """Write nothing before the run starts.
 
         Args:
             file: where to write; the file's folder exists.
-            clock: seconds that never jump back.
         """
         self._file = file
         self._tally = Tally()
-        self._timer = Timer(_EVERY_S, clock)
+        self._timer = Timer(_EVERY_S)
         self._started = datetime.now(UTC)
         self._notice = ""
-        self._past: deque[tuple[float, int, int]] = deque()
-        """(moment, tiles, bytes) of the last minute."""
 
     def __call__(self, event: Event) -> None:
         """Take up an event."""
@@ -182,32 +147,14 @@ class Heartbeat:
                 staged.unlink(missing_ok=True)
 
     def _status(self) -> RunStatus:
-        tally, now = self._tally, self._timer.clock()
-        self._past.append((now, tally.tiles_now, tally.wire_bytes))
-        while len(self._past) > 2 and now - self._past[0][0] > _WINDOW_S:
-            self._past.popleft()
-        since, tiles, nbytes = self._past[0]
-        span = max(now - since, 1e-9) if len(self._past) > 1 else float("inf")
-        pace = (tally.tiles_now - tiles) / span
-        left = tally.tiles_total - tally.tiles_now
         return RunStatus(
             pid=os.getpid(),
             host=socket.gethostname(),
             started=rfc3339(self._started, "seconds"),
             heard=time.time(),
-            seconds=round(tally.seconds, 3),
-            tiles=tally.tiles_total,
-            tiles_now=tally.tiles_now,
-            tiles_failed=round(tally.tiles_failed),
-            requests=tally.requests,
-            splits=tally.splits,
-            wire_bytes=tally.wire_bytes,
-            in_flight=tally.in_flight,
-            ceiling=tally.ceiling,
-            bytes_per_second=round((tally.wire_bytes - nbytes) / span, 1),
-            seconds_left=round(left / pace, 1) if pace > 0 else (0.0 if left <= 0 else None),
-            retries=dict(tally.retries),
+            seconds=round(self._tally.seconds, 3),
             notice=self._notice,
+            **asdict(self._tally.figures()),
         )
 
 
@@ -222,9 +169,9 @@ def read_heartbeat(file: Path) -> RunStatus | None:
         (
             float(status.heard),
             int(status.pid),
-            str(status.host) + status.notice,
-        )  # of the kinds that are asked of them
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            status.host + status.line + status.notice,
+        )  # must be of these kinds
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return status
 

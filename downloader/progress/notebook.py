@@ -78,7 +78,7 @@ class NotebookBar:
         phase, lines = self._phase, []
         if self._started:
             state = "" if self._ended is None else f"{self._ended.state}: "
-            figures = self._tally.figures(is_over=self._ended is not None)
+            figures = self._tally.figures().words(is_over=self._ended is not None)
             lines = [self._started, state + ", ".join(figures)]
         if phase.text:
             lines.append(phase.text + (f": {phase.done:,} of {phase.total:,}" if phase.total else " …"))

@@ -31,7 +31,8 @@ _TEXT: Final = 2000
 _BUCKETS: Final = 7 * PER_DECADE + 1
 """Buckets of the histogram: up to 10⁴ s."""
 
-_WIRE, _ANSWERS, _RETRIES, _FAILURES, _IN_FLIGHT, _CEILING = range(6)
+_WIRE, _ANSWERS, _RETRIES, _FAILURES, _IN_FLIGHT = range(5)
+# Behind `_IN_FLIGHT` comes what is allowed.
 
 
 class Recorder:
@@ -105,9 +106,7 @@ class Recorder:
 
     def _hold(self, until: float) -> None:
         """Count what was under way since the last change, until `until`."""
-        in_flight, ceiling = self._now
-        self._timeline.spread(_IN_FLIGHT, in_flight, self._since, until)
-        self._timeline.spread(_CEILING, ceiling, self._since, until)
+        self._timeline.hold(self._now, self._since, until)
         self._since = until
 
     def _took(self, seconds: float) -> None:
@@ -133,19 +132,11 @@ class _Bins:
             self.bin_s *= 2
         return int(seconds / self.bin_s)
 
-    def spread(self, what: int, value: float, begin: float, end: float) -> None:
-        """Add a value that was held from one moment to another."""
-        if not value or end <= begin:
-            return
-        last = self.index(end)  # first, as it may merge
-        first = int(begin / self.bin_s)
-        row = self.values[what]
-        if first == last:
-            row[first] += value * (end - begin)
-            return
-        row[first] += value * ((first + 1) * self.bin_s - begin)
-        row[first + 1 : last] += value * self.bin_s
-        row[last] += value * (end - last * self.bin_s)
+    def hold(self, values: tuple[int, int], begin: float, end: float) -> None:
+        """Add the requests under way and allowed from one moment to another."""
+        self.index(end)  # may merge
+        moments = np.clip(np.arange(_BINS + 1) * self.bin_s, begin, end)
+        self.values[_IN_FLIGHT:] += np.outer(values, np.diff(moments))
 
     def timeline(self, seconds: float) -> Timeline:
         """Return the bins up to the end."""

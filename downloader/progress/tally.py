@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from downloader.events import Event, Failed, Flow, Notice, Retried, Split, Started, Stored
 from downloader.planning import Estimate
@@ -24,6 +22,44 @@ def fanout(*listeners: Progress) -> Progress:
             listener(event)
 
     return tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """How far a run is, as plain values."""
+
+    tiles: int
+    """Of the plan."""
+    tiles_now: int
+    """That need nothing more from this run, those of earlier runs and failed ones included; they may not be committed yet."""
+    tiles_failed: int
+    requests: int
+    """Calls made, retries included."""
+    splits: int
+    wire_bytes: int
+    """Bytes of pixels received."""
+    in_flight: int
+    ceiling: int
+    retries: dict[str, int]
+    """Cause → how many calls were made again for it."""
+    bytes_per_second: float
+    """Since the run's start."""
+    seconds_left: float | None
+    """None where nobody knows."""
+
+    def words(self, *, is_over: bool = False) -> list[str]:
+        """Return what a display shows of a run, or of one that is over, what matters most first."""
+        retries = sum(self.retries.values())
+        return [
+            # Rounded down: 100 % would look complete.
+            f"{math.floor(100 * self.tiles_now / max(1, self.tiles))} %",
+            *([f"{self.tiles_failed:,} failed"] if self.tiles_failed else []),
+            *([] if is_over or self.seconds_left is None else [f"{duration(self.seconds_left)} left"]),
+            rate(self.bytes_per_second, 1),
+            *([] if is_over else [f"{self.in_flight}/{self.ceiling} in flight"]),
+            *([counted(retries, "retry", "retries")] if retries else []),
+            f"{self.tiles_now:,}/{self.tiles:,} tiles",
+        ]
 
 
 @dataclass(slots=True)
@@ -117,32 +153,22 @@ class Tally:
         prior = min(64.0, (self.tiles_total - self.tiles_before) / 20)
         return left * (self.seconds + prior * self.expected_s) / (done + prior)
 
-    def figures(self, *, is_over: bool = False) -> list[str]:
-        """Return what a display shows of a run, or of one that is over, what matters most first."""
-        left, retries = None if is_over else self.seconds_left, self.retries.total()
-        return [
-            # Rounded down: 100 % would look complete.
-            f"{math.floor(100 * self.share)} %",
-            *([f"{self.tiles_failed:,.0f} failed"] if self.tiles_failed else []),
-            *([] if left is None else [f"{duration(left)} left"]),
-            rate(self.wire_bytes, self.seconds),
-            *([] if is_over else [f"{self.in_flight}/{self.ceiling} in flight"]),
-            *([counted(retries, "retry", "retries")] if retries else []),
-            f"{self.tiles_now:,}/{self.tiles_total:,} tiles",
-        ]
-
-    def fields(self) -> dict[str, Any]:
-        """Return the counts as plain values."""
-        return {
-            "tiles": self.tiles_now,
-            "of": self.tiles_total,
-            "failed": round(self.tiles_failed),
-            "requests": self.requests,
-            "wire_bytes": self.wire_bytes,
-            "in_flight": self.in_flight,
-            "ceiling": self.ceiling,
-            "retries": dict(self.retries),
-        }
+    def figures(self) -> Figures:
+        """Return how far the run is now."""
+        left_s = self.seconds_left
+        return Figures(
+            tiles=self.tiles_total,
+            tiles_now=self.tiles_now,
+            tiles_failed=round(self.tiles_failed),
+            requests=self.requests,
+            splits=self.splits,
+            wire_bytes=self.wire_bytes,
+            in_flight=self.in_flight,
+            ceiling=self.ceiling,
+            retries=dict(self.retries),
+            bytes_per_second=round(self.wire_bytes / self.seconds, 1),
+            seconds_left=None if left_s is None else round(left_s, 1),
+        )
 
 
 def announcement(estimate: Estimate, tiles_done: int) -> str:
@@ -160,34 +186,20 @@ def announcement(estimate: Estimate, tiles_done: int) -> str:
     return f"{left:,} of {counted(estimate.tiles, 'tile')} left to fetch {cost}"
 
 
-def summary(tally: Tally) -> str:
-    """Return one line: how far, how fast, how much trouble."""
-    left = tally.seconds_left
-    eta = "" if left is None else f", about {duration(left)} left"
-    retries = f", {counted(tally.retries.total(), 'retry', 'retries')}" if tally.retries else ""
-    failed = f", {tally.tiles_failed:,.0f} failed" if tally.tiles_failed else ""
-    return (
-        f"{tally.tiles_now:,}/{tally.tiles_total:,} tiles, {rate(tally.wire_bytes, tally.seconds)}, "
-        f"{tally.in_flight}/{tally.ceiling} in flight{retries}{failed}{eta}"
-    )
-
-
 class Timer:
     """Limits how often something is done: at most once in `every_s` seconds."""
 
-    def __init__(self, every_s: float, clock: Callable[[], float] | None = None) -> None:
-        self.clock = clock or time.monotonic
+    def __init__(self, every_s: float) -> None:
         self._every_s = every_s
-        self._last = self.clock()
+        self.restart()
 
     def restart(self) -> None:
         """Count from now."""
-        self._last = self.clock()
+        self._last = time.monotonic()
 
     def is_due(self) -> bool:
         """Return whether the time is over; if it is, it starts anew."""
-        now = self.clock()
-        if now - self._last < self._every_s:
+        if time.monotonic() - self._last < self._every_s:
             return False
-        self._last = now
+        self.restart()
         return True

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from downloader.arguments import check_listener
 from downloader.events import Ended, Event, Failed, Notice, Phase, Retried, Split, Started, Stored
 from downloader.model.document import to_document
 from downloader.progress.notebook import NotebookBar, is_notebook
-from downloader.progress.tally import Tally, Timer, announcement, fanout, summary
+from downloader.progress.tally import Tally, Timer, announcement, fanout
 from downloader.protocols import Progress
 from downloader.text import cut, duration, folded, visible
 
@@ -76,7 +76,8 @@ class Lines:
                 self._print("info", "phase", f"{event.text}{steps}", done=event.done, total=event.total)
                 self._phase = event.text
             case Stored() | Split() | Failed() | Retried() if self._timer.is_due():
-                self._print("info", "progress", summary(self._tally), **self._tally.fields())
+                figures = self._tally.figures()
+                self._print("info", "progress", ", ".join(figures.words()), **asdict(figures))
 
     def _print(self, level: str, event: str, message: str, **fields: Any) -> None:
         print(self._line(level, event, message, **fields), file=self._out, flush=True)  # this is the display
@@ -147,7 +148,7 @@ class Bar:
         from rich.text import Text
 
         room = width - (12 if width >= _BAR_FROM else 0)
-        figures = self._tally.figures()
+        figures = self._tally.figures().words()
         while len(figures) > 1 and len("  ".join(figures)) > room:
             figures.pop()
         text = "  ".join(figures)
@@ -181,12 +182,11 @@ class Bar:
 
 def terminal_progress(out: TextIO | None = None) -> Progress:
     """Return a bar where `out` (standard error by default) is a terminal that can show one, or in a notebook; else plain lines."""
-    stream: TextIO | None = out or sys.stderr
     if out is None and is_notebook():
         return NotebookBar()
-    if stream is None:  # a process without standard error, as some services start them
+    if (out := out or sys.stderr) is None:  # a process without standard error, as some services start them
         return fanout()
-    stream = forgiving(stream)
+    stream = forgiving(out)
     if not stream.isatty():
         return Lines(stream)
     from rich.console import Console
@@ -211,43 +211,6 @@ def listener(progress: bool, on_event: Progress | None) -> Progress:
     return fanout(
         *((terminal_progress(),) if progress else ()), *((on_event,) if on_event is not None else ())
     )
-
-
-class TerminalLine:
-    """Shows a line over the last one, cut to the terminal's width; the block's end clears it."""
-
-    def __init__(self, out: TextIO, *, redraws: bool) -> None:
-        self._out = out
-        self._redraws = redraws
-
-    def __call__(self, text: str) -> None:
-        """Show this now."""
-        text = visible(text)
-        if self._redraws:
-            columns = shutil.get_terminal_size().columns - 1
-            text = text if len(text) <= columns else f"{text[: columns - 1]}…"
-            print(f"\r\x1b[K{text}", end="", file=self._out, flush=True)  # this is the display
-        else:
-            print(text, file=self._out, flush=True)  # this is the display
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._redraws:
-            print("\r\x1b[K", end="", file=self._out, flush=True)  # this is the display
-
-
-def terminal_line(out: TextIO | None) -> TerminalLine:
-    """Return a line on `out`: redrawn on a terminal that can, printed anew elsewhere, discarded if there is no stream."""
-    if out is None:
-        return TerminalLine(open_null(), redraws=False)
-    stream = forgiving(out)
-    if not stream.isatty():
-        return TerminalLine(stream, redraws=False)
-    from rich.console import Console
-
-    return TerminalLine(stream, redraws=not Console(file=stream).is_dumb_terminal)
 
 
 def forgiving(out: TextIO) -> TextIO:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from scripts.benchmarks.results import Scenario, compare, markdown, text
+from scripts.benchmarks.running import DidNotRunError
 from scripts.benchmarks.scenarios import SCENARIOS, Setting
 from scripts.benchmarks.slots import drawn
 
@@ -19,7 +20,7 @@ BASELINE = Path(__file__).resolve().parents[1] / "bench-baseline.json"
 
 
 def main() -> int:
-    """Run the scenarios asked for; 1 where `--check` finds one worse."""
+    """Run the scenarios asked for; 1 where one fails, or `--check` finds one worse."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("scenario", nargs="*", help="which ones; all by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures")
@@ -37,23 +38,30 @@ def main() -> int:
         for name, scenario in SCENARIOS.items():
             print(f"{name:10} {(scenario.__doc__ or '').strip()}")
         return 2 if unknown else 0
-    begun, scenarios = time.monotonic(), []
+    begun, scenarios, failed = time.monotonic(), [], False
     with tempfile.TemporaryDirectory(prefix="downloader-bench-") as folder:
         setting = Setting(Path(folder), quick=chosen.quick, alone=chosen.alone)
         for name in chosen.scenario or SCENARIOS:
             print(f"{name} …", file=sys.stderr, flush=True)
-            scenarios.append(SCENARIOS[name](setting))
+            try:
+                scenarios.append(SCENARIOS[name](setting))
+            except DidNotRunError as error:
+                failed = True
+                print(f"\n{name}: FAILED: {error}", flush=True)
+                continue
             print(text(scenarios[-1]), flush=True)
     print(
         f"\n{time.monotonic() - begun:.0f} s in all; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     if chosen.json:
         chosen.json.write_text(json.dumps(_document(scenarios), indent=1, ensure_ascii=False) + "\n")
-    if chosen.svg:
+    if chosen.svg and scenarios:
         chosen.svg.write_text(drawn(scenarios[0].rows), encoding="utf-8")
     if chosen.markdown:
         chosen.markdown.write_text("\n".join(map(markdown, scenarios)))
-    return _checked(scenarios, quick=chosen.quick) if chosen.check else 0
+    if chosen.check:
+        failed |= not _is_no_worse(scenarios, quick=chosen.quick, alone=chosen.alone)
+    return 1 if failed else 0
 
 
 def _document(scenarios: list[Scenario]) -> dict[str, object]:
@@ -61,7 +69,7 @@ def _document(scenarios: list[Scenario]) -> dict[str, object]:
     return {"machine": machine, "scenarios": [scenario.to_json() for scenario in scenarios]}
 
 
-def _checked(scenarios: list[Scenario], *, quick: bool) -> int:
+def _is_no_worse(scenarios: list[Scenario], *, quick: bool, alone: bool) -> bool:
     document = json.loads(BASELINE.read_text())
     ratios = document["quick" if quick else "full"]
     measured = {scenario.name for scenario in scenarios}
@@ -69,12 +77,16 @@ def _checked(scenarios: list[Scenario], *, quick: bool) -> int:
         scenarios,
         {name: values for name, values in ratios.items() if name in measured},
         document["tolerance"],
+        alone=alone,
     )
+    for scenario in scenarios:
+        for row in scenario.absent():
+            print(f"{scenario.name}: {row.name} did not run, and nothing is compared with it: {row.note}")
     for line in worse:
         print(f"WORSE {line}")
     if not worse:
         print(f"nothing is worse than the baseline by more than {document['tolerance']:.0%}")
-    return 1 if worse else 0
+    return not worse
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +76,7 @@ class _ConstantSource:
 
 
 def constant(task: Task) -> Result:
-    """Constant tiles through the whole engine and the mosaic's encoder, into a store that keeps no pixels.
-
-    With the option `disk` it keeps them.
-    """
+    """Constant tiles through the whole engine and the mosaic's encoder; of shards holes are stored, with the option `disk` pixels."""
     from downloader.engine.order import order
     from downloader.engine.resources import Parts, Share
     from downloader.engine.stop import Stop
@@ -92,13 +89,15 @@ def constant(task: Task) -> Result:
     from downloader.progress.tally import Tally
 
     if not task.options.get("disk"):
-        put, flush = DiskStore.put, DiskStore.flush
-        DiskStore.put = (  # type: ignore[method-assign]
-            lambda self, key, buffers: None if key.startswith("B1/c/") else put(self, key, buffers)
-        )
-        DiskStore.flush = (  # type: ignore[method-assign]
-            lambda self, keys: flush(self, [key for key in keys if not key.startswith("B1/c/")])
-        )
+        put = DiskStore.put
+
+        def hole(self: DiskStore, key: str, buffers: Sequence[Any]) -> None:
+            is_shard = key.startswith("B1/c/")
+            put(self, key, [] if is_shard else buffers)
+            if is_shard:
+                os.truncate(self.path / key, sum(memoryview(buffer).nbytes for buffer in buffers))
+
+        DiskStore.put = hole  # type: ignore[method-assign]
     plan = plan_of(task.options["tiles"])
 
     async def main() -> Meter:

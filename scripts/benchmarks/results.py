@@ -45,6 +45,10 @@ class Scenario:
         """Plain values."""
         return asdict(self)
 
+    def absent(self) -> list[Row]:
+        """Who did not run: without a rival no ratio to it is drawn."""
+        return [row for row in self.rows if row.seconds is None]
+
     def missed(self) -> list[str]:
         """Ratios above their target."""
         return [name for name, most in self.targets.items() if self.ratios.get(name, most) > most]
@@ -116,7 +120,11 @@ def markdown(scenario: Scenario) -> str:
 
 
 def compare(
-    scenarios: Iterable[Scenario], baseline: dict[str, dict[str, float]], tolerance: float
+    scenarios: Iterable[Scenario],
+    baseline: dict[str, dict[str, float]],
+    tolerance: float,
+    *,
+    alone: bool = False,
 ) -> list[str]:
     """What is worse than the baseline by more than `tolerance` (0.25: a quarter); empty where nothing is.
 
@@ -124,13 +132,15 @@ def compare(
         scenarios: what was measured.
         baseline: scenario → ratio → value.
         tolerance: share by which a ratio may be above its baseline.
+        alone: whether rivals were left out, so that ratios to them are not there.
     """
     worse = []
     for scenario in scenarios:
         for name, before in baseline.get(scenario.name, {}).items():
             now = scenario.ratios.get(name)
             if now is None:
-                worse.append(f"{scenario.name}, {name}: not measured, was {before:.3g}")
+                if not alone and not scenario.absent():
+                    worse.append(f"{scenario.name}, {name}: not measured, was {before:.3g}")
             elif now > before * (1 + tolerance):
                 worse.append(
                     f"{scenario.name}, {name}: {now:.3g}, was {before:.3g} ({now / before - 1:+.0%})"

@@ -95,7 +95,7 @@ def _ours(
         rows.append(_row(setting, name, task, run("ours", "downloader", task), window))
         rows[-1].slots = on.slots(before)
     if any(row.pixels != "bit-exact" for row in rows):
-        raise SystemExit(f"the downloader's pixels are wrong: {[row.pixels for row in rows]}")
+        raise DidNotRunError(f"the downloader's pixels are wrong: {[row.pixels for row in rows]}")
     middle = sorted(rows, key=lambda row: row.seconds or 0)[len(rows) // 2]
     middle.cpu_ms_per_mb = statistics.median(row.cpu_ms_per_mb or 0 for row in rows)
     _say(f"  {name}: {middle.seconds:.2f} s")
@@ -296,7 +296,7 @@ def chips(setting: Setting) -> Scenario:
             for n, k in ((rng.randrange(places), rng.randrange(len(images))) for _ in range(20))
         )
         if wrong:
-            raise SystemExit(f"the downloader's chips are wrong: {wrong:,} pixels differ")
+            raise DidNotRunError(f"the downloader's chips are wrong: {wrong:,} pixels differ")
         throw_away(task)
         cpu = result.cpu_s * 1e3 / chunk_mb
         ours = Row("downloader", result.seconds, cpu, result.peak_mb, result.more["requests"], "bit-exact")
@@ -445,7 +445,7 @@ def plan(setting: Setting) -> Scenario:
 
 def memory(setting: Setting) -> Scenario:
     """Whether memory grows with the number of tiles."""
-    scenario = Scenario("memory", "constant tiles from an in-process source into a store that discards")
+    scenario = Scenario("memory", "constant tiles from an in-process source, stored as holes")
     sizes = (10**3, 10**4, 10**5) if setting.quick else (10**3, 10**4, 10**5, 10**6)
     peaks = {}
     for tiles in sizes:
@@ -491,6 +491,8 @@ def series(setting: Setting) -> Scenario:
                 ours = contender == "downloader"
                 result = run("ours", contender, with_job(own, **job)) if ours else rival(contender, own)
             except DidNotRunError as error:
+                if contender == "downloader":
+                    raise
                 scenario.rows.append(Row(name, note=str(error)))
                 continue
             asked = [
@@ -504,9 +506,14 @@ def series(setting: Setting) -> Scenario:
                 Row(name, result.seconds, None, result.peak_mb, len(asked), pixels, note=note)
             )
             throw_away(own)
-    by_name = {row.name: row for row in scenario.rows if row.seconds}
-    if len(by_name) > 1:
-        scenario.ratios["wall ÷ xee"] = by_name["downloader"].seconds / by_name["xee 0.1.2"].seconds
+    ours, *others = scenario.rows
+    if ours.pixels != "bit-exact":
+        raise DidNotRunError(f"the downloader's series is wrong: {ours.pixels}")
+    if not setting.quick:
+        scenario.ratios[f"seconds for {len(days)} days"] = ours.seconds
+    for row in others:
+        if row.seconds:
+            scenario.ratios["wall ÷ xee"] = ours.seconds / row.seconds
     return scenario
 
 

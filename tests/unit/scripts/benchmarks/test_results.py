@@ -28,6 +28,16 @@ def test_a_ratio_that_is_no_longer_measured_is_worse() -> None:
     assert "not measured" in line
 
 
+def test_without_a_rival_its_ratios_are_not_compared() -> None:
+    before = {"quota": {"a": 1.0, "wall ÷ rival": 1.0}}
+    made = scenario(a=2.0)
+    assert len(compare([made], before, 0.25)) == 2
+    assert len(compare([made], before, 0.25, alone=True)) == 1
+    made.rows = [Row("rival", note="no such module")]
+    (line,) = compare([made], before, 0.25)
+    assert line.startswith("quota, a")
+
+
 def test_what_did_not_run_says_why_and_what_was_scaled_says_so() -> None:
     made = Scenario(
         "quota",

@@ -26,6 +26,7 @@ from downloader.mosaic.storage.system import (
     free_space,
     read_at,
     sync,
+    uncache,
     write_all,
 )
 from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
@@ -183,6 +184,7 @@ class DiskStore(Store):
             descriptor = self._open(key, os.O_RDONLY if FOLDERS else os.O_RDWR | BINARY)
             try:
                 sync(descriptor)
+                uncache(descriptor)
             finally:
                 os.close(descriptor)
             folders.add(_folder(key))

@@ -5,6 +5,7 @@ POSIX systems have `fcntl`, Windows has `msvcrt`; neither is imported before it 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -88,6 +89,21 @@ def sync(descriptor: int) -> None:
         fcntl.fcntl(descriptor, full)
     else:
         os.fsync(descriptor)
+
+
+_UNCACHED_FROM: Final = 2**18
+"""Bytes of a file from which on its pages are given back: small ones are soon read again, and cost little."""
+
+
+def uncache(descriptor: int) -> None:
+    """Give back the pages that the kernel keeps of a large file that is on the disk, so that the next file gets the same.
+
+    A virtual machine asks its host for each page that it has not used before: writing 609 MB of shards took 1.0 ms/MB of
+    pixels with fresh pages, 0.1 with these. A no-op where the system has no such call.
+    """
+    if hasattr(os, "posix_fadvise") and os.fstat(descriptor).st_size >= _UNCACHED_FROM:
+        with contextlib.suppress(OSError):  # an advice, which some file systems do not take
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def is_file_at(descriptor: int, path: Path) -> bool:

@@ -122,6 +122,28 @@ def test_flush_syncs_files_before_the_folders_that_name_them(tmp_path, monkeypat
     assert [path.removeprefix(str(tmp_path)) for path in synced] == ["/B2/c/0/1", "/B2/c/0"]
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system has no such call")
+def test_flush_gives_back_the_pages_of_large_files_once_they_are_on_the_disk(tmp_path, monkeypatch) -> None:
+    store = DiskStore(tmp_path)
+    large, small = bytes(2**18), b"small"
+    store.put("large", [large])
+    store.put("small", [small])
+    done: list[tuple[object, ...]] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(("sync", os.fstat(fd).st_size)), fsync(fd))[1])
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda fd, *how: done.append(("give back", os.fstat(fd).st_size, *how))
+    )
+    store.flush(["large", "small"])
+    assert done[:3] == [
+        ("sync", 2**18),
+        ("give back", 2**18, 0, 0, os.POSIX_FADV_DONTNEED),
+        ("sync", len(small)),
+    ]
+    assert [step for step, *_ in done[3:]] == ["sync"]  # their folder
+    assert (store.get("large"), store.get("small")) == (large, small)
+
+
 def test_a_scratch_store_syncs_nothing(tmp_path, monkeypatch) -> None:
     store = DiskStore(tmp_path, durable=False)
     monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("synced"))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -45,6 +45,9 @@ _INTERSECTS: Final = "intersects"
 _DEPTH: Final = 50
 """Parentheses and NOTs within each other."""
 
+_VALUES: Final = ("text", "number", "name", "other")
+"""Kinds of tokens that may be a value."""
+
 _INSTEAD: Final = {
     "&": "AND", "&&": "AND", "|": "OR", "||": "OR", "!": "NOT", "==": "=", "<>": "!=", "and": "AND", "or": "OR", "not": "NOT",
 }  # fmt: skip
@@ -52,102 +55,65 @@ _INSTEAD: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class _Condition:
     name: str
-    """Bare: without `properties.`."""
+    """Bare: without `properties.`; empty of `intersects`."""
     sign: str
+    """A comparison, `IN` for a list that holds the value, or `intersects`."""
     literal: str
     """As it is sent: a number, or a text in double quotes."""
 
     def text(self) -> str:
-        name = self.name if self.name in _TIMES else f"properties.{self.name}"
-        return f"{name} {self.sign} {self.literal}"
+        if self.sign == _INTERSECTS:
+            return f"{self.sign}({self.literal})"
+        if self.sign == "IN":
+            return f"{self.literal} IN {self.name}"
+        return f"{'' if self.name in _TIMES else 'properties.'}{self.name} {self.sign} {self.literal}"
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        own, wanted = _properties(document).get(self.name), _value(self.literal)
+        if self.sign == _INTERSECTS:
+            return True  # `Filter.parse` takes none that is not sent
+        properties = document.get("properties")
+        own = properties.get(self.name) if isinstance(properties, dict) else None
+        wanted: Any = _content(self.literal) if self.literal.startswith('"') else float(self.literal)
+        if self.sign == "IN":
+            return isinstance(own, list) and any(_alike(one, wanted) and one == wanted for one in own)
         if self.name in _TIMES:  # an image without an end ends when it begins
             own = instant_us(str(document.get(self.name) or document.get("startTime") or ""))
-            wanted = instant_us(str(wanted)) or 0
+            wanted = instant_us(wanted) or 0
         return own is not None and _alike(own, wanted) and _SIGNS[self.sign](own, wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class _Holds:
-    """A list that holds a value."""
-
-    name: str
-    literal: str
-
-    def text(self) -> str:
-        return f"{self.literal} IN {self.name}"
-
-    def holds(self, document: Mapping[str, Any]) -> bool:
-        own, wanted = _properties(document).get(self.name), _value(self.literal)
-        return isinstance(own, list) and any(_alike(one, wanted) and one == wanted for one in own)
-
-
-@dataclass(frozen=True, slots=True)
-class _Intersects:
-    literal: str
-
-    def text(self) -> str:
-        return f"{_INTERSECTS}({self.literal})"
-
-    def holds(self, _document: Mapping[str, Any]) -> bool:
-        return True  # `Filter.parse` takes none that is not sent
-
-
-@dataclass(frozen=True, slots=True)
-class _Not:
-    inner: _Node
-
-    def text(self) -> str:
-        return f"NOT {_enclosed(self.inner)}"
-
-    def holds(self, document: Mapping[str, Any]) -> bool:
-        return not self.inner.holds(document)
 
 
 @dataclass(frozen=True, slots=True)
 class _Junction:
     word: str
-    """AND or OR."""
+    """AND, OR, or NOT of a single part."""
     parts: tuple[_Node, ...]
 
     def text(self) -> str:
-        return f" {self.word} ".join(_enclosed(part) for part in self.parts)
+        parts = [_enclosed(part) for part in self.parts]
+        return f"NOT {parts[0]}" if self.word == "NOT" else f" {self.word} ".join(parts)
 
     def holds(self, document: Mapping[str, Any]) -> bool:
-        return (all if self.word == "AND" else any)(part.holds(document) for part in self.parts)
+        found = (part.holds(document) for part in self.parts)
+        return all(found) if self.word == "AND" else any(found) != (self.word == "NOT")
 
 
-_Node = _Comparison | _Holds | _Intersects | _Not | _Junction
+_Node = _Condition | _Junction
 
 
-def _leaves(node: _Node) -> Iterator[_Comparison | _Holds | _Intersects]:
+def _leaves(node: _Node) -> Iterator[_Condition]:
     """Yield the conditions that AND, OR and NOT join."""
-    match node:
-        case _Not():
-            yield from _leaves(node.inner)
-        case _Junction():
-            for part in node.parts:
-                yield from _leaves(part)
-        case _:
-            yield node
+    if isinstance(node, _Condition):
+        yield node
+        return
+    for part in node.parts:
+        yield from _leaves(part)
 
 
 def _lists(node: _Node) -> frozenset[str]:
     """Return the properties that must be lists."""
-    return frozenset(one.name for one in _leaves(node) if isinstance(one, _Holds))
-
-
-def _properties(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = document.get("properties")
-    return found if isinstance(found, dict) else {}
-
-
-def _value(literal: str) -> str | float:
-    return _content(literal) if literal.startswith('"') else float(literal)
+    return frozenset(one.name for one in _leaves(node) if one.sign == "IN")
 
 
 def _alike(own: object, wanted: object) -> bool:
@@ -157,8 +123,7 @@ def _alike(own: object, wanted: object) -> bool:
 
 
 def _enclosed(node: _Node) -> str:
-    text = node.text()
-    return f"({text})" if isinstance(node, _Junction | _Not) else text
+    return f"({node.text()})" if isinstance(node, _Junction) else node.text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +213,7 @@ class _Parser:
         if self._peek().kind != "end":
             self._wrong("AND, OR or the end")
         made = Filter(root, tuple(self._names))
-        if any(isinstance(one, _Intersects) for part in made.unsent for one in _leaves(part)):
+        if any(one.sign == _INTERSECTS for part in made.unsent for one in _leaves(part)):
             raise JobError(
                 "the filter joins intersects by OR or NOT with a condition on a list; join them by AND"
             )
@@ -301,7 +266,7 @@ class _Parser:
             raise JobError(f"the filter has more than {_DEPTH} parentheses and NOTs within each other")
         try:
             if self._taken("name", "NOT"):
-                return _Not(self._term())
+                return _Junction("NOT", (self._term(),))
             if self._taken("bracket", "("):
                 inner = self._expression()
                 if not self._taken("bracket", ")"):
@@ -312,72 +277,64 @@ class _Parser:
             self._depth -= 1
 
     def _comparison(self) -> _Node:
-        token = self._peek()
-        if self._is_of_list():
-            return self._in_list()
-        if token.kind != "name" or token.text in _WORDS:
+        first, second, third = (*self._tokens[self._next :], *self._tokens[-1:] * 2)[:3]
+        is_of_list = first.kind in _VALUES and (second.kind, second.text, third.kind) == (
+            "name",
+            "IN",
+            "name",
+        )
+        if is_of_list and not {first.text, third.text} & {*_WORDS} and first.text not in _TIMES:
+            literal = self._value()
+            self._next += 1
+            return self._condition(self._take().text, "IN", literal)
+        if first.kind != "name" or first.text in _WORDS:
             self._wrong("the name of a property")
         self._take()
-        if token.text == _INTERSECTS and self._taken("bracket", "("):
-            return self._shape()
-        if token.text not in _TIMES and self._taken("name", "IN"):
-            return self._one_of(token.text.removeprefix("properties."))
-        sign = self._peek()
-        if sign.text not in _SIGNS or sign.kind != "sign":
-            self._wrong(f"one of {' '.join(_SIGNS)} after {cut(token.text, 40)}")
+        if first.text == _INTERSECTS and self._taken("bracket", "("):
+            self._expect({"text"}, 'a geometry in quotes, such as "POINT(-122 37)",')
+            literal = self._value()
+            if not self._taken("bracket", ")"):
+                self._wrong(")")
+            return _Condition("", _INTERSECTS, literal)
+        if first.text not in _TIMES and self._taken("name", "IN"):
+            return self._one_of(first.text)
+        if second.text not in _SIGNS or second.kind != "sign":
+            self._wrong(f"one of {' '.join(_SIGNS)} after {cut(first.text, 40)}")
         self._take()
-        if token.text in _TIMES:
-            return _Comparison(token.text, sign.text, self._time(token.text))
-        name = token.text.removeprefix("properties.")
-        self._names.setdefault(name)
-        return _Comparison(name, sign.text, self._literal(f"after {cut(token.text, 40)} {sign.text}"))
+        if first.text in _TIMES:
+            return _Condition(first.text, second.text, self._time(first.text))
+        return self._condition(first.text, second.text, self._literal(f"{cut(first.text, 40)} {second.text}"))
 
-    def _is_of_list(self) -> bool:
-        """Return whether a value, IN and a name are next."""
-        kinds = [(token.kind, token.text) for token in self._tokens[self._next : self._next + 3]]
-        if len(kinds) < 3 or kinds[1] != ("name", "IN") or kinds[0][1] in (*_WORDS, *_TIMES):
-            return False
-        if kinds[2][1] in _WORDS:
-            return False
-        return kinds[0][0] in {"text", "number", "name", "other"} and kinds[2][0] == "name"
+    def _condition(self, name: str, sign: str, literal: str) -> _Condition:
+        """Return a condition on a property, whose name is kept."""
+        bare = name.removeprefix("properties.")
+        self._names.setdefault(bare)
+        return _Condition(bare, sign, literal)
 
-    def _in_list(self) -> _Node:
-        literal = self._plain_literal()
-        self._take()
-        name = self._take().text.removeprefix("properties.")
-        self._names.setdefault(name)
-        return _Holds(name, literal)
+    def _one_of(self, name: str) -> _Node:
+        """Return the comparisons that a list stands for; words in it need no quotes."""
+        if not self._taken("bracket", "("):
+            bare = name.removeprefix("properties.")
+            self._wrong(f"( and values, such as {bare} IN (A, B), or a property that is a list,")
+        found: list[_Node] = []
+        while not found or self._taken("bracket", ","):
+            self._expect(_VALUES, "a number or a text")
+            found.append(self._condition(name, "=", self._value()))
+        if not self._taken("bracket", ")"):
+            self._wrong(", or )")
+        return found[0] if len(found) == 1 else _Junction("OR", tuple(found))
 
-    def _plain_literal(self) -> str:
-        """Return a number, or a text with or without quotes."""
+    def _expect(self, kinds: Collection[str], what: str) -> None:
+        """Raise JobError if the next token is of none of these kinds."""
+        if self._peek().kind not in kinds:
+            self._wrong(what)
+
+    def _value(self) -> str:
+        """Return the next token, a number, or a text with or without quotes, as a literal."""
         token = self._take()
         if token.kind == "number":
             return token.text.removeprefix("+")
         return quoted(_content(token.text) if token.kind == "text" else token.text)
-
-    def _one_of(self, name: str) -> _Node:
-        """Return the comparisons that a list stands for; words in it need no quotes."""
-        self._names.setdefault(name)
-        if not self._taken("bracket", "("):
-            self._wrong(f"( and values, such as {name} IN (A, B), or a property that is a list,")
-        found: list[_Node] = []
-        while True:
-            token = self._peek()
-            if token.kind not in {"text", "number", "name", "other"}:
-                self._wrong("a number or a text")
-            found.append(_Comparison(name, "=", self._plain_literal()))
-            if self._taken("bracket", ")"):
-                return found[0] if len(found) == 1 else _Junction("OR", tuple(found))
-            if not self._taken("bracket", ","):
-                self._wrong(", or )")
-
-    def _shape(self) -> _Node:
-        if self._peek().kind != "text":
-            self._wrong('a geometry in quotes, such as "POINT(-122 37)",')
-        literal = quoted(_content(self._take().text))
-        if not self._taken("bracket", ")"):
-            self._wrong(")")
-        return _Intersects(literal)
 
     def _time(self, name: str) -> str:
         token = self._peek()
@@ -392,17 +349,13 @@ class _Parser:
 
     def _literal(self, where: str) -> str:
         token = self._peek()
-        if token.kind == "number":
-            return self._take().text.removeprefix("+")
-        if token.kind != "text":
-            wordy = (
-                token.kind in {"name", "other"} and token.text not in _WORDS and token.text[0] not in "\"'"
-            )
+        if token.kind not in {"number", "text"}:
+            is_unquoted = token.kind in _VALUES and token.text not in _WORDS and token.text[0] not in "\"'"
             self._wrong(
-                f"a number, or a text in double quotes, {where}",
-                f"write {quoted(cut(token.text, 40))}" if wordy else "",
+                f"a number, or a text in double quotes, after {where}",
+                f"write {quoted(cut(token.text, 40))}" if is_unquoted else "",
             )
-        return quoted(_content(self._take().text))
+        return self._value()
 
 
 def _content(literal: str) -> str:

@@ -131,8 +131,6 @@ class Filter:
     """A parsed filter."""
 
     root: _Node
-    names: tuple[str, ...]
-    """Properties that it compares, without `properties.`, in the order of their first use."""
 
     @classmethod
     def parse(cls, text: str) -> Filter:
@@ -142,6 +140,12 @@ class Filter:
             JobError: it is none; the message says where, and what was expected there.
         """
         return _Parser(text).whole()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Properties that it compares, without `properties.`, in the order of their first use."""
+        found = dict.fromkeys(one.name for one in _leaves(self.root))
+        return tuple(name for name in found if name not in ("", *_TIMES))
 
     @property
     def lists(self) -> frozenset[str]:
@@ -197,7 +201,6 @@ class _Parser:
         self._tokens = self._split()
         self._next = 0
         self._depth = 0
-        self._names: dict[str, None] = {}
 
     def _split(self) -> list[_Token]:
         tokens = []
@@ -212,7 +215,7 @@ class _Parser:
         root = self._expression()
         if self._peek().kind != "end":
             self._wrong("AND, OR or the end")
-        made = Filter(root, tuple(self._names))
+        made = Filter(root)
         if any(one.sign == _INTERSECTS for part in made.unsent for one in _leaves(part)):
             raise JobError(
                 "the filter joins intersects by OR or NOT with a condition on a list; join them by AND"
@@ -286,7 +289,7 @@ class _Parser:
         if is_of_list and not {first.text, third.text} & {*_WORDS} and first.text not in _TIMES:
             literal = self._value()
             self._next += 1
-            return self._condition(self._take().text, "IN", literal)
+            return _Condition(_bare(self._take().text), "IN", literal)
         if first.kind != "name" or first.text in _WORDS:
             self._wrong("the name of a property")
         self._take()
@@ -297,29 +300,23 @@ class _Parser:
                 self._wrong(")")
             return _Condition("", _INTERSECTS, literal)
         if first.text not in _TIMES and self._taken("name", "IN"):
-            return self._one_of(first.text)
+            return self._one_of(_bare(first.text))
         if second.text not in _SIGNS or second.kind != "sign":
             self._wrong(f"one of {' '.join(_SIGNS)} after {cut(first.text, 40)}")
         self._take()
         if first.text in _TIMES:
             return _Condition(first.text, second.text, self._time(first.text))
-        return self._condition(first.text, second.text, self._literal(f"{cut(first.text, 40)} {second.text}"))
-
-    def _condition(self, name: str, sign: str, literal: str) -> _Condition:
-        """Return a condition on a property, whose name is kept."""
-        bare = name.removeprefix("properties.")
-        self._names.setdefault(bare)
-        return _Condition(bare, sign, literal)
+        literal = self._literal(f"{cut(first.text, 40)} {second.text}")
+        return _Condition(_bare(first.text), second.text, literal)
 
     def _one_of(self, name: str) -> _Node:
         """Return the comparisons that a list stands for; words in it need no quotes."""
         if not self._taken("bracket", "("):
-            bare = name.removeprefix("properties.")
-            self._wrong(f"( and values, such as {bare} IN (A, B), or a property that is a list,")
+            self._wrong(f"( and values, such as {name} IN (A, B), or a property that is a list,")
         found: list[_Node] = []
         while not found or self._taken("bracket", ","):
             self._expect(_VALUES, "a number or a text")
-            found.append(self._condition(name, "=", self._value()))
+            found.append(_Condition(name, "=", self._value()))
         if not self._taken("bracket", ")"):
             self._wrong(", or )")
         return found[0] if len(found) == 1 else _Junction("OR", tuple(found))
@@ -356,6 +353,10 @@ class _Parser:
                 f"write {quoted(cut(token.text, 40))}" if is_unquoted else "",
             )
         return self._value()
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("properties.")
 
 
 def _content(literal: str) -> str:

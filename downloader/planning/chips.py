@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
 from downloader.planning.polygon import Shape, place
-from downloader.planning.samples import Sample, SampleList, chip_around, pixels_of, project
+from downloader.planning.samples import Sample, SampleList, pixels_of, project
 from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ class _Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
-    """A field on a lattice."""
+class _Chip:
+    """What is wanted of a point or field on a lattice."""
 
     box: Window
-    """The pixels that it touches, in pixels of the lattice."""
-    shape: Shape
-    """In pixels of the box."""
+    """In pixels of the lattice; a field's may be smaller than the chip."""
+    shape: Shape | None = None
+    """A field, in pixels of the box."""
 
     @classmethod
-    def of(cls, polygon: BaseGeometry, crs: Crs, grid: PixelGrid, region: Region) -> _Field:
+    def of_field(cls, polygon: BaseGeometry, crs: Crs, grid: PixelGrid, region: Region) -> _Chip:
         """Place a field; raises JobError where it comes apart, or nothing is left of it."""
         import shapely
 
@@ -77,14 +77,6 @@ class Placement:
         """Of the first image, finest first."""
         self._first = first
 
-    def _sides(self, finest: int) -> list[int]:
-        """Return the pixels along a chip's side by lattice: enough to cover the ground of the finest one."""
-        areas = [pixel_area(lattice.grid) for lattice in self.lattices]
-        # The ground of a field's box is that of no whole coarser pixels.
-        more = int(self._points.are_fields)
-        found = [max(1, math.ceil(finest * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
-        return [found[0], *(side + more for side in found[1:])]
-
     def extents(
         self, kept: SampleList, images: Mapping[str, Image], known: Mapping[str, Tiling]
     ) -> tuple[list[Extent], tuple[Sample, ...]]:
@@ -98,69 +90,75 @@ class Placement:
         Raises:
             JobError: the largest field makes all chips larger than is taken for wanted.
         """
-        samples, told = kept.samples, list(kept.samples)
+        samples, told, run = kept.samples, list(kept.samples), kept.steps or 1
         # Of an image from which nothing can be made nothing is known but its problem.
         kinds = {name: self._kind(images[name]) for name in {one.image for one in samples} if name in images}
-        of: dict[int, tuple[_Kind, list[int]]] = {}
-        for number, sample in enumerate(samples):
-            if sample.image in kinds:
-                kind = kinds[sample.image]
-                of.setdefault(id(kind), (kind, []))[1].append(number)
         # All steps of a sample lie on the grid of its first: images whose pixels lie otherwise are resampled.
         firsts: dict[int, tuple[int, _Kind]] = {}
         there = [False] * len(samples)
-        for kind, numbers in of.values():
-            if kind.problem:
-                for k in numbers:
-                    id_ = images[samples[k].image].id
-                    told[k] = replace(told[k], problem=f"{told[k].point.where}: {id_} {kind.problem}")
-                continue
+        for kind, numbers in _by_kind((k, kinds.get(one.image)) for k, one in enumerate(samples)):
             # Images of one kind have a point in the same pixel.
-            chosen, positions = np.unique(np.array(numbers) // (kept.steps or 1), return_inverse=True)
-            inside = self._covered(kind.found[0], chosen).tolist()
+            chosen, positions = np.unique(np.array(numbers) // run, return_inverse=True)
+            inside = [False] * len(chosen) if kind.problem else self._covered(kind.found[0], chosen).tolist()
             for position, k in zip(positions.tolist(), numbers, strict=True):
-                if inside[position]:
-                    there[k] = True
-                    before = firsts.get(int(chosen[position]))
-                    if before is None or k < before[0]:
-                        firsts[int(chosen[position])] = (k, kind)
-                    told[k] = replace(told[k], problem="") if told[k].problem else told[k]
-                    continue
                 point, id_ = told[k].point, images[samples[k].image].id
-                told[k] = replace(
-                    told[k],
-                    problem=f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {id_}",
-                )
-        fields = self._fields(firsts, told, kept.steps or 1) if self._points.are_fields else {}
-        sides = self._sides_of(fields, known)
-        for n, own in list(fields.items()):
-            larger = next((f for f, side in zip(own, sides, strict=True) if max(f.box.shape) > side), None)
+                there[k] = inside[position]
+                if kind.problem:
+                    problem = f"{point.where}: {id_} {kind.problem}"
+                elif there[k]:
+                    problem = ""
+                    firsts[k // run] = min((k, kind), firsts.get(k // run, (k, kind)), key=lambda one: one[0])
+                else:
+                    problem = f"{point.where}: the point ({point.x:g}, {point.y:g}) lies outside {id_}"
+                if problem != told[k].problem:
+                    told[k] = replace(told[k], problem=problem)
+        if self._points.are_fields:
+            chips = self._fields(firsts, told, run)
+            sides = self._sides_of(chips, known)
+        else:
+            sides = self._sides_of({}, known)
+            chips = self._around(firsts, sides)
+        for n, own in list(chips.items()):
+            larger = next((c for c, side in zip(own, sides, strict=True) if max(c.box.shape) > side), None)
             if larger is not None:
-                del fields[n]
+                del chips[n]
                 problem = f"its box of {larger.box.width} × {larger.box.height} pixels is larger than the chip of {sides[0]}"
-                _fail(told, n, kept.steps or 1, problem)
+                _fail(told, n, run, problem)
         there = [is_there and not one.problem for is_there, one in zip(there, told, strict=True)]
-        chips = [self._chips(firsts, fields, number, side) for number, side in enumerate(sides)]
-        return [_extent(kept.steps, told, there, *one) for one in chips], tuple(told)
+        extents = []
+        for number, side in enumerate(sides):
+            here = {n: (of[number], firsts[n][1].found[number].grid) for n, of in chips.items()}
+            extents.append(self._extent(kept.steps, told, there, side, here))
+        return extents, tuple(told)
 
     def _fields(
-        self, firsts: Mapping[int, tuple[int, _Kind]], told: list[Sample], steps: int
-    ) -> dict[int, list[_Field]]:
+        self, firsts: Mapping[int, tuple[int, _Kind]], told: list[Sample], run: int
+    ) -> dict[int, list[_Chip]]:
         """Return the fields by number, each by lattice; what is wrong with one becomes the problem of its samples."""
         import shapely
 
-        region, found = self._job.region, dict[int, list[_Field]]()
+        region, crs, found = self._job.region, self._points.crs, dict[int, list[_Chip]]()
         for n, (_, kind) in firsts.items():
             polygon = shapely.from_wkb(self._points.rows[n].shape)
             try:
-                found[n] = [
-                    _Field.of(polygon, self._points.crs, lattice.grid, region) for lattice in kind.found
-                ]
+                found[n] = [_Chip.of_field(polygon, crs, lattice.grid, region) for lattice in kind.found]
             except JobError as error:
-                _fail(told, n, steps, f"its polygon: {error.message}")
+                _fail(told, n, run, f"its polygon: {error.message}")
         return found
 
-    def _sides_of(self, fields: Mapping[int, list[_Field]], known: Mapping[str, Tiling]) -> list[int]:
+    def _around(
+        self, firsts: Mapping[int, tuple[int, _Kind]], sides: Sequence[int]
+    ) -> dict[int, list[_Chip]]:
+        """Return the chips of points by number, each by lattice: the point's pixel has index `side // 2`."""
+        found: dict[int, list[_Chip]] = {n: [] for n in firsts}
+        for kind, numbers in _by_kind((n, kind) for n, (_, kind) in firsts.items()):
+            for lattice, side in zip(kind.found, sides, strict=True):
+                columns, rows, _ = self._pixels(lattice.grid, np.array(numbers))
+                for n, column, row in zip(numbers, columns.tolist(), rows.tolist(), strict=True):
+                    found[n].append(_Chip(Window(column - side // 2, row - side // 2, side, side)))
+        return found
+
+    def _sides_of(self, fields: Mapping[int, list[_Chip]], known: Mapping[str, Tiling]) -> list[int]:
         """Return the pixels along a chip's side by lattice.
 
         Raises:
@@ -168,7 +166,10 @@ class Placement:
         """
         spec = self._job.region.samples
         if spec is not None and spec.chip is not None:
-            return self._sides(spec.chip)
+            # Enough to cover the ground of the finest; that of a field's box is no whole number of coarser pixels.
+            areas = [pixel_area(lattice.grid) for lattice in self.lattices]
+            sides = [max(1, math.ceil(spec.chip * math.sqrt(areas[0] / area) - 1e-6)) for area in areas]
+            return [sides[0], *(side + int(self._points.are_fields) for side in sides[1:])]
         names = group_names(self.lattices)
         largest = [
             max((max(own[k].box.shape) for own in fields.values()), default=1) for k in range(len(names))
@@ -184,30 +185,35 @@ class Placement:
             known[name].tile if name in known else side for name, side in zip(names, largest, strict=True)
         ]
 
-    def _chips(
+    def _extent(
         self,
-        firsts: Mapping[int, tuple[int, _Kind]],
-        fields: Mapping[int, list[_Field]],
-        number: int,
+        steps: int,
+        told: Sequence[Sample],
+        there: Sequence[bool],
         side: int,
-    ) -> tuple[int, dict[int, PixelGrid], dict[int, _Field] | None]:
-        """Return a lattice's chips by number of the point: (side, grids, fields); no fields of points."""
-        grids: dict[int, PixelGrid] = {}
-        if self._points.are_fields:
-            for n, own in fields.items():
-                box = own[number].box
-                grid = firsts[n][1].found[number].grid
-                grids[n] = grid.window(Window(box.column, box.row, side, side))
-            return side, grids, {n: own[number] for n, own in fields.items()}
-        of: dict[int, tuple[_Kind, list[int]]] = {}
-        for n, (_, kind) in firsts.items():
-            of.setdefault(id(kind), (kind, []))[1].append(n)
-        for kind, places in of.values():
-            grid = kind.found[number].grid
-            columns, rows, _ = self._pixels(grid, np.array(places))
-            for n, column, row in zip(places, columns.tolist(), rows.tolist(), strict=True):
-                grids[n] = chip_around(grid, column, row, side)
-        return side, grids, None
+        chips: Mapping[int, tuple[_Chip, PixelGrid]],
+    ) -> Extent:
+        """Return the chips on one lattice, given with the grid of each point's image."""
+        whole, run, are_fields = Window(0, 0, side, side), steps or 1, self._points.are_fields
+        grids = {
+            n: grid.window(Window(chip.box.column, chip.box.row, side, side))
+            for n, (chip, grid) in chips.items()
+        }
+        covered: tuple[Cover, ...] = ()
+        if steps or are_fields:
+            # A step without an image is no hole; one whose image does not fit has failed.
+            boxes = {n: Window(0, 0, chip.box.width, chip.box.height) for n, (chip, _) in chips.items()}
+            covered = tuple(
+                (boxes.get(k // run, whole),) if one.image or one.problem else ()
+                for k, one in enumerate(told)
+            )
+        places = range(len(told) // run) if are_fields else ()
+        return Extent(
+            whole,
+            covered=covered,
+            chips=tuple(grids[k // run] if is_there else None for k, is_there in enumerate(there)),
+            shapes=tuple(chips[n][0].shape if n in chips else None for n in places),
+        )
 
     def _kind(self, image: Image) -> _Kind:
         kind = self._kinds.get(image.bands)
@@ -260,30 +266,13 @@ class Placement:
         return self._coordinates[crs]
 
 
-def _extent(
-    steps: int,
-    told: Sequence[Sample],
-    there: Sequence[bool],
-    side: int,
-    grids: Mapping[int, PixelGrid],
-    fields: Mapping[int, _Field] | None,
-) -> Extent:
-    """Return the samples' chips on one lattice."""
-    whole, run = Window(0, 0, side, side), steps or 1
-    covered: tuple[Cover, ...] = ()
-    if steps or fields is not None:
-        # A step without an image is no hole; one whose image does not fit has failed.
-        boxes = {n: Window(0, 0, one.box.width, one.box.height) for n, one in (fields or {}).items()}
-        covered = tuple(
-            (boxes.get(k // run, whole),) if one.image or one.problem else () for k, one in enumerate(told)
-        )
-    chips = tuple(grids[k // run] if is_there else None for k, is_there in enumerate(there))
-    shapes = (
-        ()
-        if fields is None
-        else tuple(fields[n].shape if n in fields else None for n in range(len(told) // run))
-    )
-    return Extent(whole, covered=covered, chips=chips, shapes=shapes)
+def _by_kind(places: Iterable[tuple[int, _Kind | None]]) -> list[tuple[_Kind, list[int]]]:
+    """Return each kind with the numbers of its places; those without a kind are left out."""
+    found: dict[int, tuple[_Kind, list[int]]] = {}
+    for number, kind in places:
+        if kind is not None:
+            found.setdefault(id(kind), (kind, []))[1].append(number)
+    return list(found.values())
 
 
 def _fail(told: list[Sample], number: int, steps: int, problem: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.model.crs import Crs, transformer
-from downloader.model.grid import PixelGrid, Window
+from downloader.model.grid import PixelGrid
 
 _EXACT: Final = 1e-6
 """Nearer than this to a pixel's edge, in pixels, the exact arithmetic decides."""
@@ -142,14 +142,6 @@ def pixels_of(
         columns[k], rows[k] = math.floor(exact[0]), math.floor(exact[1])
     inside = known & (columns >= 0) & (columns < grid.width) & (rows >= 0) & (rows < grid.height)
     return columns, rows, inside
-
-
-def chip_around(grid: PixelGrid, column: int, row: int, chip: int) -> PixelGrid:
-    """Return the grid of the `chip`×`chip` pixels in which the given pixel of `grid` has index `chip // 2`.
-
-    Counted from the grid's own origin; it may reach beyond the grid's edge.
-    """
-    return grid.window(Window(column - chip // 2, row - chip // 2, chip, chip))
 
 
 def facts_of(samples: SampleList) -> Mapping[str, str]:

@@ -17,7 +17,7 @@ from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import Existing, make_sample_plan
 from downloader.planning.inputs import JobFiles
-from downloader.planning.samples import Point, Points, Sample, SampleList, chip_around, pixels_of
+from downloader.planning.samples import Point, Points, Sample, SampleList, pixels_of
 from downloader.planning.shard_size import step_shape
 from downloader.planning.tiling import Tiling
 from downloader.resolve.points_file import parse_points
@@ -147,8 +147,6 @@ def test_a_point_lies_in_the_middle_pixel_of_its_chip(column, row, dx, dy, scale
     if scale > 0.001:  # float64 has 1e-9 of a metre here, which is a hundredth of the smallest pixel
         assert (columns[0], rows[0]) == (column, row)
         assert inside[0] == (0 <= column < 1000 and 0 <= row < 1000)
-    chip = chip_around(grid, int(columns[0]), int(rows[0]), 7)
-    assert chip.transform == transform.shifted(int(columns[0]) - 3, int(rows[0]) - 3)
 
 
 def test_a_point_on_an_edge_belongs_to_the_pixel_right_of_it_and_below():

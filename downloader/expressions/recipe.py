@@ -11,7 +11,7 @@ import numpy as np
 
 from downloader.expressions.formula import Formula
 from downloader.expressions.masks import MaskRule, keep_graph, mask_bands
-from downloader.model.expression import add_bands, call, constant, function, image_load, number, select
+from downloader.model.expression import add_bands, call, constant, function, number, select
 
 _ELEMENT: Final = "one"
 
@@ -92,31 +92,6 @@ class InputImage:
     """Place of its recipe among those of the computation."""
     lacks: frozenset[str] = frozenset()
     """Bands, as formulas and rules call them, that the image does not have."""
-
-
-def input_image(
-    asset: str | Mapping[str, Any],
-    update_time: str = "",
-    *,
-    partners: Mapping[str, tuple[str, str]] | None = None,
-    recipe: int = 0,
-    lacks: frozenset[str] = frozenset(),
-) -> InputImage:
-    """Return an image as input of a computed image.
-
-    Args:
-        asset: id of the image, or a node that computes it.
-        update_time: pins the version of an asset; empty leaves it open.
-        partners: collection → (id, update time) of the image there that has the same index.
-        recipe: as `InputImage.recipe`.
-        lacks: as `InputImage.lacks`.
-
-    Raises:
-        JobError: an update time is no time.
-    """
-    loads = {collection: image_load(*which) for collection, which in (partners or {}).items()}
-    node = image_load(asset, update_time) if isinstance(asset, str) else asset
-    return InputImage(node, loads, recipe, lacks)
 
 
 def loaded(image: InputImage, recipe: Recipe, bands: Sequence[ComputedBand]) -> dict[str, Any]:

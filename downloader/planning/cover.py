@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from downloader.model.grid import Window
 from downloader.planning.tiling import TILE
@@ -56,15 +57,21 @@ def tiles_of(cover: Sequence[Window], tile: int) -> int:
     aligned = [window.aligned(tile) for window in cover]
     if len(aligned) < 2:
         return sum(window.pixels for window in aligned) // tile**2
-    columns = np.unique([[w.column, w.column_end] for w in aligned])
-    rows = np.unique([[w.row, w.row_end] for w in aligned])
-    touched = np.zeros((len(rows) - 1, len(columns) - 1), np.bool_)
-    for window in aligned:
+    counts, columns, rows = layers(aligned)
+    areas = np.diff(rows // tile)[:, None] * np.diff(columns // tile)[None, :]
+    return int(areas[counts > 0].sum())
+
+
+def layers(windows: Sequence[Window]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many windows lie over each other between their edges, (rows, columns), and the edges: columns, then rows."""
+    columns = np.unique([[w.column, w.column_end] for w in windows])
+    rows = np.unique([[w.row, w.row_end] for w in windows])
+    counts = np.zeros((len(rows) - 1, len(columns) - 1), np.int64)
+    for window in windows:
         left, right = np.searchsorted(columns, [window.column, window.column_end])
         top, bottom = np.searchsorted(rows, [window.row, window.row_end])
-        touched[top:bottom, left:right] = True
-    areas = np.diff(rows // tile)[:, None] * np.diff(columns // tile)[None, :]
-    return int(areas[touched].sum())
+        counts[top:bottom, left:right] += 1
+    return counts, columns, rows
 
 
 def _hull(windows: Iterable[Window]) -> Window:

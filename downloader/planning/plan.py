@@ -10,12 +10,12 @@ from downloader.expressions.mask_bands import masked_expression
 from downloader.expressions.stack import pinned_expression, stacked_expression
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image, asset_id
-from downloader.planning.composites import Composites
 from downloader.planning.group import FILLED_PER_BYTE, Group
 from downloader.planning.request_size import ServiceModel
 from downloader.planning.requests import BandType, PixelRequest, Request, ShardKey
 from downloader.planning.samples import SampleList
 from downloader.planning.slices import Axis, ImageList, Slice
+from downloader.planning.steps import Steps
 from downloader.text import counted, size
 
 _HEADER_BYTES = 256
@@ -58,7 +58,7 @@ class Plan:
     """The samples; None where there are none."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What is done to one image before it is fetched, by key of the job file."""
-    composites: Composites | None = field(default=None, repr=False)
+    composites: Steps | None = field(default=None, repr=False)
     """What computes parts of slices of several images; None where the slices' own expressions do."""
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class Plan:
         """Return what computes a slice on `grid`; empty where an asset is read."""
         part = (group.parts or self.slices)[slice_]
         if part.members and self.composites is not None:
-            return self.composites.expression(part.members, group.lattice, grid)
+            return self.composites.part_expression(part.members, group.lattice, grid)
         if part.asset and group.stack:
             return pinned_expression(asset_id(part.asset), dict(part.images).get(part.asset, ""))
         return part.expression

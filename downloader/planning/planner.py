@@ -18,7 +18,6 @@ from downloader.model.image import Band, Image
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning.chips import Placement
-from downloader.planning.composites import Composites
 from downloader.planning.extent import Extent, extents_of
 from downloader.planning.group import Group, band_runs, validity_types
 from downloader.planning.inputs import NO_FILES, JobFiles
@@ -38,6 +37,7 @@ from downloader.planning.shard_size import (
     step_shape,
 )
 from downloader.planning.slices import Axis, Existing, Slice
+from downloader.planning.steps import Steps
 from downloader.planning.tiling import TILE, Tiling
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Planner:
     slices: tuple[Slice, ...]
     steps: int = 0
     """Slices of each sample; 0 where there is one and no such axis."""
-    composites: Composites | None = None
+    composites: Steps | None = None
     is_computed: bool = False
     """Whether the service computes the pixels of some slice."""
     depth: int = 1

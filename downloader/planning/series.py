@@ -14,7 +14,6 @@ from downloader.errors import JobError
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
-from downloader.planning.composites import Composites
 from downloader.planning.cover import Cover
 from downloader.planning.inputs import NO_FILES, JobFiles
 from downloader.planning.lattice import Lattice, check_lattices, covered_window, lattices_of, offset_on
@@ -37,14 +36,14 @@ class Series:
     """In the order in which their first band is asked for."""
     axis: Axis = "time"
     """The leading axis; empty for one image."""
-    composites: Composites | None = None
+    composites: Steps | None = None
     """What computes parts of slices of several images; None where the slices' own expressions do."""
 
     def expression(self, part: Slice, lattice: PixelGrid, grid: PixelGrid) -> str:
-        """Return what computes pixels of a slice; empty where they are read. Arguments as of `Composites.expression`."""
+        """Return what computes pixels of a slice; empty where they are read. Arguments as of `Steps.part_expression`."""
         if self.composites is None or not part.members:
             return part.expression
-        return self.composites.expression(part.members, lattice, grid)
+        return self.composites.part_expression(part.members, lattice, grid)
 
 
 def series_of_one(job: Job, image: Image, part: Slice | None = None, files: JobFiles = NO_FILES) -> Series:

@@ -21,13 +21,13 @@ from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning import Existing, ImageList
-from downloader.planning.composites import Composites
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import lattices_of
 from downloader.planning.periods import WORDS, bounds_of
+from downloader.planning.recipes import step_facts
 from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
-from downloader.planning.steps import Steps, step_facts
+from downloader.planning.steps import Steps
 from downloader.planning.zones import Zone, cells_of, zones_of
 from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
@@ -84,7 +84,7 @@ async def collect(
         check_own_grid(job, images)
     series = _arranged(job, files, named, properties, steps, existing)
     if steps.reducer is not None and not steps.of_elements:
-        series = replace(series, composites=Composites(steps))
+        series = replace(series, composites=steps)
     _check_nodata(job, series)
     bands = tuple({band.id: band for lattice in series.lattices for band in lattice.bands}.values())
     facts |= {"every": source.every} | step_facts(job)

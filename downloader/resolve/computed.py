@@ -15,9 +15,9 @@ from downloader.model.expression import MAX_BYTES, graph_of, load_expression
 from downloader.model.image import Image
 from downloader.planning import Existing
 from downloader.planning.inputs import JobFiles
+from downloader.planning.recipes import step_facts, steps_of
 from downloader.planning.series import series_of_one, slices_of
 from downloader.planning.slices import Slice
-from downloader.planning.steps import step_facts, steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.elements import check_own_grid

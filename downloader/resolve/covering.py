@@ -18,8 +18,8 @@ from downloader.model.image import Band, Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
 from downloader.planning import Existing
+from downloader.planning.recipes import steps_of
 from downloader.planning.samples import Point, Points, pixels_of, project
-from downloader.planning.steps import steps_of
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
 from downloader.resolve.lookup import in_months, is_of_one_image, look_up

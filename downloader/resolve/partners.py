@@ -15,8 +15,9 @@ from downloader.model.time import instant_us, timestamp
 from downloader.planning import ImageList
 from downloader.planning.inputs import JobFiles
 from downloader.planning.periods import bounds_of
+from downloader.planning.recipes import steps_of
 from downloader.planning.search_area import region_geojson
-from downloader.planning.steps import Partners, Steps, steps_of
+from downloader.planning.steps import Partners, Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.lookup import is_of_one_image, look_up
 from downloader.text import few

@@ -15,9 +15,10 @@ from downloader.job import Job
 from downloader.model.image import Image
 from downloader.planning import Existing, ImageList
 from downloader.planning.inputs import JobFiles
+from downloader.planning.recipes import step_facts
 from downloader.planning.samples import Points, Sample, SampleList
 from downloader.planning.series import Series
-from downloader.planning.steps import Steps, step_facts
+from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute

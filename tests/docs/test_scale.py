@@ -110,7 +110,7 @@ def test_what_goes_up_with_a_request():
     """The page says some 440 bytes an image of a slice."""
     from downloader.job import Job
     from downloader.model.image import Image
-    from downloader.planning.steps import steps_of
+    from downloader.planning.recipes import steps_of
 
     bands = plan_of(UNDERTAKINGS[0]).groups[0].bands
     ids = [f"COPERNICUS/S2_SR_HARMONIZED/20170430T190351_20170430T190351_T10S{n:02d}" for n in range(50)]

@@ -14,9 +14,10 @@ from downloader.errors import JobError
 from downloader.expressions.composite import computed_expression
 from downloader.expressions.formula import parse_formula
 from downloader.expressions.masks import MaskRule
-from downloader.expressions.recipe import MOST_AVERAGED, ComputedBand, Recipe, SourceBand, input_image
+from downloader.expressions.recipe import MOST_AVERAGED, ComputedBand, Recipe, SourceBand
 from downloader.expressions.reducers import parse_reducer, reduced_dtype
 from earthengine_emulator.catalogue.model import Lattice
+from tests.inputs import input_image
 from tests.unit.expressions.emulated import compute
 
 SHAPE = (3, 4)

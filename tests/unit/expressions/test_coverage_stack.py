@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from downloader.expressions.coverage_stack import coverage_bands, coverage_expression
 from downloader.expressions.masks import MaskRule
-from downloader.expressions.recipe import Recipe, input_image
+from downloader.expressions.recipe import Recipe
 from earthengine_emulator.catalogue.model import Lattice
+from tests.inputs import input_image
 from tests.unit.expressions.emulated import CRS, compute
 from tests.unit.expressions.test_composite import PARTNER, SHAPE, band, holed, scenes
 

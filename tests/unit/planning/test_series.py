@@ -21,9 +21,8 @@ from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
 from downloader.planning import Existing, Tiling, make_plan
-from downloader.planning.composites import Composites
+from downloader.planning.recipes import steps_of
 from downloader.planning.series import arrange, group_images, series_of_one, slices_of
-from downloader.planning.steps import steps_of
 
 UTM = Crs("EPSG:32610")
 X, Y = 499980.0, 4200000.0
@@ -178,7 +177,7 @@ def test_the_cube_is_what_the_images_show(images, every, deep) -> None:
     over = {} if every == "image" else {"every": every, "reduce": "first"}
     many = job(source={**SOURCE, "on_missing_band": "nodata", **over})
     steps = steps_of(many, images)
-    composites = Composites(steps) if over else None
+    composites = steps if over else None
     series = replace(series, slices=slices_of(named, ["N"], every, steps), composites=composites)
     met = any(meets(many, band.grid) for one in images for band in one.bands)
     try:

@@ -14,7 +14,7 @@ from downloader.model.crs import Crs
 from downloader.model.expression import call, canonical, constant, document_of, parsed
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
-from downloader.planning.steps import steps_of
+from downloader.planning.recipes import steps_of
 
 GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 5e5, 0, -10.0, 4e6), 100, 100)
 COLLECTION = document_of(call("ImageCollection.load", id=constant("A/i1")), "k")

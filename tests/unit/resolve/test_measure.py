@@ -10,11 +10,12 @@ import shapely
 from downloader.errors import Action, Cause, FetchProblem, JobError, TileError
 from downloader.expressions.formula import parse_formula
 from downloader.expressions.masks import MaskRule
-from downloader.expressions.recipe import ComputedBand, Recipe, input_image
+from downloader.expressions.recipe import ComputedBand, Recipe
 from downloader.model.image import Image
 from downloader.planning.image_shares import coarse_grid
 from downloader.resolve.measure import measure
 from earthengine_emulator.catalogue.model import Lattice
+from tests.inputs import input_image
 from tests.unit.expressions.emulated import compute
 
 # The images lie at the origin of zone 10, 126°W on the equator's grid.

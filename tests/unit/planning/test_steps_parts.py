@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from downloader.model.crs import Crs
 from downloader.model.grid import Window
 from downloader.planning import make_plan
-from downloader.planning.composites import Composites
+from downloader.planning.recipes import steps_of
 from downloader.planning.request_size import ServiceModel, pack
 from downloader.planning.series import arrange, group_images, slices_of
-from downloader.planning.steps import steps_of
 from downloader.planning.tiling import Tiling
 from tests.unit.planning.test_series import Y, grid, image, job, nodes
 
@@ -28,7 +27,7 @@ X = LATTICE.transform.translate_x
 def composites(images, reduce="median", **sections):
     source = {"collection": "C", "start": "2017-01-01", "end": "2018-01-01", "bands": ["B2"]}
     many = job(source={**source, "every": "all", "reduce": reduce}, **sections)
-    return Composites(steps_of(many, images))
+    return steps_of(many, images)
 
 
 def named(expression):
@@ -43,7 +42,7 @@ def test_a_request_names_the_images_that_meet_it_alone():
 
     def asked(column, width=256):
         window = Window(column, 0, width, 256)
-        return of.expression(images, LATTICE, LATTICE.window(window))
+        return of.part_expression(images, LATTICE, LATTICE.window(window))
 
     assert named(asked(0)) == {"C/0"}
     assert named(asked(44)) == {"C/0"}
@@ -56,12 +55,12 @@ def test_a_request_names_the_images_that_meet_it_alone():
 def test_where_no_image_is_one_tells_so():
     images = [image(0, 0, 0, 300, 300), image(1, 1000, 0, 300, 300)]
     of = composites(images)
-    assert named(of.expression(images, LATTICE, LATTICE.window(Window(500, 0, 256, 256)))) == {"C/0"}
+    assert named(of.part_expression(images, LATTICE, LATTICE.window(Window(500, 0, 256, 256)))) == {"C/0"}
 
 
 def test_the_order_in_which_the_first_wins_stays():
     images = [image(number, 10 * number, 0, 300, 300) for number in range(3)]
-    expression = composites(images, "first").expression(
+    expression = composites(images, "first").part_expression(
         images, LATTICE, LATTICE.window(Window(0, 0, 256, 256))
     )
     places = [expression.index(f'"C/{number}"') for number in (2, 1, 0)]
@@ -71,7 +70,9 @@ def test_the_order_in_which_the_first_wins_stays():
 def test_one_image_of_several_is_reduced_all_the_same():
     """A count of one is no image as it is."""
     images = [image(0, 0, 0, 300, 300), image(1, 1000, 0, 300, 300)]
-    expression = composites(images, "max").expression(images, LATTICE, LATTICE.window(Window(0, 0, 256, 256)))
+    expression = composites(images, "max").part_expression(
+        images, LATTICE, LATTICE.window(Window(0, 0, 256, 256))
+    )
     assert "reduce.max" in expression
     assert named(expression) == {"C/0"}
 
@@ -83,14 +84,17 @@ def test_on_another_grid_images_are_taken_some_pixels_larger():
     lattice = replace(LATTICE, transform=replace(LATTICE.transform, scale_x=40.0, scale_y=-40.0))
 
     def asked(column):
-        return named(of.expression(images, lattice, lattice.window(Window(column, 0, 64, 64))))
+        return named(of.part_expression(images, lattice, lattice.window(Window(column, 0, 64, 64))))
 
     assert asked(0) == {"C/0"}
     assert asked(9) == {"C/0", "C/1"}, "3 pixels of 40 m before the edge at 75"
     assert asked(77) == {"C/0", "C/1"}
     assert asked(80) == {"C/1"}
     elsewhere = replace(lattice, crs=Crs("EPSG:32611"))
-    assert named(of.expression(images, elsewhere, lattice.window(Window(0, 0, 64, 64)))) == {"C/0", "C/1"}
+    assert named(of.part_expression(images, elsewhere, lattice.window(Window(0, 0, 64, 64)))) == {
+        "C/0",
+        "C/1",
+    }
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 20)] * 2), min_size=1, max_size=8))
@@ -118,7 +122,7 @@ def test_values_that_go_in_count(reduce, tiles):
     steps = steps_of(many, images)
     members = group_images(images, "all")
     series = arrange([(label, tuple(map(steps.view, one))) for label, one in members], ("B2",))
-    series = replace(series, slices=slices_of(members, (), "all", steps), composites=Composites(steps))
+    series = replace(series, slices=slices_of(members, (), "all", steps), composites=steps)
     [group] = make_plan(many, series, images[0]).groups
     assert group.shape[0] * group.shape[1] == tiles
 
@@ -135,8 +139,8 @@ def test_as_many_tiles_are_asked_for_as_values_fit():
 def test_it_travels_without_what_it_remembers():
     images = [image(number, 0, 0, 300, 300) for number in range(2)]
     of = composites(images)
-    expression = of.expression(images, LATTICE, LATTICE)
+    expression = of.part_expression(images, LATTICE, LATTICE)
     there = pickle.loads(pickle.dumps(of))  # its own
     assert there == of
-    assert not there._kept
-    assert there.expression(images, LATTICE, LATTICE) == expression
+    assert not there._parts
+    assert there.part_expression(images, LATTICE, LATTICE) == expression

@@ -109,6 +109,8 @@ def constant(task: Task) -> Result:
             parts = Parts(_ConstantSource(), mosaic, limiter, clock, rng, tally, RetryBudget(), Stop())
             with Meter() as meter:
                 await work(share, parts, ListedShards(order(plan, mosaic)))
+                if not task.options.get("disk"):
+                    mosaic.touched.clear()  # `finish` lists the objects that were written, and here none was kept
                 await mosaic.finish()
             stored = sum(counts.stored for counts in mosaic.counts().values())
         if stored != plan.count_tiles():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, cast
 
 from earthengine_emulator.api.errors import invalid_argument
@@ -28,9 +28,6 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "lessThanOrEquals": lambda a, b: bool(a <= b),
     "greaterThan": lambda a, b: bool(a > b),
     "greaterThanOrEquals": lambda a, b: bool(a >= b),
-    "stringContains": lambda a, b: str(b) in str(a),
-    "stringStartsWith": lambda a, b: str(a).startswith(str(b)),
-    "stringEndsWith": lambda a, b: str(a).endswith(str(b)),
 }
 
 
@@ -76,75 +73,6 @@ def _comparison(operation: Callable[[Any, Any], bool]) -> Function:
         return test
 
     return function
-
-
-def _among(
-    leftField: str | None = None,
-    rightValue: object = None,
-    rightField: str | None = None,
-    leftValue: object = None,
-) -> Filter:
-    """Filter.inList and Filter.listContains: which side holds the list is told by the type."""
-
-    def test(one: Any) -> bool:  # noqa: ANN401
-        left = leftValue if leftField is None else property_of(one, leftField)
-        right = rightValue if rightField is None else property_of(one, rightField)
-        if isinstance(right, list):
-            return left in right
-        return isinstance(left, list) and right in left
-
-    return test
-
-
-_CALENDAR: Final[Mapping[str, Callable[[datetime], int]]] = {
-    "day_of_year": lambda when: when.timetuple().tm_yday,
-    "month": lambda when: when.month,
-    "year": lambda when: when.year,
-    "day_of_month": lambda when: when.day,
-    "day_of_week": lambda when: when.isoweekday(),
-    "hour": lambda when: when.hour,
-}
-
-
-def _calendar(start: int, end: int | None = None, field: str = "day_of_year") -> Filter:
-    if field not in _CALENDAR:
-        raise invalid_argument(f"Filter.calendarRange: Unknown field '{field}'.")
-    last = start if end is None else end
-
-    def test(one: Any) -> bool:  # noqa: ANN401
-        own = property_of(one, "system:time_start")
-        if not isinstance(own, (int, float)):
-            return False
-        part = _CALENDAR[field](datetime.fromtimestamp(own / 1000, UTC))
-        return start <= part <= last if start <= last else part >= start or part <= last
-
-    return test
-
-
-def _day_of_year(start: int, end: int) -> Filter:
-    """Filter.dayOfYear: from day `start` to before day `end`."""
-
-    def test(one: Any) -> bool:  # noqa: ANN401
-        own = property_of(one, "system:time_start")
-        if not isinstance(own, (int, float)):
-            return False
-        day = datetime.fromtimestamp(own / 1000, UTC).timetuple().tm_yday
-        return start <= day < end if start <= end else day >= start or day < end
-
-    return test
-
-
-def _between(field: str, minValue: object, maxValue: object) -> Filter:
-    """Filter.rangeContains: both ends count."""
-    low, high = (milliseconds(v) if isinstance(v, datetime) else v for v in (minValue, maxValue))
-
-    def test(one: Any) -> bool:  # noqa: ANN401
-        own: Any = property_of(one, field)
-        if own is None or not isinstance(own, str) == isinstance(low, str) == isinstance(high, str):
-            return False
-        return bool(cast("Any", low) <= own <= cast("Any", high))
-
-    return test
 
 
 def _within(
@@ -223,7 +151,7 @@ def _limited(
     return replace(collection, images=tuple(images if limit is None or limit < 0 else images[: int(limit)]))
 
 
-_PLAIN: Final[Library] = {
+LIBRARY: Final[Library] = {
     "ImageCollection.fromImages": _from_images,
     "Collection.first": lambda collection: collection.images[0] if collection.images else None,
     "Collection.size": lambda collection: len(collection.images),
@@ -232,19 +160,8 @@ _PLAIN: Final[Library] = {
     "Collection.limit": _limited,
     "Filter.dateRangeContains": _within,
     "Filter.intersects": _meets,
-    "Filter.inList": _among,
-    "Filter.listContains": _among,
-    "Filter.calendarRange": _calendar,
-    "Filter.dayOfYear": _day_of_year,
-    "Filter.rangeContains": _between,
-    "Filter.notNull": lambda properties: lambda one: all(property_of(one, n) is not None for n in properties),
     "Filter.and": lambda filters: lambda one: all(test(one) for test in filters),
     "Filter.or": lambda filters: lambda one: any(test(one) for test in filters),
     "Filter.not": lambda filter: lambda one: not filter(one),
-}
-
-
-LIBRARY: Final[Library] = {
-    **_PLAIN,
     **{f"Filter.{name}": _comparison(operation) for name, operation in _COMPARISONS.items()},
 }

@@ -52,17 +52,6 @@ _LEVELS: Final[Sequence[Mapping[str, str]]] = (
     {"*": "multiply", "/": "divide", "%": "mod"},
 )
 """Operators of two, the loosest first, and the image functions they stand for."""
-_CASTS: Final = {
-    "byte": "toByte",
-    "short": "toShort",
-    "int": "toInt",
-    "long": "toLong",
-    "float": "toFloat",
-    "double": "toDouble",
-    **{
-        name.lower(): f"to{name}" for name in ("Int8", "Uint8", "Int16", "Uint16", "Int32", "Uint32", "Int64")
-    },
-}
 
 
 def choose(condition: Image, one: Image, other: Image) -> Image:
@@ -200,7 +189,7 @@ class _ExpressionParser:
             arguments.append(self.ternary())
             if self.peek() != ")":
                 self.need(",")
-        return _call(_CASTS.get(name, name), *arguments)
+        return _call(name, *arguments)
 
     def peek(self) -> str:
         kind, text = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 from earthengine_emulator.api import errors
 from earthengine_emulator.api.errors import ApiError, invalid_argument
@@ -89,7 +89,7 @@ def of_image(image: object) -> Projection:
 
 
 def at_scale(projection: Projection, meters: float) -> Projection:
-    """Projection.atScale: the same CRS, pixels of so many metres, the corner kept."""
+    """Return a projection of the same CRS, with pixels of so many metres, its corner kept."""
     factor = float(meters) / projection.nominal_scale()
     a, b, c, d, e, f = projection.affine
     return Projection(projection.crs, (a * factor, b * factor, c, d * factor, e * factor, f))
@@ -179,9 +179,6 @@ def set_default_projection(
 
 LIBRARY: Final[Library] = {
     "Projection": make,
-    "Projection.nominalScale": lambda proj: cast("Projection", proj).nominal_scale(),
-    "Projection.crs": lambda projection: cast("Projection", projection).crs,
-    "Projection.atScale": at_scale,
     "Image.projection": of_image,
     "Image.reproject": reproject,
     "Image.resample": resample,

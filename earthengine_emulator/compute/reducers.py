@@ -2,7 +2,7 @@
 """Composites and reductions: many images, or many bands, into one (docs/contract.md §4.7).
 
 Masked pixels do not count; a pixel that no image has is masked. `median` of an even number is the mean of the middle
-two, `mode` the commonest value, the least on a tie, `count` how many there are, and 0 is a count.
+two, `count` how many there are, and 0 is a count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import Band, Image, plain
@@ -48,48 +47,16 @@ class Reducer:
     """Bands that one reduction takes: `min` and `max` of several compare the first and bring the others along."""
 
 
-def _mode(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    """Return the commonest value, the least on a tie; NaN does not count."""
-    ordered = np.sort(stack, axis=axis)  # NaN goes last
-    best, most = ordered[0], np.zeros(ordered.shape[1:], np.int64)
-    run = np.zeros_like(most)
-    for i, layer in enumerate(ordered):
-        run = np.where(layer == ordered[i - 1], run + 1, 1) if i else np.ones_like(most)
-        run = np.where(np.isnan(layer), 0, run)
-        best, most = np.where(run > most, layer, best), np.maximum(most, run)
-    return np.asarray(best, np.float64)
-
-
-def _first(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    found = np.argmin(np.isnan(stack), axis=axis)
-    return np.asarray(np.take_along_axis(stack, found[None], axis=axis)[0])
-
-
-def _sample_variance(stack: npt.NDArray[np.float64], axis: int) -> npt.NDArray[np.float64]:
-    """Return the variance by one value less than there are; 0 of a single one."""
-    count = np.sum(~np.isnan(stack), axis=axis)
-    return np.asarray(np.nanvar(stack, axis=axis) * count / np.maximum(count - 1, 1))
-
-
 _REDUCTIONS: Final[Mapping[str, tuple[Callable[..., Any], str]]] = {
     "median": (np.nanmedian, "float"),
     "mean": (np.nanmean, "float"),
     "min": (np.nanmin, "same"),
     "max": (np.nanmax, "same"),
     "sum": (np.nansum, "float"),
-    "product": (np.nanprod, "float"),
-    "mode": (_mode, "same"),
     "count": (lambda stack, axis: np.sum(~np.isnan(stack), axis=axis), "count"),
-    "first": (_first, "same"),
-    "last": (lambda stack, axis: _first(stack[::-1], axis), "same"),
     "stdDev": (np.nanstd, "float"),
-    "variance": (np.nanvar, "float"),
-    "sampleStdDev": (lambda stack, axis: _sample_variance(stack, axis) ** 0.5, "float"),
-    "sampleVariance": (_sample_variance, "float"),
-    "allNonZero": (lambda stack, axis: np.all(np.isnan(stack) | (stack != 0), axis=axis), "truth"),
-    "anyNonZero": (lambda stack, axis: np.any(~np.isnan(stack) & (stack != 0), axis=axis), "truth"),
 }
-COMPOSITES: Final = ("median", "mean", "min", "max", "sum", "product", "mode", "count")
+COMPOSITES: Final = ("median", "mean", "min", "max", "count")
 """Reductions that have a function of their own, `reduce.NAME`."""
 
 
@@ -132,8 +99,6 @@ def outputs(reducer: Reducer, function: str) -> list[tuple[str, Callable[..., An
             (name, _percentile(value), "float")
             for name, value in zip(names, reducer.percentiles, strict=True)
         ]
-    if reducer.name == "minMax":
-        return [(name, *_REDUCTIONS[name]) for name in ("min", "max")]
     if reducer.name not in _REDUCTIONS:
         raise errors.invalid_argument(f"{function}: Reducer '{reducer.name}' is not supported here.")
     return [(reducer.name, *_REDUCTIONS[reducer.name])]
@@ -254,9 +219,7 @@ LIBRARY: Final[Library] = {
     "ImageCollection.reduce": _reduce_collection,
     "Image.reduce": _reduce_bands,
     **{f"reduce.{name}": _composite(name) for name in COMPOSITES},
-    **{
-        f"Reducer.{name}": _reducer(name) for name in (*_REDUCTIONS, "toList", "minMax", "frequencyHistogram")
-    },
+    **{f"Reducer.{name}": _reducer(name) for name in (*_REDUCTIONS, "toList")},
     "Reducer.percentile": _percentiles,
     "Reducer.repeat": lambda reducer, count: replace(reducer, repeated=int(count)),
 }

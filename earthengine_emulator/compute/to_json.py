@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final, cast
 
 import numpy as np
@@ -36,8 +35,6 @@ def value(result: object, most: int = MOST_ELEMENTS) -> Any:  # noqa: ANN401 - a
         return _feature(result)
     if isinstance(result, Projection):
         return {"type": "Projection", "crs": result.crs, "transform": [plain(v) for v in result.affine]}
-    if isinstance(result, datetime):
-        return {"type": "Date", "value": int(result.timestamp() * 1000)}
     if isinstance(result, Shape):
         return _shape(result)
     if isinstance(result, (list, tuple)):

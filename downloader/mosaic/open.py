@@ -14,7 +14,7 @@ from typing import Literal
 import anyio.to_thread
 
 from downloader.mosaic.format.coordinates import write_coordinates
-from downloader.mosaic.format.hierarchy import ROOT
+from downloader.mosaic.format.documents import ROOT
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.record.coverage import write_coverage
 from downloader.mosaic.record.identity import Identity

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from downloader.errors import JobError, RefusedError
-from downloader.mosaic.format.hierarchy import ROOT
-from downloader.mosaic.format.layout import dump, group_document
+from downloader.mosaic.format.documents import ROOT, dump, group_document
 from downloader.mosaic.record.ownership import read_identity
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.location import (

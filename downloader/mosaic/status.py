@@ -9,7 +9,7 @@ from typing import Final
 
 from downloader.cards import bar, card, facts, rows
 from downloader.job import Job
-from downloader.mosaic.format.hierarchy import ROOT
+from downloader.mosaic.format.documents import ROOT
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import read_identity, refuse_foreign
 from downloader.mosaic.record.scan import scan

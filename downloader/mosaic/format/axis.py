@@ -10,11 +10,14 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from downloader.mosaic.format.codec import CRC_BYTES, crc32c
+from downloader.mosaic.format.codec import ChunkCodec
+from downloader.mosaic.format.documents import array_document
 from downloader.planning import Slice
 
 CHUNK: Final = 1024
@@ -26,7 +29,12 @@ NO_TIME: Final = -(2**63)
 Kind = Literal["int64", "float64", "string"]
 """Zarr's data types of such arrays."""
 
-_Value = int | float | str
+_STORED: Final[Mapping[Kind, tuple[Any, Any]]] = {
+    "int64": ("<i8", 0),
+    "float64": ("<f8", math.nan),
+    "string": (object, ""),
+}
+"""Each one's type in numpy and its fill value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class AxisArray:
 
     name: str
     kind: Kind
-    values: tuple[_Value, ...]
+    values: tuple[int | float | str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     across: int = 0
     """Values at each index, stored one after the other; 0 for a single one."""
@@ -61,60 +69,38 @@ class AxisArray:
         """Number of values."""
         return len(self.values) // max(1, self.across)
 
-    def document(self, dimension: str, *, checksum: bool) -> dict[str, Any]:
-        """Return its `zarr.json`, as zarr-python writes it."""
-        wide = [self.across] if self.across else []
-        chunk = [CHUNK, *([self.wide or self.across] if wide else [])]
-        codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    def document(self, dimension: str, codec: ChunkCodec) -> dict[str, Any]:
+        """Return its `zarr.json`, as zarr-python writes it; of the codec the checksum is used."""
+        _, fill = _STORED[self.kind]
+        codecs = ChunkCodec("none", codec.checksum).to_json(np.dtype("<f8"))
         if self.kind == "string":
-            codecs = [{"name": "vlen-utf8", "configuration": {}}]
-        if checksum:
-            codecs.append({"name": "crc32c"})
-        return {
-            "shape": [self.length, *wide],
-            "data_type": self.kind,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-            "fill_value": {"int64": 0, "float64": "NaN", "string": ""}[self.kind],
-            "codecs": codecs,
-            "attributes": dict(self.attributes),
-            "dimension_names": [dimension, *([self.dimension] if wide else [])],
-            "zarr_format": 3,
-            "node_type": "array",
-            "storage_transformers": [],
-        }
+            codecs[0] = {"name": "vlen-utf8", "configuration": {}}
+        shape, chunk, dimensions = [self.length], [CHUNK], [dimension]
+        if self.across:
+            shape, chunk = [*shape, self.across], [*chunk, self.wide or self.across]
+            dimensions = [*dimensions, self.dimension]
+        return array_document(shape, chunk, self.kind, fill, dimensions, codecs, self.attributes)
 
-    def chunks(self, prefix: str, *, checksum: bool) -> Iterator[tuple[str, bytes]]:
+    def chunks(self, prefix: str, codec: ChunkCodec) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk, each at full length; equal values give equal bytes."""
+        plain = ChunkCodec("none", codec.checksum)
         across = max(1, self.across)
         wide = self.wide or across
-        fill: _Value = "" if self.kind == "string" else 0 if self.kind == "int64" else math.nan
-        for number, first in enumerate(range(0, self.length, CHUNK)):
-            rows = range(first, min(first + CHUNK, self.length))
-            for place, begin in enumerate(range(0, across, wide)):
-                values: Sequence[_Value]
-                if wide == across:
-                    values = self.values[first * across : rows.stop * across]
-                else:
-                    ends = [(row * across + begin, row * across + min(begin + wide, across)) for row in rows]
-                    padding = [fill] * (wide - (min(begin + wide, across) - begin))
-                    values = [value for start, end in ends for value in (*self.values[start:end], *padding)]
-                data = self._encoded(values, CHUNK * wide)
-                if checksum:
-                    data += crc32c(data).to_bytes(CRC_BYTES, "little")
-                yield f"{prefix}{self.name}/c/{number}{f'/{place}' if self.across else ''}", data
+        dtype, fill = _STORED[self.kind]
+        rows, columns = -(-self.length // CHUNK), -(-across // wide)
+        whole = np.full((rows * CHUNK, columns * wide), fill, dtype)
+        whole[: self.length, :across] = np.array(self.values, dtype).reshape(-1, across)
+        for row, column in product(range(rows), range(columns)):
+            chunk = whole[row * CHUNK : (row + 1) * CHUNK, column * wide : (column + 1) * wide]
+            values = _vlen_utf8(chunk.ravel()) if self.kind == "string" else np.ascontiguousarray(chunk)
+            yield f"{prefix}{self.name}/c/{row}{f'/{column}' if self.across else ''}", plain.encode(values)
 
-    def _encoded(self, values: Sequence[_Value], length: int) -> bytes:
-        if self.kind != "string":
-            fill = 0 if self.kind == "int64" else math.nan
-            padded = [*values, *[fill] * (length - len(values))]
-            return np.array(padded, {"int64": "<i8", "float64": "<f8"}[self.kind]).tobytes()
-        # vlen-utf8: how many, then each text behind its length in bytes, all as uint32.
-        texts = [str(value).encode() for value in values] + [b""] * (length - len(values))
-        parts = [len(texts).to_bytes(4, "little")]
-        for text in texts:
-            parts += (len(text).to_bytes(4, "little"), text)
-        return b"".join(parts)
+
+def _vlen_utf8(texts: Iterable[str]) -> NDArray[np.uint8]:
+    """Return texts as Zarr's codec has them: how many, then each behind its length in bytes, all as uint32."""
+    encoded = [text.encode() for text in texts]
+    lengths = (part for text in encoded for part in (len(text).to_bytes(4, "little"), text))
+    return np.frombuffer(b"".join([len(encoded).to_bytes(4, "little"), *lengths]), np.uint8)
 
 
 def axis_arrays(slices: Sequence[Slice], kept: Iterable[AxisProperty]) -> tuple[AxisArray, ...]:

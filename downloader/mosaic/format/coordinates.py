@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.mosaic.format.documents import ROOT, members_of, read_document
 from downloader.mosaic.format.georeferencing import centres
-from downloader.mosaic.format.hierarchy import ROOT, members_of, read_document
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.storage.store import Store, put_all, put_changed
 

@@ -6,21 +6,21 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from downloader.mosaic.format.coverage import COVERAGE
-from downloader.mosaic.format.layout import (
-    GroupLayout,
-    coverage_group,
-    described_datasets,
+from downloader.mosaic.format.coverage import COVERAGE, COVERAGE_TILES, TILES
+from downloader.mosaic.format.documents import (
+    ROOT,
+    attributes_of,
     dump,
     group_document,
+    members_of,
+    nodes_of,
+    read_document,
 )
+from downloader.mosaic.format.layout import GroupLayout, described_datasets
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.paths import OWN
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.planning import Plan
-
-ROOT: Final = "zarr.json"
-"""The key of a node's metadata, below the node's path."""
 
 
 def ensure_hierarchy(
@@ -40,99 +40,74 @@ def ensure_hierarchy(
     Returns the attributes that the root had; None where nothing was written. What is there stays as it is, so attributes
     that users added survive.
     """
-    groups = {
-        layout.group.name: {f"{layout.prefix}{name}": document for name, document in layout.documents()}
-        for layout in layouts
-    }
     root = None if ROOT in broken else read_document(store, ROOT)
     there = members_of(root)
-    # `coordinates` of the group makes what lies along its axis coordinates: no data variables beside the bands.
-    coordinates = {
-        layout.group.name: {"coordinates": layout.coordinates} if layout.coordinates else {}
-        for layout in layouts
-    }
-    single = list(groups) == [""]
-    own = {**attributes, **coordinates[""]} if single else dict(attributes)
-    at_root = merged(_attributes(root), own)
-    fits = all(
-        path in there and there[path] == _grown(there[path], document)
-        for members in groups.values()
-        for path, document in members.items()
-    )
-    if not broken and root is not None and fits and _attributes(root) == at_root:
-        return None
-    written: list[str] = []
-
-    def put(key: str, document: dict[str, Any]) -> None:
-        store.put(key, [dump(document)])
-        written.append(key)
-
-    here = {name: value for name, value in attributes.items() if name != STATEMENT}
+    files: dict[str, dict[str, Any]] = {}
     inlined: dict[str, dict[str, Any]] = {}
-    for name, planned in groups.items():
-        members = {
-            path: _grown(there[path], document) if path in there else document
-            for path, document in planned.items()
-        }
-        for path, document in members.items():
-            if there.get(path) != document or f"{path}/{ROOT}" in broken:
-                put(f"{path}/{ROOT}", document)
-        prefix = f"{name}/" if name else ""
-        put(f"{prefix}{COVERAGE}/{ROOT}", coverage_group(members, prefix))
-        members[f"{prefix}{COVERAGE}"] = group_document({}, {})
+    here = {name: value for name, value in attributes.items() if name != STATEMENT}
+    own = dict(attributes)
+    for layout in layouts:
+        name, members = layout.group.name, dict(layout.documents())
+        for array, document in members.items():
+            path = f"{layout.prefix}{array}"
+            members[array] = _grown(there.get(path), document)
+            if there.get(path) != members[array] or f"{path}/{ROOT}" in broken:
+                files[f"{path}/{ROOT}"] = members[array]
+        # `coordinates` of the group makes what lies along its axis coordinates: no data variables beside the bands.
+        about = {**here, **({"coordinates": layout.coordinates} if layout.coordinates else {})}
         if name:
-            local = {path.removeprefix(prefix): document for path, document in members.items()}
-            in_group = merged(
-                _attributes(read_document(store, f"{name}/{ROOT}")), {**here, **coordinates[name]}
-            )
-            put(f"{name}/{ROOT}", group_document(in_group, local))
-            inlined[name] = group_document(in_group, {})
-        inlined.update(members)
+            about = merged(attributes_of(read_document(store, f"{name}/{ROOT}")), about)
+        else:
+            own |= about
+        of_group, nodes = group_nodes(layout, members, about)
+        files |= of_group
+        inlined |= nodes
     # Overviews are written elsewhere, and stay.
-    inlined.update({path: node for path, node in nodes_of(root).items() if path.split("/")[0] == OVERVIEWS})
-    # zarr-python warns a reader that lists folders of each one that is no group.
-    put(f"{OWN}/{ROOT}", group_document({}, {}))
-    store.flush(written)
-    store.put(ROOT, [dump(group_document(at_root, inlined))])
-    store.flush([ROOT])
-    return _attributes(root)
-
-
-def read_document(store: Store, key: str) -> dict[str, Any] | None:
-    """Return a JSON object of the store; None where it is missing or damaged."""
-    try:
-        document = json.loads(bytes(store.get(key)))
-    except (FileNotFoundError, ValueError):
+    inlined |= {path: node for path, node in nodes_of(root).items() if path.split("/")[0] == OVERVIEWS}
+    at_root = merged(attributes_of(root), own)
+    plain = json.loads(json.dumps(inlined))
+    if (
+        not (broken or root is None)
+        and attributes_of(root) == at_root
+        and plain.items() <= nodes_of(root).items()
+    ):
         return None
-    return document if isinstance(document, dict) else None
+    # zarr-python warns a reader that lists folders of each one that is no group.
+    files[f"{OWN}/{ROOT}"] = group_document({}, {})
+    put_all(store, ((key, dump(document)) for key, document in files.items()))
+    put_all(store, [(ROOT, dump(group_document(at_root, inlined)))])
+    return attributes_of(root)
 
 
-def members_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return path → metadata of the arrays that are inlined in a group's metadata."""
-    return {path: node for path, node in nodes_of(group).items() if node["node_type"] == "array"}
+def group_nodes(
+    layout: GroupLayout, members: Mapping[str, dict[str, Any]], attributes: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the metadata of a group and of its coverage by key, and what the root inlines of all of the group by path.
+
+    Args:
+        layout: the group; the root itself has no metadata here.
+        members: metadata of its arrays, by path below it.
+        attributes: of the group.
+    """
+    prefix = layout.prefix
+    files = {f"{prefix}{COVERAGE}/{ROOT}": group_document({}, {TILES: members[COVERAGE_TILES]})}
+    members = {**members, COVERAGE: group_document({}, {})}
+    nodes = {f"{prefix}{path}": document for path, document in members.items()}
+    if layout.group.name:
+        files[f"{prefix}{ROOT}"] = group_document(attributes, members)
+        nodes = {layout.group.name: group_document(attributes, {}), **nodes}
+    return files, nodes
 
 
-def nodes_of(group: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return path → metadata of all arrays and groups that are inlined in a group's metadata."""
-    try:
-        members: dict[str, dict[str, Any]] = (group or {})["consolidated_metadata"]["metadata"]
-        return {path: member for path, member in members.items() if member["node_type"] in {"array", "group"}}
-    except (KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _grown(there: dict[str, Any], planned: dict[str, Any]) -> dict[str, Any]:
+def _grown(there: dict[str, Any] | None, planned: dict[str, Any]) -> dict[str, Any]:
     """Return an array's metadata as it is, longer where the planned is; a first missing time brings its `_FillValue`."""
-    if there.get("shape") == planned["shape"]:
-        return there
-    stated = there.get("attributes")
-    attributes = {**planned["attributes"], **(stated if isinstance(stated, dict) else {})}
-    return {**there, "shape": planned["shape"], "attributes": attributes}
-
-
-def _attributes(group: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = (group or {}).get("attributes")
-    return dict(found) if isinstance(found, dict) else {}
+    if there is None or there.get("shape") == planned["shape"]:
+        return there or planned
+    return {
+        **there,
+        "shape": planned["shape"],
+        "attributes": {**planned["attributes"], **attributes_of(there)},
+    }
 
 
 STATEMENT: Final = "downloader"

@@ -1,13 +1,7 @@
-"""The Zarr v3 hierarchy of a mosaic: its arrays, their metadata, and the key of each object.
-
-The documents are written here rather than by zarr-python, so that creating a mosaic does not load it, and adding a band
-is one atomic replacement of the root's; tests compare each one with what zarr-python writes.
-"""
+"""The layout of a mosaic: its arrays, their metadata, and the key of each object."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +17,8 @@ from downloader.model.nodata import nodata_values
 from downloader.mosaic.format.axis import AxisArray
 from downloader.mosaic.format.chunk import ChunkForm
 from downloader.mosaic.format.codec import ChunkCodec
-from downloader.mosaic.format.coverage import COVERAGE_TILES, TILES, Coverage, coverage_chunk
+from downloader.mosaic.format.coverage import COVERAGE_TILES, Coverage, coverage_chunk
+from downloader.mosaic.format.documents import array_document, sharding
 from downloader.mosaic.format.georeferencing import (
     GRID_MAPPING,
     axis_attributes,
@@ -33,7 +28,7 @@ from downloader.mosaic.format.georeferencing import (
     mask_attributes,
 )
 from downloader.mosaic.format.header import ShardHeader
-from downloader.mosaic.format.inside import INSIDE, InsideArray
+from downloader.mosaic.format.inside import InsideArray
 from downloader.planning import Group, Plan
 from downloader.planning.tiling import bits
 
@@ -206,160 +201,65 @@ class GroupLayout:
 
     def axis_chunks(self) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of every chunk of the arrays along the leading axis."""
-        for array in self.along:
-            yield from array.chunks(self.prefix, checksum=self.codec.checksum)
-        if self.inside is not None:
-            yield from self.inside.chunks(self.prefix)
+        for array in self.beside:
+            yield from array.chunks(self.prefix, self.codec)
 
     @property
-    def inside(self) -> InsideArray | None:
-        """The pixels that lie in fields; None where samples are none."""
-        group = self.group
-        return InsideArray(group.shapes, group.tiling.tile, self.codec) if group.shapes else None
-
-    @property
-    def beside(self) -> tuple[str, ...]:
-        """Names of the arrays along the leading axis beside the bands."""
-        return (*(a.name for a in self.along), *([INSIDE] if self.group.shapes else []))
+    def beside(self) -> tuple[AxisArray | InsideArray, ...]:
+        """The arrays along the leading axis beside the bands."""
+        fields = self.group.shapes
+        return (*self.along, *([InsideArray(fields, self.group.tiling.tile)] if fields else []))
 
     @property
     def coordinates(self) -> str:
         """Attribute `coordinates` of the group: names of the arrays that are no data variables."""
-        return " ".join(name for name in self.beside if name != self.group.axis)
+        return " ".join(array.name for array in self.beside if array.name != self.group.axis)
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (path below the group, `zarr.json`) of every array."""
         grid = self.group.grid
+        double, byte = np.dtype("<f8"), np.dtype("u1")
         if not self.group.lattices and not grid.transform.is_sheared:
             for axis, length in (("y", grid.height), ("x", grid.width)):
-                yield axis, self._axis_document(axis, length, axis_attributes(grid, axis))
+                codecs, about = self.codec.to_json(double), axis_attributes(grid, axis)
+                yield (
+                    axis,
+                    array_document(
+                        (length,), (axis_chunk(length),), "float64", np.nan, (axis,), codecs, about
+                    ),
+                )
         if not self.group.lattices:
             # Each sample has a grid of its own, which is stored along their axis.
-            yield GRID_MAPPING, array_document(
-                (), (), np.dtype("<i4"), np.int32(0), (), ChunkCodec("none", checksum=False).to_json(np.dtype("<i4")),
-                grid_mapping_attributes(grid),
-            )  # fmt: skip
-        yield COVERAGE_TILES, self._coverage_document()
-        for array in self.along:
-            yield array.name, array.document(self.group.axis, checksum=self.codec.checksum)
-        if (inside := self.inside) is not None:
-            boolean = np.dtype(np.bool_)
-            yield INSIDE, array_document(
-                (len(inside.shapes), inside.side, inside.side), inside.chunk, boolean, np.False_,
-                (self.leading[0], "y", "x"), self.codec.to_json(boolean), inside.attributes,
-            )  # fmt: skip
-        for index in range(len(self.arrays)):
-            yield self.arrays[index], self._band_document(index)
-
-    def _axis_document(self, axis: str, length: int, attributes: dict[str, Any]) -> dict[str, Any]:
-        dtype = np.dtype("<f8")
-        chunk = (axis_chunk(length),)
-        codecs = self.codec.to_json(dtype)
-        return array_document((length,), chunk, dtype, np.float64("nan"), (axis,), codecs, attributes)
-
-    def _coverage_document(self) -> dict[str, Any]:
+            codecs = ChunkCodec("none", checksum=False).to_json(np.dtype("<i4"))
+            yield GRID_MAPPING, array_document((), (), "int32", 0, (), codecs, grid_mapping_attributes(grid))
         shape, chunk = self.coverage_shape
-        attributes = {
+        codecs, dimensions = self.codec.to_json(byte), (*self.leading, "tile_y", "tile_x")
+        about = {
             "long_name": "state of each tile, the worst over the group's bands",
             "flag_values": [int(state) for state in Coverage],
             "flag_meanings": " ".join(state.name.lower() for state in Coverage),
             "tile_pixels": self.group.tiling.tile,
         }
-        dtype = np.dtype("u1")
-        dimensions = (*self.leading, "tile_y", "tile_x")
-        codecs = self.codec.to_json(dtype)
-        return array_document(shape, chunk, dtype, np.uint8(0), dimensions, codecs, attributes)
+        yield COVERAGE_TILES, array_document(shape, chunk, "uint8", 0, dimensions, codecs, about)
+        for array in self.beside:
+            yield array.name, array.document(self.group.axis, self.codec)
+        for index, name in enumerate(self.arrays):
+            yield name, self._band_document(index)
 
     def _band_document(self, index: int) -> dict[str, Any]:
         tiling, band = self.group.tiling, self.group.bands[index]
-        lead = tiling.leading if self.leading else ()
-        deep = tiling.chunk_leading if self.leading else ()
-        inner = (*deep, tiling.tile, tiling.tile)
-        codecs = self.codec.to_json(band.dtype)
-        chunk = inner
-        if self.profile == "sharded":
-            run = tiling.shard_leading if self.leading else ()
-            chunk = (*run, tiling.shard_side, tiling.shard_side)
-            codecs = [_sharding(inner, codecs)]
-        return array_document(
-            (*lead, tiling.height, tiling.width),
-            chunk,
-            band.dtype,
-            self.fills[index],
-            (*self.leading, "y", "x"),
-            codecs,
-            band_attributes(
-                None if self.group.lattices else self.group.grid, band.id, band.dtype, self.nodata[index]
-            )
-            | mask_attributes(band.mask_of)
-            | dict(self.described[index] if self.described else {}),
+        lead, run, deep = (
+            (tiling.leading, tiling.shard_leading, tiling.chunk_leading) if self.leading else ((), (), ())
         )
-
-
-def array_document(
-    shape: tuple[int, ...],
-    chunk: tuple[int, ...],
-    dtype: np.dtype[np.generic],
-    fill: np.generic,
-    dimensions: tuple[str, ...],
-    codecs: list[dict[str, object]],
-    attributes: dict[str, Any],
-) -> dict[str, Any]:
-    """Return the `zarr.json` of an array (Zarr v3, core specification)."""
-    return {
-        "shape": list(shape),
-        "data_type": dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
-        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": _fill_json(fill),
-        "codecs": codecs,
-        "attributes": attributes,
-        "dimension_names": list(dimensions),
-        "zarr_format": 3,
-        "node_type": "array",
-        "storage_transformers": [],
-    }
-
-
-def group_document(attributes: Mapping[str, Any], members: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the `zarr.json` of a group with the metadata of all below it inlined, as zarr-python consolidates."""
-    return {
-        "attributes": dict(attributes),
-        "zarr_format": 3,
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": dict(members)},
-        "node_type": "group",
-    }
-
-
-def coverage_group(members: Mapping[str, dict[str, Any]], prefix: str = "") -> dict[str, Any]:
-    """Return the `zarr.json` of the group of coverage; `members` has the array's below `prefix`."""
-    return group_document({}, {TILES: members[f"{prefix}{COVERAGE_TILES}"]})
-
-
-def dump(document: Mapping[str, Any]) -> bytes:
-    """Return a metadata document as bytes."""
-    return json.dumps(document, indent=1, allow_nan=False).encode()
-
-
-def _sharding(chunk: tuple[int, ...], codecs: list[dict[str, object]]) -> dict[str, object]:
-    configuration = {
-        "chunk_shape": list(chunk),
-        "codecs": codecs,
-        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-        "index_location": "end",
-    }
-    return {"name": "sharding_indexed", "configuration": configuration}
-
-
-def _fill_json(value: np.generic) -> int | float | str:
-    if value.dtype.kind == "b":
-        return bool(value)
-    if value.dtype.kind != "f":
-        return int(value)
-    number = float(value)
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+        inner = chunk = (*deep, tiling.tile, tiling.tile)
+        codecs = self.codec.to_json(band.dtype)
+        if self.profile == "sharded":
+            chunk, codecs = (*run, tiling.shard_side, tiling.shard_side), [sharding(inner, codecs)]
+        grid = None if self.group.lattices else self.group.grid
+        about = band_attributes(grid, band.id, band.dtype, self.nodata[index]) | mask_attributes(band.mask_of)
+        about |= self.described[index] if self.described else {}
+        shape, dimensions = (*lead, tiling.height, tiling.width), (*self.leading, "y", "x")
+        return array_document(shape, chunk, band.dtype.name, self.fills[index], dimensions, codecs, about)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,18 @@ from typing import Any, Final
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.coordinates import write_coordinates
-from downloader.mosaic.format.coverage import COVERAGE
+from downloader.mosaic.format.documents import (
+    ROOT,
+    attributes_of,
+    dump,
+    group_document,
+    members_of,
+    nodes_of,
+    read_document,
+)
 from downloader.mosaic.format.georeferencing import CONVENTIONS, convention_attributes
-from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, nodes_of, read_document
-from downloader.mosaic.format.layout import GroupLayout, coverage_group, dump, group_document
+from downloader.mosaic.format.hierarchy import STATEMENT, group_nodes
+from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
 from downloader.mosaic.storage.store import Store, put_all
 
@@ -64,16 +72,13 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     shared = {name: value for name, value in attributes.items() if name != STATEMENT}
     levels = [level for chain in groups.values() for level in chain]
     for level in levels:
-        name = level.layout.group.name
-        own = dict(level.layout.documents())
-        for array, document in own.items():
-            documents[f"{name}/{array}/{ROOT}"] = nodes[f"{name}/{array}"] = document
+        members = dict(level.layout.documents())
+        documents |= {f"{level.layout.prefix}{path}/{ROOT}": document for path, document in members.items()}
         along = level.layout.coordinates
         about = {**shared, **({"coordinates": along} if along else {})}
-        documents[f"{name}/{COVERAGE}/{ROOT}"] = coverage_group(own)
-        own[COVERAGE] = nodes[f"{name}/{COVERAGE}"] = group_document({}, {})
-        documents[f"{name}/{ROOT}"] = group_document(about, own)
-        nodes[name] = group_document(about, {})
+        files, inlined = group_nodes(level.layout, members, about)
+        documents |= files
+        nodes |= inlined
     for above, about in _above(groups):
         below = {
             path.removeprefix(f"{above}/"): document
@@ -85,14 +90,12 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     members = {path: node for path, node in nodes_of(root).items() if not _is_ours(path)} | dict(
         sorted(nodes.items())
     )
-    stated = root.get("attributes")
-    data = dump(group_document(stated if isinstance(stated, dict) else {}, members))
-    if json.loads(data) == root:
+    wanted = group_document(attributes_of(root), members)
+    if json.loads(dump(wanted)) == root:
         return
-    pieces = {key: dump(document) for key, document in documents.items()}
-    put_all(store, pieces.items())
+    put_all(store, ((key, dump(document)) for key, document in documents.items()))
     write_coordinates(store, tuple(level.layout for level in levels))
-    put_all(store, [(ROOT, data)])
+    put_all(store, [(ROOT, dump(wanted))])
 
 
 def visible_levels(store: Store) -> frozenset[str]:

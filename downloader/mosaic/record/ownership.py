@@ -9,7 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 
 from downloader.errors import RefusedError
-from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, ensure_hierarchy
+from downloader.mosaic.format.documents import ROOT
+from downloader.mosaic.format.hierarchy import STATEMENT, ensure_hierarchy
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS
 from downloader.mosaic.record.identity import Identity
@@ -124,7 +125,14 @@ def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -
     groups: tuple[GroupLayout, ...] = identity.layouts
     store.delete(["zarr.json", *(f"{layout.prefix}zarr.json" for layout in groups)])
     for layout in groups:
-        for name in (*layout.arrays, *layout.beside, "x", "y", "spatial_ref", "coverage"):
+        for name in (
+            *layout.arrays,
+            *(array.name for array in layout.beside),
+            "x",
+            "y",
+            "spatial_ref",
+            "coverage",
+        ):
             check()
             store.delete_folder(f"{layout.prefix}{name}")
         if layout.group.name:

@@ -10,7 +10,8 @@ import numpy as np
 
 from downloader.mosaic.format.coordinates import coordinate_chunks, write_coordinates
 from downloader.mosaic.format.coverage import COVERAGE, COVERAGE_TILES, TILES
-from downloader.mosaic.format.hierarchy import ROOT, STATEMENT, members_of, read_document
+from downloader.mosaic.format.documents import ROOT, attributes_of, members_of, read_document
+from downloader.mosaic.format.hierarchy import STATEMENT
 from downloader.mosaic.format.layout import GroupLayout, axis_chunk
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.identity_json import identity_to_bytes, statement_of
@@ -81,8 +82,7 @@ def _root(store: Store, root: Mapping[str, Any] | None, identity: Identity) -> I
     if root is None:
         yield Lost(ROOT, "is missing or cannot be read")
         return
-    attributes = root.get("attributes")
-    attributes = attributes if isinstance(attributes, dict) else {}
+    attributes = attributes_of(root)
     stated, copy = statement_of(identity)
     if attributes.get(STATEMENT) != copy[0]:
         yield Lost(ROOT, "its attribute `downloader` is missing or differs from the mosaic's identity")

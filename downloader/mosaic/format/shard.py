@@ -76,13 +76,6 @@ class ShardIndex:
         offset, length = self.entries[entry].tolist()
         return None if length == int(_ABSENT) else (offset, offset + length)
 
-    def checksum(self, data: Buffer) -> int:
-        """Return the crc32c over the index and the chunks' own checksums, of the whole object `data`."""
-        view = np.frombuffer(data, np.uint8)
-        spans = (self.span(entry) for entry in range(len(self.entries)))
-        sums = [view[max(start, end - CRC_BYTES) : end].tobytes() for start, end in filter(None, spans)]
-        return crc32c(b"".join([self.entries.tobytes(), *sums]))
-
 
 def read_shard(head: Buffer, tail: Buffer, size: int, header: ShardHeader) -> tuple[ShardIndex, int]:
     """Return the index of an object and the bits of the slots that it holds.
@@ -111,8 +104,6 @@ class EncodedShard:
     """The object, in pieces; kept entries are views of the old one."""
     stored: int
     """Bits of the slots it holds."""
-    checksum: int
-    """See `ShardIndex.checksum`."""
     damaged: int = 0
     """Bits of the slots whose old entry was damaged and not replaced; they are missing now."""
 
@@ -140,10 +131,6 @@ def encode_shard(
     """
     body, spans = before
     index = np.full((header.entries, 2), _ABSENT, "<u8")
-    sums = {
-        entry: bytes(body[end - header.nbytes - CRC_BYTES : end - header.nbytes])
-        for entry, (_, end) in spans.items()
-    }
     for entry, (start, end) in spans.items():
         index[entry] = start, end - start
     buffers: list[Buffer] = [header.with_stored(stored).to_bytes(), *([body] if len(body) else [])]
@@ -151,12 +138,10 @@ def encode_shard(
     for entry, chunk in chunks.items():
         index[entry] = offset, len(chunk)
         buffers.append(chunk)
-        sums[entry] = bytes(chunk[-CRC_BYTES:])
         offset += len(chunk)
     table = index.tobytes()
     buffers.append(table + crc32c(table).to_bytes(CRC_BYTES, "little"))
-    checksum = crc32c(b"".join([table, *(sums[entry] for entry in sorted(sums))]))
-    return EncodedShard(buffers, stored, checksum, damaged)
+    return EncodedShard(buffers, stored, damaged)
 
 
 def merge(

@@ -43,8 +43,6 @@ class Piece:
     """Bytes of the band's object; 0 for `plain`, whose tiles are objects of their own."""
     chunks: tuple[tuple[int, int, int], ...] = ()
     """`plain`: (slot, length in bytes, crc32c) of each tile's object; length 0 for one that was lost."""
-    checksum: int = 0
-    """crc32c over the object's index and its chunks' own checksums; 0 where it is not known, and for `plain`."""
 
     def applied(self, before: int) -> int:
         """Return the bits of the slots stored after this line, of those stored `before` it."""
@@ -54,7 +52,7 @@ class Piece:
     @classmethod
     def of(cls, made: EncodedShard) -> Piece:
         """Return what a line says of a shard's object."""
-        return cls(made.stored, made.nbytes, checksum=made.checksum)
+        return cls(made.stored, made.nbytes)
 
     @classmethod
     def without(cls, slots: int, profile: str) -> Piece:
@@ -93,7 +91,7 @@ class LedgerEntry:
             "group": self.group,
             "shard": self.shard,
             "bands": {
-                band: [f"{piece.stored:x}", piece.length, piece.checksum, *piece.chunks]
+                band: [f"{piece.stored:x}", piece.length, *piece.chunks]
                 for band, piece in self.pieces.items()
             },
             "failed": [
@@ -115,13 +113,8 @@ class LedgerEntry:
         """Return the line of a JSON object. Raises KeyError, TypeError or ValueError for anything else."""
         layer, row, column = map(int, document["shard"])
         pieces = {
-            band: Piece(
-                int(stored, 16),
-                int(length),
-                tuple((int(s), int(n), int(c)) for s, n, c in chunks),
-                int(checksum),
-            )
-            for band, (stored, length, checksum, *chunks) in document["bands"].items()
+            band: Piece(int(stored, 16), int(length), tuple((int(s), int(n), int(c)) for s, n, c in chunks))
+            for band, (stored, length, *chunks) in document["bands"].items()
         }
         failures = tuple(
             FailedTiles(

@@ -111,8 +111,10 @@ class LedgerClaims:
         )  # fmt: skip
         self.lengths: NDArray[np.uint32] = np.zeros(shape, np.uint32)
         """(shards, bands), `plain`: (shards, bands, slots): bytes of the objects."""
-        self.checksums: NDArray[np.uint32] | None = np.zeros(shape, np.uint32) if checksums else None
-        """crc32c of the objects as the ledger has them, shaped as `lengths`; None where not asked for."""
+        self.checksums: NDArray[np.uint32] | None = None
+        """`plain`: crc32c of the objects as the ledger has them, shaped as `lengths`; None where not asked for."""
+        if checksums and self._plain:
+            self.checksums = np.zeros(shape, np.uint32)
         self.order: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
         """By shard, number of the last line that tells of pixels, from 1; 0 where there is none."""
         self.recipe: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
@@ -135,17 +137,13 @@ class LedgerClaims:
             band = self.state.bands.get(name)
             if band is None:
                 continue
-            told: list[tuple[tuple[int, ...], int, int]] = [((index, band), piece.length, piece.checksum)]
-            if self._plain:
-                told = [
-                    ((index, band, slot), length, sum_)
-                    for slot, length, sum_ in piece.chunks
-                    if slot < t.slots
-                ]
-            for where, length, checksum in told:
-                self.lengths[where] = length
-                if self.checksums is not None:
-                    self.checksums[where] = checksum
+            if not self._plain:
+                self.lengths[index, band] = piece.length
+            for slot, length, checksum in piece.chunks if self._plain else ():
+                if slot < t.slots:
+                    self.lengths[index, band, slot] = length
+                    if self.checksums is not None:
+                        self.checksums[index, band, slot] = checksum
 
     def correct_by_objects(self, store: Store, result: Scan, *, adopt: bool = True) -> Changes:
         """Correct the claims by the objects that exist; return the pieces that changed, by shard and band."""

@@ -69,27 +69,23 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
     if job_text and any(lost.key == JOB for lost in found.lost):
         put_all(store, [(JOB, job_text.encode())])
     chosen: dict[ShardKey, dict[int, int]] = {}
-    lines = {shard: dict(pieces) for shard, pieces in examination.unwritten.items()}
     for damage in found.damaged:
         if damage.tiles:
             band = examination.states[damage.shard.group].bands[damage.band]
             bands = chosen.setdefault(damage.shard, {})
             bands[band] = bands.get(band, 0) | damage.tiles
+    lines = []
     for shard, bands in chosen.items():
-        for band, tiles in bands.items():
-            layout = layouts[shard.group]
-            name = layout.group.bands[band].id
-            lines.setdefault(shard, {})[name] = _drop(store, layout, shard, band, tiles)
+        layout, state = layouts[shard.group], examination.states[shard.group]
+        ids = [band.id for band in layout.group.bands]
+        pieces = {ids[band]: _drop(store, layout, shard, band, tiles) for band, tiles in bands.items()}
+        failed = state.failed.get(state.index(shard), ())
+        lines.append(LedgerEntry(shard.group, (shard.slice, shard.row, shard.column), pieces, failed))
     # Damaged objects whose content is not known: readers would fail on them.
     store.delete(damage.key for damage in found.damaged if not damage.tiles)
     ledger = LedgerWriter(store, lock.epoch)
     if lines:
-        entries = []
-        for shard, pieces in lines.items():
-            state, place = examination.states[shard.group], (shard.slice, shard.row, shard.column)
-            failed = state.failed.get(state.index(shard), ())
-            entries.append(LedgerEntry(shard.group, place, pieces, failed))
-        ledger.append(*entries)
+        ledger.append(*lines)
     if found.unledgered or lines:
         scan(store, identity.layouts, ledger, adopt=not identity.refetching)
     return RepairResult(found, chosen)

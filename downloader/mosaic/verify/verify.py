@@ -21,7 +21,6 @@ from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.format.shard import DamagedShardError, read_shard
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.identity import Identity
-from downloader.mosaic.record.ledger import Piece
 from downloader.mosaic.record.ownership import has_marker, read_identity
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import LedgerClaims, read_claims
@@ -50,8 +49,6 @@ class Examination:
     verification: Verification
     states: dict[str, GroupState]
     """By group: what is whole according to the objects; failures according to the ledger."""
-    unwritten: dict[ShardKey, dict[str, Piece]]
-    """Shard → band id → the line that the ledger lacks."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
@@ -107,7 +104,7 @@ def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = F
         unreadable=unreadable,
         is_being_written=is_being_written,
     )
-    return Examination(identity, verification, reading.states, reading.unwritten)
+    return Examination(identity, verification, reading.states)
 
 
 def _ledger_files(store: Store) -> list[tuple[str, int]]:
@@ -142,8 +139,6 @@ class _Piece:
     good: int = 0
     """Bits that are whole."""
     unledgered: int = 0
-    line: Piece | None = None
-    """What the ledger does not say of the object, and should."""
     objects: int = 0
     nbytes: int = 0
     damages: list[Damage] = field(default_factory=list)
@@ -171,8 +166,6 @@ class _ObjectCheck:
         self._claims: list[tuple[LedgerClaims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
-        self.unwritten: dict[ShardKey, dict[str, Piece]] = {}
-        """See `Examination`."""
 
     def take(self, claim: LedgerClaims) -> None:
         """Add a group; its objects are listed now."""
@@ -197,11 +190,6 @@ class _ObjectCheck:
         self.objects += piece.objects
         self.nbytes += piece.nbytes
         self.unledgered += piece.unledgered
-        if piece.line is not None and not piece.damages:
-            group = piece.layout.group
-            self.unwritten.setdefault(ShardKey(group.name, *piece.shard), {})[group.bands[piece.band].id] = (
-                piece.line
-            )
         if watch is not None:
             watch(self.objects, total)
         yield from piece.damages
@@ -260,12 +248,7 @@ class _ObjectCheck:
                 bad[str(error)] = bad.get(str(error), 0) | tiles
         for reason, tiles in bad.items():
             piece.damage(key, tiles, reason)
-        # The header names this place and mosaic, so another checksum is that of a commit whose line was not written.
-        checksum = index.checksum(data)
-        known = int(sums[piece.index, piece.band]) if (sums := piece.claim.checksums) is not None else 0
-        if piece.good & ~piece.claimed or (known and known != checksum):
-            piece.unledgered = 1
-            piece.line = Piece(piece.good, data.size, checksum=checksum)
+        piece.unledgered = bool(piece.good & ~piece.claimed)
 
     def _check_tiles(self, piece: _Piece, present: int) -> None:
         tiling = piece.layout.group.tiling

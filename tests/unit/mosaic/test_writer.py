@@ -360,7 +360,7 @@ async def test_a_line_of_the_ledger_reads_as_documented(tmp_path) -> None:
     assert line["group"] == ""
     assert line["shard"] == [0, 0, 0]
     assert list(line["bands"]) == ["B2", "B3"]
-    for band, (stored, length, _) in line["bands"].items():
+    for band, (stored, length) in line["bands"].items():
         assert stored == "7"
         assert length == (tmp_path / f"m/{band}/c/0/0").stat().st_size
 

@@ -14,6 +14,7 @@ import zarr
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from downloader.mosaic.format.codec import ChunkCodec
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
@@ -147,8 +148,10 @@ def test_values_along_two_axes_lie_in_chunks_that_stay(tmp_path, wide) -> None:
         (tmp_path / "a").mkdir(exist_ok=True)
         import json
 
-        (tmp_path / "a/zarr.json").write_text(json.dumps(made.document("sample", checksum=True)))
-        for key, data in made.chunks("", checksum=True):
+        (tmp_path / "a/zarr.json").write_text(
+            json.dumps(made.document("sample", ChunkCodec("lz4", checksum=True)))
+        )
+        for key, data in made.chunks("", ChunkCodec("lz4", checksum=True)):
             (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / key).write_bytes(data)
         found = zarr.open_array(tmp_path / "a", mode="r")

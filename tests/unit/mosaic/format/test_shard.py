@@ -88,9 +88,8 @@ def test_zarr_reads_what_was_joined_and_topped_up(dtype, codec, rounds, size, se
         assert merged.damaged == 0
         assert merged.nbytes == len(data)
         assert merged.stored == sum(1 << slot for slot in stored)
-        index, held = read_shard(data, data, len(data), HEADER)
+        _, held = read_shard(data, data, len(data), HEADER)
         assert held == merged.stored
-        assert index.checksum(data) == merged.checksum
         for slot, array in arrays.items():
             row, column = divmod(slot, 4)
             expected[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] = array
@@ -206,14 +205,12 @@ def test_a_chunk_that_is_topped_up_moves_no_other_until_there_is_much_to_close_u
         assert now[slice(*index.span(entry))] == old[slice(*index.span(entry))]
     after, stored = read_shard(now, now, len(now), header)
     assert stored == merged.stored == 2**16 - 1
-    assert after.checksum(now) == merged.checksum
     np.testing.assert_array_equal(form.decode(now[slice(*after.span(0))])[:, 3, 3], [1, 2])
     assert len(now) > len(old)
     again = merge(now, {3: tiles[4]}, header, form)
     assert again.nbytes == len(old), "what no longer counts is gone"
     closed = b"".join(map(bytes, again.buffers))
     last, _ = read_shard(closed, closed, len(closed), header)
-    assert last.checksum(closed) == again.checksum
     np.testing.assert_array_equal(form.decode(closed[slice(*last.span(1))])[:, 3, 3], [3, 5])
 
 

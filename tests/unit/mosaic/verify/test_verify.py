@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import zarr
 
@@ -115,21 +114,3 @@ async def test_a_commit_whose_line_was_not_written_is_no_damage(tmp_path) -> Non
     repair_mosaic(mosaic)
     again = verify(mosaic)
     assert (again.is_intact, again.unledgered) == (True, 0)
-
-
-async def test_an_older_state_of_an_object_is_told_by_its_checksum(tmp_path) -> None:
-    """Equally long and whole, but not what the last line is about: the ledger is mended, and nothing is lost."""
-    plan = one_group(["B2"], shard=1)
-    mosaic = tmp_path / "m"
-    async with open_for_writing(mosaic, plan, SETTINGS, service=SERVICE, job_text="source: …\n") as opened:
-        await fill(opened, plan)
-    path = mosaic / "B2/c/0/0"
-    before = path.read_bytes()
-    async with open_for_writing(mosaic, plan, SETTINGS, service=SERVICE, job_text="source: …\n") as opened:
-        request = next(plan.groups[0].requests(next(plan.groups[0].shards())))
-        await opened.place(request, np.ones(request.window.shape, [("B2", "<u2")]))
-        await opened.commit(request.shard)
-    assert path.stat().st_size == len(before)
-    path.write_bytes(before)
-    found = verify(mosaic)
-    assert (found.damaged, found.unledgered) == ((), 1)

@@ -45,7 +45,7 @@ def test_the_contract_of_a_store_holds_over_the_protocol(cloud) -> None:
     store.delete(["a/c/0/0", "never"])
     store.delete_folder("ab")
     assert list(store.list("")) == []
-    assert store.free_bytes() is None
+    assert store.free() == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["busy", "lost", "stall", "lost stall"])
@@ -199,21 +199,6 @@ def test_of_many_at_once_one_swaps(cloud) -> None:
         won = list(pool.map(take, range(8)))
     assert won.count(True) == 1
     assert bytes(store.get("lease")) == b"%d" % won.index(True)
-
-
-def test_large_objects_go_up_in_parts_and_still_over_nothing_unknown(cloud, monkeypatch) -> None:
-    monkeypatch.setattr(bucket, "_LARGE", 6 << 20)
-    monkeypatch.setattr(bucket, "_PART", 5 << 20)
-    data = [bytes([n]) * (3 << 20) for n in range(4)]
-    store = cloud.store()
-    store.put("large", data)
-    assert bytes(store.get("large")) == b"".join(data)
-    assert sum("partNumber" in request.path for request in cloud.proxy.requests) == 3
-    asked: list[int] = []
-    store.contested = lambda: asked.append(1)
-    store.put("large", data[:3])
-    assert asked == [1]
-    assert bytes(store.get("large")) == b"".join(data[:3])
 
 
 def test_a_log_is_numbered_objects_whose_last_one_grows(cloud, monkeypatch) -> None:

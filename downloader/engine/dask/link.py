@@ -17,7 +17,6 @@ from downloader.engine.dask.worker import beat, start
 from downloader.errors import DownloadError, JobError
 from downloader.mosaic.storage.disk_errors import trying
 from downloader.mosaic.storage.store import Store
-from downloader.mosaic.storage.worker_lock import create_worker_lock, remove_worker_lock
 from downloader.planning import ShardKey
 
 GONE: Final = (OSError, TimeoutError, KeyError)
@@ -73,7 +72,7 @@ class Link:
         """
         await anyio.to_thread.run_sync(
             lambda: trying(
-                self.store, "a worker's lock", 4096, lambda: create_worker_lock(self.store, self.name)
+                self.store, "a worker's lock", 4096, lambda: self.store.create_worker_lock(self.name)
             )
         )
         try:
@@ -121,6 +120,6 @@ class Link:
     def retire(self) -> bool:
         """Take its right to write away; return whether it has none any more."""
         try:
-            return remove_worker_lock(self.store, self.name)
+            return self.store.remove_worker_lock(self.name)
         except OSError:
             return False  # nobody knows: the next turn asks again

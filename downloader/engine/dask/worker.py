@@ -23,7 +23,6 @@ from downloader.engine.dask.pool import Pool
 from downloader.engine.memory import peak_memory
 from downloader.errors import DownloadError, JobError, StoppedError, first_of
 from downloader.mosaic.storage.location import locate
-from downloader.mosaic.storage.worker_lock import acquire_worker_lock
 from downloader.planning import ShardKey
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class Engine:
 
     def _acquire(self, store: Store) -> WorkerLock:
         try:
-            return acquire_worker_lock(store, self.assignment.name)
+            return store.acquire_worker_lock(self.assignment.name)
         except OSError as error:
             raise JobError(
                 f"{self.assignment.mosaic}: a worker cannot reach the mosaic ({error.strerror or error}): all workers need"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.codec import Buffer
+from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.bucket_errors import ambiguous, is_conflict, store_error
 from downloader.mosaic.storage.store import Store
 from downloader.mosaic.storage.worker_lock import BucketWorkerLock
@@ -40,10 +41,6 @@ _PIECE: Final = 128 * 1024
 _SMALL: Final = 4 << 20
 """Bytes that any line carries within seconds."""
 
-_LARGE: Final = 96 << 20
-"""Bytes from which an object is uploaded in parts; every shard is smaller."""
-
-_PART: Final = 16 << 20
 _CONTESTS: Final = 4
 
 _CONFLICTS: Final = 6
@@ -68,13 +65,9 @@ class BucketStore(Store):
         """
         self._objects = objects
         self._patient = patient or objects
-        self._name = name
+        self.name = name
+        self.writers = _WRITERS
         self._tails: dict[str, tuple[int, bytes]] = {}
-
-    @property
-    def name(self) -> str:
-        """See `Store`."""
-        return self._name
 
     @property
     def objects(self) -> ObjectStore:
@@ -199,21 +192,16 @@ class BucketStore(Store):
         for future in futures:
             future.result()
 
-    @property
-    def writers(self) -> int:
+    def acquire_worker_lock(self, name: str) -> BucketWorkerLock:
         """See `Store`."""
-        return _WRITERS
-
-    def lock_worker(self, key: str) -> BucketWorkerLock:
-        """See `Store`."""
-        lock = BucketWorkerLock(self, key)
+        lock = BucketWorkerLock(self, f"{WORKERS}/{name}")
         lock.confirm()
         self.contested = lock.confirm
         return lock
 
-    def remove_worker_lock(self, key: str) -> bool:
+    def remove_worker_lock(self, name: str) -> bool:
         """See `Store`. Deleting is all that can be done: puts of its worker are contested from then on."""
-        self.delete([key])
+        self.delete([f"{WORKERS}/{name}"])
         return True
 
     # Beneath.
@@ -269,15 +257,12 @@ class BucketStore(Store):
         import obstore
         from obstore.exceptions import AlreadyExistsError, NotModifiedError, PreconditionError
 
-        size = sum(len(piece) for piece in pieces)
-        objects = self._objects if size <= _SMALL else self._patient
+        objects = self._objects if sum(len(piece) for piece in pieces) <= _SMALL else self._patient
         # A list of buffers goes through without being joined first: a quarter of the time.
         data: Any = list(pieces)
         mode: Any = "overwrite" if tag is None else tag or "create"
         with self._errors(key):
             try:
-                if size > _LARGE:
-                    return self._send_in_parts(key, data, tag)
                 made = obstore.put(objects, key, data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError, NotModifiedError) as error:
                 if tag is None or is_conflict(error):
@@ -287,22 +272,11 @@ class BucketStore(Store):
                 raise _ContestedError from None
         return self._tag(made)
 
-    def _send_in_parts(self, key: str, data: Any, tag: Tag | None) -> Tag:  # noqa: ANN401  # obstore's own
-        """Upload concurrent parts, each retried by itself; the condition is checked before, not with them."""
-        import obstore
-
-        if tag is not None:
-            there = self.tagged(key)
-            if (None if there is None else there[1]) != (tag or None):
-                raise _ContestedError
-        made = obstore.put(self._patient, key, data, use_multipart=True, chunk_size=_PART)
-        return self._tag(made)
-
     def _tag(self, told: Any) -> Tag:  # noqa: ANN401  # obstore's own
         tag = {name: told[name] for name in ("e_tag", "version") if told[name]}
         if not tag:
             raise RefusedError(
-                f"{self._name}: the store has no entity tags, so two runs could not be kept apart; choose another store"
+                f"{self.name}: the store has no entity tags, so two runs could not be kept apart; choose another store"
             )
         return tag
 
@@ -314,7 +288,7 @@ class BucketStore(Store):
             yield
         except (BaseError, FileNotFoundError) as error:
             # Not `from error`: its text may hold signed addresses.
-            raise store_error(error, self._name, key) from None
+            raise store_error(error, self.name, key) from None
 
 
 class _ContestedError(Exception):

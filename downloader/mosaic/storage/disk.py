@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from downloader.mosaic.format.codec import Buffer
+from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.store import Store, cores
 from downloader.mosaic.storage.system import (
     BINARY,
@@ -54,17 +55,13 @@ class DiskStore(Store):
             durable: whether `flush` and `append` wait for the disk.
         """
         self.path = Path(path).absolute()
-        self._name = str(path)
+        self.name = str(path)
+        self.writers = cores() + 2
         self._durable = durable
         self._guard = threading.Lock()
         self._descriptor: int | None = None
         self._identity: tuple[int, int] | None = None
         self._synced: set[str] = set()
-
-    @property
-    def name(self) -> str:
-        """See `Store`."""
-        return self._name
 
     # Reading.
 
@@ -99,7 +96,7 @@ class DiskStore(Store):
             try:
                 self._rename(staged, key)
             except (IsADirectoryError, PermissionError):  # Windows says the latter of a folder
-                if not self._is_folder(key):
+                if not stat.S_ISDIR(self._mode(key)):
                     raise
                 self._remove_tree(key)
                 self._rename(staged, key)
@@ -148,7 +145,7 @@ class DiskStore(Store):
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (IsADirectoryError, PermissionError):  # macOS says EPERM of a folder
-                if not self._is_folder(key):
+                if not stat.S_ISDIR(self._mode(key)):
                     raise
                 self._remove_tree(key)
 
@@ -168,11 +165,6 @@ class DiskStore(Store):
         path, where = self._at(folder)
         with contextlib.suppress(OSError):
             os.rmdir(path, **where)
-
-    @property
-    def writers(self) -> int:
-        """See `Store`."""
-        return cores() + 2
 
     def flush(self, keys: Iterable[str]) -> None:
         """See `Store`. Each file, then the folders that name it: a rename is durable only with its folder."""
@@ -197,23 +189,19 @@ class DiskStore(Store):
             self._unlink(key)
         return len(staged)
 
-    def free_bytes(self) -> int | None:
+    def free(self) -> tuple[int | None, int | None]:
         """See `Store`."""
-        return free_space(self.path, self._root)[0]
-
-    def free_files(self) -> int | None:
-        """See `Store`."""
-        return free_space(self.path, self._root)[1]
+        return free_space(self.path, self._root)
 
     # Workers' locks.
 
-    def lock_worker(self, key: str) -> FileWorkerLock:
+    def acquire_worker_lock(self, name: str) -> FileWorkerLock:
         """See `Store`."""
-        return FileWorkerLock(self.path / key, self.name)
+        return FileWorkerLock(self.path / WORKERS / name, self.name)
 
-    def remove_worker_lock(self, key: str) -> bool:
+    def remove_worker_lock(self, name: str) -> bool:
         """See `Store`."""
-        return remove_unlocked(self.path / key)
+        return remove_unlocked(self.path / WORKERS / name)
 
     # Beneath.
 
@@ -270,9 +258,6 @@ class DiskStore(Store):
     def _remove_tree(self, key: str) -> None:
         path, where = self._at(key)
         shutil.rmtree(path, **where)
-
-    def _is_folder(self, key: str) -> bool:
-        return stat.S_ISDIR(self._mode(key))
 
     def _create(self, key: str, flags: int) -> int:
         """Open a file for writing, and create the folders between it and the mosaic's folder."""

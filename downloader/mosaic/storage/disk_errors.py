@@ -57,10 +57,7 @@ def check_room(store: Store, needed: int, *, compressed: bool) -> str | None:
     Raises:
         StoppedError: there is certainly too little room.
     """
-    try:
-        free = store.free_bytes()
-    except OSError:
-        return None
+    free, _ = _free(store)
     if free is None or free >= needed:
         return None
     if compressed and free > 0:
@@ -89,10 +86,7 @@ def disk_error(where: str, error: OSError) -> DownloadError:
 
 
 def _full(store: Store, what: str, needed: int) -> str:
-    try:
-        free, files = store.free_bytes(), store.free_files()
-    except OSError:
-        free = files = None
+    free, files = _free(store)
     if files == 0:
         lacks = "its file system has no inodes left, of which each file takes one"
     else:
@@ -103,3 +97,10 @@ def _full(store: Store, what: str, needed: int) -> str:
         f"{store.name}: no space left on the disk for {what}: {lacks}; everything committed before is saved:"
         " make room and run again"
     )
+
+
+def _free(store: Store) -> tuple[int | None, int | None]:
+    try:
+        return store.free()
+    except OSError:
+        return None, None

@@ -63,17 +63,11 @@ class _Document:
         """Return the content; None where it is damaged. Raises RefusedError for a newer version's."""
         try:
             document: dict[str, Any] = json.loads(data)
-            version = document["lease"]
+            version = document.pop("lease")
             if not isinstance(version, int) or version > _FORMAT:
                 raise RefusedError(f"{where}: its lease was written by a newer version; use that one")
-            return cls(
-                int(document["epoch"]),
-                str(document["token"]),
-                int(document["renewals"]),
-                str(document["holder"]),
-                bool(document.get("reads")),
-            )
-        except (ValueError, KeyError, TypeError):
+            return cls(**{**document, "epoch": int(document["epoch"]), "renewals": int(document["renewals"])})
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
 

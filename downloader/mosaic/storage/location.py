@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from downloader.arguments import path_text
 from downloader.errors import DownloadError, JobError, RefusedError, StoppedError
@@ -122,16 +122,13 @@ class Folder:
     """A folder on a disk."""
 
     path: Path
+    has_lease: ClassVar[bool] = False
+    """Whether runs are kept apart by a lease, which a paused run may lose, and not by a lock."""
 
     @property
     def name(self) -> str:
         """Path or URL, for messages."""
         return str(self.path)
-
-    @property
-    def has_lease(self) -> bool:
-        """Whether runs are kept apart by a lease, which a paused run may lose, and not by a lock."""
-        return False
 
     def read(self, key: str) -> bytes | None:
         """Return a small object; None where it does not exist.
@@ -208,16 +205,13 @@ class Bucket:
     """A folder in a bucket."""
 
     url: BucketUrl
+    has_lease: ClassVar[bool] = True
+    """See `Folder`."""
 
     @property
     def name(self) -> str:
         """See `Folder`."""
         return str(self.url)
-
-    @property
-    def has_lease(self) -> bool:
-        """See `Folder`."""
-        return True
 
     def read(self, key: str) -> bytes | None:
         """See `Folder`."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from downloader.mosaic.format.codec import Buffer
+from downloader.mosaic.record.paths import WORKERS
 
 
 class WorkerLock(Protocol):
@@ -32,10 +33,10 @@ class Store(Protocol):
     """Called where an object is not as this process last saw it; raises LockedError where the mosaic is another run's.
     Only buckets call it: on a disk the lock keeps others away."""
 
-    @property
-    def name(self) -> str:
-        """Path or URL of the mosaic, for messages."""
-        ...
+    name: str
+    """Path or URL of the mosaic, for messages."""
+    writers: int
+    """Number of concurrent commits that are of use."""
 
     def get(self, key: str) -> Buffer:
         """Return the whole object. Raises FileNotFoundError."""
@@ -77,11 +78,6 @@ class Store(Protocol):
         for action in actions:
             action()
 
-    @property
-    def writers(self) -> int:
-        """Number of concurrent commits that are of use."""
-        ...
-
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yield (key, length in bytes) of each object in the folder `prefix`, however deep; nothing if it is missing."""
         ...
@@ -94,23 +90,23 @@ class Store(Protocol):
         """Remove temporary files of interrupted writers, under the lock; return how many."""
         return 0
 
-    def free_bytes(self) -> int | None:
-        """Return the free space in bytes; None where it is not known."""
-        return None
+    def free(self) -> tuple[int | None, int | None]:
+        """Return how many bytes and how many more files (inodes) fit; None for what has no limit or is not known."""
+        return None, None
 
-    def free_files(self) -> int | None:
-        """Return how many more files fit (inodes); None where there is no such limit or it is not known."""
-        return None
+    def create_worker_lock(self, name: str) -> None:
+        """Create the lock of a worker that is about to begin. Raises OSError."""
+        self.put(f"{WORKERS}/{name}", [b"{}"])
 
-    def lock_worker(self, key: str) -> WorkerLock:
-        """Acquire the worker lock whose object is `key`, in the worker's own process.
+    def acquire_worker_lock(self, name: str) -> WorkerLock:
+        """Acquire a worker's lock, in the worker's own process.
 
         Raises:
-            LockedError: there is no such object: the run is over, or this process sees another folder than the run.
+            LockedError: there is none: the run is over, or this process sees another folder than the run.
         """
         ...
 
-    def remove_worker_lock(self, key: str) -> bool:
+    def remove_worker_lock(self, name: str) -> bool:
         """Remove a worker lock; False where its worker still holds it, so that its shards must not be reassigned yet."""
         ...
 

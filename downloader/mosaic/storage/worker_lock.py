@@ -20,36 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import LockedError
-from downloader.mosaic.record.paths import WORKERS
 from downloader.mosaic.storage.system import FOLDERS, NOFOLLOW, is_file_at, try_lock
 
 if TYPE_CHECKING:
-    from downloader.mosaic.storage.store import Store, WorkerLock
+    from downloader.mosaic.storage.store import Store
 
 
 PATIENCE_S: Final = 30.0
 """Seconds that a new run waits for workers of a dead one, which leave by themselves once nobody talks to them."""
 
 _log = logging.getLogger(__name__)
-
-
-def create_worker_lock(store: Store, name: str) -> None:
-    """Create the lock of a worker that is about to begin. Raises OSError."""
-    store.put(f"{WORKERS}/{name}", [b"{}"])
-
-
-def remove_worker_lock(store: Store, name: str) -> bool:
-    """Remove a worker's lock; False where the worker still holds it, so that its shards must not be reassigned yet."""
-    return store.remove_worker_lock(f"{WORKERS}/{name}")
-
-
-def acquire_worker_lock(store: Store, name: str) -> WorkerLock:
-    """Acquire a worker's lock. Must be called in the worker's process.
-
-    Raises:
-        LockedError: there is none: its run is over, or this process sees another folder than the run does.
-    """
-    return store.lock_worker(f"{WORKERS}/{name}")
 
 
 def await_workers(folder: Path, mosaic: str) -> None:

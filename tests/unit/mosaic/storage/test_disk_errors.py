@@ -38,8 +38,7 @@ def test_each_errno_has_its_kind(number, kind, told) -> None:
     ],
 )
 def test_a_full_disk_says_what_it_lacks(tmp_path, monkeypatch, nbytes, files, told) -> None:
-    monkeypatch.setattr(DiskStore, "free_bytes", lambda _: nbytes)
-    monkeypatch.setattr(DiskStore, "free_files", lambda _: files)
+    monkeypatch.setattr(DiskStore, "free", lambda _: (nbytes, files))
 
     def full() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -55,50 +55,44 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
     extended = same_times.compare(new, where) is Comparison.EXTENSION
     identity = replace(
         new,
-        kept=known.kept,
-        refetching=known.refetching,
         attributes=new.attributes if changed or not known.attributes else known.attributes,
         job=new.job if extended or not known.job else known.job,
     )
-    if grown:
-        labels = [new.listed.named[index][0] for index in sorted(grown)] if new.listed else []
-        told = f"{few(labels)}: has other images than when it was stored; computed again"
-    if not changed and grown:
-        identity = replace(identity, refetching=True)
-        return UpdatePlan(identity, extended, starts_refetching=True, slices=grown, notices=(told,))
-    if not changed:
-        return UpdatePlan(identity, extended)
-    what = _told(known, changed, now)
-    if on_update == "keep":
-        notice = f"{what}: what is stored stays, what is missing is fetched as it is now (keep)"
-        identity = replace(
-            identity, kept=_kept(known, changed), refetching=identity.refetching or bool(grown)
+    kept, notices, slices = known.kept, [], grown or None
+    if changed and on_update == "keep":
+        kept = _kept(known, changed)
+        notices.append(
+            f"{_told(known, changed, now)}: what is stored stays, what is missing is fetched as it is now (keep)"
         )
-        notices = (notice, told) if grown else (notice,)
-        return UpdatePlan(identity, extended, bool(grown), grown or None, notices)
-    notice = f"{what}: all of {'it' if len(changed) == 1 else 'them'} is fetched again (refetch)"
+    elif changed:
+        shown = {_shown_id(known, name) for name in changed}
+        kept = tuple(entry for entry in kept if known.listed and entry.rpartition(" ")[0] not in shown)
+        slices = _slices_of(known, changed) | grown if known.listed else None
+        them = "it" if len(changed) == 1 else "them"
+        notices.append(f"{_told(known, changed, now)}: all of {them} is fetched again (refetch)")
+    if grown and new.listed:
+        labels = few([new.listed.named[index][0] for index in sorted(grown)])
+        notices.append(f"{labels}: has other images than when it was stored; computed again")
+    starts = bool(grown or (changed and on_update == "refetch"))
+    identity = replace(identity, kept=kept, refetching=known.refetching or starts)
+    return UpdatePlan(identity, extended, starts, slices, tuple(notices))
+
+
+def _slices_of(known: Identity, changed: Mapping[str, str]) -> frozenset[int]:
+    """Return the slices of a series or samples that are made of images that changed."""
     if known.listed is None:
-        identity = replace(identity, kept=(), refetching=True)
-        return UpdatePlan(identity, extended, starts_refetching=True, notices=(notice,))
-    shown = {_shown_id(known, name) for name in changed}
-    kept = tuple(entry for entry in known.kept if entry.rpartition(" ")[0] not in shown)
+        return frozenset()
     stale = {
         one.name
         for one in known.listed.images
         if not changed.keys().isdisjoint(i.name for i in known.listed.inputs([one]))
     }
-    slices = (
-        frozenset(index for index, one in enumerate(known.samples.samples) if one.image in stale)
+    of_slices = (
+        [[one.image] for one in known.samples.samples]
         if known.samples is not None
-        else frozenset(
-            index
-            for index, (_, members) in enumerate(known.listed.named)
-            if any(image.name in stale for image in members)
-        )
-        | grown
+        else [[image.name for image in members] for _, members in known.listed.named]
     )
-    identity = replace(identity, kept=kept, refetching=True)
-    return UpdatePlan(identity, extended, starts_refetching=True, slices=slices, notices=(notice,))
+    return frozenset(index for index, names in enumerate(of_slices) if not stale.isdisjoint(names))
 
 
 def _grown(known: Identity, new: Identity) -> frozenset[int]:

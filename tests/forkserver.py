@@ -10,6 +10,7 @@ variables than the server's, the process is started from scratch.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -33,21 +34,28 @@ LIBRARIES = (
     "anyio._backends._asyncio",
     "concurrent.futures.thread",
     "cryptography.hazmat.primitives.serialization",
+    "encodings.ascii",
+    "encodings.cp437",
+    "encodings.idna",
+    "encodings.utf_8_sig",
     "google.auth.jwt",
+    "google.oauth2.credentials",
+    "google.oauth2.reauth",
     "google.oauth2.service_account",
     "h11",
     "httpcore",
     "httpx",
     "httpx_aiohttp",
     "jinja2",
+    "multiprocessing.synchronize",
     "numcodecs",
     "numpy",
     "obstore.store",
     "PIL.Image",
-    "pydantic",
+    "pydantic.dataclasses",
     "pyproj",
     "rich.progress",
-    "ruamel.yaml",
+    "ruamel.yaml.mergevalue",
     "shapely",
     "tenacity",
     "zarr.codecs.numcodecs",
@@ -162,6 +170,11 @@ def preload() -> None:
     for module in pkgutil.walk_packages(downloader.__path__, "downloader."):
         if not {"dask", "lazy", "tables", "__main__"} & set(module.name.split(".")):
             importlib.import_module(module.name)
+    from downloader.datasets.facts import dataset_facts
+    from downloader.job.job import Job
+
+    Job.model_rebuild()  # what a run would otherwise work out at its first look
+    dataset_facts("COPERNICUS/S2")
     gc.collect()
     gc.freeze()
 
@@ -218,7 +231,25 @@ def main() -> None:
     words = serve(channel)
     if words is not None:
         sys.argv = words
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            if not isinstance(ended.code, int):
+                raise
+            leave(ended.code)
+
+
+def leave(status: int) -> None:
+    """End as the interpreter does, but for taking a thousand shared modules apart: that writes to all their memory."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except OSError:
+            status = 120  # the interpreter's own
+    os._exit(status & 0xFF)
 
 
 if __name__ == "__main__":

@@ -44,32 +44,28 @@ async def compute(
         JobError: it computes neither, or has no grid of its own while the job names none; as `collect`.
         AuthenticationError: these credentials may not compute.
     """
-    graph, name = graph_of(files.expression), _name(files.expression)
+    graph, name = graph_of(files.expression), expression_name(files.expression)
     image = None if is_collection(graph) else await catalogue.computed(files.expression, name)
     if image is None:
         return await collect(job, catalogue, files, existing, accept)
     of_many = (*OF_MANY, "start", "end", *OF_LISTING)
-    stray = next((key for key in of_many if key in job.source.model_fields_set), None)
-    if stray is not None:
-        raise JobError(
-            "goes with many images, and the expression computes one; leave it out", key=f"source.{stray}"
-        )
-    if job.grid.zones is not None:
-        raise JobError(
-            "goes with many images, and the expression computes one; leave it out", key="grid.zones"
-        )
+    stray = [f"source.{name}" for name in of_many if name in job.source.model_fields_set]
+    stray += ["grid.zones"] if job.grid.zones is not None else []
+    if stray:
+        raise JobError("goes with many images, and the expression computes one; leave it out", key=stray[0])
     check_own_grid(job, [image])
     steps = steps_of(job, [image], like=files.like)
     steps = replace(steps, graph=graph, reasons=("expression", *steps.reasons))
     text = steps.expression([image])
     if job.source.is_computed:
-        name = _name(text)
+        name = expression_name(text)
     image = replace(steps.view(image), id=name, name=name)
     part = Slice(name, expression=text, why=steps.why(1))
     return ResolvedSource(image, files, series_of_one(job, image, part, files))
 
 
-def _name(text: str) -> str:
+def expression_name(text: str) -> str:
+    """Return the name of the image that an expression computes."""
     return f"expression:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -94,13 +94,10 @@ async def candidates(
 
 def _around(points: Sequence[Point]) -> dict[str, Any]:
     """Return GeoJSON in longitude and latitude of a box around points."""
-    west, east = min(p.lon for p in points), max(p.lon for p in points)
-    south, north = min(p.lat for p in points), max(p.lat for p in points)
-    if (west, south) == (east, north):
-        return {"type": "Point", "coordinates": [west, south]}
-    west, south, east, north = west - 1e-6, south - 1e-6, east + 1e-6, north + 1e-6
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    from shapely.geometry import MultiPoint, mapping
+
+    box = MultiPoint([(point.lon, point.lat) for point in points]).envelope
+    return mapping(box if box.geom_type == "Point" else box.buffer(1e-6).envelope)  # type: ignore[no-any-return]
 
 
 def covering(

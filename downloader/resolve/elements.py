@@ -65,9 +65,10 @@ def _area(job: Job, files: JobFiles) -> dict[str, Any]:
     region = region_geojson(job, files)
     if region["type"] in {"Polygon", "MultiPolygon"}:
         return region
-    west, south, east, north = region_lonlat(job, files).buffer(_AROUND).bounds
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    from shapely.geometry import mapping
+
+    box: dict[str, Any] = mapping(region_lonlat(job, files).buffer(_AROUND).envelope)
+    return box
 
 
 async def why_none(job: Job, catalogue: Catalogue, files: JobFiles) -> JobError:

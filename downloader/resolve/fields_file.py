@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -16,8 +15,10 @@ from downloader.errors import JobError, MissingExtraError
 from downloader.job.sections.region import FieldsSpec
 from downloader.model.crs import LONLAT, Crs
 from downloader.planning.samples import Points
-from downloader.resolve.points_file import PointsTable, points_of, properties_of
+from downloader.resolve.points_file import PointsTable, feature_rows, points_of
 from downloader.resolve.region_file import read_features
+
+_PLAIN: Final = (str, int, float, bool, list, dict, type(None))
 
 
 def read_fields(spec: FieldsSpec, path: Path | None, crs: Crs) -> Points:
@@ -78,27 +79,14 @@ def _features(
     document: object, name: str, key: str
 ) -> tuple[list[str], list[tuple[str, list[Any]]], list[BaseGeometry | None]]:
     """Return (header, rows, shapes) of a FeatureCollection."""
-    features = document.get("features") if isinstance(document, dict) else None
-    if not isinstance(features, list):
-        raise JobError(
-            f"{name} is no FeatureCollection; write one feature with a polygon for each sample", key=key
-        )
-    read = [
-        properties_of(feature, f"{name}, feature {number}", key) for number, feature in enumerate(features, 1)
-    ]
-    header = list(dict.fromkeys(one for properties in read for one in properties))
-    rows = [
-        (f"feature {number}", [properties.get(one) for one in header])
-        for number, properties in enumerate(read, 1)
-    ]
+    header, rows, geometries = feature_rows(document, name, "polygon", key)
     shapes: list[BaseGeometry | None] = []
-    for number, feature in enumerate(features, 1):
-        geometry = feature.get("geometry")
+    for (line, _), geometry in zip(rows, geometries, strict=True):
         try:
             shapes.append(None if geometry is None else shapely.geometry.shape(geometry))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, ShapelyError):
             raise JobError(
-                f"{name}, feature {number}: its geometry is no GeoJSON, or its coordinates are none", key=key
+                f"{name}, {line}: its geometry is no GeoJSON, or its coordinates are none", key=key
             ) from None
     return header, rows, shapes
 
@@ -115,16 +103,9 @@ def _vector(
         places = read_places(path)
     except JobError as error:
         raise JobError(error.message.removeprefix("by: "), key=key) from None
-    columns = [_plain(column.to_pylist()) for column in places.columns.columns]
-    rows = [
-        (f"feature {number + 1}", [column[number] for column in columns]) for number in range(len(places))
-    ]
+    columns = [column.to_pylist() for column in places.columns.columns]
+    cells = ([column[number] for column in columns] for number in range(len(places)))
+    # As JSON has them: times become text.
+    plain = ([one if isinstance(one, _PLAIN) else str(one) for one in row] for row in cells)
+    rows = [(f"feature {number}", row) for number, row in enumerate(plain, 1)]
     return list(places.columns.column_names), rows, places.shapes.tolist(), places.crs
-
-
-def _plain(values: Iterable[Any]) -> list[Any]:
-    """Return values as JSON has them: times become text."""
-    return [
-        one if one is None or isinstance(one, str | int | float | bool | list | dict) else str(one)
-        for one in values
-    ]

@@ -7,8 +7,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -47,7 +47,7 @@ class PointsTable:
 
 
 def read_points(path: Path, crs: Crs | None) -> Points:
-    """The points of a file.
+    """Return the points of a file.
 
     Args:
         path: CSV, or GeoJSON by its name.
@@ -61,7 +61,7 @@ def read_points(path: Path, crs: Crs | None) -> Points:
 
 
 def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Points:
-    """The points of a file's text; arguments and errors as those of `read_points`."""
+    """Return the points of a file's text; arguments and errors as those of `read_points`."""
     table = _geojson(text, name, crs) if is_json else _csv(text, name, crs)
     if not table.rows:
         raise JobError(f"{name} holds no point; write one a line below the header", key=_KEY)
@@ -70,61 +70,78 @@ def parse_points(text: str, name: str, crs: Crs | None, *, is_json: bool) -> Poi
 
 def points_of(table: PointsTable, key: str) -> Points:
     """Return the points of a table; `key` names its file. Raises JobError for a cell that is wrong."""
-    name = table.path
-    own = {word: _column(table.header, (word,)) for word in ("id", "image", "date")}
-    special = {*table.coordinates, *(k for k in own.values() if k is not None)}
-    kept = [k for k in range(len(table.header)) if k not in special and table.header[k]]
-    columns = tuple(Column(table.header[k], _kind(row[k] for _, row in table.rows)) for k in kept)
+    name, header = table.path, table.header
+    own = {word: _column(header, (word,)) for word in ("id", "image", "date")}
+    special = {*table.coordinates, *own.values()}
+    kept = [k for k in range(len(header)) if k not in special and header[k]]
+    typed = [_typed([row[k] for _, row in table.rows]) for k in kept]
+    columns = tuple(Column(header[k], kind) for k, (kind, _) in zip(kept, typed, strict=True))
     points, lines = [], dict[str, str]()
     at = np.array([_coordinates(table, line, row) for line, row in table.rows])
+    lon, lat = at.T
     if table.crs == LONLAT:
         # 0…360 is another way to count; images count from -180.
-        at[:, 0] = np.where((at[:, 0] > 180) & (at[:, 0] <= 360), at[:, 0] - 360, at[:, 0])
-    lon, lat = _lonlat(table.crs, at)
+        lon = at[:, 0] = np.where((lon > 180) & (lon <= 360), lon - 360, lon)
+    else:
+        lon, lat = transformer(table.crs, LONLAT).transform(lon, lat)
     shapes = table.shapes or [b""] * len(table.rows)
+    on_earth = np.isfinite(lon) & (np.abs(lat) <= 90 + 1e-9) & (np.abs(lon) <= 180 + 1e-9)
     for number, (line, row) in enumerate(table.rows):
-        where = f"{name}, {line}"
-        if not (
-            math.isfinite(lon[number]) and abs(lat[number]) <= 90 + 1e-9 and abs(lon[number]) <= 180 + 1e-9
-        ):
+        where, (x, y) = f"{name}, {line}", at[number].tolist()
+        if not on_earth[number]:
             raise JobError(
-                f"{where}: ({at[number][0]:g}, {at[number][1]:g}) is no place on Earth in {table.crs}; are x "
-                "and y (longitude and latitude) exchanged, or is region.crs another one?",
+                f"{where}: ({x:g}, {y:g}) is no place on Earth in {table.crs}; are x and y (longitude and latitude) "
+                "exchanged, or is region.crs another one?",
                 key=key,
             )
-        id_ = _text(row, own["id"]) or str(number + 1)
+        told = {word: "" if k is None else _text(row[k]) for word, k in own.items()}
+        id_ = told["id"] or str(number + 1)
         if id_ in lines:
             raise JobError(
                 f"{where}: has the id {id_!r}, which is that of {lines[id_]} too; give each its own, or leave out the column",
                 key=key,
             )
         lines[id_] = line
-        points.append(
-            Point(
-                id_,
-                float(at[number][0]),
-                float(at[number][1]),
-                float(lon[number]),
-                float(lat[number]),
-                where,
-                _text(row, own["image"]),
-                _date(row, own["date"], f"{where}, column {table.header[own['date'] or 0]}", key),
-                tuple(_value(column.kind, row[k]) for column, k in zip(columns, kept, strict=True)),
-                shapes[number],
-            )
-        )
+        try:
+            instant_us(told["date"])
+        except JobError as error:
+            raise JobError(f"{where}, column {header[own['date'] or 0]}: {error}", key=key) from None
+        values = tuple(column[number] for _, column in typed)
+        point = Point(id_, x, y, float(lon[number]), float(lat[number]), where, told["image"], told["date"])
+        points.append(replace(point, values=values, shape=shapes[number]))
     return Points(table.crs, columns, tuple(points))
 
 
-def properties_of(feature: object, where: str, key: str) -> Mapping[str, Any]:
-    """Return the properties of a GeoJSON feature; its own `id` is one of them, unless they have another."""
-    properties = (feature.get("properties") or {}) if isinstance(feature, dict) else None
-    if not isinstance(properties, dict):
-        raise JobError(f"{where}: its properties are no object", key=key)
-    own = feature.get("id") if isinstance(feature, dict) else None
-    if own is not None and _column(list(properties), ("id",)) is None:
-        properties = {"id": own, **properties}
-    return properties
+def feature_rows(
+    document: object, name: str, shape: str, key: str
+) -> tuple[list[str], list[tuple[str, list[Any]]], list[Any]]:
+    """Return (header, rows, geometries) of a GeoJSON FeatureCollection; a feature's own `id` is one of its properties.
+
+    Args:
+        document: the parsed file.
+        name: what messages call it.
+        shape: what each feature is to hold.
+        key: key of the job file.
+
+    Raises:
+        JobError: it is none, or properties are no object.
+    """
+    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(features, list):
+        raise JobError(
+            f"{name} is no FeatureCollection; write one feature with a {shape} for each sample", key=key
+        )
+    read = []
+    for number, feature in enumerate(features, 1):
+        properties = (feature.get("properties") or {}) if isinstance(feature, dict) else None
+        if not isinstance(properties, dict):
+            raise JobError(f"{name}, feature {number}: its properties are no object", key=key)
+        if feature.get("id") is not None and _column(list(properties), ("id",)) is None:
+            properties = {"id": feature["id"], **properties}
+        read.append(properties)
+    header = list(dict.fromkeys(one for properties in read for one in properties))
+    rows = [(f"feature {n}", [own.get(one) for one in header]) for n, own in enumerate(read, 1)]
+    return header, rows, [feature.get("geometry") for feature in features]
 
 
 def _csv(text: str, name: str, crs: Crs | None) -> PointsTable:
@@ -170,29 +187,16 @@ def _geojson(text: str, name: str, crs: Crs | None) -> PointsTable:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise JobError(f"{name} is no JSON: {error}", key=_KEY) from None
-    features = document.get("features") if isinstance(document, dict) else None
-    if not isinstance(features, list):
-        raise JobError(
-            f"{name} is no FeatureCollection; write one feature with a Point for each sample", key=_KEY
-        )
-    names: dict[str, None] = {}
-    read: list[tuple[str, list[Any], Mapping[str, Any]]] = []
-    for number, feature in enumerate(features, 1):
-        line = f"feature {number}"
-        geometry = feature.get("geometry") if isinstance(feature, dict) else None
-        point = geometry.get("coordinates") if isinstance(geometry, dict) else None
-        if not isinstance(geometry, dict) or geometry.get("type") != "Point" or not isinstance(point, list):
-            kind = geometry.get("type") if isinstance(geometry, dict) else None
-            raise JobError(f"{name}, {line}: is {kind or 'no geometry'}, and needs to be a Point", key=_KEY)
-        properties = properties_of(feature, f"{name}, {line}", _KEY)
-        names |= dict.fromkeys(properties)
-        read.append((line, point[:2], properties))
-    header = ["x" if crs else "longitude", "y" if crs else "latitude", *names]
-    rows = [
-        (line, [*[*point, None, None][:2], *(properties.get(one) for one in names)])
-        for line, point, properties in read
-    ]
-    return PointsTable(name, header, rows, (0, 1), crs or LONLAT)
+    header, rows, geometries = feature_rows(document, name, "Point", _KEY)
+    for (line, cells), geometry in zip(rows, geometries, strict=True):
+        known = geometry if isinstance(geometry, dict) else {}
+        at = known.get("coordinates")
+        if known.get("type") != "Point" or not isinstance(at, list):
+            kind = known.get("type") or "no geometry"
+            raise JobError(f"{name}, {line}: is {kind}, and needs to be a Point", key=_KEY)
+        cells[:0] = [*at, None, None][:2]
+    names = ("x", "y") if crs else ("longitude", "latitude")
+    return PointsTable(name, [*names, *header], rows, (0, 1), crs or LONLAT)
 
 
 def _delimiter(text: str) -> str:
@@ -216,64 +220,36 @@ def _coordinates(table: PointsTable, line: str, row: list[Any]) -> tuple[float, 
                 f"{table.path}, {line}, column {table.header[k]}: {shown} is no number; write one such as 37.422",
                 key=_KEY,
             )
-        found.append(number)
+        found.append(float(number))
     return found[0], found[1]
 
 
-def _lonlat(crs: Crs, at: Any) -> tuple[Any, Any]:  # noqa: ANN401  # numpy
-    if crs == LONLAT:
-        return at[:, 0], at[:, 1]
-    return transformer(crs, LONLAT).transform(at[:, 0], at[:, 1])
-
-
-def _date(row: list[Any], column: int | None, where: str, key: str) -> str:
-    text = _text(row, column)
-    try:
-        instant_us(text)
-    except JobError as error:
-        raise JobError(f"{where}: {error}", key=key) from None
-    return text
-
-
-def _text(row: list[Any], column: int | None) -> str:
-    value = None if column is None else row[column]
+def _text(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _number(value: object) -> float | None:
-    """A number; None for what is none, such as a truth value or a code with leading zeros."""
+def _number(value: object) -> int | float | None:
+    """Return a number, an int where it is whole and of 64 bits; None for truth values and codes with leading zeros."""
     if isinstance(value, str):
-        return float(value) if _DECIMAL.fullmatch(value) else None
+        if not _DECIMAL.fullmatch(value):
+            return None
+        value = int(value) if _WHOLE.fullmatch(value) else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    if isinstance(value, int) and -_INT64 <= value < _INT64:
+        return value
     try:
         return float(value)
     except OverflowError:
         return None
 
 
-def _integer(value: object) -> int | None:
-    if isinstance(value, bool | float) or not isinstance(value, int | str):
-        return None
-    if isinstance(value, str) and not _WHOLE.fullmatch(value):
-        return None
-    return number if -_INT64 <= (number := int(value)) < _INT64 else None
-
-
-def _kind(values: Iterable[object]) -> Literal["int64", "float64", "string"]:
-    stated = list(values)
-    there = [value for value in stated if value not in (None, "")]
-    if not there or any(_number(value) is None for value in there):
-        return "string"
-    if len(there) == len(stated) and all(_integer(value) is not None for value in there):
-        return "int64"
-    return "float64"
-
-
-def _value(kind: str, value: object) -> float | str:
-    if kind == "int64":
-        return _integer(value) or 0
-    if kind == "float64":
-        number = _number(value)
-        return math.nan if number is None else number
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+def _typed(cells: Sequence[object]) -> tuple[Literal["int64", "float64", "string"], list[int | float | str]]:
+    """Return the type of a column and its values; a number that is lacking is NaN."""
+    numbers = [_number(cell) for cell in cells]
+    lacks = [cell in (None, "") for cell in cells]
+    if all(lacks) or any(one is None and not lack for one, lack in zip(numbers, lacks, strict=True)):
+        return "string", [_text(cell) for cell in cells]
+    if all(isinstance(number, int) for number in numbers):
+        return "int64", [number for number in numbers if number is not None]
+    return "float64", [math.nan if number is None else float(number) for number in numbers]

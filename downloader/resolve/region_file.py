@@ -23,7 +23,7 @@ _ADVICE = "name a vector file such as region.geojson"
 
 
 def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
-    """The union of a vector file's features, x before y, and their CRS.
+    """Return the union of a vector file's features, x before y, and their CRS.
 
     GeoJSON is read as it is (RFC 7946: longitude, latitude; an older file's own `crs` counts); every other format by
     pyogrio, the extra `vector`.
@@ -33,7 +33,11 @@ def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
         MissingExtraError: pyogrio is not installed.
     """
     if path.suffix.lower() in {".geojson", ".json"}:
-        return _read_geojson_file(path, key)
+        document, crs = read_features(path, key)
+        try:
+            return read_geojson(document, key), crs
+        except JobError as error:
+            raise JobError(f"{path} {error.message}", key=key) from None
     if not path.exists() or not (path.is_file() or path.is_dir()):
         raise JobError(f"{cut(path)} is no file; {_ADVICE}", key=key)
     try:
@@ -55,14 +59,6 @@ def read_geometry(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
     return shapely.force_2d(union), Crs.parse(str(meta["crs"]))
 
 
-def _read_geojson_file(path: Path, key: str) -> tuple[BaseGeometry, Crs]:
-    document, crs = read_features(path, key)
-    try:
-        return read_geojson(document, key), crs
-    except JobError as error:
-        raise JobError(f"{path} {error.message}", key=key) from None
-
-
 def read_features(path: Path, key: str) -> tuple[dict[str, Any], Crs]:
     """Return the object of a GeoJSON file, and its CRS. Raises JobError where it cannot be read."""
     text = read_text(path, _MAX_GEOJSON, _ADVICE, key)
@@ -82,7 +78,7 @@ def read_features(path: Path, key: str) -> tuple[dict[str, Any], Crs]:
 
 
 def read_grid(path: Path, key: str) -> PixelGrid:
-    """The pixel grid of a mosaic of this package, or of a raster by rasterio, the extra `rasters`.
+    """Return the pixel grid of a mosaic of this package, or of a raster by rasterio, the extra `rasters`.
 
     Raises:
         JobError: the file is none of them, or has no CRS or transform.

@@ -47,7 +47,7 @@ async def resolve(
 
 
 async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
-    """Full name → `updateTime` now, of the images of a list and their partners that are still there. Raises as `resolve`."""
+    """Return the full name and present `updateTime` of images of a list and their partners, if still there. Raises as `resolve`."""
     files = await anyio.to_thread.run_sync(_files, job)
     partners = await find_partners_again(job, catalogue, files, listed)
     if job.region.samples is not None:
@@ -57,20 +57,20 @@ async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dic
 
 def _files(job: Job) -> JobFiles:
     """Read the files that the job names."""
-    geometry, crs, like, points = None, None, None, None
-    if job.region.file is not None:
-        geometry, crs = read_geometry(job.resolve(job.region.file), "region.file")
-    if job.grid.like is not None and job.resolve(job.grid.like).exists():
-        like = read_grid(job.resolve(job.grid.like), "grid.like")
+    region, like = job.region, job.grid.like
+    geometry, crs = (
+        (None, None) if region.file is None else read_geometry(job.resolve(region.file), "region.file")
+    )
+    is_file = like is not None and job.resolve(like).exists()
+    grid = read_grid(job.resolve(like), "grid.like") if like is not None and is_file else None
     expression = expression_text(job) if job.source.expression is not None else ""
-    spec = job.region.points
-    if spec is not None:
-        stated = Crs.parse(job.region.crs) if "crs" in job.region.model_fields_set else None
-        points = read_points(job.resolve(spec.file), stated)
-    fields = job.region.fields
-    if fields is not None:
+    points = None
+    if region.points is not None:
+        stated = Crs.parse(region.crs) if "crs" in region.model_fields_set else None
+        points = read_points(job.resolve(region.points.file), stated)
+    if (fields := region.fields) is not None:
         from downloader.resolve.fields_file import read_fields
 
         path = None if fields.file is None else job.resolve(fields.file)
-        points = read_fields(fields, path, Crs.parse(job.region.crs))
-    return JobFiles(geometry, crs, like, points, expression)
+        points = read_fields(fields, path, Crs.parse(region.crs))
+    return JobFiles(geometry, crs, grid, points, expression)

@@ -5,7 +5,6 @@ A point without an image does not end the job; it is a sample that failed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from downloader.planning.series import Series
 from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
-from downloader.resolve.computed import compute
+from downloader.resolve.computed import compute, expression_name
 from downloader.resolve.covering import frozen_images
 from downloader.resolve.every_image import every_image
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
@@ -144,8 +143,7 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
     if made.listed is not None:
         image = _whole(image, made.series)
     if part.expression:
-        digest = hashlib.sha256(part.expression.encode()).hexdigest()[:16]
-        image = replace(image, name=f"expression:{digest}")
+        image = replace(image, name=expression_name(part.expression))
     return ResolvedSource(
         image,
         files,

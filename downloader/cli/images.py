@@ -60,7 +60,7 @@ def images_command(
       downloader images COPERNICUS/S2 --start 2017-04-01 --end 2017-05-01 --region park.geojson \
           --filter 'CLOUDY_PIXEL_PERCENTAGE < 10' --ids > images.txt
     """
-    from downloader.earthengine.catalogue import ImageReader
+    from downloader.earthengine.documents import ImageReader
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
     from downloader.model.image_query import ImageQuery
@@ -92,7 +92,7 @@ def images_command(
 
 def _unknown(query: ImageQuery, names: Sequence[str], settings: ServiceSettings) -> str:
     """Return which of the properties that a condition names the collection's first image lacks, and what it has."""
-    from downloader.earthengine.catalogue import as_mapping
+    from downloader.earthengine.documents import as_mapping
     from downloader.engine import explore
     from downloader.model.image_query import ImageQuery
 

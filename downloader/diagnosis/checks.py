@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from downloader.diagnosis import machine
 from downloader.diagnosis.findings import Diagnosis, Finding
 from downloader.diagnosis.service import PIXEL, SCENE, Answer, Inquiry
-from downloader.earthengine.auth.tokens import AuthSettings
+from downloader.earthengine.auth.find import AuthSettings
 from downloader.earthengine.client import Access
 from downloader.earthengine.names import NO_PROJECT
 from downloader.engine.connect import reach

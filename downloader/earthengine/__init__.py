@@ -3,7 +3,8 @@
 The HTTP library is imported when the first client is entered, google-auth when credentials are found.
 """
 
-from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.auth.tokens import TokenSource
 from downloader.earthengine.band_types import answered_types
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import Access, EarthEngine

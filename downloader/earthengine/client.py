@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from downloader.earthengine import error_table
-from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.auth.tokens import TokenSource, resolve_project
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD, base_url
 from downloader.earthengine.timeouts import COMPUTE_S, Timeouts
 from downloader.earthengine.transport import Reply, Transport
@@ -118,8 +119,8 @@ class EarthEngine:
 
     async def __aenter__(self) -> Self:
         self._tokens = await TokenSource.open(self._access.auth, clock=self._clock)
-        self.project = resolve_project(self.project, self._tokens)
-        if self.project is None and self._tokens.needs_project:
+        self.project = resolve_project(self.project, self._tokens.found)
+        if self.project is None and self._tokens.found.is_user:
             raise JobError(
                 f"service.project: none is known, and the service answers a person's credentials ({self.credentials_in_use}) "
                 "only with one; set it to a Cloud project of yours that is registered for Earth Engine"
@@ -141,15 +142,15 @@ class EarthEngine:
             for parts in map(urlsplit, (self.standard, self.high_volume))
             if parts.scheme == "http" and not is_this_machine(parts.hostname or "")
         }
-        if not hosts or not self._tokens.sends:
-            return self._tokens.warnings
+        if not hosts or self._tokens.found.issuer is None:
+            return self._tokens.found.warnings
         open_line = f"access tokens go unencrypted to {min(hosts)}: give service.endpoint an https address"
-        return (*self._tokens.warnings, open_line)
+        return (*self._tokens.found.warnings, open_line)
 
     @property
     def credentials_in_use(self) -> str:
         """Whose credentials these are, such as `service account a@b.c (key file sa.json)`."""
-        return self._tokens.describe()
+        return self._tokens.found.description
 
     @property
     def token_calls(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from downloader.earthengine.documents import as_list, as_mapping, computed_band
 from downloader.earthengine.geojson import middle_longitude
 from downloader.earthengine.listing import MOST_IMAGES
 from downloader.earthengine.names import NO_PROJECT, asset_name
@@ -16,11 +17,10 @@ from downloader.model.time import timestamp
 from downloader.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     from downloader.earthengine.client import EarthEngine
     from downloader.earthengine.query import Query
-    from downloader.model.image import Band
     from downloader.model.image_order import OrderKey
 
 _KEY: Final = "source.expression"
@@ -32,15 +32,12 @@ _PAGE: Final = 500
 """Elements of a page; the service writes out 5,000 at most, and each comes with all that is known of its bands."""
 
 
-async def list_elements(
-    client: EarthEngine, query: Query, read_band: Callable[[object], Band], keep: Collection[str] | None
-) -> list[Image]:
+async def list_elements(client: EarthEngine, query: Query, keep: Collection[str] | None) -> list[Image]:
     """Return the elements of a user's collection that meet a query; each has its index as id.
 
     Args:
         client: the service.
         query: expression, conditions, number and order.
-        read_band: reads a band as the service describes it.
         keep: properties to keep; None keeps all.
 
     Raises:
@@ -53,7 +50,7 @@ async def list_elements(
     found: list[tuple[OrderKey, Image]] = []
     seen: set[str] = set()
     async for entry in _entries(client, collection, None if order.name else query.limit):
-        image = _image(entry, read_band, keep, seen)
+        image = _image(entry, keep, seen)
         found.append((order.key_of(replace(image, properties=entry["properties"])), image))
         if len(found) > MOST_IMAGES:
             raise JobError(
@@ -107,11 +104,9 @@ async def _page(client: EarthEngine, expression: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _image(
-    entry: dict[str, Any], read_band: Callable[[object], Band], keep: Collection[str] | None, seen: set[str]
-) -> Image:
+def _image(entry: dict[str, Any], keep: Collection[str] | None, seen: set[str]) -> Image:
     """Return an element as an image; its index is added to those seen."""
-    properties = entry["properties"] = _mapping(entry.get("properties"))
+    properties = entry["properties"] = as_mapping(entry.get("properties"))
     index = properties.get(INDEX)
     if not isinstance(index, str) or not 0 < len(index) <= _LONGEST_INDEX:
         raise JobError(f"computes an image without {INDEX}, by which slices are told apart", key=_KEY)
@@ -122,12 +117,12 @@ def _image(
             key=_KEY,
         )
     seen.add(index)
-    asset, version, bands = str(entry.get("id") or ""), entry.get("version"), entry.get("bands")
+    asset, version = str(entry.get("id") or ""), entry.get("version")
     return Image(
         # One of a collection that is loaded as it is, or only masked, still is that asset's.
         name=asset_name(asset) if asset.endswith(f"/{index}") else index,
         id=index,
-        bands=tuple(map(read_band, bands if isinstance(bands, list) else ())),
+        bands=tuple(map(computed_band, as_list(entry.get("bands")))),
         update_time=_time(version) if isinstance(version, int) and version > 0 else "",
         start_time=_time(properties.get(TIME), 1000),
         end_time=_time(properties.get("system:time_end"), 1000),
@@ -136,10 +131,6 @@ def _image(
         },
         longitude=middle_longitude(properties.get("system:footprint")),
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _time(value: object, us: int = 1) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from typing import Any, Final, TypeGuard
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+import numpy as np
 
 from downloader.errors import JobError
 from downloader.planning.polygon import read_geojson
@@ -55,52 +57,42 @@ def middle_longitude(geometry: object) -> float | None:
         arcs.append((lowest % 360, highest - lowest))
     if not arcs:
         return None
-    arcs.sort()
+    starts, widths = np.array(sorted(arcs)).T
     # The widest gap between the parts is where the footprint is not; it begins where that gap ends.
-    reach, gap, begin = arcs[0][0] + arcs[0][1], -1.0, arcs[0][0]
-    for start, width in arcs[1:]:
-        if start - reach > gap:
-            gap, begin = start - reach, start
-        reach = max(reach, start + width)
-    last = arcs[0][0] + 360 - reach
-    if last >= gap:
-        gap, begin = last, arcs[0][0]
-    if gap <= 0:
+    reach = np.maximum.accumulate(starts + widths)
+    gaps = np.roll(np.append(starts[1:], starts[0] + 360) - reach, 1)
+    after = int(gaps.argmax())
+    if gaps[after] <= 0:
         return 0.0
-    return (begin + (360 - gap) / 2 + 180) % 360 - 180
+    return float((starts[after] + (360 - gaps[after]) / 2 + 180) % 360 - 180)
 
 
-def _lines(geometry: object) -> Iterator[list[float]]:
+def _lines(given: object) -> Iterator[list[float]]:
     """Yield the longitudes of each ring, line or set of points of a footprint; nothing for what is unbounded or odd."""
-    if not isinstance(geometry, Mapping):
-        return
-    parts = geometry.get("geometries")
-    if isinstance(parts, list):
-        for part in parts:
-            yield from _lines(part)
-        return
-    yield from _longitudes(geometry.get("coordinates"))
+    match given:
+        case {"geometries": [*parts]}:
+            pass
+        case {"coordinates": inner}:
+            parts = [inner]
+        case [*parts]:
+            own = _longitude(given)
+            known = [own] if own is not None else [_longitude(part) for part in parts]
+            line = [one for one in known if one is not None]
+            if line and len(line) == len(known):
+                yield line
+                return
+        case _:
+            return
+    for part in parts:
+        yield from _lines(part)
 
 
-def _longitudes(given: object) -> Iterator[list[float]]:
-    if not isinstance(given, list) or not given:
-        return
-    if _is_position(given):
-        yield [float(given[0])]
-    elif all(_is_position(part) for part in given):
-        yield [float(part[0]) for part in given]
-    else:
-        for part in given:
-            yield from _longitudes(part)
-
-
-def _is_position(given: object) -> bool:
-    return isinstance(given, list) and bool(given) and _is_number(given[0])
-
-
-def _is_number(given: object) -> TypeGuard[float]:
-    """Return whether it is a number with which sums can be made; whole numbers have no end in JSON."""
-    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < _MOST
+def _longitude(given: object) -> float | None:
+    """Return the longitude of a position, if sums can be made with it: whole numbers have no end in JSON."""
+    match given:
+        case [int() | float() as first, *_] if not isinstance(first, bool) and abs(first) < _MOST:
+            return float(first)
+    return None
 
 
 _MOST: Final = 1e300
@@ -108,11 +100,7 @@ _MOST: Final = 1e300
 
 def _unwound(line: list[float]) -> tuple[float, float]:
     """Return the least and greatest longitude along a line that takes the shorter way between neighbours."""
-    at = lowest = highest = line[0]
-    for before, after in pairwise(line):
-        step = after - before
-        if 180 < abs(step) < 360:
-            step -= math.copysign(360, step)
-        at += step
-        lowest, highest = min(lowest, at), max(highest, at)
-    return lowest, highest
+    steps = (after - before for before, after in pairwise(line))
+    short = (step - math.copysign(360, step) if 180 < abs(step) < 360 else step for step in steps)
+    at = list(accumulate(short, initial=line[0]))
+    return min(at), max(at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from downloader.earthengine.documents import as_mapping
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError
@@ -79,8 +80,7 @@ class Listing:
         async with aclosing(self._matching(name, query, size)) as matching:
             async for document, time_us in matching:
                 shown = str(document.get("id") or asset_id(str(document.get("name"))))
-                own = document.get("properties")
-                key = order.key(document, own if isinstance(own, dict) else {}, time_us, shown)
+                key = order.key(document, as_mapping(document.get("properties")), time_us, shown)
                 found.append((key, convert(document)))
                 if limit is not None and not order.name and len(found) == limit:
                     break
@@ -100,12 +100,11 @@ class Listing:
             DownloadError: as `select`.
         """
         params = {"view": "BASIC", "pageSize": str(_COUNTED)}
-        count: int = 0
-        token: str | None = None
+        count, token = 0, None
         # A page may hold less than was asked for, even nothing, and still go on.
         for _ in range(_PAGES_COUNTED):
-            page = await self._page(parent, asset_name(parent), params, token)
-            count, token = count + len(_entries(page, parent)), _token(page, parent)
+            entries, token = await self._page(parent, asset_name(parent), params, token)
+            count += len(entries)
             if token is None or count >= _COUNTED:
                 break
         return count, token is not None
@@ -167,12 +166,10 @@ class Listing:
         self, collection: str, name: str, params: Mapping[str, str]
     ) -> AsyncGenerator[list[dict[str, Any]], None]:
         """Yield the entries of each page."""
-        page = await self._page(collection, name, params, None)
-        tokens: set[str] = set()
+        token, tokens = None, set[str]()
         while True:
-            entries = _entries(page, collection)
+            entries, token = await self._page(collection, name, params, token)
             yield entries
-            token = _token(page, collection)
             if token is None:
                 return
             # An empty page may well say "go on from here" once more; `_BARREN` bounds that.
@@ -182,15 +179,22 @@ class Listing:
                     "end; try again later"
                 )
             tokens.add(token)
-            page = await self._page(collection, name, params, token)
 
     async def _page(
         self, collection: str, name: str, params: Mapping[str, str], token: str | None
-    ) -> dict[str, Any]:
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the entries of a page, and the token of the next one."""
         paged = dict(params) if token is None else {**params, "pageToken": token}
-        return await self._client.call(
+        page = await self._client.call(
             "GET", f"{name}:listAssets", params=paged, subject=f"{collection}: its list"
         )
+        entries, following = page.get("assets", []), page.get("nextPageToken") or None
+        wrong = "" if isinstance(following, str | None) else "page token is no text"
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            wrong = "list is not a list of images"
+        if wrong:
+            raise StoppedError(f"{collection}: the service's {wrong}; is service.endpoint Earth Engine's?")
+        return entries, following
 
 
 def _name(entry: Mapping[str, Any], collection: str) -> str:
@@ -201,21 +205,3 @@ def _name(entry: Mapping[str, Any], collection: str) -> str:
     if isinstance(identifier, str) and identifier:
         return asset_name(identifier)
     raise StoppedError(f"{collection}: the service lists an image without a name; try again later")
-
-
-def _entries(page: Mapping[str, Any], collection: str) -> list[dict[str, Any]]:
-    entries = page.get("assets", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise StoppedError(
-            f"{collection}: the service's list is not a list of images; is service.endpoint Earth Engine's?"
-        )
-    return entries
-
-
-def _token(page: Mapping[str, Any], collection: str) -> str | None:
-    token = page.get("nextPageToken") or None
-    if token is not None and not isinstance(token, str):
-        raise StoppedError(
-            f"{collection}: the service's page token is no text; is service.endpoint Earth Engine's?"
-        )
-    return token

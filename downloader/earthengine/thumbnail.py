@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from downloader.datasets.colours import meant_by_colour
 from downloader.datasets.facts import dataset_facts
 from downloader.earthengine import error_table
-from downloader.earthengine.catalogue import parse_image
+from downloader.earthengine.documents import parse_image
 from downloader.earthengine.geojson import plain_geometry
 from downloader.earthengine.names import asset_name
 from downloader.errors import JobError, TileError

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from downloader.earthengine.auth.find import AuthSettings
 from downloader.earthengine.auth.live import live_session
-from downloader.earthengine.auth.tokens import AuthSettings
 from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.names import HIGH_VOLUME, STANDARD

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from downloader.arguments import check_names, numbers, shown
 from downloader.datasets.attributes import dataset_document
 from downloader.datasets.facts import dataset_facts
-from downloader.earthengine.catalogue import ImageReader
+from downloader.earthengine.documents import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
 from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from downloader.datasets.attributes import band_attributes, dataset_attributes
 from downloader.datasets.facts import dataset_facts
-from downloader.earthengine.catalogue import as_list, as_mapping, as_number, band_dtype
+from downloader.earthengine.documents import as_list, as_mapping, as_number, band_dtype
 from downloader.errors import JobError
 from downloader.model.crs import LONLAT, transformer
 from downloader.model.nodata import masked_pixels

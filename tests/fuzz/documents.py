@@ -26,11 +26,12 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from downloader.cli.output import complain, say
-from downloader.earthengine.auth.find import FoundCredentials
+from downloader.earthengine.auth.find import AuthSettings, FoundCredentials
 from downloader.earthengine.auth.issuers import GoogleIssuer, MetadataIssuer
-from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
-from downloader.earthengine.catalogue import EarthEngineCatalogue, ImageReader
+from downloader.earthengine.auth.tokens import TokenSource
+from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.client import Access, EarthEngine
+from downloader.earthengine.documents import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
 from downloader.earthengine.transport import Reply

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import downloader
-from downloader.earthengine.auth.find import FoundCredentials
+from downloader.earthengine.auth.find import AuthSettings, FoundCredentials
 from downloader.earthengine.auth.issuers import VariableIssuer
-from downloader.earthengine.auth.tokens import AuthSettings, TokenSource
+from downloader.earthengine.auth.tokens import TokenSource
 from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.http import check_proxies
 from downloader.errors import JobError

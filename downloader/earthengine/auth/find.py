@@ -11,13 +11,20 @@ import json
 import os
 import stat
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from downloader.earthengine.auth.issuers import SCOPE, GoogleIssuer, Issuer, MetadataIssuer
+from downloader.earthengine.auth.issuers import (
+    SCOPE,
+    CommandIssuer,
+    GoogleIssuer,
+    Issuer,
+    MetadataIssuer,
+    VariableIssuer,
+)
 from downloader.earthengine.auth.token_http import TokenRequest
-from downloader.errors import AuthenticationError
+from downloader.errors import AuthenticationError, JobError
 
 METADATA_S: Final = 3.0
 """Seconds that the question whether there is a metadata server may take."""
@@ -36,6 +43,12 @@ _NO_CREDENTIALS: Final = (
 )
 
 
+_NOT_SIGNED_IN: Final = (
+    "auth.application_default: none found; sign in with `gcloud auth application-default login` "
+    "or set GOOGLE_APPLICATION_CREDENTIALS"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class FoundCredentials:
     """Credentials, and how messages describe them."""
@@ -47,39 +60,60 @@ class FoundCredentials:
     project: str | None = None
     """The project they belong to or name for quota."""
     warnings: tuple[str, ...] = ()
+    """Lines that the user should see."""
     is_user: bool = False
     """Whether they are a person's: the service answers those only with a project named."""
 
 
-def chain() -> FoundCredentials:
-    """Return the first of the chain that exists. Raises AuthenticationError where none does, or the first is broken."""
-    return _found(_application_default() or _saved_token(), _NO_CREDENTIALS)
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Credentials to use. Picklable as long as the value is."""
+
+    kind: str = "chain"
+    """`chain`, `key_file`, `application_default`, `earthengine`, `access_token_env`, `access_token_command`, `credentials` or
+    `none`."""
+    value: object = field(default=None, repr=False)
+    """For `key_file` its path, for `access_token_env` the variable's name, for `access_token_command` the command,
+    for `credentials` a google-auth object; else None."""
+
+    def find(self) -> FoundCredentials:
+        """Return the credentials; may read files, and ask the metadata address.
+
+        Raises:
+            AuthenticationError: there are none, or they cannot be used.
+            JobError: there is no such kind.
+        """
+        match self.kind:
+            case "chain":
+                found, none = _application_default() or _saved_token(), _NO_CREDENTIALS
+            case "application_default":
+                found, none = _application_default(), _NOT_SIGNED_IN
+            case "earthengine":
+                found = _saved_token()
+                none = (
+                    f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
+                )
+            case "key_file":
+                return _key_file(Path(str(self.value)).expanduser())
+            case "access_token_env":
+                return FoundCredentials(
+                    VariableIssuer(str(self.value)), f"access token from the variable {self.value}"
+                )
+            case "access_token_command":
+                return FoundCredentials(CommandIssuer(self.value), "access token from a command")
+            case "credentials":
+                return _given(self.value)
+            case "none":
+                return FoundCredentials(None, "no credentials")
+            case _:
+                raise JobError(f"no kind of credentials is called {self.kind!r}", key="auth")
+        if found is None:
+            raise AuthenticationError(none)
+        return found
 
 
-def application_default() -> FoundCredentials:
-    """Return application-default credentials: the variable's, the sign-in's, or this machine's service account."""
-    return _found(
-        _application_default(),
-        "auth.application_default: none found; sign in with `gcloud auth application-default login` "
-        "or set GOOGLE_APPLICATION_CREDENTIALS",
-    )
-
-
-def earth_engine() -> FoundCredentials:
-    """Return the token that the official client saved."""
-    none = f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
-    return _found(_saved_token(), none)
-
-
-def _found(credentials: FoundCredentials | None, none: str) -> FoundCredentials:
-    if credentials is None:
-        raise AuthenticationError(none)
-    return credentials
-
-
-def key_file(path: Path | str) -> FoundCredentials:
+def _key_file(path: Path) -> FoundCredentials:
     """Return the credentials of a service account's key file."""
-    path = Path(path).expanduser()
     info = _read(path, "make one for a service account in the Cloud console, IAM → Service accounts → Keys")
     kind = info.get("type")
     if kind != "service_account":
@@ -90,9 +124,10 @@ def key_file(path: Path | str) -> FoundCredentials:
     return _loaded(path, info, f"key file {path.name}")
 
 
-def given(credentials: object) -> FoundCredentials:
+def _given(credentials: object) -> FoundCredentials:
     """Return credentials that a caller of the library made with google-auth."""
     from google.auth.credentials import with_scopes_if_required
+    from google.oauth2.credentials import Credentials
 
     if not callable(getattr(credentials, "refresh", None)):
         raise AuthenticationError(
@@ -102,22 +137,15 @@ def given(credentials: object) -> FoundCredentials:
     who = f"credentials of {email}" if isinstance(email, str) and "@" in email else "credentials given"
     project = getattr(credentials, "project_id", None) or getattr(credentials, "quota_project_id", None)
     scoped = with_scopes_if_required(credentials, [SCOPE])  # type: ignore[no-untyped-call]
-    from google.oauth2.credentials import Credentials
-
-    return FoundCredentials(
-        GoogleIssuer(scoped, who),
-        who,
-        project if isinstance(project, str) else None,
-        is_user=isinstance(credentials, Credentials) and bool(credentials.refresh_token),
-    )
+    is_user = isinstance(credentials, Credentials) and bool(credentials.refresh_token)
+    return FoundCredentials(GoogleIssuer(scoped, who), who, _text(project), is_user=is_user)
 
 
 def _application_default() -> FoundCredentials | None:
     named = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
         return _any_file(Path(named).expanduser(), "GOOGLE_APPLICATION_CREDENTIALS")
-    config = os.environ.get("CLOUDSDK_CONFIG")
-    folder = Path(config).expanduser() if config else Path("~/.config/gcloud").expanduser()
+    folder = Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser()
     path = folder / "application_default_credentials.json"
     if path.is_file():
         return _any_file(path, "application-default sign-in")
@@ -158,18 +186,11 @@ def _loaded(path: Path, info: dict[str, Any], where: str) -> FoundCredentials:
             f"{where}: google-auth cannot use {path} ({type(error).__name__}); is it a whole credentials file, with the line "
             "ends of a private_key as downloaded?"
         ) from None
-    who = (
-        f"service account {info['client_email']}"
-        if kind == "service_account"
-        else kind.replace("_", " ")[:40]
-    )
-    return FoundCredentials(
-        GoogleIssuer(credentials, f"{who} ({where})"),
-        f"{who} ({where})",
-        _text(info.get("quota_project_id")) or project or _text(info.get("project_id")),
-        _readable(path),
-        is_user=kind == "authorized_user",
-    )
+    whose = info["client_email"] if kind == "service_account" else ""
+    who = f"{kind.replace('_', ' ')[:40]} {whose}".rstrip() + f" ({where})"
+    billed = _text(info.get("quota_project_id")) or project or _text(info.get("project_id"))
+    issuer = GoogleIssuer(credentials, who)
+    return FoundCredentials(issuer, who, billed, _readable(path), is_user=kind == "authorized_user")
 
 
 def _saved_path() -> Path:
@@ -248,9 +269,9 @@ def _readable(path: Path) -> tuple[str, ...]:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return ()
-    if mode & stat.S_IROTH:
-        return (f"{path} can be read by everybody on this machine (mode {mode:04o}): chmod 600 {path}",)
-    return ()
+    if not mode & stat.S_IROTH:
+        return ()
+    return (f"{path} can be read by everybody on this machine (mode {mode:04o}): chmod 600 {path}",)
 
 
 def _text(value: object) -> str | None:

@@ -6,20 +6,14 @@ import asyncio
 import os
 import random
 import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 import anyio
 import anyio.to_thread
 
-from downloader.earthengine.auth import find as credentials
-from downloader.earthengine.auth.issuers import (
-    CommandIssuer,
-    Token,
-    TokenUnchangedError,
-    TokenUnreachableError,
-    VariableIssuer,
-)
+from downloader.earthengine.auth.find import AuthSettings, FoundCredentials
+from downloader.earthengine.auth.issuers import Token, TokenUnchangedError, TokenUnreachableError
 from downloader.earthengine.redact import hide
 from downloader.errors import (
     Action,
@@ -35,11 +29,6 @@ from downloader.flow.retry import RetryPolicy, Tries, repeat
 if TYPE_CHECKING:
     from downloader.protocols import Clock
 
-
-AuthKind = Literal[
-    "chain", "key_file", "application_default", "earthengine", "access_token_env", "access_token_command",
-    "credentials", "none",
-]  # fmt: skip
 
 _POLICY: Final = RetryPolicy(retries=5, total_s=60.0)
 """Bounds of one renewal, its retries included."""
@@ -69,39 +58,6 @@ _PROJECT_VARIABLES: Final = ("EE_PROJECT_ID", "EE_PROJECT", "GOOGLE_CLOUD_PROJEC
 _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True)
-class AuthSettings:
-    """Which credentials to use. Picklable as long as its value is."""
-
-    kind: AuthKind | str = "chain"
-    value: object = field(default=None, repr=False)
-    """For `key_file` its path, for `access_token_env` the variable's name, for `access_token_command` the command,
-    for `credentials` a google-auth object; else None."""
-
-    def find(self) -> credentials.FoundCredentials:
-        """Return the credentials; may read files, and ask the metadata address. Raises AuthenticationError, JobError."""
-        match self.kind:
-            case "chain":
-                return credentials.chain()
-            case "key_file":
-                return credentials.key_file(str(self.value))
-            case "application_default":
-                return credentials.application_default()
-            case "earthengine":
-                return credentials.earth_engine()
-            case "access_token_env":
-                return credentials.FoundCredentials(
-                    VariableIssuer(str(self.value)), f"access token from the variable {self.value}"
-                )
-            case "access_token_command":
-                return credentials.FoundCredentials(CommandIssuer(self.value), "access token from a command")
-            case "credentials":
-                return credentials.given(self.value)
-            case "none":
-                return credentials.FoundCredentials(None, "no credentials")
-        raise JobError(f"no kind of credentials is called {self.kind!r}", key="auth")
-
-
 class TokenSource:
     """The access token of the moment. Belongs to one event loop.
 
@@ -109,8 +65,8 @@ class TokenSource:
     least a second apart.
     """
 
-    def __init__(self, found: credentials.FoundCredentials, *, clock: Clock) -> None:
-        self._found = found
+    def __init__(self, found: FoundCredentials, *, clock: Clock) -> None:
+        self.found = found
         self._clock = clock
         self._token: Token | None = None
         self._soon = self._must = float("inf")
@@ -136,37 +92,13 @@ class TokenSource:
         """Find the credentials, off the loop. No token is fetched yet. Raises AuthenticationError."""
         return cls(await anyio.to_thread.run_sync(settings.find, abandon_on_cancel=True), clock=clock)
 
-    @property
-    def project(self) -> str | None:
-        """The project that the credentials themselves name."""
-        return self._found.project
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Lines that the user should see."""
-        return self._found.warnings
-
-    @property
-    def sends(self) -> bool:
-        """Whether there are credentials at all."""
-        return self._found.issuer is not None
-
-    @property
-    def needs_project(self) -> bool:
-        """Whether the service answers these credentials only with a project named: those of a person."""
-        return self._found.is_user
-
-    def describe(self) -> str:
-        """Whose tokens these are, such as `service account a@b.c (key file sa.json)`."""
-        return self._found.description
-
     def renewal(self) -> asyncio.Task[None] | None:
         """Return the renewal to wait for before a request is sent.
 
         None where a token is at hand, and where none could be had a moment ago.
         """
         now = self._clock.now()
-        if not self.sends or now < self._failed_at + _APART_S:
+        if self.found.issuer is None or now < self._failed_at + _APART_S:
             return None
         if self._token is not None and now < self._must:
             if now >= self._soon:
@@ -182,7 +114,7 @@ class TokenSource:
         """
         if (renewal := self.renewal()) is not None:
             await asyncio.wait([renewal])
-        if not self.sends:
+        if self.found.issuer is None:
             return None
         if self._token is None or self._clock.now() >= self._must:
             raise TileError(
@@ -265,7 +197,7 @@ class TokenSource:
 
     async def _issue(self, old: str | None) -> Token:
         """Ask the issuer once, no earlier than a second after the last time. Raises TileError."""
-        issuer = self._found.issuer
+        issuer = self.found.issuer
         assert issuer is not None  # noqa: S101  # callers looked
         if (early_s := self._asked_at + _APART_S - self._clock.now()) > 0:
             await self._clock.sleep(early_s)
@@ -286,27 +218,25 @@ class TokenSource:
                 Action.FAIL_JOB, Cause.CREDENTIALS, str(error), ends_with=AuthenticationError
             )
             raise TileError(problem) from error
-        text = f"{self.describe()}: no token within {_ISSUE_S:g} s."
+        text = f"{self.found.description}: no token within {_ISSUE_S:g} s."
         raise TileError(FetchProblem(Action.RETRY, Cause.NO_TOKEN, text))
 
     def __repr__(self) -> str:
-        return f"TokenSource({self.describe()})"
+        return f"TokenSource({self.found.description})"
 
 
-def resolve_project(explicit: str | None, tokens: TokenSource | None = None) -> str | None:
+def resolve_project(explicit: str | None, found: FoundCredentials | None = None) -> str | None:
     """Return the project that pays: the job's, else the environment's, else the one that the credentials name.
 
     Raises:
         JobError: it cannot be a project's id.
     """
-    candidates = [("service.project", explicit)]
-    candidates += [(name, os.environ.get(name)) for name in _PROJECT_VARIABLES]
-    candidates.append(("the credentials' project", tokens.project if tokens else None))
-    for origin, project in candidates:
-        if project:
-            if not _PROJECT.fullmatch(project):
-                raise JobError(
-                    f"{origin}: {project[:60]!r} is no Cloud project's id, which has 6 to 30 small letters, digits and dashes"
-                )
-            return project
-    return None
+    candidates = {"service.project": explicit}
+    candidates |= {name: os.environ.get(name) for name in _PROJECT_VARIABLES}
+    candidates["the credentials' project"] = found.project if found else None
+    origin, project = next(((name, one) for name, one in candidates.items() if one), ("", None))
+    if project and not _PROJECT.fullmatch(project):
+        raise JobError(
+            f"{origin}: {project[:60]!r} is no Cloud project's id, which has 6 to 30 small letters, digits and dashes"
+        )
+    return project

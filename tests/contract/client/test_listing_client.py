@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Picture
 
 from downloader.earthengine import Access, AuthSettings, EarthEngine, EarthEngineCatalogue
-from downloader.earthengine.catalogue import ImageReader
+from downloader.earthengine.documents import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
 from downloader.earthengine.thumbnail import Stretch, fetch_thumbnail

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from downloader.earthengine import listing as module
-from downloader.earthengine.catalogue import EarthEngineCatalogue, ImageReader
+from downloader.earthengine.catalogue import EarthEngineCatalogue
+from downloader.earthengine.documents import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query
 from downloader.errors import Action, FetchProblem, JobError, StoppedError, TileError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from downloader.earthengine.auth.tokens import AuthSettings
+from downloader.earthengine.auth.find import AuthSettings
 from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.timeouts import ProgressTimeout, Timeouts
 from downloader.earthengine.transport import Reply

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from downloader.earthengine.auth import find
+from downloader.earthengine.auth.find import AuthSettings
 from downloader.earthengine.auth.issuers import GoogleIssuer, MetadataIssuer, TokenUnreachableError
 from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.errors import AuthenticationError
@@ -102,14 +103,14 @@ class Endpoint:
 
 
 def test_a_key_file_names_its_account_and_project(home, key):
-    found = find.key_file(write(home / "sa.json", key))
+    found = AuthSettings("key_file", write(home / "sa.json", key)).find()
     assert found.description == "service account sa@p-test-1.iam.gserviceaccount.com (key file sa.json)"
     assert found.project == "p-test-1"
     assert found.warnings == ()
 
 
 def test_a_key_file_that_all_can_read_is_warned_about(home, key):
-    (warning,) = find.key_file(write(home / "sa.json", key, 0o644)).warnings
+    (warning,) = AuthSettings("key_file", write(home / "sa.json", key, 0o644)).find().warnings
     assert "sa.json" in warning
     assert "chmod 600" in warning
 
@@ -131,7 +132,7 @@ def test_a_broken_key_file_is_named_and_its_contents_are_not(home, key, change, 
         home / "sa.json", {name: value for name, value in {**key, **change}.items() if value is not None}
     )
     with pytest.raises(AuthenticationError, match=match) as caught:
-        find.key_file(path)
+        AuthSettings("key_file", path).find()
     assert str(path) in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -143,16 +144,16 @@ def test_a_broken_key_file_is_named_and_its_contents_are_not(home, key, change, 
 )  # fmt: skip
 def test_a_file_that_is_no_json_is_named(home, content, match):
     with pytest.raises(AuthenticationError, match=match) as caught:
-        find.key_file(write(home / "sa.json", content))
+        AuthSettings("key_file", write(home / "sa.json", content)).find()
     assert "sa.json" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_missing_or_unreadable_file_says_so(home):
     with pytest.raises(AuthenticationError, match=r"nowhere\.json does not exist"):
-        find.key_file(home / "nowhere.json")
+        AuthSettings("key_file", home / "nowhere.json").find()
     with pytest.raises(AuthenticationError, match="cannot be read"):
-        find.key_file(home)
+        AuthSettings("key_file", home).find()
 
 
 # The chain -------------------------------------------------------------------------------------------------
@@ -177,25 +178,25 @@ def signed_in(home, **members):
 
 def test_with_nothing_the_ways_in_are_listed():
     with pytest.raises(AuthenticationError, match=r"auth\.key_file.*gcloud.*earthengine authenticate"):
-        find.chain()
+        AuthSettings().find()
     with pytest.raises(AuthenticationError, match=r"auth\.application_default"):
-        find.application_default()
+        AuthSettings("application_default").find()
     with pytest.raises(AuthenticationError, match=r"auth\.earthengine"):
-        find.earth_engine()
+        AuthSettings("earthengine").find()
 
 
 def test_the_chain_takes_the_first_there_is(home, key, monkeypatch):
     saved(home)
-    found = find.chain()
+    found = AuthSettings().find()
     assert (found.description, found.project) == ("saved token of the earthengine client", "p-saved-1")
     signed_in(home, quota_project_id="p-quota-1")
-    found = find.chain()
+    found = AuthSettings().find()
     assert (found.description, found.project) == (
         "authorized user (application-default sign-in)",
         "p-quota-1",
     )
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write(home / "sa.json", key)))
-    found = find.chain()
+    found = AuthSettings().find()
     assert "sa@p-test-1" in found.description
     assert "GOOGLE_APPLICATION_CREDENTIALS, sa.json" in found.description
 
@@ -204,7 +205,7 @@ def test_a_named_file_that_is_missing_ends_the_chain(home, monkeypatch):
     saved(home)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(home / "gone.json"))
     with pytest.raises(AuthenticationError, match=r"gone\.json does not exist"):
-        find.chain()
+        AuthSettings().find()
 
 
 def test_a_broken_sign_in_is_named(home):
@@ -212,22 +213,22 @@ def test_a_broken_sign_in_is_named(home):
     with pytest.raises(
         AuthenticationError, match=r"application_default_credentials\.json has no refresh_token"
     ):
-        find.chain()
+        AuthSettings().find()
 
 
 def test_a_saved_file_without_a_token_is_passed_over(home):
     saved(home, refresh_token=None)
     with pytest.raises(AuthenticationError, match="no credentials found"):
-        find.chain()
+        AuthSettings().find()
 
 
 def test_the_saved_token_is_renewed_in_the_official_clients_name(home):
     saved(home)
-    google = find.earth_engine().issuer._credentials
+    google = AuthSettings("earthengine").find().issuer._credentials
     assert google.token_uri == "https://oauth2.googleapis.com/token"
     assert google.client_id.startswith("517222506229-")
     saved(home, client_id="mine", client_secret="mine-too", token_uri="https://evil.example/token")
-    google = find.earth_engine().issuer._credentials
+    google = AuthSettings("earthengine").find().issuer._credentials
     assert (google.client_id, google.client_secret) == ("mine", "mine-too")
     assert google.token_uri == "https://oauth2.googleapis.com/token"
 
@@ -241,13 +242,13 @@ def test_other_kinds_of_files_go_to_google_auth(home, monkeypatch):
         "credential_source": {"file": str(home / "subject")},
     }
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write(home / "wif.json", info)))
-    assert find.chain().description == "external account (GOOGLE_APPLICATION_CREDENTIALS)"
+    assert AuthSettings().find().description == "external account (GOOGLE_APPLICATION_CREDENTIALS)"
 
 
 def test_what_google_auth_does_not_know_is_named(home, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(write(home / "odd.json", {"type": "odd"})))
     with pytest.raises(AuthenticationError, match=r"google-auth cannot use .*odd\.json"):
-        find.chain()
+        AuthSettings().find()
 
 
 # The machine's own account ----------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_a_machine_of_googles_has_an_account(monkeypatch):
     monkeypatch.delenv("NO_GCE_CHECK")
     with Endpoint(body=b"p-vm-1", headers=[("Metadata-Flavor", "Google")]) as metadata:
         monkeypatch.setenv("GCE_METADATA_HOST", metadata.url.removeprefix("http://"))
-        found = find.application_default()
+        found = AuthSettings("application_default").find()
     assert (found.description, found.project) == ("service account of this machine", "p-vm-1")
     assert metadata.seen[0][1]["metadata-flavor"] == "Google"
 
@@ -267,7 +268,7 @@ def test_somebody_else_at_the_metadata_address_is_nobody(monkeypatch):
     with Endpoint(body=b"hello") as router:
         monkeypatch.setenv("GCE_METADATA_HOST", router.url.removeprefix("http://"))
         with pytest.raises(AuthenticationError, match="none found"):
-            find.application_default()
+            AuthSettings("application_default").find()
 
 
 def test_silence_at_the_metadata_address_is_bounded(monkeypatch, home):
@@ -279,7 +280,7 @@ def test_silence_at_the_metadata_address_is_bounded(monkeypatch, home):
     monkeypatch.setattr(find, "METADATA_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{silent.getsockname()[1]}")
-        assert "earthengine" in find.chain().description
+        assert "earthengine" in AuthSettings().find().description
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,11 @@ def test_the_metadata_servers_token():
 
 
 def issue(home, key, url, refused=None):
-    return find.key_file(write(home / "sa.json", {**key, "token_uri": f"{url}/token"})).issuer.issue(refused)
+    return (
+        AuthSettings("key_file", write(home / "sa.json", {**key, "token_uri": f"{url}/token"}))
+        .find()
+        .issuer.issue(refused)
+    )
 
 
 def test_a_key_brings_a_token_for_the_cloud_platform_scope(home, key):
@@ -388,7 +393,7 @@ def test_a_drip_and_an_endless_answer_are_cut():
 def test_any_google_auth_object_will_do():
     from google.oauth2.credentials import Credentials
 
-    found = find.given(Credentials("ya29.static", quota_project_id="p-mine-1"))
+    found = AuthSettings("credentials", Credentials("ya29.static", quota_project_id="p-mine-1")).find()
     assert found.project == "p-mine-1"
     assert found.issuer.issue(None).text == "ya29.static"
     with pytest.raises(AuthenticationError, match="give a fresh one"):
@@ -397,7 +402,7 @@ def test_any_google_auth_object_will_do():
 
 def test_what_is_no_credentials_object_is_refused():
     with pytest.raises(AuthenticationError, match="str is no google-auth credentials"):
-        find.given("ya29.token")
+        AuthSettings("credentials", "ya29.token").find()
 
 
 def test_an_object_of_unknown_make_may_fail_as_it_likes():
@@ -431,7 +436,7 @@ def test_a_lifetime_that_cannot_be_is_an_error_or_no_harm(home, lifetime):
     saved(home)
     body = b'{"access_token": "ya29.x", "expires_in": ' + lifetime.encode() + b"}"
     with Endpoint(body=body) as server:
-        credentials = find.earth_engine().issuer
+        credentials = AuthSettings("earthengine").find().issuer
         credentials._credentials._token_uri = server.url
         with contextlib.suppress(TokenUnreachableError):
             credentials.issue(None)
@@ -439,6 +444,6 @@ def test_a_lifetime_that_cannot_be_is_an_error_or_no_harm(home, lifetime):
 
 def test_a_persons_credentials_need_a_project(home, monkeypatch):
     saved(home)
-    assert find.earth_engine().is_user
+    assert AuthSettings("earthengine").find().is_user
     signed_in(home, type="authorized_user", refresh_token="1//r")
-    assert find.chain().is_user
+    assert AuthSettings().find().is_user

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from downloader.earthengine.auth.find import FoundCredentials
+from downloader.earthengine.auth.find import AuthSettings, FoundCredentials
 from downloader.earthengine.auth.issuers import Token, TokenUnreachableError
-from downloader.earthengine.auth.tokens import AuthSettings, TokenSource, resolve_project
+from downloader.earthengine.auth.tokens import TokenSource, resolve_project
 from downloader.errors import Action, AuthenticationError, Cause, FetchProblem, JobError, TileError
 
 REFUSED = FetchProblem(Action.FAIL_JOB, Cause.UNAUTHENTICATED, "401: no", 401, ends_with=AuthenticationError)
@@ -321,12 +321,12 @@ def test_the_project_comes_from_the_job_then_the_environment_then_the_credential
         monkeypatch.delenv(name, raising=False)
     tokens, _ = source(Token("a"), project="from-key-1")
     assert resolve_project(None) is None
-    assert resolve_project(None, tokens) == "from-key-1"
+    assert resolve_project(None, tokens.found) == "from-key-1"
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "from-env-1")
-    assert resolve_project(None, tokens) == "from-env-1"
+    assert resolve_project(None, tokens.found) == "from-env-1"
     monkeypatch.setenv("EE_PROJECT_ID", "from-ee-1")
-    assert resolve_project(None, tokens) == "from-ee-1"
-    assert resolve_project("from-job-1", tokens) == "from-job-1"
+    assert resolve_project(None, tokens.found) == "from-ee-1"
+    assert resolve_project("from-job-1", tokens.found) == "from-job-1"
     assert resolve_project("example.com:from-job-1") == "example.com:from-job-1"
     assert resolve_project("123456789") == "123456789"
 

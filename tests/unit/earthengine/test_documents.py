@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from downloader.earthengine.catalogue import band_dtype, parse_image
+from downloader.earthengine.documents import band_dtype, parse_image
 from downloader.errors import JobError
 
 NAME = "projects/earthengine-public/assets/A/B"

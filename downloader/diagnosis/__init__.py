@@ -1,4 +1,4 @@
-"""Is everything as a run needs it? The checks of `downloader doctor`, each with its remedy."""
+"""The checks of `downloader doctor`, each with its remedy."""
 
 from downloader.diagnosis.checks import examine
 from downloader.diagnosis.findings import Diagnosis, Finding

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -50,8 +49,8 @@ async def examine(
     asked = 0
     try:
         async with reach(settings, credentials) as access, AsyncExitStack() as stack:
-            nobody = await stack.enter_async_context(_anonymous(access).client())
-            inquiry = Inquiry(nobody)
+            anonymous = replace(access, auth=AuthSettings("none"), project=None, workload_tag=None)
+            inquiry = Inquiry(await stack.enter_async_context(anonymous.client()))
             found, reachable = await _way(inquiry)
             findings += found
             client = await _signed_in(access, stack, findings)
@@ -62,11 +61,6 @@ async def examine(
     except DownloadError as error:
         findings.append(Finding("service", "fail", str(error), "correct the job file"))
     return Diagnosis(tuple(findings), asked)
-
-
-def _anonymous(access: Access) -> Access:
-    """Return the same service, reached without credentials."""
-    return replace(access, auth=AuthSettings("none"), project=None, workload_tag=None)
 
 
 async def _way(inquiry: Inquiry) -> tuple[list[Finding], bool]:
@@ -97,15 +91,18 @@ def _clock(answer: Answer) -> Finding:
         return Finding("clock", "ok", "the service says no time; not compared")
     # A header counts whole seconds, and the answer was a moment on its way.
     skew = (datetime.now(UTC) - there).total_seconds() - answer.seconds / 2
-    text = f"{abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the service's"
-    remedy = "set this machine's clock, best by NTP: access tokens of a service account carry its time"
     if abs(skew) <= _SKEW_S:
         return Finding("clock", "ok", "agrees with the service's")
-    return Finding("clock", "fail" if abs(skew) > _MUCH_SKEW_S else "warn", text, remedy)
+    return Finding(
+        "clock",
+        "fail" if abs(skew) > _MUCH_SKEW_S else "warn",
+        f"{abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the service's",
+        "set this machine's clock, best by NTP: access tokens of a service account carry its time",
+    )
 
 
 async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Finding]) -> EarthEngine | None:
-    """Open a client with credentials and add findings about them; return None if there are none."""
+    """Open a client with credentials and add findings about them; return None if it cannot be opened."""
     try:
         client = await stack.enter_async_context(access.client())
     except AuthenticationError as error:
@@ -119,16 +116,13 @@ async def _signed_in(access: Access, stack: AsyncExitStack, findings: list[Findi
 
 
 async def _rights(inquiry: Inquiry, findings: list[Finding]) -> None:
-    """Check credentials, project and permissions."""
+    """Add findings about credentials, project and permissions."""
     client = inquiry.client
-    document = await inquiry.ask(SCENE)
-    who, whose = _told(document), "project"
-    if not document.is_good and who.name != whose:
-        findings.append(who)
-        return
-    findings.append(Finding("credentials", "ok", f"{client.credentials_in_use}; accepted"))
-    if not document.is_good:
-        findings.append(who)
+    scene = _told(await inquiry.ask(SCENE))
+    if scene.level == "ok" or scene.name == "project":
+        findings.append(Finding("credentials", "ok", f"{client.credentials_in_use}; accepted"))
+    if scene.level != "ok":
+        findings.append(scene)
         return
     if client.project is None:
         text = "none named: the credentials' own project is billed, and computing may need one"
@@ -138,44 +132,30 @@ async def _rights(inquiry: Inquiry, findings: list[Finding]) -> None:
         findings += await _registration(inquiry, client.project)
     body = {"fileFormat": "NPY", "bandIds": ["B2"], "grid": PIXEL}
     pixels = await inquiry.ask(f"{SCENE}:getPixels", body=body, base=client.high_volume)
-    host = urlsplit(client.high_volume).netloc
-    told = f"one pixel from {host}, in {pixels.seconds:.2f} s"
+    told = f"one pixel from {urlsplit(client.high_volume).netloc}, in {pixels.seconds:.2f} s"
     good = Finding("pixels", "ok", told) if pixels.is_good else replace(_told(pixels), name="pixels")
     findings += [good, await _computing(inquiry), _quota(client, pixels)]
 
 
 async def _registration(inquiry: Inquiry, project: str) -> list[Finding]:
     """Return how the project is registered for Earth Engine; nothing where the service does not say."""
-    answer = await inquiry.ask(f"projects/{project}/config")
-    try:
-        state = json.loads(answer.body).get("registrationState") if answer.is_good else None
-    except (ValueError, AttributeError, RecursionError):
-        state = None
-    text = _REGISTRATION.get(str(state))
-    if text is not None:
-        return [Finding("registration", "ok", text)]
+    state = str((await inquiry.ask(f"projects/{project}/config")).document.get("registrationState"))
     if state == "NOT_REGISTERED":
         text = f"{project} is not registered for Earth Engine"
         return [Finding("registration", "fail", text, _REMEDIES[Cause.NOT_REGISTERED])]
-    return []
+    return [Finding("registration", "ok", _REGISTRATION[state])] if state in _REGISTRATION else []
 
 
 async def _computing(inquiry: Inquiry) -> Finding:
     """Check that expressions may be computed: composites, masks, resampling."""
-    call = {
-        "functionName": "Number.add",
-        "arguments": {"left": {"constantValue": 1}, "right": {"constantValue": 2}},
-    }
+    one, two = {"constantValue": 1}, {"constantValue": 2}
+    call = {"functionName": "Number.add", "arguments": {"left": one, "right": two}}
     expression = {"result": "0", "values": {"0": {"functionInvocationValue": call}}}
     project = inquiry.client.project or NO_PROJECT
     answer = await inquiry.ask(f"projects/{project}/value:compute", body={"expression": expression})
-    try:
-        right = answer.is_good and json.loads(answer.body).get("result") == 3
-    except (ValueError, AttributeError):
-        right = False
-    if right:
+    if answer.document.get("result") == 3:
         return Finding("computing", "ok", "expressions are computed: composites, masks, other grids")
-    found = _told(answer) if not answer.is_good else Finding("computing", "fail", "an unexpected answer")
+    found = Finding("computing", "warn", "an unexpected answer") if answer.is_good else _told(answer)
     remedy = found.remedy or "jobs that read plain pixels work; composites, masks and resampling need this"
     return Finding("computing", "warn", found.text, remedy)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
-from textwrap import fill
+from textwrap import TextWrapper
 from typing import Any, Literal
 
 from downloader.cards import card, rows
@@ -26,19 +27,16 @@ class Finding:
 
     def shown(self, columns: int | None = None) -> str:
         """Return the finding, and its remedy below it, in lines no longer than `columns`."""
-        parts = [(f"{self.level:<4}  {self.name:<12} ", self.text)]
-        if self.remedy:
-            parts.append((f"{'':19}→ ", self.remedy))
-        if columns is None:
-            return "\n".join(head + text for head, text in parts)
-        indents = (" " * 19, " " * 21)
-        return "\n".join(
-            fill(
-                text, max(columns, 40), initial_indent=head, subsequent_indent=indent, break_long_words=False,
-                break_on_hyphens=False,
-            )
-            for (head, text), indent in zip(parts, indents, strict=False)
-        )  # fmt: skip
+        wrapper = TextWrapper(
+            sys.maxsize if columns is None else max(columns, 40),
+            f"{self.level:<4}  {self.name:<12} ",
+            " " * 19,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines = wrapper.wrap(self.text)
+        wrapper.initial_indent, wrapper.subsequent_indent = f"{'':19}→ ", " " * 21
+        return "\n".join(lines + wrapper.wrap(self.remedy))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,7 +53,7 @@ class Diagnosis:
         return all(finding.level != "fail" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "well": self.is_well,
             "findings": [asdict(finding) for finding in self.findings],

@@ -46,7 +46,12 @@ def place(path: Path | str) -> Iterator[Finding]:
             yield Finding("disk", "fail", f"{folder} is no folder", "choose another mosaic.path")
             return
         with tempfile.TemporaryDirectory(prefix=".downloader-doctor-", dir=folder) as scratch:
-            yield _room(folder, shutil.disk_usage(folder).free)
+            free = shutil.disk_usage(folder).free
+            text, remedy = (
+                f"{size(free)} free in {folder}",
+                "`downloader plan` says how much a job may need; make room",
+            )
+            yield Finding("disk", "warn", text, remedy) if free < _LITTLE else Finding("disk", "ok", text)
             yield _locks(Path(scratch), folder)
     except OSError as error:
         yield Finding(
@@ -55,13 +60,6 @@ def place(path: Path | str) -> Iterator[Finding]:
             f"{folder} cannot be written: {error.strerror or error}",
             "choose another mosaic.path, or change the folder's permissions",
         )
-
-
-def _room(folder: Path, free: int) -> Finding:
-    text = f"{size(free)} free in {folder}"
-    if free < _LITTLE:
-        return Finding("disk", "warn", text, "`downloader plan` says how much a job may need; make room")
-    return Finding("disk", "ok", text)
 
 
 def _locks(scratch: Path, folder: Path) -> Finding:

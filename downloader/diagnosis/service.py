@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from downloader.earthengine.documents import as_mapping
 from downloader.earthengine.names import asset_name
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import FetchProblem, TileError
@@ -44,6 +46,14 @@ class Answer:
     def is_good(self) -> bool:
         """Whether it has status 200."""
         return self.problem is None
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON object of the body; empty where it is none."""
+        try:
+            return as_mapping(json.loads(self.body))
+        except (ValueError, RecursionError):
+            return {}
 
 
 @dataclass(slots=True)

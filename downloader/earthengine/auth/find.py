@@ -37,11 +37,12 @@ _MAX_FILE_BYTES: Final = 2**20
 _EE_CLIENT_ID: Final = "517222506229-vsmmajv00ul0bs7p89v5m89qs8eb9359.apps.googleusercontent.com"
 _EE_CLIENT_SECRET: Final = "RUP0RZ6e0pPhDzsqIJ7KlNd1"  # noqa: S105  # public, see above
 
+_EE_SIGN_IN: Final = "run `earthengine authenticate`"
+
 _NO_CREDENTIALS: Final = (
     "no credentials found: set auth.key_file to a service account's key file, or GOOGLE_APPLICATION_CREDENTIALS, "
     "or sign in with `gcloud auth application-default login` or `earthengine authenticate`"
 )
-
 
 _NOT_SIGNED_IN: Final = (
     "auth.application_default: none found; sign in with `gcloud auth application-default login` "
@@ -72,9 +73,9 @@ class AuthSettings:
     kind: str = "chain"
     """`chain`, `key_file`, `application_default`, `earthengine`, `access_token_env`, `access_token_command`, `credentials` or
     `none`."""
-    value: object = field(default=None, repr=False)
-    """For `key_file` its path, for `access_token_env` the variable's name, for `access_token_command` the command,
-    for `credentials` a google-auth object; else None."""
+    value: Any = field(default=None, repr=False)
+    """For `key_file` its path, for `access_token_env` the variable's name, for `access_token_command` the words of
+    the command, for `credentials` a google-auth object; else None."""
 
     def find(self) -> FoundCredentials:
         """Return the credentials; may read files, and ask the metadata address.
@@ -89,16 +90,15 @@ class AuthSettings:
             case "application_default":
                 found, none = _application_default(), _NOT_SIGNED_IN
             case "earthengine":
-                found = _saved_token()
-                none = (
-                    f"auth.earthengine: {_saved_path()} holds no saved token; run `earthengine authenticate`"
+                found, none = (
+                    _saved_token(),
+                    f"auth.earthengine: {_saved_path()} holds no saved token; {_EE_SIGN_IN}",
                 )
             case "key_file":
                 return _key_file(Path(str(self.value)).expanduser())
             case "access_token_env":
-                return FoundCredentials(
-                    VariableIssuer(str(self.value)), f"access token from the variable {self.value}"
-                )
+                who = f"access token from the variable {self.value}"
+                return FoundCredentials(VariableIssuer(self.value), who)
             case "access_token_command":
                 return FoundCredentials(CommandIssuer(self.value), "access token from a command")
             case "credentials":
@@ -201,7 +201,7 @@ def _saved_token() -> FoundCredentials | None:
     path = _saved_path()
     if not path.is_file():
         return None
-    info = _read(path, "run `earthengine authenticate`")
+    info = _read(path, _EE_SIGN_IN)
     if not _text(info.get("refresh_token")):
         return None  # signed in through application-default credentials, which were looked for before
     from google.oauth2.credentials import Credentials

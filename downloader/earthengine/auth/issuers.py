@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,13 +102,10 @@ class GoogleIssuer:
         if getattr(error, "retryable", False) or not (said or hints or isinstance(error, ReauthFailError)):
             return TokenUnreachableError(f"{self._who}: no token: {words or 'an empty refusal'}")
         if skew_s is not None and abs(skew_s) > _SKEW_S:
-            direction = "ahead of" if skew_s > 0 else "behind"
-            hints = [
-                f"This machine's clock is {abs(skew_s):.0f} s {direction} the token server's: set it right."
-            ]
-        return AuthenticationError(
-            " ".join([f"{self._who}: no token is given: {words.rstrip('.')}.", *hints])
-        )
+            way = "ahead of" if skew_s > 0 else "behind"
+            hints = [f"This machine's clock is {abs(skew_s):.0f} s {way} the token server's: set it right."]
+        told = [f"{self._who}: no token is given: {words.rstrip('.')}.", *hints]
+        return AuthenticationError(" ".join(told))
 
 
 _HINTS: Final = (
@@ -146,42 +143,27 @@ class VariableIssuer:
 class CommandIssuer:
     """A command that prints a token, such as `gcloud auth print-access-token`; run without a shell."""
 
-    def __init__(self, command: object) -> None:
-        """`command` is a line of words as a shell would part them, or the words, as a job has them."""
-        try:
-            self._words = (
-                list(map(str, command)) if isinstance(command, (list, tuple)) else shlex.split(str(command))
-            )
-        except ValueError as error:
-            raise AuthenticationError(f"auth.access_token_command: {error}") from None
-        if not self._words:
-            raise AuthenticationError("auth.access_token_command is empty")
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
 
     def issue(self, refused: str | None) -> Token:
         """Return a token other than `refused`."""
         name = Path(self._words[0]).name
+        key = f"auth.access_token_command: {name}"
         try:
             done = subprocess.run(  # noqa: S603  # the user's own command, from the user's own job file
                 self._words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False
             )
         except subprocess.TimeoutExpired:
-            raise TokenUnreachableError(
-                f"auth.access_token_command: {name} did not end within {_COMMAND_S:g} s"
-            ) from None
+            raise TokenUnreachableError(f"{key} did not end within {_COMMAND_S:g} s") from None
         except OSError as error:
-            raise AuthenticationError(
-                f"auth.access_token_command: {name} cannot be run: {error.strerror}"
-            ) from None
+            raise AuthenticationError(f"{key} cannot be run: {error.strerror}") from None
         if done.returncode != 0:
             said = readable(done.stderr.decode("utf-8", "replace"), 160)
-            raise TokenUnreachableError(
-                f"auth.access_token_command: {name} ended with {done.returncode}: {said}"
-            )
+            raise TokenUnreachableError(f"{key} ended with {done.returncode}: {said}")
         text = done.stdout.decode("utf-8", "replace").strip()
         if text and text == refused:
-            raise TokenUnchangedError(
-                f"auth.access_token_command: the token that {name} prints is not accepted"
-            )
+            raise TokenUnchangedError(f"{key} prints a token that is not accepted")
         return Token(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -23,7 +24,7 @@ from downloader.job.service_settings import is_this_machine
 
 if TYPE_CHECKING:
     from asyncio import Task
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from downloader.protocols import Clock, Limiter
@@ -44,6 +45,9 @@ _METADATA: Final = Timeouts(first_byte_s=60.0, body_s=120.0)
 
 _LONG_URL: Final = 2048
 """A longer GET is sent as a POST that names it, as the official client does (docs/contract.md §1.2)."""
+
+_JSON: Final = {"content-type": "application/json"}
+_FORM: Final = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}
 
 _RETRIES: Final = 7
 """Calls for one document after the first, at most."""
@@ -193,13 +197,15 @@ class EarthEngine:
         """
         url = self.url(self.standard, path, params)
         timeouts = _METADATA if body is None else _METADATA.patient(COMPUTE_S)
-        form = None
+        sent: Mapping[str, Any] | bytes | None = body
+        headers = _JSON
         if method == "GET" and params and len(url) > _LONG_URL:
-            method, url, form = "POST", self.url(self.standard, path), params
+            method, url, headers = "POST", self.url(self.standard, path), _FORM
+            sent = urlencode(params).encode()
 
         async def attempt() -> dict[str, Any]:
             reply = await self.exchange(
-                method, url, body=body, overridden=form, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=timeouts
+                method, url, body=sent, headers=headers, max_bytes=_MAX_DOCUMENT_BYTES, timeouts=timeouts
             )
             document = _parsed(bytes(reply.body))
             # An error in a document's place would read as a document whose members are all at their defaults.
@@ -220,7 +226,7 @@ class EarthEngine:
         url: str,
         *,
         body: Mapping[str, Any] | bytes | None = None,
-        overridden: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = _JSON,
         max_bytes: int,
         timeouts: Timeouts,
     ) -> Reply:
@@ -230,29 +236,23 @@ class EarthEngine:
             method: GET or POST.
             url: absolute.
             body: sent as JSON, or JSON itself.
-            overridden: query of a GET that is too long for a URL, sent as a form by POST.
+            headers: of the request, if it has a body.
             max_bytes: ceiling for the answer's body.
             timeouts: what it may take.
 
         Raises:
             TileError: anything else came, or nothing; its problem says what to do.
         """
-        content, kind = None, {}
-        if body is not None:
-            content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
-            kind = {"content-type": "application/json"}
-        elif overridden is not None:
-            content = urlencode(overridden).encode()
-            kind = {"content-type": "application/x-www-form-urlencoded", "x-http-method-override": "GET"}
         token = await self._tokens.token()
-        headers = dict(kind)
+        content = json.dumps(body, separators=(",", ":")).encode() if isinstance(body, Mapping) else body
+        sent = {} if content is None else dict(headers)
         if token is not None:
-            headers["authorization"] = f"Bearer {token}"
+            sent["authorization"] = f"Bearer {token}"
         if self.project is not None:
-            headers["x-goog-user-project"] = self.project
+            sent["x-goog-user-project"] = self.project
         try:
             reply = await self._transport.send(
-                method, url, headers=headers, content=content, max_bytes=max_bytes, timeouts=timeouts
+                method, url, headers=sent, content=content, max_bytes=max_bytes, timeouts=timeouts
             )
         except WireError as error:
             raise TileError(error_table.lost(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date
 from typing import Any
 
 from downloader.arguments import check_number
@@ -95,12 +95,7 @@ class Query:
 def _moment(given: str | date | None, what: str) -> int | None:
     if given is None:
         return None
-    if isinstance(given, datetime):
-        text = given.isoformat()
-    elif isinstance(given, date):
-        text = datetime.combine(given, time(), UTC).isoformat()
-    else:
-        text = str(given).strip()
+    text = given.strip() if isinstance(given, str) else given.isoformat()
     try:
         moment = instant_us(text)
     except JobError as error:

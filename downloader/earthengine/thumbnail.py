@@ -44,8 +44,8 @@ class Stretch:
     palette: tuple[str, ...] = ()
     """Colours of one band, from low to high: RRGGBB or CSS names."""
 
-    def check(self, bands: int) -> None:
-        """Raise JobError where it cannot be applied to so many bands."""
+    def options(self, bands: int) -> dict[str, Any]:
+        """Return `visualizationOptions` of a request for so many bands. Raises JobError where it cannot be applied to them."""
         if bands not in {1, 3}:
             raise JobError(f"bands: a thumbnail shows one band, or three as red, green and blue, not {bands}")
         for what, values in (("min", self.low), ("max", self.high)):
@@ -55,38 +55,30 @@ class Stretch:
                 )
             if not all(map(math.isfinite, values)):
                 raise JobError(f"{what}: needs a finite number")
-        if any(low == high for low, high in self._pairs(bands)):
+        low, high = (values * (bands // len(values)) for values in (self.low, self.high))
+        pairs = list(zip(low, high, strict=True))
+        if any(low == high for low, high in pairs):
             raise JobError("min and max: are equal, which leaves nothing between black and white")
-        if self.gamma is not None and not (self.gamma > 0 and math.isfinite(self.gamma)):
-            raise JobError(f"gamma: {self.gamma:g} is not above 0")
-        if self.palette and bands != 1:
-            raise JobError(
-                f"palette: colours one band, and there are {bands}; leave it out, or name one band"
-            )
-        for colour in self.palette:
-            if not _COLOUR.fullmatch(colour):
-                raise JobError(
-                    f"palette: {colour[:40]!r} is no colour; write RRGGBB, such as 1a9850, or a CSS name"
-                )
-
-    def to_json(self, bands: int) -> dict[str, Any]:
-        """Return `visualizationOptions` of the request."""
-        pairs = self._pairs(bands)
-        same = len(set(pairs)) == 1
         options: dict[str, Any] = {
-            "ranges": [
-                {"min": _plain(low), "max": _plain(high)} for low, high in (pairs[:1] if same else pairs)
-            ]
+            "ranges": [{"min": _plain(low), "max": _plain(high)} for low, high in pairs]
         }
+        if len(set(pairs)) == 1:
+            del options["ranges"][1:]
         if self.gamma is not None:
+            if not (self.gamma > 0 and math.isfinite(self.gamma)):
+                raise JobError(f"gamma: {self.gamma:g} is not above 0")
             options["gamma"] = {"value": self.gamma}
         if self.palette:
+            if bands != 1:
+                raise JobError(
+                    f"palette: colours one band, and there are {bands}; leave it out, or name one band"
+                )
+            if (wrong := next((one for one in self.palette if not _COLOUR.fullmatch(one)), None)) is not None:
+                raise JobError(
+                    f"palette: {wrong[:40]!r} is no colour; write RRGGBB, such as 1a9850, or a CSS name"
+                )
             options["paletteColors"] = [colour.removeprefix("#") for colour in self.palette]
         return options
-
-    def _pairs(self, bands: int) -> list[tuple[float, float]]:
-        low, high = (values * (bands // len(values)) for values in (self.low, self.high))
-        return list(zip(low, high, strict=True))
 
 
 async def fetch_thumbnail(
@@ -118,24 +110,22 @@ async def fetch_thumbnail(
     name = asset_name(asset)
     document = await client.call("GET", name, subject=asset)
     image = parse_image(document, name, frozenset(bands or ()))
-    names = (
-        tuple(bands) if bands else tuple(band.id for band in image.bands[: 3 if len(image.bands) > 2 else 1])
-    )
     known = [band.id for band in image.bands]
+    names = list(bands or known[: 3 if len(known) > 2 else 1])
     if unknown := [name for name in names if name not in known]:
         meant = meant_by_colour(dataset_facts(image.id), unknown, known)
         raise unknown_bands(image.id, unknown, known, meant)
-    stretch.check(len(names))
+    options = stretch.options(len(names))
     if region is None:
         region = document.get("geometry")
         if not isinstance(region, dict):
             raise JobError(f"{asset}: the catalogue states no footprint; name a region to show")
     body = {
         "fileFormat": "PNG",
-        "bandIds": list(names),
+        "bandIds": names,
         "region": plain_geometry(region, f"{asset}: region"),
         "grid": {"dimensions": {"width": size, "height": size}},
-        "visualizationOptions": stretch.to_json(len(names)),
+        "visualizationOptions": options,
     }
     if client.workload_tag:
         body["workloadTag"] = client.workload_tag
@@ -165,5 +155,5 @@ def png_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _plain(value: float) -> float:
-    """Whole numbers without a fraction, as the quickstart writes them."""
+    """Return a whole number without a fraction, as the quickstart writes them."""
     return int(value) if value == int(value) else value

@@ -22,6 +22,7 @@ from downloader.planning.periods import period_of
 from downloader.planning.search_area import region_lonlat
 from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
+from downloader.resolve.lookup import without
 from downloader.resolve.measure import measure
 from downloader.resolve.partners import find_steps
 
@@ -104,7 +105,11 @@ class Chooser:
         by_share = source.min_cover is not None or source.min_clear is not None
         if not found or not (by_share or source.clearest is not None):
             return found
-        found = self._with_room(found)
+        if (pick := source.clearest) is not None:  # a period that has its picks takes no others
+            new = [image for image in found if image.name not in self._there]
+            full = [image for image in new if self._taken[self._period(image)] >= pick.clearest]
+            self.leave(full, "pick")
+            found = without(found, full)
         fresh = [image for image in found if by_share or image.name not in self._there]
         await self._count(catalogue, files, found, fresh)
         why = {one.id: one.left_out(source.min_cover, source.min_clear) for one in self._shares.values()}
@@ -132,15 +137,9 @@ class Chooser:
             new = new[:room]
         if source.clearest is None:
             return list(new)
-        picked = pick_clearest(
-            new,
-            source.clearest.clearest,
-            self._taken,
-            self._period,
-            lambda image: self._shares[image.id].shows,
-        )
-        names = {image.name for image in picked}
-        self.leave([image for image in new if image.name not in names], "pick")
+        most, shares = source.clearest.clearest, self._shares
+        picked = pick_clearest(new, most, self._taken, self._period, lambda one: shares[one.id].shows)
+        self.leave(without(new, picked), "pick")
         return picked
 
     def leave(self, images: Iterable[Image], by: str) -> None:
@@ -195,34 +194,20 @@ class Chooser:
             key=f"source.{fails}",
         )
 
-    def _with_room(self, found: list[Image]) -> list[Image]:
-        """Return the images of the list, and those of periods that have fewer picks than they may."""
-        if (pick := self._source.clearest) is None:
-            return found
-        full = [
-            image
-            for image in found
-            if image.name not in self._there and self._taken[self._period(image)] >= pick.clearest
-        ]
-        self.leave(full, "pick")
-        names = {image.name for image in full}
-        return [image for image in found if image.name not in names]
-
     def _period(self, image: Image) -> str:
         """Return the label of the period that an image is picked of."""
         pick = self._source.clearest
         return picked_period(image, "all" if pick is None else pick.per, self.origin_us)
 
     def _origin(self, frozen: ImageList | None) -> int:
-        source = self._source
-        origin = instant_us(source.start or "") or 0
-        counts = "16d" in {source.every, source.clearest.per if source.clearest else ""}
-        if frozen is None or frozen.period is None or not counts:
-            return origin
-        if (frozen.period[0] - origin) % (16 * 86_400_000_000):
+        source, frozen_us = self._source, frozen.period[0] if frozen and frozen.period else None
+        origin_us = instant_us(source.start or "") or 0
+        if frozen_us is None or "16d" not in {source.every, source.clearest.per if source.clearest else ""}:
+            return origin_us
+        if (frozen_us - origin_us) % (16 * 86_400_000_000):
             raise JobError(
                 "lies no whole number of 16 days before the start that the mosaic was made with, "
-                f"{timestamp(frozen.period[0])}; choose one that does",
+                f"{timestamp(frozen_us)}; choose one that does",
                 key="source.start",
             )
-        return frozen.period[0]
+        return frozen_us

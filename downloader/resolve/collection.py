@@ -32,7 +32,7 @@ from downloader.planning.zones import Zone, cells_of, zones_of
 from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
 from downloader.resolve.elements import check_own_grid, find_elements, why_none
-from downloader.resolve.lookup import gone_told, in_months, look_up, source_facts
+from downloader.resolve.lookup import gone_told, in_months, look_up, source_facts, without
 from downloader.resolve.partners import find_steps, frozen_partners
 from downloader.resolve.resolved import ResolvedSource
 from downloader.text import few
@@ -158,8 +158,7 @@ async def _found(
         asked = listed_ids(job)
     else:
         found = await _listed(job, catalogue, files, frozen, properties)
-        names = {image.name for image in found}
-        missing = [image for image in known if image.name not in names]
+        missing = without(known, found)
         if source.expression is not None:
             return found, {one.id: "the expression's collection has it no more" for one in missing}
         asked = [image.name for image in missing]

@@ -63,6 +63,12 @@ def gone_told(gone: Mapping[str, str]) -> list[str]:
     ]
 
 
+def without(images: Iterable[Image], others: Iterable[Image]) -> list[Image]:
+    """Return the images that are not among others, by their names."""
+    names = {image.name for image in others}
+    return [image for image in images if image.name not in names]
+
+
 def in_months(job: Job, images: list[Image]) -> list[Image]:
     """Return the images that begin in the months that the job names."""
     months = job.source.months_taken

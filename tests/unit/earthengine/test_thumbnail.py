@@ -32,12 +32,11 @@ from downloader.errors import JobError
     ],
 )
 def test_visualization_options(stretch, bands, options):
-    stretch.check(bands)
-    assert stretch.to_json(bands) == options
+    assert stretch.options(bands) == options
 
 
 def test_the_quickstarts_numbers_are_written_as_it_writes_them():
-    ranges = Stretch((0.0,), (3000.0,)).to_json(3)["ranges"]
+    ranges = Stretch((0.0,), (3000.0,)).options(3)["ranges"]
     assert str(ranges) == "[{'min': 0, 'max': 3000}]"
 
 
@@ -59,7 +58,7 @@ def test_the_quickstarts_numbers_are_written_as_it_writes_them():
 )
 def test_stretches_that_cannot_be(stretch, bands, said):
     with pytest.raises(JobError, match=said):
-        stretch.check(bands)
+        stretch.options(bands)
 
 
 def test_only_a_whole_png_has_a_size():

@@ -180,12 +180,13 @@ def failed(reply: Reply, now: datetime | None = None) -> FetchProblem:
     if row is None:
         transient = reply.status >= 500 or reply.status < 400
         row = _Row((), _RETRY if transient else _TILE, Cause.UNEXPECTED_STATUS)
+    asked_s = retry_after_s(reply.headers, now)
     return FetchProblem(
         row.action,
         row.cause,
         _message(reply, said, row, now),
         status=reply.status,
-        retry_after_s=_either(retry_after_s(reply.headers, now), row.pause_s),
+        retry_after_s=row.pause_s if asked_s is None else asked_s,
         limit=row.limit,
         ends_with=row.ends_with,
         split_after=row.split_after,
@@ -197,13 +198,12 @@ def unusable(reply: Reply, reason: str) -> FetchProblem:
     said = _read(bytes(reply.body[:65_536]))
     start = bytes(reply.body[:256]).lstrip().lower()
     if said.is_json:
-        text = f"an error under status 200: {said.message}"
-        return FetchProblem(_RETRY, Cause.JSON_ANSWER, text, status=200)
-    if start.startswith(b"<"):
-        text = f"a web page under status 200: {said.message}"
-        return FetchProblem(_RETRY, Cause.HTML_ANSWER, text, status=200)
-    text = f"the answer is not the pixels asked for: {readable(reason)}"
-    return FetchProblem(_RETRY, Cause.BAD_NPY, text, status=200)
+        cause, text = Cause.JSON_ANSWER, f"an error under status 200: {said.message}"
+    elif start.startswith(b"<"):
+        cause, text = Cause.HTML_ANSWER, f"a web page under status 200: {said.message}"
+    else:
+        cause, text = Cause.BAD_NPY, f"the answer is not the pixels asked for: {readable(reason)}"
+    return FetchProblem(_RETRY, cause, text, status=200)
 
 
 def lost(error: WireError) -> FetchProblem:
@@ -269,14 +269,12 @@ def _read(body: bytes) -> _Said:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        return _Said(readable(text), text[:16_384])
+        document = None
     if isinstance(document, list) and document:  # streaming methods wrap their error in a list
         document = document[0]
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, str):  # OAuth's form
-        return _Said(
-            readable(f"{error}: {document.get('error_description', '')}"), text[:16_384], is_json=True
-        )
+        error = {"message": f"{error}: {document.get('error_description', '')}"}
     if not isinstance(error, dict):
         return _Said(readable(text), text[:16_384])
     message = str(error.get("message") or error.get("status") or "")
@@ -294,20 +292,14 @@ def _dicts(value: object) -> list[dict[str, object]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _either(first: float | None, second: float | None) -> float | None:
-    return second if first is None else first
-
-
 def _daily(now: datetime) -> str:
-    """Say when the day's quota resets: midnight in California (docs/contract.md §5.2)."""
+    """Return the advice that tells when the day's quota resets: midnight in California (docs/contract.md §5.2)."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         there = now.astimezone(ZoneInfo("America/Los_Angeles"))
+        midnight = (there + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        when = f" ({midnight.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
     except ZoneInfoNotFoundError:
-        return "The quota resets at midnight Pacific time; run the job again after that."
-    midnight = (there + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    at = midnight.astimezone(UTC)
-    return (
-        f"The quota resets at midnight Pacific time ({at:%Y-%m-%d %H:%M} UTC); run the job again after that."
-    )
+        when = ""
+    return f"The quota resets at midnight Pacific time{when}; run the job again after that."

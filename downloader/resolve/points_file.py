@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,31 +147,24 @@ def feature_rows(
 
 def _csv(text: str, name: str, crs: Crs | None) -> PointsTable:
     lines = csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True)
-    header: list[str] | None = None
-    rows: list[tuple[str, list[Any]]] = []
+    read: list[tuple[str, list[Any]]] = []
     try:
-        for cells in lines:
-            stripped = [cell.strip() for cell in cells]
-            if not any(stripped):
-                continue
-            if header is None:
-                header = stripped
-                continue
-            if len(stripped) != len(header):
-                raise JobError(
-                    f"{name}, line {lines.line_num}: has {len(stripped)} cells, the header {len(header)}; put a "
-                    "cell that holds the delimiter in double quotes",
-                    key=_KEY,
-                )
-            rows.append((f"line {lines.line_num}", list(stripped)))
+        read += [(f"line {lines.line_num}", [cell.strip() for cell in cells]) for cells in lines]
     except csv.Error as error:
         raise JobError(f"{name}, line {lines.line_num}: {error}", key=_KEY) from None
-    if header is None:
+    read = [(line, cells) for line, cells in read if any(cells)]
+    if not read:
         raise JobError(f"{name} is empty; its first line names the columns, such as  lon,lat,id", key=_KEY)
-    repeated = sorted(
-        {one for one in header if one and [c.casefold() for c in header].count(one.casefold()) > 1}
-    )
-    if repeated:
+    (_, header), *rows = read
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise JobError(
+                f"{name}, {line}: has {len(cells)} cells, the header {len(header)}; put a cell that holds the delimiter in "
+                "double quotes",
+                key=_KEY,
+            )
+    times = Counter(map(str.casefold, header))
+    if repeated := sorted(one for one in header if one and times[one.casefold()] > 1):
         raise JobError(f"{name}, line 1: column {repeated[0]!r} is given twice; rename one", key=_KEY)
     plane = _column(header, _X), _column(header, _Y)
     degrees = _column(header, _LON), _column(header, _LAT)

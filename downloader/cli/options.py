@@ -55,15 +55,7 @@ time_help = (
 
 def service_options(function: _Command) -> _Command:
     """Add `--endpoint`, `--project` and `--key-file`, which the command gets as one list of `overrides`."""
-    return _collected(function, with_set=False)
 
-
-def job_options(function: _Command) -> _Command:
-    """Add `--set` and the options of `service_options`, which the command gets as one list of `overrides`."""
-    return _collected(function, with_set=True)
-
-
-def _collected(function: _Command, *, with_set: bool) -> _Command:
     @functools.wraps(function)
     def command(
         *arguments: Any,  # whatever the command takes
@@ -73,18 +65,18 @@ def _collected(function: _Command, *, with_set: bool) -> _Command:
         assignments: tuple[str, ...] = (),
         **options: Any,  # as above
     ) -> Any:  # noqa: ANN401  # as above
-        texts = list(assignments)
-        if endpoint is not None:
-            texts.append(f"service.endpoint={json.dumps(endpoint)}")
-        if project is not None:
-            texts.append(f"service.project={json.dumps(project)}")
-        if key_file is not None:
-            # Paths of the command line start from the current folder, those of a job file from its own.
-            texts.append(f"auth={json.dumps({'key_file': str(Path(key_file).expanduser().resolve())})}")
-        return function(*arguments, overrides=texts, **options)
+        # Paths of the command line start from the current folder, those of a job file from its own.
+        auth = key_file and {"key_file": str(Path(key_file).expanduser().resolve())}
+        given = {"service.endpoint": endpoint, "service.project": project, "auth": auth}
+        texts = (f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
+        return function(*arguments, overrides=[*assignments, *texts], **options)
 
-    found = raw_service_options(cast("_Command", command))
-    return _SET(found) if with_set else found
+    return raw_service_options(cast("_Command", command))
+
+
+def job_options(function: _Command) -> _Command:
+    """Add `--set` and the options of `service_options`, which the command gets as one list of `overrides`."""
+    return _SET(service_options(function))
 
 
 def raw_service_options(function: _Command) -> _Command:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -50,18 +50,19 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
     from downloader.mosaic.status import status as status_of
     from downloader.progress.late import late
 
-    watched = watch and _watch(target, as_json=as_json)
-    if target.is_file() and is_new(path := mosaic_place(target)):
-        if as_json:
-            say(json.dumps({"path": str(path), "complete": False, "share": 0.0, "groups": {}, "run": None}))
-        else:
-            say(f"{path}: nothing fetched yet. Next: downloader run {target}")
-        return
     place = mosaic_place(target)
+    watched = watch and _watch(place, as_json=as_json)
+    if target.is_file() and is_new(place):
+        if as_json:
+            say(json.dumps({"path": str(place), "complete": False, "share": 0.0, "groups": {}, "run": None}))
+        else:
+            say(f"{place}: nothing fetched yet. Next: downloader run {target}")
+        return
     with late(f"reading {place}"):
         status, run = status_of(place), run_of(place)
     if as_json:
-        say(json.dumps(_document(status.to_json(), run), indent=None if watch else 2))
+        document = status.to_json() | {"run": None if run is None else run.to_json()}
+        say(json.dumps(document, indent=None if watch else 2))
         return
     say(str(status))
     if run is not None:
@@ -72,42 +73,33 @@ def status_command(target: Path, watch: bool, as_json: bool) -> None:
         say(f"Next: downloader run {target if target.is_file() else 'JOB'}")
 
 
-def _document(status: dict[str, Any], run: RunStatus | None) -> dict[str, Any]:
-    return status | {"run": None if run is None else run.to_json()}
-
-
-def _watch(target: Path, *, as_json: bool) -> bool:
+def _watch(place: Path | str, *, as_json: bool) -> bool:
     """Show the run until it ends. Returns whether there was one."""
     from downloader.events import Phase
-    from downloader.job.load import mosaic_place
     from downloader.mosaic.sources import parts, run_of
     from downloader.progress.terminal import open_null, terminal_progress
 
     every_s = _EVERY_S if as_json or sys.stdout is None or sys.stdout.isatty() else _LINE_EVERY_S
     show = terminal_progress(sys.stdout or open_null())
-    place = mosaic_place(target)
-    _await(place)
-    seen = False
+    run, seen = _awaited(place), False
     try:
-        while True:
-            run = run_of(place)
-            if seen and (run is None or not run.is_alive) and parts(place):
-                _await(place)  # that of the next source
-                run = run_of(place)
-            if run is None or not run.is_alive:
-                return seen
+        while run is not None and run.is_alive:
             seen = True
             if as_json:
                 say(json.dumps({"run": run.to_json()}))
             else:
                 show(Phase(run.line))
             time.sleep(every_s)
+            run = run_of(place)
+            if (run is None or not run.is_alive) and parts(place):
+                run = _awaited(place)  # that of the next source
     finally:
         show(Phase(""))
+    return seen
 
 
-def _await(place: Path | str) -> None:
-    """Wait for the heartbeat of a run that was started just now."""
+def _awaited(place: Path | str) -> RunStatus | None:
+    """Return the state of the run, waiting for one that was started just now."""
     from downloader.errors import RefusedError
     from downloader.mosaic.sources import run_of
     from downloader.mosaic.status import status
@@ -117,5 +109,6 @@ def _await(place: Path | str) -> None:
     except RefusedError:
         patience_s = _WAIT_S  # it is still to be made
     until = time.monotonic() + patience_s
-    while run_of(place) is None and time.monotonic() < until:
+    while (run := run_of(place)) is None and time.monotonic() < until:
         time.sleep(0.1)
+    return run

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from downloader.cli import status as command
-from downloader.job import load
 from downloader.mosaic import sources
 
 
@@ -20,8 +19,7 @@ def test_it_goes_on_with_the_run_of_the_next_source(monkeypatch, names, shown) -
     awaited, said = [], []
     monkeypatch.setattr(sources, "run_of", lambda _: next(states))
     monkeypatch.setattr(sources, "parts", lambda _: names)
-    monkeypatch.setattr(load, "mosaic_place", lambda _: Path("m.zarr"))
-    monkeypatch.setattr(command, "_await", awaited.append)
+    monkeypatch.setattr(command, "_awaited", lambda place: awaited.append(place) or next(states))
     monkeypatch.setattr(command, "say", said.append)
     monkeypatch.setattr(command, "_EVERY_S", 0.0)
     assert command._watch(Path("m.zarr"), as_json=True)

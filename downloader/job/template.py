@@ -7,11 +7,9 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import Template
 from typing import Final
 
 from downloader.errors import JobError, RefusedError
@@ -126,74 +124,46 @@ def job_text(template: JobTemplate, name: str = "job.yaml", *, modeline: bool = 
     Raises:
         JobError: the template contradicts itself.
     """
-    _check(template)
-    bands, box = template.bands, template.bbox
-    if bands is None and template.collection is None and template.asset in {None, SCENE}:
-        bands = ("B2", "B3", "B4", "B8")
-    if template.point is not None:
-        box = _square(template.point, template.km)
-    chosen = [
-        *(["schema"] if modeline else []),
-        "head",
-        "collection" if template.collection is not None else "asset",
-        "file" if template.file is not None else "window" if box is None else "bbox",
-        "mosaic",
-        "emulator" if template.on_emulator else "service",
-        "limits",
-    ]
-    values = {
-        "name": shlex.quote(" ".join(name.split())),
-        "collection": _scalar(template.collection or ""),
-        "start": _scalar(template.start or ""),
-        "end": _scalar(template.end or ""),
-        "asset": _scalar(template.asset or SCENE),
-        "bands": f"[{', '.join(map(_scalar, bands))}]" if bands else "all",
-        "file": _scalar(template.file or ""),
-        "bbox": str(list(box or ())),
-        "out": _scalar(template.out or f"out/{Path(name).stem}.zarr"),
-        "service": _section(
-            "service", {"endpoint": template.endpoint, "project": template.project}, "project: my-project"
-        ),
-        "auth": _section("auth", {"key_file": template.key_file}, "key_file: my-key.json"),
-    }
-    blocks = _blocks()
-    return "".join(Template(blocks[block]).substitute(values) for block in chosen)
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def _blocks() -> dict[str, str]:
-    """Return the blocks of the template file by name."""
-    text = resources.files(__package__).joinpath("template.yaml").read_text("utf-8")
-    parts = (part.partition("\n") for part in text.split("=== ")[1:])
-    return {name: block for name, _, block in parts}
-
-
-def _section(name: str, values: Mapping[str, str | None], example: str) -> str:
-    """Return a section with the keys that have a value, or a comment that shows one."""
-    lines = [f"  {key}: {_scalar(value)}" for key, value in values.items() if value]
-    return "\n".join([f"{name}:", *lines] if lines else [f"# {name}:", f"#   {example}"])
-
-
-def _check(template: JobTemplate) -> None:
-    if template.asset and template.collection:
-        raise JobError("one image or a collection, not both; leave one out", key="source")
-    if template.collection is None and (template.start or template.end):
-        raise JobError("start and end go with a collection; name one, or leave them out", key="source")
-    if template.collection is not None and not (template.start and template.end):
+    box, bands, is_one = template.bbox, template.bands, template.collection is None
+    if not is_one and not (template.start and template.end):
         raise JobError("a collection needs start and end, such as 2017-04-01 and 2017-05-01", key="source")
-    places = [one for one in (template.bbox, template.point, template.file) if one is not None]
-    if len(places) > 1:
-        raise JobError("one of bbox, point and file; leave the others out", key="region")
-    if template.collection is not None and not places:
-        raise JobError("a collection needs a place: a bbox, a point or a file", key="region")
-    if template.point is not None and not (abs(template.point[1]) < 89 and template.km > 0):
-        raise JobError(
-            "a point is longitude, latitude in degrees, not at a pole, with a positive size", key="region"
-        )
+    if template.point is not None:
+        if box is not None:
+            raise JobError("one of bbox, point and file; leave the others out", key="region")
+        box = _square(template.point, template.km)
+    if bands is None and is_one and template.asset in {None, SCENE}:
+        bands = ("B2", "B3", "B4", "B8")
+    source = {key: getattr(template, key) for key in ("asset", "collection", "start", "end")}
+    environment = Environment(
+        loader=PackageLoader("downloader.job", ""),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # YAML
+    )
+    environment.filters["yaml"] = _scalar
+    return environment.get_template("template.yaml").render(
+        asdict(template),
+        on_emulator=template.on_emulator,
+        modeline=modeline,
+        name=shlex.quote(" ".join(name.split())),
+        source=source | ({"asset": SCENE} if is_one and template.asset is None else {}),
+        bands=bands,
+        bbox=list(box or ()),
+        out=template.out or f"out/{Path(name).stem}.zarr",
+    )
 
 
 def _square(point: Sequence[float], km: float) -> tuple[float, ...]:
-    """Return a square around a point as a box in degrees, to about a metre."""
+    """Return a square around a point as a box in degrees, to about a metre. Raises JobError."""
     longitude, latitude = point
+    if not (abs(latitude) < 89 and km > 0):
+        raise JobError(
+            "a point is longitude, latitude in degrees, not at a pole, with a positive size", key="region"
+        )
     high = km / 2 / _KM_PER_DEGREE
     wide = high / math.cos(math.radians(latitude))
     corners = (longitude - wide, latitude - high, longitude + wide, latitude + high)

@@ -93,9 +93,9 @@ def test_a_template_becomes_the_job_that_it_says(name, file, tmp_path):
 @pytest.mark.parametrize(
     ("template", "word"),
     [
-        (JobTemplate(asset="A", collection="C"), "not both"),
+        (JobTemplate(asset="A", collection="C", start="2017-04-01", end="2017-05-01"), "exclude each other"),
         (JobTemplate(collection="C", bbox=(0, 0, 1, 1)), "start and end"),
-        (JobTemplate(collection="C", start="2017-04-01", end="2017-05-01"), "place"),
+        (JobTemplate(collection="C", start="2017-04-01", end="2017-05-01"), "is needed"),
         (JobTemplate(asset="A", start="2017-04-01"), "collection"),
         (JobTemplate(bbox=(0, 0, 1, 1), point=(0, 0)), "one of"),
         (JobTemplate(bbox=(5, 0, 1, 1)), "bbox"),

@@ -66,7 +66,7 @@ def plan_command(
     stop = Stop()
     told = display(quiet=is_piped(), verbose=0)
     found: PlanPreview | SourcePlans
-    with located(job, overrides):
+    with located(loaded):
         if isinstance(loaded, Job):
             found = in_thread(survey(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
         else:

@@ -93,7 +93,7 @@ def run_command(
         click.confirm(f"Delete {loaded.mosaic_path} and start again?", abort=True, err=True)
     progress = display(quiet=quiet, verbose=verbose)
     try:
-        with located(job, overrides):
+        with located(loaded):
             report = asyncio.run(_run(loaded, progress, overwrite, accept, asks=not yes))
     except DownloadError as error:
         if error.report is not None:

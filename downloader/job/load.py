@@ -188,17 +188,11 @@ def mosaic_place(target: str | os.PathLike[str]) -> Path | str:
 
 
 @contextmanager
-def located(file: Path, overrides: Sequence[str]) -> Iterator[None]:
+def located(job: Job | Sources) -> Iterator[None]:
     """Add file and line, or the `--set`, to a `JobError` with a key that is raised in the block."""
     try:
         yield
     except JobError as error:
-        if error.key is not None and not error.where:
-            try:
-                document = parse(file.read_bytes(), str(file))
-                for text in overrides:
-                    override(document, text)
-            except (OSError, JobError):
-                raise error from None  # the file changed meanwhile
-            error.where = document.where(tuple(error.key.split(".")))
+        if error.key is not None and not error.where and job.document is not None:
+            error.where = job.document.where(tuple(error.key.split(".")))
         raise

@@ -28,6 +28,8 @@ class Sources:
     """The mosaic that holds theirs; as text where it lies in a bucket."""
     documents: Mapping[str, Document]
     """Name → the values of its job, which know where each stands in the file."""
+    document: Document
+    """The whole file."""
 
     @classmethod
     def of(cls, document: Document, base: Path | None) -> Sources:
@@ -59,7 +61,7 @@ class Sources:
                 raise document.error(("sources", name), "needs keys under it, as source has them")
             documents[name] = _part(document, name, entry)
             jobs[name] = Job.of_document(documents[name], base)
-        return cls(jobs, _above(jobs), documents)
+        return cls(jobs, _above(jobs), documents, document)
 
     @property
     def executor(self) -> ExecutorSection:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from downloader.errors import JobError
@@ -88,9 +89,9 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def parse(text: str | bytes, file: str) -> Document:
+def parse(text: str, file: str) -> Document:
     """Parse a job file. Raises JobError naming file, line and what is wrong."""
-    root = _load((text if isinstance(text, str) else _decoded(text, file)).removeprefix("\ufeff"), file)
+    root = _load(text.removeprefix("\ufeff"), file)
     if root is None:
         raise JobError(f"{file}: is empty; the smallest job names source and mosaic")
     if not isinstance(root, Mapping):
@@ -215,16 +216,6 @@ def dump(values: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def _decoded(text: bytes, file: str) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = text[: error.start].count(b"\n") + 1
-        raise JobError(
-            f"{file}, line {line}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
-
-
 def _load(text: str, file: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
@@ -233,7 +224,8 @@ def _load(text: str, file: str) -> Any:
     def where(line: int) -> str:
         return file if file.startswith("--set ") else f"{file}, line {line}"
 
-    if _bracket_depth(text) > _MAX_BRACKETS:
+    brackets = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
+    if max(accumulate(brackets), default=0) > _MAX_BRACKETS:
         raise JobError(f"{file}: is nested too deeply; write the job out, or name an expression's file")
     try:
         return YAML(typ="rt", pure=True).load(text)
@@ -258,14 +250,6 @@ def _load(text: str, file: str) -> Any:
         if "integer string conversion" in problem:
             problem = "a number has thousands of digits"
         raise JobError(f"{file}: not readable as YAML: {problem}") from None
-
-
-def _bracket_depth(text: str) -> int:
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", text):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _advice(problem: str) -> str:

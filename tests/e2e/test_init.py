@@ -24,7 +24,7 @@ def test_what_it_writes_without_any_word_runs(tmp_path):
     assert f"downloader run {file}" in ended.err
     assert file.read_text().startswith(f"# yaml-language-server: $schema={SCHEMA_FILE}\n")
     jsonschema.Draft7Validator(json.loads((tmp_path / SCHEMA_FILE).read_text())).validate(
-        parse(file.read_bytes(), "job").values
+        parse(file.read_text("utf-8"), "job").values
     )
     ended = command("run", file, "-q")
     assert ended.status == 0, ended
@@ -73,7 +73,7 @@ def test_a_template_becomes_the_job_that_it_says(name, file, tmp_path):
     path = init(tmp_path / file, template, schema=False)
     assert sorted(tmp_path.iterdir()) == [path]
     job = load_job(path)
-    jsonschema.Draft7Validator(job_schema()).validate(parse(path.read_bytes(), "job").values)
+    jsonschema.Draft7Validator(job_schema()).validate(parse(path.read_text("utf-8"), "job").values)
     assert job.source.asset == (None if template.collection else template.asset or SCENE)
     assert job.source.collection == template.collection
     assert template.bands is None or job.source.bands == tuple(template.bands)

@@ -24,12 +24,12 @@ def document_of(values: Mapping[str, Any]) -> Document:
 class FileSection(Section):
     """A section that can stand alone in a file; its relative paths start from the file's folder."""
 
-    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _document: Document | None = PrivateAttr(default=None)
     _base: Path = PrivateAttr(default_factory=Path)
 
     @classmethod
     def parse(
-        cls, text: str | bytes, file: str = "job", base: Path | None = None, overrides: Sequence[str] = ()
+        cls, text: str, file: str = "job", base: Path | None = None, overrides: Sequence[str] = ()
     ) -> Self:
         """Return the model of YAML text.
 
@@ -60,13 +60,19 @@ class FileSection(Section):
             job = cls.model_validate(values)
         except ValidationError as error:
             raise explain(cls, error.errors(include_url=False), document) from None
-        job._written = document.values  # noqa: SLF001  # its own class
+        job._document = document  # noqa: SLF001  # its own class
         job._base = base or Path()  # noqa: SLF001  # its own class
         return job
 
+    @property
+    def document(self) -> Document | None:
+        """The file as it was read; None for a model that was made otherwise."""
+        return self._document
+
     def dump(self) -> str:
         """Return an equivalent YAML text, `${VAR}` as written."""
-        return dump(self._written or self.model_dump(mode="json", exclude_unset=True))
+        written = self._document and self._document.values
+        return dump(written or self.model_dump(mode="json", exclude_unset=True))
 
     def resolve(self, path: str) -> Path:
         """Return a path of the file, from the file's folder; `~` is the home folder. Raises JobError."""

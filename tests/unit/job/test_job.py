@@ -206,7 +206,7 @@ def test_yaml_is_1_2() -> None:
 
 
 def test_a_byte_order_mark_is_no_key() -> None:
-    assert load(b"\xef\xbb\xbf" + BASE.encode()) == load("\ufeff" + BASE) == load(BASE)
+    assert load("\ufeff" + BASE) == load(BASE)
 
 
 def test_comments_anchors_and_merges_work() -> None:
@@ -229,8 +229,6 @@ SYNTAX = [
     ("limits: {memory: ${SIZE}}", r"job.yaml, line 1: .* quote texts that contain .* '\$\{VAR\}'"),
     ("a: \x00", "job.yaml: not readable as YAML: unacceptable character"),
     ("a: " + "9" * 5000, "job.yaml: not readable as YAML: a number has thousands of digits"),
-    (b"\xff\xfea\x00:\x00", "job.yaml, line 1: is not UTF-8 text .*save it as UTF-8"),
-    (b"source: {asset: X}\nmosaic: {path: caf\xe9}", "job.yaml, line 2: is not UTF-8 text"),
     ("[" * 5000, "job.yaml: is nested too deeply"),
     ("a:\n" + "".join(" " * n + "a:\n" for n in range(1, 60)), "is nested too deeply"),
     (BASE + "limits:\n  retries: 1\n  memory: 1GiB\n  retries: 2\n", "job.yaml, line 6: 'retries' is given twice; keep one"),
@@ -243,7 +241,7 @@ SYNTAX = [
 
 
 @pytest.mark.parametrize(("text", "says"), SYNTAX, ids=range(len(SYNTAX)))
-def test_unreadable_files_say_where_and_what_to_do(text: str | bytes, says: str) -> None:
+def test_unreadable_files_say_where_and_what_to_do(text: str, says: str) -> None:
     assert re.search(says, message(text))
 
 
@@ -537,7 +535,7 @@ mosaic: {path: out/quickstart.zarr}
     "path", sorted((Path(__file__).parents[3] / "configs").glob("*.yaml")), ids=lambda path: path.name
 )
 def test_the_configs_that_ship_are_valid(path: Path) -> None:
-    job = Job.parse(path.read_bytes(), path.name, path.parent)
+    job = Job.parse(path.read_text("utf-8"), path.name, path.parent)
     assert load(job.dump()) == job
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from downloader.errors import JobError, MissingExtraError
 from downloader.job import Job
-from downloader.job.load import as_job, load_job, located
+from downloader.job.load import as_job, load, load_job, located
 
 JOB = """\
 source:
@@ -23,7 +23,7 @@ def file(tmp_path):
 
 
 def raised(error, file, overrides=()):
-    with pytest.raises(JobError) as caught, located(file, overrides):
+    with pytest.raises(JobError) as caught, located(load(file, overrides)):
         raise error
     return str(caught.value)
 
@@ -52,9 +52,17 @@ def test_other_errors_and_errors_with_a_place_stay_as_they_are(file):
     assert "pip install" in raised(MissingExtraError("this", "dask"), file)
 
 
-def test_a_file_that_is_gone_hides_no_error(tmp_path):
-    error = JobError("is wrong", key="grid")
-    assert raised(error, tmp_path / "gone.yaml") == "grid: is wrong"
+def test_a_file_that_is_gone_hides_no_error(file):
+    job = load(file)
+    file.unlink()
+    with pytest.raises(JobError, match=r"job\.yaml, line 4: region\.bbox: is wrong"), located(job):
+        raise JobError("is wrong", key="region.bbox")
+
+
+def test_a_job_that_no_file_holds_has_no_lines():
+    made = Job.model_validate({"source": {"asset": "a/b"}, "mosaic": {"path": "out"}})
+    with pytest.raises(JobError, match=r"^grid: is wrong"), located(made):
+        raise JobError("is wrong", key="grid")
 
 
 def test_a_job_error_survives_its_way_to_another_process():

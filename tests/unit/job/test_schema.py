@@ -80,7 +80,7 @@ def test_defaults_and_examples_are_valid() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_valid(path: Path) -> None:
-    CHECK.validate(parse(path.read_bytes(), path.name).values)
+    CHECK.validate(parse(path.read_text("utf-8"), path.name).values)
     CHECK.validate(json.loads(json.dumps(load_job(path).model_dump(mode="json", exclude_unset=True))))
 
 

@@ -48,6 +48,7 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
     "auth": [{"enum": ["application_default", "earthengine", "none"]}],
     "executor": [{"enum": ["local"]}],
     "source.bands": [{"enum": ["all"]}],
+    "source.mask": [{"enum": ["none"]}, {"type": "object", "required": ["band"]}],
     "source.pick": [{"enum": ["all"]}],
     "region.fields": [{"type": "string"}],
     "region": [
@@ -173,8 +174,7 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
         summary = told.pop("description").partition("\n\n")[0]  # what follows is for readers of the code
         heading["description"] = re.sub(r"\s*\n\s*", " ", summary)
     # `null` is accepted for optional keys at run time, but an empty key is usually a forgotten value.
-    branches = [one for one in told.pop("anyOf", [told]) if one != {"type": "null"}]
-    bare = [_bare(branch, key, models) for branch in branches]
+    bare = [_bare(branch, key, models) for branch in _branches(told)]
     bare = [*map(dict, _SHORT.get(key, ())), *bare]
     if default is not None and not isinstance(default, (dict, list)):
         units = [_UNITS[one["format"]] for one in bare if one.get("format") in _UNITS]
@@ -182,6 +182,14 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
     if key in _examples():
         heading["examples"] = _examples()[key]
     return {**heading, **_choice(bare)}
+
+
+def _branches(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a value may be, one by one, but for nothing."""
+    parts = node.get("anyOf", node.get("oneOf"))
+    if parts is None:
+        return [] if node.get("type") == "null" else [node]
+    return [branch for part in parts for branch in _branches(part)]
 
 
 def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from downloader.errors import JobError
 from downloader.expressions.formula import Formula, parse_formula
@@ -69,6 +69,11 @@ def _entries(value: Any) -> Any:
             found.append(_entry(entry))
         except ValueError as error:
             raise JobError(str(error), key=f"source.bands.{number}") from None
+    if not found:
+        raise ValueError("name at least one band, or write all")
+    names = [band_spec(entry).name for entry in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{cut(', '.join(twice))} is named more than once; name each band once")
     return tuple(found)
 
 
@@ -93,17 +98,6 @@ def _entry(value: Any) -> Entry:
     return {name: " ".join(made_of.split())}
 
 
-def _once(entries: tuple[Entry, ...] | None) -> tuple[Entry, ...] | None:
-    if entries is None:
-        return None
-    if not entries:
-        raise ValueError("name at least one band, or write all")
-    names = [band_spec(entry).name for entry in entries]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{cut(', '.join(twice))} is named more than once; name each band once")
-    return entries
-
-
 _Listed = Annotated[tuple[Entry, ...], Field(json_schema_extra={"minItems": 1, "uniqueItems": True})]
-Bands = Annotated[_Listed | None, BeforeValidator(_entries), AfterValidator(_once)]
+Bands = Annotated[_Listed | None, BeforeValidator(_entries)]
 """Value of `source.bands`; None for all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from downloader.expressions.masks import MaskRule
 from downloader.job.sections.base import Section
@@ -83,14 +83,5 @@ Mask = Annotated[
         Discriminator(lambda value: "rules" if isinstance(value, tuple) else "word"),
     ],
     BeforeValidator(_rules),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["clouds", "none"]},
-                {"type": "object", "required": ["band"]},
-                {"type": "array", "items": {"type": "object", "required": ["band"]}, "minItems": 1},
-            ]
-        }
-    ),
 ]
 """Value of `source.mask`."""

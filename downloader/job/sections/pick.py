@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, GetJsonSchemaHandler, PositiveInt, Tag
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Discriminator, PositiveInt, Tag
 
 from downloader.job.sections.base import Section
 
@@ -33,21 +32,11 @@ def _pick(value: Any) -> Any:
     )
 
 
-class _Choices:
-    """The choices as the schema of job files has them, made where it is asked for."""
-
-    def __get_pydantic_json_schema__(
-        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"const": "nearest"}, Clearest.model_json_schema()]}
-
-
 Pick = Annotated[
     Annotated[
         Annotated[Literal["nearest"] | None, Tag("tag-word")] | Annotated[Clearest, Tag("tag-clearest")],
         Discriminator(lambda value: "tag-clearest" if isinstance(value, Mapping | Clearest) else "tag-word"),
     ],
     BeforeValidator(_pick),
-    _Choices(),
 ]
 """Value of `source.pick`; None for all."""

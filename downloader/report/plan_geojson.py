@@ -11,7 +11,7 @@ import numpy as np
 from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan
-from downloader.planning.samples import Point
+from downloader.planning.samples import Point, SampleList
 from downloader.report.html.svg import rectangles
 from downloader.report.html.tile_maps import Ring, TileMap
 from downloader.report.plan_cells import KINDS
@@ -32,7 +32,7 @@ def plan_geojson(plan: Plan, target: TargetState, shown: Sequence[TileMap]) -> s
 
     Each feature has `kind` (`tiles`, `region`, `image` or `sample`), `group`, and of tiles and samples `state`.
     """
-    found = _samples(plan, target) if plan.samples is not None else _groups(plan, shown)
+    found = _samples(plan, plan.samples, target) if plan.samples is not None else _groups(plan, shown)
     return json.dumps({"type": "FeatureCollection", "features": list(found)}, separators=(",", ":"))
 
 
@@ -55,22 +55,17 @@ def _groups(plan: Plan, shown: Sequence[TileMap]) -> Iterator[dict[str, Any]]:
             yield _feature("image", group, "Polygon", [ring])
 
 
-def _samples(plan: Plan, target: TargetState) -> Iterator[dict[str, Any]]:
-    if plan.samples is None:
-        return
-    for number, kind in enumerate(sample_kinds(plan, target).tolist()):
-        steps = plan.samples.of_point(number)
-        sample = steps[0]
+def _samples(plan: Plan, samples: SampleList, target: TargetState) -> Iterator[dict[str, Any]]:
+    for number, kind in enumerate(sample_kinds(plan, samples, target).tolist()):
+        steps = samples.of_point(number)
+        problem = next((one.problem for one in steps if one.problem), "")
         yield {
             "type": "Feature",
             "properties": {
-                "kind": "sample",
-                "id": sample.point.id,
-                "state": KINDS[kind],
-                "problem": next((one.problem for one in steps if one.problem), ""),
+                "kind": "sample", "id": steps[0].point.id, "state": KINDS[kind], "problem": problem,
             },
-            "geometry": _place(sample.point, plan.samples.crs),
-        }
+            "geometry": _place(steps[0].point, samples.crs),
+        }  # fmt: skip
 
 
 def _place(point: Point, crs: Crs) -> dict[str, Any]:
@@ -78,13 +73,10 @@ def _place(point: Point, crs: Crs) -> dict[str, Any]:
     if not point.shape:
         return {"type": "Point", "coordinates": [point.lon, point.lat]}
     import shapely
-    import shapely.geometry
 
-    move = transformer(crs, LONLAT)
-    field = shapely.transform(
-        shapely.from_wkb(point.shape), lambda at: np.column_stack(move.transform(*at.T))
-    )
-    found: dict[str, Any] = shapely.geometry.mapping(field)
+    move = transformer(crs, LONLAT).transform
+    field = shapely.transform(shapely.from_wkb(point.shape), move, interleaved=False)
+    found: dict[str, Any] = json.loads(shapely.to_geojson(field))
     return found
 
 

@@ -19,6 +19,7 @@ from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan, Tiling
 from downloader.planning.polygon import Shape
+from downloader.planning.samples import SampleList
 from downloader.report.html.tile_maps import LegendEntry, Ring, TileMap
 from downloader.report.html.tile_states import EMPTY, MOST_CELLS, doubled
 from downloader.report.plan_cells import (
@@ -83,7 +84,7 @@ def _map(
 def panels(plan: Plan, target: TargetState) -> list[TileMap]:
     """Return the maps of a plan: where its region lies in the images, then the tiles of each group."""
     if plan.samples is not None:
-        return [_points(plan, target)]
+        return [_points(plan, plan.samples, target)]
     tiles = [_tiles(group, plan, target) for group in plan.groups]
     locator = _locator(plan)
     return tiles if locator is None else [locator, *tiles]
@@ -165,12 +166,10 @@ def _locator(plan: Plan) -> TileMap | None:
     )
 
 
-def _points(plan: Plan, target: TargetState) -> TileMap:
+def _points(plan: Plan, samples: SampleList, target: TargetState) -> TileMap:
     """Return the map of the samples, in longitude and latitude."""
-    samples = () if plan.samples is None else plan.samples.firsts
-    lon = np.array([sample.point.lon for sample in samples])
-    lat = np.array([sample.point.lat for sample in samples])
-    kinds = sample_kinds(plan, target)
+    lon, lat = np.array([(sample.point.lon, sample.point.lat) for sample in samples.firsts]).T
+    kinds = sample_kinds(plan, samples, target)
     squeeze = max(0.05, math.cos(math.radians(float(np.clip(np.mean(lat), -89, 89)))))
     x, y = lon * squeeze, -lat
     span = max(float(np.ptp(x)), float(np.ptp(y)), 1e-6)
@@ -192,14 +191,11 @@ def _points(plan: Plan, target: TargetState) -> TileMap:
     )
 
 
-def sample_kinds(plan: Plan, target: TargetState) -> NDArray[np.uint8]:
+def sample_kinds(plan: Plan, samples: SampleList, target: TargetState) -> NDArray[np.uint8]:
     """Return a number of `KINDS` for each sample: to fetch, stored, or failed; of its steps the worst."""
-    group = plan.groups[0]
-    if plan.samples is None:
-        return np.zeros(0, np.uint8)
-    samples, steps = plan.samples.samples, plan.samples.steps
-    kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples], np.uint8)
-    state = target.states.get(group.name)
+    steps = samples.steps
+    kinds = np.array([FAILED if sample.problem else TO_FETCH for sample in samples.samples], np.uint8)
+    state = target.states.get(plan.groups[0].name)
     if state is not None:
         of = kinds.reshape(-1, steps or 1)
         for place, block in coverage_chunks(state.group, state):
@@ -208,7 +204,7 @@ def sample_kinds(plan: Plan, target: TargetState) -> NDArray[np.uint8]:
             here[cells[: here.shape[0], : here.shape[1]] == STORED] = STORED
     if not steps:
         return kinds
-    kinds[[not (one.image or one.problem) for one in samples]] = STORED
+    kinds[[not (one.image or one.problem) for one in samples.samples]] = STORED
     chips = kinds.reshape(-1, steps)
     worst = np.where((chips == TO_FETCH).any(axis=1), TO_FETCH, STORED)
     return np.where((chips == FAILED).any(axis=1), FAILED, worst).astype(np.uint8)

@@ -108,20 +108,13 @@ def report_page(report: RunResult) -> str:
 def report_card(report: RunResult, text: str) -> str:
     """Return the card of a report as HTML; `text` is all of it, folded. Reads the mosaic for its pictures."""
     drawn = _draw(report, pictured=1, look=_QUICK)
-    figure_of = {
-        name: f"{value}{' ' if note.startswith('of') else ', '}{note}"
-        for name, value, note in _figures(report)[:4]
-    }
+    told = [("State", f"{_STATES[report.state]}. {_meaning(report)}"), ("Source", report.source)]
+    for name, value, note in _figures(report)[:4]:
+        told.append((name, f"{value}{' ' if note.startswith('of') else ', '}{note}"))
     return card(
         "Report",
         report.mosaic,
-        facts(
-            [
-                ("State", f"{_STATES[report.state]}. {_meaning(report)}"),
-                ("Source", report.source),
-                *figure_of.items(),
-            ]
-        ),
+        facts(told),
         figures(figures_html(drawn.maps, drawn.pictures)),
         folded("all of it", text),
     )
@@ -129,12 +122,11 @@ def report_card(report: RunResult, text: str) -> str:
 
 def _meaning(report: RunResult) -> str:
     """Return one or two sentences: how much is stored, and why the run ended."""
+    tiles = counted(report.tiles, "tile")
     if report.state == "complete":
-        return f"All {counted(report.tiles, 'tile')} are stored."
-    stored = f"{report.tiles_stored:,} of {counted(report.tiles, 'tile')} are stored."
-    if stored.removesuffix(" are stored.") in report.message:
-        return report.message
-    return f"{stored} {report.message}".strip()
+        return f"All {tiles} are stored."
+    stored = f"{report.tiles_stored:,} of {tiles}"
+    return report.message if stored in report.message else f"{stored} are stored. {report.message}".strip()
 
 
 def _figures(report: RunResult) -> list[tuple[str, str, str]]:
@@ -152,20 +144,19 @@ def _figures(report: RunResult) -> list[tuple[str, str, str]]:
 
 
 def _facts(report: RunResult, place: str) -> list[tuple[str, str]]:
-    facts = [
-        ("What", report.source),
-        ("Place", place),
-        ("Mosaic", report.mosaic),
-        ("Service", report.service),
-    ]
-    if report.began:
-        facts.append(("When", _when(report)))
-    if report.compute is not None:
-        facts.append(("Compute", f"{cost_text(report.compute)}; what was charged, only the service knows"))
-    facts.append(("Credentials", report.credentials))
-    if report.splits:
-        facts.append(("Requests split", f"{report.splits:,}, because the service found them too large"))
-    return [(name, text) for name, text in facts if text]
+    cost = report.compute and f"{cost_text(report.compute)}; what was charged, only the service knows"
+    found = {
+        "What": report.source,
+        "Place": place,
+        "Mosaic": report.mosaic,
+        "Service": report.service,
+        "When": _when(report) if report.began else "",
+        "Compute": cost or "",
+        "Credentials": report.credentials,
+        "Requests split": f"{report.splits:,}, because the service found them too large"
+        * bool(report.splits),
+    }
+    return [(name, text) for name, text in found.items() if text]
 
 
 def _when(report: RunResult) -> str:

@@ -39,7 +39,7 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
     times = ((spans["begin"] + spans["end"]) / 2).tolist()
     rates, under_way, allowed = (spans[name].tolist() for name in ("MB/s", "under way", "allowed"))
     mean = sum(timeline.wire_bytes) / 1e6 / max(timeline.seconds, 1e-9)
-    charts = [
+    charts = (
         line_chart(
             "throughput", "Throughput", "MB/s", times, timeline.seconds,
             [("pixels received", "one", rates, True)],
@@ -51,17 +51,7 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
             f"Line chart of the requests under way, {max(under_way):,.0f} at most, and of those allowed at once, "
             f"{min(allowed[1:-1] or allowed):,.0f} to {max(allowed):,.0f}.",
         ),
-    ]  # fmt: skip
-    if sum(timeline.retries) or sum(timeline.failures):
-        again, failed = ([0.0, *spans[name].cumsum().tolist()] for name in ("made again", "failed"))
-        charts.append(
-            line_chart(
-                "trouble", "Trouble so far", "in all", [0.0, *spans["end"].tolist()], timeline.seconds,
-                [("calls made again", "three", again, True), ("requests failed", "four", failed, False)],
-                f"Line chart of the calls made again until then, {again[-1]:,.0f} at the end, and of the requests that "
-                f"failed for good, {failed[-1]:,.0f} at the end.",
-            )
-        )  # fmt: skip
+    )  # fmt: skip
     word, length = time_unit(timeline.seconds)
     table = _stretches(timeline, _ROWS)
     columns = {
@@ -69,7 +59,7 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
         f"to, {word}": [f"{value:,.4g}" for value in table.pop("end") / length],
         **{name: [f"{round(value, 1):,.7g}" for value in values.tolist()] for name, values in table.items()},
     }
-    return TimelineView(tuple(charts), tuple(columns), tuple(zip(*columns.values(), strict=True)))
+    return TimelineView(charts, tuple(columns), tuple(zip(*columns.values(), strict=True)))
 
 
 def _stretches(timeline: Timeline, most: int) -> dict[str, NDArray[np.float64]]:

@@ -41,7 +41,7 @@ def plan_lines(plan: Plan) -> list[str]:
     pace = f"with {counted(model.concurrency, 'request')} at once and {model.starts_per_s:g} per second"
     return [
         source_text(plan),
-        *(line for group in plan.groups for line in _band_lines(group, _described(plan))),
+        *_band_lines(plan),
         "",
         table(rows, ("group", "pixels", "tiles", "requests", "size")),
         "",
@@ -55,39 +55,31 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
 
 
-def _band_lines(group: Group, described: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the names of a group's bands, and of the first what is known of them: units, scale, wavelength, classes."""
-    names = [band.id for band in group.bands]
-    told = {name: band_words(described[name]) for name in names[:_DESCRIBED] if name in described}
-    return [f"bands of {group.name or '/'}: {few(names)}", *(f"  {name}: {told[name]}" for name in told)]
+def _band_lines(plan: Plan) -> Iterator[str]:
+    """Yield the names of each group's bands, and of the first what is known of them: units, scale, wavelength, classes.
+
+    Formulas stand with what is computed.
+    """
+    described = described_bands(plan)
+    for group in plan.groups:
+        names = [band.id for band in group.bands]
+        yield f"bands of {group.name or '/'}: {few(names)}"
+        for name in names[:_DESCRIBED]:
+            if name in described and f"bands.{name}" not in made_of(plan):
+                yield f"  {name}: {band_words(described[name])}"
 
 
-def _described(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return what is known of bands by name, but for formulas, which stand with what is computed."""
-    return {
-        name: told for name, told in described_bands(plan).items() if f"bands.{name}" not in made_of(plan)
-    }
-
-
-def _roads(plan: Plan) -> list[str]:
-    """Return how many slices the service computes, and why; nothing where all are read as they are."""
-    stacks = [group for group in plan.groups if group.stack > 1]
+def _roads(plan: Plan) -> Iterator[str]:
+    """Yield how many slices the service computes, and why; nothing where all are read as they are."""
+    noun, what = ("slice", "slices") if plan.samples is None else ("sample", "dates of a point")
     found = Counter(part.why for part in plan.parts if not part.problem)
-    what = "dates of a point" if plan.samples is not None else "slices"
-    lines = [
-        f"{'stacks':<10}up to {group.stack:,} {what}{f' of {group.name}' if group.name else ''} in one computed request; "
-        "request.depth: 1 asks for each by itself"
-        for group in stacks
-    ]
-    noun = "slice" if plan.samples is None else "sample"
-    return [
-        *(
-            f"{'computed' if why else 'read':<10}{counted(number, noun)}{': ' if why else ' as stored'}{why}"
-            for why, number in found.items()
-            if any(found)
-        ),
-        *lines,
-    ]
+    for why, number in found.items() if any(found) else ():
+        told = f"computed  {counted(number, noun)}: {why}"
+        yield told if why else f"read      {counted(number, noun)} as stored"
+    for group in plan.groups:
+        if group.stack > 1:
+            of = f" of {group.name}" if group.name else ""
+            yield f"stacks    up to {group.stack:,} {what}{of} in one computed request; request.depth: 1 asks for each by itself"
 
 
 def _row(group: Group) -> list[str]:
@@ -105,18 +97,14 @@ def _row(group: Group) -> list[str]:
 def remarks(plan: Plan, job: Job) -> list[str]:
     """Return lines on slices that cannot be fetched, bands that are resampled, and masked pixels."""
     lost = [f"cannot be fetched: {part.id}: {part.problem}" for part in plan.slices if part.problem]
-    lines = first_lines(lost, _LOST, "more samples that cannot be fetched (--json lists them all)")
-    if plan.samples is not None and (steps := plan.samples.steps):
-        without = [part.id for part in plan.slices[::steps] if not part.images]
-        lines.extend(
-            [f"{counted(len(without), 'point')} without an image: {few(without)}"] if without else []
-        )
-    lines.extend(_unversioned(plan.listed))
-    lines.extend(_shares_lines(plan.listed, job))
-    lines.extend(str(reading) for group in plan.groups for reading in readings(group))
-    lines.extend(_of_other_zones(plan))
     sentences = _masked_pixels(plan, job)
-    lines.extend(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items())
+    lines = [
+        *first_lines(lost, _LOST, "more samples that cannot be fetched (--json lists them all)"),
+        *_of_list(plan, plan.listed, job),
+        *(str(reading) for group in plan.groups for reading in readings(group)),
+        *_of_other_zones(plan),
+        *(f"{few(bands)}: {sentence}" for sentence, bands in sentences.items()),
+    ]
     if set(sentences) - {BY_MASK, FILLED}:
         lines.append("Set mosaic.mask: any (or per-band) to store masks too.")
     return ["", *lines] if lines else []
@@ -134,26 +122,23 @@ def _of_other_zones(plan: Plan) -> Iterator[str]:
             yield f"{group.name}: {others:,} of {counted(len(here), 'image')} are of other zones, and resampled{how}"
 
 
-def _unversioned(listed: ImageList | None) -> list[str]:
-    """Return a line on elements of an expression's collection of which the service tells no version."""
-    if listed is None or "expression" not in listed.facts:
-        return []
-    found = [image.id for image in listed.images if not image.update_time]
-    return [f"{few(found, 'image', most=3)}: no version known, so a change goes unnoticed"] if found else []
-
-
-def _shares_lines(listed: ImageList | None, job: Job) -> list[str]:
-    """Return the images that were counted as a table: share covered, share clear, and whether each is kept."""
-    if listed is None or not listed.shares:
-        return []
-    source = job.source
-    rows = share_table(listed.shares, source.min_cover, source.min_clear, picks=source.clearest is not None)
-    left = sum(not row[-1].startswith("kept") for row in rows)
-    shown = table(rows, ("image", "covered", "clear", "")).split("\n")
-    return [
-        f"{counted(left, 'image')} of {len(rows):,} left out, counted in pixels of {listed.coarse_m:,.0f} m:",
-        *first_lines(shown, 1 + _COUNTED, "more images (--json lists them all)"),
-    ]
+def _of_list(plan: Plan, listed: ImageList | None, job: Job) -> Iterator[str]:
+    """Yield lines on a list of images: points without any, versions that are not known, and a table of what was left out."""
+    if listed is None:
+        return
+    steps = 0 if plan.samples is None else plan.samples.steps
+    if without := [part.id for part in plan.slices[::steps] if not part.images] if steps else []:
+        yield f"{counted(len(without), 'point')} without an image: {few(without)}"
+    unknown = [one.id for one in listed.images if not one.update_time] if "expression" in listed.facts else []
+    if unknown:
+        yield f"{few(unknown, 'image', most=3)}: no version known, so a change goes unnoticed"
+    if listed.shares:
+        one = job.source
+        rows = share_table(listed.shares, one.min_cover, one.min_clear, picks=one.clearest is not None)
+        left = sum(not row[-1].startswith("kept") for row in rows)
+        yield f"{counted(left, 'image')} of {len(rows):,} left out, counted in pixels of {listed.coarse_m:,.0f} m:"
+        shown = table(rows, ("image", "covered", "clear", "")).split("\n")
+        yield from first_lines(shown, 1 + _COUNTED, "more images (--json lists them all)")
 
 
 def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
@@ -232,44 +217,34 @@ def _partners(part: Slice, listed: ImageList) -> dict[str, Any]:
 
 
 def source_text(plan: Plan) -> str:
-    """Return what is fetched, in a line: the image, or how many of which collection and period, and the CRS."""
-    return f"{_images_text(plan)}, {', '.join(_systems(plan))}"
+    """Return what is fetched, in a line: the image, or how many of which collection and period, and the CRSs."""
+    own = (one for group in plan.groups for one in (group.lattices or (group.lattice,)) if one is not None)
+    return ", ".join([*_images_text(plan), *dict.fromkeys(str(one.crs) for one in own)])
 
 
-def _images_text(plan: Plan) -> str:
+def _images_text(plan: Plan) -> Iterator[str]:
     listed = plan.listed
     if listed is None:
-        return plan.image.id
+        yield plan.image.id
+        return
     if plan.samples is not None:
-        chips = ", ".join(
-            f"{group.window.width}" + (f" ({group.name})" if group.name else "") for group in plan.groups
-        )
+        steps, images = plan.samples.steps, counted(len(list(listed.images)), "image")
         source = listed.facts.get("collection") or listed.facts.get("asset", "images")
-        steps = f" of {counted(plan.samples.steps, 'step')}" if plan.samples.steps else ""
-        return (
-            f"{counted(len(plan.samples.firsts), 'sample')}{steps}{', cut from ' if steps else ' of '}{counted(len(list(listed.images)), 'image')} ({source}), "
-            f"chips of {chips} pixels a side"
-        )
+        cut = f" of {counted(steps, 'step')}, cut from" if steps else " of"
+        yield f"{counted(len(plan.samples.firsts), 'sample')}{cut} {images} ({source})"
+        sides = (f"{one.window.width}{f' ({one.name})' if one.name else ''}" for one in plan.groups)
+        yield f"chips of {', '.join(sides)} pixels a side"
+        return
+    yield listed.facts.get(
+        "collection", "the expression's collection" if "expression" in listed.facts else "images"
+    )
+    slices = f" in {counted(len(plan.slices), 'slice')}" if listed.every not in {"image", "all"} else ""
+    yield f"{counted(plan.images, 'image')}{slices}"
     # One image of all has a moment of no meaning: those of its images tell what it shows.
     whole = [instant_us(image.start_time) for image in listed.images] if listed.every == "all" else []
     times = [time for time in whole or [part.time_us for part in plan.slices] if time is not None]
-    moments = dict.fromkeys([_moment(min(times)), _moment(max(times))]) if times else {}
-    return ", ".join(
-        [
-            listed.facts.get(
-                "collection", "the expression's collection" if "expression" in listed.facts else "images"
-            ),
-            counted(plan.images, "image")
-            + (f" in {counted(len(plan.slices), 'slice')}" if listed.every not in {"image", "all"} else ""),
-            *([" … ".join(map(str, moments))] if moments else []),
-        ]
-    )
-
-
-def _systems(plan: Plan) -> list[str]:
-    """The CRSs of the pixels."""
-    own = (one for group in plan.groups for one in (group.lattices or (group.lattice,)) if one is not None)
-    return list(dict.fromkeys(str(crs) for crs in dict.fromkeys(one.crs for one in own)))
+    if times:
+        yield " … ".join(dict.fromkeys(rfc3339(from_us(one)) for one in (min(times), max(times))))
 
 
 def _moment(time_us: int | None) -> str | None:

@@ -116,16 +116,10 @@ class Group:
         mask = self.full_mask(key)
         if self.region is not None:
             mask &= self.region.mask(self.tiling, key.slice, key.row, key.column)
-        if self.extents and mask and self.tiling.steps:
-            for slice_ in self.tiling.slices_of(key.slice, key.row):
-                if not self.extents[slice_]:
-                    mask &= ~self.tiling.slice_mask(slice_)
-        elif self.extents and mask:
-            covered = 0
-            for slice_ in self.tiling.slices_of(key.slice, key.row):
-                for window in self.extents[slice_]:
-                    covered |= self.tiling.window_mask(slice_, key.row, key.column, window)
-            mask &= covered
+        if self.extents and mask:
+            slices = self.tiling.slices_of(key.slice, key.row)
+            covers = {slice_: self.extents[slice_] for slice_ in slices}
+            mask &= self.tiling.windows_mask(covers, key.row, key.column)
         return mask
 
     def wanted(self, key: ShardKey) -> dict[int, int]:

@@ -61,9 +61,7 @@ class Shape:
 
     def mask(self, tiling: Tiling, layer: int, row: int, column: int) -> int:
         """Return the bits of the tiles of one shard that the geometry touches, in every slice of the shard."""
-        plane = _touched(self.wkb, tiling, row, column)
-        # All slices of a shard are alike; those behind the last are none.
-        return tiling.in_slices(plane, len(tiling.slices_of(layer)))
+        return _touched(self.wkb, tiling, row, column) & tiling.full_mask(layer, row, column)
 
     def count(self, tiling: Tiling) -> int:
         """Return how many tiles of one slice the geometry touches; costs as much as its outline is long."""
@@ -92,27 +90,21 @@ class Shape:
 
 @lru_cache(maxsize=1 << 14)
 def _touched(wkb: bytes, tiling: Tiling, row: int, column: int) -> int:
-    """Return the tiles of one slice that the geometry touches, in the shard at (row, column), as `Tiling.at_slice` takes them."""
+    """Return the bits of the tiles that the geometry touches, in every slice of a shard at (row, column)."""
     import shapely
 
-    rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))
+    rows = np.arange(row * tiling.shard, min((row + 1) * tiling.shard, tiling.tile_rows))[:, None]
     columns = np.arange(column * tiling.shard, min((column + 1) * tiling.shard, tiling.tile_columns))
-    whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-    grid_rows, grid_columns = np.meshgrid(rows, columns, indexing="ij")
+    whole = _box(tiling, rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)[0]
+    cells = np.zeros((tiling.shard_slices, tiling.shard, tiling.shard), np.bool_)
+    inside = cells[:, : len(rows), : len(columns)]
     with _TILES:
         geometry = _for_tiles(wkb)
-        if not geometry.intersects(whole):
-            return 0
         if geometry.contains(whole):
-            touched = np.ones_like(grid_rows, bool)
-        else:
-            touched = shapely.intersects(
-                geometry, _box(tiling, grid_rows, grid_columns, grid_rows + 1, grid_columns + 1)
-            )
-    bits = 0
-    for r, c in zip(grid_rows[touched].tolist(), grid_columns[touched].tolist(), strict=True):
-        bits |= 1 << (r % tiling.shard) * tiling.shard + c % tiling.shard
-    return bits
+            inside[:] = True
+        elif geometry.intersects(whole):
+            inside[:] = shapely.intersects(geometry, _box(tiling, rows, columns, rows + 1, columns + 1))
+    return tiling.mask(cells)
 
 
 def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:

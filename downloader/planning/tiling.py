@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -178,27 +179,30 @@ class Tiling:
         layer, row = divmod(rest, self.shard_rows)
         return layer, row, column
 
+    def place(self, slice_: int) -> int:
+        """Return the index of a slice in its shard."""
+        if not self.steps:
+            return slice_ % self.shard_slices
+        sample, step = divmod(slice_, self.steps)
+        return sample % self.shard_leading[0] * self.shard_steps + step % self.shard_steps
+
     def slot(self, slice_: int, row: int, column: int) -> int:
         """Return a tile's slot in its shard."""
-        if self.steps:
-            sample, step = divmod(slice_, self.steps)
-            return sample % self.shard_leading[0] * self.shard_steps + step % self.shard_steps
-        chunks, within = divmod(slice_ % self.shard_slices, self.depth)
+        chunks, within = divmod(self.place(slice_), self.depth)
         entry = (chunks * self.shard + row % self.shard) * self.shard + column % self.shard
         return entry * self.depth + within
 
     def tile_at(self, shard: tuple[int, int, int], slot: int) -> tuple[int, int, int]:
         """Return (slice, row, column) of the tile behind a slot of the shard at (layer, row, column)."""
         layer, row, column = shard
-        if self.steps:
-            sample, step = divmod(slot, self.shard_steps)
-            slice_ = (layer * self.shard_leading[0] + sample) * self.steps + row * self.shard_steps + step
-            return slice_, 0, 0
         entry, within = divmod(slot, self.depth)
         rest, c = divmod(entry, self.shard)
         chunks, r = divmod(rest, self.shard)
-        slice_ = layer * self.shard_slices + chunks * self.depth + within
-        return slice_, row * self.shard + r, column * self.shard + c
+        place = chunks * self.depth + within
+        if self.steps:
+            sample, step = divmod(place, self.shard_steps)
+            return (layer * self.shard_leading[0] + sample) * self.steps + row * self.shard_steps + step, 0, 0
+        return layer * self.shard_slices + place, row * self.shard + r, column * self.shard + c
 
     def cells(self, mask: int) -> NDArray[np.bool_]:
         """Return the bits of a shard's slots as an array (slices, rows, columns)."""
@@ -206,6 +210,11 @@ class Tiling:
         flags = np.unpackbits(data, bitorder="little")[: self.slots].astype(np.bool_)
         chunks = flags.reshape(-1, self.shard, self.shard, self.depth)
         return chunks.transpose(0, 3, 1, 2).reshape(self.shard_slices, self.shard, self.shard)
+
+    def mask(self, cells: NDArray[np.bool_]) -> int:
+        """Return the bits of the slots that are true in an array (slices, rows, columns); `cells` is the inverse."""
+        flags = cells.reshape(-1, self.depth, self.shard, self.shard).transpose(0, 2, 3, 1)
+        return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
     def shard_of(self, slice_: int, row: int, column: int) -> tuple[int, int, int]:
         """Return (layer, row, column) of the shard that holds a tile."""
@@ -225,62 +234,42 @@ class Tiling:
 
     def slice_mask(self, slice_: int) -> int:
         """Return the bits of all slots of one slice in its shard."""
-        if self.steps:
-            return 1 << self.slot(slice_, 0, 0)
-        return self.at_slice((1 << self.shard * self.shard) - 1, slice_)
+        cells = np.zeros((self.shard_slices, self.shard, self.shard), np.bool_)
+        cells[self.place(slice_)] = True
+        return self.mask(cells)
 
-    def at_slice(self, plane: int, slice_: int) -> int:
-        """Return the bits of tiles of one slice in their shard; bit r × shard + c of `plane` is the tile at (r, c)."""
-        chunks, within = divmod(slice_ % self.shard_slices, self.depth)
-        first = chunks * self.shard * self.shard * self.depth + within
-        if self.depth == 1:
-            return plane << first
-        return sum(1 << bit * self.depth for bit in bits(plane)) << first
+    def windows_mask(self, covers: Mapping[int, Iterable[Window]], row: int, column: int) -> int:
+        """Return the bits of the tiles of the shards at (row, column) that the windows of slices touch.
 
-    def in_slices(self, plane: int, count: int) -> int:
-        """Return the bits of tiles of the first `count` slices of a shard; `plane` as `at_slice` takes it."""
-        whole, rest = divmod(count, self.depth)
-        step = self.shard * self.shard * self.depth
-        mask = self._chunks(plane, rest) << whole * step
-        full = self._chunks(plane, self.depth)
-        for number in range(whole):
-            mask |= full << number * step
-        return mask
-
-    def _chunks(self, plane: int, count: int) -> int:
-        """Return the bits of the first `count` tiles of each chunk of `plane`."""
-        if self.depth == 1:
-            return plane if count else 0
-        return sum((1 << count) - 1 << bit * self.depth for bit in bits(plane))
-
-    def window_mask(self, slice_: int, row: int, column: int, window: Window) -> int:
-        """Return the bits of the tiles of one slice, in the shard at (row, column), that `window` touches."""
-        inside = window.clip(Window(0, 0, self.width, self.height))
-        if inside is None:
-            return 0
-        top, left = row * self.shard, column * self.shard
-        first_row = max(inside.row // self.tile - top, 0)
-        last_row = min((inside.row_end - 1) // self.tile - top, self.shard - 1)
-        first = max(inside.column // self.tile - left, 0)
-        last = min((inside.column_end - 1) // self.tile - left, self.shard - 1)
-        if first > last:
-            return 0
-        line = ((1 << (last - first + 1)) - 1) << first
-        plane = 0
-        for r in range(first_row, last_row + 1):
-            plane |= line << (r * self.shard)
-        return self.at_slice(plane, slice_)
+        Args:
+            covers: slice → windows of it, in pixels of the group; of slices of one shard.
+            row: of the shard.
+            column: of the shard.
+        """
+        cells = np.zeros((self.shard_slices, self.shard, self.shard), np.bool_)
+        top, left = (0 if self.steps else row * self.shard), column * self.shard
+        for slice_, windows in covers.items():
+            plane = cells[self.place(slice_)]
+            for w in windows:
+                rows = slice(max(w.row // self.tile - top, 0), max(-(-w.row_end // self.tile) - top, 0))
+                columns = slice(
+                    max(w.column // self.tile - left, 0), max(-(-w.column_end // self.tile) - left, 0)
+                )
+                plane[rows, columns] = True
+        return self.mask(cells)
 
     def full_mask(self, layer: int, row: int, column: int) -> int:
         """Return the bits of the slots that lie inside the group: all of them but at its edges."""
+        count = min(self.shard_leading[0], self.leading[0] - layer * self.shard_leading[0])
         if self.steps:
-            samples = min(self.shard_leading[0], self.leading[0] - layer * self.shard_leading[0])
-            of_one = (1 << min(self.shard_steps, self.steps - row * self.shard_steps)) - 1
-            return sum(of_one << n * self.shard_steps for n in range(samples))
-        columns = min(self.shard, self.tile_columns - column * self.shard)
+            return _corner(self, (count, min(self.shard_steps, self.steps - row * self.shard_steps)))
         rows = min(self.shard, self.tile_rows - row * self.shard)
-        line = (1 << columns) - 1
-        plane = 0
-        for r in range(rows):
-            plane |= line << (r * self.shard)
-        return self.in_slices(plane, len(self.slices_of(layer)))
+        return _corner(self, (count, rows, min(self.shard, self.tile_columns - column * self.shard)))
+
+
+@lru_cache(maxsize=1 << 10)
+def _corner(tiling: Tiling, lengths: tuple[int, ...]) -> int:
+    """Return the bits of the first slots of a shard along each axis: leading axes, rows, columns."""
+    cells = np.zeros((*tiling.shard_leading, tiling.shard, tiling.shard), np.bool_)
+    cells[tuple(map(slice, lengths))] = True
+    return tiling.mask(cells)

@@ -67,10 +67,8 @@ def _cut(cells: NDArray[np.uint8], group: Group, side: int) -> None:
             covered[top : max(0, w.row_end // whole.tile), left : max(0, w.column_end // whole.tile)] = True
         cells[~covered] = OUTSIDE_IMAGE
     if group.region is not None:
-        mask = group.region.mask(whole, 0, 0, 0)
-        bits = np.frombuffer(mask.to_bytes(-(-(whole.shard**2) // 8), "little"), np.uint8)
-        touched = np.unpackbits(bits, bitorder="little")[: whole.shard**2].reshape(whole.shard, whole.shard)
-        cells[touched[:rows, :columns] == 0] = OUTSIDE_REGION
+        touched = whole.cells(group.region.mask(whole, 0, 0, 0))[0]
+        cells[~touched[:rows, :columns]] = OUTSIDE_REGION
 
 
 def plan_blocks(

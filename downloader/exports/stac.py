@@ -15,7 +15,7 @@ import shapely
 from downloader.arguments import path_text
 from downloader.datasets.facts import dataset_facts
 from downloader.errors import JobError, MissingExtraError
-from downloader.model.antimeridian import cut_at_180
+from downloader.model.antimeridian import cut_at_180, shorter_way
 from downloader.model.crs import LONLAT, transformer
 from downloader.model.image import asset_id
 from downloader.model.time import from_us, rfc3339
@@ -135,11 +135,7 @@ def _times(layout: GroupLayout) -> list[datetime]:
 def _footprint(layouts: tuple[GroupLayout, ...]) -> tuple[dict[str, Any], _Box]:
     """Return the outline of all groups in longitude and latitude, and its box; west is greater than east across 180°."""
     shape = shapely.union_all([cut_at_180(_outline(layout)) for layout in layouts])
-    # Of the two ways around the globe the shorter one.
-    boxes = [shape.bounds]
-    if hasattr(shape, "geoms"):
-        boxes.append(shapely.transform(shape, lambda at: np.column_stack((at[:, 0] % 360, at[:, 1]))).bounds)
-    west, south, east, north = min(boxes, key=lambda box: box[2] - box[0])
+    west, south, east, north = shorter_way(shape).bounds
     geometry: dict[str, Any] = json.loads(shapely.to_geojson(shape))
     return geometry, (west, south, east - 360 if east > 180 else east, north)
 

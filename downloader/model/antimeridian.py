@@ -130,3 +130,17 @@ def cut_at_180(geometry: BaseGeometry) -> BaseGeometry:
     world = shapely.box(-180, -90, 180, 90)
     copies = [shapely.transform(geometry, lambda points, by=(360 * turn, 0): points + by) for turn in _TURNS]
     return shapely.union_all([world.intersection(copy) for copy in copies])
+
+
+def shorter_way(geometry: BaseGeometry) -> BaseGeometry:
+    """Return a geometry in longitude and latitude; the western part of one cut in two at 180° goes on beyond it."""
+    if not hasattr(geometry, "geoms") or geometry.bounds[2] - geometry.bounds[0] <= 180:
+        return geometry
+    return min(geometry, eastward(geometry), key=lambda one: one.bounds[2] - one.bounds[0])
+
+
+def eastward(geometry: BaseGeometry) -> BaseGeometry:
+    """Return a geometry with its longitudes from 0 to 360."""
+    import shapely
+
+    return shapely.transform(geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1])))

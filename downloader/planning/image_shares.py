@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from downloader.model.antimeridian import shorter_way
 from downloader.model.crs import LONLAT
 from downloader.model.grid import AffineTransform, PixelGrid
 
@@ -88,13 +89,8 @@ def coarse_grid(region: BaseGeometry, finest_m: float, scale_m: float | None = N
         finest_m: pixels are no smaller than these metres, as the images' own.
         scale_m: pixel size that was chosen before; None chooses whole metres so that the longer side has at most `SIDE` pixels.
     """
-    import shapely
-
+    region = shorter_way(region)
     west, south, east, north = region.bounds
-    if east - west > 180:  # on both sides of the antimeridian
-        eastern = shapely.transform(region, lambda xy: np.column_stack((xy[:, 0] % 360, xy[:, 1])))
-        if eastern.bounds[2] - eastern.bounds[0] < east - west:
-            region, (west, south, east, north) = eastern, eastern.bounds
     squeeze = max(math.cos(math.radians((south + north) / 2)), 0.01)
     if scale_m is None:
         longest = max((east - west) * squeeze, north - south) * LONLAT.metres_per_unit

@@ -76,16 +76,7 @@ def readings(group: Group) -> tuple[Reading, ...]:
 
 
 def _level(band: Band, group: Group) -> int:
-    ratio = (
-        min(
-            wanted / native
-            for wanted, native in zip(
-                group.lattice.transform.pixel_size, band.grid.transform.pixel_size, strict=True
-            )
-        )
-        if band.grid.crs == group.lattice.crs
-        else _ratio(band.grid, group.grid)
-    )
+    ratio = _ratio(band.grid, group.lattice if band.grid.crs == group.lattice.crs else group.grid)
     if not 2 * (1 - 1e-9) <= ratio < math.inf:
         return 0
     if band.resampling == "average":
@@ -95,7 +86,7 @@ def _level(band: Band, group: Group) -> int:
 
 
 def _ratio(native: PixelGrid, grid: PixelGrid) -> float:
-    """Return native pixels per pixel of a grid in another CRS, at its middle, by the finer axis; infinite if there are none."""
+    """Return native pixels per pixel of another grid, at its middle, by the finer axis; infinite if there are none."""
     project = transformer(grid.crs, native.crs).transform
     middle = (grid.width // 2, grid.height // 2)
     corners = [grid.transform.at(middle[0] + dx, middle[1] + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))]

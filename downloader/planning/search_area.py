@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from downloader.errors import JobError
-from downloader.model.antimeridian import cut_at_180
+from downloader.model.antimeridian import cut_at_180, eastward, shorter_way
 from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.model.grid import PixelGrid
 from downloader.planning.inputs import JobFiles
@@ -33,13 +34,12 @@ _SIMPLE: Final = 200
 def region_geojson(job: Job, files: JobFiles) -> dict[str, Any]:
     """Return GeoJSON in longitude and latitude that the footprint of an image must meet. Raises as `region_lonlat`."""
     import shapely
-    from shapely.geometry import mapping
 
     geometry = region_lonlat(job, files)
     if shapely.get_num_coordinates(geometry) > _SIMPLE:
         geometry = geometry.convex_hull
-    document: dict[str, Any] = mapping(geometry)
-    return {"type": document["type"], "coordinates": _lists(document["coordinates"])}
+    document: dict[str, Any] = json.loads(shapely.to_geojson(geometry))
+    return document
 
 
 def region_lonlat(job: Job, files: JobFiles) -> BaseGeometry:
@@ -77,7 +77,7 @@ def in_lonlat(geometry: BaseGeometry, crs: Crs) -> BaseGeometry:
         return shapely.box(-180, -90 if -90 in poles else south, 180, 90 if 90 in poles else north)
     if east - west > _HALF:
         # PROJ's longitudes jump at the antimeridian; a region that small lies across it.
-        return shapely.transform(geometry, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1])))
+        return eastward(geometry)
     return geometry
 
 
@@ -91,14 +91,7 @@ def middle_of(grid: PixelGrid) -> tuple[float, float] | None:
 
 def region_middle(job: Job, files: JobFiles) -> tuple[float, float]:
     """Return longitude and latitude of the middle of the region's bounds. Raises as `region_lonlat`."""
-    import shapely
-
-    region = region_lonlat(job, files)
-    if hasattr(region, "geoms") and region.bounds[2] - region.bounds[0] > _HALF:
-        # Cut at the antimeridian: its western longitudes go on beyond 180.
-        across = shapely.transform(region, lambda points: np.column_stack((points[:, 0] % 360, points[:, 1])))
-        region = min(region, across, key=lambda one: one.bounds[2] - one.bounds[0])
-    west, south, east, north = region.bounds
+    west, south, east, north = shorter_way(region_lonlat(job, files)).bounds
     return (west + east) / 2, (south + north) / 2
 
 
@@ -122,7 +115,3 @@ def region_shape(job: Job, files: JobFiles) -> tuple[BaseGeometry, Crs, str]:
         return read_geojson(job.region.geometry, key), Crs.parse(job.region.crs), key
     box = job.region.box()
     return shapely.box(*box.edges), box.crs, "region.bbox"
-
-
-def _lists(value: Any) -> Any:  # noqa: ANN401  # nested coordinates
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

@@ -50,6 +50,13 @@ def test_a_region_across_the_antimeridian_is_in_one_piece():
     assert coarse.weights.all()
 
 
+def test_a_region_that_goes_the_long_way_is_taken_whole():
+    coarse = coarse_grid(shapely.box(-170, -1, 170, 1), 10)
+    t = coarse.grid.transform
+    assert (t.translate_x, t.translate_x + coarse.grid.width * t.scale_x) == pytest.approx((-170, 170), abs=3)
+    assert coarse.weights.sum() > 0
+
+
 def test_shares_are_weighed():
     coarse = coarse_grid(BOX, 3000)
     covered = np.zeros(coarse.grid.shape, "u1")

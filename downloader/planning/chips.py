@@ -18,15 +18,12 @@ from downloader.planning.cover import Cover
 from downloader.planning.extent import Extent
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice, group_names, lattices_of, pixel_area
-from downloader.planning.polygon import Shape, place
+from downloader.planning.polygon import Shape, place, window_of
 from downloader.planning.samples import Sample, SampleList, pixels_of, project
 from downloader.planning.tiling import Tiling
 
 if TYPE_CHECKING:
-    from shapely.geometry.base import BaseGeometry
-
     from downloader.job import Job
-    from downloader.job.sections.region import Region
 
 
 _MOST_UNASKED: Final = 512
@@ -52,15 +49,6 @@ class _Chip:
     """In pixels of the lattice; a field's may be smaller than the chip."""
     shape: Shape | None = None
     """A field, in pixels of the box."""
-
-    @classmethod
-    def of_field(cls, polygon: BaseGeometry, crs: Crs, grid: PixelGrid, region: Region) -> _Chip:
-        """Place a field; raises JobError where it comes apart, or nothing is left of it."""
-        import shapely
-
-        placed, box = place(polygon, crs, grid, buffer=region.buffer, key="region.fields")
-        shifted = shapely.transform(placed, lambda at: at - (box.column, box.row))
-        return cls(box, Shape(shapely.to_wkb(shifted), region.all_touched))
 
 
 class Placement:
@@ -141,7 +129,14 @@ class Placement:
         for n, (_, kind) in firsts.items():
             polygon = shapely.from_wkb(self._points.rows[n].shape)
             try:
-                found[n] = [_Chip.of_field(polygon, crs, lattice.grid, region) for lattice in kind.found]
+                found[n] = [
+                    _Chip(window, Shape.of(placed, window, all_touched=region.all_touched))
+                    for lattice in kind.found
+                    for placed in [
+                        place(polygon, crs, lattice.grid, buffer=region.buffer, key="region.fields")
+                    ]
+                    for window in [window_of(placed)]
+                ]
             except JobError as error:
                 _fail(told, n, run, f"its polygon: {error.message}")
         return found

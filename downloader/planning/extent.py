@@ -10,13 +10,12 @@ from downloader.errors import JobError
 from downloader.model.antimeridian import brought_to
 from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
 from downloader.model.crs import Crs
-from downloader.model.grid import PixelGrid, Window, around
+from downloader.model.grid import PixelGrid, Window
 from downloader.planning.cover import Cover, clipped, cover_of
 from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import Lattice
-from downloader.planning.polygon import Shape, place
+from downloader.planning.polygon import Shape, place, window_of
 from downloader.planning.search_area import region_shape
-from downloader.planning.zones import Zone
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -56,12 +55,10 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
     region = region_shape(job, files) if job.region.is_place else None
     found = []
     for lattice in lattices:
-        if lattice.zone is not None and region is not None:
-            extent = _of_zone(job, lattice, lattice.zone, *region)
-        elif region is None or not job.region.is_shaped:
-            extent = _of_box(job, lattice)
-        else:
+        if region is not None and (job.region.is_shaped or lattice.zone is not None):
             extent = _of_geometry(job, lattice, *region)
+        else:
+            extent = _of_box(job, lattice)
         found.append(_covered(extent, lattice))
     if all(extent.covered and not any(extent.covered) for extent in found):
         raise JobError(
@@ -128,37 +125,25 @@ def _of_box(job: Job, lattice: Lattice) -> Extent:
 
 
 def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, key: str) -> Extent:
-    import shapely
-
     free, reach = _is_free(lattice), _reach(lattice)
-    placed, window = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
-    if reach is not None:
+    placed = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
+    if lattice.zone is not None:
+        placed = placed.intersection(lattice.zone.outline(lattice.grid))
+        if placed.is_empty:
+            raise JobError(
+                f"lies outside the places of {lattice.zone.crs}, which the mosaic has a group of", key=key
+            )
+    elif reach is not None:
         placed = brought_to(placed, lattice.grid, reach, key, free=free)
-        left, top, right, bottom = placed.bounds
-        window = around([left, right], [top, bottom])
+    window = window_of(placed)
     clipped = window if free else window.clip(lattice.grid.bounds)
     if clipped is None:
         raise JobError(
             f"lies outside the image, whose pixels ({lattice.grid}) it would meet at {window}", key=key
         )
-    shifted = shapely.transform(placed, lambda points: points - (clipped.column, clipped.row))
-    return Extent(clipped, Shape(shapely.to_wkb(shifted), job.region.all_touched))
-
-
-def _of_zone(job: Job, lattice: Lattice, zone: Zone, geometry: BaseGeometry, crs: Crs, key: str) -> Extent:
-    """Return the part of the region that belongs to a UTM zone."""
-    import shapely
-
-    placed, _ = place(geometry, crs, lattice.grid, buffer=job.region.buffer, key=key)
-    placed = placed.intersection(zone.outline(lattice.grid))
-    if placed.is_empty:
-        raise JobError(f"lies outside the places of {zone.crs}, which the mosaic has a group of", key=key)
-    left, top, right, bottom = placed.bounds
-    window = around([left, right], [top, bottom])
-    if not job.region.is_shaped:
-        return Extent(window)
-    shifted = shapely.transform(placed, lambda points: points - (window.column, window.row))
-    return Extent(window, Shape(shapely.to_wkb(shifted), job.region.all_touched))
+    is_box = lattice.zone is not None and not job.region.is_shaped
+    shape = None if is_box else Shape.of(placed, clipped, all_touched=job.region.all_touched)
+    return Extent(clipped, shape)
 
 
 def _covered(extent: Extent, lattice: Lattice) -> Extent:

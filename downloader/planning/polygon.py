@@ -48,6 +48,14 @@ class Shape:
     all_touched: bool = False
     """Whether a pixel that is only touched belongs to the region; else its centre decides."""
 
+    @classmethod
+    def of(cls, geometry: BaseGeometry, window: Window, *, all_touched: bool) -> Shape:
+        """Return the shape of a geometry in pixels of a lattice, counted from the corner of a window."""
+        import shapely
+
+        shifted = shapely.transform(geometry, lambda points: points - (window.column, window.row))
+        return cls(shapely.to_wkb(shifted), all_touched)
+
     @property
     def fingerprint(self) -> str:
         """Tells it from others; two releases of PROJ, which differ in a last digit, give the same."""
@@ -144,10 +152,8 @@ def read_geojson(document: Mapping[str, Any], key: str) -> BaseGeometry:
     return geometry
 
 
-def place(
-    geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, key: str
-) -> tuple[BaseGeometry, Window]:
-    """Return a geometry in fractional pixels of `grid`, and the pixels around it, not clipped.
+def place(geometry: BaseGeometry, crs: Crs, grid: PixelGrid, *, buffer: float, key: str) -> BaseGeometry:
+    """Return a geometry in fractional pixels of `grid`.
 
     Args:
         geometry: in `crs`, x before y.
@@ -183,14 +189,19 @@ def place(
         raise JobError(
             "nothing is left of it" + (f" after a buffer of {buffer:g}" if buffer else ""), key=key
         )
-    left, top, right, bottom = projected.bounds
     if max(map(abs, projected.bounds)) > MAX_SIDE:
         raise JobError(
             f"reaches more than {MAX_SIDE:,} pixels of {grid.transform.pixel_size[0]:g} {grid.crs.unit} away from the "
             "grid's origin; take a smaller region, or larger pixels",
             key="region.buffer" if buffer else key,
         )
-    return projected, around([left, right], [top, bottom])
+    return projected
+
+
+def window_of(geometry: BaseGeometry) -> Window:
+    """Return the pixels around a geometry in fractional pixels."""
+    left, top, right, bottom = geometry.bounds
+    return around([left, right], [top, bottom])
 
 
 class _Bender:

@@ -163,5 +163,4 @@ def _outline(zone: Zone, lattice: PixelGrid) -> BaseGeometry:
     import shapely
 
     box = shapely.box(zone.west, zone.south, zone.east, zone.north)
-    placed, _ = place(box, LONLAT, lattice, buffer=0, key="grid.zones")
-    return placed
+    return place(box, LONLAT, lattice, buffer=0, key="grid.zones")

@@ -30,7 +30,7 @@ def shapes_of(places: Places, grid: PixelGrid) -> NDArray[np.object_]:
                 left, top = int(columns[0]), int(rows[0])
                 found[number] = shapely.box(left, grid.height - top - 1, left + 1, grid.height - top)
         elif _may_touch(grid, x, y):
-            pixels, _ = place(shape, places.crs, grid, buffer=0.0, key=f"by: feature {number + 1}")
+            pixels = place(shape, places.crs, grid, buffer=0.0, key=f"by: feature {number + 1}")
             found[number] = _upright(pixels, grid.height)
     return found
 

@@ -17,7 +17,7 @@ from downloader.errors import JobError
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid, Window
 from downloader.planning import Tiling
-from downloader.planning.polygon import Shape, place, read_geojson
+from downloader.planning.polygon import Shape, place, read_geojson, window_of
 
 UTM = PixelGrid(Crs(code="EPSG:32610"), AffineTransform(10, 0, 499980, 0, -10, 4200000), 10980, 10980)
 LONLAT = Crs(code="EPSG:4326")
@@ -89,7 +89,8 @@ def test_a_window_wholly_inside_needs_no_mask():
 def test_edges_bend_as_the_projection_bends_them():
     """A long parallel in longitude and latitude is a curve in UTM: pixels along it are found, not the chord's."""
     geometry = shapely.box(-123.0, 37.0, -121.8, 37.9)
-    placed, window = place(geometry, LONLAT, UTM, buffer=0, key="region")
+    placed = place(geometry, LONLAT, UTM, buffer=0, key="region")
+    window = window_of(placed)
     to_utm = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32610", always_xy=True)
     s = np.linspace(0, 1, 20001)
     xs = np.concatenate([-123 + 1.2 * s, np.full_like(s, -121.8), -121.8 - 1.2 * s, np.full_like(s, -123)])
@@ -103,9 +104,8 @@ def test_edges_bend_as_the_projection_bends_them():
 
 
 def test_a_buffer_counts_in_units_of_the_grid():
-    placed, window = place(
-        shapely.box(500000, 4100000, 500100, 4100100), UTM.crs, UTM, buffer=50, key="region"
-    )
+    placed = place(shapely.box(500000, 4100000, 500100, 4100100), UTM.crs, UTM, buffer=50, key="region")
+    window = window_of(placed)
     assert (window.width, window.height) == (20, 20)
     with pytest.raises(JobError, match="nothing is left"):
         place(shapely.box(500000, 4100000, 500100, 4100100), UTM.crs, UTM, buffer=-60, key="region")
@@ -126,7 +126,8 @@ def test_a_geometry_around_the_pole_lands_whole_on_a_polar_grid():
     ring = [(lon, 80.0) for lon in np.arange(-180, 180, 5.0)]
     lonlat = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3413", always_xy=True)
     x, y = lonlat.transform(*np.array(ring).T)
-    placed, window = place(shapely.Polygon(np.column_stack((x, y))), polar.crs, polar, buffer=0, key="region")
+    placed = place(shapely.Polygon(np.column_stack((x, y))), polar.crs, polar, buffer=0, key="region")
+    window = window_of(placed)
     assert placed.contains(shapely.Point(4000, 4000))
     assert window.contains(Window(3999, 3999, 2, 2))
 
@@ -168,7 +169,7 @@ def test_a_box_in_the_grids_own_crs_is_exact(column, row, width, height):
     t = UTM.transform
     x0, y0 = t.at(column, row)
     x1, y1 = t.at(column + width, row + height)
-    _, window = place(shapely.box(x0, y1, x1, y0), UTM.crs, UTM, buffer=0, key="region")
+    window = window_of(place(shapely.box(x0, y1, x1, y0), UTM.crs, UTM, buffer=0, key="region"))
     assert window == Window(column, row, width, height)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -135,8 +136,10 @@ class Comparing:
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
         """Note that a tile cannot be compared, as it cannot be fetched."""
-        for tile, band, *_ in self._parts(request):
-            self.differences.append(PixelDifference(tile, band, 0, 0, reason=problem.message))
+        self.differences += [
+            PixelDifference(tile, band, 0, 0, reason=problem.message)
+            for tile, band, *_ in self._parts(request)
+        ]
 
     async def commit(self, key: ShardKey) -> None:
         """Nothing is kept."""
@@ -145,17 +148,16 @@ class Comparing:
         layout = next(one for one in self.identity.layouts if one.group.name == request.shard.group)
         index = {band.id: number for number, band in enumerate(layout.group.bands)}
         side = layout.group.tiling.tile
-        found: list[PixelDifference] = []
-        # Bands of a stack have names of their own, slice after slice.
-        fields = [pixels[name] for name in pixels.dtype.names or ()]
-        for tile, band, place, (row, column) in self._parts(request):
-            came = fields[place][row * side : (row + 1) * side, column * side : (column + 1) * side]
+        names, found = pixels.dtype.names or (), []
+        for tile, band, field_, (row, column) in self._parts(request):
+            # Bands of a stack have names of their own, slice after slice.
+            came = pixels[names[field_]]
+            came = came[row * side : (row + 1) * side, column * side : (column + 1) * side]
             try:
                 stored = read_tile(self._store, layout, index[band], tile)
             except (OSError, ValueError) as error:
-                found.append(
-                    PixelDifference(tile, band, came.size, came.size, reason=f"stored pixels: {error}")
-                )
+                why = f"stored pixels: {error}"
+                found.append(PixelDifference(tile, band, came.size, came.size, reason=why))
                 continue
             stored = stored[: came.shape[0], : came.shape[1]]  # of a field the box alone comes
             wrong, largest = differing(stored, came, self.tolerance)
@@ -163,20 +165,18 @@ class Comparing:
                 found.append(PixelDifference(tile, band, wrong, came.size, largest))
         return found
 
-    def _parts(self, request: Request) -> list[tuple[TileKey, str, int, tuple[int, int]]]:
-        """Return (tile, band, its number in the answer, row and column in the block) for all that a request brings."""
+    def _parts(self, request: Request) -> Iterator[tuple[TileKey, str, int, tuple[int, int]]]:
+        """Yield (tile, band, its number in the answer, row and column in the block) for all that a request brings."""
         group, block = self.plan.group(request.shard.group), request.block
-        return [
-            (
-                TileKey(request.shard.group, slice_, row, column),
-                group.bands[band].id,
-                number * len(request.bands) + place,
-                (row - block.row, column - block.column),
-            )
-            for number, slice_ in enumerate(block.numbers)
-            for row, column in block
-            for place, band in enumerate(request.bands)
-        ]
+        numbers = count()
+        for slice_ in block.numbers:
+            fields = [(group.bands[band].id, next(numbers)) for band in request.bands]
+            for row, column in block:
+                for band, field_ in fields:
+                    yield (
+                        TileKey(request.shard.group, slice_, row, column), band, field_,
+                        (row - block.row, column - block.column),
+                    )  # fmt: skip
 
 
 def differing(
@@ -189,16 +189,12 @@ def differing(
         came: of the same shape and type, as it came now.
         tolerance: absolute difference that counts as none; 0 compares bits.
     """
-    bits = np.dtype(f"u{stored.dtype.itemsize}")
-    unlike = np.ascontiguousarray(stored).view(bits) != np.ascontiguousarray(came).view(bits)
-    if not unlike.any():
-        return 0, None
-    a, b = stored[unlike].astype(np.float64), came[unlike].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(a - b)
-    if tolerance > 0:
-        wrong = ~((apart <= tolerance) | (np.isnan(a) & np.isnan(b)) | (a == b))
+    if tolerance:
+        wrong = ~np.isclose(stored.astype(np.float64), came, rtol=0, atol=tolerance, equal_nan=True)
     else:
-        wrong = np.ones(a.shape, bool)
-    finite = apart[wrong & np.isfinite(apart)]
+        bits = np.dtype(f"u{stored.dtype.itemsize}")
+        wrong = np.ascontiguousarray(stored).view(bits) != np.ascontiguousarray(came).view(bits)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(stored[wrong].astype(np.float64) - came[wrong].astype(np.float64))
+    finite = apart[np.isfinite(apart)]
     return int(wrong.sum()), float(finite.max()) if finite.size else None

@@ -8,41 +8,11 @@ from typing import TYPE_CHECKING
 
 from downloader.engine.context import RunContext
 from downloader.engine.local import LocalExecutor
-from downloader.engine.memory import needed_memory, pixel_memory
 from downloader.errors import JobError
 from downloader.job import Job
-from downloader.planning import Plan
 
 if TYPE_CHECKING:
-    from downloader.engine.shared_budget import SharedBudget
     from downloader.protocols import Executor
-
-
-def memory_for(job: Job, plan: Plan, budget: SharedBudget | None = None, before: int | None = None) -> int:
-    """Return the bytes for pixels of a run; with workers on this machine, those of one worker.
-
-    Args:
-        job: what is fetched.
-        plan: its plan.
-        budget: what jobs of one process share; None for a job alone.
-        before: resident bytes of this process when the job began, as `base_memory` takes it.
-
-    Raises:
-        JobError: `limits.memory` is too little; the message holds the number needed.
-    """
-    if budget is not None:
-        return budget.memory_of(job, plan)
-    memory = pixel_memory(job.limits.memory, plan, before)
-    workers = 1 if job.executor.dask is None else job.executor.dask.workers or 1
-    missing = needed_memory(plan) - memory // workers
-    if missing > 0:
-        total = (job.limits.memory + workers * missing) // 2**20 + 1
-        raise JobError(
-            f"{job.limits.memory // 2**20} MiB is too little for {workers} workers that each hold a shard; at"
-            f" least {total} MiB are needed, or fewer workers",
-            key="limits.memory",
-        )
-    return memory // workers
 
 
 @asynccontextmanager

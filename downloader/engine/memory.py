@@ -44,30 +44,34 @@ def needed_memory(plan: Plan) -> int:
     return need
 
 
-def pixel_memory(limit: int, plan: Plan, before: int | None = None) -> int:
+def pixel_memory(limit: int, plan: Plan, before: int | None = None, workers: int = 1) -> int:
     """Return the bytes of `limit`, the resident bytes that a job may take, which are left for pixels of `plan`.
 
     Args:
         limit: `limits.memory`.
         plan: what is fetched.
         before: as `base_memory` takes it.
+        workers: workers on this machine, among which they are divided.
 
     Raises:
         JobError: a shard and a request do not fit.
     """
     lists = LISTED * plan.images if plan.axis and before is not None else 0
-    base = max(base_memory(before), min(before or 0, OWN) + lists)
-    have, need = limit - base - HEADROOM, needed_memory(plan)
+    rest = max(base_memory(before), min(before or 0, OWN) + lists) + HEADROOM
+    have, need = (limit - rest) // workers, needed_memory(plan)
     if have < need:
         # From run to run the process itself takes a few megabytes more or less.
-        least = limit - have + need
+        least = rest + workers * need
         if any(group.tiling.depth > 1 for group in plan.groups):
             # Deep shards grow with the limit: two of them must fit beside the rest then, too.
-            least = max(least, (limit - have) * DEEP_SHARD_SHARE // (DEEP_SHARD_SHARE - 2))
+            least = max(least, rest * DEEP_SHARD_SHARE // (DEEP_SHARD_SHARE - 2))
         total = (least // 2**20 + 8) // 4 * 4
         beside = f" beside the list of {plan.images:,} images" if lists else ""
+        shards, fewer = "one shard", ""
+        if workers > 1:
+            shards, fewer = f"{workers} workers that each hold a shard", ", or fewer workers"
         raise JobError(
-            f"{limit // 2**20} MiB is too little for one shard{beside}; at least {total} MiB are needed",
+            f"{limit // 2**20} MiB is too little for {shards}{beside}; at least {total} MiB are needed{fewer}",
             key="limits.memory",
         )
     return have

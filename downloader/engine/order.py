@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Protocol
 
 from downloader.planning import Plan, ShardKey
@@ -25,14 +26,8 @@ def order(plan: Plan, known: Known) -> Iterator[ShardKey]:
 
     Looks at all that `known` has at once, so call it in a thread.
     """
-    failed = known.failed()
-    last = set(failed)
-    first = [key for key in known.partial() if key not in last]
-    return _in_order(plan, first, failed)
-
-
-def _in_order(plan: Plan, first: list[ShardKey], last: list[ShardKey]) -> Iterator[ShardKey]:
-    yield from first
+    last = known.failed()
+    failed = set(last)
+    first = [key for key in known.partial() if key not in failed]
     apart = {*first, *last}
-    yield from (key for key in plan.shards() if key not in apart)
-    yield from last
+    return chain(first, (key for key in plan.shards() if key not in apart), last)

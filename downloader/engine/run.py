@@ -14,8 +14,8 @@ import anyio.to_thread
 from downloader._version import versions
 from downloader.engine.connect import Connection, connect
 from downloader.engine.context import RunContext, RunOptions
-from downloader.engine.executors import executor_of, memory_for, refuse_what_cannot_travel
-from downloader.engine.memory import current_memory, peak_memory
+from downloader.engine.executors import executor_of, refuse_what_cannot_travel
+from downloader.engine.memory import current_memory, peak_memory, pixel_memory
 from downloader.engine.order import order
 from downloader.engine.prepare import asking, existing_mosaic, prepare
 from downloader.engine.stop import Stop
@@ -67,7 +67,11 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
     async with connect(job, options.credentials, options.budget) as connection:
         with stop.cancels():
             plan, notices = await _plan(job, connection, progress, options)
-        memory = memory_for(job, plan, options.budget, before)
+        if options.budget is not None:
+            memory = options.budget.memory_of(job, plan)
+        else:
+            workers = 1 if job.executor.dask is None else job.executor.dask.workers or 1
+            memory = pixel_memory(job.limits.memory, plan, before, workers)
         async with opened(job, plan, connection, progress, stop, options, memory) as context:
             report, error = await fetch_missing(context, [*_of_credentials(context), *notices])
     if error is not None:

@@ -22,7 +22,7 @@ from downloader.mosaic.storage.location import locate, no_mosaic
 from downloader.mosaic.stored_job import freeze, thaw
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.result import Verification
-from downloader.mosaic.verify.verify import examine, verify
+from downloader.mosaic.verify.verify import verify
 from downloader.progress.phases import doing, steps
 from downloader.protocols import Progress
 from downloader.report.comparison import ServiceComparison
@@ -52,8 +52,12 @@ class Checkup:
         same = self.comparison is None or self.comparison.is_same
         return (self.after or self.found).is_clean and same
 
+    @property
+    def _verdict(self) -> str:
+        return f"{self.found.path}: {'clean' if self.is_clean else 'not clean'}"
+
     def __repr__(self) -> str:
-        return f"<Checkup of {self.found.path}: {'clean' if self.is_clean else 'not clean'}>"
+        return f"<Checkup of {self._verdict}>"
 
     def __str__(self) -> str:
         return "\n".join([str(self.found), *self.actions()])
@@ -66,7 +70,7 @@ class Checkup:
         ]
         return card(
             "Checkup",
-            f"{self.found.path}: {'clean' if self.is_clean else 'not clean'}",
+            self._verdict,
             rows(cells, ("group", "tiles", "intact", "failed", "missing")),
             folded("what was found and done", str(self)),
         )
@@ -130,32 +134,33 @@ async def check(
             raise stop.error("the mosaic was not read to its end")
         tell(done, total)
 
-    report: Report | None = None
-    if repair:
+    report = after = comparison = None
+    if not repair:
+        with doing(progress, f"reading {path}"):
+            found = await anyio.to_thread.run_sync(lambda: verify(path, watch=watching))
+        shown(found)
+    else:
         job, why = _known(job_of)
         text = "" if job is None else freeze(job)
         with doing(progress, f"reading {path}"):
             repaired = await anyio.to_thread.run_sync(lambda: repair_mosaic(path, text, watch=watching))
-        found = repaired.verification
+        after = found = repaired.verification
         shown(found)
         if repaired.chosen:
             if job is None:
                 raise JobError(
                     f"{why}; what is damaged counts as missing now, and a run of the job fetches it"
                 )
-            report = await _fetch(
-                job, progress, stop, RunOptions(credentials=credentials, only=repaired.chosen)
-            )
-        after = found
+            try:
+                options = RunOptions(credentials=credentials, only=repaired.chosen)
+                report = await run(job, progress, stop, options)
+            except IncompleteError as error:
+                if error.report is None:
+                    raise
+                report = error.report
         if not found.is_clean:
             with doing(progress, f"reading {path} again"):
                 after = await anyio.to_thread.run_sync(verify, path)
-    else:
-        with doing(progress, f"reading {path}"):
-            examined = await anyio.to_thread.run_sync(lambda: examine(path, watch=watching))
-        found, after = examined.verification, None
-        shown(found)
-    comparison = None
     if draw is not None:
         identity = await anyio.to_thread.run_sync(read_identity, path)
         if identity is None:
@@ -164,16 +169,6 @@ async def check(
         stored = await anyio.to_thread.run_sync(lambda: scan(locate(path).store(), identity.layouts))
         comparison = await compare(job, identity, stored.states, draw, progress, stop, credentials)
     return Checkup(found, after, report, comparison)
-
-
-async def _fetch(job: Job, progress: Progress, stop: Stop, options: RunOptions) -> Report:
-    try:
-        return await run(job, progress, stop, options)
-    except IncompleteError as error:
-        if error.report is None:
-            raise
-        report: Report = error.report
-        return report
 
 
 def kept_job(path: Path | str, overrides: Sequence[str] = ()) -> Job:

@@ -22,9 +22,8 @@ import anyio.to_thread
 
 from downloader.engine.connect import Connection, connect
 from downloader.engine.context import RunOptions
-from downloader.engine.executors import memory_for
 from downloader.engine.limits import Spending
-from downloader.engine.memory import current_memory
+from downloader.engine.memory import current_memory, pixel_memory
 from downloader.engine.prepare import existing_mosaic, prepare
 from downloader.engine.run import fetch_missing, opened
 from downloader.engine.stop import Stop
@@ -339,7 +338,7 @@ class Filler:
         before = current_memory()
         async with connect(job, self._credentials, self._loop.budget) as connection:
             plan, _ = await prepare(job, connection, await existing_mosaic(job))
-            memory = memory_for(job, plan, before=before)
+            memory = pixel_memory(job.limits.memory, plan, before)
             while not self._loop.is_ending:
                 if not await self._session(job, plan, connection, memory):
                     if self._waits:

@@ -88,7 +88,7 @@ class History:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         timeline = self.timeline
-        shares = {"median": 0.5, "p95": 0.95, "p99": 0.99}
+        shares = {"median": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
         return {
             "bin_seconds": timeline.bin_s,
             "seconds": round(timeline.seconds, 3),
@@ -100,8 +100,7 @@ class History:
             "ceiling": _rounded(timeline.ceiling),
             "latency_seconds": {
                 name: round(self.latencies.quantile(share), 4) for name, share in shares.items()
-            }
-            | {"longest": round(self.latencies.longest_s, 4)},
+            },
             "notices": [{"seconds": round(line.seconds, 3), "text": line.text} for line in self.lines],
             "notices_left_out": self.lines_left_out,
         }

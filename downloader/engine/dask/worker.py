@@ -49,7 +49,7 @@ class Engine:
         self.has_left = False
         self._mailbox = Mailbox()
         self._heard_at = _clock()
-        self._tasks: dict[ShardKey, _Task] = {}
+        self._pending: dict[ShardKey, Future[None]] = {}
         self._guard = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pool: Pool | None = None
@@ -60,16 +60,15 @@ class Engine:
 
     # From the worker's own threads.
 
-    def feed(self, portions: Sequence[Portion]) -> Future[None]:
-        """Take shards; the future ends with the last of them. Raises EngineGoneError."""
-        task = _Task({portion.key for portion in portions})
+    def feed(self, portions: Sequence[Portion]) -> list[Future[None]]:
+        """Take shards; each future ends with its shard. Raises EngineGoneError."""
+        futures: dict[ShardKey, Future[None]] = {portion.key: Future() for portion in portions}
         with self._guard:
             if self.has_left or self._pool is None:
                 raise EngineGoneError(self.assignment.name)
-            for portion in portions:
-                self._tasks[portion.key] = task
+            self._pending |= futures
         self._call(self._pool.accept, tuple(portions))
-        return task.ended
+        return list(futures.values())
 
     def beat(self, instruction: Instruction) -> Mail:
         """Take up what the run says, and return what happened since it last heard."""
@@ -107,10 +106,10 @@ class Engine:
         with self._guard:
             self.has_left = True
             self._loop = None
-            tasks, self._tasks = set(self._tasks.values()), {}
+            pending, self._pending = self._pending, {}
         self._mailbox.put(Left(error, {} if self._pool is None else dict(self._pool.blank)))
-        for task in tasks:
-            task.ended.set_exception(EngineGoneError(self.assignment.name))
+        for future in pending.values():
+            future.set_exception(EngineGoneError(self.assignment.name))
         if self._is_silent:
             self._forget()
 
@@ -152,22 +151,9 @@ class Engine:
 
     def _done(self, key: ShardKey) -> None:
         with self._guard:
-            task = self._tasks.pop(key, None)
-        if task is not None:
-            task.done(key)
-
-
-class _Task:
-    """The shards of one task of Dask."""
-
-    def __init__(self, keys: set[ShardKey]) -> None:
-        self._keys = keys
-        self.ended: Future[None] = Future()
-
-    def done(self, key: ShardKey) -> None:
-        self._keys.discard(key)
-        if not self._keys and not self.ended.done():
-            self.ended.set_result(None)
+            future = self._pending.pop(key, None)
+        if future is not None:
+            future.set_result(None)
 
 
 def _clock() -> float:
@@ -221,8 +207,9 @@ def fetch(name: str, portions: Sequence[Portion]) -> int:
     engine = _ENGINES.get(name)
     if engine is None:
         raise EngineGoneError(name)
-    ended = engine.feed(portions)
+    futures = engine.feed(portions)
     # The engine fetches; waiting for it takes no slot of the worker's.
     secede()  # type: ignore[no-untyped-call]
-    ended.result()
+    for future in futures:
+        future.result()
     return len(portions)

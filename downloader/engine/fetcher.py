@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.engine.endgame import Endgame
+from downloader.engine.limits import retry_policy
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import NotStarted, Stop
 from downloader.errors import MAY_BE_CHARGED, Action, Cause, FetchProblem, JobError, TileError
@@ -70,6 +71,7 @@ class Fetcher:
             shortened: given a request whose turn has come, returns the part of it to ask for.
         """
         self._share = share
+        self._policy = retry_policy(share.limits)
         self._parts = parts
         self._endgame = endgame
         self._shortened = shortened
@@ -128,7 +130,7 @@ class Fetcher:
 
         return await persist(
             call,
-            self._share.policy,
+            self._policy,
             parts.budget,
             self._clock,
             parts.rng,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from downloader.flow.retry import RetryPolicy
 from downloader.job.sections.service import Limits
@@ -42,39 +41,20 @@ class Spending:
     used: Used = field(default_factory=Used)
 
 
-@dataclass(frozen=True, slots=True)
-class RunLimits:
-    """The limits of `limits` that are counted request by request; None for none."""
-
-    requests: int | None = None
-    nbytes: int | None = None
-    eecu_h: float | None = None
-
-    @classmethod
-    def of(cls, limits: Limits) -> RunLimits:
-        """Return those of a job."""
-        return cls(limits.max_requests, limits.max_bytes, limits.max_eecu)
-
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing is limited."""
-        return self.requests is None and self.nbytes is None and self.eecu_h is None
-
-    def reached(self, used: Used, more: Used) -> str | None:
-        """Return which limit keeps a run that used so much from using more, as a line; None for none."""
-        if self.requests is not None and used.requests + more.requests > self.requests:
-            return f"limits.max_requests: {self.requests:,} requests are made"
-        if self.nbytes is not None and used.nbytes + more.nbytes > self.nbytes:
-            return f"limits.max_bytes: {used.nbytes:,} bytes are fetched and the next request would pass the limit"
-        if self.eecu_h is not None and more.eecu_s and used.eecu_s + more.eecu_s > 3600 * self.eecu_h:
-            return (
-                f"limits.max_eecu: what was computed may have cost {used.eecu_s / 3600:.3g} EECU-hours (the upper end of an"
-                " estimate), and the next request would pass the limit"
-            )
-        return None
-
-
-NO_LIMITS: Final = RunLimits()
+def reached(limits: Limits, used: Used, more: Used) -> str | None:
+    """Return which limit keeps a run that used so much from using more, as a line; None for none."""
+    if limits.max_requests is not None and used.requests + more.requests > limits.max_requests:
+        return f"limits.max_requests: {limits.max_requests:,} requests are made"
+    if limits.max_bytes is not None and used.nbytes + more.nbytes > limits.max_bytes:
+        return (
+            f"limits.max_bytes: {used.nbytes:,} bytes are fetched and the next request would pass the limit"
+        )
+    if limits.max_eecu is not None and more.eecu_s and used.eecu_s + more.eecu_s > 3600 * limits.max_eecu:
+        return (
+            f"limits.max_eecu: what was computed may have cost {used.eecu_s / 3600:.3g} EECU-hours (the upper end of an"
+            " estimate), and the next request would pass the limit"
+        )
+    return None
 
 
 def retry_policy(limits: Limits) -> RetryPolicy:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.context import FetchContext
-from downloader.engine.limits import RunLimits, retry_policy
 from downloader.engine.resources import Parts, Share
 from downloader.engine.worker import ListedShards, work
 from downloader.flow.clock import MonotonicClock
@@ -34,14 +33,12 @@ class LocalExecutor:
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """See `Executor`; a feed of the run's options takes the place of `shards`."""
         context, options = self.context, self.context.options
-        job, limits = context.job, context.job.limits
+        job = context.job
         share = Share(
             plan=context.plan,
-            concurrency=limits.concurrency,
+            limits=job.limits,
             memory=context.memory,
-            policy=retry_policy(limits),
             checkpoint_s=job.mosaic.checkpoint,
-            limits=RunLimits.of(limits),
             is_piecemeal=options.feed is not None,
         )
         parts = Parts(

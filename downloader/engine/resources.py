@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from anyio.streams.memory import MemoryObjectSendStream
 
-from downloader.engine.limits import NO_LIMITS, RunLimits, Spending
+from downloader.engine.limits import Spending
 from downloader.engine.stop import Stop
 from downloader.events import Outcome
-from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.flow.retry import RetryBudget
+from downloader.job.sections.service import Limits
 from downloader.planning import Plan
 from downloader.protocols import Clock, Limiter, Mosaic, PixelSource, Progress
 
@@ -20,15 +21,12 @@ class Share:
     """Limits of one worker: plain values, so that they can be sent to another process."""
 
     plan: Plan
-    concurrency: int
-    """Requests in flight at most."""
+    limits: Limits
+    """Its part of the job's: what makes it stop, resumable, how many requests are in flight, how often they are repeated."""
     memory: int
     """Bytes for pixels on their way: answers, and shards that are open."""
-    policy: RetryPolicy
     checkpoint_s: float
     """Open shards are committed as far as they are at least so often."""
-    limits: RunLimits = NO_LIMITS
-    """What makes it stop, resumable."""
     is_piecemeal: bool = False
     """Whether a few tiles of each shard are wanted, as readers come to them: requests have the plan's shape from the first
     on, and as many shards may be open as requests are in flight."""

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 
 from downloader.engine.endgame import Endgame
 from downloader.engine.fetcher import Fetcher
-from downloader.engine.limits import Used
+from downloader.engine.limits import Used, reached
 from downloader.engine.open_shards import OpenShard, OpenShards
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import GRACE_S, NotStarted
@@ -85,7 +85,11 @@ class Worker:
         self.feed = feed
         memory = share.memory // 2
         self.shards = OpenShards(
-            share.plan, parts.mosaic, share.concurrency, share.memory - memory, whole=not share.is_piecemeal
+            share.plan,
+            parts.mosaic,
+            share.limits.concurrency,
+            share.memory - memory,
+            whole=not share.is_piecemeal,
         )
         self.endgame = Endgame(share.plan, parts.limiter, parts.clock)
         self.fetcher = Fetcher(share, parts, memory, self.endgame, self._shortened)
@@ -116,7 +120,7 @@ class Worker:
         """See `work`."""
         failure: BaseException | None = None
         # Some tasks more than requests in flight, so that placing pixels costs no slot of the quota.
-        tasks = self.share.concurrency + max(2, self.share.concurrency // 4)
+        tasks = self.share.limits.concurrency + max(2, self.share.limits.concurrency // 4)
         try:
             async with anyio.create_task_group() as side:
                 side.start_soon(self._checkpoint)
@@ -172,7 +176,7 @@ class Worker:
         """Every shard that misses something. Twice as many are looked up each time, until the end is seen a wave before."""
         number = 0
         while True:
-            wanted = min(2 * len(self._ahead) + 2, self.share.concurrency + 1)
+            wanted = min(2 * len(self._ahead) + 2, self.share.limits.concurrency + 1)
             while not self._seen_all and len(self._ahead) < wanted:
                 key = self.feed.take()
                 if key is None:
@@ -224,10 +228,8 @@ class Worker:
             await self._changed.wait()
         if self._is_draining:
             return False
-        limits, more = self.share.limits, Used(1)
-        if not limits.is_none:
-            more = Used.by(self.share.plan, request)
-            self._limit = limits.reached(self._spent, more)
+        more = Used.by(self.share.plan, request)
+        self._limit = reached(self.share.limits, self._spent, more)
         if self._limit is not None:
             return False
         self._enqueue(request, self._queue, more)
@@ -239,7 +241,7 @@ class Worker:
             self._used -= Used(1)  # it was counted, and not made
         more = Used(1)  # the pixels of the halves are counted
         for part in split.parts:
-            if (limit := self.share.limits.reached(self._spent, more)) is not None:
+            if (limit := reached(self.share.limits, self._spent, more)) is not None:
                 self._limit = self._limit or limit
                 return
             self._enqueue(part, self._urgent, more)
@@ -294,7 +296,7 @@ class Worker:
     def _shortened(self, request: Request) -> Request:
         """Return the part of a request to ask for, now that its turn has come; what remains of it is kept for later."""
         self._turns += 1
-        if self.share.limits.requests is not None:
+        if self.share.limits.max_requests is not None:
             return request
         if self._seen_all and (self._used.requests > 1 or self._ahead):
             part, *rest = self.endgame.in_time(request, self._ahead)
@@ -305,7 +307,7 @@ class Worker:
                 self._wake(len(rest))
             return part
         group = self.share.plan.group(request.shard.group)
-        is_first = self._turns <= self.share.concurrency <= group.count_requests() / _MANY_WAVES
+        is_first = self._turns <= self.share.limits.concurrency <= group.count_requests() / _MANY_WAVES
         if self.share.is_piecemeal or not is_first:
             return request
         part, *rest = cut(group, request, next(self._first_shares) * weight(group, request))

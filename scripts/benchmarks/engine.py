@@ -83,7 +83,8 @@ def constant(task: Task) -> Result:
     from downloader.engine.worker import ListedShards, work
     from downloader.flow.clock import MonotonicClock
     from downloader.flow.limiter import AdaptiveLimiter
-    from downloader.flow.retry import RetryBudget, RetryPolicy
+    from downloader.flow.retry import RetryBudget
+    from downloader.job.sections.service import Limits
     from downloader.mosaic.open import open_for_writing
     from downloader.mosaic.storage.disk import DiskStore
     from downloader.progress.tally import Tally
@@ -103,7 +104,7 @@ def constant(task: Task) -> Result:
     async def main() -> Meter:
         clock, rng = MonotonicClock(), random.Random(1)
         limiter = AdaptiveLimiter(task.concurrency, 1e6, clock, rng, 60.0)
-        share = Share(plan, task.concurrency, 512 * 2**20, RetryPolicy(), checkpoint_s=30.0)
+        share = Share(plan, Limits(concurrency=task.concurrency), 512 * 2**20, checkpoint_s=30.0)
         async with open_for_writing(Path(task.out) / "mosaic.zarr", plan, service="benchmark") as mosaic:
             tally = Tally()
             parts = Parts(_ConstantSource(), mosaic, limiter, clock, rng, tally, RetryBudget(), Stop())

@@ -17,7 +17,8 @@ from downloader.engine.stop import Stop
 from downloader.engine.worker import ListedShards, work
 from downloader.errors import Action, Cause, FetchProblem, TileError
 from downloader.flow.limiter import AdaptiveLimiter
-from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.flow.retry import RetryBudget
+from downloader.job.sections.service import Limits
 from downloader.planning import PixelRequest, Plan, Request, ShardKey
 from downloader.progress.tally import Tally
 from downloader.protocols import Clock
@@ -144,7 +145,7 @@ async def _stretch(plan: Plan, service: Service, seconds: float, seed: int) -> P
     limiter = AdaptiveLimiter(service.quota, 90.0, clock, random.Random(seed), 900.0)
     source, mosaic = _Source(service, clock, seed, pace), _Nowhere(plan, clock, pace)
     parts = Parts(source, mosaic, limiter, clock, random.Random(seed + 1), Tally(), RetryBudget(), Stop())
-    share = Share(plan, service.quota, MEMORY, RetryPolicy(), checkpoint_s=30.0)
+    share = Share(plan, Limits(concurrency=service.quota), MEMORY, checkpoint_s=30.0)
     with anyio.move_on_after(2 * seconds) as scope:
         await work(share, parts, ListedShards(_from_somewhere(plan, random.Random(seed + 2))))
     assert scope.cancelled_caught, "the plan ended before the stretch did"

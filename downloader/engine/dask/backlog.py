@@ -10,8 +10,9 @@ from typing import Final
 
 import anyio.lowlevel
 
-from downloader.engine.limits import NO_LIMITS, RunLimits, Spending, Used
+from downloader.engine.limits import Spending, Used, reached
 from downloader.events import Outcome, Split
+from downloader.job.sections.service import Limits
 from downloader.planning import Plan, ShardKey
 from downloader.planning.compute_cost import most_seconds
 
@@ -27,7 +28,7 @@ class Backlog:
     shards: Iterable[ShardKey]
     missing: Callable[[ShardKey], Mapping[int, int]]
     """Returns, of a shard, band index → bits of the tiles to fetch."""
-    limits: RunLimits = NO_LIMITS
+    limits: Limits = field(default_factory=Limits)
     spending: Spending = field(default_factory=Spending)
     """What counts against them already, to which the requests are added that workers made, as far as they told."""
     limit: str | None = None
@@ -114,7 +115,7 @@ class Backlog:
 
     def _within_limits(self, key: ShardKey, missing: Mapping[int, int]) -> Mapping[int, int]:
         """Return as much of a shard as `limits` still allow; where that is not all, note the limit that is reached."""
-        if self.limits.is_none:
+        if self.limits.max_requests is self.limits.max_bytes is self.limits.max_eecu is None:
             return missing
         group = self.plan.group(key.group)
         used, planned = self.spending.used, Used()
@@ -123,7 +124,7 @@ class Backlog:
         allowed: dict[int, int] = {}
         for request in group.requests(key, missing):
             more = Used.by(self.plan, request)
-            self.limit = self.limits.reached(used, more)
+            self.limit = reached(self.limits, used, more)
             if self.limit is not None:
                 break
             used, planned = used + more, planned + more

@@ -29,7 +29,6 @@ from downloader.engine.dask.link import MISSED, Link
 from downloader.engine.dask.messages import BEAT_S, Assignment, Done, Grant, Instruction, Left, Mail, Portion
 from downloader.engine.dask.quota import Division
 from downloader.engine.dask.worker import fetch
-from downloader.engine.limits import RunLimits
 from downloader.engine.stop import GRACE_S
 from downloader.errors import DownloadError, StoppedError, first_of
 from downloader.events import Failed, Flow, Notice, Retried, Split, Stored
@@ -131,7 +130,7 @@ class DaskExecutor:
             context.plan,
             shards,
             (context.chosen or self._mosaic).missing,
-            RunLimits.of(self._limits),
+            self._limits,
             context.options.spending,
         )
         await self._backlog.look_ahead(1)

@@ -11,7 +11,6 @@ import anyio
 
 from downloader.earthengine import RestPixelSource
 from downloader.engine.dask.messages import Assignment, Done, Grant, Instruction, Mailbox, Portion
-from downloader.engine.limits import RunLimits, retry_policy
 from downloader.engine.memory import pixel_memory
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
@@ -138,14 +137,11 @@ class Pool:
             feed, self._next = self._next, _HandedOut(self._done)
             self._now, feed.is_over = feed, self._instruction.is_last
             self._size = max(1, int(self._instruction.grant.concurrency * _ROOM + 0.5))
-            share = Share(
-                assignment.plan,
-                self._size,
-                self._memory,
-                retry_policy(assignment.limits),
-                assignment.checkpoint_s,
-                RunLimits(assignment.limits.max_requests),
+            # What the run counts is its own business.
+            limits = assignment.limits.model_copy(
+                update={"concurrency": self._size, "max_bytes": None, "max_eecu": None}
             )
+            share = Share(assignment.plan, limits, self._memory, assignment.checkpoint_s)
             await work(share, self._parts, feed)
             self._now = None
 

@@ -12,7 +12,8 @@ from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
 from downloader.engine.worker import ListedShards, work
 from downloader.flow.limiter import AdaptiveLimiter
-from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.flow.retry import RetryBudget
+from downloader.job.sections.service import Limits
 from downloader.planning import Request, ServiceModel
 from downloader.planning.split import weight
 from downloader.progress.tally import Tally
@@ -111,7 +112,7 @@ def run(tiles: int, shape: tuple[int, int], latency, concurrency: int) -> tuple[
         mosaic = MemoryMosaic(plan)
         limiter = AdaptiveLimiter(concurrency, 1000, clock, random.Random(1), 900)
         parts = Parts(source, mosaic, limiter, clock, random.Random(2), Tally(), RetryBudget(), Stop())
-        share = Share(plan, concurrency, 10**9, RetryPolicy(), checkpoint_s=1e6)
+        share = Share(plan, Limits(concurrency=concurrency), 10**9, checkpoint_s=1e6)
         began = clock.now()
         await work(share, parts, ListedShards(plan.shards()))
         assert mosaic.is_complete

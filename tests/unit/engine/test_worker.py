@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import shapely
 
-from downloader.engine.limits import RunLimits
 from downloader.engine.resources import Parts, Share
 from downloader.engine.stop import Stop
 from downloader.engine.worker import ListedShards, Worker, work
 from downloader.errors import Action, AuthenticationError, StoppedError
-from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.flow.retry import RetryBudget
+from downloader.job.sections.service import Limits
 from downloader.planning import PixelRequest, ServiceModel, Slice
 from downloader.planning.polygon import Shape
 from downloader.progress.tally import Tally
@@ -29,7 +29,16 @@ class Bench:
     """A worker with fakes around it."""
 
     def __init__(
-        self, plan, concurrency=4, fault=None, latency_s=0.25, memory=10**6, retries=3, mosaic=None, **share
+        self,
+        plan,
+        concurrency=4,
+        fault=None,
+        latency_s=0.25,
+        memory=10**6,
+        retries=3,
+        max_requests=None,
+        mosaic=None,
+        **share,
     ):
         self.plan = plan
         self.clock = VirtualClock()
@@ -38,7 +47,8 @@ class Bench:
         self.stop = Stop()
         self.tally = Tally()
         self.limiter = FreeLimiter(concurrency)
-        self.share = Share(plan, concurrency, memory, RetryPolicy(retries), **{"checkpoint_s": 1e6, **share})
+        limits = Limits(concurrency=concurrency, retries=retries, max_requests=max_requests)
+        self.share = Share(plan, limits, memory, **{"checkpoint_s": 1e6, **share})
         self.parts = Parts(
             self.source,
             self.mosaic,
@@ -141,7 +151,7 @@ def test_a_straggler_does_not_stall_the_others():
 def test_what_is_stored_is_not_asked_for_again():
     async def main():
         plan = make_plan_of((4, 4))
-        first = Bench(plan, limits=RunLimits(5))
+        first = Bench(plan, max_requests=5)
         await first.run()
         assert not first.mosaic.is_complete
         assert first.stop.reason.startswith("limits.max_requests")
@@ -356,7 +366,7 @@ SLOW_BYTES = ServiceModel(base_s=0.01, per_mb_s=1e4)
 def test_the_last_requests_are_shared_among_idle_slots_but_never_past_the_limit_of_requests():
     async def main(most):
         plan = replace(make_plan_of((4, 8), shard=4, shape=(4, 4)), model=SLOW_BYTES)
-        bench = Bench(plan, concurrency=8, limits=RunLimits(most))
+        bench = Bench(plan, concurrency=8, max_requests=most)
         await bench.run()
         bench.assert_pixels()
         assert bench.tally.requests == len(bench.source.calls)
@@ -439,7 +449,7 @@ def test_the_halves_of_requests_that_are_too_large_count_against_the_limit(most)
             return problem(Action.SPLIT, "400 memory") if request.nbytes > 2 * 16 * 4 else None
 
         plan = make_plan_of((8, 8), shard=4, shape=(4, 4))
-        bench = Bench(plan, concurrency=4, fault=fault, limits=RunLimits(most))
+        bench = Bench(plan, concurrency=4, fault=fault, max_requests=most)
         await bench.run()
         assert len(bench.source.calls) == most
         assert bench.stop.reason == f"limits.max_requests: {most:,} requests are made"

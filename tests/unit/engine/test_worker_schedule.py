@@ -23,7 +23,8 @@ from downloader.engine.stop import Stop
 from downloader.engine.worker import ListedShards, Worker
 from downloader.errors import FetchProblem
 from downloader.flow.limiter import AdaptiveLimiter
-from downloader.flow.retry import RetryBudget, RetryPolicy
+from downloader.flow.retry import RetryBudget
+from downloader.job.sections.service import Limits
 from downloader.model.crs import Crs
 from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
@@ -157,7 +158,7 @@ def run(plan: Plan, durations: Durations, encode_s_per_mb: float = 0.0) -> Ran:
             RetryBudget(),
             stop,
         )
-        share = Share(plan, SLOTS, 850 * 2**20, RetryPolicy(), checkpoint_s=1e6)
+        share = Share(plan, Limits(concurrency=SLOTS), 850 * 2**20, checkpoint_s=1e6)
         worker = Worker(share, parts, ListedShards(plan.shards()))
         await worker.run()
         return ran

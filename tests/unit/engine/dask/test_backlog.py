@@ -6,9 +6,9 @@ import math
 
 from downloader.engine.dask.backlog import Backlog
 from downloader.engine.dask.messages import Mailbox
-from downloader.engine.limits import RunLimits
 from downloader.errors import Action, FetchProblem
 from downloader.events import Notice, Split, Stored
+from downloader.job.sections.service import Limits
 from tests.fakes import make_plan_of
 
 PROBLEM = FetchProblem(Action.SPLIT, "memory", "too much")
@@ -54,7 +54,7 @@ async def test_shards_that_are_done_are_passed_and_the_end_is_seen():
 
 async def test_a_limit_cuts_within_a_shard():
     plan = make_plan_of((4, 4), shard=4)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(5))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_requests=5))
     await backlog.look_ahead(10)
     (missing,) = backlog.take(100).values()
     assert {mask.bit_count() for mask in missing.values()} == {5}
@@ -64,7 +64,7 @@ async def test_a_limit_cuts_within_a_shard():
 
 async def test_shards_that_come_back_are_counted_once():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(20))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_requests=20))
     await backlog.look_ahead(100)
     lost = list(backlog.take(10))
     made = [next(iter(plan.group(key.group).requests(key, {0: 1}))) for key in lost[:3]]
@@ -77,7 +77,7 @@ async def test_shards_that_come_back_are_counted_once():
 
 async def test_calls_that_a_lost_worker_made_stay_counted():
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(16))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_requests=16))
     await backlog.look_ahead(100)
     lost = list(backlog.take(16))
     for key in lost:
@@ -95,7 +95,7 @@ async def test_calls_that_a_lost_worker_made_stay_counted():
 
 async def test_bytes_are_limited_too():
     plan = make_plan_of((4, 4))
-    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(nbytes=1))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_bytes=1))
     await backlog.look_ahead(10)
     assert backlog.take(100) == {}
     assert backlog.limit.startswith("limits.max_bytes: 0 bytes are fetched")
@@ -105,7 +105,7 @@ async def test_what_may_have_been_computed_stays_counted(monkeypatch):
     """By the estimate each request costs 9 EECU-seconds, and 36 at most."""
     monkeypatch.setattr("downloader.engine.limits.seconds_of", lambda _plan, _request: 9.0)
     plan = make_plan_of((4, 4), shard=1)
-    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, RunLimits(eecu_h=0.12))
+    backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_eecu=0.12))
     await backlog.look_ahead(100)
     first, *lost = list(backlog.take(6))
     (request,) = plan.group(first.group).requests(first, {0: 1})

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from downloader.errors import IncompleteError, RefusedError
-from downloader.lazy.filler import Filler, Tiles
+from downloader.lazy.filler import Filler
 from downloader.lazy.tiles import Box, TileIndex, box_of
+from downloader.lazy.waits import Tiles
 from downloader.mosaic.storage.location import locate
 
 if TYPE_CHECKING:
@@ -112,13 +114,13 @@ class LazyArray(BackendArray):
         box, last = box_of(parts), self._last
         self._last = box
         ahead = self._index.next_boxes(last, box) if box and last else []
-        asked = self._index.shards_of(*parts)
+        asked = self._index.shards_of(product(*parts))
         is_basic = all(isinstance(part, int | np.integer | slice) for part in key)
         way = (lambda array: array[key]) if is_basic else (lambda array: array.oindex[key])
-        return self._values(key, asked, way, [self._index.shards_of(*one) for one in ahead])
+        return self._values(key, asked, way, [self._index.shards_of(product(*one)) for one in ahead])
 
     def _read_each(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        asked = self._index.shards_of_each(self._index.each(key))
+        asked = self._index.shards_of(self._index.each(key))
         return self._values(key, asked, lambda array: array.vindex[key], together=True)
 
     def _values(

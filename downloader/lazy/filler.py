@@ -11,9 +11,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,7 +29,9 @@ from downloader.engine.verify import kept_job
 from downloader.errors import DownloadError, IncompleteError, LockedError, StoppedError
 from downloader.job import Job
 from downloader.job.environment import with_environment
+from downloader.lazy.kept import Kept
 from downloader.lazy.loop import BackgroundLoop, background
+from downloader.lazy.waits import Tiles, Wait, Waits
 from downloader.lazy.wanted import Wanted
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.record.state import GroupState
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
     from downloader.events import Event
     from downloader.mosaic.writer import ZarrMosaic
-
-Tiles = Mapping[ShardKey, int]
-"""Shard → bits of its tiles."""
 
 _Result = TypeVar("_Result")
 
@@ -70,27 +67,6 @@ _SHOWN_S: Final = 0.25
 
 _TURN_S: Final = 5.0
 """Seconds after which the lock is given to another process that waits for it, whatever is still missing."""
-
-
-@dataclass(eq=False)
-class _Wait:
-    """A reader that waits."""
-
-    left: dict[ShardKey, int]
-    """The tiles that it still waits for."""
-    patience_s: float
-    since: float
-    """When it began, or last got a tile."""
-    failed: dict[ShardKey, int]
-    is_for_mosaic: bool = False
-    """Whether it waits for the mosaic itself, and not for tiles."""
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    error: Exception | None = None
-
-    def end(self, error: Exception | None = None) -> None:
-        if not self.ended.is_set():
-            self.error = error
-            self.ended.set()
 
 
 class Filler:
@@ -116,13 +92,13 @@ class Filler:
         self.process = os.getpid()
         """The process in which it works; a forked child needs another one."""
         self._credentials = credentials
-        self._bound = bound
+        self._kept = None if bound is None else Kept(bound)
         self._loop: BackgroundLoop = background()
         self._loop.works.add(self)
         self._states: dict[str, GroupState] | None = None
         self._mosaic: ZarrMosaic | None = None
         self._stop: Stop | None = None
-        self._waits: list[_Wait] = []
+        self._waits = Waits(self._lacks)
         self._wanted = Wanted(self._count_bands, self._tried)
         self._is_serving = False
         self._look_s = 0.0
@@ -137,11 +113,6 @@ class Filler:
         """What is said of another process that has the lock, and lives."""
         self._failed: dict[ShardKey, int] = {}
         """Tiles that failed since this process reads."""
-        self._guard = threading.Lock()
-        self._held: dict[ShardKey, int] = {}
-        """Shard → readers that are reading it."""
-        self._kept: OrderedDict[ShardKey, int] = OrderedDict()
-        """Shard → bytes of its pixels, where they are bounded; the one read last comes last."""
 
     def is_of(self, job: Job | None, credentials: Credentials | None) -> bool:
         """Return whether it fetches for this job, and with these credentials; None stands for any."""
@@ -173,24 +144,13 @@ class Filler:
             LockedError: another process writes the mosaic, and did not bring the tiles.
             DownloadError: nothing can be fetched, as `download` has it.
         """
-        with self._guard:
-            for key in asked:
-                self._held[key] = self._held.get(key, 0) + 1
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-        try:
+        with contextlib.nullcontext() if self._kept is None else self._kept.held(tuple(asked)):
             lacking = (self._lacks(key, tiles) for part in (asked, *ahead) for key, tiles in part.items())
             if self._states is None or any(lacking):
                 work = self._fetch(asked, ahead, again=again, wait_s=wait_s)
                 yield self._wait_for(work, "fetching tiles", asked, progress=progress)
             else:
                 yield {}
-        finally:
-            with self._guard:
-                for key in asked:
-                    self._held[key] -= 1
-                    if not self._held[key]:
-                        del self._held[key]
 
     def make(self, wait_s: float, *, progress: bool = False) -> None:
         """Create the mosaic, or extend it to what the job means. Arguments are those of `hold`.
@@ -262,12 +222,16 @@ class Filler:
         if again:
             for key in asked:
                 self._failed.pop(key, None)
-        failed = {key: tiles & self._failed.get(key, 0) for key, tiles in asked.items()}
-        left = {key: self._lacks(key, tiles & ~failed[key]) for key, tiles in asked.items()}
+        failed = {key: lost for key, tiles in asked.items() if (lost := tiles & self._failed.get(key, 0))}
+        left = {
+            key: lacks
+            for key, tiles in asked.items()
+            if (lacks := self._lacks(key, tiles & ~failed.get(key, 0)))
+        }
         for part in (left, *ahead):  # what is waited for comes first
             for key, tiles in part.items():
                 self._want(key, tiles & ~self._failed.get(key, 0))
-        wait = _Wait(_present(left), wait_s, anyio.current_time(), _present(failed))
+        wait = Wait(left, wait_s, failed)
         if wait.left:
             await self._join(wait)
         elif self._wanted.pending:
@@ -275,32 +239,20 @@ class Filler:
         return wait.failed
 
     async def _make(self, wait_s: float) -> None:
-        await self._join(_Wait({}, wait_s, anyio.current_time(), {}, is_for_mosaic=True))
+        await self._join(Wait({}, wait_s, is_for_mosaic=True))
 
-    async def _join(self, wait: _Wait) -> None:
+    async def _join(self, wait: Wait) -> None:
         asked = tuple(wait.left)
-        self._waits.append(wait)
+        self._serve()
         try:
-            for key in asked:
-                self._want(key, wait.left[key])
-            self._serve()
-            await wait.ended.wait()
+            await self._waits.until_ended(wait)
         finally:
-            self._waits.remove(wait)
             for key in asked:
-                self._wanted.keep(key, self._awaited(key))
-        if wait.error is not None:
-            raise wait.error
+                self._wanted.keep(key, self._waits.awaited(key))
 
     def _want(self, key: ShardKey, tiles: int) -> None:
         if tiles := self._lacks(key, tiles):
             self._wanted.add(key, tiles)
-
-    def _awaited(self, key: ShardKey) -> int:
-        tiles = 0
-        for wait in self._waits:
-            tiles |= wait.left.get(key, 0)
-        return tiles
 
     def _is_asked(self) -> bool:
         return bool(self._waits or self._wanted.pending) or self._loop.is_ending
@@ -322,8 +274,7 @@ class Filler:
         finally:
             self._is_serving = False
             self._wanted.pending.clear()
-            for wait in self._waits:
-                wait.end(problem or self._at_the_end())
+            self._waits.end_all(problem or self._at_the_end())
 
     async def _sessions(self) -> None:
         """Connect, plan, and hold sessions until no reader came for a while."""
@@ -382,7 +333,7 @@ class Filler:
             return False
         if isinstance(error, LockedError):
             self._locked = error
-            self._lose_patience()
+            self._waits.lose_patience(error)
             return False
         if error is not None and not isinstance(error, IncompleteError):
             raise error
@@ -405,7 +356,8 @@ class Filler:
         with contextlib.suppress(DownloadError):  # opening meets it as well
             while goes_on():
                 await self._look_again()
-                self._lose_patience()
+                if self._locked is not None:
+                    self._waits.lose_patience(self._locked)
                 if goes_on() and all(wait.ended.is_set() for wait in self._waits):
                     waiting.cancel()
                     return
@@ -442,27 +394,9 @@ class Filler:
 
     def _settle(self) -> None:
         """Let those go on whose tiles are stored."""
-        for wait in self._waits:
-            for key in tuple(wait.left):
-                self._got(wait, key, 0)
+        self._waits.look()
         for key, tiles in tuple(self._wanted.pending.items()):
             self._wanted.keep(key, self._lacks(key, tiles))
-
-    def _got(self, wait: _Wait, key: ShardKey, failed: int) -> None:
-        """Note what became of the tiles of a shard that a reader waits for."""
-        before = wait.left[key]
-        lost = before & failed
-        left = self._lacks(key, before) & ~lost
-        if lost:
-            wait.failed[key] = wait.failed.get(key, 0) | lost
-        if left != before:
-            wait.since = anyio.current_time()
-        if left:
-            wait.left[key] = left
-            return
-        del wait.left[key]
-        if not wait.left:
-            wait.end()
 
     def _tried(self, key: ShardKey, tiles: int) -> None:
         """Note that the requests for tiles of a shard have ended, and what they brought is committed."""
@@ -472,11 +406,11 @@ class Filler:
         failed = tiles & state.failed_mask(state.index(key))
         if failed:
             self._failed[key] = self._failed.get(key, 0) | failed
-        for wait in self._waits:
-            if key in wait.left:
-                self._got(wait, key, failed)
-        if self._bound is not None:
-            self._drop_oldest(key, self._bound)
+        self._waits.look(key, failed)
+        if self._kept is not None and self._mosaic is not None:
+            tiling = state.group.tiling
+            nbytes = tiling.tile**2 * state.group.itemsize * state.complete(state.index(key)).bit_count()
+            self._kept.add(key, nbytes, self._wanted.chosen, self._mosaic.drop)
         if (
             anyio.current_time() > self._turn_ends
             and self._mosaic is not None
@@ -485,40 +419,12 @@ class Filler:
             self._others_s = self._mosaic.lock.others_s
             self._wanted.close()
 
-    def _drop_oldest(self, key: ShardKey, bound: int) -> None:
-        """Delete what was not read for the longest time, once more is kept than may be."""
-        assert self._states is not None and self._mosaic is not None  # noqa: S101, PT018  # in a session
-        state = self._states[key.group]
-        tile = state.group.tiling.tile**2 * state.group.itemsize
-        with self._guard:
-            self._kept[key] = tile * state.complete(state.index(key)).bit_count()
-            self._kept.move_to_end(key)
-            for old in list(self._kept):
-                if sum(self._kept.values()) <= bound:
-                    return
-                if old not in self._held and old not in self._wanted.chosen:
-                    del self._kept[old]
-                    self._mosaic.drop(old)
-
-    def _lose_patience(self) -> None:
-        """End the waits that took too long, if another process is known to have the lock."""
-        if self._locked is None:
-            return
-        now = anyio.current_time()
-        for wait in self._waits:
-            if now - wait.since >= wait.patience_s:
-                wait.end(self._locked)
-
     def _count_bands(self, group: str) -> int:
         return len((self._states or {})[group].group.bands)
 
 
 def _unheard(_event: Event) -> None:
     """Take no notice of what happens in a session: readers hear of what concerns them."""
-
-
-def _present(tiles: Tiles) -> dict[ShardKey, int]:
-    return {key: mask for key, mask in tiles.items() if mask}
 
 
 _FILLERS: weakref.WeakValueDictionary[str, Filler] = weakref.WeakValueDictionary()

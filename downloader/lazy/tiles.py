@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,14 +39,14 @@ class TileIndex:
         Args:
             key: for each dimension a number, a slice with a positive step, or an array of numbers.
         """
-        *lead, rows, columns = self._each_axis(key)
-        slices = self._slice(*np.ix_(*lead)) if lead else np.zeros(1, np.intp)
+        slices, rows, columns = self._places(key, together=False)
         return np.unique(slices), np.unique(rows), np.unique(columns)
 
-    def each(self, key: Sequence[Any]) -> tuple[NDArray[np.intp], ...]:
-        """Return slice, row and column of the tile of each pixel that arrays of numbers name together."""
-        *lead, rows, columns = self._each_axis(key)
-        return tuple(np.broadcast_arrays(self._slice(*lead), rows, columns))
+    def each(self, key: Sequence[Any]) -> list[tuple[int, int, int]]:
+        """Return slice, row and column of the tiles of pixels that arrays of numbers name together, each once."""
+        places = np.broadcast_arrays(*self._places(key, together=True))
+        unique = np.unique(np.stack([part.ravel() for part in places]), axis=1)
+        return [(slice_, row, column) for slice_, row, column in unique.T.tolist()]
 
     def are_in(
         self, key: Sequence[Any], tiles: Mapping[ShardKey, int], *, together: bool
@@ -59,11 +58,7 @@ class TileIndex:
             tiles: shard → bits of its tiles.
             together: whether the key is one of `each`.
         """
-        if together:
-            places = self.each(key)
-        else:
-            *lead, rows, columns = np.ix_(*self._each_axis(key))
-            places = self._slice(*lead), rows, columns
+        places = self._places(key, together=together)
         found = np.zeros(np.broadcast_shapes(*(part.shape for part in places)), np.bool_)
         for shard, mask in tiles.items():
             for slot in bits(mask):
@@ -71,22 +66,13 @@ class TileIndex:
                 found |= (places[0] == tile[0]) & (places[1] == tile[1]) & (places[2] == tile[2])
         return found
 
-    def shards_of(
-        self, slices: Iterable[int], rows: Iterable[int], columns: Iterable[int]
-    ) -> dict[ShardKey, int]:
-        """Return shard → bits of its tiles, of all combinations of slices, rows and columns of tiles."""
-        t, found = self.tiling, dict[ShardKey, int]()
-        for slice_, row, column in product(*(map(int, part) for part in (slices, rows, columns))):
-            key = ShardKey(self.group, *t.shard_of(slice_, row, column))
-            found[key] = found.get(key, 0) | 1 << t.slot(slice_, row, column)
-        return found
-
-    def shards_of_each(self, places: Sequence[NDArray[np.intp]]) -> dict[ShardKey, int]:
-        """Return shard → bits of its tiles, of tiles one by one."""
+    def shards_of(self, tiles: Iterable[tuple[int, ...]]) -> dict[ShardKey, int]:
+        """Return shard → bits of its tiles, of tiles by slice, row and column."""
         found: dict[ShardKey, int] = {}
-        for slice_, row, column in np.unique(np.stack([part.ravel() for part in places]), axis=1).T.tolist():
-            for key, mask in self.shards_of([slice_], [row], [column]).items():
-                found[key] = found.get(key, 0) | mask
+        for tile in tiles:
+            slice_, row, column = map(int, tile)
+            key = ShardKey(self.group, *self.tiling.shard_of(slice_, row, column))
+            found[key] = found.get(key, 0) | 1 << self.tiling.slot(slice_, row, column)
         return found
 
     def next_boxes(self, last: Box, box: Box) -> list[Box]:
@@ -108,20 +94,15 @@ class TileIndex:
                 boxes.append(tuple(part if one == axis else box[one] for one in range(3)))  # type: ignore[arg-type]
         return boxes
 
-    def _each_axis(self, key: Sequence[Any]) -> list[NDArray[np.intp]]:
-        """Return the numbers along each dimension of the array, those of rows and columns in tiles."""
+    def _places(self, key: Sequence[Any], *, together: bool) -> tuple[NDArray[np.intp], ...]:
+        """Return slices, rows and columns of the tiles of an index, as arrays that numpy broadcasts."""
         t = self.tiling
-        lead = t.leading if self.is_layered else ()
-        numbers = [
-            _numbers(part, length) for part, length in zip(key, (*lead, t.height, t.width), strict=True)
-        ]
-        return [*numbers[:-2], numbers[-2] // t.tile, numbers[-1] // t.tile]
-
-    def _slice(self, *lead: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the slices that numbers along the leading dimensions name together."""
+        lengths = (*(t.leading if self.is_layered else ()), t.height, t.width)
+        axes = [_numbers(part, length) for part, length in zip(key, lengths, strict=True)]
+        *lead, rows, columns = axes if together else np.ix_(*axes)
         if len(lead) == 2:
-            return lead[0] * self.tiling.steps + lead[1]
-        return lead[0] if lead else np.zeros(1, np.intp)
+            lead = [lead[0] * t.steps + lead[1]]
+        return lead[0] if lead else np.zeros(1, np.intp), rows // t.tile, columns // t.tile
 
 
 def box_of(parts: Sequence[NDArray[np.intp]]) -> Box | None:

@@ -89,18 +89,6 @@ class Layered:
     gaps: NDArray[np.bool_]
     """Pixels of the picture that only the overview lacks."""
 
-    @classmethod
-    def of(
-        cls,
-        base: Thinning,
-        array: Any,  # noqa: ANN401  # as above
-        overview: Thinning,
-        bands: Mapping[str, Any],
-        coarse: Any,  # noqa: ANN401  # as above
-    ) -> Layered:
-        """Return it for one band: `array` holds the pixels, `coarse` the overview."""
-        return cls(base, overview, bands, base.stored(array) & ~overview.stored(coarse))
-
     def stored(self, array: Any) -> NDArray[np.bool_]:  # noqa: ANN401  # as above
         """Return which of the shown pixels lie in stored tiles."""
         return self.base.stored(array)

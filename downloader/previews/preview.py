@@ -189,7 +189,7 @@ def _source(
     coarse = arrays[bands[0]]
     overview = Thinning.of(level, coarse, look.size, number)
     base = Thinning(node, factor * overview.step, number)
-    return Layered.of(base, first, overview, arrays, coarse)
+    return Layered(base, overview, arrays, base.stored(first) & ~overview.stored(coarse))
 
 
 def _joined(

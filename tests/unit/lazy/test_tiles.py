@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,14 +43,14 @@ def part(length: int) -> st.SearchStrategy:
 def test_an_outer_index(key) -> None:
     plain = [np.atleast_1d(np.arange(n)[k]) for k, n in zip(key, SHAPE, strict=True)]
     wanted = set(OF_PIXEL[np.ix_(*plain)].ravel().tolist())
-    assert named(INDEX.shards_of(*INDEX.outer(key))) == wanted
+    assert named(INDEX.shards_of(product(*INDEX.outer(key)))) == wanted
 
 
 @given(points=st.lists(st.tuples(*(st.integers(-n, n - 1) for n in SHAPE)), min_size=1, max_size=9))
 def test_points(points) -> None:
     key = tuple(np.array(axis) for axis in zip(*points, strict=True))
-    assert named(INDEX.shards_of_each(INDEX.each(key))) == set(OF_PIXEL[key].tolist())
-    assert len(INDEX.shards_of_each(INDEX.each(key))) == len(
+    assert named(INDEX.shards_of(INDEX.each(key))) == set(OF_PIXEL[key].tolist())
+    assert len(INDEX.shards_of(INDEX.each(key))) == len(
         {(s // 3, y // 2, x // 2) for s, y, x in OF_PIXEL[key].tolist()}
     )
 
@@ -57,7 +59,7 @@ def test_points(points) -> None:
     key=st.tuples(*map(part, SHAPE)), tile=st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 8))
 )
 def test_pixels_of_a_tile(key, tile) -> None:
-    lost = INDEX.shards_of(*([n] for n in tile))
+    lost = INDEX.shards_of([tile])
     plain = [np.atleast_1d(np.arange(n)[k]) for k, n in zip(key, SHAPE, strict=True)]
     wanted = np.vectorize(lambda place: place == tile, otypes=[bool])(OF_PIXEL[np.ix_(*plain)])
     assert (INDEX.are_in(key, lost, together=False) == wanted).all()
@@ -65,7 +67,7 @@ def test_pixels_of_a_tile(key, tile) -> None:
 
 def test_without_a_leading_axis() -> None:
     flat = TileIndex("", Tiling(width=40, height=40, tile=8, shard=2), is_layered=False)
-    found = flat.shards_of(*flat.outer((slice(0, 9), 39)))
+    found = flat.shards_of(product(*flat.outer((slice(0, 9), 39))))
     assert {(k.slice, k.row, k.column): v for k, v in found.items()} == {(0, 0, 2): 0b0101}
 
 

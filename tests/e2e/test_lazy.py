@@ -323,7 +323,7 @@ def test_in_memory_it_is_bounded_and_stays_in_the_process(values, emulator, prof
     values["mosaic"]["profile"] = profile
     dataset = downloader.open(values, store=None, chunks=None)
     filler = dataset["B4"].variable._data.array._filler
-    filler._bound = 6 * 2 * 256 * 256 * 2  # a column of five tiles in two bands, and one more
+    filler._kept._bound = 6 * 2 * 256 * 256 * 2  # a column of five tiles in two bands, and one more
     for band in ("B4", "B8"):
         right(part(dataset, band, 0, 0, 256, 1200), 0, 0)
     assert repeated(emulator) == 0

@@ -11,20 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from downloader.errors import JobError
-from downloader.job import Job
 from downloader.model.image import Image
 from downloader.model.time import instant_us, timestamp
 from downloader.planning import ImageList
 from downloader.planning.image_shares import ImageShare, coarse_grid
-from downloader.planning.inputs import JobFiles
 from downloader.planning.lattice import pixel_area
 from downloader.planning.periods import period_of
 from downloader.planning.search_area import region_lonlat
 from downloader.planning.steps import Steps
-from downloader.protocols import Catalogue
 from downloader.resolve.lookup import without
 from downloader.resolve.measure import measure
 from downloader.resolve.partners import find_steps
+from downloader.resolve.search import Search
 
 
 def finest_side_m(steps: Steps, images: Iterable[Image]) -> float:
@@ -74,18 +72,16 @@ def pick_clearest(
 class Chooser:
     """The choice of one run; it knows afterwards what left each image out."""
 
-    def __init__(self, job: Job, frozen: ImageList | None) -> None:
+    def __init__(self, search: Search) -> None:
         """Begin with what a mosaic has frozen.
 
         Args:
-            job: its source is a collection or a list of images.
-            frozen: the mosaic's list.
+            search: its job's source is a collection or a list of images.
 
         Raises:
             JobError: periods of 16 days would not be those of the mosaic.
         """
-        self._job = job
-        self._source = job.source
+        self._search, self._source, frozen = search, search.job.source, search.frozen
         self._there = {image.name for image in frozen.images} if frozen else set()
         self._shares = {share.id: share for share in frozen.shares} if frozen else {}
         self._left: dict[str, str] = {}
@@ -95,7 +91,7 @@ class Chooser:
         """Moment that periods of 16 days are counted from."""
         self._taken = Counter(map(self._period, frozen.images if frozen else ()))
 
-    async def meeting(self, catalogue: Catalogue, files: JobFiles, found: list[Image]) -> list[Image]:
+    async def meeting(self, found: list[Image]) -> list[Image]:
         """Return the images that meet `min_cover` and `min_clear`, and may be picked where the job picks.
 
         Raises:
@@ -111,7 +107,7 @@ class Chooser:
             self.leave(full, "pick")
             found = without(found, full)
         fresh = [image for image in found if by_share or image.name not in self._there]
-        await self._count(catalogue, files, found, fresh)
+        await self._count(found, fresh)
         why = {one.id: one.left_out(source.min_cover, source.min_clear) for one in self._shares.values()}
         lacks = {one.id for one in self._shares.values() if one.lacks and source.clearest is not None}
         kept = [
@@ -156,24 +152,21 @@ class Chooser:
             told.append(replace(share, left_by=share.left_by if by == "late" and share.left_by else by))
         return tuple(told)
 
-    async def _count(
-        self, catalogue: Catalogue, files: JobFiles, found: list[Image], fresh: list[Image]
-    ) -> None:
+    async def _count(self, found: list[Image], fresh: list[Image]) -> None:
         if not fresh:
             return
         source = self._source
         conditions = ("min_cover", "min_clear", "pick")
         key = next(f"source.{name}" for name in conditions if getattr(source, name) is not None)
-        steps = await find_steps(self._job, catalogue, files, found)
+        steps = await find_steps(self._search, found)
         # Of an image on the list a partner may be gone; what is new must have all, unless on_missing_band says otherwise.
         whole = [image for image in found if image.name not in self._there or not steps.lacking(image)]
-        coarse = coarse_grid(
-            region_lonlat(self._job, files), finest_side_m(steps, whole), self.coarse_m or None
-        )
+        region = region_lonlat(self._search.job, self._search.files)
+        coarse = coarse_grid(region, finest_side_m(steps, whole), self.coarse_m or None)
         inputs = {image.id: steps.input_of(image) for image in fresh}
         counted = [(image, inputs[image.id]) for image in fresh if not inputs[image.id].lacks]
         known = {id_: share for id_, share in self._shares.items() if not share.lacks}
-        self._shares |= await measure(catalogue, counted, steps.recipes, coarse, key, known)
+        self._shares |= await measure(self._search.catalogue, counted, steps.recipes, coarse, key, known)
         for image in fresh:
             if inputs[image.id].lacks and image.name not in self._there:
                 lacks = f"it has {steps.lacking(image)}"

@@ -15,21 +15,18 @@ from downloader.model.crs import LONLAT, transformer
 from downloader.model.image import Image
 from downloader.model.time import instant_us
 from downloader.planning.image_shares import coarse_grid
-from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Point, Points
-from downloader.protocols import Catalogue
 from downloader.resolve.choose import finest_side_m, pick_clearest, picked_period
 from downloader.resolve.measure import measure
 from downloader.resolve.partners import find_steps
+from downloader.resolve.search import Search
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
 
 async def clearest_images(
-    job: Job,
-    catalogue: Catalogue,
-    files: JobFiles,
+    search: Search,
     candidates: Mapping[int, Sequence[Image]],
     kept: Mapping[int, Sequence[Image]],
     origin_us: int,
@@ -40,9 +37,7 @@ async def clearest_images(
     taken.
 
     Args:
-        job: its source picks the clearest.
-        catalogue: the service.
-        files: contents of the files that the job names, and the points.
+        search: its job picks the clearest images of points.
         candidates: by point the images that cover it in its window, and that no mosaic has of it.
         kept: by point the images that a mosaic has of it, each of which takes its place in its period.
         origin_us: moment that periods of 16 days are counted from.
@@ -51,10 +46,10 @@ async def clearest_images(
         JobError: what `measure` raises.
         AuthenticationError, StoppedError: as `Catalogue.pixels`.
     """
-    pick, points = job.source.clearest, files.points
-    assert pick is not None and points is not None  # noqa: S101, PT018  # the job picks for points
+    job, pick, points = search.job, search.job.source.clearest, search.points
+    assert pick is not None  # noqa: S101  # the job picks
     every = {image.name: image for own in candidates.values() for image in own}
-    steps = await find_steps(job, catalogue, files, list(every.values()))
+    steps = await find_steps(search, list(every.values()))
     found: dict[int, list[Image]] = {}
 
     def period(image: Image) -> str:
@@ -74,7 +69,7 @@ async def clearest_images(
             finest_m = finest_side_m(steps, crowded)
             coarse = coarse_grid(_place(job, points, points.rows[number], finest_m), finest_m)
             counted = [(image, steps.input_of(image)) for image in crowded]
-            shares = await measure(catalogue, counted, steps.recipes, coarse, "source.pick")
+            shares = await measure(search.catalogue, counted, steps.recipes, coarse, "source.pick")
             shows = {image.name: shares[image.id].shows for image in crowded}
         picked = pick_clearest(whole, pick.clearest, taken, period, lambda one: shows.get(one.name, 0.0))
         if picked:

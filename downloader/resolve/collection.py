@@ -8,7 +8,7 @@ its tiles fail when they are asked for, and the others go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +20,7 @@ from downloader.model.image_order import ImageOrder
 from downloader.model.image_query import ImageQuery
 from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
-from downloader.planning import Existing, ImageList
-from downloader.planning.inputs import JobFiles
+from downloader.planning import ImageList
 from downloader.planning.lattice import lattices_of
 from downloader.planning.periods import WORDS, bounds_of
 from downloader.planning.recipes import step_facts
@@ -29,12 +28,12 @@ from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
 from downloader.planning.steps import Steps
 from downloader.planning.zones import Zone, cells_of, zones_of
-from downloader.protocols import Catalogue
 from downloader.resolve.choose import Chooser
 from downloader.resolve.elements import check_own_grid, find_elements, why_none
-from downloader.resolve.lookup import gone_told, in_months, look_up, source_facts, without
+from downloader.resolve.lookup import Named, gone_told, in_months, look_up, source_facts, without
 from downloader.resolve.partners import find_steps, frozen_partners
 from downloader.resolve.resolved import ResolvedSource
+from downloader.resolve.search import Search
 from downloader.text import few
 
 if TYPE_CHECKING:
@@ -44,45 +43,34 @@ if TYPE_CHECKING:
 _MAX_LIST_FILE: Final = 16 * 2**20
 
 
-async def collect(
-    job: Job,
-    catalogue: Catalogue,
-    files: JobFiles,
-    existing: Existing | None = None,
-    accept: Collection[str] = (),
-) -> ResolvedSource:
+async def collect(search: Search) -> ResolvedSource:
     """Ask the catalogue for the images of a series.
 
     Args:
-        job: its source is a collection or a list of images.
-        catalogue: the service.
-        files: contents of the files that the job names.
-        existing: what the mosaic that is there has settled.
-        accept: `new-images` takes images that arrived late.
+        search: its job's source is a collection, a list of images, or an expression of many.
 
     Raises:
         JobError: no image, no such collection, a list that cannot be read, a band that one lacks, no common lattice.
         AuthenticationError: the collection, or an image that the job names, may not be read.
     """
-    facts = source_facts(job, files)
-    frozen = existing.images if existing is not None else None
+    job, source = search.job, search.job.source
+    facts, frozen = source_facts(job, search.files), search.frozen
     if frozen is not None and frozen.facts.get("expression") != facts.get("expression"):
         # Its elements have nothing to do with those of another expression: the mosaic is refused.
-        existing = frozen = None
-    properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *job.source.properties]))
-    found, gone = await _found(job, catalogue, files, frozen, properties)
-    chooser = Chooser(job, frozen)
-    found = await chooser.meeting(catalogue, files, found)
-    named, notices = _merged(job, found, gone, frozen, accept, chooser)
+        search, frozen = replace(search, existing=None), None
+    properties = tuple(dict.fromkeys([*(frozen.properties if frozen else ()), *source.properties]))
+    found, gone = await _found(search, frozen, properties)
+    chooser = Chooser(search)
+    found = await chooser.meeting(found)
+    named, notices = _merged(search, found, gone, chooser)
     notices += gone_told(gone)
-    source = job.source
     images = [image for _, members in named for image in members]
-    steps = await find_steps(job, catalogue, files, images)
-    partners, late = frozen_partners(steps.partners, named, frozen, accept)
+    steps = await find_steps(search, images)
+    partners, late = frozen_partners(steps.partners, named, frozen, search.accept)
     steps, notices = replace(steps, partners=partners), notices + late
     if source.expression is not None:
         check_own_grid(job, images)
-    series = _arranged(job, files, named, properties, steps, existing)
+    series = _arranged(search, named, properties, steps)
     if steps.reducer is not None and not steps.of_elements:
         series = replace(series, composites=steps)
     _check_nodata(job, series)
@@ -91,24 +79,18 @@ async def collect(
     shares = chooser.shares_told(images)
     listed = ImageList(tuple(named), _period(job), facts, properties, shares, chooser.coarse_m, partners)
     first = replace(named[0][1][0], bands=bands)
-    return ResolvedSource(first, files, series=series, listed=listed, notices=tuple(notices))
+    return ResolvedSource(first, search.files, series=series, listed=listed, notices=tuple(notices))
 
 
-def _arranged(
-    job: Job,
-    files: JobFiles,
-    named: Sequence[tuple[str, tuple[Image, ...]]],
-    properties: tuple[str, ...],
-    steps: Steps,
-    existing: Existing | None,
-) -> Series:
+def _arranged(search: Search, named: Named, properties: tuple[str, ...], steps: Steps) -> Series:
     """Return the series on the lattices that its images share, or on those of each UTM zone. Raises JobError."""
-    source, anchors = job.source, existing.lattices if existing is not None else ()
+    job, source = search.job, search.job.source
+    anchors = search.existing.lattices if search.existing is not None else ()
 
     def onto(bands: tuple[Band, ...]) -> PixelGrid:
-        return _target(job, bands, files, named, existing)
+        return _target(search, bands, named)
 
-    def series_of(members: Sequence[tuple[str, tuple[Image, ...]]], zone: Zone | None = None) -> Series:
+    def series_of(members: Named, zone: Zone | None = None) -> Series:
         return arrange(
             [(label, tuple(views[image.name] for image in images)) for label, images in members],
             names,
@@ -128,7 +110,7 @@ def _arranged(
     # A mosaic keeps the zones that it has: images of others are resampled into those.
     known = dict.fromkeys(lattice.crs for lattice in anchors if lattice.crs.to_pyproj().utm_zone)
     last = steps.reducer is not None and steps.reducer.name == "last"
-    for zone in cells_of(known) if known else zones_of(images, region_lonlat(job, files)):
+    for zone in cells_of(known) if known else zones_of(images, region_lonlat(job, search.files)):
         here = [(label, zone.members(members, last=last)) for label, members in named]
         parts = slices_of(here, properties, source.every, steps)
         lattices += [replace(lattice, parts=parts) for lattice in series_of(here, zone).lattices]
@@ -139,32 +121,35 @@ def _arranged(
     return Series(told, tuple(lattices))
 
 
-async def find_again(job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList) -> dict[str, str]:
+async def find_again(search: Search, listed: ImageList) -> dict[str, str]:
     """Return the full name and the present `updateTime` of the images of a list that are still there. Raises as `collect`."""
-    if job.source.expression is not None and not any(image.update_time for image in listed.images):
+    if search.job.source.expression is not None and not any(image.update_time for image in listed.images):
         return {}  # nothing would tell a change
-    found, _ = await _found(job, catalogue, files, listed, ())
+    found, _ = await _found(search, listed, ())
     return {image.name: image.update_time for image in found}
 
 
 async def _found(
-    job: Job, catalogue: Catalogue, files: JobFiles, frozen: ImageList | None, properties: tuple[str, ...]
+    search: Search, frozen: ImageList | None, properties: tuple[str, ...]
 ) -> tuple[list[Image], dict[str, str]]:
     """Return the images that the source names now or that are frozen, each once, and by id why others cannot be read."""
-    source, found = job.source, list[Image]()
+    source, found = search.job.source, list[Image]()
     known = list(frozen.images) if frozen is not None else []
     if source.images is not None:
         # What the list leaves out is no longer meant; it is for the comparison with the mosaic to say so.
-        asked = listed_ids(job)
+        asked = listed_ids(search.job)
     else:
-        found = await _listed(job, catalogue, files, frozen, properties)
+        found = await _listed(search, frozen, properties)
         missing = without(known, found)
         if source.expression is not None:
             return found, {one.id: "the expression's collection has it no more" for one in missing}
         asked = [image.name for image in missing]
     ids = {text: image.id for image in known for text in (image.name, image.id)}
     answers = await look_up(
-        catalogue, asked, source.catalogue_bands, lambda asset, error: asset in ids and asset_is_gone(error)
+        search.catalogue,
+        asked,
+        source.catalogue_bands,
+        lambda asset, error: asset in ids and asset_is_gone(error),
     )
     named = {image.name: image for image in answers.values() if isinstance(image, Image)}
     for image in named.values():
@@ -174,11 +159,9 @@ async def _found(
     return [*found, *named.values()], gone
 
 
-async def _listed(
-    job: Job, catalogue: Catalogue, files: JobFiles, frozen: ImageList | None, properties: tuple[str, ...]
-) -> list[Image]:
+async def _listed(search: Search, frozen: ImageList | None, properties: tuple[str, ...]) -> list[Image]:
     """Return the images that a collection or an expression has now in the job's period and region."""
-    source = job.source
+    job, source = search.job, search.job.source
     order = ImageOrder.parse(source.order_by)
     several = len(source.collections) > 1
     keep = {*properties, *({source.every} - set(WORDS)), *([order.name] if several and order.name else [])}
@@ -189,29 +172,29 @@ async def _listed(
     asked = limit if len(source.months_taken) == 12 and not several else None
     found: list[Image] = []
     if source.expression is not None:
-        found = await find_elements(job, catalogue, files, tuple(keep), asked)
-    region = region_geojson(job, files)
+        found = await find_elements(search, tuple(keep), asked)
+    region = region_geojson(job, search.files)
     for collection in source.collections:
         if source.start is None:
-            await _check_dateless(job, catalogue, collection, region)
+            await _check_dateless(search, collection, region)
         query = ImageQuery(
             collection, source.start, source.end, region, source.filter, limit=asked, order_by=source.order_by
         )
-        listed = catalogue.images(query, bands=source.catalogue_bands, keep=keep)
+        listed = search.catalogue.images(query, bands=source.catalogue_bands, keep=keep)
         found += [image async for image in listed]
     found = in_months(job, found)
     if source.expression is not None and frozen is None and not found:
-        raise await why_none(job, catalogue, files)
+        raise await why_none(search)
     if several:
         found = order.sorted((order.key_of(image), image) for image in found)
     return found[:limit]
 
 
-async def _check_dateless(job: Job, catalogue: Catalogue, collection: str, region: dict[str, Any]) -> None:
+async def _check_dateless(search: Search, collection: str, region: dict[str, Any]) -> None:
     """Raise JobError if the images of a collection have times, or if each would be a slice of none."""
-    source = job.source
+    source = search.job.source
     query = ImageQuery(collection, region=region, filter=source.filter, limit=1)
-    async for image in catalogue.images(query, bands=(), keep=()):
+    async for image in search.catalogue.images(query, bands=(), keep=()):
         if image.start_time:
             raise JobError(
                 f"is needed with source.end: images of {collection} have times ({image.id}: {image.start_time}); "
@@ -231,15 +214,10 @@ def _dateless(what: str) -> JobError:
 
 
 def _merged(
-    job: Job,
-    found: list[Image],
-    gone: Collection[str],
-    frozen: ImageList | None,
-    accept: Collection[str],
-    chooser: Chooser,
-) -> tuple[list[tuple[str, tuple[Image, ...]]], list[str]]:
+    search: Search, found: list[Image], gone: Collection[str], chooser: Chooser
+) -> tuple[Named, list[str]]:
     """Return the slices in the mosaic's order, new ones behind the frozen ones, and notices of images that arrived late."""
-    every, origin = job.source.every, chooser.origin_us
+    frozen, every, origin = search.frozen, search.job.source.every, chooser.origin_us
     now = {image.name: image for image in found}
     named: dict[str, tuple[Image, ...]] = {}
     for label, members in frozen.named if frozen is not None else ():
@@ -249,7 +227,7 @@ def _merged(
         for image in members:
             now.pop(image.name, None)
     late: dict[str, Image] = {}
-    if frozen is not None and "new-images" not in accept:
+    if frozen is not None and "new-images" not in search.accept:
         late = {
             name: image
             for name, image in now.items()
@@ -282,15 +260,9 @@ def _when(image: Image) -> tuple[bool, int, str]:
     return (time is None, time or 0, image.id)
 
 
-def _target(
-    job: Job,
-    bands: tuple[Band, ...],
-    files: JobFiles,
-    named: Sequence[tuple[str, tuple[Image, ...]]],
-    existing: Existing | None,
-) -> PixelGrid:
-    """The lattice that the job asks for; one that keeps an image's corner keeps that of the mosaic that is there."""
-    target = lattices_of(job, bands, files)[0]
+def _target(search: Search, bands: tuple[Band, ...], named: Named) -> PixelGrid:
+    """Return the lattice that the job asks for; one that keeps an image's corner keeps that of the mosaic that is there."""
+    target = lattices_of(search.job, bands, search.files)[0]
     if target.is_endless:
         return target.grid
     crs = {band.grid.crs for _, members in named for image in members for band in image.bands}
@@ -301,7 +273,7 @@ def _target(
             f"UTM zone:  grid: {{zones: each, resolution: {target.grid.transform.resolution}}}",
             key="grid.resolution",
         )
-    for lattice in existing.lattices if existing is not None else ():
+    for lattice in search.existing.lattices if search.existing is not None else ():
         if (
             lattice.crs == target.grid.crs
             and lattice.transform.pixel_size == target.grid.transform.pixel_size
@@ -337,7 +309,7 @@ def _period(job: Job) -> tuple[int, int] | None:
 
 
 def listed_ids(job: Job) -> list[str]:
-    """Ids of `source.images`, each once: the list itself, or the lines of a file. Raises JobError."""
+    """Return the ids of `source.images`, each once: the list itself, or the lines of a file. Raises JobError."""
     images = job.source.images
     if not isinstance(images, str):
         return list(dict.fromkeys(images or ()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import replace
 
 from downloader.errors import JobError
@@ -13,41 +12,28 @@ from downloader.job.files import read_text
 from downloader.job.sections.source import OF_LISTING, OF_MANY
 from downloader.model.expression import MAX_BYTES, graph_of, load_expression
 from downloader.model.image import Image
-from downloader.planning import Existing
 from downloader.planning.inputs import JobFiles
 from downloader.planning.recipes import step_facts, steps_of
 from downloader.planning.series import series_of_one, slices_of
 from downloader.planning.slices import Slice
-from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.elements import check_own_grid
 from downloader.resolve.resolved import ResolvedSource
+from downloader.resolve.search import Search
 
 
-async def compute(
-    job: Job,
-    catalogue: Catalogue,
-    files: JobFiles,
-    existing: Existing | None = None,
-    accept: Collection[str] = (),
-) -> ResolvedSource:
+async def compute(search: Search) -> ResolvedSource:
     """Resolve the job's own expression: one image, or a collection, whose images are a series as those of the catalogue are.
-
-    Args:
-        job: its source is an expression.
-        catalogue: the service.
-        files: contents of the files that the job names.
-        existing: as for `collect`.
-        accept: as for `collect`.
 
     Raises:
         JobError: it computes neither, or has no grid of its own while the job names none; as `collect`.
         AuthenticationError: these credentials may not compute.
     """
+    job, files = search.job, search.files
     graph, name = graph_of(files.expression), expression_name(files.expression)
-    image = None if is_collection(graph) else await catalogue.computed(files.expression, name)
+    image = None if is_collection(graph) else await search.catalogue.computed(files.expression, name)
     if image is None:
-        return await collect(job, catalogue, files, existing, accept)
+        return await collect(search)
     of_many = (*OF_MANY, "start", "end", *OF_LISTING)
     stray = [f"source.{name}" for name in of_many if name in job.source.model_fields_set]
     stray += ["grid.zones"] if job.grid.zones is not None else []

@@ -17,12 +17,11 @@ from downloader.model.grid import PixelGrid
 from downloader.model.image import Band, Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us
-from downloader.planning import Existing
 from downloader.planning.recipes import steps_of
 from downloader.planning.samples import Point, Points, pixels_of, project
-from downloader.protocols import Catalogue
 from downloader.resolve.collection import listed_ids
 from downloader.resolve.lookup import in_months, is_of_one_image, look_up
+from downloader.resolve.search import Search
 from downloader.text import duration
 
 T = TypeVar("T")
@@ -47,26 +46,13 @@ class PointImages:
     """These, in microseconds since 1970; None where they are not given."""
 
 
-def frozen_images(existing: Existing | None) -> dict[str, Image]:
-    """Return the images that the samples of a mosaic are cut from, by full name."""
-    if existing is None or existing.samples is None or existing.images is None:
-        return {}
-    return {image.name: image for image in existing.images.images}
-
-
 async def candidates(
-    job: Job,
-    catalogue: Catalogue,
-    points: Sequence[Point],
-    start: str | None,
-    end: str | None,
-    keep: Sequence[str] = (),
+    search: Search, points: Sequence[Point], start: str | None, end: str | None, keep: Sequence[str] = ()
 ) -> list[Image]:
     """Return the images that may cover points: those that the job names, or those listed around the points.
 
     Args:
-        job: its source is a collection, or a list of images.
-        catalogue: the service.
+        search: its job's source is a collection, or a list of images.
         points: one at least.
         start: first moment of the listing.
         end: first moment that is not taken.
@@ -76,9 +62,11 @@ async def candidates(
         JobError: there is no such collection, or an image of the list cannot be read.
         AuthenticationError: the collection may not be read.
     """
-    source, found = job.source, list[Image]()
+    source, found = search.job.source, list[Image]()
     if source.collection is None:
-        answers = await look_up(catalogue, listed_ids(job), source.catalogue_bands, is_of_one_image)
+        answers = await look_up(
+            search.catalogue, listed_ids(search.job), source.catalogue_bands, is_of_one_image
+        )
         for answer in answers.values():
             if isinstance(answer, DownloadError):
                 raise JobError(str(answer), key="source.images") from answer
@@ -87,9 +75,9 @@ async def candidates(
     region = _around(points)
     for collection in source.collections:
         query = ImageQuery(collection, start, end, region, source.filter)
-        listing = catalogue.images(query, bands=source.catalogue_bands, keep=keep, footprints=True)
+        listing = search.catalogue.images(query, bands=source.catalogue_bands, keep=keep, footprints=True)
         found += [image async for image in listing]
-    return in_months(job, found)
+    return in_months(search.job, found)
 
 
 def _around(points: Sequence[Point]) -> dict[str, Any]:

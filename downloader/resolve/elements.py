@@ -14,8 +14,8 @@ from downloader.model.image import Image
 from downloader.model.image_query import ImageQuery
 from downloader.planning.inputs import JobFiles
 from downloader.planning.search_area import region_geojson, region_lonlat
-from downloader.protocols import Catalogue
 from downloader.resolve.partners import find_partners
+from downloader.resolve.search import Search
 
 _KEY: Final = "source.expression"
 
@@ -23,37 +23,32 @@ _AROUND: Final = 1e-6
 """Degrees around points and lines, which have no area."""
 
 
-async def find_elements(
-    job: Job, catalogue: Catalogue, files: JobFiles, properties: Sequence[str], limit: int | None
-) -> list[Image]:
+async def find_elements(search: Search, properties: Sequence[str], limit: int | None) -> list[Image]:
     """Return the elements of the expression's collection that begin in the job's period and meet its region.
 
     An element that is computed from an asset has no version of its own. Where the graph tells which collection its elements
     are made of, one each, it has that of the image of the same index there.
 
     Args:
-        job: its source is an expression.
-        catalogue: the service.
-        files: hold the expression.
+        search: its job's source is an expression.
         properties: kept.
         limit: no more than so many.
 
     Raises:
         JobError: what is computed is no list of images with an index each, or one has no time where it needs one.
     """
-    source = job.source
-    query = ImageQuery(
-        "", source.start, source.end, _area(job, files), None, limit, source.order_by, files.expression
-    )
-    found = [image async for image in catalogue.images(query, bands=None, keep=properties)]
+    source, expression = search.job.source, search.files.expression
+    area = _area(search.job, search.files)
+    query = ImageQuery("", source.start, source.end, area, None, limit, source.order_by, expression)
+    found = [image async for image in search.catalogue.images(query, bands=None, keep=properties)]
     if source.every != "all":
         _check_times(found)
     without = [image for image in found if not image.update_time]
-    origin = origin_of(graph_of(files.expression))
+    origin = origin_of(graph_of(expression))
     if not without or not origin:
         return found
     try:
-        made_of = await find_partners(job, catalogue, files, [(origin, image) for image in without])
+        made_of = await find_partners(search, [(origin, image) for image in without])
     except JobError:
         return found  # it cannot be listed, or is too large to be
     versions = {name: partners[0].update_time for name, partners in made_of.items()}
@@ -71,13 +66,13 @@ def _area(job: Job, files: JobFiles) -> dict[str, Any]:
     return box
 
 
-async def why_none(job: Job, catalogue: Catalogue, files: JobFiles) -> JobError:
+async def why_none(search: Search) -> JobError:
     """Return the error for a collection of which no element is taken."""
-    query = ImageQuery("", limit=1, expression=files.expression)
-    first = [image async for image in catalogue.images(query, bands=None, keep=())]
+    query = ImageQuery("", limit=1, expression=search.files.expression)
+    first = [image async for image in search.catalogue.images(query, bands=None, keep=())]
     if not first:
         return JobError("computes an empty image collection; loosen its filters", key=_KEY)
-    if job.source.start is not None:
+    if search.job.source.start is not None:
         _check_times(first)
     when = f" of {first[0].start_time}" if first[0].start_time else ""
     return JobError(

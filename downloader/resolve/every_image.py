@@ -18,20 +18,17 @@ from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.image import Image
 from downloader.model.time import instant_us, timestamp
-from downloader.planning import Existing
-from downloader.planning.inputs import JobFiles
 from downloader.planning.samples import Points, SampleList
-from downloader.protocols import Catalogue
 from downloader.resolve.clearest import clearest_images
 from downloader.resolve.covering import (
     PointImages,
     candidates,
     checked,
     covering,
-    frozen_images,
     uncovered,
 )
 from downloader.resolve.lookup import gone_told, is_of_one_image, look_up
+from downloader.resolve.search import Search
 from downloader.text import counted, duration, few
 
 _ALWAYS: Final = (-(2**62), 2**62)
@@ -44,30 +41,24 @@ _LONGEST_S: Final = 4e11
 """Seconds of all years that a date can name, and more."""
 
 
-async def every_image(
-    job: Job, catalogue: Catalogue, files: JobFiles, points: Points, existing: Existing | None
-) -> PointImages:
+async def every_image(search: Search) -> PointImages:
     """Return the images that cover each point in its window: from `start` to `end`, and around its date.
 
     On native pixels only those of a point's images are taken that are in the CRS that most of them have, or that those have
     which are frozen: where zones overlap, the others show the same again.
 
     Args:
-        job: its source has many images.
-        catalogue: the service.
-        files: contents of the files that the job names.
-        points: the places.
-        existing: what the mosaic that is there has settled.
+        search: its job has points, and its source many images.
 
     Raises:
         JobError: there is no such collection, an image of the list cannot be read, a point lacks its date, or names an
             image; no point has an image.
         AuthenticationError: it may not be read.
     """
-    source, frozen = job.source, existing.samples if existing is not None else None
+    job, source, points, frozen = search.job, search.job.source, search.points, search.frozen_samples
     first, last, window, period = _windows(job, points)
     start, end = max(int(first.min()), _NAMEABLE[0]), min(int(last.max()), _NAMEABLE[1])
-    listed = await candidates(job, catalogue, points.rows, timestamp(start), timestamp(end), CLOUD_PROPERTIES)
+    listed = await candidates(search, points.rows, timestamp(start), timestamp(end), CLOUD_PROPERTIES)
     taken: dict[int, list[tuple[int, str, Crs, Image]]] = {}
     wrong: list[JobError] = []
     for image, time, crs, covered in covering(job, points, listed, wrong):
@@ -83,18 +74,18 @@ async def every_image(
             f"{counted(elsewhere, 'image')} of points in another CRS than most of the point's: left out; a grid takes them too"
         )
     now = {image.name: image for own in found.values() for image in own}
-    known = frozen_images(existing)
+    known = search.sample_images
     lost = {name for names in kept.values() for name in names if name not in now}
     if source.collection is None:  # what the job's list leaves out is a difference, and refused as one
         kept, lost = (
             {number: [name for name in names if name in now] for number, names in kept.items()},
             set(),
         )
-    answers = await look_up(catalogue, sorted(lost), source.catalogue_bands, is_of_one_image)
+    answers = await look_up(search.catalogue, sorted(lost), source.catalogue_bands, is_of_one_image)
     gone = {known[name].id: str(one) for name, one in answers.items() if not isinstance(one, Image)}
     now |= {name: one if isinstance(one, Image) else known[name] for name, one in answers.items()}
     stay = {number: [now[name] for name in names] for number, names in kept.items()}
-    before = existing.images.period if existing is not None and existing.images is not None else None
+    before = search.frozen.period if search.frozen is not None else None
     for number, names in kept.items():
         # What joins a collection in a period that is frozen stays out; a list of images is what the job says.
         found[number] = [
@@ -105,7 +96,7 @@ async def every_image(
         ]
     if source.clearest is not None:
         origin_us = instant_us(source.start or "") or 0 if before is None else before[0]
-        found = await clearest_images(job, catalogue, files, found, stay, origin_us)
+        found = await clearest_images(search, found, stay, origin_us)
     for number, own in stay.items():
         found[number] = [*own, *found.get(number, ())]
     most = max(map(len, found.values()), default=0)

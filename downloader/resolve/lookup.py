@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from downloader.errors import DownloadError, JobError, asset_is_gone
 from downloader.expressions.elements import fingerprint
@@ -15,6 +15,9 @@ from downloader.planning.inputs import JobFiles
 from downloader.planning.periods import month_of
 from downloader.protocols import Catalogue
 from downloader.text import few
+
+Named = Sequence[tuple[str, tuple[Image, ...]]]
+"""Each slice's name and images."""
 
 
 async def look_up(

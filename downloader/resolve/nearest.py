@@ -16,35 +16,30 @@ from downloader.flow.concurrent import for_each
 from downloader.job import Job
 from downloader.model.image import Image
 from downloader.model.time import instant_us
-from downloader.planning import Existing
 from downloader.planning.samples import Point, Points
-from downloader.protocols import Catalogue
-from downloader.resolve.covering import PointImages, candidates, checked, covering, frozen_images, uncovered
+from downloader.resolve.covering import PointImages, candidates, checked, covering, uncovered
 from downloader.resolve.lookup import gone_told, is_of_one_image, look_up
+from downloader.resolve.search import Search
 
 _CELL: Final = 1.0
 """Degrees of longitude and latitude within which points share one listing."""
 
 
-async def one_image(
-    job: Job, catalogue: Catalogue, points: Points, existing: Existing | None, default: Image | None
-) -> PointImages:
+async def one_image(search: Search, default: Image | None) -> PointImages:
     """Return the one image of each point, or why it has none.
 
     Args:
-        job: what the user asks for.
-        catalogue: the service.
-        points: the file.
-        existing: what the mosaic that is there has settled.
+        search: its job has points.
         default: image of the points that name none; None takes the nearest in time.
 
     Raises:
         JobError: a point names neither image nor date, there is no such collection, or an image of the list cannot be read.
         AuthenticationError: it may not be read.
     """
+    job, points = search.job, search.points
     if default is None:
         _check_dates(job, points)
-    known, frozen = frozen_images(existing), existing.samples if existing is not None else None
+    known, frozen = search.sample_images, search.frozen_samples
     wanted = {number: _asset(job, point) for number, point in enumerate(points.rows) if point.image}
     if frozen is not None and not frozen.steps:
         pairs = enumerate(zip(frozen.samples, points.rows, strict=False))
@@ -55,7 +50,7 @@ async def one_image(
         }
     if default is not None:
         wanted = {number: asset for number, asset in wanted.items() if asset != default.name}
-    answers = await look_up(catalogue, wanted.values(), job.source.catalogue_bands, is_of_one_image)
+    answers = await look_up(search.catalogue, wanted.values(), job.source.catalogue_bands, is_of_one_image)
     chosen: dict[int, Image] = {}
     problems: dict[int, str] = {}
     gone: dict[str, str] = {}
@@ -72,16 +67,14 @@ async def one_image(
     if default is not None:
         chosen |= dict.fromkeys(left, default)
     else:
-        chosen |= await _nearest(job, catalogue, points, left)
+        chosen |= await _nearest(search, left)
     problems |= {number: uncovered(job, points.rows[number]) for number in left if number not in chosen}
     return PointImages(chosen, problems, gone_told(gone))
 
 
-async def _nearest(
-    job: Job, catalogue: Catalogue, points: Points, numbers: Sequence[int]
-) -> dict[int, Image]:
+async def _nearest(search: Search, numbers: Sequence[int]) -> dict[int, Image]:
     """Return by number the image nearest in time that covers the point; of equally near ones the first by id."""
-    source = job.source
+    source, points = search.job.source, search.points
     cells: dict[tuple[int, int], list[int]] = {}
     for number in numbers:
         point = points.rows[number]
@@ -93,10 +86,10 @@ async def _nearest(
 
     async def look(members: Sequence[int]) -> None:
         rows = tuple(points.rows[k] for k in members)
-        images = await candidates(job, catalogue, rows, source.start, source.end)
+        images = await candidates(search, rows, source.start, source.end)
         dates = np.array([instant_us(row.date) or 0 for row in rows])
         best = np.full(len(rows), np.iinfo(np.int64).max)
-        for image, time, _, covered in covering(job, replace(points, rows=rows), images, wrong):
+        for image, time, _, covered in covering(search.job, replace(points, rows=rows), images, wrong):
             apart = np.abs(dates - time)
             for k in np.flatnonzero(covered & (apart < best)).tolist():
                 best[k], found[members[k]] = apart[k], image

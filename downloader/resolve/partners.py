@@ -13,55 +13,46 @@ from downloader.model.image import Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us, timestamp
 from downloader.planning import ImageList
-from downloader.planning.inputs import JobFiles
 from downloader.planning.periods import bounds_of
 from downloader.planning.recipes import steps_of
 from downloader.planning.search_area import region_geojson
 from downloader.planning.steps import Partners, Steps
-from downloader.protocols import Catalogue
-from downloader.resolve.lookup import is_of_one_image, look_up
+from downloader.resolve.lookup import Named, is_of_one_image, look_up
+from downloader.resolve.search import Search
 from downloader.text import few
 
 
-async def find_steps(job: Job, catalogue: Catalogue, files: JobFiles, images: Collection[Image]) -> Steps:
+async def find_steps(search: Search, images: Collection[Image]) -> Steps:
     """Return what the job does to images, with the partners that each has.
 
     Args:
-        job: what the user asks for.
-        catalogue: the service.
-        files: contents of the files that the job names.
+        search: job and service.
         images: all of the job's.
 
     Raises:
         JobError: what `steps_of` raises, or there is no such collection of partners.
     """
-    steps = steps_of(job, images, files.expression, files.like)
+    steps = steps_of(search.job, images, search.files.expression, search.files.like)
     wanted = [(one, image) for image in images for one in steps.partner_collections(image)]
-    return replace(steps, partners=await find_partners(job, catalogue, files, wanted))
+    return replace(steps, partners=await find_partners(search, wanted))
 
 
-async def find_partners_again(
-    job: Job, catalogue: Catalogue, files: JobFiles, listed: ImageList
-) -> dict[str, str]:
+async def find_partners_again(search: Search, listed: ImageList) -> dict[str, str]:
     """Return the full name and the present `updateTime` of the partners in a list that are still there."""
     wanted = [
         (collection_of(partner), image)
         for image in listed.images
         for partner in listed.partners.get(image.name, ())
     ]
-    found = await find_partners(job, catalogue, files, wanted)
+    found = await find_partners(search, wanted)
     return {partner.name: partner.update_time for of in found.values() for partner in of}
 
 
-async def find_partners(
-    job: Job, catalogue: Catalogue, files: JobFiles, wanted: Iterable[tuple[str, Image]]
-) -> dict[str, tuple[Image, ...]]:
+async def find_partners(search: Search, wanted: Iterable[tuple[str, Image]]) -> dict[str, tuple[Image, ...]]:
     """Return each image's partners by the image's full name; of a partner only id and time are known.
 
     Args:
-        job: gives period and region.
-        catalogue: the service.
-        files: contents of the files that the job names.
+        search: job and service.
         wanted: pairs of a collection and an image that has partners in it.
 
     Raises:
@@ -72,20 +63,19 @@ async def find_partners(
         by_index.setdefault(collection, {}).setdefault(_index(image), []).append(image)
     found: dict[str, tuple[Image, ...]] = {}
     for collection, of in by_index.items():
-        async for partner in _listed(job, catalogue, files, collection, of):
+        async for partner in _listed(search, collection, of):
             bare = Image(partner.name, partner.id, (), partner.update_time)
             for image in of.get(_index(partner), ()):
                 found[image.name] = (*found.get(image.name, ()), bare)
     return found
 
 
-async def _listed(
-    job: Job, catalogue: Catalogue, files: JobFiles, collection: str, of: Mapping[str, Sequence[Image]]
-) -> AsyncIterator[Image]:
+async def _listed(search: Search, collection: str, of: Mapping[str, Sequence[Image]]) -> AsyncIterator[Image]:
     """Yield candidates: those of the job's period and region, or of images that are named one by one each by its id."""
+    job, catalogue = search.job, search.catalogue
     if (job.source.collections or job.source.expression is not None) and job.region.samples is None:
         images = (image for here in of.values() for image in here)
-        query = ImageQuery(collection, *_period(job, images), region_geojson(job, files))
+        query = ImageQuery(collection, *_period(job, images), region_geojson(job, search.files))
         async for image in catalogue.images(query, bands=(), keep=()):
             yield image
         return
@@ -110,10 +100,7 @@ def _index(image: Image) -> str:
 
 
 def frozen_partners(
-    found: Partners,
-    named: Sequence[tuple[str, tuple[Image, ...]]],
-    frozen: ImageList | None,
-    accept: Collection[str],
+    found: Partners, named: Named, frozen: ImageList | None, accept: Collection[str]
 ) -> tuple[dict[str, tuple[Image, ...]], list[str]]:
     """Return the partners of the mosaic's images, held against those that are frozen, and what there is to say.
 

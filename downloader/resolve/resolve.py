@@ -18,6 +18,7 @@ from downloader.resolve.points_file import read_points
 from downloader.resolve.region_file import read_geometry, read_grid
 from downloader.resolve.resolved import ResolvedSource
 from downloader.resolve.samples import find_images_again, sample
+from downloader.resolve.search import Search
 
 
 async def resolve(
@@ -36,23 +37,23 @@ async def resolve(
         AuthenticationError: these credentials may not read it.
     """
     files = await anyio.to_thread.run_sync(_files, job)
-    source = job.source
+    search, source = Search(job, catalogue, files, existing, accept), job.source
     if files.points is not None:
-        return await sample(job, catalogue, files, existing)
+        return await sample(search)
     if source.asset is not None:
         return each(job, await catalogue.image(source.asset, source.catalogue_bands), files)
     if source.expression is not None:
-        return await compute(job, catalogue, files, existing, accept)
-    return await collect(job, catalogue, files, existing, accept)
+        return await compute(search)
+    return await collect(search)
 
 
 async def update_times(job: Job, catalogue: Catalogue, listed: ImageList) -> dict[str, str]:
     """Return the full name and present `updateTime` of images of a list and their partners, if still there. Raises as `resolve`."""
-    files = await anyio.to_thread.run_sync(_files, job)
-    partners = await find_partners_again(job, catalogue, files, listed)
+    search = Search(job, catalogue, await anyio.to_thread.run_sync(_files, job))
+    partners = await find_partners_again(search, listed)
     if job.region.samples is not None:
         return await find_images_again(catalogue, listed) | partners
-    return await find_again(job, catalogue, files, listed) | partners
+    return await find_again(search, listed) | partners
 
 
 def _files(job: Job) -> JobFiles:

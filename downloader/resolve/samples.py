@@ -10,61 +10,53 @@ from dataclasses import replace
 
 from downloader.datasets.clouds import CLOUD_PROPERTIES
 from downloader.errors import JobError
-from downloader.job import Job
 from downloader.model.image import Image
-from downloader.planning import Existing, ImageList
-from downloader.planning.inputs import JobFiles
+from downloader.planning import ImageList
 from downloader.planning.recipes import step_facts
-from downloader.planning.samples import Points, Sample, SampleList
+from downloader.planning.samples import Sample, SampleList
 from downloader.planning.series import Series
 from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute, expression_name
-from downloader.resolve.covering import frozen_images
 from downloader.resolve.every_image import every_image
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import one_image
 from downloader.resolve.partners import find_steps, frozen_partners
 from downloader.resolve.resolved import ResolvedSource
+from downloader.resolve.search import Search
 
 
-async def sample(
-    job: Job, catalogue: Catalogue, files: JobFiles, existing: Existing | None = None
-) -> ResolvedSource:
-    """Find the image of each point.
+async def sample(search: Search) -> ResolvedSource:
+    """Find the images of each point.
 
     Args:
-        job: its region are points or fields.
-        catalogue: the service.
-        files: the points.
-        existing: what the mosaic that is there has settled.
+        search: its job's region are points or fields.
 
     Raises:
         JobError: the source itself is wrong, or the file lacks what it needs.
         AuthenticationError: the source, or the service, may not be used.
     """
-    points, source = files.points, job.source
-    assert points is not None  # noqa: S101  # the job has samples
+    job, source, points = search.job, search.job.source, search.points
     if source.expression is not None or source.every == "all":
-        return await _computed(job, catalogue, files, points)
-    facts = source_facts(job, files) | step_facts(job)
+        return await _computed(search)
+    facts = source_facts(job, search.files) | step_facts(job)
     if job.has_steps:
-        taken = await every_image(job, catalogue, files, points, existing)
+        taken = await every_image(search)
     else:
         default: Image | None = None
         if source.asset is not None:
-            default = await catalogue.image(source.asset, source.catalogue_bands)
+            default = await search.catalogue.image(source.asset, source.catalogue_bands)
             facts = {"asset": default.name} | step_facts(job)
-        taken = await one_image(job, catalogue, points, existing, default)
+        taken = await one_image(search, default)
     chosen, problems, count = taken.chosen, taken.problems, taken.steps or 1
     wanted = {one.name for one in chosen.values()}
-    images = {name: image for name, image in frozen_images(existing).items() if name in wanted}
+    images = {name: image for name, image in search.sample_images.items() if name in wanted}
     images |= {chosen[k].name: chosen[k] for k in sorted(chosen)}
-    steps = await find_steps(job, catalogue, files, list(images.values()))
-    if existing is not None:
+    steps = await find_steps(search, list(images.values()))
+    if search.existing is not None:
         alone = [(image.id, (image,)) for image in images.values()]
-        partners, _ = frozen_partners(steps.partners, alone, existing.images, {"new-images"})
+        partners, _ = frozen_partners(steps.partners, alone, search.frozen, {"new-images"})
         steps = replace(steps, partners=partners)
     views, expressions, unusable = _made(steps, images.values())
     for k, image in list(chosen.items()):
@@ -89,7 +81,7 @@ async def sample(
         listed = replace(listed, properties=CLOUD_PROPERTIES, period=taken.period)
     return ResolvedSource(
         first,
-        files,
+        search.files,
         samples=SampleList(points.crs, points.columns, samples, taken.steps, taken.window),
         listed=listed,
         views=views,
@@ -123,7 +115,8 @@ async def find_images_again(catalogue: Catalogue, listed: ImageList) -> dict[str
     return {name: image.update_time for name, image in answers.items() if isinstance(image, Image)}
 
 
-async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Points) -> ResolvedSource:
+async def _computed(search: Search) -> ResolvedSource:
+    job, points = search.job, search.points
     stray = next((point for point in points.rows if point.image), None)
     if stray is not None:
         raise JobError(
@@ -132,7 +125,7 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
             key=f"{job.region.samples_key}.file",
         )
     is_own = job.source.expression is not None
-    made = await (compute if is_own else collect)(job, catalogue, files)
+    made = await (compute if is_own else collect)(replace(search, existing=None))
     if made.listed is not None and job.source.every != "all":
         raise JobError(
             f"computes an image collection; with {job.region.samples_key} make one image of it by every: all and reduce",
@@ -146,7 +139,7 @@ async def _computed(job: Job, catalogue: Catalogue, files: JobFiles, points: Poi
         image = replace(image, name=expression_name(part.expression))
     return ResolvedSource(
         image,
-        files,
+        search.files,
         samples=SampleList(
             points.crs, points.columns, tuple(Sample(point, image.name) for point in points.rows)
         ),

@@ -204,21 +204,17 @@ def _saved_token() -> FoundCredentials | None:
     info = _read(path, _EE_SIGN_IN)
     if not _text(info.get("refresh_token")):
         return None  # signed in through application-default credentials, which were looked for before
-    from google.oauth2.credentials import Credentials
-
-    scopes = info.get("scopes")
-    credentials = Credentials(  # type: ignore[no-untyped-call]
-        None,
-        refresh_token=info["refresh_token"],
-        token_uri=_TOKEN_URI,  # not from the file, as the official client has it
-        client_id=_text(info.get("client_id")) or _EE_CLIENT_ID,
-        client_secret=_text(info.get("client_secret")) or _EE_CLIENT_SECRET,
-        scopes=scopes if isinstance(scopes, list) else None,
-    )
-    who = "saved token of the earthengine client"
-    return FoundCredentials(
-        GoogleIssuer(credentials, who), who, _text(info.get("project")), _readable(path), is_user=True
-    )
+    own = {name: text for name in ("client_id", "client_secret") if (text := _text(info.get(name)))}
+    signed_in = {
+        "type": "authorized_user",
+        "client_id": _EE_CLIENT_ID,
+        "client_secret": _EE_CLIENT_SECRET,
+        **own,
+        "refresh_token": info["refresh_token"],
+        "scopes": info["scopes"] if isinstance(info.get("scopes"), list) else None,
+        "project_id": info.get("project"),
+    }
+    return _loaded(path, signed_in, "saved token of the earthengine client")
 
 
 def _metadata() -> FoundCredentials | None:

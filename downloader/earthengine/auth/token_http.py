@@ -59,6 +59,8 @@ class TokenRequest:
         **_: object,
     ) -> TokenAnswer:
         """Make one call. Raises google-auth's `TransportError` for failures that may pass."""
+        from urllib.parse import urlsplit
+
         from google.auth.exceptions import TransportError
 
         from downloader.earthengine.http import DIRECT, check_proxies, ssl_context_for
@@ -66,6 +68,7 @@ class TokenRequest:
 
         check_proxies()
 
+        host = urlsplit(url).hostname or "the token endpoint"
         limit_s = min(timeout or self._call_s, self._call_s)
         deadline = time.monotonic() + limit_s
         try:
@@ -83,13 +86,13 @@ class TokenRequest:
                 data = _bounded(response, deadline)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise TransportError(  # type: ignore[no-untyped-call]
-                f"{_host(url)}: {type(error).__name__} {readable(str(error), 120)}"
+                f"{host}: {type(error).__name__} {readable(str(error), 120)}"
             ) from None
         if there := http_date(response.headers.get("date", "")):
             self.skew_s = (datetime.now(UTC) - there).total_seconds()
         if response.status_code == 429 or response.status_code >= 500:
             words = readable(data.decode("utf-8", "replace"), 120)
-            raise TransportError(f"{_host(url)} answers {response.status_code}: {words}")  # type: ignore[no-untyped-call]
+            raise TransportError(f"{host} answers {response.status_code}: {words}")  # type: ignore[no-untyped-call]
         return TokenAnswer(response.status_code, response.headers, data)
 
 
@@ -104,9 +107,3 @@ def _bounded(response: httpx.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise httpx.ReadTimeout("the answer drips")
     return data
-
-
-def _host(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    return urlsplit(url).hostname or "the token endpoint"

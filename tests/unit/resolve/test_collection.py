@@ -16,8 +16,8 @@ from downloader.model.grid import AffineTransform, PixelGrid
 from downloader.model.image import Band, Image
 from downloader.model.time import instant_us
 from downloader.planning import Existing
-from downloader.planning.inputs import JobFiles
 from downloader.resolve.collection import collect, find_again
+from downloader.resolve.search import Search
 
 GRID = PixelGrid(Crs("EPSG:32610"), AffineTransform(10.0, 0, 499980.0, 0, -10.0, 4200000.0), 1000, 1000)
 
@@ -116,7 +116,7 @@ async def run(catalogue, a_job, known=None, accept=()):
         if known is None
         else Existing({"": 1}, tuple(lattice.grid for lattice in known.series.lattices), known.listed)
     )
-    return await collect(a_job, catalogue, JobFiles(), existing, accept)
+    return await collect(Search(a_job, catalogue, existing=existing, accept=accept))
 
 
 def ids(found) -> list[str]:
@@ -188,7 +188,7 @@ async def test_an_image_that_is_gone_stays_on_the_list() -> None:
     assert notice.startswith(
         "C/06: cannot be read any more (projects/earthengine-public/assets/C/06 not found)"
     )
-    assert image(6).name not in await find_again(job(), catalogue, JobFiles(), known.listed)
+    assert image(6).name not in await find_again(Search(job(), catalogue), known.listed)
 
 
 async def test_one_that_the_filter_meets_no_more_is_asked_for_itself() -> None:

@@ -188,7 +188,10 @@ def test_with_nothing_the_ways_in_are_listed():
 def test_the_chain_takes_the_first_there_is(home, key, monkeypatch):
     saved(home)
     found = AuthSettings().find()
-    assert (found.description, found.project) == ("saved token of the earthengine client", "p-saved-1")
+    assert (found.description, found.project) == (
+        "authorized user (saved token of the earthengine client)",
+        "p-saved-1",
+    )
     signed_in(home, quota_project_id="p-quota-1")
     found = AuthSettings().find()
     assert (found.description, found.project) == (

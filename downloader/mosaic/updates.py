@@ -14,7 +14,7 @@ from typing import Literal
 
 from downloader.model.image import Image
 from downloader.mosaic.record.coverage import write_coverage
-from downloader.mosaic.record.identity import Comparison, Identity
+from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerWriter, Piece
 from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.scan import LedgerClaims, scan
@@ -52,7 +52,7 @@ def plan_update(known: Identity | None, new: Identity, where: str, on_update: On
     changed = {} if on_update == "refuse" else {k: v for k, v in before.items() if now.get(k, v) != v}
     grown = _grown(known, new)
     same_times = with_times(known, {name: now[name] for name in changed})
-    extended = same_times.compare(new, where) is Comparison.EXTENSION
+    extended = same_times.is_extended_by(new, where)
     identity = replace(
         new,
         attributes=new.attributes if changed or not known.attributes else known.attributes,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from downloader.datasets.clouds import CLOUD_PROPERTIES
+from downloader.model.grid import AffineTransform
 from downloader.model.image import Image
 from downloader.model.time import instant_us
 from downloader.mosaic.format.axis import AxisArray, AxisProperty, time_array
@@ -69,43 +70,36 @@ def _degrees(name: str, towards: str, group: Group) -> dict[str, Any]:
 
 def _places(group: Group) -> tuple[AxisArray, ...]:
     """Return the arrays of the chips' places; empty text and NaN for a sample that has none."""
-    codes: list[str] = []
-    transforms: list[float] = []
-    xs: list[float] = []
-    ys: list[float] = []
     steps = group.tiling.steps or 1
-    for first in range(0, len(group.lattices), steps):
-        grid = next((one for one in group.lattices[first : first + steps] if one is not None), None)
-        if grid is None:
-            codes.append("")
-            transforms += [math.nan] * 6
-            xs.append(math.nan)
-            ys.append(math.nan)
-            continue
-        t = grid.transform
-        codes.append(grid.crs.code or grid.crs.wkt or "")
-        transforms += (t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y)
-        middle = group.window.width // 2
-        # Twice the index and one: the middle of a pixel in halves of pixels, exactly.
-        x, y = t.exact(0, 0)
-        half_x, half_y = t.exact(2 * middle + 1, 2 * middle + 1)
-        xs.append(float((x + half_x) / 2))
-        ys.append(float((y + half_y) / 2))
+    starts = range(0, len(group.lattices), steps)
+    grids = [next((one for one in group.lattices[k : k + steps] if one is not None), None) for k in starts]
+    codes = tuple(grid.crs.code or grid.crs.wkt or "" if grid else "" for grid in grids)
+    ts = [grid.transform if grid else None for grid in grids]
+    members = "scale_x shear_x translate_x shear_y scale_y translate_y"
+    transforms = tuple(getattr(t, name) if t else math.nan for t in ts for name in members.split())
+    middles = [_middle(t, group.window.width // 2) if t else (math.nan, math.nan) for t in ts]
     affine = {
         "long_name": "affine transform of the chip's pixel corners to CRS units",
-        "members": "scale_x shear_x translate_x shear_y scale_y translate_y",
+        "members": members,
     }
     places = (
-        AxisArray("crs", "string", tuple(codes), {"long_name": "coordinate reference system of the chip"}),
-        AxisArray("transform", "float64", tuple(transforms), affine, across=6),
+        AxisArray("crs", "string", codes, {"long_name": "coordinate reference system of the chip"}),
+        AxisArray("transform", "float64", transforms, affine, across=6),
     )
     if group.shapes:
         return places
     return (
         *places,
-        AxisArray("centre_x", "float64", tuple(xs), {"long_name": "x of the middle of the pixel that holds the point"}),
-        AxisArray("centre_y", "float64", tuple(ys), {"long_name": "y of the middle of the pixel that holds the point"}),
+        AxisArray("centre_x", "float64", tuple(x for x, _ in middles), {"long_name": "x of the middle of the pixel that holds the point"}),
+        AxisArray("centre_y", "float64", tuple(y for _, y in middles), {"long_name": "y of the middle of the pixel that holds the point"}),
     )  # fmt: skip
+
+
+def _middle(t: AffineTransform, pixel: int) -> tuple[float, float]:
+    """Return the middle of a pixel on the diagonal; exact, as twice its index and one are halves of pixels."""
+    x, y = t.exact(0, 0)
+    half_x, half_y = t.exact(2 * pixel + 1, 2 * pixel + 1)
+    return float((x + half_x) / 2), float((y + half_y) / 2)
 
 
 def _columns(samples: SampleList, kept: Sequence[AxisProperty]) -> list[AxisArray]:

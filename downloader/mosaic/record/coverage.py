@@ -12,8 +12,7 @@ from downloader.mosaic.format.coverage import Coverage, coverage_chunk
 from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store, put_all
-from downloader.planning import Group
-from downloader.planning.tiling import bits
+from downloader.planning import Group, ShardKey, Tiling
 
 
 def write_coverage(store: Store, layout: GroupLayout, state: GroupState) -> None:
@@ -77,9 +76,8 @@ def _of_steps(group: Group, state: GroupState) -> Iterator[tuple[tuple[int, ...]
     tiling = group.tiling
     samples, steps, *_ = coverage_chunk(tiling)
     of_shard = tiling.shard_leading[0]
-    wanted = np.array([bool(cover) for cover in group.extents] or [True] * tiling.slices).reshape(
-        tiling.leading
-    )
+    extents = [bool(cover) for cover in group.extents] or [True] * tiling.slices
+    wanted = np.array(extents).reshape(tiling.leading)
     for first in range(0, tiling.leading[0], samples):
         for row in range(tiling.shard_rows):
             cells = np.zeros((samples, steps), np.uint8)
@@ -88,13 +86,14 @@ def _of_steps(group: Group, state: GroupState) -> Iterator[tuple[tuple[int, ...]
             for begin in range(0, min(samples, tiling.leading[0] - first), of_shard):
                 index = tiling.shard_index((first + begin) // of_shard, row, 0)
                 part = cells[begin : begin + of_shard].reshape(-1)
-                for mask, told in (
-                    (state.complete(index), Coverage.STORED),
-                    (state.failed_mask(index), Coverage.FAILED),
-                ):
-                    data = np.frombuffer(mask.to_bytes(-(-tiling.slots // 8), "little"), np.uint8)
-                    part[np.unpackbits(data, count=tiling.slots, bitorder="little").astype(np.bool_)] = told
+                part[_flags(state.complete(index), tiling)] = Coverage.STORED
+                part[_flags(state.failed_mask(index), tiling)] = Coverage.FAILED
             yield (first, row * steps, 0, 0), cells[..., None, None]
+
+
+def _flags(mask: int, tiling: Tiling) -> NDArray[np.bool_]:
+    data = np.frombuffer(mask.to_bytes(-(-tiling.slots // 8), "little"), np.uint8)
+    return np.unpackbits(data, count=tiling.slots, bitorder="little").astype(np.bool_)
 
 
 def _block(
@@ -117,51 +116,28 @@ def _block(
         if state.group.absent:
             # Bands that no image of a slice has are no hole: the others decide.
             for column in range(columns[0], last):
-                for slot in bits(state.complete(tiling.shard_index(layer, row, column))):
-                    cells[row - rows[0], column - columns[0], slot] = Coverage.STORED
+                whole = state.complete(tiling.shard_index(layer, row, column))
+                cells[row - rows[0], column - columns[0], _flags(whole, tiling)] = Coverage.STORED
     for index in failed:
         _, row, column = tiling.shard_at(index)
         if rows[0] <= row < rows[1] and columns[0] <= column < columns[1]:
-            for slot in bits(state.failed_mask(index)):
-                cells[row - rows[0], column - columns[0], slot] = Coverage.FAILED
-    side = tiling.shard
-    depth = tiling.depth
+            here = cells[row - rows[0], column - columns[0]]
+            here[_flags(state.failed_mask(index), tiling)] = Coverage.FAILED
+    if not state.group.wants_all:
+        for row in range(rows[0], last_row):
+            for column in range(columns[0], last):
+                _mark_unwanted(cells[row - rows[0], column - columns[0]], state.group, (layer, row, column))
+    side, depth = tiling.shard, tiling.depth
     chunks = cells.reshape(height, width, tiling.shard_slices // depth, side, side, depth)
     blocks = chunks.transpose(2, 5, 0, 3, 1, 4)
-    planes = np.ascontiguousarray(blocks.reshape(tiling.shard_slices, height * side, width * side))
-    _mark_unwanted(planes, state.group, layer, (rows[0], last_row), (columns[0], last))
-    return planes
+    return np.ascontiguousarray(blocks.reshape(tiling.shard_slices, height * side, width * side))
 
 
-def _mark_unwanted(
-    planes: NDArray[np.uint8], group: Group, layer: int, rows: tuple[int, int], columns: tuple[int, int]
-) -> None:
-    """Mark the tiles that are not wanted: outside the region, else outside the images."""
-    tiling, side = group.tiling, group.tiling.shard
-    if group.region is not None:
-        for row in range(*rows):
-            for column in range(*columns):
-                unwanted = tiling.full_mask(layer, row, column) & ~group.region.mask(
-                    tiling, layer, row, column
-                )
-                for slot in bits(unwanted):
-                    depth, r, c = tiling.tile_at((0, row - rows[0], column - columns[0]), slot)
-                    if planes[depth, r, c] == Coverage.MISSING:
-                        planes[depth, r, c] = Coverage.OUTSIDE_REGION
-    if not group.extents:
-        return
-    # Beyond the group's edge cells stay missing: they lie outside the array.
-    height = min(rows[1] * side, tiling.tile_rows) - rows[0] * side
-    width = min(columns[1] * side, tiling.tile_columns) - columns[0] * side
-    for depth, slice_ in enumerate(tiling.slices_of(layer)):
-        outside = np.ones((height, width), np.bool_)
-        for window in group.extents[slice_]:
-            top, left = (
-                window.row // tiling.tile - rows[0] * side,
-                window.column // tiling.tile - columns[0] * side,
-            )
-            bottom = -(-window.row_end // tiling.tile) - rows[0] * side
-            right = -(-window.column_end // tiling.tile) - columns[0] * side
-            outside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = False
-        plane = planes[depth, :height, :width]
-        plane[outside & (plane == Coverage.MISSING)] = Coverage.OUTSIDE_IMAGE
+def _mark_unwanted(cells: NDArray[np.uint8], group: Group, shard: tuple[int, int, int]) -> None:
+    """Mark the missing tiles of a shard that are not wanted, by slot: outside the region, else outside the images."""
+    tiling, full = group.tiling, group.tiling.full_mask(*shard)
+    inside = full if group.region is None else full & group.region.mask(tiling, *shard)
+    unwanted = inside & ~group.wanted_mask(ShardKey(group.name, *shard)) if group.extents else 0
+    for mask, told in ((full & ~inside, Coverage.OUTSIDE_REGION), (unwanted, Coverage.OUTSIDE_IMAGE)):
+        if mask:
+            cells[_flags(mask, tiling) & (cells == Coverage.MISSING)] = told

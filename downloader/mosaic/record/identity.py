@@ -6,7 +6,6 @@ the differences. Speed, credentials and the place of the store are no part of it
 
 from __future__ import annotations
 
-import enum
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,13 +41,6 @@ _CHOICE: Final = frozenset(
     {"source.filter", "source.months", "source.min_cover", "source.min_clear", "source.pick"}
 )
 """Conditions on images: one that a mosaic was made without is a difference, not an extension."""
-
-
-class Comparison(enum.Enum):
-    """Relation of a job to a mosaic that exists."""
-
-    SAME = "same"
-    EXTENSION = "extension"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +119,8 @@ class Identity:
             frozenset(group.name for group in groups if group.stack),
         )
 
-    def compare(self, new: Identity, where: str) -> Comparison:
-        """Return the relation of `new` to this identity.
+    def is_extended_by(self, new: Identity, where: str) -> bool:
+        """Return whether `new` has further bands, groups or times.
 
         Raises:
             DriftError: `new` means something else; the message has a line for each difference.
@@ -146,9 +138,13 @@ class Identity:
                 lines.append(f"{name}: {old}{_NOT_MEANT}")
             elif old != wanted:
                 lines.append(f"{name}: {old} → {wanted}")
-        longer, line = _compare_periods(self.listed, new.listed)
-        extended |= longer
-        lines += [line] if line else []
+        old_period = self.listed.period if self.listed else None
+        period = new.listed.period if new.listed else None
+        if old_period and period and old_period != period:
+            if old_period[0] < period[0] or period[1] < old_period[1]:
+                told = f"{_period(old_period)} → {_period(period)}"
+                lines.append(f"source.start and end: {told}, which is not all of it")
+            extended = True
         if lines:
             updates = (".updateTime: " in line and not line.endswith(_NOT_MEANT) for line in lines)
             ways = _WAYS_OF_UPDATES if all(updates) else ""
@@ -163,7 +159,7 @@ class Identity:
                 "\n  ".join(shown)
                 + f"\n{ways}Choose another mosaic.path, or replace the mosaic with --overwrite."
             )
-        return Comparison.EXTENSION if extended else Comparison.SAME
+        return extended
 
     @property
     def _has_masks(self) -> bool:
@@ -249,37 +245,21 @@ def _properties(
     """Return the properties along the axis: those that the mosaic has, then those that the plan adds."""
     if plan.listed is None:
         return ()
+    columns = None if plan.samples is None else {one.name: one.kind for one in plan.samples.columns}
     there = {one.name for one in known}
-    columns = {one.name: one.kind for one in plan.samples.columns} if plan.samples is not None else {}
-    wanted = columns if plan.samples is not None else plan.listed.properties
-    new = [name for name in wanted if name not in there]
+    new = [name for name in (plan.listed.properties if columns is None else columns) if name not in there]
     # Bands were there first, or come now; a property gives way.
     bands = {array for layout in layouts for array in layout.arrays}
     bands |= {name for group in plan.groups for name in array_names(band.id for band in group.bands).values()}
-    bands |= SAMPLE_ARRAYS if plan.samples is not None else frozenset()
+    bands |= frozenset() if columns is None else SAMPLE_ARRAYS
     names = array_names(new, taken=bands | {one.array for one in known})
-    if plan.samples is not None:
+    if columns is None:
+        kinds = {name: kind_of(one.properties.get(name) for one in plan.slices) for name in new}
+    else:
+        kinds = columns
         # A column of another kind than it was stored under is told as a difference.
-        known = tuple(
-            replace(one, kind=columns.get(one.name, one.kind)) for one in known if one.name in columns
-        )
-        return (*known, *(AxisProperty(name, names[name], columns[name]) for name in new))
-    added = (
-        AxisProperty(name, names[name], kind_of(s.properties.get(name) for s in plan.slices)) for name in new
-    )
-    return (*known, *added)
-
-
-def _compare_periods(old: ImageList | None, new: ImageList | None) -> tuple[bool, str]:
-    """Return whether the new period is longer, and the line of a difference where it omits some of the old one."""
-    if old is None or new is None or old.period is None or new.period is None or old.period == new.period:
-        return False, ""
-    if old.period[0] < new.period[0] or new.period[1] < old.period[1]:
-        return (
-            False,
-            f"source.start and end: {_period(old.period)} → {_period(new.period)}, which is not all of it",
-        )
-    return True, ""
+        known = tuple(replace(one, kind=kinds[one.name]) for one in known if one.name in kinds)
+    return (*known, *(AxisProperty(name, names[name], kinds[name]) for name in new))
 
 
 def _period(period: tuple[int, int]) -> str:

@@ -28,15 +28,12 @@ from downloader.mosaic.storage.system import (
     read_at,
     sync,
     uncache,
-    write_all,
 )
 from downloader.mosaic.storage.worker_lock import FileWorkerLock, remove_unlocked
 
 _STAGED: Final = re.compile(r"#\d+$")
 _STAGE: Final = itertools.count(1)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | NOFOLLOW | BINARY
-_AT_ONCE: Final = 512
-"""Buffers of one `writev`; systems allow 1,024."""
 
 
 class DiskStore(Store):
@@ -87,12 +84,10 @@ class DiskStore(Store):
     def put(self, key: str, buffers: Sequence[Buffer]) -> None:
         """See `Store`. A folder in the object's place, left by another tool, is removed."""
         staged = f"{key}#{next(_STAGE)}"
-        descriptor = self._create(staged, os.O_TRUNC)
         try:
-            try:
-                _write(descriptor, buffers)
-            finally:
-                os.close(descriptor)
+            with os.fdopen(self._create(staged, os.O_TRUNC), "wb") as file:
+                pieces: Any = buffers  # of numpy, too
+                file.writelines(pieces)
             try:
                 self._rename(staged, key)
             except (IsADirectoryError, PermissionError):  # Windows says the latter of a folder
@@ -345,19 +340,3 @@ def _open_regular(path: str | Path, dir_fd: int | None) -> int:
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0]
-
-
-def _write(descriptor: int, buffers: Sequence[Buffer]) -> None:
-    for begin in range(0, len(buffers), _AT_ONCE):
-        part: Any = buffers[begin : begin + _AT_ONCE]
-        written = write_all(descriptor, part)
-        if written == sum(len(buffer) for buffer in part):
-            continue
-        # A disk that is nearly full, or a signal: the rest piece by piece, until it fits or fails.
-        for buffer in part:
-            rest = memoryview(buffer)
-            skipped = min(written, len(rest))
-            written -= skipped
-            rest = rest[skipped:]
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]

@@ -132,13 +132,6 @@ def write_at(descriptor: int, data: bytes, offset: int) -> None:
         os.write(descriptor, data)
 
 
-def write_all(descriptor: int, buffers: list[Any]) -> int:
-    """Write as much of several buffers as one call takes; return how many bytes."""
-    if hasattr(os, "writev"):
-        return os.writev(descriptor, buffers)
-    return os.write(descriptor, b"".join(buffers))
-
-
 def touch(descriptor: int, path: Path, times: tuple[float, float] | None = None) -> None:
     """Set the times of an open file; None for now."""
     os.utime(descriptor if os.utime in os.supports_fd else path, times)

@@ -7,18 +7,18 @@ checked; a run only ever adds to that. Memory: one object for each thread.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.coverage import Coverage
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import DamagedShardError, read_shard
+from downloader.mosaic.format.shard import read_shard
 from downloader.mosaic.record.coverage import coverage_chunks
 from downloader.mosaic.record.identity import Identity
 from downloader.mosaic.record.ownership import has_marker, read_identity
@@ -32,12 +32,14 @@ from downloader.mosaic.verify.result import Damage, Lost, Verification
 from downloader.planning import ShardKey
 from downloader.planning.tiling import bits
 
+Bytes = NDArray[np.uint8]
+
 Watch = Callable[[int, int], None]
 """Called with (objects read, objects in all)."""
 
 _THREADS: Final = min(8, (os.cpu_count() or 1) + 2)
 
-_RUN: Final = 1 << 16
+_RUN: Final = 1 << 12
 """Shards looked at together, so that a mosaic of 10⁹ tiles needs no second array of its size."""
 
 
@@ -75,11 +77,7 @@ def examine(path: MosaicPath, *, watch: Watch | None = None, exclusive: bool = F
     before = None if not exclusive and location.seems_held() else _ledger_files(store)
     claims, unreadable = read_claims(store, identity.layouts, checksums=True)
     reading = _ObjectCheck(store, adopt=not identity.refetching)
-    for claim in claims.values():
-        reading.take(claim)
-    damaged = tuple(reading.run(watch))
-    for state in reading.states.values():
-        state.recount()
+    damaged = tuple(reading.run(claims.values(), watch))
     lost = tuple(lost_metadata(store, identity, has_marker=has_marker(path)))
     coverage: dict[str, int] = {}
     for layout in identity.layouts:
@@ -163,131 +161,111 @@ class _ObjectCheck:
     def __init__(self, store: Store, *, adopt: bool) -> None:
         self._store = store
         self._adopt = adopt
-        self._claims: list[tuple[LedgerClaims, np.ndarray[tuple[int, ...], np.dtype[np.uint32]]]] = []
         self.states: dict[str, GroupState] = {}
         self.objects = self.nbytes = self.unledgered = 0
 
-    def take(self, claim: LedgerClaims) -> None:
-        """Add a group; its objects are listed now."""
-        self._claims.append((claim, claim.listed(self._store)))
-        state = GroupState(claim.layout.group)
-        state.failed = claim.state.failed
-        self.states[claim.layout.group.name] = state
-
-    def run(self, watch: Watch | None) -> Iterator[Damage]:
-        total = sum(int(np.count_nonzero(sizes)) for _, sizes in self._claims)
-        waiting: deque[Future[_Piece]] = deque()
+    def run(self, claims: Iterable[LedgerClaims], watch: Watch | None) -> Iterator[Damage]:
+        """Yield what is damaged of groups, whose objects are listed first."""
+        listed = [(claim, claim.listed(self._store)) for claim in claims]
+        total = sum(int(np.count_nonzero(sizes)) for _, sizes in listed)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as pool:
-            for piece, present in self._pieces():
-                waiting.append(pool.submit(self._check, piece, present))
-                if len(waiting) > 2 * _THREADS:
-                    yield from self._end(waiting.popleft().result(), watch, total)
-            while waiting:
-                yield from self._end(waiting.popleft().result(), watch, total)
+            for claim, sizes in listed:
+                state = self.states[claim.layout.group.name] = GroupState(claim.layout.group)
+                state.failed = claim.state.failed
+                for begin in range(0, len(sizes), _RUN):
+                    for piece in pool.map(self._check, *self._pieces(claim, sizes, begin)):
+                        state.set_mask(piece.index, piece.band, piece.good)
+                        self.objects += piece.objects
+                        self.nbytes += piece.nbytes
+                        self.unledgered += piece.unledgered
+                        if watch is not None:
+                            watch(self.objects, total)
+                        yield from piece.damages
+                state.recount()
 
-    def _end(self, piece: _Piece, watch: Watch | None, total: int) -> Iterator[Damage]:
-        self.states[piece.layout.group.name].set_mask(piece.index, piece.band, piece.good)
-        self.objects += piece.objects
-        self.nbytes += piece.nbytes
-        self.unledgered += piece.unledgered
-        if watch is not None:
-            watch(self.objects, total)
-        yield from piece.damages
-
-    def _pieces(self) -> Iterator[tuple[_Piece, int]]:
-        """Yield each band of each shard of which something is claimed or exists, and the bits of its tiles' objects."""
-        for claim, sizes in self._claims:
-            plain = claim.layout.profile == "plain"
-            for begin in range(0, len(sizes), _RUN):
-                known, there = claim.lengths[begin : begin + _RUN], sizes[begin : begin + _RUN]
-                touched = (known | there) != 0
-                for row, band in np.argwhere(touched.any(axis=-1) if plain else touched).tolist():
-                    index = begin + row
-                    claimed = claim.state.stored(index)[band]
-                    if plain:
-                        yield _Piece(claim, index, band, claimed), _mask(there[row, band] != 0)
-                    # What the ledger knows and says nothing is stored in is an object that waits to be replaced.
-                    elif claimed or known[row, band] != there[row, band]:
-                        yield _Piece(claim, index, band, claimed), int(there[row, band] != 0)
+    def _pieces(
+        self, claim: LedgerClaims, sizes: NDArray[np.uint32], begin: int
+    ) -> tuple[list[_Piece], list[int]]:
+        """Return each band of each shard of a run of which something is claimed or exists, and the bits of its tiles' objects."""
+        known, there = claim.lengths[begin : begin + _RUN], sizes[begin : begin + _RUN]
+        plain = claim.layout.profile == "plain"
+        touched = (known | there) != 0
+        pieces, present = [], []
+        for row, band in np.argwhere(touched.any(axis=-1) if plain else touched).tolist():
+            claimed = claim.state.stored(begin + row)[band]
+            # What the ledger knows and says nothing is stored in is an object that waits to be replaced.
+            if plain or claimed or known[row, band] != there[row, band]:
+                pieces.append(_Piece(claim, begin + row, band, claimed))
+                present.append(_mask(there[row, band] != 0) if plain else 0)
+        return pieces, present
 
     def _check(self, piece: _Piece, present: int) -> _Piece:
-        if piece.layout.profile == "plain":
-            self._check_tiles(piece, present)
-        else:
-            self._check_shard(piece)
+        layout = piece.layout
+        if layout.profile == "sharded":
+            self._check_object(
+                piece, layout.shard_object(piece.band, *piece.shard), piece.claimed, self._entries
+            )
+            return piece
+        wanted = present & layout.group.tiling.full_mask(*piece.shard) if self._adopt else 0
+        for slot in bits(piece.claimed | wanted):
+            key = layout.tile_object(piece.band, piece.shard, slot)
+            self._check_object(piece, key, 1 << slot, self._tile)
         return piece
 
-    def _check_shard(self, piece: _Piece) -> None:
-        layout, tiling = piece.layout, piece.layout.group.tiling
-        key = layout.shard_object(piece.band, *piece.shard)
+    def _check_object(
+        self,
+        piece: _Piece,
+        key: str,
+        tiles: int,
+        read: Callable[[_Piece, int, Bytes], Iterable[tuple[int, Bytes]]],
+    ) -> None:
+        """Check an object that is to hold tiles; `read` returns the tiles of each chunk that it holds, and the chunk."""
         try:
             data = np.frombuffer(self._store.get(key), np.uint8)
         except OSError as error:
-            piece.damage(key, piece.claimed, _unreadable(error))
+            gone = isinstance(error, FileNotFoundError)
+            piece.damage(
+                key,
+                tiles,
+                "the object is gone" if gone else f"the object cannot be read ({error.strerror or error})",
+            )
             return
-        piece.objects, piece.nbytes = 1, data.size
-        try:
-            index, stored = read_shard(data, data, data.size, layout.header(piece.band, piece.shard))
-        except DamagedShardError as error:
-            piece.damage(key, piece.claimed, str(error) if data.size else "the object is empty")
-            return
-        found = stored & tiling.full_mask(*piece.shard)
-        if not self._adopt:
-            found &= piece.claimed
-        if piece.claimed & ~found:
-            piece.damage(key, piece.claimed & ~found, "the object has no entry for these tiles")
+        piece.objects, piece.nbytes = piece.objects + 1, piece.nbytes + data.size
         bad: dict[str, int] = {}
-        depth = tiling.depth
-        for entry in dict.fromkeys(slot // depth for slot in bits(found)):
-            tiles = found & (1 << depth) - 1 << entry * depth
-            start, end = index.span(entry) or (0, 0)
+        try:
+            chunks = dict(read(piece, tiles, data))
+        except ValueError as error:
+            piece.damage(key, tiles, str(error) if data.size else "the object is empty")
+            return
+        if lacks := piece.claimed & tiles & ~sum(chunks):
+            bad["the object has no entry for these tiles"] = lacks
+        for held, chunk in chunks.items():
             try:
-                layout.forms[piece.band].decode(data[start:end])
-                piece.good |= tiles
+                piece.layout.forms[piece.band].decode(chunk)
+                piece.good |= held
             except ValueError as error:
-                bad[str(error)] = bad.get(str(error), 0) | tiles
-        for reason, tiles in bad.items():
-            piece.damage(key, tiles, reason)
-        piece.unledgered = bool(piece.good & ~piece.claimed)
+                bad[str(error)] = bad.get(str(error), 0) | held
+        for reason, damaged in bad.items():
+            piece.damage(key, damaged, reason)
+        piece.unledgered += bool(piece.good & sum(chunks) & ~piece.claimed)
 
-    def _check_tiles(self, piece: _Piece, present: int) -> None:
+    def _entries(self, piece: _Piece, _tiles: int, data: Bytes) -> Iterator[tuple[int, Bytes]]:
         tiling = piece.layout.group.tiling
-        wanted = present & tiling.full_mask(*piece.shard) if self._adopt else 0
-        for slot in bits(piece.claimed | wanted):
-            key = piece.layout.tile_object(piece.band, piece.shard, slot)
-            try:
-                data = np.frombuffer(self._store.get(key), np.uint8)
-            except OSError as error:
-                piece.damage(key, 1 << slot, _unreadable(error))
-                continue
-            piece.objects, piece.nbytes = piece.objects + 1, piece.nbytes + data.size
-            is_claimed = bool(piece.claimed >> slot & 1)
-            try:
-                if is_claimed:
-                    self._compare_with_ledger(piece, slot, data)
-                piece.layout.forms[piece.band].decode(data)
-            except ValueError as error:
-                piece.damage(key, 1 << slot, str(error) if data.size else "the object is empty")
-                continue
-            piece.good |= 1 << slot
-            piece.unledgered += not is_claimed
+        index, stored = read_shard(data, data, data.size, piece.layout.header(piece.band, piece.shard))
+        found = stored & (tiling.full_mask(*piece.shard) if self._adopt else piece.claimed)
+        for entry in dict.fromkeys(slot // tiling.depth for slot in bits(found)):
+            start, end = index.span(entry) or (0, 0)
+            yield found & (1 << tiling.depth) - 1 << entry * tiling.depth, data[start:end]
 
-    def _compare_with_ledger(
-        self, piece: _Piece, slot: int, data: np.ndarray[tuple[int], np.dtype[np.uint8]]
-    ) -> None:
-        length = int(piece.claim.lengths[piece.index, piece.band, slot])
-        if length != data.size:
-            raise ValueError(f"{data.size} bytes are there, {length} were stored")
-        sums = piece.claim.checksums
-        if sums is not None and int(sums[piece.index, piece.band, slot]) != crc32c(data.tobytes()):
-            raise ValueError("the object's checksum is not the one in the ledger")
+    def _tile(self, piece: _Piece, tile: int, data: Bytes) -> Iterator[tuple[int, Bytes]]:
+        where, sums = (piece.index, piece.band, tile.bit_length() - 1), piece.claim.checksums
+        if piece.claimed & tile:
+            if (length := int(piece.claim.lengths[where])) != data.size:
+                raise ValueError(f"{data.size} bytes are there, {length} were stored")
+            if sums is not None and int(sums[where]) != crc32c(data.tobytes()):
+                raise ValueError("the object's checksum is not the one in the ledger")
+        yield tile, data
 
 
-def _unreadable(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the object is gone"
-    return f"the object cannot be read ({error.strerror or error})"
-
-
-def _mask(present: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+def _mask(present: NDArray[np.bool_]) -> int:
     return int.from_bytes(np.packbits(present, bitorder="little").tobytes(), "little")

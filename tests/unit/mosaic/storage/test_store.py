@@ -183,15 +183,8 @@ def test_free_bytes_are_known_on_a_disk(tmp_path) -> None:
     assert DiskStore(tmp_path).free()[0] > 0
 
 
-@pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
-def test_a_write_that_is_cut_short_goes_on(tmp_path, monkeypatch, most) -> None:
-    writev = os.writev
-
-    def short(fd: int, buffers: list) -> int:
-        return writev(fd, [b"".join(bytes(buffer) for buffer in buffers)[:most]])
-
-    monkeypatch.setattr(os, "writev", short)
-    pieces = [b"ab", b"", np.arange(3, dtype="u1"), memoryview(b"xyz")] * 300
+def test_a_put_writes_its_pieces_one_after_the_other(tmp_path) -> None:
+    pieces = [b"ab", b"", np.arange(3, dtype="u1"), memoryview(b"xyz")] * 3000
     DiskStore(tmp_path).put("a", pieces)
     assert (tmp_path / "a").read_bytes() == b"".join(bytes(piece) for piece in pieces)
 
@@ -203,7 +196,7 @@ def test_a_put_that_fails_leaves_what_was_there(tmp_path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(os, "writev", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="full"):
         store.put("a/b", [b"new"])
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from downloader.mosaic.storage.location import (
     locate,
     source_names,
 )
+from downloader.mosaic.storage.store import put_all
 from downloader.progress.heartbeat import RunStatus, run_at
 
 
@@ -98,11 +100,7 @@ def join_parts(path: MosaicPath, names: Iterable[str]) -> None:
         with errors_of(location):
             location.path.mkdir(parents=True, exist_ok=True)
     store = location.store()
-
-    def write() -> None:
-        store.put(ROOT, [document])
-        store.flush([ROOT])
-
+    write = partial(put_all, store, [(ROOT, document)])
     trying(store, "the metadata of all sources", len(document), write)
 
 

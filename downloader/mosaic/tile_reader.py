@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from downloader.mosaic.format.layout import GroupLayout
-    from downloader.mosaic.storage.store import Store
-
 
 _CHUNKS: Final = 4
 """Deep chunks that stay decoded: those below one of a coarser level."""
@@ -91,9 +88,8 @@ class BandTiles:
         self._layout = layout
         self._band = band
         self._stored = stored
-        self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None, int] | None = (
-            None
-        )
+        self._open: tuple[tuple[int, int, int], NDArray[np.uint8] | None, ShardIndex | None, int] | None
+        self._open = None
         self._chunks: dict[tuple[tuple[int, int, int], int], NDArray[Any] | None] = {}
         """Shard and entry → pixels of the deep chunks that were read last."""
 

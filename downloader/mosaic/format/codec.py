@@ -36,6 +36,11 @@ def crc32c(data: Buffer | NDArray[np.generic]) -> int:
     return _crc_function()(data)
 
 
+def checksum(data: Buffer | NDArray[np.generic]) -> bytes:
+    """Return the CRC-32C of `data` as it stands behind it, little-endian."""
+    return crc32c(data).to_bytes(CRC_BYTES, "little")
+
+
 @dataclass(frozen=True)
 class ChunkCodec:
     """The codecs of one chunk: little-endian bytes, a compressor, and a checksum where the profile has one."""
@@ -58,12 +63,9 @@ class ChunkCodec:
             plain = chunk.view()
             plain.flags.writeable = False  # what the checksum's library asks for
             # One copy, in place of one of the pixels and one that adds the checksum.
-            return b"".join((plain.data, self._checksum(plain)))
+            return b"".join((plain.data, checksum(plain) if self.checksum else b""))
         data: bytes = self._compressor.encode(chunk)
-        return data + self._checksum(data)
-
-    def _checksum(self, data: Buffer | NDArray[np.generic]) -> bytes:
-        return crc32c(data).to_bytes(CRC_BYTES, "little") if self.checksum else b""
+        return data + checksum(data) if self.checksum else data
 
     def decode(
         self, data: Buffer, dtype: np.dtype[np.generic], shape: tuple[int, ...]
@@ -95,9 +97,7 @@ class ChunkCodec:
         if not self.checksum:
             return True
         view = np.frombuffer(data, np.uint8)
-        return view.size > CRC_BYTES and crc32c(view[:-CRC_BYTES]) == int.from_bytes(
-            view[-CRC_BYTES:].tobytes(), "little"
-        )
+        return view.size > CRC_BYTES and checksum(view[:-CRC_BYTES]) == view[-CRC_BYTES:].tobytes()
 
     def to_json(self, dtype: np.dtype[np.generic]) -> list[dict[str, object]]:
         """Return the codecs as Zarr v3's metadata names them, written as zarr-python writes them."""

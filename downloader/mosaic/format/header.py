@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
+from downloader.mosaic.format.codec import CRC_BYTES, Buffer, checksum
 
 _MAGIC: Final = b"EEDSHARD3"
 _TEXT: Final = len(_MAGIC) + 4
@@ -59,7 +59,7 @@ class ShardHeader:
         """Return the header as it stands in the object."""
         text = json.dumps({**asdict(self), "stored": f"{self.stored:0{-(-self.cells // 4)}x}"}).encode()
         body = _MAGIC + len(text).to_bytes(4, "little") + text
-        return body + crc32c(body).to_bytes(CRC_BYTES, "little")
+        return body + checksum(body)
 
     def read_stored(self, data: Buffer) -> int:
         """Return the bits of the cells stored, from the first bytes of an object that lies at this header's place.
@@ -85,8 +85,8 @@ class ShardHeader:
         if not view[:_TEXT].tobytes().startswith(_MAGIC):
             raise ValueError("the object has no header")
         end = _TEXT + int.from_bytes(view[len(_MAGIC) : _TEXT].tobytes(), "little")
-        body, checksum = view[:end].tobytes(), view[end : end + CRC_BYTES].tobytes()
-        if len(checksum) < CRC_BYTES or crc32c(body) != int.from_bytes(checksum, "little"):
+        body = view[:end].tobytes()
+        if checksum(body) != view[end : end + CRC_BYTES].tobytes():
             raise ValueError("the checksum of the object's header does not match")
         fields = json.loads(body[_TEXT:])
         return cls(**{**fields, "shard": tuple(fields["shard"]), "stored": int(fields["stored"], 16)})

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from downloader.model.document import to_document
 from downloader.mosaic.format.coverage import COVERAGE, COVERAGE_TILES, TILES
 from downloader.mosaic.format.documents import (
     ROOT,
@@ -138,7 +139,7 @@ def image_attributes(plan: Plan) -> dict[str, Any]:
     attributes: dict[str, Any] = {name: value for name, value in told.items() if value}
     if image.properties:
         # As text: no format that attributes are copied to, netCDF for one, holds a mapping.
-        attributes["properties"] = json.dumps(_plain_json(image.properties), ensure_ascii=False)
+        attributes["properties"] = json.dumps(to_document(image.properties), ensure_ascii=False)
     return attributes
 
 
@@ -146,14 +147,3 @@ def merged(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any
     """Return the attributes that are there, completed by `wanted`; those of `OURS` are as wanted, or removed."""
     kept = {name: value for name, value in there.items() if name not in OURS}
     return {**wanted, **kept}
-
-
-def _plain_json(value: Any) -> Any:  # noqa: ANN401 - JSON of the service
-    """Return what JSON can hold: the service's properties may be numbers that JSON lacks."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain_json(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_json(member) for member in value]
-    if isinstance(value, float) and not -float("inf") < value < float("inf"):
-        return str(value)
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.mosaic.format.chunk import ChunkForm, Tile
-from downloader.mosaic.format.codec import CRC_BYTES, Buffer, crc32c
+from downloader.mosaic.format.codec import CRC_BYTES, Buffer, checksum
 from downloader.mosaic.format.header import ShardHeader
 from downloader.planning.tiling import bits
 
@@ -54,10 +54,10 @@ class ShardIndex:
         if size < length or len(tail) < length:
             raise DamagedShardError(f"{size} bytes are fewer than the {length} of a shard's index")
         data = np.frombuffer(tail, np.uint8)[-length:]
-        body, checksum = data[:-CRC_BYTES], data[-CRC_BYTES:]
-        if crc32c(body.tobytes()) != int.from_bytes(checksum.tobytes(), "little"):
+        body = data[:-CRC_BYTES].tobytes()
+        if checksum(body) != data[-CRC_BYTES:].tobytes():
             raise DamagedShardError("the checksum of the shard's index does not match")
-        index = cls(np.frombuffer(body.tobytes(), "<u8").reshape(entries, 2))
+        index = cls(np.frombuffer(body, "<u8").reshape(entries, 2))
         present = index.entries[:, 1] != _ABSENT
         offsets, lengths = index.entries[present, 0], index.entries[present, 1]
         end = size - length
@@ -140,7 +140,7 @@ def encode_shard(
         buffers.append(chunk)
         offset += len(chunk)
     table = index.tobytes()
-    buffers.append(table + crc32c(table).to_bytes(CRC_BYTES, "little"))
+    buffers.append(table + checksum(table))
     return EncodedShard(buffers, stored, damaged)
 
 

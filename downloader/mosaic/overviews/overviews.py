@@ -22,7 +22,7 @@ from downloader.mosaic.record.paths import OVERVIEWS_RECORD
 from downloader.mosaic.record.scan import scan
 from downloader.mosaic.status import read_mosaic
 from downloader.mosaic.storage.location import MosaicPath, locate, locked
-from downloader.mosaic.storage.store import Store
+from downloader.mosaic.storage.store import Store, put_all
 from downloader.progress.late import late
 from downloader.text import counted
 
@@ -132,8 +132,8 @@ def build_overviews(
         known = _read_policies(store)
         asked = {**(known or {}), **asked}
         if asked != known:
-            store.put(OVERVIEWS_RECORD, [json.dumps({"overviews": _FORMAT, "policies": asked}).encode()])
-            store.flush([OVERVIEWS_RECORD])
+            record = json.dumps({"overviews": _FORMAT, "policies": asked}).encode()
+            put_all(store, [(OVERVIEWS_RECORD, record)])
         builder = OverviewBuilder(store, identity, states, lock, asked, watch or (lambda _done, _todo: None))
         shards, made = builder.run()
     except OSError as error:
@@ -142,14 +142,11 @@ def build_overviews(
             " overviews again"
         ) from error
     counts = {name: state.counts() for name, state in states.items()}
-    policies_now = {}
-    for layout in identity.layouts:
-        own = policies_of(layout)
-        policies_now[layout.group.name] = own | {band: asked[band] for band in own if band in asked}
+    of_groups = {layout.group.name: policies_of(layout) for layout in identity.layouts}
     return Overviews(
         store.name,
         {name: tuple(level.factor for level in chain) for name, chain in builder.chains.items()},
-        policies_now,
+        {name: {band: asked.get(band, one) for band, one in own.items()} for name, own in of_groups.items()},
         shards,
         made,
         {name: one.tiles - one.stored for name, one in counts.items() if one.tiles > one.stored},

@@ -193,7 +193,7 @@ def test_a_put_that_fails_leaves_what_was_there(tmp_path, monkeypatch) -> None:
     store = DiskStore(tmp_path)
     store.put("a/b", [b"old"])
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(os, "replace", full)

@@ -87,7 +87,8 @@ async def _difference(plan: Plan, group: Group, source: RestPixelSource) -> str:
             computed = await _fetch(
                 source, stacked(with_masks(bands, "per-band"), grid, [expression]), part.id
             )
-            for band, name, valid in zip(bands, *_halves(computed), strict=True):
+            names = computed.dtype.names or ()  # those of the bands, and behind them those of their masks
+            for band, name, valid in zip(bands, names[: len(bands)], names[len(bands) :], strict=True):
                 inside = computed[valid] != 0
                 one, other = read[band.id], computed[name]
                 if one[inside].tobytes() != other[inside].tobytes():
@@ -101,12 +102,6 @@ async def _difference(plan: Plan, group: Group, source: RestPixelSource) -> str:
             raise  # a quota or a login is not the tile's fault: what a later run finds counts
         return f"the two could not be compared ({error})"
     return "" if masked else "no masked pixel was found to compare"
-
-
-def _halves(computed: NDArray[np.void]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the bands and those of their masks."""
-    names = computed.dtype.names or ()
-    return names[: len(names) // 2], names[len(names) // 2 :]
 
 
 def _looked_at(plan: Plan, group: Group) -> Iterator[tuple[int, PixelGrid]]:

@@ -31,7 +31,7 @@ from downloader.mosaic.stored_job import freeze
 from downloader.mosaic.subset import Selection
 from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Plan, ShardKey
-from downloader.planning.compute_cost import ComputeCost, cost_of
+from downloader.planning.compute_cost import cost_of
 from downloader.planning.strip import strip
 from downloader.progress.heartbeat import HEARTBEAT, Heartbeat
 from downloader.progress.highlights import Highlights
@@ -116,7 +116,9 @@ async def opened(
         with stop.cancels():
             mosaic = await stack.enter_async_context(opening)
         tally, recorder = Tally(), Recorder()
-        tell = fanout(tally, recorder, *_heartbeat(job), progress)
+        path = job.mosaic_path
+        on_disk = [Heartbeat(path / HEARTBEAT)] if isinstance(path, Path) else []
+        tell = fanout(tally, recorder, *on_disk, progress)
         yield RunContext(
             job=job,
             plan=plan,
@@ -192,11 +194,6 @@ def _may_be_drift(plan: Plan, error: DownloadError | None) -> bool:
         return True
     # Inputs of what is computed are pinned: one that changed is not found any more at the version that was planned.
     return asset_is_gone(error) and any(part.expression for part in plan.parts)
-
-
-def _heartbeat(job: Job) -> tuple[Progress, ...]:
-    """Return a listener that writes the run's state into its mosaic, if that is on a disk."""
-    return (Heartbeat(job.mosaic_path / HEARTBEAT),) if isinstance(job.mosaic_path, Path) else ()
 
 
 def _state(context: RunContext, error: DownloadError | None) -> RunState:
@@ -275,13 +272,6 @@ def _incomplete(context: RunContext) -> DownloadError | None:
     return IncompleteError(f"{', '.join(told)}; run the job again to try just those")
 
 
-def _cost(tally: Tally) -> ComputeCost | None:
-    """Return what computing may have cost; None where nothing was computed."""
-    if not tally.eecu_s and not tally.wasted_eecu_s:
-        return None
-    return cost_of(tally.computed, tally.eecu_s, tally.wasted_eecu_s)
-
-
 def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: int) -> Report:
     plan, tally, client = context.plan, context.tally, context.connection.client
     counts = context.mosaic.counts().values()
@@ -305,7 +295,9 @@ def _report(context: RunContext, ended: Ended, disk_bytes: int, workers_peak: in
         peak_memory_bytes=max(peak_memory(), workers_peak),
         credentials=client.credentials_in_use,
         service=client.service_identity,
-        compute=_cost(tally),
+        compute=cost_of(tally.computed, tally.eecu_s, tally.wasted_eecu_s)
+        if tally.eecu_s or tally.wasted_eecu_s
+        else None,
         failed=tuple(
             FailedTile(
                 key.group,

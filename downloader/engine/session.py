@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -54,14 +55,12 @@ class Session:
         if requests_per_second is not None and not requests_per_second > 0:
             raise JobError(f"Session: requests_per_second is more than 0, got {requests_per_second}")
         self._jobs = jobs
-        self._concurrency = concurrency
-        self._requests_per_second = requests_per_second
-        self._memory = _bytes(memory)
+        self._new_budget = partial(SharedBudget, jobs, _bytes(memory), concurrency, requests_per_second)
         self._budget: SharedBudget | None = None
 
     async def __aenter__(self) -> Self:
         self._turns = anyio.Semaphore(self._jobs)
-        self._budget = SharedBudget(self._jobs, self._memory, self._concurrency, self._requests_per_second)
+        self._budget = self._new_budget()
         return self
 
     async def __aexit__(

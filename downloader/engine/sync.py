@@ -9,8 +9,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
@@ -33,11 +34,9 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
         InterruptedRunError: the work was interrupted, and ended in time.
         KeyboardInterrupt: the work did not end within 20 s of the second interrupt. Its thread does not keep the process.
     """
-    outcome: list[_Result] = []
-    errors: list[BaseException] = []
+    result: Future[_Result] = Future()
     loops: list[asyncio.AbstractEventLoop] = []
     interrupts: list[float] = []
-    ended = threading.Event()
     asked = 0
 
     def ask() -> None:
@@ -53,45 +52,43 @@ def in_thread(work: Coroutine[Any, Any, _Result], stop: Stop) -> _Result:
             for loop in loops:
                 loop.call_soon_threadsafe(ask)
 
-    async def main() -> None:
+    async def main() -> _Result:
         loops.append(asyncio.get_running_loop())
         ask()
-        outcome.append(await work)
+        return await work
 
     def body() -> None:
         try:
-            anyio.run(main)
+            result.set_result(anyio.run(main))
         except BaseException as error:  # noqa: BLE001  # handed to the caller's thread
-            errors.append(error)
-        finally:
-            ended.set()
+            result.set_exception(error)
 
     with _on_interrupt(interrupt):
         # A notebook knows by the context to which cell an output belongs.
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(body,), name="downloader", daemon=True).start()
-        while not ended.is_set():
+        while not result.done():
             try:
-                ended.wait(0.2)
+                wait([result], 0.2)
             except KeyboardInterrupt:  # of a handler that is not Python's own
                 interrupt()
             if len(interrupts) > 1 and time.monotonic() - interrupts[1] > _PATIENCE_S:
                 end_process(128 + signal.SIGINT)
                 raise KeyboardInterrupt
-    if errors:
-        _raise(errors[0])
-    return outcome[0]
+    return _outcome(result)
 
 
-def _raise(error: BaseException) -> NoReturn:
-    """Raise an error of the work; the frames of event loops say nothing to whoever called."""
-    if isinstance(error, InterruptionError):
+def _outcome(result: Future[_Result]) -> _Result:
+    """Return the result of the work, or raise its error."""
+    try:
+        return result.result()
+    except InterruptionError as error:
         interrupted = InterruptedRunError(str(error))
         interrupted.report = error.report
         raise interrupted from None
-    if isinstance(error, DownloadError):
+    except DownloadError as error:
+        # The frames of event loops say nothing to whoever called.
         raise error.with_traceback(None) from None
-    raise error
 
 
 @contextmanager

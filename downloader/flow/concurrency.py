@@ -44,8 +44,6 @@ class AdaptiveConcurrency:
     """
 
     def __init__(self, most: int, rng: random.Random, now: float) -> None:
-        if most < 1:
-            raise ValueError(f"concurrency must be at least 1, got {most}")
         self._rng = rng
         self._most = most
         self.limit = most

@@ -149,7 +149,7 @@ class AdaptiveLimiter:
         self._look_again()
 
     def set_rate(self, requests_per_second: float) -> None:
-        """Change the starts per second that are never exceeded. Raises ValueError for 0 and less."""
+        """Change the starts per second that are never exceeded."""
         self._rate.set_most(requests_per_second)
         self._look_again()
 

@@ -28,8 +28,6 @@ class StartRate:
     """
 
     def __init__(self, most_per_s: float, now: float) -> None:
-        if not most_per_s > 0:
-            raise ValueError(f"requests per second must be more than 0, got {most_per_s}")
         self._most = most_per_s
         self.rate = most_per_s
         """Starts per second at present."""
@@ -45,8 +43,6 @@ class StartRate:
 
     def set_most(self, most_per_s: float) -> None:
         """Change the rate that is never exceeded; a higher one counts at once unless the service refused this one."""
-        if not most_per_s > 0:
-            raise ValueError(f"requests per second must be more than 0, got {most_per_s}")
         held_back = self.rate < self._most
         self._most = most_per_s
         self.rate = min(self.rate, most_per_s) if held_back else most_per_s

@@ -41,12 +41,6 @@ class RetryPolicy:
     total_s: float = 3600.0
     """Bound on all calls and waits of one request; above `limits.give_up_after`, which speaks for all requests."""
 
-    def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ValueError(f"retries must be at least 0, got {self.retries}")
-        if not self.total_s > 0:
-            raise ValueError(f"total_s must be more than 0, got {self.total_s}")
-
 
 class RetryBudget:
     """The retries of a whole job: no more than 20 % of all its calls, and some to begin with.
@@ -55,8 +49,6 @@ class RetryBudget:
     """
 
     def __init__(self, extra: int = 100) -> None:
-        if extra < 0:
-            raise ValueError(f"a retry budget needs extra ≥ 0, got {extra}")
         self.extra = extra
         """Retries allowed beyond the share; changed where a budget is divided anew among workers."""
         self.calls = 0

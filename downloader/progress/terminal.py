@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
@@ -228,11 +229,7 @@ class _Forgiving(io.TextIOBase):
         return getattr(self._out, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        if not self._gone:
-            try:
-                self._write(text)
-            except (OSError, ValueError):
-                self._gone = True
+        self._try(self._write, text)
         return len(text)
 
     def _write(self, text: str) -> None:
@@ -242,17 +239,19 @@ class _Forgiving(io.TextIOBase):
             self._out.write(text.encode(self.encoding, "replace").decode(self.encoding))
 
     def flush(self) -> None:
+        self._try(self._out.flush)
+
+    def _try(self, function: Callable[..., object], *arguments: object) -> None:
         if not self._gone:
             try:
-                self._out.flush()
+                function(*arguments)
             except (OSError, ValueError):
                 self._gone = True
 
     def isatty(self) -> bool:
-        try:
+        with suppress(OSError, ValueError):
             return self._out.isatty()
-        except (OSError, ValueError):
-            return False
+        return False
 
 
 def open_null() -> TextIO:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -64,61 +64,51 @@ async def cluster(settings: Dask) -> AsyncIterator[Cluster]:
         import distributed
     except ImportError:
         raise MissingExtraError("executor.dask", "dask") from None
-    with _quiet():
-        if settings.scheduler is not None:
-            try:
-                client = await distributed.Client(  # type: ignore[no-untyped-call]
-                    settings.scheduler, asynchronous=True, timeout=_CONNECT_S, set_as_default=False
-                )
-            except (OSError, TimeoutError) as error:
-                raise StoppedError(
-                    f"executor.dask.scheduler: nobody answers at {settings.scheduler} ({_reason(error)}); start a scheduler"
-                    " there, or correct the address, and run again"
-                ) from error
-            try:
-                yield Cluster(client, settings.scheduler)
-            finally:
-                await _closed(client)
-        else:
-            async with _started(settings.workers or 1) as made:
-                yield made
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_quiet())
+        try:
+            there: Any = settings.scheduler
+            if there is None:
+                folder = tempfile.TemporaryDirectory(prefix="downloader-dask-", ignore_cleanup_errors=True)
+                there = await _started(settings.workers or 1, stack.enter_context(folder))
+                stack.push_async_callback(_closed, there)
+            client = await distributed.Client(  # type: ignore[no-untyped-call]
+                there, asynchronous=True, timeout=_CONNECT_S, set_as_default=False
+            )
+            stack.push_async_callback(_closed, client)
+        except (OSError, TimeoutError, RuntimeError) as error:
+            reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+            raise StoppedError(
+                f"executor.dask.workers: the processes did not start ({reason}); a script that starts a download"
+                ' does so under `if __name__ == "__main__":`, since worker processes import it'
+                if settings.scheduler is None
+                else f"executor.dask.scheduler: nobody answers at {settings.scheduler} ({reason}); start a scheduler"
+                " there, or correct the address, and run again"
+            ) from error
+        if settings.scheduler is None:
+            await client.run(_ignore_interrupts)
+        yield Cluster(client, settings.scheduler or there.scheduler_address)
 
 
-@asynccontextmanager
-async def _started(workers: int) -> AsyncIterator[Cluster]:
+async def _started(workers: int, folder: str) -> Any:  # noqa: ANN401  # distributed.LocalCluster
+    """Start a scheduler and worker processes on this machine."""
     import distributed
 
-    with tempfile.TemporaryDirectory(prefix="downloader-dask-", ignore_cleanup_errors=True) as folder:
-        try:
-            made = await distributed.LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                # Other users of this machine could else run what they like in these processes.
-                security=True,
-                # Memory is bounded by the job's own limits.
-                memory_limit=0,
-                # The scheduler has a port for HTTP in any case: any free one, for this machine alone, and no dashboard on it.
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                local_directory=folder,
-                silence_logs=logging.CRITICAL,
-                asynchronous=True,
-            )
-        except (OSError, TimeoutError, RuntimeError) as error:
-            raise StoppedError(
-                f"executor.dask.workers: the processes did not start ({_reason(error)}); a script that starts a download"
-                ' does so under `if __name__ == "__main__":`, since worker processes import it'
-            ) from error
-        try:
-            client = await distributed.Client(made, asynchronous=True, set_as_default=False)  # type: ignore[no-untyped-call]
-            try:
-                await client.run(_ignore_interrupts)
-                yield Cluster(client, made.scheduler_address)
-            finally:
-                await _closed(client)
-        finally:
-            await _closed(made)
+    return await distributed.LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        # Other users of this machine could else run what they like in these processes.
+        security=True,
+        # Memory is bounded by the job's own limits.
+        memory_limit=0,
+        # The scheduler has a port for HTTP in any case: any free one, for this machine alone, and no dashboard on it.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        local_directory=folder,
+        silence_logs=logging.CRITICAL,
+        asynchronous=True,
+    )
 
 
 def _ignore_interrupts() -> None:
@@ -147,7 +137,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -126,8 +126,3 @@ def test_a_cancelled_probe_frees_its_place():
     assert it.probing
     it.dropped(40)
     assert not it.probing
-
-
-def test_give_up_after_must_be_positive():
-    with pytest.raises(ValueError, match="give_up_after"):
-        circuit(0)

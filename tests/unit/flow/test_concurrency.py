@@ -1,7 +1,5 @@
 import random
 
-import pytest
-
 from downloader.flow.concurrency import AdaptiveConcurrency, Ticket
 
 
@@ -162,11 +160,6 @@ def test_the_configured_number_can_change():
     while job.ceiling.limit < 30:
         job.round_trip()
     assert job.now < 12
-
-
-def test_at_least_one():
-    with pytest.raises(ValueError, match="at least 1"):
-        AdaptiveConcurrency(0, random.Random(1), 0.0)
 
 
 def test_a_late_refusal_of_a_request_from_before_the_cut_does_not_cut_again():

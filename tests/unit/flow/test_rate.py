@@ -83,12 +83,6 @@ def test_the_rate_comes_back_after_a_minute_by_growing_steps():
     assert rates[-1] == 90
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan")])
-def test_a_rate_must_be_positive(rate: float):
-    with pytest.raises(ValueError, match="requests per second"):
-        StartRate(rate, 0.0)
-
-
 def test_a_rate_that_is_divided_anew_counts_at_once():
     pace = StartRate(100, 0.0)
     pace.set_most(10)

@@ -1,4 +1,4 @@
-"""Calls of the library that run a job on the caller's own event loop: what their arguments come to."""
+"""Arguments of the library's calls that run a job on the caller's own event loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RunKeywords(JobKeywords, total=False):
-    """Keywords of a call that runs a job: how it runs, as `downloader.download` says, and keys of the job file."""
+    """Keywords of a call that runs a job: options of the run, as of `downloader.download`, and keys of the job file."""
 
     credentials: Credentials | None
     progress: bool
@@ -38,7 +38,7 @@ class RunKeywords(JobKeywords, total=False):
 
 @dataclass(frozen=True, slots=True)
 class RunCall:
-    """A job that is to be run, and how."""
+    """A job to run, with its listeners and options."""
 
     job: Job | Sources
     progress: Progress
@@ -49,7 +49,7 @@ class RunCall:
     def of(
         cls, job: JobLike, path: str | os.PathLike[str] | None, stop: Stop | None, keywords: RunKeywords
     ) -> Self:
-        """Return what the arguments of a call mean.
+        """Return the call that these arguments describe.
 
         Raises:
             JobError: naming the argument, its value and the fix.

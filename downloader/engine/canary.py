@@ -1,7 +1,7 @@
-"""Whether integers may come in stacks: before the first run, one tile of each group is read and computed, and compared.
+"""Compare one tile of each group, read and computed, before the first run: only equal integers may come in stacks.
 
-A computed answer does not tell the masked pixels of integers. Where it has the same values there as what is read, and the
-same elsewhere, both roads bring the same.
+A computed answer does not tell which pixels of integers are masked. It can take the place of stored pixels where both have the
+same values, masked pixels included.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EDGE: Final = 8
 
 
 def stacks_if_equal(resolved: ResolvedSource, job: Job, there: Existing | None, plan: Plan) -> Plan | None:
-    """Return the plan as it would be if computed answers equalled what is read; None where that would change nothing.
+    """Return the plan that holds if computed answers equal stored pixels; None where it is the same plan.
 
     Args:
         resolved: what the plan is made of.
@@ -49,7 +49,7 @@ def stacks_if_equal(resolved: ResolvedSource, job: Job, there: Existing | None, 
 
 
 async def compare_roads(plan: Plan, source: RestPixelSource) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Return the groups whose pixels are the same by both roads, and a line for each of the others.
+    """Return the groups whose stored and computed pixels are the same, and a line for each of the others.
 
     Args:
         plan: as it would be if they were.
@@ -73,7 +73,7 @@ async def compare_roads(plan: Plan, source: RestPixelSource) -> tuple[frozenset[
 
 
 async def _difference(plan: Plan, group: Group, source: RestPixelSource) -> str:
-    """Return how the two roads differ in a tile, or why that cannot be told; empty where they are equal."""
+    """Return how stored and computed pixels of a tile differ, or why they cannot be compared; empty where they are equal."""
     masked = 0
     try:
         for slice_, grid in _looked_at(plan, group):

@@ -131,18 +131,18 @@ class Comparing:
         return dict.fromkeys(range(len(self.plan.group(key.group).bands)), self.drawn[key])
 
     async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
-        """Compare."""
+        """Compare the pixels with those that are stored."""
         self.differences += await anyio.to_thread.run_sync(self._compare, request, pixels)
 
     def fail(self, request: Request, problem: FetchProblem) -> None:
-        """Note that a tile cannot be compared, as it cannot be fetched."""
+        """Record tiles that cannot be compared, as they cannot be fetched."""
         self.differences += [
             PixelDifference(tile, band, 0, 0, reason=problem.message)
             for tile, band, *_ in self._parts(request)
         ]
 
     async def commit(self, key: ShardKey) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is stored."""
 
     def _compare(self, request: Request, pixels: NDArray[np.void]) -> list[PixelDifference]:
         layout = next(one for one in self.identity.layouts if one.group.name == request.shard.group)

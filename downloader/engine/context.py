@@ -89,5 +89,5 @@ class RunContext(FetchContext):
 
     @property
     def on_update(self) -> OnUpdate:
-        """What to do with images that change while they are fetched."""
+        """Treatment of images that change while they are fetched."""
         return self.options.on_update(self.job)

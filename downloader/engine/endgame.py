@@ -100,7 +100,7 @@ class Endgame:
     def _left(
         self, model: ServiceModel, ahead: Iterable[tuple[ShardKey, Mapping[int, int]]]
     ) -> tuple[float, float]:
-        """Requests that are still to begin, and the seconds for which all that is left keeps one slot busy."""
+        """Return the requests still to begin, and the seconds for which all that is left keeps one slot busy."""
         now, requests, nbytes, busy_s = self._clock.now(), 0.0, 0.0, 0.0
         for request, begun in self._under_way.items():
             if begun is None:
@@ -122,14 +122,14 @@ class Endgame:
 
 
 def _remaining_s(expected_s: float, elapsed_s: float, scatter: float) -> float:
-    """Seconds that a request is still expected to take; each duration within √3 standard deviations is as likely."""
+    """Return the seconds that a request is still expected to take, by a uniform distribution of durations."""
     spread = math.sqrt(3) * scatter
     earliest_s = max(elapsed_s, expected_s * (1 - spread))
     return max((earliest_s + expected_s * (1 + spread)) / 2 - elapsed_s, _STILL * expected_s)
 
 
 def _size(group: Group, missing: Mapping[int, int]) -> tuple[int, float]:
-    """Tiles of which something is missing, and the bytes that one of them brings on the average."""
+    """Return the tiles of which something is missing, and the mean bytes of one of them."""
     together = pixels = 0
     for band, mask in missing.items():
         together |= mask

@@ -52,7 +52,7 @@ def inspect(
     auth: JobSection = None,
     credentials: Credentials | None = None,
 ) -> dict[str, Any]:
-    """Return the service's own document of an asset; of a public dataset with `catalogue`, what the Data Catalog states of it.
+    """Return the service's own document of an asset, for a public dataset with the Data Catalog's facts as `catalogue`.
 
     `catalogue` has title, institution, licence and DOI, and for each band its CF attributes: `long_name`, `units`, `scale_factor`,
     `add_offset`, `center_wavelength` in µm, `flag_values`, `flag_masks`, `flag_meanings`, as far as they are known.
@@ -78,7 +78,7 @@ def inspect(
 def inspect_with_count(
     asset: str, overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], tuple[int, bool] | None]:
-    """Return what `inspect` does, and how many assets lie in a folder or collection.
+    """Return the document of an asset, and the number of assets in a folder or collection.
 
     Returns:
         The document, and (assets counted, whether there are more); None for what holds no assets, and if these
@@ -145,7 +145,7 @@ def list_documents(
     settings: ServiceSettings,
     credentials: Credentials | None = None,
 ) -> list[T]:
-    """Return what `images` does, each image as `convert` makes it of the service's document."""
+    """Return the images that meet a query, converted from the service's documents."""
     asked = Query.of(query)
     return _ask(settings, credentials, lambda c: Listing(c.client).select(asked, convert))
 
@@ -250,7 +250,7 @@ def _ask(
     credentials: Credentials | None,
     work: Callable[[Connection], Coroutine[Any, Any, T]],
 ) -> T:
-    """Return what `work` brings of the service that the settings name."""
+    """Connect to the service that the settings name, and return the result of `work`."""
     stop = Stop()
 
     async def look() -> T:

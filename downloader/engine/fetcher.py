@@ -34,7 +34,7 @@ _SPLIT_AHEAD: Final = FetchProblem(
 
 @dataclass(slots=True)
 class _Asked:
-    """A request on its way to its pixels, and what it has taken so far."""
+    """A request under way, and what it has used so far."""
 
     request: Request
     nbytes: int
@@ -152,7 +152,7 @@ class Fetcher:
             raise TileError(FetchProblem(Action.SPLIT, Cause.PAYLOAD_SIZE, error.message)) from error
 
     async def _call(self, asked: _Asked) -> NDArray[np.void]:
-        """One call, once the limiter lets it start."""
+        """Make one call, once the limiter lets it start."""
         parts, limiter = self._parts, self._parts.limiter
         ticket = await parts.stop.cuts_short(limiter.acquire)
         begun = parts.clock.now()
@@ -192,7 +192,7 @@ class Fetcher:
         return pixels
 
     def _refuse(self, asked: _Asked) -> None:
-        """Raise where a request whose turn it is is better not made."""
+        """Raise NotStarted or TileError for a request that is better not made."""
         if self._ended:
             raise NotStarted
         if (gone := self._gone_in(asked.request)) is not None:
@@ -215,7 +215,7 @@ class Fetcher:
         asked.wanted = await self._wanted(part)
 
     async def _is_answered(self, ticket: int, asked: _Asked) -> bool:
-        """Whether the service answers what it answered before this run's first request: then a tile is to blame.
+        """Return whether the service answers a request that it answered before the run: then a tile is to blame.
 
         Without it the last tiles of a job, where they fail for ever, would look like an outage.
         """
@@ -264,7 +264,7 @@ class Fetcher:
         return next((self._gone[number] for number in request.block.numbers if number in self._gone), None)
 
     def _ends_job(self, problem: FetchProblem) -> bool:
-        """Whether nothing can succeed any more; of many images one may fail as a whole."""
+        """Return whether nothing can succeed any more; of many images one may fail as a whole."""
         alone = not self._share.plan.axis
         return problem.action is Action.FAIL_JOB or (problem.action is Action.FAIL_ASSET and alone)
 

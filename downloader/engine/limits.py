@@ -1,4 +1,4 @@
-"""What a run may use before it stops, resumable."""
+"""Limits of what a run may use, and what its requests use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from downloader.planning.split import weight
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What requests use."""
+    """Requests, bytes and compute that were used, or will be."""
 
     requests: int = 0
     nbytes: int = 0
@@ -23,7 +23,7 @@ class Used:
 
     @classmethod
     def by(cls, plan: Plan, request: Request) -> Used:
-        """Return what one request uses that brings its pixels at the first call."""
+        """Return the use of a request that brings its pixels at the first call."""
         nbytes = weight(plan.group(request.shard.group), request)
         return cls(1, nbytes, most_seconds(seconds_of(plan, request)))
 
@@ -36,13 +36,13 @@ class Used:
 
 @dataclass(slots=True)
 class Spending:
-    """What was used before, in runs that count as one."""
+    """What was used so far by runs that count as one."""
 
     used: Used = field(default_factory=Used)
 
 
 def reached(limits: Limits, used: Used, more: Used) -> str | None:
-    """Return which limit keeps a run that used so much from using more, as a line; None for none."""
+    """Return a line about the limit that `used` and `more` together would pass; None where there is none."""
     if limits.max_requests is not None and used.requests + more.requests > limits.max_requests:
         return f"limits.max_requests: {limits.max_requests:,} requests are made"
     if limits.max_bytes is not None and used.nbytes + more.nbytes > limits.max_bytes:

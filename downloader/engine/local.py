@@ -1,4 +1,4 @@
-"""Fetch in this process: what its one worker is given."""
+"""Fetching in this process, by one worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of this process: what it takes, what it took at most, and what a job's limit leaves for pixels."""
+"""Memory: the size of this process, and the bytes that a job's limit leaves for pixels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def pixel_memory(limit: int, plan: Plan, before: int | None = None, workers: int
 
 
 def current_memory() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no path object for a pseudo file
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -87,7 +87,7 @@ def current_memory() -> int:
 
 
 def peak_memory() -> int:
-    """Largest resident size this process had, in bytes; 0 where the system does not say."""
+    """Return the largest resident size of this process, in bytes; 0 where the system does not tell."""
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  # as above
             for line in file:

@@ -105,6 +105,6 @@ class OpenShards:
                 await self._mosaic.commit(key)
 
     def _release(self, shard: OpenShard) -> None:
-        """Give its memory back, once: its last request may end while it is committed in order to be parked."""
+        """Release a shard's memory, once: its last request may end while the shard is being parked."""
         nbytes, shard.nbytes = shard.nbytes, 0
         self.memory.release(nbytes)

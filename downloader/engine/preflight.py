@@ -1,4 +1,4 @@
-"""Preview a run: the plan, what the mosaic has of it, and on request what a few real tiles cost."""
+"""Preview a run: its plan, the state of its mosaic, and on request the cost of a few real tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan a job with the types that the service answers."""
+"""Planning of a job with the band types of real answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from downloader.resolve.resolve import resolve
 
 @contextmanager
 def asking(progress: Progress, client: EarthEngine, about: str) -> Iterator[None]:
-    """Tell that the catalogue is asked while the block runs, and of calls that have to be repeated."""
+    """Tell `progress` that the catalogue is being asked while the block runs, and of calls that are repeated."""
     where = "Earth Engine" if client.service_identity == "earthengine" else urlsplit(client.standard).netloc
     text = f"asking {where} about {about}"
 
@@ -41,7 +41,7 @@ def asking(progress: Progress, client: EarthEngine, about: str) -> Iterator[None
 
 
 async def existing_mosaic(job: Job) -> Existing | None:
-    """Return what the job's mosaic has settled, read in a thread; None if there is no mosaic.
+    """Return the decisions that the job's mosaic records, read in a thread; None if there is no mosaic.
 
     Raises:
         RefusedError: the mosaic was made by a newer version, or its marker is damaged.
@@ -52,7 +52,7 @@ async def existing_mosaic(job: Job) -> Existing | None:
 async def prepare(
     job: Job, connection: Connection, there: Existing | None, accept: Collection[str] = ()
 ) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan of a job, and lines that are worth a user's knowing.
+    """Return the plan of a job, and notices for the user.
 
     Args:
         job: what is fetched.

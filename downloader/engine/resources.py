@@ -1,4 +1,4 @@
-"""What one worker may use: its share of the job's limits, and the objects through which it reaches the outside."""
+"""Resources of one worker: its share of the job's limits, and the objects it works with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from downloader.protocols import Clock, Limiter, Mosaic, PixelSource, Progress
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Limits of one worker: plain values, so that they can be sent to another process."""
+    """Plan and limits of one worker, as plain values."""
 
     plan: Plan
     limits: Limits

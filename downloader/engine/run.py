@@ -83,7 +83,7 @@ async def run(job: Job, progress: Progress, stop: Stop, options: RunOptions = _N
 async def _plan(
     job: Job, connection: Connection, progress: Progress, options: RunOptions
 ) -> tuple[Plan, tuple[str, ...]]:
-    """Return the plan, once it is approved, and lines that are worth a user's knowing."""
+    """Return the approved plan, and notices for the user."""
     with asking(progress, connection.client, job.source.name):
         there = None if options.overwrite else await existing_mosaic(job)
         plan, notices = await prepare(job, connection, there, options.accept)
@@ -102,7 +102,7 @@ async def opened(
     options: RunOptions,
     memory: int,
 ) -> AsyncIterator[RunContext]:
-    """Open the mosaic, and yield what the run works with."""
+    """Open the mosaic, and yield the context of the run."""
     opening = open_for_writing(
         job.mosaic_path,
         plan,
@@ -135,7 +135,7 @@ async def opened(
 
 
 def _of_credentials(context: RunContext) -> list[Notice | str]:
-    """Return which credentials are used if they were found, not given, and what the client warns of."""
+    """Return a notice of the credentials that were found, unless they were given, and the client's warnings."""
     job, client = context.job, context.connection.client
     is_found = (
         context.options.credentials is None
@@ -149,7 +149,7 @@ def _of_credentials(context: RunContext) -> list[Notice | str]:
 async def fetch_missing(
     context: RunContext, notices: Iterable[Notice | str] = ()
 ) -> tuple[Report, DownloadError | None]:
-    """Fetch what is missing of what is wanted, and do what comes behind it.
+    """Fetch what is missing, recheck images, build overviews, and report.
 
     Args:
         context: what the run works with.
@@ -189,7 +189,7 @@ async def fetch_missing(
 
 
 def _may_be_drift(plan: Plan, error: DownloadError | None) -> bool:
-    """Return whether images that changed may be the reason of this end, or be hidden by it."""
+    """Return whether changed images may be the reason of this end, or be hidden by it."""
     if error is None or isinstance(error, IncompleteError):
         return True
     # Inputs of what is computed are pinned: one that changed is not found any more at the version that was planned.
@@ -242,7 +242,7 @@ def _stored(mosaic: ZarrMosaic, key: ShardKey) -> int:
 
 
 async def _finish(context: RunContext, error: DownloadError | None) -> DownloadError | None:
-    """Finish the mosaic; of two errors the first tells the reason."""
+    """Finish the mosaic; return the first of two errors, which is the reason."""
     try:
         await context.mosaic.finish()
     except DownloadError as failed:
@@ -258,7 +258,7 @@ def _bytes_to_come(context: RunContext) -> int:
 
 
 def _incomplete(context: RunContext) -> DownloadError | None:
-    """Return the error of a run that met none, if tiles are missing."""
+    """Return the error of a run without one whose mosaic misses tiles; None where it misses none."""
     counts = context.mosaic.counts().values()
     stored, failed = sum(c.stored for c in counts), sum(c.failed for c in counts)
     tiles = context.plan.count_tiles()

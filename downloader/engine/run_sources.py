@@ -99,7 +99,7 @@ async def survey_sources(
     tiles: int = 0,
     seed: int | None = None,
 ) -> SourcePlans:
-    """Return what runs of several sources would do; arguments and errors as of `survey`."""
+    """Return previews of the runs of several sources; arguments and errors as of `survey`."""
     plans = {}
     for name, job in sources.jobs.items():
         try:

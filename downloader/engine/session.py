@@ -19,7 +19,7 @@ from downloader.report.report import Report
 
 
 class Session:
-    """Jobs that run side by side and share what the service grants.
+    """Jobs that run side by side under one quota.
 
         async with downloader.Session(jobs=2) as session, asyncio.TaskGroup() as group:
             for job in ("april.yaml", "may.yaml", "june.yaml"):
@@ -38,7 +38,7 @@ class Session:
         requests_per_second: float | None = None,
         memory: int | str = "1GiB",
     ) -> None:
-        """Nothing is started before the block is entered.
+        """Check the numbers; nothing is started before the block is entered.
 
         Args:
             jobs: how many run at a time; others wait for their turn. Each may use so large a part of the memory.
@@ -76,7 +76,7 @@ class Session:
         stop: Stop | None = None,
         **keywords: Unpack[RunKeywords],
     ) -> Report:
-        """`adownload`, as one of the session's jobs; arguments, result and errors are the same.
+        """Run a job as one of the session's; arguments, result and errors as of `adownload`.
 
         Raises:
             JobError: also where the job asks for workers of Dask, whose quota is divided among themselves.

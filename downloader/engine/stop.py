@@ -1,4 +1,4 @@
-"""Asking a run to stop: first to drain, then at once. One object that callers set and the engine reads."""
+"""Requests to stop a run: first to drain, then at once."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SAVE_S = 60.0
 
 
 class NotStarted(Exception):  # noqa: N818  # no error: what was not started stays undone
-    """The run drains, and this was not started before."""
+    """Raised for work that is not started because the run drains."""
 
 
 class Stop:
-    """A request to stop a run. To be used on the event loop of the run."""
+    """A request to stop a run, which callers set and the engine reads. Belongs to the event loop of the run."""
 
     def __init__(self) -> None:
         self.drain = anyio.Event()
@@ -48,7 +48,7 @@ class Stop:
         self._tells: list[Progress] = []
 
     def ask(self, reason: str, signal_number: int | None = None) -> None:
-        """Ask to drain, or where that was asked already, to end at once.
+        """Ask to drain; where that was asked already, to end at once.
 
         Args:
             reason: one readable line; that of the first time counts.
@@ -122,7 +122,7 @@ class Stop:
         raise NotStarted
 
     def error(self, state: str) -> DownloadError:
-        """Return the error with which a run ends that was asked to stop; `state` says what became of its work."""
+        """Return the error that ends a run which was asked to stop; `state` tells what is saved."""
         message = f"{self.reason}: {state}; run the job again to continue"
         if self.signal_number is not None:
             return InterruptionError(message, self.signal_number)
@@ -131,7 +131,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP ask to stop while the block runs. On the main thread's event loop only.
+    """Let SIGINT, SIGTERM and SIGHUP ask to stop while the block runs. On the main thread's event loop only.
 
     A SIGHUP that is ignored, as under nohup, stays so.
     """
@@ -167,7 +167,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 
 
 def end_process(status: int, at_most_s: float | None = None) -> None:
-    """End the process, should it be kept by a thread that cannot end, as one that writes to a disk that hangs.
+    """End the process even if a thread cannot end, such as one that writes to a hanging disk.
 
     Args:
         status: the exit status of the process then.

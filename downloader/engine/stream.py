@@ -1,4 +1,4 @@
-"""Iterating over the outcomes of a run while it is under way, with a bounded number of them in memory."""
+"""Iteration over the outcomes of a run under way, of which a bounded number waits in memory."""
 
 from __future__ import annotations
 

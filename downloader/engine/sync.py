@@ -1,4 +1,4 @@
-"""Coroutines for callers that cannot await: on an event loop in a thread, whatever loop runs in the caller's own."""
+"""Run coroutines for callers that cannot await, on an event loop in a thread."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Checkup:
-    """Result of `verify`: findings, and what was done about them."""
+    """Result of `verify`: the findings, the repair and the comparison."""
 
     found: Verification
     """As the mosaic was at the start."""
@@ -48,7 +48,7 @@ class Checkup:
 
     @property
     def is_clean(self) -> bool:
-        """Whether the mosaic is now whole and told rightly, and the service says the same."""
+        """Whether the mosaic is now whole and intact, and equal to the service where that was compared."""
         same = self.comparison is None or self.comparison.is_same
         return (self.after or self.found).is_clean and same
 

@@ -147,7 +147,7 @@ class Worker:
 
     @property
     def _spent(self) -> Used:
-        """What counts against the limits."""
+        """Use that counts against the limits."""
         return self.parts.spending.used + self._used + Used(eecu_s=most_seconds(self.fetcher.wasted_s))
 
     @property
@@ -173,7 +173,7 @@ class Worker:
         self._wake_all()
 
     async def _look_ahead(self) -> AsyncIterator[tuple[ShardKey, Mapping[int, int]]]:
-        """Every shard that misses something. Twice as many are looked up each time, until the end is seen a wave before."""
+        """Yield every shard that misses something, looking further ahead each time: the end is seen a wave before it comes."""
         number = 0
         while True:
             wanted = min(2 * len(self._ahead) + 2, self.share.limits.concurrency + 1)
@@ -200,7 +200,7 @@ class Worker:
                     return
 
     async def _missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Return what a shard misses. Which tiles a polygon touches is asked in a thread, since it may be a large one."""
+        """Return what a shard misses; the tiles of a polygon, which may be a large one, are looked up in a thread."""
         if self.share.plan.group(key.group).region is None:
             return self.parts.mosaic.missing(key)
         return await anyio.to_thread.run_sync(self.parts.mosaic.missing, key)
@@ -337,12 +337,12 @@ class Worker:
     # Waking ------------------------------------------------------------------------------------------------
 
     def _notify(self) -> None:
-        """The producer looks again."""
+        """Let the producer look again."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
     def _wake(self, tasks: int) -> None:
-        """So many idle tasks look for a request; not all, as with hundreds of answers a second that is dear."""
+        """Let so many idle tasks look for a request; waking all of them at hundreds of answers a second costs too much."""
         for _ in range(min(tasks, len(self._sleepers))):
             self._sleepers.popleft().set()
 

@@ -1,4 +1,4 @@
-"""Whether the service is asked at all: after sustained failure one request at a time finds out when it is back."""
+"""The circuit breaker: after sustained failure one request at a time finds out when the service is back."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LONG_DISTANCE_S: Final = 30.0
 """The same once an outage is long."""
 _LONG_S: Final = 300.0
 _SPEAK_AFTER_S: Final = 10.0
-"""An outage shorter than this is nobody's business."""
+"""A shorter outage is not reported."""
 
 
 class Circuit:
     """Closed while the service answers; open after sustained failure, with one probing request at a time.
 
-    (The electrician's words: a closed circuit conducts.) Pure state, told what happens and when. Time without an
+    Pure state, told what happens and when. Time without an
     answer is counted by `Patience`, from the first problem after the last answer: neither a job that asks nothing
     for an hour nor a suspended machine is an outage.
     """
@@ -60,7 +60,7 @@ class Circuit:
         return self._patience.spent_s if self._patience else 0.0
 
     def start(self, serial: int) -> None:
-        """A request starts; while the circuit is open it is a probe."""
+        """Note that a request starts; while the circuit is open it is a probe."""
         if self.is_open:
             self._probe = serial
 
@@ -73,7 +73,7 @@ class Circuit:
             self._put_off(now)
 
     def answered(self, serial: int) -> tuple[bool, str | None]:
-        """The service let a request pass.
+        """Note that the service let a request pass.
 
         Returns:
             Whether this closed the circuit, and a line for the user if one said that it had opened.
@@ -90,7 +90,7 @@ class Circuit:
         return True, line
 
     def failed(self, serial: int, following: int, now: float, reason: str, *, counts: bool) -> str | None:
-        """A request brought a problem that says nothing good about the service.
+        """Note that a request brought a problem which may be the service's.
 
         Args:
             serial: the request's.
@@ -122,7 +122,7 @@ class Circuit:
         return None
 
     def dropped(self, serial: int) -> None:
-        """A request was cancelled: nothing is known, and the next one may probe."""
+        """Note that a request was cancelled: it told nothing, and the next one may probe."""
         if serial == self._probe:
             self._probe = None
 

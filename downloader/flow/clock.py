@@ -11,7 +11,7 @@ class MonotonicClock:
     """The machine's monotonic clock, which setting the date does not move."""
 
     def now(self) -> float:
-        """Seconds since some moment in the past."""
+        """Return the seconds since some moment in the past."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""How many requests may be under way: follows the service's quota by its 429s."""
+"""The number of requests that may be under way, which follows the service's quota by its 429s."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Ticket:
 
 
 class AdaptiveConcurrency:
-    """The number of requests that may be under way: pure state, told what happens and when.
+    """A ceiling of requests under way that adapts to the service; pure state, told what happens and when.
 
     Requests count from their start until their answer is here, which is longer than the service counts them, and
     they may overtake each other. So the level that a 429 shows is the larger of those at its request's start and at
@@ -63,11 +63,11 @@ class AdaptiveConcurrency:
 
     @property
     def goal(self) -> int:
-        """Where a climb ends."""
+        """Level at which a climb ends."""
         return self._most if self._shown is None else min(self._most, max(1, self._shown - 1))
 
     def answered(self, ticket: Ticket, following: int, now: float) -> None:
-        """The service let the request pass. `following` is the serial of the next request to start."""
+        """Note that the service let a request pass. `following` is the serial of the next request to start."""
         self._answers += 1
         if self._climbing:
             if ticket.serial >= self._changed and ticket.level >= self.limit:
@@ -77,7 +77,7 @@ class AdaptiveConcurrency:
             self._rise(following)
 
     def refused(self, ticket: Ticket, under_way: int, following: int, now: float) -> bool:
-        """The service said that too many were under way.
+        """Note that the service refused a request because too many were under way.
 
         Args:
             ticket: the request refused.
@@ -103,7 +103,7 @@ class AdaptiveConcurrency:
         return level <= 1
 
     def forget(self, following: int) -> None:
-        """What was learned no longer holds: climb from here as far as it goes."""
+        """Forget the refused level: climb from here as far as it goes."""
         self._shown = None
         self._cut = following
         self._rise(following)
@@ -134,7 +134,7 @@ class AdaptiveConcurrency:
         self._changed = following
 
     def _rest(self, now: float) -> None:
-        """A 429 was the last thing learned: count the time and the answers until the next probe."""
+        """Count time and answers anew until the next probe: a 429 has just come."""
         self._rested = now
         self._answers = 0
         # Workers that share a quota, or jobs that share a project, should not probe in step.

@@ -123,7 +123,7 @@ class AdaptiveLimiter:
         self.starts += 1
 
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
-        """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
+        """End a request: with pixels (None) or with a problem. Never waits; each ticket once."""
         known = self._tickets.pop(ticket)
         now = self._clock.now()
         if problem is not None and problem.cause in _NEUTRAL:
@@ -143,13 +143,13 @@ class AdaptiveLimiter:
         self._restricted_at = self._clock.now()
 
     def set_concurrency(self, concurrency: int) -> None:
-        """Change the number of requests that are never exceeded, as where a quota is divided anew among workers."""
+        """Change the largest number of requests under way, as when a quota is divided anew among workers."""
         self._concurrency = concurrency
         self._ceiling.set_most(self._most, self._serial)
         self._look_again()
 
     def set_rate(self, requests_per_second: float) -> None:
-        """Change the starts per second that are never exceeded."""
+        """Change the largest number of starts per second."""
         self._rate.set_most(requests_per_second)
         self._look_again()
 
@@ -182,7 +182,7 @@ class AdaptiveLimiter:
             self._paused_until = max(self._paused_until, now + pause_s)
 
     def _wait_s(self) -> float:
-        """Seconds until the first in the queue may start: 0 for now, inf for when something changes."""
+        """Return the seconds until the first in the queue may start: 0 for now, inf for when something changes."""
         if self._circuit.given_up:
             raise StoppedError(
                 f"the service sent no pixels for {duration(self._give_up_after_s)} (last: {self._last_problem}). "

@@ -1,4 +1,4 @@
-"""How many requests may start in a second: paced under the job's rate, and under what the service bears."""
+"""The rate at which requests start: under the job's limit, and under what the service lets pass."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class StartRate:
         self._tolerance_s = (self.burst - 1) / most_per_s
 
     def ready_at(self) -> float:
-        """When the next request may start."""
+        """Return the time at which the next request may start."""
         return self._due - self._tolerance_s
 
     def start(self, now: float) -> None:
-        """A request starts."""
+        """Note that a request starts."""
         self._due = max(self._due, now) + 1 / self.rate
 
     def passed(self, now: float) -> None:
-        """The service let a request pass, whatever became of it."""
+        """Note that the service let a request pass, whatever became of it."""
         second = math.floor(now)
         if self._passed and self._passed[-1][0] == second:
             self._passed[-1] = (second, self._passed[-1][1] + 1)
@@ -72,7 +72,7 @@ class StartRate:
             self._recover_at = now + _RECOVER_S
 
     def refused(self, now: float) -> None:
-        """The service said that the rate is too high."""
+        """Note that the service refused a request because the rate is too high."""
         recent = sum(count for second, count in self._passed if second > now - _WINDOW_S)
         bearable = max(self.rate / 2, _SHARE * recent / _WINDOW_S, 1 / _RECOVER_S)
         self.rate = min(self.rate, bearable)

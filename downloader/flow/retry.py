@@ -1,4 +1,4 @@
-"""Repeat calls that brought nothing: how often one request, and how often a whole job, may."""
+"""Repeating of calls that brought nothing, within the bounds of a request and of its job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHARE: Final = 0.20
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long one request is repeated."""
+    """Bounds on the repeats of one request."""
 
     retries: int = 8
     """Calls after the first that may be made because of its own failures."""

@@ -1,4 +1,4 @@
-"""One job's turn at a limiter that several jobs may share."""
+"""The limiter of one job, which several jobs may share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_SENT = FetchProblem(Action.RETRY, Cause.CANCELLED, "its access token expire
 
 
 class JobLimiter:
-    """Passes on to the shared limiter, keeps the job's own bound, and waits for access tokens before a turn is taken.
+    """A view of a shared limiter with the job's own bound, which waits for access tokens before a request starts.
 
     Jobs are served in the order in which their requests ask.
     """

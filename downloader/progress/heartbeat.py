@@ -30,7 +30,7 @@ _FRESH_S: Final = 120.0
 """On another machine, whose processes cannot be seen, a run counts as under way when it was heard of so lately."""
 
 _SILENT_S: Final = 1800.0
-"""A process that was silent for so long is another one by now, which has the same number."""
+"""After so long a silence the process of that number is taken for another one."""
 
 _CREATE: Final = (
     os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -57,7 +57,7 @@ class RunStatus(Figures):
 
     @property
     def age_s(self) -> float:
-        """Seconds since it was heard of."""
+        """Seconds since the run last wrote."""
         return max(0.0, time.time() - self.heard)
 
     @property

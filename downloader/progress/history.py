@@ -1,4 +1,4 @@
-"""History of a run over time: values of bounded size, whatever the size of the job."""
+"""History of a run, in values of bounded size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Timeline:
     """Requests that were allowed at once, the mean of each bin."""
 
     def seconds_of(self, number: int) -> float:
-        """Length of a bin, in seconds; shorter where the run ended within it."""
+        """Return the length of a bin, in seconds; shorter where the run ended within it."""
         return max(min(self.bin_s, self.seconds - number * self.bin_s), 1e-9)
 
     def rate(self, counts: tuple[float, ...]) -> list[float]:
@@ -54,7 +54,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """How long requests took, as a histogram of buckets that grow by an eighth."""
+    """Durations of requests, as a histogram of buckets that grow by an eighth."""
 
     counts: tuple[int, ...] = ()
     """Requests in each bucket; the first ends at `FIRST_S`."""
@@ -86,7 +86,7 @@ class History:
     """Notices between the first and the last of `lines` that were not kept."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the history as plain values."""
         timeline = self.timeline
         shares = {"median": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
         return {

@@ -1,4 +1,4 @@
-"""A line for what turns out to take long, on a terminal or in a notebook; nothing elsewhere."""
+"""A line about work that takes more than a moment, on a terminal or in a notebook; nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from downloader.progress.terminal import is_piped, terminal_progress
 from downloader.protocols import Progress
 
 _QUIET_S: Final = 1.0
-"""What is done by then shows nothing: a line that comes and goes at once is noise."""
+"""Seconds of work that show nothing: a line that comes and goes at once is noise."""
 
 _SHOWING: Final = threading.Lock()
 """Held by the one line of the process that is shown: Dask's threads wait side by side."""

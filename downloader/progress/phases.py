@@ -1,4 +1,4 @@
-"""Telling displays what goes on while nothing is fetched."""
+"""Messages to displays about work besides fetching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording a run for its report. Memory is bounded whatever the job's size: what is full is merged pairwise."""
+"""Recording of a run for its report, in bounded memory: full timelines are merged pairwise."""
 
 from __future__ import annotations
 

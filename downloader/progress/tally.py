@@ -1,4 +1,4 @@
-"""Counting what happens in a run, and lines of text about the counts."""
+"""Counts of a run's events, and lines of text about them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fanout(*listeners: Progress) -> Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How far a run is, as plain values."""
+    """State of a run, as plain values."""
 
     tiles: int
     """Of the plan."""
@@ -48,7 +48,7 @@ class Figures:
     """None where nobody knows."""
 
     def words(self, *, is_over: bool = False) -> list[str]:
-        """Return what a display shows of a run, or of one that is over, what matters most first."""
+        """Return the figures that a display shows of a run, or of one that is over, the most important first."""
         retries = sum(self.retries.values())
         return [
             # Rounded down: 100 % would look complete.
@@ -131,7 +131,7 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return max(time.monotonic() - self.started, 1e-9)
 
     @property
@@ -146,7 +146,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """At this run's pace so far, into which the plan's estimate counts as much as a few tiles; None before the first tile."""
+        """Time left, by this run's pace and by the plan's estimate with the weight of a few tiles; None before the first tile."""
         left, done = self.tiles_total - self.tiles_now, self.tiles_stored + self.tiles_failed
         if not done or left <= 0:
             return None
@@ -154,7 +154,7 @@ class Tally:
         return left * (self.seconds + prior * self.expected_s) / (done + prior)
 
     def figures(self) -> Figures:
-        """Return how far the run is now."""
+        """Return the state of the run now."""
         left_s = self.seconds_left
         return Figures(
             tiles=self.tiles_total,
@@ -187,7 +187,7 @@ def announcement(estimate: Estimate, tiles_done: int) -> str:
 
 
 class Timer:
-    """Limits how often something is done: at most once in `every_s` seconds."""
+    """A limit on how often something is done: once in `every_s` seconds."""
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s

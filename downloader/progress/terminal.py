@@ -59,7 +59,7 @@ class Lines:
         self._phase = ""
 
     def __call__(self, event: Event) -> None:
-        """Print what the event is worth."""
+        """Print a line for the event, where one is due."""
         self._tally(event)
         match event:
             case Started():
@@ -197,12 +197,12 @@ def terminal_progress(out: TextIO | None = None) -> Progress:
 
 
 def is_piped() -> bool:
-    """Return whether standard error is neither a terminal nor a notebook's: what takes a few seconds is not told there."""
+    """Return whether standard error is neither a terminal nor a notebook's, so that short waits are not told there."""
     return not is_notebook() and not (sys.stderr is not None and forgiving(sys.stderr).isatty())
 
 
 def listener(progress: bool, on_event: Progress | None) -> Progress:
-    """Return what the library's calls tell of a run: a display on standard error, a function of the caller, both or neither.
+    """Return the listener of a library call: a display on standard error, a function of the caller, both or neither.
 
     Args:
         progress: whether there is a display.
@@ -215,7 +215,7 @@ def listener(progress: bool, on_event: Progress | None) -> Progress:
 
 
 def forgiving(out: TextIO) -> TextIO:
-    """`out`, but writing never fails: a terminal that was closed must not end a job of hours."""
+    """Return a stream like `out` whose writes never fail: a closed terminal must not end a job of hours."""
     return out if isinstance(out, _Forgiving) else cast("TextIO", _Forgiving(out))
 
 

@@ -1,1 +1,1 @@
-"""How shards are spread over tasks, processes or machines."""
+"""Running a job on worker processes, through Dask."""

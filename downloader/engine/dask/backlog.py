@@ -1,4 +1,4 @@
-"""Shards that are still to be handed out, looked up as they are needed, never all of them."""
+"""Queue of the shards to be handed out, which is never read whole."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCANNED: Final = 256
 
 @dataclass
 class Backlog:
-    """Shards in their order, those that came back first."""
+    """Shards to hand out, in their order; those that were put back come first."""
 
     plan: Plan
     shards: Iterable[ShardKey]
@@ -54,7 +54,7 @@ class Backlog:
         return float(sum(map(self.cost, self._ahead))) if self._is_read else math.inf
 
     def cost(self, key: ShardKey) -> int:
-        """About how many requests a shard takes."""
+        """Return about how many requests a shard takes."""
         group = self.plan.group(key.group)
         together = 0
         for mask in self.missing(key).values():

@@ -1,4 +1,4 @@
-"""A cluster of Dask for one run: one that is there, or worker processes on this machine that end with the run."""
+"""The Dask cluster of one run: an existing one, or worker processes on this machine that end with the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLOSE_S: Final = 10.0
 
 
 class Cluster:
-    """Workers that are there, and calls of functions in their processes."""
+    """A Dask cluster: its workers, and calls of functions in their processes."""
 
     def __init__(self, client: Any, address: str) -> None:  # noqa: ANN401  # distributed.Client
         self._client = client
@@ -30,7 +30,7 @@ class Cluster:
         """The scheduler's."""
 
     async def workers(self) -> list[str]:
-        """Addresses of the workers that are there. Raises OSError or TimeoutError where the scheduler does not answer."""
+        """Return the addresses of the present workers. Raises OSError or TimeoutError where the scheduler does not answer."""
         # The client tries to connect again for itself, for a while; until then nothing is known.
         if self._client.status != "running":
             raise OSError("the connection to the scheduler is lost")
@@ -39,7 +39,7 @@ class Cluster:
         return list(identity["workers"])
 
     async def call(self, within_s: float, address: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # of any kind
-        """What a function returns that runs on the event loop of a worker.
+        """Run a function on the event loop of a worker and return its result.
 
         Raises what it raises; OSError, TimeoutError or KeyError where the worker is gone or does not answer.
         """
@@ -48,13 +48,13 @@ class Cluster:
         return answers[address]
 
     def submit(self, address: str, name: str, function: Any, *arguments: Any) -> Any:  # noqa: ANN401  # a Future
-        """Start a task at one worker and nowhere else; a `distributed.Future`."""
+        """Start a task at one worker and nowhere else; return its `distributed.Future`."""
         return self._client.submit(function, *arguments, key=name, workers=[address], pure=False, retries=0)
 
 
 @asynccontextmanager
 async def cluster(settings: Dask) -> AsyncIterator[Cluster]:
-    """A cluster for the block.
+    """Yield a cluster for the block.
 
     Raises:
         MissingExtraError: Dask is not installed.
@@ -112,7 +112,7 @@ async def _started(workers: int, folder: str) -> Any:  # noqa: ANN401  # distrib
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C in a terminal reaches all processes that were started there: it is for the run, which tells the workers."""
+    """Ignore SIGINT in a worker: Ctrl-C in a terminal reaches all processes, and the run tells its workers."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -125,7 +125,7 @@ async def _closed(thing: Any) -> None:  # noqa: ANN401  # Client or LocalCluster
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What Dask logs of workers that come and go, the run says in its own words."""
+    """Silence Dask's log of workers that come and go: the run tells it in its own words."""
     # Some of its loggers have levels of their own.
     names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
     before = {logger: logger.level for logger in map(logging.getLogger, names)}

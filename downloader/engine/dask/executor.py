@@ -73,7 +73,7 @@ class DaskExecutor:
     """An `Executor` of worker processes, here or elsewhere, through Dask."""
 
     def __init__(self, context: RunContext, settings: Dask, workers: Cluster) -> None:
-        """Prepare.
+        """Prepare; nothing is called.
 
         Args:
             context: what is fetched, and how.
@@ -100,7 +100,7 @@ class DaskExecutor:
         """See `Executor`."""
 
     async def begin(self) -> None:
-        """Have workers that are ready for their first shard."""
+        """Wait for workers, and start their engines."""
         is_told = False
         until = time.monotonic() + self._limits.give_up_after
         while len(present := await self._present() or []) < (self._settings.workers or 1):
@@ -118,7 +118,7 @@ class DaskExecutor:
             raise first_of(errors) from None
 
     async def end(self) -> None:
-        """Leave the workers that the run has not left."""
+        """Tell workers that have not heard so that the run is over."""
         for worker in self._workers.values():
             await worker.forget()  # only where the run ended before its work began
         await anyio.to_thread.run_sync(self._clear)
@@ -224,7 +224,7 @@ class DaskExecutor:
         finally:
             self._is_cancelled = True
 
-    # Workers come and go -----------------------------------------------------------------------------------
+    # Workers join and leave -----------------------------------------------------------------------------------
 
     def _join(self, address: str) -> Link:
         worker = self._workers[address] = Link(self._cluster, address, self._mosaic.store)
@@ -238,7 +238,7 @@ class DaskExecutor:
             await worker.begin(replace(self._assignment, name=worker.name, grant=grant))
 
     async def _serve(self, worker: Link) -> None:
-        """Look after one worker, from its first share of the quota to its end."""
+        """Begin one worker and look at it until it has left."""
         try:
             with worker.scope:
                 while worker.left is None:
@@ -276,7 +276,7 @@ class DaskExecutor:
             await self._read(worker, mail)
 
     def _depart(self, worker: Link, left: Left) -> None:
-        """Take leave of a worker: its share is free once what it has under way has ended."""
+        """Remove a worker that left: its share is free once its requests under way have ended."""
         del self._workers[worker.address]
         now = worker.left_at = time.monotonic()
         # The service may still be busy with requests of a process that was killed.
@@ -294,7 +294,7 @@ class DaskExecutor:
         self._leaving.append(worker)
 
     async def _reclaim(self) -> None:
-        """Put shards back of workers that are gone for certain."""
+        """Put back the shards of workers that certainly write no more."""
         for worker in list(self._leaving):
             if await anyio.to_thread.run_sync(worker.retire):
                 self._leaving.remove(worker)
@@ -326,7 +326,7 @@ class DaskExecutor:
             worker.retire()
         self._mosaic.store.delete_empty(WORKERS)
 
-    # Shards go out, and what became of them comes back -----------------------------------------------------
+    # Shards and their outcomes -----------------------------------------------------
 
     def _hand_out(self, worker: Link) -> None:
         """Give a worker what it needs to be busy until the next look, and no more than its part of what is left."""

@@ -1,4 +1,4 @@
-"""One worker as its run sees it: what it has, what it last said, and how it is called."""
+"""The run's side of one worker: its shards, its last answer, and calls to it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Link:
             ) from error
 
     def _named(self, error: DownloadError) -> DownloadError:
-        """Return an error with the worker's address, where its message is all that it holds."""
+        """Return an error with the worker's address in its message, where it holds nothing but a message."""
         if type(error).__reduce__ is not BaseException.__reduce__:
             return error
         return type(error)(f"worker {self.address}: {error}")
@@ -118,7 +118,7 @@ class Link:
                 await self.cluster.call(_LOOK_S, self.address, beat, self.name, instruction)
 
     def retire(self) -> bool:
-        """Take its right to write away; return whether it has none any more."""
+        """Withdraw its right to write; return whether that is done."""
         try:
             return self.store.remove_worker_lock(self.name)
         except OSError:

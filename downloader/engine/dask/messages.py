@@ -39,7 +39,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker needs before its first shard."""
+    """Settings of a worker, sent before its first shard."""
 
     name: str
     """Of one worker of one run, and of its lock."""
@@ -93,14 +93,14 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All of a shard that could be had is committed."""
+    """Message: all of a shard that could be fetched is committed."""
 
     key: ShardKey
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The worker left, with nothing in its hands."""
+    """Last message of a worker: it holds no shards and has no requests under way."""
 
     error: DownloadError | None = None
     """Why, where it did not leave because it was told to."""
@@ -110,7 +110,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """Answer of a worker."""
+    """Answer of a worker to an instruction."""
 
     first: int
     """Number of the first message; they count from 1."""
@@ -141,7 +141,7 @@ class Mailbox:
         self._first = 1
 
     def put(self, message: Message) -> None:
-        """Keep one more."""
+        """Append a message."""
         with self._guard:
             self._messages.append(message)
 

@@ -1,4 +1,4 @@
-"""The pool of one run in a worker's process: shards handed out bit by bit, fetched as a local run fetches them."""
+"""The fetching of one run in a worker's process: as a local run, of shards that are handed out a few at a time."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Pool:
         mailbox: Mailbox,
         on_done: Callable[[ShardKey], None],
     ) -> None:
-        """Prepare; `run` works.
+        """Prepare; `run` fetches.
 
         Args:
             assignment: what to do.
@@ -127,7 +127,7 @@ class Pool:
         return self._writer.blank
 
     async def run(self) -> None:
-        """Work, each time that there is something to do, until it is time to leave."""
+        """Fetch shards as they are handed out, until the run is over or asks to stop."""
         assignment = self._assignment
         while not self._instruction.leave and not self.stop.drain.is_set():
             if not self._next.keys:
@@ -146,7 +146,7 @@ class Pool:
             self._now = None
 
     def accept(self, portions: Sequence[Portion]) -> None:
-        """Take shards."""
+        """Add shards to fetch."""
         # A round whose end was told may have seen it already: what comes later is for the next.
         feed = self._next if self._now is None or self._now.is_over else self._now
         for portion in portions:
@@ -160,7 +160,7 @@ class Pool:
         self._woken.set()
 
     def obey(self, instruction: Instruction) -> None:
-        """Take up what the run says."""
+        """Follow an instruction of the run."""
         self._instruction = instruction
         self._take_up(instruction.grant)
         if self._now is not None and (instruction.is_last or instruction.leave):
@@ -172,7 +172,7 @@ class Pool:
         self._woken.set()
 
     def abandon(self, reason: str) -> None:
-        """Save what is there, and leave."""
+        """Stop at once: save what is fetched, and leave."""
         for _ in range(2):
             self.stop.ask(reason)
         self._woken.set()

@@ -1,4 +1,4 @@
-"""One quota for many workers: who may have how much of it, so that all together never have more."""
+"""One quota for many workers, divided so that all together never exceed it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Member:
 
 @dataclass(slots=True)
 class Division:
-    """One quota, divided evenly among the workers that are there; pure, told what happens and when.
+    """One quota, divided evenly among the present workers; pure state, told what happens and when.
 
     A share grows only by what others have given back. A worker gives back when it says that it lets no more start and
     that no more than its new share is under way; one that is gone does when its last requests must have ended.
@@ -36,17 +36,17 @@ class Division:
         return len(self._members)
 
     def join(self, name: str) -> None:
-        """A worker comes."""
+        """Add a worker."""
         self._members[name] = _Member()
 
     def leave(self, name: str, free_at: float) -> None:
-        """A worker goes; what it had under way has ended by `free_at`, on the clock of `grant`."""
+        """Remove a worker whose requests have ended by `free_at`, on the clock of `grant`."""
         member = self._members.pop(name)
         self._gone.append((free_at, member.held))
         self.retries = max(0, self.retries - round(member.overspent))
 
     def grant(self, name: str, now: float) -> Grant:
-        """What a worker may have from now on; nothing where others must give back first, or where too many came."""
+        """Return a worker's part from now on; nothing where others must give back first, or where there are too many workers."""
         member = self._members[name]
         self._gone = [(free_at, held) for free_at, held in self._gone if free_at > now]
         rank, count = list(self._members).index(name), len(self._members)
@@ -59,7 +59,7 @@ class Division:
         return Grant(member.granted, self.requests_per_second * share, int(self.retries * share))
 
     def told(self, name: str, concurrency: int, in_flight: int, overspent: float) -> None:
-        """A worker says what it lets itself have, and has under way."""
+        """Note the concurrency that a worker keeps to, and its requests under way."""
         member = self._members[name]
         member.overspent = overspent
         if concurrency <= member.granted:

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class EngineGoneError(Exception):
-    """The engine that a task was meant for is not here: its run knows, or is gone."""
+    """The engine of a task is not in this process: its run knows, or is gone."""
 
 
 class Engine:
-    """The thread in which the pool of one run works, and what the process's other threads say to it."""
+    """The thread and event loop in which the pool of one run works, and calls to it from other threads."""
 
     def __init__(self, assignment: Assignment, forget: Callable[[], object]) -> None:
-        """Begin; `ready` tells when, or why not.
+        """Start the thread; `ready` ends once the pool works, or with the error that prevents it.
 
         Args:
             assignment: what to do, and as whom.
@@ -71,7 +71,7 @@ class Engine:
         return list(futures.values())
 
     def beat(self, instruction: Instruction) -> Mail:
-        """Take up what the run says, and return what happened since it last heard."""
+        """Follow an instruction of the run, and return what happened since its last one."""
         pool = self._pool
         if pool is None:
             raise EngineGoneError(self.assignment.name)
@@ -142,7 +142,7 @@ class Engine:
             ) from error
 
     async def _listen(self, pool: Pool) -> None:
-        """Leave where the run is not heard any more."""
+        """Stop the pool when the run has not been heard of for too long."""
         patience_s = self.assignment.silence_s
         while (silent_s := _clock() - self._heard_at) < patience_s:  # noqa: ASYNC110  # the run's silence is no event
             await anyio.sleep(max(0.1, patience_s - silent_s))
@@ -157,7 +157,7 @@ class Engine:
 
 
 def _clock() -> float:
-    """Seconds, those of a suspended machine included where the system counts them."""
+    """Return a clock in seconds that counts on while the machine is suspended, where the system has one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -166,7 +166,7 @@ _ENGINES: dict[str, Engine] = {}
 
 
 async def start(assignment: Assignment) -> None:
-    """Make an engine in this process; return once it may be given shards.
+    """Start an engine in this process; return once it accepts shards.
 
     Raises:
         DownloadError: it cannot work here.
@@ -185,7 +185,7 @@ async def start(assignment: Assignment) -> None:
 
 
 def beat(name: str, instruction: Instruction) -> Mail | None:
-    """Tell an engine what counts from now on, and return what happened; None where the engine is not here."""
+    """Pass an instruction to an engine, and return its answer; None where the engine is not in this process."""
     engine = _ENGINES.get(name)
     if engine is None:
         return None

@@ -8,11 +8,11 @@ from functools import reduce
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
+import shapely
 
 from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue import crs
-from earthengine_emulator.catalogue.geometry import Line, Shape
+from earthengine_emulator.catalogue.geometry import Shape
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image, Lattice, PixelType, Valid
 from earthengine_emulator.pixels.pyramid import Pyramids
 from earthengine_emulator.pixels.sampling import Part, Reader, Sampler
@@ -206,30 +206,14 @@ class _Inside:
         x, y = crs.convert(
             self.grid.crs, self.shape.system, c + a * column + b * row, f + d * column + e * row
         )
-        inside = np.zeros(x.shape, np.bool_)
-        for area in self.shape.areas:
-            within = _in_ring(x, y, area[0])
-            for hole in area[1:]:
-                within &= ~_in_ring(x, y, hole)
-            inside |= within
-        return inside.astype(np.uint8), None
+        return shapely.contains_xy(self.shape.geometry, x, y).astype(np.uint8), None
 
     def inside(self, first: int, count: int) -> Valid | None:
         return self.rows(first, count)[0].astype(np.bool_)
 
 
-def _in_ring(x: crs.Points, y: crs.Points, ring: Line) -> npt.NDArray[np.bool_]:
-    """Even-odd rule for many points at once."""
-    inside = np.zeros(x.shape, np.bool_)
-    for (ax, ay), (bx, by) in zip(ring, ring[1:], strict=False):  # noqa: RUF007 - rings are tuples
-        if ay == by:
-            continue
-        inside ^= ((ay > y) != (by > y)) & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
-    return inside
-
-
 def inside(shape: Shape) -> Plane:
     """Return the plane that is 1 within a shape's areas."""
-    if not shape.areas:
+    if not shape.geometry.area:
         raise invalid_argument("Image.clip needs an area.")
     return lambda _, grid: _Inside(shape, grid)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, cast
 
 import numpy as np
+import shapely
 
 from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue.geometry import Shape, in_degrees
@@ -115,10 +117,5 @@ def _band(band: Band) -> dict[str, Any]:
 
 def _shape(shape: Shape) -> dict[str, Any]:
     """Return a shape as GeoJSON."""
-    shape = in_degrees(shape)
-    parts: list[dict[str, Any]] = [{"type": "Point", "coordinates": list(p)} for p in shape.points]
-    parts += [{"type": "LineString", "coordinates": [list(p) for p in line]} for line in shape.lines]
-    parts += [
-        {"type": "Polygon", "coordinates": [[list(p) for p in ring] for ring in area]} for area in shape.areas
-    ]
-    return parts[0] if len(parts) == 1 else {"type": "GeometryCollection", "geometries": parts}
+    found: dict[str, Any] = json.loads(shapely.to_geojson(in_degrees(shape).geometry))
+    return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import shapely
 
 from earthengine_emulator.api.errors import invalid_argument
 from earthengine_emulator.catalogue import crs
-from earthengine_emulator.catalogue.geometry import Shape
+from earthengine_emulator.catalogue.geometry import Shape, from_geojson
 from earthengine_emulator.catalogue.model import Lattice
 
 Affine = tuple[float, float, float, float, float, float]
@@ -114,23 +114,18 @@ def bounds(lattice: Lattice, system: str) -> Box:
 
 
 def region_box(region: Mapping[str, Any], system: str) -> Box:
-    """Bounding box, in `system`, of a GeoJSON geometry whose edges are straight in longitude and latitude."""
-    return _lines_box(list(_lines(region)), system)
+    """Return the bounding box, in `system`, of a GeoJSON geometry whose edges are straight in longitude and latitude."""
+    try:
+        shape = from_geojson(region)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise invalid_argument("Invalid GeoJSON geometry in 'region'.") from None
+    return shape_box(shape, system)
 
 
 def shape_box(shape: Shape, system: str) -> Box:
-    """Bounding box of a shape, likewise; its edges are straight in its own CRS."""
-    rings = [*shape.lines, *(ring for area in shape.areas for ring in area)]
-    lines = [[list(point) for point in line] for line in [*rings, *([point] for point in shape.points)]]
-    return _lines_box(lines, system, shape.system)
-
-
-def _lines_box(lines: list[list[list[float]]], system: str, own: str = "EPSG:4326") -> Box:
-    points = [p for line in lines for p in _densified(line)]
-    if not points:
-        raise invalid_argument("The region of the request is empty.")
-    x, y = np.array(points, np.float64).T
-    return _box(*crs.convert(own, system, x, y))
+    """Return the bounding box of a shape in `system`; its edges are straight in its own CRS."""
+    x, y = shapely.get_coordinates(shape.dense()).T
+    return _box(*crs.convert(shape.system, system, x, y))
 
 
 def _box(x: crs.Points, y: crs.Points) -> Box:
@@ -138,47 +133,3 @@ def _box(x: crs.Points, y: crs.Points) -> Box:
     if not finite.any():
         raise invalid_argument("The region of the request has no place in the requested CRS.")
     return float(x[finite].min()), float(y[finite].min()), float(x[finite].max()), float(y[finite].max())
-
-
-def _lines(geometry: Mapping[str, Any]) -> Iterator[list[list[float]]]:
-    """Yield the coordinate sequences of a geometry, whatever its type."""
-    if geometry.get("type") == "Feature":
-        geometry = geometry.get("geometry") or {}
-    if geometry.get("type") in ("GeometryCollection", "FeatureCollection"):
-        for part in geometry.get("geometries", geometry.get("features", [])):
-            yield from _lines(part)
-        return
-    lines = _sequences(geometry.get("coordinates"))
-    if geometry.get("type") == "MultiPoint":
-        yield from ([point] for line in lines for point in line)
-    else:
-        yield from lines
-
-
-def _sequences(coordinates: object) -> Iterator[list[list[float]]]:
-    if not isinstance(coordinates, list) or not coordinates:
-        raise invalid_argument("Invalid GeoJSON geometry in 'region'.")
-    if isinstance(coordinates[0], (int, float)):
-        yield [_point(coordinates)]
-    elif isinstance(coordinates[0], list) and coordinates[0] and isinstance(coordinates[0][0], (int, float)):
-        yield [_point(p) for p in coordinates]
-    else:
-        for part in coordinates:
-            yield from _sequences(part)
-
-
-def _point(given: object) -> list[float]:
-    try:
-        x, y = cast("list[float]", given)[:2]
-        return [float(x), float(y)]
-    except (TypeError, ValueError):
-        raise invalid_argument("Invalid GeoJSON geometry in 'region'.") from None
-
-
-def _densified(line: list[list[float]]) -> Iterator[list[float]]:
-    """Yield the line's points, with more between them, so that the box in another CRS is that of the edges."""
-    for (x0, y0), (x1, y1) in pairwise(line):
-        for k in range(_EDGE_POINTS - 1):
-            t = k / (_EDGE_POINTS - 1)
-            yield [x0 + t * (x1 - x0), y0 + t * (y1 - y0)]
-    yield line[-1]

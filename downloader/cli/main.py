@@ -67,7 +67,6 @@ _FOREIGN = {
     "--jobs": "--set limits.concurrency=N",
     "--output": "--set mosaic.path=PATH",
     "--out": "--set mosaic.path=PATH",
-    "--json": "--log-format json, or --report FILE.json",
     "--debug": "-vv",
 }
 """Options of other tools → what to write for commands that take a job."""
@@ -188,7 +187,7 @@ def downloader() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status and never raises for what a user can cause."""
     from downloader.cli.output import complain, say, set_log_format
-    from downloader.errors import DownloadError, InterruptedRunError, exit_status, is_exhausted
+    from downloader.errors import DownloadError, InterruptedRunError, is_exhausted
 
     set_log_format("text")
     try:
@@ -203,8 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(said.getvalue().rstrip("\n"), err=True)
         return 2
     except (DownloadError, InterruptedRunError) as error:
-        complain(str(error), status=exit_status(error))
-        return exit_status(error)
+        complain(str(error), status=error.exit_status)
+        return error.exit_status
     except (click.Abort, KeyboardInterrupt):
         return 130
     except OSError as error:

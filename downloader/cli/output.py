@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
@@ -42,16 +42,8 @@ def complain(text: str, **fields: object) -> None:
         say(f"downloader: {text}", err=True, folds=True)
 
 
-class Shown(Protocol):
-    """What a command prints: as text, and as a document."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        ...
-
-
-def show(result: Shown, *, as_json: bool, quiet: bool = False) -> None:
-    """Print a result as one JSON document, or as text unless the command is quiet."""
+def show(result: Any, *, as_json: bool, quiet: bool = False) -> None:  # noqa: ANN401  # of any class
+    """Print a result, which has `to_json`, as one JSON document, or as text unless the command is quiet."""
     if as_json:
         say_json(result.to_json())
     elif not quiet:

@@ -81,7 +81,7 @@ def run_command(
     5 refused, 6 authentication or permission, 130 and 143 interrupted.
     """
     from downloader.cli.progress import display
-    from downloader.errors import DownloadError, IncompleteError, exit_status
+    from downloader.errors import DownloadError, IncompleteError
     from downloader.job.load import load, located
 
     set_up_logging(verbose)
@@ -99,10 +99,10 @@ def run_command(
         if error.report is not None:
             _show(error.report, report_files, quiet, as_json=as_json)
         else:
-            complain(str(error), status=exit_status(error))
+            complain(str(error), status=error.exit_status)
         if allow_failed and isinstance(error, IncompleteError):
             return 0
-        return exit_status(error)
+        return error.exit_status
     _show(report, report_files, quiet, as_json=as_json)
     return 0
 

@@ -56,7 +56,7 @@ class Job(FileSection):
         return self
 
     @model_validator(mode="after")
-    def _zones_of_many(self) -> Self:
+    def _grid_of_source(self) -> Self:
         if self.grid.zones is not None and (self.source.kind == "asset" or self.region.samples is not None):
             samples = self.region.samples is not None
             raise JobError(
@@ -64,10 +64,6 @@ class Job(FileSection):
                 "so leave it out",
                 key="grid.zones",
             )
-        return self
-
-    @model_validator(mode="after")
-    def _resampled_by_itself(self) -> Self:
         if self.source.kind == "expression" and self.grid.resampling != "nearest":
             raise JobError(
                 "an expression says itself how it is resampled, by ee.Image.resample(); leave this out",

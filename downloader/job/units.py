@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Final
@@ -51,17 +52,16 @@ def _parse(value: Any, wanted: str) -> tuple[Fraction, str]:
 
 
 def _show_size(value: int) -> str | int:
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (10**9, "GB"), (10**6, "MB")):
-        if value and value % unit == 0:
-            return f"{value // unit}{name}"
-    return value
+    return _whole(value, ((2**30, "GiB"), (2**20, "MiB"), (10**9, "GB"), (10**6, "MB"))) or value
 
 
 def _show_duration(value: float) -> str:
-    for unit, name in ((3600, "h"), (60, "m")):
-        if value and value % unit == 0:
-            return f"{int(value // unit)}{name}"
-    return f"{_plainly(value)}s"
+    return _whole(value, ((3600, "h"), (60, "m"))) or f"{_plainly(value)}s"
+
+
+def _whole(value: float, units: Sequence[tuple[int, str]]) -> str:
+    """Return a value in the first unit of which it is a multiple; empty where there is none."""
+    return next((f"{int(value // unit)}{name}" for unit, name in units if value and value % unit == 0), "")
 
 
 def _plainly(value: float) -> str:
@@ -70,24 +70,16 @@ def _plainly(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-_SIZE_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "integer", "minimum": 0},
-        {"type": "string", "format": "size", "pattern": r"^\s*[0-9.]+\s*([KMGTkmgt]?[Ii]?[Bb])?\s*$|\$\{"},
-    ]
-}
-_DURATION_SCHEMA: Final = {
-    "anyOf": [
-        {"type": "number", "minimum": 0},
-        {"type": "string", "format": "duration", "pattern": r"^\s*[0-9.]+\s*(ms|s|m|min|h|d)?\s*$|\$\{"},
-    ]
-}
+def _schema(number: str, name: str, units: str) -> WithJsonSchema:
+    text = {"type": "string", "format": name, "pattern": rf"^\s*[0-9.]+\s*({units})?\s*$|\$\{{"}
+    return WithJsonSchema({"anyOf": [{"type": number, "minimum": 0}, text]}, mode="validation")
+
 
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
     PlainSerializer(_show_size, when_used="json"),
-    WithJsonSchema(_SIZE_SCHEMA, mode="validation"),
+    _schema("integer", "size", "[KMGTkmgt]?[Ii]?[Bb]"),
 ]
 """Bytes; decimal units are powers of 1,000, binary ones of 1,024."""
 
@@ -95,6 +87,6 @@ Duration = Annotated[
     float,
     BeforeValidator(_duration),
     PlainSerializer(_show_duration, when_used="json"),
-    WithJsonSchema(_DURATION_SCHEMA, mode="validation"),
+    _schema("number", "duration", "ms|s|m|min|h|d"),
 ]
 """Seconds."""

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 
 from downloader.report.run_result import RunResult
-
-
-@dataclass(frozen=True, slots=True)
-class OpeningCode:
-    """A few lines of Python or of a shell."""
-
-    title: str
-    code: str
 
 
 def opening_line(report: RunResult) -> str:
@@ -25,8 +16,8 @@ def opening_line(report: RunResult) -> str:
     return f'xarray.{opener}({report.mosaic!r}, engine="zarr", decode_coords="all", mask_and_scale=False)'
 
 
-def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[OpeningCode]:
-    """Return several ways to open what a run stored.
+def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[tuple[str, str]]:
+    """Return several ways to open what a run stored: (title, a few lines of Python or of a shell).
 
     Args:
         report: result of the run.
@@ -34,23 +25,25 @@ def recipes(report: RunResult, profile: str, axis: str, array: str) -> list[Open
         axis: leading axis of the mosaic; empty if it has none.
         array: name of the first band's array.
     """
-    several, is_whole = len(report.groups) > 1, report.tiles_stored == report.tiles
-    opener = "open_tree" if several else "open"
-    name = "mosaic" if axis != "sample" else "chips"
-    found = []
-    if "://" not in report.mosaic:
-        imports = "import rioxarray\nimport xarray" if axis != "sample" else "import xarray"
-        title = "With xarray" + (" and rioxarray" if axis != "sample" else "")
-        title += "" if is_whole else "; missing tiles hold the fill value"
-        found.append(OpeningCode(title, f"{imports}\n\n{name} = {opening_line(report)}"))
-    title = "With this package" + ("" if is_whole else "; missing tiles are NaN")
-    missing = "" if is_whole else ', fetch=False, missing="mask"'
-    found.append(
-        OpeningCode(title, f"import downloader\n\n{name} = downloader.{opener}({report.mosaic!r}{missing})")
+    several, is_whole, is_folder = (
+        len(report.groups) > 1,
+        report.tiles_stored == report.tiles,
+        "://" not in report.mosaic,
     )
-    if array and profile == "plain" and not several and not axis and "://" not in report.mosaic:
-        name = f'ZARR:"{report.mosaic}":/{array}'
-        found.append(OpeningCode("With GDAL 3.12 or later", f"gdalinfo {shlex.quote(name)}"))
+    name, imports, tools = "mosaic", "import rioxarray\nimport xarray", "xarray and rioxarray"
+    if axis == "sample":
+        name, imports, tools = "chips", "import xarray", "xarray"
+    found = []
+    if is_folder:
+        title = f"With {tools}{'' if is_whole else '; missing tiles hold the fill value'}"
+        found.append((title, f"{imports}\n\n{name} = {opening_line(report)}"))
+    title = f"With this package{'' if is_whole else '; missing tiles are NaN'}"
+    call = f"{'open_tree' if several else 'open'}({report.mosaic!r}"
+    missing = "" if is_whole else ', fetch=False, missing="mask"'
+    found.append((title, f"import downloader\n\n{name} = downloader.{call}{missing})"))
+    if array and profile == "plain" and not several and not axis and is_folder:
+        path = f'ZARR:"{report.mosaic}":/{array}'
+        found.append(("With GDAL 3.12 or later", f"gdalinfo {shlex.quote(path)}"))
     if not is_whole:
-        found.append(OpeningCode("Download the rest", "downloader run JOB.yaml    # the same job again"))
+        found.append(("Download the rest", "downloader run JOB.yaml    # the same job again"))
     return found

@@ -12,8 +12,7 @@ from downloader.model.crs import LONLAT, Crs, transformer
 from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan
 from downloader.planning.samples import Point, SampleList
-from downloader.report.html.svg import rectangles
-from downloader.report.html.tile_maps import Ring, TileMap
+from downloader.report.html.tile_maps import Ring, TileMap, rectangles
 from downloader.report.plan_cells import KINDS
 from downloader.report.plan_map import WORDS, footprints, places, region_rings, sample_kinds
 

@@ -14,15 +14,6 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis."""
-
-    at: float
-    """x or y in the drawing."""
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class ChartLine:
     """One line of a chart."""
 
@@ -47,8 +38,10 @@ class Chart:
     """Of the vertical axis."""
     time_unit: str
     lines: tuple[ChartLine, ...]
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
+    across: tuple[tuple[float, str], ...]
+    """(x, text) of the marks."""
+    up: tuple[tuple[float, str], ...]
+    """(y, text) of the marks."""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = _LEFT
@@ -116,10 +109,6 @@ def line_chart(
         drawn.append(ChartLine(label, kind, points, area))
     return Chart(
         name, title, words, unit, word, tuple(drawn),
-        tuple(Tick(x(n * step_x), _number(n * step_x)) for n in range(int(span / step_x + 1e-9) + 1)),
-        tuple(Tick(y(n * step_y), _number(n * step_y)) for n in range(round(ceiling / step_y) + 1)),
+        tuple((x(n * step_x), f"{n * step_x:,.10g}") for n in range(int(span / step_x + 1e-9) + 1)),
+        tuple((y(n * step_y), f"{n * step_y:,.10g}") for n in range(round(ceiling / step_y) + 1)),
     )  # fmt: skip
-
-
-def _number(value: float) -> str:
-    return f"{value:,.10g}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.report.html.svg import outlines
 from downloader.report.html.tile_states import EMPTY, STATES, StateMap, fold
 
 Ring = NDArray[np.float64]
@@ -131,3 +130,27 @@ def state_maps(title: str, states: StateMap, tiles: tuple[float, float], axis: s
             note = f"One cell for {states.run:,} {what}, row by row from the upper left; it shows the worst of them."
         add(what, folded, folded.shape[::-1], note)
     return maps
+
+
+def rectangles(cells: NDArray[Any], value: int) -> list[tuple[int, int, int, int]]:
+    """Return (row, column, rows, columns) of rectangles that cover exactly the cells with this value."""
+    done: list[tuple[int, int, int, int]] = []
+    open_: dict[tuple[int, int], int] = {}
+    wanted = np.pad(np.equal(cells, value), ((0, 1), (1, 1)))
+    for row in range(wanted.shape[0]):
+        edges = np.flatnonzero(wanted[row, 1:] != wanted[row, :-1]).tolist()
+        runs = set(zip(edges[::2], edges[1::2], strict=True))
+        for run in [run for run in open_ if run not in runs]:
+            top = open_.pop(run)
+            done.append((top, run[0], row - top, run[1] - run[0]))
+        for run in runs:
+            open_.setdefault(run, row)
+    return sorted(done)
+
+
+def outlines(cells: NDArray[Any]) -> dict[int, str]:
+    """Return class → `d` of an SVG path, in cells, for every class in `cells`."""
+    return {
+        int(value): "".join(f"M{c} {r}h{w}v{h}h-{w}z" for r, c, h, w in rectangles(cells, value))
+        for value in np.unique(cells)
+    }

@@ -16,8 +16,7 @@ from downloader.errors import JobError
 from downloader.progress.history import History, Latencies, TimedNotice, Timeline
 from downloader.report.how_to_open import recipes
 from downloader.report.html.charts import line_chart, nice_step, time_unit
-from downloader.report.html.svg import outlines, rectangles
-from downloader.report.html.tile_maps import state_maps
+from downloader.report.html.tile_maps import outlines, rectangles, state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
 from downloader.report.html.timeline import timeline_view
 from downloader.report.run_result import FailedTile
@@ -139,8 +138,8 @@ def test_a_chart_stays_inside_its_frame() -> None:
     places = [tuple(map(float, point.split(","))) for point in chart.lines[0].points.split()]
     assert all(chart.left <= x <= chart.right and chart.top <= y <= chart.bottom for x, y in places)
     assert places[0][1] == chart.bottom
-    assert [tick.text for tick in chart.up] == ["0", "5", "10", "15", "20"]
-    assert [tick.text for tick in chart.across] == ["0", "0.5", "1", "1.5", "2", "2.5", "3"]
+    assert [text for _, text in chart.up] == ["0", "5", "10", "15", "20"]
+    assert [text for _, text in chart.across] == ["0", "0.5", "1", "1.5", "2", "2.5", "3"]
 
 
 def test_times_are_told_in_the_largest_unit_that_has_two() -> None:
@@ -285,17 +284,15 @@ def test_the_state_in_words(state, message, words) -> None:
 
 
 def test_how_to_open_it() -> None:
-    codes = {recipe.title: recipe.code for recipe in recipes(REPORT, "plain", "", "B2")}
+    codes = dict(recipes(REPORT, "plain", "", "B2"))
     assert codes["With GDAL 3.12 or later"] == """gdalinfo 'ZARR:"out/quickstart.zarr":/B2'"""
     for code in codes.values():
         if "import" in code:
             compile(code, "recipe", "exec")
     holes = recipes(replace(REPORT, tiles_stored=60, groups=("10m", "20m")), "sharded", "", "B2")
-    assert any(
-        "open_tree('out/quickstart.zarr', fetch=False, missing=\"mask\")" in recipe.code for recipe in holes
-    )
+    assert any("open_tree('out/quickstart.zarr', fetch=False, missing=\"mask\")" in code for _, code in holes)
     cloud = recipes(replace(REPORT, mosaic="s3://b/m.zarr"), "plain", "time", "B2")
-    assert [recipe.title for recipe in cloud] == ["With this package"]
+    assert [title for title, _ in cloud] == ["With this package"]
 
 
 # Files -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -13,7 +13,6 @@ from downloader.arguments import check_number, path_text
 from downloader.diagnosis import Diagnosis, examine
 from downloader.engine.call import RunCall, RunKeywords
 from downloader.engine.compare import Draw
-from downloader.engine.context import RunOptions
 from downloader.engine.explore import JobSection
 from downloader.engine.preflight import survey
 from downloader.engine.stop import Stop
@@ -44,13 +43,7 @@ if TYPE_CHECKING:
 def download(
     job: JobLike,
     path: str | os.PathLike[str] | None = None,
-    *,
-    credentials: Credentials | None = None,
-    progress: bool = True,
-    on_event: Callable[[Event], object] | None = None,
-    overwrite: bool = False,
-    accept: Collection[str] = (),
-    **keywords: Unpack[JobKeywords],
+    **keywords: Unpack[RunKeywords],
 ) -> Report:
     """Fetch what a job misses; works in scripts, notebooks and inside a running event loop.
 
@@ -58,14 +51,15 @@ def download(
         job: a job; with `path` the id of an image, with `start` or `every` that of a collection, images that
             `downloader.images` found, or an `ee.Image` or `ee.ImageCollection`.
         path: folder of the mosaic.
-        credentials: any google-auth credentials object, in place of the job's `auth`.
-        progress: whether standard error shows a bar, or plain lines where it is no terminal.
-        on_event: called with each event (`Phase`, `Started`, `Stored`, `Split`, `Failed`, `Retried`, `Notice`, `Flow`, `Ended`) on the
-            event loop of the run, so it must be quick; what it raises ends the run, with everything saved.
-        overwrite: delete the mosaic that is there, if this package made it.
-        accept: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
+        **keywords: how it runs, all optional:
+            `credentials`, any google-auth credentials object, in place of the job's `auth`;
+            `progress`, True by default: whether standard error shows a bar, or plain lines where it is no terminal;
+            `on_event`, called with each event (`Phase`, `Started`, `Stored`, `Split`, `Failed`, `Retried`, `Notice`, `Flow`,
+            `Ended`) on the event loop of the run, so it must be quick; what it raises ends the run, with everything saved;
+            `overwrite`, False by default: delete the mosaic that is there, if this package made it;
+            `accept`: what may differ from the mosaic that is there: `updates` of images, whose stored pixels stay, and
             `new-images` that arrived late, which are added.
-        **keywords: with `path`: keys of the job file, such as `bands`, `start`, `mask`, `every`, `scale`, `crs`, `concurrency`,
+            With `path` also keys of the job file, such as `bands`, `start`, `mask`, `every`, `scale`, `crs`, `concurrency`,
             and its sections; `region` takes four numbers, GeoJSON, a shape, a GeoDataFrame.
 
     Returns:
@@ -77,9 +71,7 @@ def download(
 
     Interrupting the call (Ctrl-C, or the notebook's stop button) drains and saves; a second time stops at once.
     """
-    settled = as_jobs(job, path, **keywords)
-    options = RunOptions(credentials=credentials, overwrite=overwrite, accept=accept)
-    call = RunCall(settled, listener(progress, on_event), Stop(), options)
+    call = RunCall.of(job, path, None, {"progress": True, **keywords})
     return in_thread(call.run(), call.stop)
 
 

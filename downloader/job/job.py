@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,7 @@ from pydantic import model_validator
 from downloader.errors import JobError
 from downloader.job.location import parse_place
 from downloader.job.sections.executor import ExecutorSection
-from downloader.job.sections.file_section import FileSection
+from downloader.job.sections.file_section import FileSection, document_of
 from downloader.job.sections.grid import Grid
 from downloader.job.sections.mosaic import MosaicSection
 from downloader.job.sections.region import Region
@@ -135,8 +136,10 @@ class Job(FileSection):
     def placed(self, path: str) -> Self:
         """Return the same job with another `mosaic.path`, from the current folder, and paths that hold in any folder."""
         place = path if parse_place(path) is not None else os.path.abspath(path)  # noqa: PTH100  # keeps links
-        override = f"mosaic.path={json.dumps(place)}"
-        return self.parse(self.dump(), base=self._base.absolute(), overrides=[override])
+        document = self.document or document_of(self.model_dump(mode="json", exclude_unset=True))
+        mosaic = {**document.values["mosaic"], "path": place}
+        placed = replace(document, values={**document.values, "mosaic": mosaic})
+        return self.of_document(placed, self._base.absolute())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._meaning() == other._meaning()

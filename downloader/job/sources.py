@@ -26,8 +26,6 @@ class Sources:
     """Name → job, in the order of the file."""
     mosaic_path: Path | str
     """The mosaic that holds theirs; as text where it lies in a bucket."""
-    documents: Mapping[str, Document]
-    """Name → the values of its job, which know where each stands in the file."""
     document: Document
     """The whole file."""
 
@@ -49,7 +47,7 @@ class Sources:
             )
         if "source" in document.values:
             raise document.error(("source",), "and sources exclude each other; keep one of them")
-        jobs, documents = {}, {}
+        jobs = {}
         for name, entry in entries.items():
             if not _NAME.fullmatch(name) or name in _TAKEN:
                 raise document.error(
@@ -59,9 +57,8 @@ class Sources:
                 )
             if not isinstance(entry, dict):
                 raise document.error(("sources", name), "needs keys under it, as source has them")
-            documents[name] = _part(document, name, entry)
-            jobs[name] = Job.of_document(documents[name], base)
-        return cls(jobs, _above(jobs), documents, document)
+            jobs[name] = Job.of_document(_part(document, name, entry), base)
+        return cls(jobs, _above(jobs), document)
 
     @property
     def executor(self) -> ExecutorSection:
@@ -75,8 +72,9 @@ class Sources:
 
     def renamed(self, name: str, error: DownloadError) -> None:
         """Let an error of a source's job name the key as the file has it."""
-        if isinstance(error, JobError) and error.key is not None:
-            error.key = dotted(self.documents[name].own(tuple(error.key.split("."))))
+        document = self.jobs[name].document
+        if isinstance(error, JobError) and error.key is not None and document is not None:
+            error.key = dotted(document.own(tuple(error.key.split("."))))
 
 
 def _above(jobs: Mapping[str, Job]) -> Path | str:

@@ -43,6 +43,17 @@ _FIXES: Final = {
 }
 
 
+_INSTEAD: Final = {
+    "source.composite": "is written in source itself: every: all and a reducer, such as reduce: median",
+    "source.group_by": "is called every; write it with a reducer, such as every: day and reduce: first",
+    "source.index": "is a band with a formula; write bands: [{ndvi: (B8 - B4) / (B8 + B4)}]",
+    "region.asset": "a table of features is no region here; export it as GeoJSON, and name the file in region.file",
+    "region.point": "a point has no area; write a box around it, region.bbox: [west, south, east, north], or name a file of "
+    "points in region.points",
+}
+"""Keys that users expect → what to write."""
+
+
 def explain(model: type[BaseModel], errors: list[ErrorDetails], document: Document) -> JobError:
     """Return one error for all mistakes of a job, a line each; of several on one key the first is kept."""
     found: dict[str | None, JobError] = {}
@@ -75,7 +86,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) ->
         if not (isinstance(part, str) and part.startswith(("function-", "tag-")))
     )
     if error["type"] == "extra_forbidden":
-        return document.error(path, f"unknown key; {_known(model, path)}")
+        return document.error(path, _INSTEAD.get(dotted(path)) or f"unknown key; {_known(model, path)}")
     if error["type"] == "missing":
         section = "source: {asset: …} and mosaic: {path: …}" if len(path) == 1 else dotted(path[:-1])
         what = f"every job needs {section}" if len(path) == 1 else f"{section} needs it"

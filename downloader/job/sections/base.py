@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+
+
+def checked(is_right: Callable[[Any], bool], message: str) -> BeforeValidator:
+    """Return a validator that raises ValueError with a message for a value that is not right; None is."""
+
+    def check(value: Any) -> Any:
+        if value is not None and not is_right(value):
+            raise ValueError(message)
+        return value
+
+    return BeforeValidator(check)
+
+
+def is_list(value: Any, length: int) -> bool:
+    """Return whether a value is a list of so many items."""
+    return isinstance(value, (list, tuple)) and len(value) == length
 
 
 class Section(BaseModel):

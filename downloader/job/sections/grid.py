@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from downloader.errors import JobError
-from downloader.job.sections.base import Section
+from downloader.job.sections.base import Section, checked, is_list
 from downloader.model.crs import Crs
 
 
 def _pair(value: Any) -> Any:
     if isinstance(value, (int, float, str)):
         return (value, value)
-    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 2):
+    if value is not None and not is_list(value, 2):
         raise ValueError("write one number, or two: [x, y]")
     return value
 
@@ -45,20 +45,8 @@ def _modes(value: Any) -> Any:
     return value
 
 
-def _six(value: Any) -> Any:
-    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 6):
-        raise ValueError("six numbers are needed: [scaleX, shearX, translateX, shearY, scaleY, translateY]")
-    return value
-
-
 def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
-
-
-def _each(value: Any) -> Any:
-    if value is not None and value != "each":
-        raise ValueError("write each, for a group of each UTM zone that the images have, or leave it out")
-    return value
 
 
 KINDS: Final = ("resolution", "scale", "transform", "like")
@@ -82,11 +70,21 @@ class Grid(Section):
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
     ] = None
     """Another CRS, with `resolution`, `scale` or `transform`; `utm` is the zone of the region's middle."""
-    zones: Annotated[Literal["each"] | None, BeforeValidator(_each)] = None
+    zones: Annotated[
+        Literal["each"] | None,
+        checked(
+            lambda value: value == "each",
+            "write each, for a group of each UTM zone that the images have, or leave it out",
+        ),
+    ] = None
     """`each`: a group for each UTM zone that the images have, native there; with `resolution` or `scale`, pixel edges lie
     on whole multiples of it."""
     transform: Annotated[
-        tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None, BeforeValidator(_six)
+        tuple[_Finite, _Finite, _Finite, _Finite, _Finite, _Finite] | None,
+        checked(
+            lambda value: is_list(value, 6),
+            "six numbers are needed: [scaleX, shearX, translateX, shearY, scaleY, translateY]",
+        ),
     ] = None
     """The whole affine transform: [scaleX, shearX, translateX, shearY, scaleY, translateY]."""
     like: Annotated[str | None, Field(min_length=1)] = None

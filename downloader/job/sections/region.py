@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
 
 from downloader.errors import JobError
-from downloader.job.sections.base import Section
+from downloader.job.sections.base import Section, checked, is_list
 from downloader.job.units import Duration
 from downloader.model.bbox import BoundingBox
 from downloader.model.crs import Crs
@@ -70,12 +70,6 @@ class FieldsSpec(Section):
         return self
 
 
-def _four(value: Any) -> Any:
-    if value is not None and not (isinstance(value, (list, tuple)) and len(value) == 4):
-        raise ValueError("four numbers are needed: [west, south, east, north]")
-    return value
-
-
 def _crs_text(value: Any) -> Any:
     return f"EPSG:{value}" if isinstance(value, int) else value
 
@@ -83,20 +77,16 @@ def _crs_text(value: Any) -> Any:
 KINDS: Final = ("window", "bbox", "geometry", "file", "points", "fields")
 """Keys of which one says where; without any it is all of the image."""
 
-_INSTEAD: Final = {
-    "asset": "a table of features is no region here; export it as GeoJSON, and name the file in region.file",
-    "point": "a point has no area; write a box around it, region.bbox: [west, south, east, north], or name a file of points in "
-    "region.points",
-}
-"""Keys that users expect → what to write."""
-
 
 class Region(Section):
     """The region: all of an image where no key is given, or a part of it."""
 
     window: WindowSpec | None = None
     """Pixels of the finest group asked for; coarser groups take every pixel it touches."""
-    bbox: Annotated[tuple[float, float, float, float] | None, BeforeValidator(_four)] = None
+    bbox: Annotated[
+        tuple[float, float, float, float] | None,
+        checked(lambda value: is_list(value, 4), "four numbers are needed: [west, south, east, north]"),
+    ] = None
     """[west, south, east, north]: x before y, whatever the CRS."""
     geometry: dict[str, Any] | None = None
     """GeoJSON: a geometry, a feature, or a collection of features, whose union is taken."""
@@ -116,14 +106,6 @@ class Region(Section):
     """`true`: with `mask` or `fields`, a pixel that is only touched is inside; else its centre decides."""
     buffer: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     """Widens the geometry by so many units of the image's CRS; negative narrows it."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expected(cls, values: Any) -> Any:
-        for key in _INSTEAD if isinstance(values, Mapping) else ():
-            if key in values:
-                raise JobError(_INSTEAD[key], key=f"region.{key}")
-        return values
 
     @field_validator("crs")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from downloader.job.sections.base import Section
+from downloader.job.sections.base import Section, checked
 from downloader.job.units import Duration, Size
 
 
@@ -66,12 +66,6 @@ _METHODS = (
 )  # fmt: skip
 
 
-def _words(value: Any) -> Any:
-    if value is not None and not isinstance(value, (list, tuple)):
-        raise ValueError("write the command as a list of words, such as [gcloud, auth, print-access-token]")
-    return value
-
-
 class Auth(Section):
     """Credentials. Left out: environment, application-default, the official client's token."""
 
@@ -83,9 +77,13 @@ class Auth(Section):
     """The token that the official client saved."""
     access_token_env: Annotated[str | None, Field(repr=False)] = None
     """Name of an environment variable that holds an access token."""
-    access_token_command: Annotated[tuple[str, ...] | None, BeforeValidator(_words)] = Field(
-        default=None, min_length=1, repr=False
-    )
+    access_token_command: Annotated[
+        tuple[str, ...] | None,
+        checked(
+            lambda value: isinstance(value, (list, tuple)),
+            "write the command as a list of words, such as [gcloud, auth, print-access-token]",
+        ),
+    ] = Field(default=None, min_length=1, repr=False)
     """Command that prints an access token, as a list of words; no shell is asked."""
     none: bool = False
     """Ask without credentials: what an emulator may allow."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
@@ -52,13 +51,6 @@ OF_MANY: Final = ("every", "reduce", "on_missing_band", "properties")
 
 OF_LISTING: Final = ("months", "season", "min_cover", "min_clear", "limit", "order_by", "pick")
 """Keys that choose among the images of a collection or an expression, besides `start`, `end` and `filter`."""
-
-_INSTEAD: Final = {
-    "composite": "is written in source itself: every: all and a reducer, such as reduce: median",
-    "group_by": "is called every; write it with a reducer, such as every: day and reduce: first",
-    "index": "is a band with a formula; write bands: [{ndvi: (B8 - B4) / (B8 + B4)}]",
-}
-"""Keys that users expect → what to write."""
 
 
 class Source(Section):
@@ -112,14 +104,6 @@ class Source(Section):
     """How several images become one: first, last, median, mean, min, max, p10, count, std, medoid, {least: BAND}, {most: BAND}."""
     on_update: Literal["refuse", "keep", "refetch"] = "refuse"
     """For an image that changed in the catalogue since its pixels were stored: refuse the run, keep them, or fetch them again."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expected(cls, values: Any) -> Any:
-        for key in _INSTEAD if isinstance(values, Mapping) else ():
-            if key in values:
-                raise JobError(_INSTEAD[key], key=f"source.{key}")
-        return values
 
     @model_validator(mode="after")
     def _one_kind(self) -> Source:

@@ -1,34 +1,15 @@
-"""Line charts as coordinates of SVG, which the template draws."""
+"""Line charts over time in shares of their axes, which the template draws."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-WIDTH: Final = 480
-HEIGHT: Final = 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
-"""Margins around the plot, for labels."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChartLine:
-    """One line of a chart."""
-
-    name: str
-    kind: str
-    """Class of the style sheet."""
-    points: str
-    """As a polyline takes them."""
-    area: str = ""
-    """`d` of the area beneath it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, ready to be drawn in `WIDTH` × `HEIGHT`."""
+    """A chart, ready to be drawn."""
 
     id: str
     title: str
@@ -37,17 +18,12 @@ class Chart:
     unit: str
     """Of the vertical axis."""
     time_unit: str
-    lines: tuple[ChartLine, ...]
-    across: tuple[tuple[float, str], ...]
-    """(x, text) of the marks."""
-    up: tuple[tuple[float, str], ...]
-    """(y, text) of the marks."""
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    top: int = _TOP
-    bottom: int = HEIGHT - _BOTTOM
+    lines: Sequence[tuple[str, str, Sequence[tuple[float, float]], bool]]
+    """(name, class of the style sheet, points, whether the area beneath is filled); a point is two shares of the axes."""
+    across: Sequence[tuple[float, str]]
+    """(share of the time axis, text) of its marks."""
+    up: Sequence[tuple[float, str]]
+    """(share of the vertical axis, text) of its marks."""
 
 
 def nice_step(span: float, most: int) -> float:
@@ -61,10 +37,8 @@ def nice_step(span: float, most: int) -> float:
 
 def time_unit(seconds: float) -> tuple[str, float]:
     """Return the unit for a time axis, and its length in seconds."""
-    for name, length in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return name, length
-    return "s", 1.0
+    units = (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0))
+    return next(((name, length) for name, length in units if seconds >= 2 * length), ("s", 1.0))
 
 
 def line_chart(
@@ -90,25 +64,15 @@ def line_chart(
     word, length = time_unit(seconds)
     span = max(seconds, 1e-3) / length
     top = max((value for _, _, values, _ in lines for value in values), default=0.0) or 1.0
-    step_x, step_y = nice_step(span, 6), nice_step(top, 4)
-    ceiling = math.ceil(top / step_y - 1e-9) * step_y
-    across, up = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    step = nice_step(top, 4)
+    ceiling = math.ceil(top / step - 1e-9) * step
+    drawn = [
+        (label, kind, [(t / length / span, v / ceiling) for t, v in zip(times, values, strict=True)], filled)
+        for label, kind, values, filled in lines
+    ]
+    across, up = _marks(nice_step(span, 6), span), _marks(step, ceiling)
+    return Chart(name, title, words, unit, word, drawn, across, up)
 
-    def x(value: float) -> float:
-        return round(_LEFT + across * value / span, 1)
 
-    def y(value: float) -> float:
-        return round(_TOP + up * (1 - value / ceiling), 1)
-
-    drawn = []
-    for label, kind, values, filled in lines:
-        places = [(x(time / length), y(value)) for time, value in zip(times, values, strict=True)]
-        points = " ".join(f"{px:g},{py:g}" for px, py in places)
-        floor = HEIGHT - _BOTTOM
-        area = f"M{places[0][0]:g} {floor}L{points}L{places[-1][0]:g} {floor}z" if filled and places else ""
-        drawn.append(ChartLine(label, kind, points, area))
-    return Chart(
-        name, title, words, unit, word, tuple(drawn),
-        tuple((x(n * step_x), f"{n * step_x:,.10g}") for n in range(int(span / step_x + 1e-9) + 1)),
-        tuple((y(n * step_y), f"{n * step_y:,.10g}") for n in range(round(ceiling / step_y) + 1)),
-    )  # fmt: skip
+def _marks(step: float, end: float) -> list[tuple[float, str]]:
+    return [(n * step / end, f"{n * step:,.10g}") for n in range(int(end / step + 1e-9) + 1)]

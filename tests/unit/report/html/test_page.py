@@ -135,9 +135,10 @@ def test_cells_that_can_be_told_apart_have_lines_between_them() -> None:
 def test_a_chart_stays_inside_its_frame() -> None:
     times = [0.5, 1.5, 2.5]
     chart = line_chart("c", "C", "MB/s", times, 3.0, [("a", "one", [0.0, 17.0, 4.0], True)], "words")
-    places = [tuple(map(float, point.split(","))) for point in chart.lines[0].points.split()]
-    assert all(chart.left <= x <= chart.right and chart.top <= y <= chart.bottom for x, y in places)
-    assert places[0][1] == chart.bottom
+    ((_, _, points, _),) = chart.lines
+    assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in points)
+    assert points == [(0.5 / 3, 0.0), (0.5, 17 / 20), (2.5 / 3, 4 / 20)]
+    assert [at for at, _ in chart.up] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert [text for _, text in chart.up] == ["0", "5", "10", "15", "20"]
     assert [text for _, text in chart.across] == ["0", "0.5", "1", "1.5", "2", "2.5", "3"]
 
@@ -153,7 +154,7 @@ def test_charts_of_a_long_run_have_few_points_and_lose_nothing() -> None:
     view = timeline_view(Timeline(1.0, 599.5, ones, ones, (0.0,) * 600, (0.0,) * 600, ones, ones))
     assert view is not None
     assert [chart.id for chart in view.charts] == ["throughput", "concurrency"]
-    assert len(view.charts[0].lines[0].points.split()) == 120
+    assert len(view.charts[0].lines[0][2]) == 120
     assert len(view.rows) <= 31
     shares = [(float(row[1]) - float(row[0])) * 60 * float(row[3]) for row in view.rows]
     assert sum(shares) == pytest.approx(600, rel=0.01)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from downloader.job import Job
@@ -160,7 +159,7 @@ def plan_document(plan: Plan, job: Job) -> dict[str, Any]:
 def _group_document(
     group: Group, masked: Mapping[str, str], described: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    transform = group.grid.transform
+    grid = group.grid
     return {
         "name": group.name,
         "bands": [
@@ -169,16 +168,8 @@ def _group_document(
             | ({"attributes": dict(described[band.id])} if band.id in described else {})
             for band in group.bands
         ],
-        "grid": {
-            "crs": group.grid.crs.code or group.grid.crs.wkt,
-            "transform": [
-                transform.scale_x, transform.shear_x, transform.translate_x,
-                transform.shear_y, transform.scale_y, transform.translate_y,
-            ],
-            "width": group.grid.width,
-            "height": group.grid.height,
-        },
-        "window": asdict(group.window),
+        "grid": to_document(grid) | {"crs": grid.crs.code or grid.crs.wkt},
+        "window": to_document(group.window),
         "tiles": group.tiling.tiles,
         "shards": group.tiling.shards,
         "shard_side": group.tiling.shard_side,
@@ -188,7 +179,7 @@ def _group_document(
         "tiles_per_request": group.shape[0] * group.shape[1],
         "slices_per_request": max(1, group.stack),
         "readings": to_document(readings(group)),
-    }  # fmt: skip
+    }
 
 
 def _series_document(plan: Plan, listed: ImageList) -> dict[str, Any]:

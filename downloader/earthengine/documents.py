@@ -20,13 +20,15 @@ from downloader.text import cut
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-_INSTEAD: Final = {
+_KINDS: Final = {
+    "IMAGE": "an image; `downloader inspect {id}` shows its bands",
     "IMAGE_COLLECTION": "an image collection: name one of its images (`downloader images {id} --start DATE --end DATE` lists them), or take those of a period with source.collection, start and end",
-    "FOLDER": "a folder: name an image in it",
+    "FOLDER": "a folder: name an image or a collection in it",
     "TABLE": "a table of features, which has no pixels",
     "FEATURE_VIEW": "a feature view, which has no pixels of its own",
     "CLASSIFIER": "a classifier, which has no pixels",
 }
+"""Type of an asset → what to do where it is named in place of another."""
 
 _LONGEST_ID: Final = 1_000
 """Characters of a band's id; the service's own have a few dozen."""
@@ -34,6 +36,14 @@ _LONGEST_ID: Final = 1_000
 _INTEGERS: Final = tuple(
     np.dtype(code) for code in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")
 )  # unsigned first: they are taken where min ≥ 0
+
+
+def check_kind(document: Mapping[str, Any], wanted: str, shown: str) -> None:
+    """Raise JobError if a document is not that of an asset of the type `wanted`, such as `IMAGE_COLLECTION`."""
+    kind = str(document.get("type") or "").upper()
+    if kind != wanted:
+        what = _KINDS.get(kind, f"of the unknown type {readable(repr(kind), 80)}").replace("{id}", shown)
+        raise JobError(f"{shown} is not an {wanted.replace('_', ' ').lower()} but {what}")
 
 
 def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
@@ -49,10 +59,7 @@ def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] |
     """
     identifier = str(document.get("id") or asset_id(name))
     shown = readable(identifier, 200)
-    kind = str(document.get("type") or "").upper()
-    if kind != "IMAGE":
-        what = _INSTEAD.get(kind, f"of the unknown type {readable(repr(kind), 80)}").replace("{id}", shown)
-        raise JobError(f"{shown} is not an image but {what}")
+    check_kind(document, "IMAGE", shown)
     bands: list[Band] = []
     for number, entry in enumerate(as_list(document.get("bands"))):
         try:

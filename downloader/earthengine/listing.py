@@ -9,9 +9,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from downloader.earthengine.documents import as_mapping
+from downloader.earthengine.documents import as_mapping, check_kind
 from downloader.earthengine.names import asset_name
-from downloader.earthengine.redact import readable
 from downloader.errors import JobError, StoppedError
 from downloader.model.image import asset_id
 from downloader.model.image_order import OrderKey
@@ -40,14 +39,6 @@ _COUNTED: Final = 1_000
 _PAGES_COUNTED: Final = 10
 """Pages that counting takes at most."""
 
-_INSTEAD: Final = {
-    "IMAGE": "an image; `downloader inspect {id}` shows its bands",
-    "FOLDER": "a folder; name a collection in it",
-    "TABLE": "a table of features, which has no images",
-    "FEATURE_VIEW": "a feature view, which has no images",
-    "CLASSIFIER": "a classifier, which has no images",
-}
-
 
 class Listing:
     """The catalogue's lists, asked of the service."""
@@ -73,7 +64,8 @@ class Listing:
         """
         collection, limit, order = query.collection, query.limit, query.order
         name = asset_name(collection)
-        await self._expect_collection(collection, name)
+        document = await self._client.call("GET", name, subject=collection)
+        check_kind(document, "IMAGE_COLLECTION", collection)
         found: list[tuple[OrderKey, T]] = []
         sifted = query.filter is not None and query.filter.lists
         size = _PAGE if limit is None or order.name or sifted else min(limit, _PAGE)
@@ -108,13 +100,6 @@ class Listing:
             if token is None or count >= _COUNTED:
                 break
         return count, token is not None
-
-    async def _expect_collection(self, collection: str, name: str) -> None:
-        document = await self._client.call("GET", name, subject=collection)
-        kind = str(document.get("type") or "").upper()
-        if kind != "IMAGE_COLLECTION":
-            what = _INSTEAD.get(kind, f"of the type {readable(repr(kind), 80)}").replace("{id}", collection)
-            raise JobError(f"{collection} is no image collection but {what}")
 
     async def _matching(
         self, name: str, query: Query, size: int

@@ -36,29 +36,23 @@ def asset_name(asset: str) -> str:
     if not isinstance(asset, str):
         raise JobError(f"asset: {shown(asset)}: write an id, such as COPERNICUS/S2")
     match = _NAME.fullmatch(asset)
-    path = match.group(2) if match else asset
-    _check(asset, path)
-    if match:
-        return asset
-    first = path.split("/", 1)[0]
-    return (LEGACY if first in {"users", "projects"} else PUBLIC) + path
-
-
-def _check(asset: str, path: str) -> None:
-    shown = repr(asset[:80])
+    path, said = match.group(2) if match else asset, repr(asset[:80])
     if not path.strip():
         raise JobError(
             "an asset id is empty; write one such as COPERNICUS/S2/20170430T190351_20170430T190351_T10SEG"
         )
     if len(asset) > _MAX_CHARACTERS:
-        raise JobError(f"asset id {shown}… is {len(asset)} characters long, more than any asset's")
+        raise JobError(f"asset id {said}… is {len(asset)} characters long, more than any asset's")
     bad = next((c for c in path if c.isspace() or not c.isprintable() or c in "?#%\\:*\"'<>|{}"), None)
     if bad is not None:
-        raise JobError(f"asset id {shown}: no asset's id holds {bad!r}")
+        raise JobError(f"asset id {said}: no asset's id holds {bad!r}")
     if any(segment in {"", ".", ".."} for segment in path.split("/")):
         raise JobError(
-            f"asset id {shown}: a segment between slashes is empty, '.' or '..'; write it as A/B/C, with no slash at either end"
+            f"asset id {said}: a segment between slashes is empty, '.' or '..'; write it as A/B/C, with no slash at either end"
         )
+    if match:
+        return asset
+    return (LEGACY if path.split("/", 1)[0] in {"users", "projects"} else PUBLIC) + path
 
 
 def base_url(endpoint: str) -> str:

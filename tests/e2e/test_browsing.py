@@ -161,8 +161,8 @@ def test_mistakes_are_told_before_anything_is_asked(run, emulator, arguments, st
     ("arguments", "status", "said"),
     [
         (["images", "COPERNICUS/NOPE"], 2, "does not exist"),
-        (["images", "LANDSAT"], 2, "LANDSAT is no image collection but a folder"),
-        (["images", ASSET], 2, "is no image collection but an image"),
+        (["images", "LANDSAT"], 2, "LANDSAT is not an image collection but a folder"),
+        (["images", ASSET], 2, "is not an image collection but an image"),
         (["images", "projects/p-private-1/assets/secret"], 6, "Permission 'earthengine.assets.get' denied"),
         (["images", COLLECTION, "--order-by", "NOTHING"], 2, "no image of .* has a property 'NOTHING'"),
         (["inspect", "NOPE"], 2, "does not exist"),

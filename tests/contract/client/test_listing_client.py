@@ -145,8 +145,8 @@ async def test_limit_and_order(client, emulator):
     ("collection", "error", "said"),
     [
         ("COPERNICUS/NOPE", JobError, "COPERNICUS/NOPE: 404: .* does not exist"),
-        ("LANDSAT", JobError, "LANDSAT is no image collection but a folder"),
-        (S2, JobError, "is no image collection but an image"),
+        ("LANDSAT", JobError, "LANDSAT is not an image collection but a folder"),
+        (S2, JobError, "is not an image collection but an image"),
         ("projects/p-private-1/assets/secret", AuthenticationError, "earthengine.assets.get"),
         ("users/ann/nothing", JobError, "users/ann/nothing: 404"),
     ],

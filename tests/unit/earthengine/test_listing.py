@@ -217,11 +217,11 @@ async def test_a_property_that_is_no_list_anywhere_is_a_mistake():
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("IMAGE", "an image; `downloader inspect A`"), ("FOLDER", "a folder"), ("TABLE", "a table of features"), ("", "of the type ''")],
+    [("IMAGE", "an image; `downloader inspect A`"), ("FOLDER", "a folder"), ("TABLE", "a table of features"), ("", "of the unknown type ''")],
 )  # fmt: skip
 async def test_what_is_no_collection_is_called_by_its_name(kind, said):
     service = Service([[entry("a")]], kind=kind)
-    with pytest.raises(JobError, match=re.escape(f"A is no image collection but {said}")):
+    with pytest.raises(JobError, match=re.escape(f"A is not an image collection but {said}")):
         await ids(service)
     assert not service.listings
 

@@ -59,7 +59,9 @@ class Stretch:
         pairs = list(zip(low, high, strict=True))
         if any(low == high for low, high in pairs):
             raise JobError("min and max: are equal, which leaves nothing between black and white")
-        options: dict[str, Any] = {"ranges": [{"min": low, "max": high} for low, high in pairs]}
+        options: dict[str, Any] = {
+            "ranges": [{"min": _plain(low), "max": _plain(high)} for low, high in pairs]
+        }
         if len(set(pairs)) == 1:
             del options["ranges"][1:]
         if self.gamma is not None:
@@ -150,3 +152,8 @@ def png_size(content: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack(">II", content[16:24])
     return width, height
+
+
+def _plain(value: float) -> float:
+    """Return a whole number without a fraction, as the quickstart writes them."""
+    return int(value) if value == int(value) else value

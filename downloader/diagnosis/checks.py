@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SKEW_S: Final = 30.0
 _MUCH_SKEW_S: Final = 300.0
-"""A token's assertion from a clock that is off by more is refused (docs/contract.md §2.3)."""
+"""Seconds by which a clock may be off before a token's assertion is refused (docs/contract.md §2.3)."""
 
 _CONSOLE: Final = "https://console.cloud.google.com/iam-admin/quotas"
 
@@ -212,7 +212,7 @@ _REMEDIES: Final = {
 
 
 def _told(answer: Answer) -> Finding:
-    """Return what the answer to a request says of the account; `ok` for a good answer."""
+    """Return the finding about the account that follows from an answer; `ok` for a good one."""
     problem = answer.problem
     if problem is None:
         return Finding("credentials", "ok", "accepted")

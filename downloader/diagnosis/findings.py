@@ -18,12 +18,12 @@ class Finding:
     """One check."""
 
     name: str
-    """A word or two: `credentials`, `clock`."""
+    """Name of one or two words, such as `credentials`."""
     level: Level
     text: str
-    """What was found; never a secret."""
+    """The result, without secrets."""
     remedy: str = ""
-    """What to do about it, where something is to be done."""
+    """Advice; empty where nothing is to be done."""
 
     def shown(self, columns: int | None = None) -> str:
         """Return the finding, and its remedy below it, in lines no longer than `columns`."""
@@ -45,7 +45,7 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     requests: int
-    """Requests that the service was asked, those for tokens apart."""
+    """Number of requests to the service, without those for tokens."""
 
     @property
     def is_well(self) -> bool:

@@ -18,7 +18,7 @@ from downloader.mosaic.storage.lock import FileLock
 from downloader.text import size
 
 _LITTLE: Final = 5 * 10**9
-"""Free bytes below which a word is said."""
+"""Free bytes below which a warning is given."""
 
 _TOLD: Final = ("numpy", "zarr", "httpx", "aiohttp", "pyproj")
 

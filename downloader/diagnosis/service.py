@@ -1,4 +1,4 @@
-"""Single questions to the service, each asked once."""
+"""Send single requests to the service, each once."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Inquiry:
-    """Asks questions and counts them."""
+    """A client and the number of requests that it sent."""
 
     client: EarthEngine
     asked: int = 0
 
     async def ask(self, path: str, body: Mapping[str, Any] | None = None, base: str | None = None) -> Answer:
-        """Send one request, without retries, and return what became of it; never raises for what service or network do.
+        """Send one request, without retries, and return its answer; failures of service or network are answers too.
 
         Args:
             path: resource name, with `:method` where one is meant; or a whole URL.

@@ -1,4 +1,4 @@
-"""The client: a call with credentials, project and time-outs, its answer checked against the error table."""
+"""Call the service with credentials, project and time-outs, and check answers against the error table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _VERSION: Final = "v1"
 _MAX_DOCUMENT_BYTES: Final = 64 * 2**20
-"""A catalogue document or a page of a listing is never larger."""
+"""Longest catalogue document or page of a listing that is read."""
 
 _MAX_PARTS: Final = 1_500_000, 4_000_000
 """Objects and lists, and commas, of one document: read into Python they take up to 60 times the bytes of their text."""
@@ -57,7 +57,7 @@ _CANCELLED: Final = FetchProblem(Action.RETRY, Cause.CANCELLED, "given up on thi
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How the service is reached, and with which credentials: plain values that other processes can use as well.
+    """Addresses, credentials and bounds of the service: plain values that other processes can use as well.
 
     Key files are named, never read: each process that opens a client reads its own.
     """
@@ -72,7 +72,7 @@ class Access:
     concurrency: int = 40
     """Requests under way at once, at most."""
     first_byte_s: float = 90.0
-    """Wait of a pixel request for the answer's head."""
+    """Seconds that a pixel request waits for the answer's head."""
     workload_tag: str | None = None
     """Labels pixel requests in the project's usage reports."""
     patience_s: float = 120.0
@@ -104,16 +104,16 @@ class EarthEngine:
         self.project = access.project
         """The project in use; settled when the block is entered."""
         self.timeouts = Timeouts(first_byte_s=access.first_byte_s)
-        """Of pixel requests."""
+        """Time-outs of pixel requests."""
         self.workload_tag = access.workload_tag
         self.restricted = False
         """Whether the service said that the project's parallelism is restricted (docs/contract.md §2.2)."""
         self.limiter: Limiter | None = None
-        """Each call of `call` and `persist` takes a turn of it; None for no limit."""
+        """Limiter of which each call of `call` and `persist` takes a turn; None for no limit."""
         self.headers: dict[str, str] = {}
         """The last value of each header of an answer that may tell of costs and quotas; names in lower case."""
         self.on_retry: Callable[[FetchProblem], object] = lambda _: None
-        """Told of each problem after which `call` and `persist` ask again."""
+        """Callback for each problem after which `call` and `persist` ask again."""
         self.metadata_calls = 0
         """Calls of `call` and `persist` that were made, repeats included: everything but pixels of tiles."""
         self._access = access
@@ -153,7 +153,7 @@ class EarthEngine:
 
     @property
     def credentials_in_use(self) -> str:
-        """Whose credentials these are, such as `service account a@b.c (key file sa.json)`."""
+        """Description of the credentials, such as `service account a@b.c (key file sa.json)`."""
         return self._tokens.found.description
 
     @property
@@ -163,7 +163,7 @@ class EarthEngine:
 
     @property
     def service_identity(self) -> str:
-        """Whose pixels these are: `earthengine`, `emulator DATASET` or `host:NAME`; settled by the first answer."""
+        """Identity of the service: `earthengine`, `emulator DATASET` or `host:NAME`; known from the first answer on."""
         if self._emulator is not None:
             return f"emulator {self._emulator}".rstrip()
         parts = urlsplit(self.high_volume)
@@ -183,7 +183,7 @@ class EarthEngine:
         body: Mapping[str, Any] | None = None,
         subject: str = "",
     ) -> dict[str, Any]:
-        """Return a JSON document the job cannot do without; asked for again, with growing waits, while that may help.
+        """Return a JSON document that the job needs; ask again, with growing waits, while that may help.
 
         Args:
             method: GET or POST.
@@ -267,7 +267,7 @@ class EarthEngine:
         raise TileError(problem)
 
     async def persist(self, attempt: Callable[[], Awaitable[T]], subject: str = "") -> T:
-        """Return what `attempt` returns; made again while its `TileError` says that helps, within bounds.
+        """Return what `attempt` returns; repeat it, within bounds, while its `TileError` says that this may help.
 
         Each attempt takes a turn of the limiter.
 

@@ -1,4 +1,4 @@
-"""Read images and bands in the service's documents, those of assets and those of computed values."""
+"""Read images and bands from the service's documents, of assets and of computed values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS: Final = {
 """Type of an asset → what to do where it is named in place of another."""
 
 _LONGEST_ID: Final = 1_000
-"""Characters of a band's id; the service's own have a few dozen."""
+"""Most characters of a band's id; the service's own have a few dozen."""
 
 _INTEGERS: Final = tuple(
     np.dtype(code) for code in ("u1", "<u2", "<u4", "i1", "<i2", "<i4")
@@ -208,7 +208,7 @@ def computed_band(described: object) -> Band:
 
 
 class ImageReader:
-    """Reads images from a listing's documents, sharing what they have in common.
+    """Reader of the images in a listing's documents, which shares what they have in common.
 
     Thousands of images have a handful of band lists, which take nine tenths of the time and memory of reading them.
     """
@@ -222,7 +222,7 @@ class ImageReader:
         *,
         footprints: bool = False,
     ) -> None:
-        """Read images.
+        """Begin with no image read.
 
         Args:
             bands: those that must be usable, as for `EarthEngineCatalogue.image`.

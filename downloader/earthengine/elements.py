@@ -1,4 +1,4 @@
-"""Elements of a user's image collection, listed page after page by `value:compute` (docs/contract.md §4.8)."""
+"""List the elements of a user's image collection, page after page, by `value:compute` (docs/contract.md §4.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Map every answer of the service, and every failure of a connection, to what is to be done about it.
+"""Map every answer of the service, and every failure of a connection, to the action that it calls for.
 
 Rows follow docs/contract.md §6.2; the texts without a status were seen in public reports of the real service, some of
 them under more than one status. Rows are tried from the top, the first that fits wins.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 MAX_RETRY_AFTER_S: Final = 300.0
-"""A longer `Retry-After` is cut to this: the service's quotas count by the minute."""
+"""Longest `Retry-After` that is obeyed: the service's quotas count by the minute."""
 
 FRONT_END_PAUSE_S: Final = 30.0
 """Pause after an HTML 403, which Google's front end sends to addresses that it takes for abusive."""
@@ -40,7 +40,7 @@ FRONT_END_PAUSE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One kind of answer. All that is stated must hold."""
+    """One kind of answer; it fits where every condition that is stated holds."""
 
     statuses: tuple[int, ...]
     """HTTP statuses; empty for any."""
@@ -53,11 +53,11 @@ class _Row:
     json: bool | None = None
     """Whether the body is the API's JSON error; None for either."""
     advice: str = ""
-    """What the user can do, after the service's own words."""
+    """Advice to the user, which follows the service's own words."""
     ends_with: type[DownloadError] = StoppedError
     limit: str = "concurrency"
     pause_s: float | None = None
-    """Wait that is asked for where the answer has no `Retry-After`."""
+    """Seconds to wait where the answer has no `Retry-After`."""
     split_after: int | None = None
     """Occurrences for one request after which it is split."""
 
@@ -158,11 +158,11 @@ _FATAL: Final[Mapping[Cause, tuple[type[DownloadError], str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """The words of an answer, whatever its form."""
+    """The text of an answer, in any of its forms."""
 
     message: str = ""
     searched: str = ""
-    """Where texts of the table are looked for: the message and the metadata of its details."""
+    """Text in which the table's texts are looked for: the message and the metadata of its details."""
     reasons: frozenset[str] = field(default_factory=frozenset)
     is_json: bool = False
 

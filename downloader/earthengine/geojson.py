@@ -1,4 +1,4 @@
-"""GeoJSON at the edge of the API: a user's region made one plain geometry, and where a footprint lies."""
+"""Make one plain geometry of a user's region, and find the middle of a footprint."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _lines(given: object) -> Iterator[list[float]]:
 
 
 def _longitude(given: object) -> float | None:
-    """Return the longitude of a position, if sums can be made with it: whole numbers have no end in JSON."""
+    """Return the longitude of a position; None for what is no number or too large to add up."""
     match given:
         case [int() | float() as first, *_] if not isinstance(first, bool) and abs(first) < _MOST:
             return float(first)

@@ -1,4 +1,4 @@
-"""Listings: the images of a collection, page after page, by v1's `listAssets`, as the official client lists them.
+"""List the images of a collection, page after page, by v1's `listAssets`, as the official client does.
 
 The service promises nothing of the order of a listing, so images are sorted here: by time, then by id. Pages are
 followed lazily, by their token alone: a page may be short, or empty, and not be the last (docs/contract.md §3.4).
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_IMAGES: Final = 100_000
-"""A longer listing is refused: its period or region is too large, or the service never ends."""
+"""Images of the longest listing: of more, period or region are too large, or the service never ends."""
 
 _PAGE: Final = 500
-"""Images on a page: with 300 bands each it still is within what the client reads of one document."""
+"""Images on a page, which the client reads whole even with 300 bands each."""
 
 _BARREN: Final = 100
 """Pages in a row that bring nothing new, after which a listing is taken for endless."""
 
 _COUNTED: Final = 1_000
-"""Children that are counted; of more, only that there are more is said."""
+"""Children up to which a folder or collection is counted."""
 _PAGES_COUNTED: Final = 10
-"""Pages that counting takes at most."""
+"""Most pages that counting takes."""
 
 
 class Listing:
-    """The catalogue's lists, asked of the service."""
+    """The listings of the service's catalogue."""
 
     def __init__(self, client: EarthEngine) -> None:
         self._client = client
@@ -183,7 +183,7 @@ class Listing:
 
 
 def _name(entry: Mapping[str, Any], collection: str) -> str:
-    """Return the entry's resource name: a member at its default may be absent, but one of name and id must be there."""
+    """Return the entry's resource name, from its name or its id. Raises StoppedError where it has neither."""
     name, identifier = entry.get("name"), entry.get("id")
     if isinstance(name, str) and name:
         return name

@@ -1,4 +1,4 @@
-"""Names: what users write, what the API takes, and the hosts that serve it (docs/contract.md §1)."""
+"""Names of assets and addresses of hosts, as users write them and as the API takes them (docs/contract.md §1)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from downloader.errors import JobError
 from downloader.model.image import LEGACY, PUBLIC
 
 STANDARD: Final = "https://earthengine.googleapis.com"
-"""More caching; the better one for metadata and computed pixels."""
+"""Host with more caching: for metadata and computed pixels."""
 
 HIGH_VOLUME: Final = "https://earthengine-highvolume.googleapis.com"
-"""For many small automated requests; counts its concurrency apart from the standard host."""
+"""Host for many small automated requests, whose concurrency is counted apart from that of the standard host."""
 
 NO_PROJECT: Final = "earthengine-legacy"
-"""Stands in the path where no project is known: the service account's own one pays (docs/contract.md §2.1)."""
+"""Placeholder in paths where no project is known: the service account's own one pays (docs/contract.md §2.1)."""
 
 _PROJECT: Final = r"projects/(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 """A Cloud project: an optional `domain.tld:`, then 6–30 characters (docs/contract.md §1.3, rule 1)."""

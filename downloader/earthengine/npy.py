@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 MAX_HEADER_BYTES: Final = 65_535
-"""What the two-byte length field of version 1.0 can say; 1,024 bands with short names take 17,398."""
+"""Longest header that the two-byte length field of version 1.0 can state; 1,024 bands with short names take 17,398."""
 
 _PREFIX: Final = npy_format.MAGIC_LEN + 2
 """Magic, two bytes of version, two bytes of header length."""
 
 _PLAIN: Final = re.compile(r"[<>][biuf][0-9]{1,2}|\|[biu]1")
-"""Numbers of a stated byte order, if they have one."""
+"""Plain numbers, with a byte order where they have several bytes."""
 
 
 class NpyError(ValueError):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 _HEADROOM_BYTES: Final = 70_000
-"""What an answer may have beyond its pixels: the longest NPY header, and some."""
+"""Bytes that an answer may have beyond its pixels: more than the longest NPY header."""
 
 
 class RestPixelSource:
@@ -43,7 +43,7 @@ class RestPixelSource:
         return _filled(pixels, request) if request.validity else pixels
 
     async def fetch_as_answered(self, request: PixelRequest) -> NDArray[np.void]:
-        """Return the same with whatever fields and types the service answers."""
+        """Return the pixels with the fields and types that the service answers."""
         return await self._fetch(request, None)
 
     async def _fetch(self, request: PixelRequest, expected: np.dtype[np.void] | None) -> NDArray[np.void]:
@@ -81,7 +81,7 @@ class RestPixelSource:
 
 
 def _filled(pixels: NDArray[np.void], request: PixelRequest) -> NDArray[np.void]:
-    """Return the bands asked for, NaN where they are masked: what the service fills them with is not known."""
+    """Return the bands asked for, NaN where they are masked: the service's own fill value is not known."""
     found = np.empty(pixels.shape, request.dtype)
     for band in request.bands:
         found[band.id] = pixels[band.id]

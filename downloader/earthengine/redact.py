@@ -1,4 +1,4 @@
-"""Make text of others fit to be shown: one line, short, and never a secret."""
+"""Make foreign text fit to be shown: one short line without secrets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 from urllib.parse import quote
 
 MAX_CHARACTERS: Final = 300
-"""Longer texts are cut; the service's own messages are rarely longer."""
+"""Characters after which texts are cut; the service's own messages are rarely longer."""
 
 _READ: Final = 16_384
-"""Characters looked at: a page says what it has to say near its top."""
+"""Characters that are looked at: a page has its message near the top."""
 
 _HIDDEN: Final = "[hidden]"
 
@@ -45,7 +45,7 @@ _IN_USE: Final[deque[str]] = deque(maxlen=64)
 """The spellings of the last tokens in use, newest first."""
 
 _SHORTEST_TOKEN: Final = 8
-"""Shorter texts may be words."""
+"""Length of the shortest token that is hidden; shorter texts may be words."""
 
 
 def hide(token: str) -> None:

@@ -1,4 +1,4 @@
-"""Thumbnails: a stretched PNG of an image, made by the service, as the API's own quickstart asks for it (docs/contract.md §4.6)."""
+"""Fetch a thumbnail, a stretched PNG that the service makes of an image, as the API's quickstart does (docs/contract.md §4.6)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _HEADROOM_BYTES: Final = 2**17
 _COLOUR: Final = re.compile(r"#?(?:[0-9A-Fa-f]{6}|[0-9A-Fa-f]{3})|[A-Za-z]+")
 
 MAX_SIDE: Final = 4096
-"""Pixels along a side: four channels of so many squared are as much as the service sends in one answer."""
+"""Most pixels along a side: four channels of a square of them are as much as the service sends in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """How numbers become colours: v' = clamp((v − min) / (max − min), 0, 1), then v' ** (1 / gamma)."""
+    """Mapping of numbers to colours: v' = clamp((v − min) / (max − min), 0, 1), then v' ** (1 / gamma)."""
 
     low: tuple[float, ...] = (0.0,)
     """Value shown black: one for all bands, or one for each."""

@@ -35,7 +35,7 @@ class Timeouts:
 
 
 class ProgressTimeout:
-    """The progress of one answer, and which time-out expired. It is told the time, on any clock that never jumps back."""
+    """Progress of one answer against its time-outs. The caller passes the time, of any clock that never jumps back."""
 
     __slots__ = (
         "_began", "_expected", "_last", "_started", "_timeouts", "_total", "_window", "_window_total",

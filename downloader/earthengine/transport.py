@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 USER_AGENT: Final = f"earthengine-downloader/{__version__}"
 
 _ERROR_BODY_BYTES: Final = 65_536
-"""Of an answer that is no success only so much is read."""
+"""Bytes that are read of an answer that is no success."""
 
 _LATE_S: Final = 1.0
-"""A watch that wakes so much later than it should was not the server's fault."""
+"""Seconds by which the watch wakes too late before the delay is taken for this machine's, not the server's."""
 
 _LOOK_S: Final = 5.0
-"""A watch sleeps no longer: of a machine that stood still for an hour so much counts as waited, at most."""
+"""Longest sleep of the watch, and so the most that counts as waited after this machine stood still."""
 
 
 @dataclass(frozen=True, slots=True)

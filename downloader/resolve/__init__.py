@@ -1,1 +1,1 @@
-"""From a job's source to its images: asks the catalogue, never for pixels."""
+"""Resolve a job's source to its images: ask the catalogue, never for pixels."""

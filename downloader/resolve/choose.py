@@ -1,4 +1,4 @@
-"""Which of the images that a source names are taken: by shares of the region, by number, by how much they show of it.
+"""Choose among the images of a source: by shares of the region, by number, by how much they show of it.
 
 What is frozen stays, whatever is counted of it now; of a period that has its picks no other image is taken.
 """
@@ -70,7 +70,7 @@ def pick_clearest(
 
 
 class Chooser:
-    """The choice of one run; it knows afterwards what left each image out."""
+    """The choice of one run, and what left each of the other images out."""
 
     def __init__(self, search: Search) -> None:
         """Begin with what a mosaic has frozen.
@@ -139,11 +139,11 @@ class Chooser:
         return picked
 
     def leave(self, images: Iterable[Image], by: str) -> None:
-        """Note what leaves these images out; see `ImageShare.left_by`."""
+        """Note the reason that leaves these images out; see `ImageShare.left_by`."""
         self._left.update(dict.fromkeys((image.id for image in images), by))
 
     def shares_told(self, kept: Iterable[Image]) -> tuple[ImageShare, ...]:
-        """Return what was counted of every image, now or before, with what left out those that are not kept."""
+        """Return the shares of every image that was counted, now or before; of those not kept with the reason."""
         ids = {image.id for image in kept}
         told = []
         for share in self._shares.values():

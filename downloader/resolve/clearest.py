@@ -1,4 +1,4 @@
-"""Pick the images of each point that show most of it: counted where the point or field is, in few requests each."""
+"""Pick the images of each point that show most of it, counted around the point or in the field."""
 
 from __future__ import annotations
 

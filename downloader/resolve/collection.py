@@ -1,4 +1,4 @@
-"""The images of a time series: which there are now, held against the list that the mosaic has frozen.
+"""List the images of a time series, and merge them with the list that the mosaic has frozen.
 
 What is frozen keeps its place. Images of times that the list did not cover join by themselves; one that appeared
 inside the period it covers arrived late, and joins only where that is accepted. One that is gone stays on the list:

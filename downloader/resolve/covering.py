@@ -1,4 +1,4 @@
-"""Find images that cover points: candidates from the catalogue, held against the points by pixel grid and footprint."""
+"""Find images that cover points: list candidates, and compare their pixel grids and footprints with the points."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from downloader.text import duration
 T = TypeVar("T")
 
 _MARGIN: Final = 1e-3
-"""Degrees by which a footprint is taken wider: its edges are coarse."""
+"""Degrees by which a footprint is widened, as its edges are coarse."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointImages:
-    """The images of points by number of the sample; with steps those of a point follow on each other."""
+    """The images of points, by number of the sample; with steps those of a point are consecutive."""
 
     chosen: dict[int, Image]
     problems: dict[int, str] = field(default_factory=dict)
-    """Why samples have no image."""
+    """Messages for samples that have no image."""
     notices: Sequence[str] = ()
     steps: int = 0
     """Steps of each point; 0 where a point has one image."""
     window: str = ""
-    """The period of each point, in words that tell it from others but for `source.start` and `end`."""
+    """The period of each point in words, to be compared between runs; without the values of `source.start` and `end`."""
     period: tuple[int, int] | None = None
-    """These, in microseconds since 1970; None where they are not given."""
+    """`source.start` and `end` in microseconds since 1970; None where they are not given."""
 
 
 async def candidates(

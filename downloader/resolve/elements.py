@@ -1,4 +1,4 @@
-"""The images that a user's expression computes: the elements of its collection, and which versions of assets they are made of."""
+"""Find the images that a user's expression computes: the elements of its collection, with the versions of their assets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields from a file: polygons of a vector file, or of GeoJSON in the job, with what stands in their columns."""
+"""Read fields: polygons of a vector file, or of GeoJSON in the job, with their columns."""
 
 from __future__ import annotations
 

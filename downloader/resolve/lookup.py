@@ -57,7 +57,7 @@ def is_of_one_image(_asset: str, error: DownloadError) -> bool:
 
 
 def gone_told(gone: Mapping[str, str]) -> list[str]:
-    """Return the notice about images of the mosaic that cannot be read any more, by id with the reason; none if there are none."""
+    """Return a notice of the mosaic's images that cannot be read any more, given id → reason; an empty list if there are none."""
     if not gone:
         return []
     names, why = few(list(gone), "image", most=3), next(iter(gone.values()))
@@ -79,7 +79,7 @@ def in_months(job: Job, images: list[Image]) -> list[Image]:
 
 
 def source_facts(job: Job, files: JobFiles) -> dict[str, str]:
-    """Return what says which images a source selects, by key of the job file: collection, images or expression; conditions."""
+    """Return the facts that determine the images of a source, by key of the job file: collection, images or expression; conditions."""
     source = job.source
     if source.expression is not None:
         facts = {"expression": fingerprint(graph_of(files.expression))}

@@ -1,4 +1,4 @@
-"""Partners: images of another collection with the same index, whose bands masks look at, such as those of Cloud Score+.
+"""Find partners: images of another collection with the same index, whose bands masks use, such as Cloud Score+.
 
 They are inputs like the images themselves: frozen in the mosaic's list, pinned to their version, and compared at the end.
 """
@@ -101,7 +101,7 @@ def _index(image: Image) -> str:
 def frozen_partners(
     found: Partners, named: Named, frozen: ImageList | None, accept: Collection[str]
 ) -> tuple[dict[str, tuple[Image, ...]], list[str]]:
-    """Return the partners of the mosaic's images, held against those that are frozen, and what there is to say.
+    """Return the partners of the mosaic's images, merged with those that are frozen, and notices.
 
     What is frozen stays, also where it is gone. A partner that came after its image was frozen joins where late images do:
     in a period that was cut, or where `new-images` are accepted.

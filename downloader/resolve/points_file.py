@@ -1,4 +1,4 @@
-"""Points from a file: CSV or GeoJSON, with coordinates, and what else stands in their columns."""
+"""Read points with their columns from CSV or GeoJSON."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _DECIMAL: Final = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+
 
 @dataclass(frozen=True, slots=True)
 class PointsTable:
-    """A file as rows of cells; text, or what JSON has."""
+    """A file as rows of cells, which are texts or values of JSON."""
 
     path: str
     header: list[str]
     rows: list[tuple[str, list[Any]]]
-    """(line 7, cells)."""
+    """Place in the file, such as `line 7`, and cells."""
     coordinates: tuple[int, int]
     """Numbers of the columns that hold x and y."""
     crs: Crs

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _PATIENCE_S: Final = 60.0
-"""The check is worth one request, not the wait for an outage: the next run compares as well."""
+"""Seconds that the check may take: it is not worth the wait for an outage, as the next run compares as well."""
 
 
 async def recheck(

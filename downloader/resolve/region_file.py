@@ -1,4 +1,4 @@
-"""Regions and grids from files: vector files as a geometry, rasters and mosaics as a pixel grid."""
+"""Read regions from vector files, and pixel grids from rasters and mosaics."""
 
 from __future__ import annotations
 

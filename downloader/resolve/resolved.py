@@ -31,7 +31,7 @@ _ALTERNATIVES: Final = 8
 _Types = Mapping[str, np.dtype[np.generic]]
 
 TypeQuestion = list[tuple[str, PixelRequest]]
-"""One pixel that tells the types of some bands: whose it is, and the request. The later ones are for where the images of
+"""Requests of one pixel that tell the types of some bands, each with its image's name; a later one is sent if the images of
 those before are gone."""
 
 
@@ -54,11 +54,11 @@ class ResolvedSource:
     expressions: Mapping[str, str] = field(default_factory=dict)
     """Of samples: image's full name → expression that computes its pixels; empty if they are read."""
     why: str = ""
-    """Of samples: what of the job makes the service compute them."""
+    """Of samples: the part of the job that makes the service compute them."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What is done to one image, by key of the job file."""
+    """Steps applied to one image, by key of the job file."""
     notices: tuple[str, ...] = ()
-    """Lines that are worth a user's knowing."""
+    """Lines for the user."""
 
     def plan(self, job: Job, there: Existing | None = None, trusted: Collection[str] = ()) -> Plan:
         """Return the plan.

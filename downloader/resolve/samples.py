@@ -1,4 +1,4 @@
-"""Resolve the samples of points and fields: the images of each, and what is made of them.
+"""Resolve the samples of points and fields: find the images of each, and the bands and expressions made of them.
 
 A point without an image does not end the job; it is a sample that failed.
 """

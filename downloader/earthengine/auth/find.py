@@ -27,7 +27,7 @@ from downloader.earthengine.auth.token_http import TokenRequest
 from downloader.errors import AuthenticationError, JobError
 
 METADATA_S: Final = 3.0
-"""Seconds that the question whether there is a metadata server may take."""
+"""Seconds in which a metadata server must answer."""
 
 _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  # an address
 _MAX_FILE_BYTES: Final = 2**20
@@ -158,11 +158,11 @@ def _any_file(path: Path, origin: str) -> FoundCredentials:
 
 
 _NEEDED: Final = {"service_account": ("client_email", "private_key"), "authorized_user": ("refresh_token",)}
-"""Kind of file → members without which google-auth's own message would not help."""
+"""Kind of file → members that are checked here, as google-auth's own message would not help."""
 
 
 def _loaded(path: Path, info: dict[str, Any], where: str) -> FoundCredentials:
-    """Return the credentials in a file, which google-auth makes; `where` says in messages where they come from."""
+    """Return the credentials that google-auth makes of a file; `where` names their origin in messages."""
     from google.auth import exceptions, load_credentials_from_dict
     from google.auth.credentials import with_scopes_if_required
 
@@ -218,7 +218,7 @@ def _saved_token() -> FoundCredentials | None:
 
 
 def _metadata() -> FoundCredentials | None:
-    """Return this machine's service account; asked for once, within `METADATA_S`."""
+    """Return this machine's service account, if a metadata server answers one request within `METADATA_S`."""
     if os.environ.get("NO_GCE_CHECK", "").lower() == "true":
         return None
     from google.auth.exceptions import TransportError

@@ -1,4 +1,4 @@
-"""Issuers of access tokens: each one blocking call in a worker thread, each failure one of two kinds."""
+"""Issuers of access tokens: each makes one blocking call in a worker thread, and has two kinds of failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 _COMMAND_S: Final = 30.0
 _SKEW_S: Final = 60.0
-"""A clock that is off by more is worth a word when a token is refused."""
+"""Seconds by which the clock may be off before a refused token is explained by it."""
 
 
 class TokenUnreachableError(AuthenticationError):
@@ -36,7 +36,7 @@ class Token:
 
     text: str = field(repr=False)
     lifetime_s: float | None = None
-    """Seconds from its issue until it expires; None where nobody says."""
+    """Seconds from its issue until it expires; None where this is not known."""
 
     def __post_init__(self) -> None:
         if not self.text or not self.text.isascii() or any(not "!" <= c <= "~" for c in self.text):
@@ -47,7 +47,7 @@ class Token:
 
 
 class Issuer(Protocol):
-    """Where tokens come from."""
+    """A source of access tokens."""
 
     def issue(self, refused: str | None) -> Token:
         """Return a token other than `refused`, which the service did not accept.

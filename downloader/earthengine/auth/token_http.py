@@ -1,4 +1,4 @@
-"""The HTTP that google-auth asks for, over httpx: its usual transport needs a package this project does without.
+"""google-auth's HTTP over httpx: its usual transport needs a package that this project does without.
 
 Blocking, as google-auth is; it runs in a worker thread. Every call is bounded in time and size.
 """
@@ -27,7 +27,7 @@ _MAX_BYTES: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class TokenAnswer:
-    """What `google.auth.transport.Response` describes."""
+    """An answer in the form of `google.auth.transport.Response`."""
 
     status: int
     headers: Mapping[str, str]
@@ -38,7 +38,7 @@ class TokenAnswer:
 
 
 class TokenRequest:
-    """What `google.auth.transport.Request` describes.
+    """A caller in the form of `google.auth.transport.Request`.
 
     Failures that may pass (no connection, too slow, 429, 5xx) raise google-auth's `TransportError` at once:
     retries are its caller's, who waits on the loop's clock and not in a thread.
@@ -47,7 +47,7 @@ class TokenRequest:
     def __init__(self, call_s: float = CALL_S) -> None:
         self._call_s = call_s
         self.skew_s: float | None = None
-        """How far this machine's clock is ahead of the last answerer's, in seconds; None before an answer."""
+        """Seconds by which this machine's clock is ahead of that of the last answer; None before an answer."""
 
     def __call__(
         self,

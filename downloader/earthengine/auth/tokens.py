@@ -34,23 +34,23 @@ _POLICY: Final = RetryPolicy(retries=5, total_s=60.0)
 """Bounds of one renewal, its retries included."""
 
 _APART_S: Final = 1.0
-"""Calls for tokens start no closer together."""
+"""Least seconds between the starts of two calls for tokens."""
 
 _ISSUE_S: Final = 40.0
-"""One attempt takes no longer, even if a thread hangs."""
+"""Longest attempt in seconds, even if a thread hangs."""
 
 _MUST_S: Final = 60.0
-"""A token that ends sooner is renewed before it is used."""
+"""Seconds before its end from which on a token is renewed before it is used."""
 
 _SOON_S: Final = 180.0
-"""A token that ends sooner is renewed beside its use."""
+"""Seconds before its end from which on a token is renewed while it is used."""
 
 _RENEWED_S: Final = 60.0
-"""A token renewed so short a time ago has not expired."""
+"""Seconds after a renewal in which a token has not expired."""
 
 _TRIES: Final = 3
 _TRIES_APART_S: Final = 2.0
-"""The job ends after so many refusals, at least so far apart, with no answer in between."""
+"""Refusals that end the job, and their least distance in seconds, with no answer in between."""
 
 _REFUSED: Final = "The credentials were refused, also after a refresh: sign in again, or check that the key was not deleted."
 
@@ -59,7 +59,7 @@ _PROJECT: Final = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-
 
 
 class TokenSource:
-    """The access token of the moment. Belongs to one event loop.
+    """The current access token. Belongs to one event loop.
 
     A token is fetched once, renewed early, and renewed once however many ask. Calls for tokens follow each other at
     least a second apart.
@@ -72,7 +72,7 @@ class TokenSource:
         self._soon = self._must = float("inf")
         self._flight: asyncio.Task[None] | None = None
         self._problem: FetchProblem | None = None
-        """Why the last renewal failed."""
+        """Problem of the last renewal; None if it succeeded."""
         self._failed_at = self._asked_at = float("-inf")
         self._is_accepted = False
         """Whether a request was answered with the token since it was last refused."""
@@ -80,9 +80,9 @@ class TokenSource:
         """Refusals, apart in time, since a request was last answered with any token."""
         self._refused_at = float("-inf")
         self._unchanged = ""
-        """Why the same token is still in use after it was refused."""
+        """Message for a token that stays in use after it was refused; empty for others."""
         self.calls = 0
-        """Calls made for tokens."""
+        """Number of calls made for tokens."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("tokens are not pickled: pickle AuthSettings, and open them where they are used")

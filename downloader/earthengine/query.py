@@ -95,7 +95,7 @@ class Query:
 def _moment(given: str | date | None, what: str) -> int | None:
     if given is None:
         return None
-    text = given.strip() if isinstance(given, str) else given.isoformat()
+    text = given.isoformat() if isinstance(given, date) else str(given).strip()
     try:
         moment = instant_us(text)
     except JobError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from downloader.earthengine import RestPixelSource
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.engine.dask.messages import Assignment, Done, Grant, Instruction, Mailbox, Portion
 from downloader.engine.memory import pixel_memory
 from downloader.engine.resources import Parts, Share

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from downloader.earthengine import Access, AuthSettings, EarthEngine, RestPixelSource
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.client import Access, EarthEngine
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.earthengine.timeouts import Timeouts
 from downloader.flow.clock import MonotonicClock
 from downloader.model.crs import Crs

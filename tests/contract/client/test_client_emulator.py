@@ -5,14 +5,11 @@ import asyncio
 import numpy as np
 import pytest
 
-from downloader.earthengine import (
-    Access,
-    AuthSettings,
-    EarthEngine,
-    EarthEngineCatalogue,
-    RestPixelSource,
-    answered_types,
-)
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.band_types import answered_types
+from downloader.earthengine.catalogue import EarthEngineCatalogue
+from downloader.earthengine.client import Access, EarthEngine
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, AuthenticationError, JobError, StoppedError, TileError
 from downloader.model.grid import Window

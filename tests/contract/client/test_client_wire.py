@@ -9,8 +9,10 @@ import zlib
 import numpy as np
 import pytest
 
-from downloader.earthengine import AuthSettings, EarthEngineCatalogue, RestPixelSource
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.catalogue import EarthEngineCatalogue
 from downloader.earthengine.http import REST_S, ssl_context
+from downloader.earthengine.pixels import RestPixelSource
 from downloader.earthengine.timeouts import Timeouts
 from downloader.errors import Action, Cause, JobError, StoppedError, TileError
 from downloader.flow.clock import MonotonicClock
@@ -305,7 +307,7 @@ async def test_a_redirect_is_not_followed(wire):
     wire.script = always(
         refusal(302, b"", f"location: http://localhost:{port}/steal?key=abcdefgh"), keep=True
     )
-    from downloader.earthengine import AuthSettings
+    from downloader.earthengine.auth.find import AuthSettings
 
     auth = AuthSettings("credentials", static_credentials())
     async with client_of(wire.url, auth=auth) as client:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from downloader.earthengine import Access, AuthSettings, EarthEngine, EarthEngineCatalogue
+from downloader.earthengine.auth.find import AuthSettings
+from downloader.earthengine.catalogue import EarthEngineCatalogue
+from downloader.earthengine.client import Access, EarthEngine
 from downloader.earthengine.documents import ImageReader
 from downloader.earthengine.listing import Listing
 from downloader.earthengine.query import Query

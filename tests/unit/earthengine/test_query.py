@@ -74,6 +74,7 @@ def test_the_period_takes_its_start_and_not_its_end():
         ({"start": "2017-05-01", "end": "2017-05-01"}, "must lie before"),
         ({"start": "April"}, "start: 'April' is no time"),
         ({"end": " "}, "end: is empty"),
+        ({"end": 5}, "end: '5' is no time"),
         ({"filter": "a"}, "character 2 of the filter"),
         ({"region": {"type": "Dot"}}, "region: is no GeoJSON geometry, feature or collection"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -59,26 +59,14 @@ class Catalogue(Protocol):
             StoppedError: the service did not answer for too long.
         """
 
-    def images(
-        self,
-        query: ImageQuery,
-        *,
-        bands: Iterable[str] | None = None,
-        keep: Collection[str] | None = None,
-        footprints: bool = False,
-    ) -> AsyncIterator[Image]:
-        """Iterate over the images that meet a query: by time, then by id, unless it names an order.
-
-        Args:
-            query: collection and conditions.
-            bands: as for `image`.
-            keep: properties to keep in the images; None keeps all.
-            footprints: whether to keep the images' outlines.
+    async def images(self, query: ImageQuery) -> list[Image]:
+        """Return the images that meet a query: by time, then by id, unless it names an order.
 
         Raises:
             JobError: there is no such collection, a condition is wrong, or far too many images meet them.
             AuthenticationError, StoppedError: as for `image`.
         """
+        ...
 
     async def computed(self, expression: str, name: str) -> Image | None:
         """Return the bands, types and grids that the service reports for an expression; None for a collection of images.

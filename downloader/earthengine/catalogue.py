@@ -16,7 +16,7 @@ from downloader.model.image import Image
 from downloader.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable
+    from collections.abc import Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -58,23 +58,13 @@ class EarthEngineCatalogue:
         document = await self.document(asset)
         return parse_image(document, asset_name(asset), None if bands is None else frozenset(bands))
 
-    async def images(
-        self,
-        query: ImageQuery,
-        *,
-        bands: Iterable[str] | None = None,
-        keep: Collection[str] | None = None,
-        footprints: bool = False,
-    ) -> AsyncIterator[Image]:
+    async def images(self, query: ImageQuery) -> list[Image]:
         """See `Catalogue.images`."""
         asked = Query.of(query)
         if query.expression:
-            found = await list_elements(self._client, asked, keep)
-        else:
-            reader = ImageReader(bands, keep, footprints=footprints)
-            found = await Listing(self._client).select(asked, reader.read)
-        for image in found:
-            yield image
+            return await list_elements(self._client, asked, query.keep)
+        reader = ImageReader(query.bands, query.keep, footprints=query.footprints)
+        return await Listing(self._client).select(asked, reader.read)
 
     async def computed(self, expression: str, name: str) -> Image | None:
         """See `Catalogue.computed`."""

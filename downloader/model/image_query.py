@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ImageQuery:
-    """A collection and the conditions that its images must meet, all of them."""
+    """A collection, the conditions that its images must meet, and what is read of them."""
 
     collection: str
     """Id or full name."""
@@ -19,7 +19,7 @@ class ImageQuery:
     end: str | date | None = None
     """First moment that is not taken."""
     region: Mapping[str, Any] | None = None
-    """Return GeoJSON in longitude and latitude that the footprint must meet."""
+    """GeoJSON in longitude and latitude that the footprint must meet."""
     filter: str | None = None
     """Condition on properties, such as `CLOUDY_PIXEL_PERCENTAGE < 10`."""
     limit: int | None = None
@@ -28,3 +28,9 @@ class ImageQuery:
     """A property to order by in place of time; `-NAME` for the greatest first."""
     expression: str = ""
     """Canonical JSON of a user's image collection, in place of one of the catalogue; its images are its elements."""
+    bands: Iterable[str] | None = None
+    """Bands that must be usable; others that are not are left out. None wants all."""
+    keep: Collection[str] | None = None
+    """Properties to keep in the images; None keeps all."""
+    footprints: bool = False
+    """Whether to keep the images' outlines."""

@@ -178,10 +178,9 @@ async def _listed(search: Search, frozen: ImageList | None, properties: tuple[st
         if source.start is None:
             await _check_dateless(search, collection, region)
         query = ImageQuery(
-            collection, source.start, source.end, region, source.filter, limit=asked, order_by=source.order_by
+            collection, source.start, source.end, region, source.filter, asked, source.order_by
         )
-        listed = search.catalogue.images(query, bands=source.catalogue_bands, keep=keep)
-        found += [image async for image in listed]
+        found += await search.catalogue.images(replace(query, bands=source.catalogue_bands, keep=keep))
     found = in_months(job, found)
     if source.expression is not None and frozen is None and not found:
         raise await why_none(search)
@@ -193,8 +192,8 @@ async def _listed(search: Search, frozen: ImageList | None, properties: tuple[st
 async def _check_dateless(search: Search, collection: str, region: dict[str, Any]) -> None:
     """Raise JobError if the images of a collection have times, or if each would be a slice of none."""
     source = search.job.source
-    query = ImageQuery(collection, region=region, filter=source.filter, limit=1)
-    async for image in search.catalogue.images(query, bands=(), keep=()):
+    query = ImageQuery(collection, region=region, filter=source.filter, limit=1, bands=(), keep=())
+    for image in await search.catalogue.images(query):
         if image.start_time:
             raise JobError(
                 f"is needed with source.end: images of {collection} have times ({image.id}: {image.start_time}); "

@@ -75,8 +75,8 @@ async def candidates(
     region = _around(points)
     for collection in source.collections:
         query = ImageQuery(collection, start, end, region, source.filter)
-        listing = search.catalogue.images(query, bands=source.catalogue_bands, keep=keep, footprints=True)
-        found += [image async for image in listing]
+        query = replace(query, bands=source.catalogue_bands, keep=keep, footprints=True)
+        found += await search.catalogue.images(query)
     return in_months(search.job, found)
 
 

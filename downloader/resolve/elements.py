@@ -40,7 +40,7 @@ async def find_elements(search: Search, properties: Sequence[str], limit: int | 
     source, expression = search.job.source, search.files.expression
     area = _area(search.job, search.files)
     query = ImageQuery("", source.start, source.end, area, None, limit, source.order_by, expression)
-    found = [image async for image in search.catalogue.images(query, bands=None, keep=properties)]
+    found = await search.catalogue.images(replace(query, keep=properties))
     if source.every != "all":
         _check_times(found)
     without = [image for image in found if not image.update_time]
@@ -68,8 +68,8 @@ def _area(job: Job, files: JobFiles) -> dict[str, Any]:
 
 async def why_none(search: Search) -> JobError:
     """Return the error for a collection of which no element is taken."""
-    query = ImageQuery("", limit=1, expression=search.files.expression)
-    first = [image async for image in search.catalogue.images(query, bands=None, keep=())]
+    query = ImageQuery("", limit=1, expression=search.files.expression, keep=())
+    first = await search.catalogue.images(query)
     if not first:
         return JobError("computes an empty image collection; loosen its filters", key=_KEY)
     if search.job.source.start is not None:

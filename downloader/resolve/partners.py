@@ -5,7 +5,7 @@ They are inputs like the images themselves: frozen in the mosaic's list, pinned 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from downloader.job import Job
@@ -62,26 +62,23 @@ async def find_partners(search: Search, wanted: Iterable[tuple[str, Image]]) -> 
         by_index.setdefault(collection, {}).setdefault(_index(image), []).append(image)
     found: dict[str, tuple[Image, ...]] = {}
     for collection, of in by_index.items():
-        async for partner in _listed(search, collection, of):
+        for partner in await _listed(search, collection, of):
             bare = Image(partner.name, partner.id, (), partner.update_time)
             for image in of.get(_index(partner), ()):
                 found[image.name] = (*found.get(image.name, ()), bare)
     return found
 
 
-async def _listed(search: Search, collection: str, of: Mapping[str, Sequence[Image]]) -> AsyncIterator[Image]:
-    """Yield candidates: those of the job's period and region, or of images that are named one by one each by its id."""
-    job, catalogue = search.job, search.catalogue
-    if (job.source.collections or job.source.expression is not None) and job.region.samples is None:
-        images = (image for here in of.values() for image in here)
-        query = ImageQuery(collection, *_period(job, images), region_geojson(job, search.files))
-        async for image in catalogue.images(query, bands=(), keep=()):
-            yield image
-        return
+async def _listed(search: Search, collection: str, of: Mapping[str, Sequence[Image]]) -> list[Image]:
+    """Return candidates: those of the job's period and region, or of images that are named one by one each by its id."""
+    source = search.job.source
+    if (source.collections or source.expression is not None) and search.job.region.samples is None:
+        period = _period(search.job, (image for here in of.values() for image in here))
+        region = region_geojson(search.job, search.files)
+        return await search.catalogue.images(ImageQuery(collection, *period, region, bands=(), keep=()))
     ids = [f"{collection}/{index}" for index in of]
-    for answer in (await look_up(catalogue, ids, (), is_of_one_image)).values():
-        if isinstance(answer, Image):
-            yield answer
+    answers = await look_up(search.catalogue, ids, (), is_of_one_image)
+    return [answer for answer in answers.values() if isinstance(answer, Image)]
 
 
 def _period(job: Job, images: Iterable[Image]) -> tuple[str | None, str | None]:

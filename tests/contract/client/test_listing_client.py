@@ -61,10 +61,7 @@ def asked(emulator, what="assets.list"):
 
 
 async def test_the_quickstarts_query_finds_its_two_images(client):
-    found = [
-        image
-        async for image in EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
-    ]
+    found = await EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
     assert [(image.id, image.properties["CLOUDY_PIXEL_PERCENTAGE"]) for image in found] == [
         (TWO[0], 4.3166), (S2, 0),
     ]  # fmt: skip
@@ -188,15 +185,9 @@ async def test_a_list_that_goes_in_circles_ends_with_a_clear_error(client, emula
 
 @pytest.mark.parametrize("field", ["updateTime", "startTime", "bands", "geometry", "name", "id", "type"])
 async def test_a_field_that_is_missing_changes_nothing(client, emulator, field):
-    whole = [
-        image
-        async for image in EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
-    ]
+    whole = await EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
     strike(emulator, "missing-field", field=field)
-    found = [
-        image
-        async for image in EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
-    ]
+    found = await EarthEngineCatalogue(client).images(ImageQuery("COPERNICUS/S2", **QUICKSTART))
     if field == "geometry":  # only the solar day needs it, and only roughly
         assert [image.id for image in found] == [image.id for image in whole]
     else:

@@ -52,8 +52,9 @@ class Service:
 
 
 async def images(service, **query):
-    found = EarthEngineCatalogue(service).images(ImageQuery("", expression=COLLECTION, **query), keep=["N"])
-    return [image async for image in found]
+    return await EarthEngineCatalogue(service).images(
+        ImageQuery("", expression=COLLECTION, keep=["N"], **query)
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9])

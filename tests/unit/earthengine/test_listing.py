@@ -334,8 +334,7 @@ async def test_however_it_is_paged_the_images_are_the_same(days, sizes, seed):
 async def test_the_catalogue_gives_images():
     entries = [entry("b", 2, properties={"x": 1, "y": 2}), without(entry("a", 1), "type")]
     catalogue = EarthEngineCatalogue(Service([entries]))
-    query = ImageQuery("A", start="2017-04-01", end="2017-05-01")
-    found = [image async for image in catalogue.images(query, keep=["x"])]
+    found = await catalogue.images(ImageQuery("A", start="2017-04-01", end="2017-05-01", keep=["x"]))
     assert [image.id for image in found] == ["A/a", "A/b"]
     assert found[1].properties == {"x": 1}
     assert found[0].bands[0].grid.shape == (4, 3)

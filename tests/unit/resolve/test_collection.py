@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -61,8 +60,8 @@ class FakeCatalogue:
         problem = FetchProblem(action, self.broken, f"{asset} not found", 404)
         raise JobError(problem.message) from TileError(problem)
 
-    async def images(self, query, **options) -> AsyncIterator[Image]:
-        self.listed.append({**asdict(query), **options})
+    async def images(self, query) -> list[Image]:
+        self.listed.append(asdict(query))
         first, behind = instant_us(query.start or "1970-01-01"), instant_us(query.end or "2100-01-01")
         found = [
             one
@@ -71,8 +70,7 @@ class FakeCatalogue:
             if first <= (instant_us(one.start_time) or 0) < behind and one.name not in self.hidden
         ]
         found.sort(key=lambda one: one.properties["CLOUDY"] if query.order_by else one.start_time)
-        for one in found[: query.limit]:
-            yield one
+        return found[: query.limit]
 
 
 class CountingCatalogue(FakeCatalogue):

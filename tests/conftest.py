@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,16 @@ from tests.harness import STATIC_TOKEN, MadeMosaic, MosaicBuilder, job, window, 
 from tests.kernel import Kernel
 
 # Two slow cores shared with emulators and compilers: time says nothing about a property.
-settings.register_profile("suite", deadline=None, max_examples=100, print_blob=True)
+DEPTH = float(os.environ.get("DEPTH", "1"))
+"""How many more examples than in a usual run are drawn; `DEPTH=10 scripts/test --only tests/fuzz` looks longer."""
+settings.register_profile("suite", deadline=None, max_examples=round(50 * DEPTH), print_blob=True)
 settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what six thousand tests are made of out of each look for cyclic garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,11 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
         JobError: a band that is not there, or a value that the band's type does not have.
     """
     by_id = {band.id: band for band in bands if not band.mask_of}
-    if wanted is None:
-        wanted = {}
-    asked = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(by_id, wanted)
+    asked: dict[str, float] = {}
+    if isinstance(wanted, Mapping):
+        asked.update(wanted)
+    elif wanted is not None:
+        asked = dict.fromkeys(by_id, wanted)
     for name, value in asked.items():
         if name not in by_id:
             raise JobError(

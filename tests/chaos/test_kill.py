@@ -35,7 +35,7 @@ from tests.harness import (
 )
 from tests.oracle import QUICKSTART, oracle_window
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "4"))
 SEED = int(os.environ.get("SEED", "1"))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
+from unittest import mock
 
 import httpx
 import numpy as np
 import pytest
 
 from earthengine_emulator import EmulatorProcess, arguments
+from earthengine_emulator.__main__ import main
 from tests.oracle import QUICKSTART
 
 PROJECT = "p-test-1"
@@ -28,6 +31,12 @@ def grid(column=0, row=0, width=256, height=256, scale=10, **more):
         "translateY": 4200000 - scale * row,
     }
     return {"affineTransform": affine, "dimensions": {"width": width, "height": height}, **more}
+
+
+def ends(flags: Sequence[str]) -> int:
+    """Run an emulator's `main` in this process with flags that it must refuse; its exit status."""
+    with mock.patch("earthengine_emulator.__main__.serve", side_effect=AssertionError("it would serve")):
+        return main(list(flags))
 
 
 def lattice_of(asset, band):

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from earthengine_emulator import EmulatorProcess, LaunchError, arguments
-from tests.contract.conftest import Api, grid
+from tests.contract.conftest import Api, ends, grid
 from tests.oracle import QUICKSTART
 
 COMMAND = [sys.executable, "-m", "earthengine_emulator"]
@@ -104,12 +104,19 @@ def test_a_key_file_is_used_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{}", "not json", '{"client_email": "real@p.iam.gserviceaccount.com"}'])
-def test_a_foreign_key_file_is_left_alone(tmp_path, content):
+def test_a_foreign_key_file_is_left_alone(tmp_path, capsys, content):
     path = tmp_path / "key.json"
     path.write_text(content)
+    assert ends([f"--write-key={path}"]) == 2
+    assert "name another file" in capsys.readouterr().err
+    assert path.read_text() == content
+
+
+def test_what_a_process_says_is_the_error_of_whoever_starts_it(tmp_path):
+    path = tmp_path / "key.json"
+    path.write_text("{}")
     with pytest.raises(LaunchError, match="name another file"):
         EmulatorProcess([f"--write-key={path}"])
-    assert path.read_text() == content
 
 
 @pytest.mark.parametrize(
@@ -123,10 +130,15 @@ def test_a_foreign_key_file_is_left_alone(tmp_path, content):
         (["--latency-ms", "-1"], "latency_ms"),
     ],
 )
-def test_wrong_flags_are_explained(flags, said):
-    done = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, check=False, timeout=30)
+def test_wrong_flags_are_explained(capsys, flags, said):
+    assert ends(flags) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_process_ends_with_the_status_of_its_flags():
+    done = subprocess.run([*COMMAND, "--raster=x"], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert done.stderr.startswith("python -m earthengine_emulator: --raster ")
     assert "Traceback" not in done.stderr
 
 

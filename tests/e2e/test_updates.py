@@ -8,10 +8,11 @@ first file are told that they came from the second's emulator.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -59,27 +60,46 @@ def versions(tmp_path_factory) -> list[tuple[Path, np.ndarray]]:
     return found
 
 
-@contextlib.contextmanager
-def serving(
-    versions: list[tuple[Path, np.ndarray]], now: int, **switches: object
-) -> Iterator[EmulatorProcess]:
-    """An emulator that serves one of the versions as the image."""
-    with EmulatorProcess(
-        arguments(rasters={ASSET: versions[now][0]}, quota_per_minute=0, **switches)
-    ) as process:
-        yield process
+@pytest.fixture(scope="module")
+def emulators(versions: list[tuple[Path, np.ndarray]]) -> Iterator[list[EmulatorProcess]]:
+    """For each of the versions an emulator that serves it as the image."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(EmulatorProcess(arguments(rasters={ASSET: file}, quota_per_minute=0)))
+            for file, _ in versions
+        ]
+
+
+Serving = Callable[..., contextlib.AbstractContextManager[EmulatorProcess]]
+
+
+@pytest.fixture
+def serving(emulators: list[EmulatorProcess]) -> Serving:
+    """Return the emulator that serves one of the versions as the image, as at its start but for some switches."""
+
+    @contextlib.contextmanager
+    def version(now: int, **switches: object) -> Iterator[EmulatorProcess]:
+        emulators[now].reset()
+        emulators[now].control("configure", switches)
+        yield emulators[now]
+
+    return version
 
 
 def same_service(path: Path, emulator: EmulatorProcess) -> None:
-    """Make a mosaic say that its pixels came from this emulator's data set."""
-    marker = path / ".downloader/mosaic.json"
+    """Make a mosaic say that its pixels came from this emulator's data set, in its identity and in the copy of that."""
+    marker, root = path / ".downloader/mosaic.json", path / "zarr.json"
     was = json.loads(marker.read_text())["service"]
     now = f"emulator {emulator.control('state')['data_set']}"
     assert was != now
-    for file in (marker, path / "zarr.json"):
-        text = file.read_text()
-        assert was in text
-        file.write_text(text.replace(was, now))
+    text = root.read_text()
+    copy = path / json.loads(text)["attributes"]["downloader"]
+    assert copy.read_bytes() == marker.read_bytes()
+    content = marker.read_bytes().replace(was.encode(), now.encode())
+    marker.write_bytes(content)
+    changed = copy.with_name(f"mosaic-{hashlib.sha256(content).hexdigest()[:16]}.json")
+    copy.rename(changed).write_bytes(content)
+    root.write_text(text.replace(copy.name, changed.name))
 
 
 def settings(emulator: EmulatorProcess, path: Path, **more: object) -> dict:
@@ -126,18 +146,18 @@ def same_tiles(found: np.ndarray, wanted: np.ndarray) -> list[tuple[int, int]]:
 
 
 @pytest.fixture
-def half(versions, tmp_path) -> Path:
+def half(serving, tmp_path) -> Path:
     """A mosaic of which a run stored four tiles before the image changed."""
     path = tmp_path / "m"
-    with serving(versions, 0) as emulator:
+    with serving(0) as emulator:
         ended = run(emulator, path, limits={"max_requests": 4, "concurrency": 1})
     assert ended.status == 4, ended
     assert (coverage_of(path) == 1).sum() == 4
     return path
 
 
-def test_a_change_is_refused_with_the_ways_out(versions, half) -> None:
-    with serving(versions, 1) as emulator:
+def test_a_change_is_refused_with_the_ways_out(serving, half) -> None:
+    with serving(1) as emulator:
         same_service(half, emulator)
         before = snapshot(half)
         ended = run(emulator, half)
@@ -150,11 +170,11 @@ def test_a_change_is_refused_with_the_ways_out(versions, half) -> None:
     assert {k for k in after if after[k] != before.get(k)} <= {".downloader/lock"}
 
 
-def test_keep_stores_what_is_missing_as_it_is_now_and_says_so(versions, half) -> None:
+def test_keep_stores_what_is_missing_as_it_is_now_and_says_so(versions, serving, half) -> None:
     (_, old), (_, new) = versions
     was = attributes(half)["update_time"]
     first = same_tiles(pixels_of(half), old)
-    with serving(versions, 1) as emulator:
+    with serving(1) as emulator:
         same_service(half, emulator)
         ended = run(emulator, half, "--accept", "updates")
         assert len(getpixels(emulator)) == 5
@@ -177,41 +197,48 @@ def test_keep_stores_what_is_missing_as_it_is_now_and_says_so(versions, half) ->
         assert cli("verify", half).status == 0
 
 
-def test_keep_in_the_job_file_does_the_same(versions, half) -> None:
-    with serving(versions, 1) as emulator:
+def test_keep_in_the_job_file_does_the_same(versions, serving, half) -> None:
+    with serving(1) as emulator:
         same_service(half, emulator)
         ended = run(emulator, half, source={"asset": ASSET, "on_update": "keep"})
     assert ended.status == 0, ended
     assert len(same_tiles(pixels_of(half), versions[1][1])) == 5
 
 
-def test_refetch_fetches_everything_again(versions, half) -> None:
-    with serving(versions, 1) as emulator:
+def test_refetch_fetches_everything_again(versions, serving, half) -> None:
+    with serving(1) as emulator:
         same_service(half, emulator)
         ended = run(emulator, half, "--set", "source.on_update=refetch")
         assert ended.status == 0, ended
         assert len(getpixels(emulator)) == 9
         assert (pixels_of(half) == versions[1][1]).all()
         assert "earlier_update_times" not in attributes(half)
-        assert "refetching" not in (half / ".downloader/mosaic.json").read_text()
+        assert json.loads((half / ".downloader/mosaic.json").read_text())["refetching"] is False
         assert run(emulator, half).status == 0
         assert len(getpixels(emulator)) == 9
     assert cli("verify", half).status == 0
 
 
-@pytest.mark.parametrize("profile", ["sharded", "plain"])
-@pytest.mark.parametrize("lost", [None, ".downloader", ".downloader/ledger"])
+@pytest.mark.parametrize(
+    ("profile", "lost"),
+    [
+        ("sharded", None),
+        ("sharded", ".downloader"),
+        ("sharded", ".downloader/ledger"),
+        ("plain", ".downloader"),
+    ],
+)
 def test_no_pixel_of_before_is_taken_for_one_of_after_whatever_happens_in_between(
-    versions, tmp_path, profile, lost
+    versions, serving, tmp_path, profile, lost
 ) -> None:
     """Killed while it fetches again, and robbed of its own files: `coverage` calls stored only what is new."""
     (_, old), (_, new) = versions
     path = tmp_path / "m"
     mosaic = {"path": str(path), "profile": profile}
-    with serving(versions, 0) as emulator:
+    with serving(0) as emulator:
         assert run(emulator, path, mosaic=mosaic).status == 0
     source = {"asset": ASSET, "on_update": "refetch"}
-    with serving(versions, 1, latency_ms=150) as emulator:
+    with serving(1, latency_ms=150) as emulator:
         same_service(path, emulator)
         values = settings(emulator, path, source=source, mosaic=mosaic, limits={"concurrency": 1})
         job_file = write_job(tmp_path, values)
@@ -300,9 +327,9 @@ def test_an_image_that_cannot_be_looked_at_again_spoils_no_run(emulator, tmp_pat
     assert "could not check whether source images changed" in notice
 
 
-def test_blank_tiles_are_stored_counted_and_told(versions, tmp_path) -> None:
+def test_blank_tiles_are_stored_counted_and_told(versions, serving, tmp_path) -> None:
     """Row 58."""
-    with serving(versions, 0) as emulator:
+    with serving(0) as emulator:
         ended = run(emulator, tmp_path / "m")
     assert ended.status == 0, ended
     (notice,) = [n for n in report(tmp_path / "m")["notices"] if "all nodata or zero" in n]

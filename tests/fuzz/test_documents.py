@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from downloader.engine.memory import peak_memory
 from tests.fuzz.documents import KINDS, Case, run, to_bytes
 
-SEED = 13
+SEED = int(os.environ.get("SEED", "13"))
+DEPTH = float(os.environ.get("DEPTH", "1"))
 COUNT = {
-    "asset": 300,
-    "listing": 300,
-    "collection": 300,
-    "computed": 300,
-    "elements": 300,
-    "token": 1_000,
-    "job": 600,
+    "asset": 100,
+    "listing": 100,
+    "collection": 100,
+    "computed": 100,
+    "elements": 100,
+    "token": 300,
+    "job": 200,
 }
+"""Documents of each kind in a usual run; DEPTH times as many in a deeper one, and others for another SEED."""
 GROWTH = 200 * 2**20
 
 
@@ -29,7 +33,8 @@ def test_the_documents_themselves_are_fine(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_changed_documents_end_well(kind, tmp_path):
     before = peak_memory()
-    ends = run(kind, SEED, COUNT[kind], tmp_path)
-    assert sum(ends.values()) >= COUNT[kind]
+    count = round(COUNT[kind] * DEPTH)
+    ends = run(kind, SEED, count, tmp_path)
+    assert sum(ends.values()) >= count
     assert len(ends) > 1, "only one way to end: the changes do not reach deep enough"
     assert peak_memory() - before < GROWTH

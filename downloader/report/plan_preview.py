@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from downloader.cards import card, facts, figures, folded
 from downloader.errors import JobError
 from downloader.job import Job
 from downloader.model.document import to_document
@@ -15,11 +16,12 @@ from downloader.mosaic.target import TargetState
 from downloader.planning import Estimate, Plan
 from downloader.planning.compute_cost import compute_cost
 from downloader.report.cost_text import hours
-from downloader.report.html.plan_page import plan_card, plan_page
+from downloader.report.html.render import figures_html, render
 from downloader.report.plan_geojson import plan_geojson
 from downloader.report.plan_map import panels
-from downloader.report.plan_text import plan_document, plan_lines, remarks
+from downloader.report.plan_text import plan_document, plan_lines, remarks, source_text
 from downloader.report.probe import Probe
+from downloader.report.text import place
 from downloader.text import counted, duration, size
 
 
@@ -75,13 +77,17 @@ class PlanPreview:
         Raises:
             JobError: the file has another ending, or cannot be written.
         """
-        file = Path(output)
-        makers = {".html": plan_page, ".geojson": plan_geojson}
-        if file.suffix not in makers:
-            raise JobError(f"--map {file}: name a file that ends in .html or .geojson")
-        drawn = panels(self.plan, self.target)
+        file, drawn = Path(output), panels(self.plan, self.target)
+        match file.suffix:
+            case ".html":
+                told = self._facts().values()
+                text = render("plan.html", title=source_text(self.plan), facts=told, maps=drawn)
+            case ".geojson":
+                text = plan_geojson(self.plan, self.target, drawn)
+            case _:
+                raise JobError(f"--map {file}: name a file that ends in .html or .geojson")
         try:
-            file.write_text(makers[file.suffix](self.plan, self.target, drawn) + "\n", encoding="utf-8")
+            file.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise JobError(f"--map {file}: cannot be written: {error.strerror or error}") from error
         return f"{file}: {', '.join(panel.title.lower() for panel in drawn)}"
@@ -122,7 +128,18 @@ class PlanPreview:
         )
 
     def _repr_html_(self) -> str:
-        return plan_card(self.plan, self.target, panels(self.plan, self.target), str(self))
+        maps = figures_html(panels(self.plan, self.target))
+        told = facts(self._facts().items())
+        return card("Plan", source_text(self.plan), told, figures(maps), folded("all of it", str(self)))
+
+    def _facts(self) -> dict[str, str]:
+        """Return what the plan costs, where it lies and what is stored of it."""
+        estimate = self.plan.estimate()
+        cost = (
+            f"{counted(estimate.tiles, 'tile')} in {counted(estimate.requests, 'request')}, "
+            f"{size(estimate.wire_bytes)} on the wire, about {duration(estimate.seconds)}"
+        )
+        return {"Cost": cost, "Place": place(self.plan.groups[0]), "Mosaic": self._target_text()}
 
     def _target_text(self) -> str:
         target, tiles = self.target, self.plan.count_tiles()

@@ -1,4 +1,4 @@
-"""Cards: what a value shows of itself in a notebook. They take ink and page from the notebook, light or dark, and run no script."""
+"""Cards, the HTML that values show in a notebook. They follow the notebook's light or dark colours and run no script."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def card(kind: str, title: str, *parts: str) -> str:
     """Return a card as HTML.
 
     Args:
-        kind: what the value is, in a word.
-        title: which one it is.
+        kind: kind of the value, in a word.
+        title: name of the value.
         *parts: markup of `facts`, `rows`, `figures` and `folded`; empty ones are left out.
     """
     head = f'<p class="head"><span>{_text(kind)}</span> <strong>{_text(title)}</strong></p>'
@@ -27,7 +27,7 @@ def card(kind: str, title: str, *parts: str) -> str:
 
 
 def wrapped(*parts: str) -> str:
-    """Return markup of this module with what it needs to look as it should."""
+    """Return markup of this module within its style."""
     return f'<div class="eed"><style>\n{_style()}</style>{"".join(parts)}</div>'
 
 
@@ -42,7 +42,7 @@ def note(text: str) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the markup of names and what they stand for; pairs without a text are left out."""
+    """Return the markup of names and texts; pairs without a text are left out."""
     shown = "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in pairs if text)
     return f"<dl>{shown}</dl>" if shown else ""
 

@@ -33,7 +33,7 @@ _HERE = str(Path(__file__).parent)
 
 
 class _Readable(BaseException):
-    """What notebooks show of an error: its message, and the caller's own lines."""
+    """Error that notebooks show by its message and the caller's own lines."""
 
     def _render_traceback_(self) -> list[str]:
         frames = [
@@ -64,7 +64,7 @@ class JobError(DownloadError, ValueError):
     def __init__(self, message: str, *, key: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        """What is wrong and what to write instead, without the key."""
+        """The mistake and what to write instead, without the key."""
         self.key = key
         """Dotted key of the job file that is wrong, such as `region.bbox`; None where it is no single key."""
         self.where = ""
@@ -102,7 +102,7 @@ class StoppedError(DownloadError):
 
 
 class RefusedError(DownloadError):
-    """The target is something else, cannot be written, or was made by a newer version."""
+    """The target is no mosaic of this package, cannot be written, or was made by a newer version."""
 
     exit_status = 5
 
@@ -159,7 +159,7 @@ class Action(enum.Enum):
 
 
 class Cause(enum.StrEnum):
-    """Why a request brought no pixels: the stable names by which reports and ledgers count."""
+    """Cause of a request without pixels: the stable names by which reports and ledgers count."""
 
     # Answers of the service, by status.
     REQUEST_SIZE = "400 request size"
@@ -233,7 +233,7 @@ class Cause(enum.StrEnum):
     NO_TOKEN = "no token"  # noqa: S105  # no password
     """The token endpoint gives none at the moment."""
     CANCELLED = "cancelled"
-    """Given up on this side: says nothing about the service."""
+    """Cancelled on this side; says nothing about the service."""
     SPLIT_AHEAD = "split ahead"
     NO_IMAGE = "no image"
 
@@ -280,7 +280,7 @@ class FetchProblem:
     ends_with: type[DownloadError] = StoppedError
     """For `Action.FAIL_JOB`: the exception that ends the job."""
     split_after: int | None = None
-    """The request is split when it met this problem so often; None for never."""
+    """Number of times that a request may meet this problem before it is split; None for never."""
 
     def become(self, action: Action) -> FetchProblem:
         """Return the same problem with another consequence."""
@@ -322,7 +322,7 @@ def is_exhausted(error: BaseException) -> bool:
 
 
 _EXHAUSTED = ("can't start new thread", "failed to map segment", "annot allocate memory")
-"""What the interpreter, the loader of libraries and the kernel say."""
+"""Messages of the interpreter, the loader of libraries and the kernel."""
 
 
 def asset_is_gone(error: DownloadError) -> bool:

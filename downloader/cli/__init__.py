@@ -1,4 +1,4 @@
-"""The command line: a thin door. It builds a Job, shows what comes back, and picks an exit status."""
+"""Command line: each command builds a job, calls the library, shows the result and picks an exit status."""
 
 from downloader.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The question before a large run: asked on a terminal, else a notice."""
+"""Question before a large run: asked on a terminal, else a notice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def somebody_is_there() -> bool:
 
 
 def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan, str], Awaitable[None]]:
-    """Return what `run` calls with its plan before it writes; it raises `click.Abort` if a person says no.
+    """Return the function that `run` calls with its plan before it writes; it raises `click.Abort` if a person says no.
 
     Args:
         job: what is to be run.

@@ -1,4 +1,4 @@
-"""What the command line shows of a run: nothing with `-q`; with `-v` also a log of retries and splits, with `-vv` of every request."""
+"""Display of a run on the command line: nothing with `-q`; with `-v` also a log of retries and splits, with `-vv` of every request."""
 
 from __future__ import annotations
 

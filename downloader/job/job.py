@@ -1,4 +1,4 @@
-"""The job: what the user asks for, validated and frozen. It knows nothing of machines or of secrets' contents."""
+"""The job as the user asks for it, validated and frozen. It knows nothing of machines or of secrets' contents."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ class Job(FileSection):
 
     @property
     def has_steps(self) -> bool:
-        """Whether all images of each point or field are taken, so that arrays are (sample, step, y, x)."""
+        """True if all images of each point or field are taken, so that arrays are (sample, step, y, x)."""
         source = self.source
         is_one = source.asset is not None or source.expression is not None or source.every == "all"
         return self.region.samples is not None and not is_one and source.pick != "nearest"
 
     @property
     def is_local(self) -> bool:
-        """Whether this process alone asks the service."""
+        """True if this process alone asks the service."""
         return self.executor.is_local
 
     @property

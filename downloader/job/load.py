@@ -40,8 +40,8 @@ _MAX_FILE: Final = 4 * 2**20
 """Bytes of the largest job file."""
 
 
-def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job:
-    """Return the job of a YAML file.
+def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job | Sources:
+    """Return the job of a YAML file, or the jobs of one with `sources`.
 
     Args:
         path: the file; its relative paths start from its folder.
@@ -50,11 +50,6 @@ def load_job(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job
     Raises:
         JobError: the file cannot be read, or does not hold a valid job.
     """
-    return one_job(load(path, overrides))
-
-
-def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job | Sources:
-    """Return the job of a YAML file, or the jobs of one with `sources`; arguments and errors as of `load_job`."""
     file = Path(path)
     document = parse(read_text(file, _MAX_FILE, "name a job file"), str(path))
     for text in overrides:
@@ -153,7 +148,7 @@ def _is_file(job: object) -> bool:
 
 
 def _named(job: JobLike, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the key of `source` that an asset, images, a collection or an expression is."""
+    """Return the key of `source`, with its value, that the first argument of a call means."""
     if isinstance(job, Image):
         return {"asset": job.id}
     is_collection = not keywords.keys().isdisjoint(("start", "every", "reduce"))

@@ -23,15 +23,11 @@ _MISTAKES: Final = 10
 _FIXES: Final = {
     "string_type": "write text",
     "string_too_short": "must not be empty",
-    "int_type": "write a whole number",
-    "int_parsing": "write a whole number",
+    "int": "write a whole number",
     "int_parsing_size": "is too large a number",
-    "int_from_float": "write a whole number",
-    "float_type": "write a number",
-    "float_parsing": "write a number",
+    "float": "write a number",
     "finite_number": "write a finite number",
-    "bool_type": "write true or false",
-    "bool_parsing": "write true or false",
+    "bool": "write true or false",
     "too_short": "must not be empty",
     "tuple_type": "write a list, such as [a, b]",
     "dict_type": "write keys and values, such as {{KEY: VALUE}}",
@@ -41,7 +37,7 @@ _FIXES: Final = {
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "write {expected}",
 }
-
+"""Type of pydantic's error, or its first word → what to write."""
 
 _INSTEAD: Final = {
     "source.composite": "is written in source itself: every: all and a reducer, such as reduce: median",
@@ -116,8 +112,8 @@ def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...
         return "is empty; give it a value, or leave it out"
     if error["type"] == "string_type" and isinstance(value, (int, float)):
         return "write text; put it in quotes"
-    if error["type"] in _FIXES:
-        return _FIXES[error["type"]].format_map(error.get("ctx", {}))
+    if found := _FIXES.get(error["type"]) or _FIXES.get(error["type"].partition("_")[0]):
+        return found.format_map(error.get("ctx", {}))
     cause = error.get("ctx", {}).get("error")
     message = str(cause or error["msg"])
     return message[:1].lower() + message[1:] if message[1:2].islower() else message

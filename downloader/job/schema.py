@@ -1,8 +1,8 @@
-"""The JSON Schema of the job file: what editors complete and check by.
+"""JSON Schema of the job file, by which editors complete and check it.
 
-It says what the models say, in the way that editors understand best: one document without references, defaults as
-people write them, `${VAR}` wherever a value may stand. What only a catalogue or a library knows (whether a band exists,
-whether a CRS does) it cannot say; the loader remains the judge.
+It says what the models say, in the form that editors understand best: one document without references, defaults as
+people write them, `${VAR}` wherever a value may stand. Only the loader checks what a catalogue or a library knows, such
+as whether a band or a CRS exists.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from downloader.job.sections.source import OF_LISTING
 from downloader.job.units import Duration, Size
 
 SCHEMA_ID: Final = "urn:earthengine-downloader:job"
-"""Its name; no address, since every copy is as good as another of the same version."""
+"""Name of the schema; no address, as every copy of one version is the same."""
 
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 """The draft that all editors know."""
@@ -56,10 +56,10 @@ _SHORT: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
         {"type": "object", "required": ["type", "coordinates"]},
     ],
 }
-"""Section → what may stand in its place."""
+"""Section → schemas of the short forms that may stand in its place."""
 
 _OF_IMAGES: Final = ("collection", "expression")
-"""Sources that are asked for a list of images."""
+"""Sources that hold a list of images."""
 _METHODS: Final = ("key_file", "access_token_env", "access_token_command")
 
 
@@ -90,7 +90,7 @@ _RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "auth": {"allOf": _not_together(_METHODS)},
     "executor.dask": {"oneOf": _one_of(("scheduler", "workers"))},
 }
-"""Section → what its keys ask of each other."""
+"""Section → rules between its keys."""
 
 
 @cache
@@ -185,7 +185,7 @@ def _shown(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict
 
 
 def _branches(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return what a value may be, one by one, but for nothing."""
+    """Return the alternatives of a node, without null."""
     parts = node.get("anyOf", node.get("oneOf"))
     if parts is None:
         return [] if node.get("type") == "null" else [node]
@@ -193,7 +193,7 @@ def _branches(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _bare(node: Mapping[str, Any], key: str, models: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a node of the schema demands of a value, without its heading; parts keep theirs."""
+    """Return the constraints of a node without its heading; its parts keep theirs."""
     told = dict(node)
     if reference := told.pop("$ref", None):
         told = dict(models[str(reference).rpartition("/")[2]])

@@ -1,4 +1,4 @@
-"""How a service is reached: where it is, as whom, and how patiently."""
+"""Settings by which a service is reached: address, credentials, time-outs and limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from downloader.job.sections.service import Auth, Limits, RequestSettings, Servi
 
 
 class ServiceSettings(FileSection):
-    """The sections of a job that say how its service is reached; all that is needed where there is no job."""
+    """Sections of a job by which its service is reached; all that is needed where there is no job."""
 
     service: Service = Service.model_construct()
     auth: Auth = Auth.model_construct()
@@ -21,9 +21,9 @@ class ServiceSettings(FileSection):
     limits: Limits = Limits.model_construct()
 
     is_local: ClassVar[bool] = True
-    """Whether this process alone asks the service."""
+    """True if this process alone asks the service."""
     mosaic_path: ClassVar[Path | str | None] = None
-    """Where the job's mosaic is; None where there is no job."""
+    """Place of the job's mosaic; None where there is no job."""
 
     @classmethod
     def of(

@@ -25,7 +25,7 @@ class Sources:
     jobs: Mapping[str, Job]
     """Name → job, in the order of the file."""
     mosaic_path: Path | str
-    """The mosaic that holds theirs; as text where it lies in a bucket."""
+    """Path of the mosaic that holds those of the jobs; as text where it lies in a bucket."""
     document: Document
     """The whole file."""
 
@@ -62,7 +62,7 @@ class Sources:
 
     @property
     def executor(self) -> ExecutorSection:
-        """Who fetches, of all alike."""
+        """Executor of all jobs."""
         return next(iter(self.jobs.values())).executor
 
     def placed(self, path: str) -> Self:

@@ -31,7 +31,7 @@ _WORDS: Final = {"true", "false", "null", "all", "none"}
 
 @dataclass(frozen=True, slots=True)
 class JobTemplate:
-    """What a first job fetches; what is left out gets a small and sensible value."""
+    """Contents of a first job; what is left out gets a small and sensible value."""
 
     asset: str | None = None
     """Id of one image."""
@@ -62,7 +62,7 @@ class JobTemplate:
 
     @property
     def on_emulator(self) -> bool:
-        """Whether the job uses the emulator, with no account and no network."""
+        """True if the job uses the emulator, with no account and no network."""
         if self.endpoint is not None:
             return self.endpoint == "emulator"
         return not (self.project or self.key_file or self.asset or self.collection)

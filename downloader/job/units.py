@@ -22,7 +22,7 @@ _SECONDS: Final = {
 }  # fmt: skip
 _QUANTITY: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", re.ASCII)
 _MAX_DIGITS: Final = 40
-"""More digits than this are no size and no duration of this world."""
+"""Digits of a number at most."""
 
 
 def parse_size(value: Any) -> int:

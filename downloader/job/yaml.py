@@ -49,7 +49,7 @@ class Document:
     values: dict[str, Any]
     """As written: `${VAR}` not replaced."""
     file: str
-    """The name that messages use."""
+    """Name for messages."""
     lines: dict[Path, int] = field(default_factory=dict)
     """Path of a key or item → its line, from 1."""
     overridden: list[Path] = field(default_factory=list)

@@ -20,13 +20,13 @@ class PixelDifference:
     tile: TileKey
     band: str
     pixels: int
-    """How many pixels differ."""
+    """Pixels that differ."""
     of: int
-    """How many pixels were compared."""
+    """Pixels that were compared."""
     largest: float | None = None
     """Largest absolute difference; None if no differing pair is finite."""
     reason: str = ""
-    """Why nothing could be compared; empty if it could."""
+    """Reason why nothing could be compared; empty if it could."""
 
     def __str__(self) -> str:
         largest = "" if self.largest is None else f", by up to {self.largest:g}"
@@ -49,7 +49,7 @@ class ServiceComparison:
 
     @property
     def is_same(self) -> bool:
-        """Whether every pixel is as it is stored."""
+        """True if every pixel is as it is stored."""
         return not self.differences
 
     def to_json(self) -> dict[str, Any]:

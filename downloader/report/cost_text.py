@@ -1,4 +1,4 @@
-"""What computing costs, as text and as plain values."""
+"""Cost of computing, as text and as plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def hours(cost: ComputeCost) -> str:
 
 
 def cost_lines(cost: ComputeCost, requests: int) -> list[str]:
-    """Return what the requests of a plan that compute may cost, for the text of a plan.
+    """Return the lines of a plan's text on the cost of its computed requests.
 
     Args:
         cost: of those that compute.

@@ -1,4 +1,4 @@
-"""What runs of several sources did, as one report, and what they would do."""
+"""Runs of several sources as one report, and their plans."""
 
 from __future__ import annotations
 

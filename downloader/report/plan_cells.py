@@ -20,7 +20,7 @@ KINDS: Final = ("todo", "stored", "part", "failed", "outside_region", "outside_i
 TO_FETCH, STORED, PART, FAILED, OUTSIDE_REGION, OUTSIDE_IMAGE, GROUND = range(7)
 
 _EXACT: Final = 250_000
-"""Tiles up to which each is asked whether the region touches it; beyond, only cells are."""
+"""Number of tiles up to which each is checked against the region; beyond it, cells are."""
 
 
 def plan_cells(group: Group, state: GroupState | None, side: int) -> NDArray[np.uint8]:

@@ -46,13 +46,13 @@ WORDS: Final = {
     "footprint": "edge of an image",
     "region": "edge of the region",
 }
-"""Class → what it is called."""
+"""Class → name in the legend."""
 
 _MARK: Final = 3
 """Cells along the side of a sample's mark."""
 
 _MARGIN: Final = 0.04
-"""Of the longer side of what is drawn, around a map of places."""
+"""Margin around a map of places, as a share of its longer side."""
 
 _OUTLINES: Final = ("footprint", "region")
 

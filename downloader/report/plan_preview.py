@@ -1,4 +1,4 @@
-"""What a run of a job would do: its plan, what its mosaic has of it already, and what a few real tiles cost."""
+"""Preview of a job's run: its plan, the tiles that its mosaic has already, and the cost of a few real tiles."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from downloader.text import counted, duration, size
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PlanPreview:
-    """The plan of a job and what its mosaic has of it; made by `downloader.plan`, which stores nothing."""
+    """Plan of a job and the tiles that its mosaic has of it; made by `downloader.plan`, which stores nothing."""
 
     job: Job
     plan: Plan
     target: TargetState
-    """What is at the mosaic's path."""
+    """State of the mosaic's path."""
     probe: Probe | None = None
     """Measurements of a few real tiles, if any were asked for."""
     likely: Plan | None = None
-    """The plan if the first run finds computed pixels equal to those that are read; None where that changes nothing."""
+    """Plan if the first run finds computed pixels equal to those that are read; None where that changes nothing."""
 
     def left(self) -> Estimate:
         """Return the cost of what is not stored yet: the plan's, group by group in proportion to the missing tiles."""

@@ -1,4 +1,4 @@
-"""What a few random tiles cost, and what that means for the whole job."""
+"""Cost of a few random tiles, extrapolated to the whole job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from downloader.text import counted, duration, size
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Measurements of a few random tiles, and what follows from them for the whole job."""
+    """Measurements of a few random tiles, and their extrapolation to the whole job."""
 
     tiles: int
     """Single tiles that were fetched."""
@@ -23,7 +23,7 @@ class Probe:
     failed: int
     """Requests that brought no pixels."""
     problem: str
-    """Why the first of these failed; empty if none did."""
+    """Reason of the first failure; empty if none failed."""
     latency: tuple[float, float, float] | None
     """Seconds that single tiles took: the 10th, 50th and 90th percentile; None if none arrived."""
     tile_mb: float

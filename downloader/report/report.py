@@ -42,7 +42,7 @@ def _of_mosaic(call: Callable[Concatenate[str, _P], _R]) -> Callable[Concatenate
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report(RunResult):
-    """What a run did. Raised errors carry one as `.report`."""
+    """Report of a run. Raised errors carry one as `.report`."""
 
     open = _of_mosaic(open_group)
     """Open the mosaic, or one group of it, as an `xarray.Dataset`: `open_group` of the mosaic."""

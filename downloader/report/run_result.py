@@ -1,4 +1,4 @@
-"""What a run did, as values."""
+"""Results of a run, as values."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class FailedTile:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run did, as plain values."""
+    """Results of a run, as plain values."""
 
     mosaic: str
     """Path of the mosaic."""
     state: RunState
     message: str
-    """One line: why the run did not end complete; empty if it did."""
+    """Reason why the run did not end complete, in a line; empty if it did."""
     groups: tuple[str, ...]
     """Names of the mosaic's groups; one empty name if its arrays lie at the root."""
     tiles: int
@@ -66,14 +66,14 @@ class RunResult:
     """Service that the pixels come from: Earth Engine, or the data set of an emulator."""
     failed: tuple[FailedTile, ...] = ()
     compute: ComputeCost | None = None
-    """What the requests of this run that brought pixels may have cost; None where the service computed nothing."""
+    """Estimated cost of this run's requests that brought pixels; None where the service computed nothing."""
     notices: tuple[str, ...] = field(default=())
     source: str = ""
-    """One line: which images, and in which CRS."""
+    """Images and CRS, in a line."""
     job: str = ""
     """The job file as the mosaic keeps it, without secrets."""
     began: str = ""
-    """When the run began to fetch, RFC 3339, UTC."""
+    """Time when the run began to fetch, RFC 3339, UTC."""
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Python and the libraries that matter → their versions."""
     history: History | None = field(default=None, compare=False)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from downloader import Job
-from downloader.job.load import load_job
+from downloader.job.load import load
 from tests.harness import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "job.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_load_dump_load_is_the_identity(path):
-    job = load_job(path)
+    job = load(path)
     again = Job.parse(job.dump(), base=path.parent)
     assert again == job
     assert again.dump() == job.dump()
@@ -27,9 +27,7 @@ def test_load_dump_load_is_the_identity(path):
 
 def test_the_configs_are_the_ones_that_are_told_of():
     assert {"quickstart", "one_scene", "real_account"} <= {path.stem for path in CONFIGS}
-    quickstart, real = (
-        load_job(ROOT / "configs" / f"{name}.yaml") for name in ("quickstart", "real_account")
-    )
+    quickstart, real = (load(ROOT / "configs" / f"{name}.yaml") for name in ("quickstart", "real_account"))
     assert (quickstart.source, quickstart.region) == (real.source, real.region)
     assert real.service.endpoint == "auto"
     changed = set(real.model_fields_set) - set(quickstart.model_fields_set)
@@ -79,4 +77,4 @@ def test_examples_of_the_page_load(number, tmp_path):
     block = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[number]
     path = Path(tmp_path / "job.yaml")
     path.write_text(block)
-    assert load_job(path).mosaic.path
+    assert load(path).mosaic.path

@@ -9,7 +9,7 @@ import pytest
 
 import downloader
 from downloader import JobError, JobTemplate, RefusedError, init, job_schema
-from downloader.job.load import load_job
+from downloader.job.load import load
 from downloader.job.template import SCENE, SCHEMA_FILE
 from downloader.job.yaml import parse
 from tests.harness import command, compare
@@ -72,7 +72,7 @@ def test_a_template_becomes_the_job_that_it_says(name, file, tmp_path):
     template = TEMPLATES[name]
     path = init(tmp_path / file, template, schema=False)
     assert sorted(tmp_path.iterdir()) == [path]
-    job = load_job(path)
+    job = load(path)
     jsonschema.Draft7Validator(job_schema()).validate(parse(path.read_text("utf-8"), "job").values)
     assert job.source.asset == (None if template.collection else template.asset or SCENE)
     assert job.source.collection == template.collection
@@ -114,7 +114,7 @@ def test_paths_of_the_command_line_start_where_it_is_typed(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     ended = command("init", "jobs/a.yaml", "--file", "park.geojson", "--key-file", "k.json", "--no-schema")
     assert ended.status == 0, ended
-    job = load_job(tmp_path / "jobs" / "a.yaml")
+    job = load(tmp_path / "jobs" / "a.yaml")
     assert job.resolve(job.region.file).resolve() == tmp_path / "park.geojson"
     assert job.resolve(job.auth.key_file).resolve() == tmp_path / "k.json"
 
@@ -142,7 +142,7 @@ def test_a_person_is_asked(tmp_path):
         cwd=tmp_path,
     )
     assert status == 0, shown
-    job = load_job(tmp_path / "job.yaml")
+    job = load(tmp_path / "job.yaml")
     assert (job.source.collection, job.source.start, job.source.end) == (
         "COPERNICUS/S2", "2017-04-10", "2017-05-01",
     )  # fmt: skip
@@ -156,7 +156,7 @@ def test_nobody_is_asked_with_yes(tmp_path):
     status, shown = on_terminal("init", "--yes", answers=[], cwd=tmp_path)
     assert status == 0, shown
     assert "?" not in shown
-    assert load_job(tmp_path / "job.yaml").source.asset == SCENE
+    assert load(tmp_path / "job.yaml").source.asset == SCENE
 
 
 def test_schema_prints_one_document():

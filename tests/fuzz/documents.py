@@ -38,7 +38,7 @@ from downloader.earthengine.transport import Reply
 from downloader.errors import DownloadError, exit_status
 from downloader.flow.clock import MonotonicClock
 from downloader.job import Job
-from downloader.job.load import load_job
+from downloader.job.load import load
 from downloader.model.image_query import ImageQuery
 from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
@@ -375,7 +375,7 @@ def read_job(folder: Path, body: bytes) -> None:
     """A job file, JSON being YAML, and what is asked of a job before anything is sent."""
     file = folder / "job.yaml"
     file.write_bytes(body)
-    job = load_job(file)
+    job = load(file)
     assert job.mosaic_path
     assert hash(job) is not None
     json.dumps(job.model_dump(mode="json"))

@@ -21,7 +21,7 @@ Entry = (
         dict[str, str | dict[str, str]], Field(json_schema_extra={"minProperties": 1, "maxProperties": 1})
     ]
 )
-"""As it is written: `B4`, `{ndvi: (B8 - B4) / (B8 + B4)}`, or `{red: {COLLECTION: BAND, …}}`."""
+"""Entry of the list as it is written: `B4`, `{ndvi: (B8 - B4) / (B8 + B4)}`, or `{red: {COLLECTION: BAND, …}}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class BandSpec:
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands of the catalogue, or colours, that it is made of."""
+        """Bands of the catalogue, or colours, that the band is computed from."""
         if self.formula is not None:
             return self.formula.bands
         return tuple(dict.fromkeys(self.by_collection.values())) or (self.name,)
 
     def __str__(self) -> str:
-        """Return what it is made of, as a difference between two jobs shows it."""
+        """Return formula or source bands, as a difference between two jobs shows them."""
         if self.formula is not None:
             return self.formula.text
         return ", ".join(f"{where}: {band}" for where, band in self.by_collection.items()) or self.name

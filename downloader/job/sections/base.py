@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 
 
 def checked(is_right: Callable[[Any], bool], message: str) -> BeforeValidator:
-    """Return a validator that raises ValueError with a message for a value that is not right; None is."""
+    """Return a validator that raises ValueError with a message for a value that is not right; None passes."""
 
     def check(value: Any) -> Any:
         if value is not None and not is_right(value):

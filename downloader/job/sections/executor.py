@@ -46,7 +46,7 @@ class Dask(Section):
 
 
 class ExecutorSection(Section):
-    """Where the work is done: `local`, in this process; or by workers of Dask."""
+    """Place of the work: `local`, in this process; or workers of Dask."""
 
     dask: Dask | None = None
     """Worker processes, here or on other machines."""
@@ -60,5 +60,5 @@ class ExecutorSection(Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether the run stays in this process."""
+        """True if the run stays in this process."""
         return self.dask is None

@@ -1,4 +1,4 @@
-"""`grid` of the job file: on which pixels."""
+"""`grid` of the job file: the pixel grid."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ UTM: Final = "utm"
 
 
 class Grid(Section):
-    """On which pixels; `native`, the image's own with a group for each resolution, where no key is given."""
+    """The pixel grid; `native`, the image's own with a group for each resolution, where no key is given."""
 
     resolution: _PixelSize = None
     """One pixel size for all bands, in CRS units: a number or [x, y]. Keeps the image's corner; with `crs`, pixel
@@ -90,7 +90,7 @@ class Grid(Section):
     like: Annotated[str | None, Field(min_length=1)] = None
     """A band of the source, or a raster file or mosaic, whose pixel grid is taken."""
     resampling: Annotated[Resampling | dict[str, Resampling], BeforeValidator(_modes)] = "nearest"
-    """How pixels of another grid are made, or a way for each band; other than nearest they are computed (computePixels).
+    """Resampling to another grid, for all bands or for each; other than nearest it is computed (computePixels).
     `average` is the mean of the pixels that a coarser one holds. Classes and bits, and bands that a mapping does not name,
     are read nearest."""
 
@@ -140,5 +140,5 @@ class Grid(Section):
 
     @property
     def is_native(self) -> bool:
-        """Whether every band keeps its own grid."""
+        """True if every band keeps its own grid."""
         return all(getattr(self, name) is None for name in KINDS)

@@ -1,4 +1,4 @@
-"""`source.mask`: which pixels of each image are left out."""
+"""`source.mask`: pixels of each image that are left out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MaskRules(Section):
     values: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
     """Values to leave out, or with `is: good` to keep."""
     which: Literal["bad", "good"] = Field("bad", alias="is")
-    """Whether `values` are those of pixels to leave out (bad) or to keep (good)."""
+    """`bad`: pixels with `values` are left out; `good`: they are kept."""
     below: float | None = None
     """A pixel is left out where the band is below this."""
     above: float | None = None
@@ -48,7 +48,7 @@ class MaskRules(Section):
 
     @property
     def rule(self) -> MaskRule:
-        """The condition under which a pixel is kept."""
+        """Condition under which a pixel is kept."""
         first, count = self.field or (0, 0)
         return MaskRule(
             self.band,

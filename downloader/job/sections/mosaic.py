@@ -1,4 +1,4 @@
-"""`mosaic` of the job file: where the pixels go, and how they are stored."""
+"""`mosaic` of the job file: place and storage of the pixels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MosaicSection(Section):
         Literal["auto"] | dict[Literal["time"], Annotated[int, Field(ge=1, le=MAX_DEPTH)]],
         BeforeValidator(_chunks),
     ] = "auto"
-    """How a time series is cut: auto puts several slices into a chunk where images are smaller than a tile of 256², or no larger
+    """Chunks of a time series: auto puts several slices into a chunk where images are smaller than a tile of 256², or no larger
     than four and 64 or more; else one;
     `{time: N}` puts N, in squares small enough that a chunk stays near 1 MiB."""
     nodata: Annotated[float | dict[str, float] | None, BeforeValidator(_nodata)] = None

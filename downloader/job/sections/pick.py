@@ -1,4 +1,4 @@
-"""`source.pick`: which of the images that meet the conditions are taken."""
+"""`source.pick`: choice among the images that meet the conditions."""
 
 from __future__ import annotations
 

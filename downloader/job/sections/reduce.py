@@ -1,4 +1,4 @@
-"""`source.reduce`: how several images become one."""
+"""`source.reduce`: reducer that makes one image of several."""
 
 from __future__ import annotations
 

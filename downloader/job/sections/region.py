@@ -1,4 +1,4 @@
-"""`region` of the job file: where."""
+"""`region` of the job file: the place."""
 
 from __future__ import annotations
 
@@ -142,12 +142,12 @@ class Region(Section):
 
     @property
     def is_shaped(self) -> bool:
-        """Whether the region is a geometry."""
+        """True if the region is a geometry."""
         return self.geometry is not None or self.file is not None
 
     @property
     def samples(self) -> PointsSpec | FieldsSpec | None:
-        """What samples are taken of: `points` or `fields`; None where there are none."""
+        """Origin of the samples, `points` or `fields`; None where there are none."""
         return self.points or self.fields
 
     @property
@@ -157,7 +157,7 @@ class Region(Section):
 
     @property
     def is_place(self) -> bool:
-        """Whether the region is given by coordinates, rather than by pixels of an image."""
+        """True if the region is given by coordinates, rather than by pixels of an image."""
         return self.bbox is not None or self.samples is not None or self.is_shaped
 
     def box(self) -> BoundingBox:

@@ -86,7 +86,7 @@ class Auth(Section):
     ] = Field(default=None, min_length=1, repr=False)
     """Command that prints an access token, as a list of words; no shell is asked."""
     none: bool = False
-    """Ask without credentials: what an emulator may allow."""
+    """No credentials, which an emulator may allow."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +113,7 @@ class Auth(Section):
 
     @property
     def kind(self) -> str:
-        """The method that is given; `chain` where none is."""
+        """Name of the method; `chain` where none is given."""
         return next((name for name in _METHODS if getattr(self, name)), "chain")
 
 
@@ -142,12 +142,12 @@ class RequestSettings(Section):
 
     @property
     def depth_count(self) -> int | None:
-        """The number of images asked for; None for auto."""
+        """`depth` as a number; None for auto."""
         return None if self.depth == "auto" else self.depth
 
     @property
     def tile_count(self) -> int | None:
-        """The number asked for; None for auto."""
+        """`tiles` as a number; None for auto."""
         return None if self.tiles == "auto" else self.tiles
 
 

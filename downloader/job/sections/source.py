@@ -1,4 +1,4 @@
-"""`source` of the job file: whose pixels."""
+"""`source` of the job file: images, and what is computed from them."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Source(Section):
     every: Annotated[_Text, Field(examples=["image", "month", "all", "MGRS_TILE"])] = "image"
     """Images that become one slice: image, day, solar_day, 16d, month, season, year, all, or those with one value of a property."""
     reduce: Reduce = None
-    """How several images become one: first, last, median, mean, min, max, p10, count, std, medoid, {least: BAND}, {most: BAND}."""
+    """Reducer that makes one image of several: first, last, median, mean, min, max, p10, count, std, medoid, {least: BAND}, {most: BAND}."""
     on_update: Literal["refuse", "keep", "refetch"] = "refuse"
     """For an image that changed in the catalogue since its pixels were stored: refuse the run, keep them, or fetch them again."""
 
@@ -195,7 +195,7 @@ class Source(Section):
 
     @property
     def clearest(self) -> Clearest | None:
-        """How many images of each period are picked by what they show; None where none is picked so."""
+        """Rule that picks the clearest images of each period; None where there is none."""
         return None if self.pick == "nearest" else self.pick
 
     @property
@@ -213,7 +213,7 @@ class Source(Section):
 
     @property
     def is_computed(self) -> bool:
-        """Whether something is done to each image beside choosing bands of the catalogue."""
+        """True if each image is computed, beyond choosing bands of the catalogue."""
         made = any(not isinstance(entry, str) for entry in self.bands or ())
         return made or self.mask is not None or self.scale != "none" or self.dtype is not None
 
@@ -238,7 +238,7 @@ class Source(Section):
 
     @property
     def name(self) -> str:
-        """What is asked for, in a few words."""
+        """Short name of the source, for messages."""
         if self.asset is not None:
             return self.asset
         return few(self.collections, most=3) or (

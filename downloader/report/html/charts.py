@@ -16,7 +16,7 @@ class Chart:
     words: str
     """Text alternative."""
     unit: str
-    """Of the vertical axis."""
+    """Unit of the vertical axis."""
     time_unit: str
     lines: Sequence[tuple[str, str, Sequence[tuple[float, float]], bool]]
     """(name, class of the style sheet, points, whether the area beneath is filled); a point is two shares of the axes."""

@@ -1,4 +1,4 @@
-"""The page of a report: what was requested and stored, how the run went, and how to open the mosaic."""
+"""Page of a report: state and figures, course of the run, failures, and code that opens the mosaic."""
 
 from __future__ import annotations
 

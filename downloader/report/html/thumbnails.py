@@ -33,7 +33,7 @@ class Figure:
     alt: str
     caption: str
     is_coarse: bool = False
-    """Whether its pixels are shown as squares."""
+    """True if its pixels are shown as squares."""
 
 
 def data_uri(image: Image) -> str:

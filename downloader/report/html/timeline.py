@@ -1,4 +1,4 @@
-"""A run over time: charts, and the same as a table."""
+"""Run over time, as charts and as a table."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 from downloader.errors import JobError
 from downloader.job.files import read_text
-from downloader.job.load import load_job
+from downloader.job.load import load
 
 
 def refused(path, most=100):
@@ -45,4 +45,4 @@ def test_a_path_of_any_length_is_repeated_in_part(tmp_path):
 
 def test_a_job_file_is_a_regular_file():
     with pytest.raises(JobError, match="no regular file; name a job file"):
-        load_job("/dev/zero")
+        load("/dev/zero")

@@ -4,7 +4,7 @@ import pytest
 
 from downloader.errors import JobError, MissingExtraError
 from downloader.job import Job
-from downloader.job.load import as_job, load, load_job, located
+from downloader.job.load import as_job, load, located
 
 JOB = """\
 source:
@@ -75,7 +75,7 @@ def test_a_job_error_survives_its_way_to_another_process():
 
 
 def test_a_job_comes_from_a_file_a_mapping_or_itself(file):
-    job = load_job(file)
+    job = load(file)
     values = {"source": {"asset": "a/b"}, "region": {"bbox": [0, 0, 1, 1]}, "mosaic": {"path": "out"}}
     assert as_job(file) == as_job(str(file)) == as_job(values) == as_job(job) == Job.from_dict(values) == job
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from downloader import Job, JobError, job_schema
-from downloader.job.load import load_job
+from downloader.job.load import load
 from downloader.job.template import schema_text
 from downloader.job.yaml import parse
 from tests.harness import ROOT
@@ -81,7 +81,7 @@ def test_defaults_and_examples_are_valid() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_is_valid(path: Path) -> None:
     CHECK.validate(parse(path.read_text("utf-8"), path.name).values)
-    CHECK.validate(json.loads(json.dumps(load_job(path).model_dump(mode="json", exclude_unset=True))))
+    CHECK.validate(json.loads(json.dumps(load(path).model_dump(mode="json", exclude_unset=True))))
 
 
 RIGHT = {

@@ -7,7 +7,7 @@ import pytest
 
 from downloader import job_schema
 from downloader.errors import JobError
-from downloader.job.load import as_jobs, load, load_job
+from downloader.job.load import as_job, as_jobs, load
 from downloader.job.sources import Sources
 from downloader.job.yaml import parse
 
@@ -36,7 +36,7 @@ def test_each_source_is_a_job_with_its_own_keys(tmp_path) -> None:
     with pytest.raises(
         JobError, match=r"s2, dem: this takes one source; name the mosaic of one, such as .*m.zarr/s2"
     ):
-        load_job(tmp_path / "job.yaml")
+        as_job(tmp_path / "job.yaml")
 
 
 def test_the_schema_knows_them() -> None:

@@ -6,7 +6,6 @@ shards → requests → [ acquire → fetch → place ] by a bounded pool → co
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Final
@@ -24,20 +23,11 @@ from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split
 from downloader.planning import Request, ShardKey
 from downloader.planning.compute_cost import most_seconds
-from downloader.planning.split import cut, weight
 from downloader.protocols import Feed
 
 _PATIENCE_S: Final = 0.1
 """How long an idle pool waits for a shard to finish by itself before it is committed as far as it is. Where durations
 scatter by a third, 0.1 s in place of 1 s makes a job of four requests a shard a tenth quicker."""
-
-
-_FIRST_SHARES: Final = (1.0, 0.75, 0.5)
-"""Shares of the first requests that are asked for at once, in turn. Of equal ones that start together all answers come
-together, and slots idle while these are encoded."""
-
-_MANY_WAVES: Final = 3
-"""Where there are fewer, halves would cost more than idle slots do."""
 
 
 async def work(share: Share, parts: Parts, feed: Feed) -> None:
@@ -98,9 +88,6 @@ class Worker:
         """Parts of split requests: before anything new."""
         self._ahead: deque[tuple[ShardKey, Mapping[int, int]]] = deque()
         """Shards seen and not yet opened, with what they miss: enough of them to see the end a round trip before."""
-        self._first_shares = itertools.cycle(_FIRST_SHARES)
-        self._turns = 0
-        """Requests whose turn has come."""
         self._seen_all = False
         """Whether no shard comes after those `_ahead`."""
         self._has_room = True
@@ -295,24 +282,15 @@ class Worker:
 
     def _shortened(self, request: Request) -> Request:
         """Return the part of a request to ask for, now that its turn has come; what remains of it is kept for later."""
-        self._turns += 1
-        if self.share.limits.max_requests is not None:
+        is_end = self._seen_all and (self._used.requests > 1 or self._ahead)
+        if not is_end or self.share.limits.max_requests is not None:
             return request
-        if self._seen_all and (self._used.requests > 1 or self._ahead):
-            part, *rest = self.endgame.in_time(request, self._ahead)
-            for other in rest:
-                self._count(other, Used(1))
-                self.endgame.set_aside(other)
-            if rest:
-                self._wake(len(rest))
-            return part
-        group = self.share.plan.group(request.shard.group)
-        is_first = self._turns <= self.share.limits.concurrency <= group.count_requests() / _MANY_WAVES
-        if self.share.is_piecemeal or not is_first:
-            return request
-        part, *rest = cut(group, request, next(self._first_shares) * weight(group, request))
+        part, *rest = self.endgame.in_time(request, self._ahead)
         for other in rest:
-            self._enqueue(other, self._urgent, Used(1))
+            self._count(other, Used(1))
+            self.endgame.set_aside(other)
+        if rest:
+            self._wake(len(rest))
         return part
 
     # Committing --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product, zip_longest
 from typing import Final
 
 import numpy as np
@@ -100,12 +101,16 @@ class Group:
         return frozenset(range(len(self.bands))) - (self.absent[slice_] if self.absent else frozenset())
 
     def shards(self) -> Iterator[ShardKey]:
-        """Yield every shard, slice after slice: of each the whole ones row by row, then the smaller at its edges; never a list."""
+        """Yield every shard, slice after slice; never a list.
+
+        Of each slice the whole ones row by row, in turn with those that an edge clips while there are such, the corner last. Of
+        equal requests that start together all answers would come together, and slots idle while these are encoded.
+        """
         for layer in range(self.tiling.shard_layers):
-            for rows, columns in self.tiling.shard_blocks():
-                for row in rows:
-                    for column in columns:
-                        yield ShardKey(self.name, layer, row, column)
+            whole, *clipped = (product(*block) for block in self.tiling.shard_blocks())
+            in_turn = chain.from_iterable(zip_longest(whole, chain(*clipped[:2])))
+            for place in filter(None, chain(in_turn, *clipped[2:])):
+                yield ShardKey(self.name, layer, *place)
 
     def full_mask(self, key: ShardKey) -> int:
         """Return the bits of all tiles of a shard that lie inside the group."""

@@ -50,19 +50,15 @@ def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any
         band: facts of the band.
         physical: whether the stored values are in physical units already, so that scale and offset were applied.
     """
-    found: dict[str, Any] = {}
-    if band.label:
-        found["long_name"] = band.label
-    if band.units:
-        found["units"] = udunits(band.units)
-    if not physical:
-        # As floats: with whole numbers xarray decodes into integers.
-        if band.scale is not None:
-            found["scale_factor"] = float(band.scale)
-        if band.offset is not None:
-            found["add_offset"] = float(band.offset)
-    if band.wavelength_um is not None:
-        found["center_wavelength"] = band.wavelength_um  # micrometres, as the STAC extension eo has it
+    # As floats: with whole numbers xarray decodes into integers.
+    packed = {} if physical else {"scale_factor": band.scale, "add_offset": band.offset}
+    found: dict[str, Any] = {
+        "long_name": band.label or None,
+        "units": udunits(band.units) if band.units else None,
+        **{name: None if value is None else float(value) for name, value in packed.items()},
+        "center_wavelength": band.wavelength_um,  # micrometres, as the STAC extension eo has it
+    }
+    found = {name: value for name, value in found.items() if value is not None}
     if band.classes:
         found["flag_values"] = [value for value, _, _ in band.classes]
         found["flag_meanings"] = " ".join(_word(name) for _, name, _ in band.classes)

@@ -63,14 +63,14 @@ def meant_by_colour(
         known: bands that are there.
     """
     found: dict[str, str] = {}
-    for name in names if dataset is not None else ():
+    if dataset is None:
+        return found
+    for name in names:
         text = re.sub(r"[\W_]+", " ", name.lower()).strip()
-        for colour, (pattern, _, _) in COLOURS.items():
-            if (text == colour or re.search(pattern, text)) and dataset is not None:
-                bands = [band for band in bands_of_colour(dataset, colour) if band in known]
-                if bands:
-                    found[name] = (
-                        f"{colour}, which is {few(bands, most=4)}" if len(bands) == 1 else few(bands, most=4)
-                    )
-                break
+        colour = next(
+            (c for c, (pattern, *_) in COLOURS.items() if text == c or re.search(pattern, text)), ""
+        )
+        if bands := [band for band in bands_of_colour(dataset, colour) if colour and band in known]:
+            told = few(bands, most=4)
+            found[name] = f"{colour}, which is {told}" if len(bands) == 1 else told
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,10 +84,9 @@ def dataset_facts(asset: str) -> DatasetFacts | None:
 
     parts = asset.removeprefix("projects/earthengine-public/assets/").strip("/").split("/")
     with zipfile.ZipFile(Path(__file__).with_name("facts.zip")) as archive:
-        names = set(archive.namelist())
         for length in range(len(parts), 0, -1):
             name = "/".join(parts[:length])
-            if f"{name}.json" in names:
+            with suppress(KeyError):
                 return _reader().validate_python({"id": name, **json.loads(archive.read(f"{name}.json"))})
     return None
 

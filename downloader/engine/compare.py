@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from downloader.engine.connect import connect
 from downloader.engine.context import FetchContext
-from downloader.engine.local import LocalExecutor
+from downloader.engine.executors import LocalExecutor
 from downloader.engine.memory import pixel_memory
 from downloader.engine.prepare import prepare
 from downloader.engine.stop import Stop
@@ -90,7 +89,7 @@ async def compare(
             if now.get(name, time) != time
         )
         tally = Tally()
-        comparing = Comparing(job, plan, identity, drawn, draw.tolerance)
+        comparing = Comparing(locate(job.mosaic_path).store(), plan, identity, drawn, draw.tolerance)
         context = FetchContext(
             job=job,
             plan=plan,
@@ -115,16 +114,12 @@ async def compare(
 class Comparing:
     """A `Mosaic` that stores nothing: what is placed is compared with what is stored."""
 
-    job: Job
+    store: Store
     plan: Plan
     identity: Identity
     drawn: Mapping[ShardKey, int]
     tolerance: float
     differences: list[PixelDifference] = field(default_factory=list)
-
-    @cached_property
-    def _store(self) -> Store:
-        return locate(self.job.mosaic_path).store()
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
         """Return all bands of the tiles drawn."""
@@ -154,7 +149,7 @@ class Comparing:
             came = pixels[names[field_]]
             came = came[row * side : (row + 1) * side, column * side : (column + 1) * side]
             try:
-                stored = read_tile(self._store, layout, index[band], tile)
+                stored = read_tile(self.store, layout, index[band], tile)
             except (OSError, ValueError) as error:
                 why = f"stored pixels: {error}"
                 found.append(PixelDifference(tile, band, came.size, came.size, reason=why))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.arguments import check_choices
 from downloader.engine.connect import Connection
-from downloader.engine.limits import Spending
+from downloader.engine.resources import Spending
 from downloader.engine.shared_budget import SharedBudget
 from downloader.engine.stop import Stop
 from downloader.job import Job

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downloader.engine.endgame import Endgame
-from downloader.engine.limits import retry_policy
-from downloader.engine.resources import Parts, Share
+from downloader.engine.resources import Parts, Share, retry_policy
 from downloader.engine.stop import NotStarted, Stop
 from downloader.errors import MAY_BE_CHARGED, Action, Cause, FetchProblem, JobError, TileError
 from downloader.events import Failed, Flow, Outcome, Retried, Split, Stored

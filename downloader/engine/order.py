@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from downloader.planning import Plan, ShardKey
 
-
-class Known(Protocol):
-    """A mosaic's record of shards that are neither untouched nor done."""
-
-    def partial(self) -> list[ShardKey]:
-        """Return the shards of which some tiles are stored and some are not."""
-        ...
-
-    def failed(self) -> list[ShardKey]:
-        """Return the shards in which tiles failed before."""
-        ...
+if TYPE_CHECKING:
+    from downloader.mosaic.writer import ZarrMosaic
 
 
-def order(plan: Plan, known: Known) -> Iterator[ShardKey]:
+def order(plan: Plan, known: ZarrMosaic) -> Iterator[ShardKey]:
     """Return an iterator over every shard once: those nearest to done first, those that failed before last.
 
     Looks at all that `known` has at once, so call it in a thread.

@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 
 from downloader.engine.context import RunOptions
-from downloader.engine.limits import Spending
 from downloader.engine.preflight import survey
+from downloader.engine.resources import Spending
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
 from downloader.errors import DownloadError, IncompleteError

@@ -15,9 +15,8 @@ from anyio.abc import TaskGroup
 
 from downloader.engine.endgame import Endgame
 from downloader.engine.fetcher import Fetcher
-from downloader.engine.limits import Used, reached
 from downloader.engine.open_shards import OpenShard, OpenShards
-from downloader.engine.resources import Parts, Share
+from downloader.engine.resources import Parts, Share, Used, reached
 from downloader.engine.stop import GRACE_S, NotStarted
 from downloader.errors import DownloadError, StoppedError, TileError, first_of
 from downloader.events import Split

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from downloader.errors import JobError
 from downloader.expressions.recipe import (
-    ComputedBand,
     InputImage,
     Recipe,
     collection_graph,
@@ -89,25 +88,14 @@ def _of_some(
     nodes = [loaded(image, recipes[image.recipe], wanted[image.recipe]) for image in images]
     if reducer is None:
         return each_graph(nodes[0], recipes[images[0].recipe], wanted[images[0].recipe])
-    collection = _collection(images, nodes, recipes, wanted, reducer)
-    return reduce_graph(collection, reducer, names)
-
-
-def _collection(
-    images: Sequence[InputImage],
-    nodes: Sequence[dict[str, Any]],
-    recipes: Sequence[Recipe],
-    wanted: Sequence[Sequence[ComputedBand]],
-    reducer: Reducer,
-) -> dict[str, Any]:
-    """Return a flat collection of prepared images, for `first` in the reverse order."""
 
     def prepare(recipe: int, image: dict[str, Any]) -> dict[str, Any]:
         linear_power = reducer.name == "mean"
         return _whole_masks(each_graph(image, recipes[recipe], wanted[recipe], linear_power=linear_power))
 
-    backwards = -1 if reducer.name == "first" else 1
-    return collection_graph(nodes[::backwards], [image.recipe for image in images][::backwards], prepare)
+    order = -1 if reducer.name == "first" else 1  # `mosaic` puts the last on top
+    collection = collection_graph(nodes[::order], [image.recipe for image in images][::order], prepare)
+    return reduce_graph(collection, reducer, names)
 
 
 def _whole_masks(image: dict[str, Any]) -> dict[str, Any]:

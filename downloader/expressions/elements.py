@@ -25,10 +25,7 @@ _KEPT: Final = ("Collection.filter", "Collection.limit", "Collection.map", "Coll
 
 def is_collection(node: Mapping[str, Any]) -> bool:
     """Return whether a graph is known to give an image collection; of others only the service can tell what they give."""
-    name, arguments = _call_of(node)
-    while name in _KEPT:
-        name, arguments = _call_of(arguments.get("collection", {}))
-    return name in _MADE
+    return _made_by(node)[0] in _MADE
 
 
 def origin_of(node: Mapping[str, Any]) -> str:
@@ -36,9 +33,7 @@ def origin_of(node: Mapping[str, Any]) -> str:
 
     Empty where the graph does not say so: collections that are merged, or made of images.
     """
-    name, arguments = _call_of(node)
-    while name in _KEPT:
-        name, arguments = _call_of(arguments.get("collection", {}))
+    name, arguments = _made_by(node)
     id_ = arguments.get("id", {}).get("constantValue", "")
     return id_ if name == "ImageCollection.load" and isinstance(id_, str) else ""
 
@@ -103,6 +98,14 @@ def _call_of(node: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Return name and arguments of the function that a node calls; an empty name where it calls none by name."""
     called = node.get("functionInvocationValue", {})
     return called.get("functionName", ""), called.get("arguments", {})
+
+
+def _made_by(node: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return name and arguments of the call that makes the collection which further calls filter or map."""
+    name, arguments = _call_of(node)
+    while name in _KEPT:
+        name, arguments = _call_of(arguments.get("collection", {}))
+    return name, arguments
 
 
 def _of_all_times(node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -34,14 +34,12 @@ FUNCTIONS: Final[Mapping[str, tuple[str, int]]] = {
 }
 """Name → (function of the service, least number of arguments)."""
 
-_BINARY: Final[Mapping[type[ast.operator], str]] = {
+_OPERATORS: Final[Mapping[type[ast.operator | ast.cmpop], str]] = {
     ast.Add: "Image.add",
     ast.Sub: "Image.subtract",
     ast.Mult: "Image.multiply",
     ast.Div: "Image.divide",
     ast.Pow: "Image.pow",
-}
-_COMPARE: Final[Mapping[type[ast.cmpop], str]] = {
     ast.Lt: "Image.lt",
     ast.LtE: "Image.lte",
     ast.Gt: "Image.gt",
@@ -150,6 +148,7 @@ def _check(
     """Accept the nodes of the grammar and collect the names of bands."""
     if nesting > MAX_NESTING:
         raise refuse(f"it is nested deeper than {MAX_NESTING} operations; use brackets to pair its terms")
+    parts: list[ast.expr] = []
     match node:
         case ast.Name(id=name):
             if name in FUNCTIONS:
@@ -159,20 +158,19 @@ def _check(
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise refuse(f"{value!r} is not a number")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
-            _check(operand, names, refuse, nesting + 1)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
-            _check(left, names, refuse, nesting + 1)
-            _check(right, names, refuse, nesting + 1)
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARE:
-            _check(left, names, refuse, nesting + 1)
-            _check(right, names, refuse, nesting + 1)
+            parts = [operand]
+        case (
+            ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right])
+        ) if type(op) in _OPERATORS:
+            parts = [left, right]
         case ast.Compare():
             raise refuse("only one comparison of two sides is allowed; multiply comparisons to combine them")
         case ast.Call(func=ast.Name()):
-            for argument in _arguments(node, refuse):
-                _check(argument, names, refuse, nesting + 1)
+            parts = _arguments(node, refuse)
         case _:
             raise refuse(f"{ast.unparse(node)!r} is not allowed in it")
+    for part in parts:
+        _check(part, names, refuse, nesting + 1)
 
 
 def _arguments(node: ast.Call, refuse: Callable[[str], JobError]) -> list[ast.expr]:
@@ -195,16 +193,14 @@ def _graph(node: ast.expr, band: Callable[[str], dict[str, Any]]) -> dict[str, A
             return call("Image.multiply", image1=_graph(operand, band), image2=number(-1))
         case ast.UnaryOp(operand=operand):
             return _graph(operand, band)
-        case ast.BinOp(left=left, op=op, right=right):
+        case ast.BinOp(left=left, op=op, right=right) | ast.Compare(left=left, ops=[op], comparators=[right]):
             one, other = _graph(left, band), _graph(right, band)
-            result = call(_BINARY[type(op)], image1=one, image2=other)
+            result = call(_OPERATORS[type(op)], image1=one, image2=other)
             if isinstance(op, ast.Div):
                 result = call(
                     "Image.updateMask", image=result, mask=call("Image.neq", image1=other, image2=number(0))
                 )
             return result
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return call(_COMPARE[type(op)], image1=_graph(left, band), image2=_graph(right, band))
         case ast.Call(func=ast.Name(id=name), args=arguments):
             function, count = FUNCTIONS[name]
             result, *others = [_graph(argument, band) for argument in arguments]

@@ -1,16 +1,14 @@
-"""Masks as bands: their names, and the expression that computes pixels and masks of one image together."""
+"""Masks as bands: their names, and the graph that computes pixels and masks of an image together."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from downloader.model.expression import add_bands, call, canonical, image_load, joined_by, number, select
-from downloader.model.image import Band, asset_id
+from downloader.model.expression import add_bands, call, joined_by, number, select
+from downloader.model.image import Band
 
 
 def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
@@ -36,44 +34,21 @@ def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
     return (*bands, *(mask(f"{band.id}_mask", (band,)) for band in bands))
 
 
-@lru_cache(maxsize=4096)
-def masked_expression(
-    asset: str,
-    expression: str,
-    bands: tuple[str, ...],
-    masks: tuple[tuple[str, tuple[str, ...]], ...],
-    validity: tuple[tuple[str, tuple[str, ...]], ...] = (),
-) -> str:
-    """Return canonical JSON of an expression that computes pixels and masks of one image together.
-
-    Args:
-        asset: full name of the image; empty where `expression` computes it.
-        expression: serialised; empty where an asset is read.
-        bands: ids of the pixels asked for, as they are.
-        masks: (id, bands that it tells of) of the masks asked for.
-        validity: (id, up to eight bands) of the bytes asked for whose bit k tells of the k-th band.
-    """
-    values: dict[str, Any] = {}
-    if expression:
-        document = json.loads(expression)
-        values = dict(document["values"])  # numbered, so that no name below is among them
-        image: dict[str, Any] = {"valueReference": document["result"]}
-    else:
-        values["image"] = image_load(asset_id(asset))
-        image = {"valueReference": "image"}
-    values["result"] = with_validity(image, bands, masks, validity)
-    return canonical({"result": "result", "values": values})
-
-
 def with_validity(
     image: dict[str, Any],
     bands: Sequence[str],
     masks: Sequence[tuple[str, tuple[str, ...]]],
     validity: Sequence[tuple[str, tuple[str, ...]]] = (),
 ) -> dict[str, Any]:
-    """Return a node of the bands of an image with what tells where they are valid; arguments as of `masked_expression`.
+    """Return a node of the bands of an image with what tells where they are valid.
 
     Masks of as many bands are computed together, band by band, however many there are. No two share a band.
+
+    Args:
+        image: graph of the image.
+        bands: ids of the pixels asked for, as they are.
+        masks: (id, bands that it tells of) of the masks asked for.
+        validity: (id, up to eight bands) of the bytes asked for whose bit k tells of the k-th band.
     """
     parts = [select(image, bands)] if bands else []
     for told, joined in ((masks, _every), (validity, _packed)):

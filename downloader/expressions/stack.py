@@ -14,14 +14,14 @@ def pinned_expression(asset: str, update_time: str) -> str:
     return document_of(image_load(asset, update_time), "source")
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def stacked_expression(
     images: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...],
     bands: tuple[str, ...],
     masks: tuple[tuple[str, tuple[str, ...]], ...] = (),
     validity: tuple[tuple[str, tuple[str, ...]], ...] = (),
 ) -> str:
-    """Return canonical JSON of an image of bands of all images, and of their masks; what they share stands once.
+    """Return canonical JSON of an image of bands of images, and of their masks; what they share stands once.
 
     The last few are kept: places that have the same images ask for the same.
 
@@ -35,5 +35,9 @@ def stacked_expression(
     Raises:
         JobError: it is longer, or nested deeper, than the service takes.
     """
-    stack = add_bands([select(graph_of(expression), own, names) for expression, own, names in images])
-    return document_of(with_validity(stack, bands, masks, validity), "request.depth")
+    parts = []
+    for expression, own, names in images:
+        graph = graph_of(expression)
+        parts.append(graph if own == names else select(graph, own, names))
+    key = "request.depth" if len(images) > 1 else "mosaic.mask"
+    return document_of(with_validity(add_bands(parts), bands, masks, validity), key)

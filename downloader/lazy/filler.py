@@ -20,9 +20,9 @@ import anyio.to_thread
 
 from downloader.engine.connect import Connection, connect
 from downloader.engine.context import RunOptions
-from downloader.engine.limits import Spending
 from downloader.engine.memory import current_memory, pixel_memory
 from downloader.engine.prepare import existing_mosaic, prepare
+from downloader.engine.resources import Spending
 from downloader.engine.run import fetch_missing, opened
 from downloader.engine.stop import Stop
 from downloader.engine.verify import kept_job

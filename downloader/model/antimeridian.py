@@ -87,6 +87,7 @@ def brought_to(
         JobError: a part that goes beyond `reach` meets it at both ends.
     """
     import shapely
+    from shapely.affinity import translate
 
     if not grid.crs.to_pyproj().is_geographic or grid.crs.unit != "deg":
         return geometry
@@ -94,20 +95,12 @@ def brought_to(
     box = shapely.box(reach.column + t, reach.row + t, reach.column_end - t, reach.row_end - t)
     origin, turned = grid.transform.locate(0, 0), grid.transform.locate(360, 0)
     step = np.array([float(turned[0] - origin[0]), float(turned[1] - origin[1])])
-    west, north, east, south = geometry.bounds
-    outlines = (
-        shapely.box(
-            west + turn * step[0], north + turn * step[1], east + turn * step[0], south + turn * step[1]
-        )
-        for turn in _TURNS[1:]
-    )
-    if not any(outline.intersects(box) for outline in outlines):
+    outline = shapely.box(*geometry.bounds)
+    if not any(translate(outline, *(turn * step)).intersects(box) for turn in _TURNS[1:]):
         return geometry  # as nearly all are
     found, moved = [], False
     for part in shapely.get_parts(geometry):
-        copies = [
-            (turn, shapely.transform(part, lambda points, by=turn * step: points + by)) for turn in _TURNS
-        ]
+        copies = [(turn, translate(part, *(turn * step))) for turn in _TURNS]
         met = [(turn, copy) for turn, copy in copies if copy.intersects(box)]
         if free and len(met) > 1:
             raise JobError(
@@ -123,13 +116,13 @@ def brought_to(
 def cut_at_180(geometry: BaseGeometry) -> BaseGeometry:
     """Return a geometry in longitude and latitude as GeoJSON has it: from -180 to 180, cut in two at the antimeridian."""
     import shapely
+    from shapely.affinity import translate
 
     west, _, east, _ = geometry.bounds
     if west >= -180 and east <= 180:
         return geometry
     world = shapely.box(-180, -90, 180, 90)
-    copies = [shapely.transform(geometry, lambda points, by=(360 * turn, 0): points + by) for turn in _TURNS]
-    return shapely.union_all([world.intersection(copy) for copy in copies])
+    return shapely.union_all([world.intersection(translate(geometry, 360 * turn)) for turn in _TURNS])
 
 
 def shorter_way(geometry: BaseGeometry) -> BaseGeometry:

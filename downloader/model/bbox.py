@@ -119,12 +119,7 @@ def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | Non
     return max(hits, key=lambda hit: hit[0].width)[1]
 
 
-def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window | None:
-    """Return the pixels of `grid` that `window` of `other` touches, clipped to the grid; None where it touches none."""
-    return cover_window_anywhere(grid, window, other).clip(grid.bounds)
-
-
-def cover_window_anywhere(grid: PixelGrid, window: Window, other: PixelGrid) -> Window:
+def cover_window(grid: PixelGrid, window: Window, other: PixelGrid) -> Window:
     """Return the pixels of an endless lattice that `window` of `other` touches.
 
     Raises:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
+from downloader.text import cut
 
 if TYPE_CHECKING:
     import pyproj
@@ -51,7 +52,7 @@ class Crs:
         elif _CODE.fullmatch(text.strip()):
             crs = cls(code=text.strip().upper())
         else:
-            raise JobError(f"unknown CRS {_short(text)!r}: {_FIX}")
+            raise JobError(f"unknown CRS {cut(text, 60)!r}: {_FIX}")
         known = crs.to_pyproj()
         if not (known.is_geographic or known.is_projected):
             raise JobError(f"CRS {crs} ({known.name}) is neither geographic nor projected: {_FIX}")
@@ -117,8 +118,4 @@ def _resolve(crs: Crs) -> pyproj.CRS:
     try:
         return pyproj.CRS.from_user_input(text)
     except CRSError as error:
-        raise JobError(f"unknown CRS {_short(crs.code or crs.wkt or '')!r}: {_FIX}") from error
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:59]}…"
+        raise JobError(f"unknown CRS {cut(crs.code or crs.wkt, 60)!r}: {_FIX}") from error

@@ -154,23 +154,19 @@ def select(
 
 def add_bands(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return a node of an image with the bands of all images, in order."""
-    return in_pairs(images, lambda one, other: call("Image.addBands", dstImg=one, srcImg=other))
+    return joined_by("Image.addBands", images, ("dstImg", "srcImg"))
 
 
-def in_pairs(
-    nodes: Sequence[dict[str, Any]], join: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+def joined_by(
+    name: str, images: Sequence[dict[str, Any]], arguments: tuple[str, str] = ("image1", "image2")
 ) -> dict[str, Any]:
-    """Return nodes joined pair by pair: nested to the logarithm of their number, since the service limits depth."""
-    parts = list(nodes)
+    """Return what a function of two images makes of all: nested to the logarithm of their number, since depth is limited."""
+    parts = list(images)
     while len(parts) > 1:
-        joined = [join(one, other) for one, other in zip(parts[::2], parts[1::2], strict=False)]
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        joined = [call(name, **dict(zip(arguments, pair, strict=True))) for pair in pairs]
         parts = joined + parts[len(joined) * 2 :]
     return parts[0]
-
-
-def joined_by(name: str, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a function of two images makes of all."""
-    return in_pairs(images, lambda one, other: call(name, image1=one, image2=other))
 
 
 def function(arguments: Sequence[str], body: Mapping[str, Any]) -> dict[str, Any]:

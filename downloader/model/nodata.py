@@ -30,11 +30,9 @@ def nodata_values(wanted: float | Mapping[str, float] | None, bands: Iterable[Ba
         JobError: a band that is not there, or a value that the band's type does not have.
     """
     by_id = {band.id: band for band in bands if not band.mask_of}
-    asked: dict[str, float] = {}
-    if isinstance(wanted, Mapping):
-        asked.update(wanted)
-    elif wanted is not None:
-        asked = dict.fromkeys(by_id, wanted)
+    if wanted is None:
+        wanted = {}
+    asked = dict(wanted) if isinstance(wanted, Mapping) else dict.fromkeys(by_id, wanted)
     for name, value in asked.items():
         if name not in by_id:
             raise JobError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from downloader.errors import JobError
 from downloader.model.antimeridian import brought_to
-from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window, cover_window_anywhere
+from downloader.model.bbox import cover_box, cover_box_anywhere, cover_window
 from downloader.model.crs import Crs
 from downloader.model.grid import PixelGrid, Window
 from downloader.planning.cover import Cover, clipped, cover_of
@@ -85,7 +85,7 @@ def _reach(lattice: Lattice) -> Window | None:
 def _footprint(lattice: Lattice) -> Window | None:
     """Return the pixels of a lattice that its bands' own grids touch."""
     grids = {band.grid for band in lattice.bands}
-    return Window.hull(cover_window_anywhere(lattice.grid, grid.bounds, grid) for grid in grids)
+    return Window.hull(cover_window(lattice.grid, grid.bounds, grid) for grid in grids)
 
 
 def _of_window(job: Job, lattices: Sequence[Lattice]) -> list[Extent]:
@@ -103,7 +103,9 @@ def _of_window(job: Job, lattices: Sequence[Lattice]) -> list[Extent]:
         )
     found = []
     for lattice in lattices:
-        part = clipped if lattice.grid == finest else cover_window(lattice.grid, clipped, finest)
+        part: Window | None = clipped
+        if lattice.grid != finest:
+            part = cover_window(lattice.grid, clipped, finest).clip(lattice.grid.bounds)
         if part is None:
             raise JobError(f"covers no pixel of {', '.join(band.id for band in lattice.bands)}", key="region")
         found.append(Extent(part))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
 from downloader.job.sections.grid import UTM
-from downloader.model.bbox import cover_window_anywhere
+from downloader.model.bbox import cover_window
 from downloader.model.crs import Crs
 from downloader.model.grid import EDGE_TOLERANCE, MAX_SIDE, AffineTransform, PixelGrid, Window
 from downloader.model.image import Band, Image
@@ -220,8 +220,8 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
     is_of_zones = len(kinds) == len(lattices) and all(crs.to_pyproj().utm_zone for crs, _ in kinds)
     zones = ["To have each UTM zone in a group of its own, native there:", "  grid: {zones: each}"]
     lines = [
-        f"{grid.crs}, {_pixels(grid)}, pixel edges at ({_phase(grid)}): {who[0]}"
-        + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
+        f"{grid.crs}, pixels of {grid.transform.pixel_size[0]:g} × {grid.transform.pixel_size[1]:g} {grid.crs.unit}, "
+        f"pixel edges at ({_phase(grid)}): {who[0]}" + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
         for grid, who in lattices
     ]
     commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
@@ -238,11 +238,6 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
             ]
         )
     )
-
-
-def _pixels(grid: PixelGrid) -> str:
-    x, y = grid.transform.pixel_size
-    return f"pixels of {x:g} × {y:g} {grid.crs.unit}"
 
 
 def _phase(grid: PixelGrid) -> str:
@@ -272,5 +267,5 @@ def covered_window(lattice: PixelGrid, grid: PixelGrid) -> Window:
     """Return the pixels of `lattice` that `grid` is made of, or touches where it does not lie on it."""
     offset = offset_on(lattice, grid)
     if offset is None:
-        return cover_window_anywhere(lattice, grid.bounds, grid)
+        return cover_window(lattice, grid.bounds, grid)
     return grid.bounds.offset(*offset)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from downloader.expressions.mask_bands import masked_expression
 from downloader.expressions.stack import pinned_expression, stacked_expression
 from downloader.model.grid import PixelGrid, Window
 from downloader.model.image import Band, Image, asset_id
@@ -159,7 +158,7 @@ class Plan:
 
 
 def stacked(bands: Sequence[Band], grid: PixelGrid, expressions: Sequence[str]) -> PixelRequest:
-    """Return the call that brings bands of several images on one grid, image by image, under names such as `s0b1`.
+    """Return the call that computes bands of images on one grid, image by image; of several under names such as `s0b1`.
 
     Args:
         bands: of each image, bands and masks.
@@ -167,33 +166,24 @@ def stacked(bands: Sequence[Band], grid: PixelGrid, expressions: Sequence[str]) 
         expressions: what computes each image.
     """
     own = tuple(dict.fromkeys(name for band in bands for name in band.mask_of or (band.id,)))
+    filled = [band.id for band in bands if band.is_filled]
     images, pixels, masks, validity, types = [], [], [], [], []
     for number, expression in enumerate(expressions):
-        names = {name: f"s{number}b{place}" for place, name in enumerate(own)}
+        stack = f"s{number}" if len(expressions) > 1 else ""
+        names = {name: f"{stack}b{place}" if stack else name for place, name in enumerate(own)}
         images.append((expression, own, tuple(names.values())))
         for place, band in enumerate(bands):
-            name = f"s{number}m{place}" if band.mask_of else names[band.id]
+            name = f"{stack}m{place}" if stack and band.mask_of else names.get(band.id, band.id)
             types.append(BandType(name, band.dtype))
             if band.mask_of:
                 masks.append((name, tuple(names[of] for of in band.mask_of)))
             else:
                 pixels.append(name)
-        validity += [
-            (f"s{number}v{place}", tuple(names[of] for of in told))
-            for place, (_, told) in enumerate(validity_of(bands))
-        ]
-    told = tuple(validity)
-    expression = stacked_expression(tuple(images), tuple(pixels), tuple(masks), told)
-    return PixelRequest("", grid, tuple(types), expression, told)
-
-
-def validity_of(bands: Sequence[Band]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the bytes that tell where bands of one image are valid, each with up to eight of them."""
-    filled = [band.id for band in bands if band.is_filled]
-    return tuple(
-        (f"valid_{first // FILLED_PER_BYTE}_of_pixels", tuple(filled[first : first + FILLED_PER_BYTE]))
-        for first in range(0, len(filled), FILLED_PER_BYTE)
-    )
+        for first in range(0, len(filled), FILLED_PER_BYTE):
+            told = tuple(names[of] for of in filled[first : first + FILLED_PER_BYTE])
+            validity.append((f"{stack or 'validity_'}v{first // FILLED_PER_BYTE}", told))
+    expression = stacked_expression(tuple(images), tuple(pixels), tuple(masks), tuple(validity))
+    return PixelRequest("", grid, tuple(types), expression, tuple(validity))
 
 
 def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression: str = "") -> PixelRequest:
@@ -205,10 +195,6 @@ def pixel_request(bands: Sequence[Band], grid: PixelGrid, asset: str, expression
         asset: full name of the image; empty where `expression` computes it.
         expression: serialised; empty where the asset is read.
     """
-    validity = validity_of(bands)
-    if validity or any(band.mask_of for band in bands):
-        pixels = tuple(band.id for band in bands if not band.mask_of)
-        masks = tuple((band.id, band.mask_of) for band in bands if band.mask_of)
-        asset, expression = "", masked_expression(asset, expression, pixels, masks, validity)
-    types = tuple(BandType(band.id, band.dtype) for band in bands)
-    return PixelRequest(asset, grid, types, expression, validity)
+    if any(band.mask_of or band.is_filled for band in bands):
+        return stacked(bands, grid, [expression or pinned_expression(asset_id(asset), "")])
+    return PixelRequest(asset, grid, tuple(BandType(band.id, band.dtype) for band in bands), expression)

@@ -250,40 +250,34 @@ class _Planner:
                 key="region",
             )
         itemsizes = [band.dtype.itemsize for band in bands]
+        widest, pixel = max(itemsizes), sum(itemsizes)
         known = self.existing.tilings.get(name) if self.existing else None
         asked, slices = self.job.mosaic.depth, len(self.slices)
         if asked is not None and self.axis != "time" and not self.steps:
             raise JobError(
                 "goes with a time axis, which this job does not have; leave it out", key="mosaic.chunks"
             )
+        is_deep = self.job.mosaic.profile == "sharded"
+        most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
         if extent.chips:
             _check_chip(width, bands, self.job.region.samples_key)
-            depth = asked if self.job.mosaic.profile == "sharded" else 1
-            most = min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE)
-            depth, run = step_shape(self.steps or 1, width, max(itemsizes), sum(itemsizes), most, depth)
+            depth, run = step_shape(self.steps or 1, width, widest, pixel, most, asked if is_deep else 1)
             if known and bool(known.steps) == bool(self.steps) and (asked is None or depth == known.depth):
                 return replace(known, width=width, height=height, slices=slices, tile=width, steps=self.steps)
             if not self.steps:
-                run = shard_samples(slices, width, sum(itemsizes))
-                return Tiling(width, height, slices, tile=width, shard_slices=run)
-            samples = shard_samples(slices // self.steps, width, run * sum(itemsizes), most)
-            return Tiling(
-                width, height, slices, width, 1, samples * run, depth, steps=self.steps, shard_steps=run
-            )
+                run = shard_samples(slices, width, pixel)
+                return Tiling(width, height, slices, width, shard_slices=run)
+            samples = shard_samples(slices // self.steps, width, run * pixel, most)
+            return Tiling(width, height, slices, width, 1, samples * run, depth, self.steps, run)
         if self.axis != "time":
-            shard = known.shard if known else shard_tiles(width, height, sum(itemsizes))
+            shard = known.shard if known else shard_tiles(width, height, pixel)
             return Tiling(width, height, slices, shard=shard)
         if known is not None and asked in {None, known.depth}:
             return replace(known, width=width, height=height, slices=slices)
-        is_deep = self.job.mosaic.profile == "sharded"
-        side, depth = chunk_shape(width, height, max(itemsizes), slices, asked) if is_deep else (TILE, 1)
+        side, depth = chunk_shape(width, height, widest, slices, asked) if is_deep else (TILE, 1)
         if depth == 1:
-            return Tiling(width, height, slices, shard=shard_tiles(width, height, sum(itemsizes)))
-        shard, run = deep_shard(
-            Tiling(width, height, slices, side, shard_slices=depth, depth=depth),
-            sum(itemsizes),
-            min(MAX_SHARD_BYTES, self.job.limits.memory // DEEP_SHARD_SHARE),
-        )
+            return Tiling(width, height, slices, shard=shard_tiles(width, height, pixel))
+        shard, run = deep_shard(Tiling(width, height, slices, side, 1, depth, depth), pixel, most)
         return Tiling(width, height, slices, side, shard, run, depth)
 
     def _computes(self, bands: tuple[Band, ...]) -> bool:

@@ -114,12 +114,10 @@ class SampleList:
 
 def project(points: Points, crs: Crs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return coordinates x and y of all points in another CRS; infinite where they have none there."""
-    if crs == points.crs:
-        return np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
-    x, y = transformer(points.crs, crs).transform(
-        np.array([row.x for row in points.rows]), np.array([row.y for row in points.rows])
-    )
-    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x, y = np.array([(row.x, row.y) for row in points.rows], np.float64).reshape(-1, 2).T
+    if crs != points.crs:
+        x, y = transformer(points.crs, crs).transform(x, y)
+    return x, y
 
 
 def pixels_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from downloader.model.grid import PixelGrid
 from downloader.model.image import Image
 from downloader.planning.image_shares import ImageShare
+from downloader.planning.periods import bounds_of
 from downloader.planning.samples import SampleList
 from downloader.planning.tiling import Tiling
 
@@ -78,14 +79,9 @@ class ImageList:
             yield image
             yield from self.partners.get(image.name, ())
 
-    def is_provisional(self, label: str, bounds: Callable[[str, str], tuple[int, int] | None]) -> bool:
-        """Return whether the list of this slice was cut: its period is not all covered.
-
-        Args:
-            label: of a slice.
-            bounds: gives first and last moment of a period by its label and `every`.
-        """
-        whole = bounds(label, self.every)
+    def is_provisional(self, label: str) -> bool:
+        """Return whether the list of this slice was cut: its period is not all covered."""
+        whole = bounds_of(label, self.every)
         if whole is None or self.period is None:
             return False
         return whole[0] < self.period[0] or self.period[1] < whole[1]

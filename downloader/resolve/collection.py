@@ -22,7 +22,7 @@ from downloader.model.nodata import nodata_values
 from downloader.model.time import instant_us
 from downloader.planning import ImageList
 from downloader.planning.lattice import lattices_of
-from downloader.planning.periods import WORDS, bounds_of
+from downloader.planning.periods import WORDS
 from downloader.planning.recipes import step_facts
 from downloader.planning.search_area import region_geojson, region_lonlat
 from downloader.planning.series import Series, arrange, group_images, slice_label, slices_of
@@ -233,7 +233,7 @@ def _merged(
             if (every == "all" and frozen.period is None)
             or (
                 frozen.covers(instant_us(image.start_time))
-                and not frozen.is_provisional(slice_label(image, every, origin), bounds_of)
+                and not frozen.is_provisional(slice_label(image, every, origin))
             )
         }
     chooser.leave(late.values(), "late")

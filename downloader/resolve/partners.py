@@ -13,7 +13,6 @@ from downloader.model.image import Image, collection_of
 from downloader.model.image_query import ImageQuery
 from downloader.model.time import instant_us, timestamp
 from downloader.planning import ImageList
-from downloader.planning.periods import bounds_of
 from downloader.planning.recipes import steps_of
 from downloader.planning.search_area import region_geojson
 from downloader.planning.steps import Partners, Steps
@@ -115,7 +114,7 @@ def frozen_partners(
     partners, late = dict(found), list[str]()
     there = {image.name for image in frozen.images}
     for label, members in named:
-        joins = "new-images" in accept or frozen.is_provisional(label, bounds_of)
+        joins = "new-images" in accept or frozen.is_provisional(label)
         for image in members:
             if image.name in there:
                 fresh = {one.name: one for one in found.get(image.name, ())}

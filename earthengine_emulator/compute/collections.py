@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from earthengine_emulator.api.errors import invalid_argument
@@ -28,6 +28,9 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "lessThanOrEquals": lambda a, b: bool(a <= b),
     "greaterThan": lambda a, b: bool(a > b),
     "greaterThanOrEquals": lambda a, b: bool(a >= b),
+    "stringContains": lambda a, b: str(b) in str(a),
+    "stringStartsWith": lambda a, b: str(a).startswith(str(b)),
+    "stringEndsWith": lambda a, b: str(a).endswith(str(b)),
 }
 
 
@@ -57,7 +60,14 @@ def property_of(one: Any, name: str) -> object:  # noqa: ANN401 - an image, a fe
     return own.get(name)
 
 
-def _comparison(operation: Callable[[Any, Any], bool]) -> Function:
+def _is_among(left: object, right: object) -> bool:
+    """Return whether one side is a list that holds the other."""
+    return left in right if isinstance(right, list) else isinstance(left, list) and right in left
+
+
+def _comparison(operation: Callable[[Any, Any], bool], *, is_of_types: bool = True) -> Function:
+    """Return a filter of two sides; with `is_of_types` texts meet only texts."""
+
     def function(
         leftField: str | None = None,
         rightValue: object = None,
@@ -67,12 +77,50 @@ def _comparison(operation: Callable[[Any, Any], bool]) -> Function:
         def test(one: Any) -> bool:  # noqa: ANN401
             left = leftValue if leftField is None else property_of(one, leftField)
             right = rightValue if rightField is None else property_of(one, rightField)
-            alike = isinstance(left, str) == isinstance(right, str)
+            alike = not is_of_types or isinstance(left, str) == isinstance(right, str)
             return left is not None and right is not None and alike and operation(left, right)
 
         return test
 
     return function
+
+
+_CALENDAR: Final[Mapping[str, Callable[[datetime], int]]] = {
+    "day_of_year": lambda when: when.timetuple().tm_yday,
+    "month": lambda when: when.month,
+    "year": lambda when: when.year,
+    "day_of_month": lambda when: when.day,
+    "day_of_week": lambda when: when.isoweekday(),
+    "hour": lambda when: when.hour,
+}
+
+
+def _calendar(start: int, end: int | None = None, field: str = "day_of_year") -> Filter:
+    if field not in _CALENDAR:
+        raise invalid_argument(f"Filter.calendarRange: Unknown field '{field}'.")
+    last = start if end is None else end
+
+    def test(one: Any) -> bool:  # noqa: ANN401
+        own = property_of(one, "system:time_start")
+        if not isinstance(own, (int, float)):
+            return False
+        part = _CALENDAR[field](datetime.fromtimestamp(own / 1000, UTC))
+        return start <= part <= last if start <= last else part >= start or part <= last
+
+    return test
+
+
+def _between(field: str, minValue: object, maxValue: object) -> Filter:
+    """Filter.rangeContains: both ends count."""
+    low, high = (milliseconds(v) if isinstance(v, datetime) else v for v in (minValue, maxValue))
+
+    def test(one: Any) -> bool:  # noqa: ANN401
+        own: Any = property_of(one, field)
+        if own is None or not isinstance(own, str) == isinstance(low, str) == isinstance(high, str):
+            return False
+        return bool(cast("Any", low) <= own <= cast("Any", high))
+
+    return test
 
 
 def _within(
@@ -160,6 +208,12 @@ LIBRARY: Final[Library] = {
     "Collection.limit": _limited,
     "Filter.dateRangeContains": _within,
     "Filter.intersects": _meets,
+    "Filter.inList": _comparison(_is_among, is_of_types=False),
+    "Filter.listContains": _comparison(_is_among, is_of_types=False),
+    "Filter.calendarRange": _calendar,
+    "Filter.dayOfYear": lambda start, end: _calendar(start, end - 1) if start != end else lambda _: False,
+    "Filter.rangeContains": _between,
+    "Filter.notNull": lambda properties: lambda one: all(property_of(one, n) is not None for n in properties),
     "Filter.and": lambda filters: lambda one: all(test(one) for test in filters),
     "Filter.or": lambda filters: lambda one: any(test(one) for test in filters),
     "Filter.not": lambda filter: lambda one: not filter(one),

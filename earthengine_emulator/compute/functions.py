@@ -15,8 +15,10 @@ from earthengine_emulator.compute import (
     arithmetic,
     collections,
     parse_expression,
+    pixelwise,
     projections,
     reducers,
+    regions,
     values,
 )
 from earthengine_emulator.compute import (
@@ -24,6 +26,7 @@ from earthengine_emulator.compute import (
 )
 from earthengine_emulator.compute.expression import Function, Library
 from earthengine_emulator.compute.reducers import Collection
+from earthengine_emulator.pixels.pyramid import Pyramids
 
 
 def _shape(kind: str, coordinates: object, system: object = None) -> Shape:
@@ -56,7 +59,7 @@ def _of_kind(kind: str) -> Function:
     return construct
 
 
-def library(catalogue: Catalogue) -> Library:
+def library(catalogue: Catalogue, pyramids: Pyramids | None = None) -> Library:
     """Return all functions, over one catalogue."""
 
     def load(id: str, version: int | None = -1) -> Image:
@@ -82,8 +85,10 @@ def library(catalogue: Catalogue) -> Library:
     return {
         "Image.load": load,
         "ImageCollection.load": load_collection,
+        "Image.reduceRegion": regions.reduce_region(pyramids or Pyramids()),
         **arithmetic.LIBRARY,
         **imagery.LIBRARY,
+        **pixelwise.LIBRARY,
         **projections.LIBRARY,
         **parse_expression.LIBRARY,
         **reducers.LIBRARY,

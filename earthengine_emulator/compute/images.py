@@ -13,6 +13,7 @@ import numpy as np
 from earthengine_emulator.api import errors
 from earthengine_emulator.catalogue.model import PIXEL_TYPES, Band, Image
 from earthengine_emulator.compute import computed
+from earthengine_emulator.compute.collections import property_of
 from earthengine_emulator.compute.computed import both, everywhere
 from earthengine_emulator.compute.expression import Library
 from earthengine_emulator.compute.operand import (
@@ -26,6 +27,7 @@ from earthengine_emulator.compute.operand import (
     retyped,
 )
 from earthengine_emulator.compute.projections import Projection, at_scale
+from earthengine_emulator.compute.reducers import Collection
 from earthengine_emulator.pixels import grids, visualize
 from earthengine_emulator.pixels.sampling import Part
 
@@ -230,7 +232,38 @@ def to_colours(image: object, **options: object) -> Image:
     )
 
 
+def link_collection(
+    input: object,
+    imageCollection: Collection,
+    linkedBands: object = None,
+    linkedProperties: object = None,
+    matchPropertyName: str = "system:index",
+) -> Image:
+    """Image.linkCollection: bands and properties of the image whose property has the same value.
+
+    Without such an image the bands are masked, of the types of the collection's first image, and the properties null.
+    """
+    target = image(input)
+    wanted = property_of(target, matchPropertyName)
+    partner = next(
+        (one for one in imageCollection.images if property_of(one, matchPropertyName) == wanted), None
+    )
+    linked = partner or (imageCollection.images[0] if imageCollection.images else None)
+    result = target
+    if linkedBands is not None:
+        if linked is None:
+            raise errors.invalid_argument("Image.linkCollection: The collection is empty.")
+        bands = select(linked, linkedBands if isinstance(linkedBands, list) else [linkedBands])
+        result = add_bands(result, bands if partner is not None else masked_by(bands, image(0)))
+    own = dict(result.properties)
+    for name in _listed(linkedProperties):
+        value = None if partner is None else property_of(partner, name)
+        own = {**own, name: value} if value is not None else {k: v for k, v in own.items() if k != name}
+    return replace(result, properties=own)
+
+
 LIBRARY: Final[Library] = {
+    "Image.linkCollection": link_collection,
     "Image.constant": lambda value: image(value),
     "Image.select": select,
     "Image.rename": rename,

@@ -44,7 +44,7 @@ class Service:
         self.settings = settings
         self.authority = authority
         self.pyramids = pyramid.Pyramids()
-        self._library = functions.library(catalogue)
+        self._library = functions.library(catalogue, self.pyramids)
         self._evaluated = lru_cache(maxsize=_GRAPHS_KEPT)(self._evaluate)
         self._thumbnails: dict[str, tuple[float, dict[str, Any]]] = {}
         self.listing = Listing(catalogue, settings)

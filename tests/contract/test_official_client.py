@@ -13,6 +13,8 @@ from earthengine_emulator import EmulatorProcess, arguments
 from tests.contract.graphs import ID
 from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_window
 
+SCORES = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+
 PREAMBLE = """
 import json, random, sys, urllib.request
 import ee
@@ -80,17 +82,30 @@ out.update(
 """
 
 FUNCTIONS = """
-nir = image.select("B8")
+red, nir = image.select("B4"), image.select("B8")
+bright = nir.gt(2850)
 both = series.filterDate("2017-04-01", "2017-05-01").select("B4")
 surface = ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED").filter(ee.Filter.And(
     ee.Filter.date("2017-04-01", "2017-04-12"), ee.Filter.eq("MGRS_TILE", "10SEG"),
+    ee.Filter.inList("SPACECRAFT_NAME", ["Sentinel-2A", "Sentinel-2B"]), ee.Filter.calendarRange(4, 5, "month"),
     ee.Filter.Not(ee.Filter.gt("CLOUDY_PIXEL_PERCENTAGE", 100)),
 ))
+scores = ee.ImageCollection("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED")
+linked = surface.linkCollection(scores, ["cs_cdf"])
+corner = ee.Geometry.Rectangle([499980, 4199920, 500060, 4200000], "EPSG:32610", False)
+count = dict(geometry=corner, scale=10, crs="EPSG:32610", maxPixels=1e6)
 out.update(
+    where=computed(red.where(bright, image.select("B2"))),
+    clamp=computed(red.clamp(1650, 1800)),
+    remap=computed(red.mod(4).remap([0, 1], [10, 20], 5)),
+    self_mask=computed(red.updateMask(bright.selfMask())),
     casts={name: computed(getattr(nir, name)()) for name in ("toByte", "toInt8", "toInt16", "toDouble", "float", "uint16")},
     percentile=computed(both.reduce(ee.Reducer.percentile([25, 75]))),
     to_bands=computed(both.toBands()),
-    copied=ee.Image(nir.copyProperties(image, ["CLOUDY_PIXEL_PERCENTAGE"])).get("CLOUDY_PIXEL_PERCENTAGE").getInfo(),
+    copied=ee.Image(red.copyProperties(image, ["CLOUDY_PIXEL_PERCENTAGE"])).get("CLOUDY_PIXEL_PERCENTAGE").getInfo(),
+    counted=bright.selfMask().reduceRegion(ee.Reducer.count(), **count).getInfo(),
+    linked=computed(linked.first().select("cs_cdf")),
+    kept=computed(linked.map(lambda one: one.select("B4").updateMask(one.select("cs_cdf").gte(0.6))).count()),
     filtered=surface.aggregate_array("system:index").getInfo(),
 )
 """
@@ -176,7 +191,13 @@ def test_row_015_pixels(found):
 
 def test_functions_of_everyday_scripts(found):
     """As the client writes them, against numpy."""
-    red, nir = NATIVE["B4"], NATIVE["B8"]
+    red, nir, bright = NATIVE["B4"], NATIVE["B8"], NATIVE["B8"] > 2850
+    assert 0 < bright.sum() < bright.size
+    blue = oracle_window(QUICKSTART, "B2", 0, 0, 8, 8)
+    assert found["where"] == {"B4": np.where(bright, blue, red).tolist()}
+    assert found["clamp"] == {"B4": red.clip(1650, 1800).tolist()}
+    assert found["remap"] == {"remapped": np.select([red % 4 == 0, red % 4 == 1], [10, 20], 5).tolist()}
+    assert found["self_mask"] == {"B4": np.where(bright, red, 0).tolist()}
     casts = {"toByte": nir.clip(0, 255), "toInt8": nir.clip(-128, 127), "toInt16": nir, "toDouble": nir, "float": nir, "uint16": nir}  # fmt: skip
     assert found["casts"] == {name: {"B8": values.tolist()} for name, values in casts.items()}
     stack = np.stack([BEFORE["B4"], red])
@@ -186,10 +207,13 @@ def test_functions_of_everyday_scripts(found):
         )
     before, now = QUICKSTART_B.rpartition("/")[2], QUICKSTART.rpartition("/")[2]
     assert found["to_bands"] == {f"{before}_B4": BEFORE["B4"].tolist(), f"{now}_B4": red.tolist()}
-    assert found["copied"] == 0
+    assert (found["copied"], found["counted"]) == (0, {"B8": bright.sum()})
+    scores = [oracle_window(f"{PUBLIC}{SCORES}/{index}", "cs_cdf", 0, 0, 8, 8) for index in found["filtered"]]
     assert found["filtered"] == [
         f"201704{day}T184921_201704{day}T184921_T10SEG" for day in ("01", "06", "11")
     ]
+    assert found["linked"] == {"cs_cdf": scores[0].astype(float).tolist()}
+    assert found["kept"] == {"B4": sum((one >= 0.6).astype(int) for one in scores).tolist()}
 
 
 def test_row_015_thumbnails_and_downloads(found):

@@ -1,4 +1,4 @@
-"""What expressions are made of besides arithmetic: stacks, percentiles, filters, properties, coarser pixels.
+"""What users' expressions are made of besides arithmetic: conditions, classes, percentiles, partners, counts, filters.
 
 Each is compared with numpy on the oracle's pixels.
 """
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.conftest import error_of
+from tests.contract.conftest import error_of, load
 from tests.contract.graphs import ID, array, call, compute, graph, image, series, value
-from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, oracle_valid, oracle_window
+from tests.oracle import PUBLIC, QUICKSTART, QUICKSTART_B, WITHOUT_SCORE, oracle_valid, oracle_window
 
 ID_B = QUICKSTART_B.removeprefix(PUBLIC)
 MASKED = "EMULATOR/MASKED"
@@ -52,6 +52,65 @@ def constant(number):
 # ---------------------------------------------------------------- pixel by pixel
 
 
+def test_where(api):
+    test = call("Image.gt", image1=image(ID, "B8"), image2=constant(2500))
+    found = array(
+        api, call("Image.where", input=image(ID, "B4", "B3"), test=test, value=image(ID, "B2")), SMALL
+    )
+    assert found.dtype.names == ("B4", "B3")
+    for band in found.dtype.names:
+        assert found[band].dtype == "<u2"
+        same(found[band], np.where(native("B8") > 2500, native("B2"), native(band)))
+
+
+def test_where_leaves_alone_what_is_masked(api):
+    """A masked test, or value, changes nothing; what is masked remains so."""
+    values, valid = holed("u2")
+    filled = call("Image.unmask", input=image(MASKED, "u2"), value=constant(7))
+    by_test = call("Image.where", input=filled, test=image(MASKED, "u2"), value=constant(9))
+    same(array(api, by_test, HOLES)["u2"], np.where(valid, 9, 7))
+    by_value = call("Image.where", input=filled, test=constant(1), value=image(MASKED, "u2"))
+    same(array(api, by_value, HOLES)["u2"], np.where(valid, values, 7))
+    masked = call("Image.where", input=image(MASKED, "u2"), test=constant(1), value=constant(3))
+    same(array(api, masked, HOLES)["u2"], np.where(valid, 3, 0))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(low=st.integers(0, 3000), span=st.integers(0, 3000))
+def test_clamp(api, low, span):
+    found = array(api, call("Image.clamp", input=image(ID, "B4"), low=low, high=low + span), SMALL)["B4"]
+    assert found.dtype == "<u2"
+    same(found, np.clip(native("B4"), low, low + span))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    table=st.dictionaries(st.integers(0, 31), st.integers(-300, 300), min_size=1, max_size=12),
+    default=st.none() | st.integers(-5, 5),
+)
+def test_remap(api, table, default):
+    classes = call("Image.mod", image1=image(ID, "B4"), image2=constant(32))
+    arguments = {"image": classes, "from": list(table), "to": list(table.values())}
+    if default is not None:
+        arguments["defaultValue"] = default
+    remapped = call("Image.remap", **arguments)
+    wanted, known = native("B4") % 32, np.zeros(native("B4").shape, bool)
+    result = np.zeros(wanted.shape) if default is None else np.full(wanted.shape, float(default))
+    for old, new in table.items():
+        result[wanted == old], known[wanted == old] = new, True
+    found = array(api, remapped, SMALL)
+    assert found.dtype.names == ("remapped",)
+    same(found["remapped"], result)
+    mask = array(api, call("Image.mask", image=remapped), SMALL)["remapped"]
+    same(mask, known if default is None else np.ones_like(known))
+
+
+def test_self_mask(api):
+    bright = call("Image.gt", image1=image(ID, "B8"), image2=constant(2500))
+    mask = array(api, call("Image.mask", image=call("Image.selfMask", image=bright)), SMALL)["B8"]
+    same(mask, native("B8") > 2500)
+
+
 def test_cast_by_band(api):
     cast = call("Image.cast", image=image(ID, "B4", "B3"), bandTypes={"B3": "float", "B4": "int8"})
     found = array(api, cast, SMALL)
@@ -71,6 +130,28 @@ def test_to_bands(api):
     index, index_b = (name.rpartition("/")[2] for name in (ID, ID_B))
     assert found.dtype.names == (f"{index}_B4", f"{index}_B3", f"{index_b}_B4")
     same(found[f"{index_b}_B4"], native("B4", QUICKSTART_B))
+
+
+def linked(collection, **more):
+    return call("Image.linkCollection", input=image(ID, "B4"), imageCollection=collection, **more)
+
+
+def test_bands_of_the_partner_are_linked(api):
+    """By the same index, as cloud scores are; the partner is another rendering of the same images."""
+    found = array(api, linked(series(), linkedBands=["B8", "B2"]), SMALL)
+    assert found.dtype.names == ("B4", "B8", "B2")
+    same(found["B8"], native("B8"))
+    named = linked(series(), linkedBands="B8", linkedProperties=["CLOUDY_PIXEL_PERCENTAGE", "MGRS_TILE"])
+    assert value(api, named)["properties"]["MGRS_TILE"] == "10SEG"
+
+
+def test_without_a_partner_the_linked_bands_are_masked(api):
+    others = series(call("Filter.greaterThan", leftField="CLOUDY_PIXEL_PERCENTAGE", rightValue=1))
+    alone = linked(others, linkedBands=["B8"], linkedProperties=["MGRS_TILE"])
+    mask = array(api, call("Image.mask", image=alone), SMALL)
+    same(mask["B4"], np.ones(mask.shape))
+    same(mask["B8"], np.zeros(mask.shape))
+    assert "MGRS_TILE" not in value(api, alone)["properties"]
 
 
 # ---------------------------------------------------------------- reducers
@@ -139,7 +220,83 @@ def test_the_least_of_one_band_brings_the_others(api, name, pick):
     same(found[f"{name}1"], np.where(first, native("B4"), native("B4", QUICKSTART_B)))
 
 
+# ---------------------------------------------------------------- regions
+
+
+def box(crs, west, south, east, north):
+    return call(
+        "GeometryConstructors.Rectangle",
+        coordinates=[west, south, east, north],
+        crs=call("Projection", crs=crs),
+    )
+
+
+REGION = box("EPSG:32632", 602400, 5200020 - 20 * 48, 602400 + 20 * 64, 5200020)
+
+
+def reduced(api, name, **more):
+    return value(
+        api,
+        call(
+            "Image.reduceRegion",
+            image=image(MASKED, "u2", "i2"),
+            reducer=call(f"Reducer.{name}"),
+            geometry=REGION,
+            **more,
+        ),
+    )
+
+
+def test_counts_in_a_region(api):
+    values, valid = holed("u2")
+    assert reduced(api, "count") == {"u2": valid.sum(), "i2": valid.sum()}
+    assert reduced(api, "sum")["u2"] == values[valid].sum()
+    assert reduced(api, "mean")["u2"] == pytest.approx(values[valid].mean(), rel=1e-12)
+
+
+def test_regions_at_a_scale_and_too_large(api):
+    coarse = reduced(api, "count", scale=40)["u2"]
+    assert coarse < reduced(api, "count")["u2"] / 3
+    answer = api.post(
+        "/v1/projects/p-test-1/value:compute",
+        {
+            "expression": graph(
+                call(
+                    "Image.reduceRegion",
+                    image=image(MASKED, "u2"),
+                    reducer=call("Reducer.count"),
+                    geometry=REGION,
+                    maxPixels=1000,
+                )
+            )
+        },
+    )
+    message = error_of(answer, 400, "INVALID_ARGUMENT")["message"]
+    assert message.startswith(
+        "Image.reduceRegion: Too many pixels in the region. Found 3072, but maxPixels allows only 1000."
+    )
+    assert reduced(api, "count", maxPixels=1000, bestEffort=True)["u2"] > 0
+
+
+def test_an_empty_region_counts_nothing(api):
+    away = box("EPSG:32632", 0, 0, 100, 100)
+    nothing = call(
+        "Image.reduceRegion",
+        image=image(MASKED, "u2"),
+        reducer=call("Reducer.count"),
+        geometry=away,
+        scale=20,
+    )
+    assert value(api, nothing) == {"u2": 0}
+    nothing = call(
+        "Image.reduceRegion", image=image(MASKED, "u2"), reducer=call("Reducer.mean"), geometry=away, scale=20
+    )
+    assert value(api, nothing) == {"u2": None}
+
+
 # ---------------------------------------------------------------- filters and properties
+
+DAYS = [f"2015{month:02d}{day:02d}" for month, day in [(1, 1), (1, 2), (2, 1), (12, 31)]]
 
 
 def size(api, *filters):
@@ -171,6 +328,29 @@ def test_comparisons(api, name, wanted):
     one = call(f"Filter.{name}", leftField="CLOUD_COVER", rightValue=37)
     assert size(api, one) == sum(map(wanted, CLOUDS))
     assert size(api, call("Filter.not", filter=one)) == 1500 - sum(map(wanted, CLOUDS))
+
+
+def test_filters_of_lists_texts_and_days(api):
+    low = call("Filter.lessThan", leftField="CLOUD_COVER", rightValue=10)
+    high = call("Filter.greaterThan", leftField="CLOUD_COVER", rightValue=90)
+    assert size(api, call("Filter.or", filters=many(low, high))) == sum(c < 10 or c > 90 for c in CLOUDS)
+    assert size(api, call("Filter.and", filters=many(low, high))) == 0
+    assert size(api, call("Filter.inList", leftField="system:index", rightValue=DAYS)) == 4
+    assert size(api, call("Filter.listContains", leftValue=[1, 2], rightField="CLOUD_COVER")) == sum(
+        c in (1, 2) for c in CLOUDS
+    )
+    assert size(api, call("Filter.stringStartsWith", leftField="system:index", rightValue="201502")) == 28
+    assert size(api, call("Filter.stringEndsWith", leftField="system:index", rightValue="0229")) == 1
+    assert size(api, call("Filter.stringContains", leftField="system:index", rightValue="1231")) == 4
+    assert size(api, call("Filter.notNull", properties=["DAY"])) == 1500
+    assert size(api, call("Filter.notNull", properties=["NOTHING"])) == 0
+    assert size(api, call("Filter.calendarRange", start=2, field="month")) == 28 + 29 + 28 + 28 + 8
+    winter = call("Filter.calendarRange", start=12, end=1, field="month")
+    assert size(api, winter) == sum(
+        1
+        for day in np.arange("2015-01-01", np.datetime64("2015-01-01") + 1500, dtype="datetime64[D]")
+        if str(day)[5:7] in ("12", "01")
+    )
 
 
 @pytest.mark.parametrize("kind", ["Element", "Image"])
@@ -228,6 +408,69 @@ def test_too_many_pixels_to_reduce_are_refused_or_come_from_the_pyramid(api):
     np.testing.assert_allclose(rough, wanted, atol=0.75)
     odd = call("Image.reduceResolution", image=image(ID, "B4"), reducer=call("Reducer.max"))
     assert "mean" in error_of(compute(api, graph(odd), coarse), 400, "INVALID_ARGUMENT")["message"]
+
+
+# ---------------------------------------------------------------- days, ranges, columns
+
+
+def days_of(*filters):
+    collection = call("ImageCollection.load", id="EMULATOR/SERIES")
+    for one in filters:
+        collection = call("Collection.filter", collection=collection, filter=one)
+    return collection
+
+
+def test_days_of_the_year_and_ranges_of_a_property(api):
+    spring = days_of(call("Filter.dayOfYear", start=60, end=63))
+    found = value(api, call("AggregateFeatureCollection.array", collection=spring, property="system:index"))
+    assert found[:6] == ["20150301", "20150302", "20150303", "20160229", "20160301", "20160302"]
+    winter = days_of(call("Filter.dayOfYear", start=365, end=2))
+    found = value(api, call("AggregateFeatureCollection.array", collection=winter, property="system:index"))
+    assert found[:4] == ["20150101", "20151231", "20160101", "20161230"]
+    clear = days_of(call("Filter.rangeContains", field="CLOUD_COVER", minValue=10, maxValue=12))
+    found = value(api, call("AggregateFeatureCollection.array", collection=clear, property="CLOUD_COVER"))
+    assert set(found) == {10, 11, 12}
+    assert len(found) == sum(10 <= day * 37 % 101 <= 12 for day in range(1500))
+
+
+def test_partners_of_another_collection_are_linked_and_mask(api):
+    """Cloud Score+ by the same index, under a function mapped over Sentinel-2; one image has no score."""
+    names = [WITHOUT_SCORE, "20170426T184921_20170426T184921_T10SEG"]
+    chosen = call(
+        "Collection.filter",
+        collection=call("ImageCollection.load", id="COPERNICUS/S2_HARMONIZED"),
+        filter=call("Filter.inList", leftField="system:index", rightValue=names),
+    )
+    scores = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+    with_score = call(
+        "Image.linkCollection",
+        input={"argumentReference": "one"},
+        imageCollection=call("ImageCollection.load", id=scores),
+        linkedBands=["cs_cdf"],
+    )
+    clear = call(
+        "Image.gte",
+        image1=call("Image.select", input=with_score, bandSelectors=["cs_cdf"]),
+        image2=constant(0.6),
+    )
+    masked = call(
+        "Image.updateMask",
+        image=call("Image.select", input={"argumentReference": "one"}, bandSelectors=["B4"]),
+        mask=clear,
+    )
+    mapped = call(
+        "Collection.map",
+        collection=chosen,
+        baseAlgorithm={"functionDefinitionValue": {"argumentNames": ["one"], "body": "body"}},
+    )
+    expression = {
+        "result": "0",
+        "values": {"0": call("reduce.count", collection=mapped), "body": masked},
+    }
+    answer = compute(api, expression, SMALL)
+    assert answer.status_code == 200, answer.text
+    score = oracle_window(f"{PUBLIC}{scores}/{names[1]}", "cs_cdf", 0, 0, *SIDE)
+    same(load(answer.content)["B4"], score >= 0.6)
 
 
 def test_landsat_is_masked_by_bits(api):

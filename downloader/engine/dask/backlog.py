@@ -10,7 +10,7 @@ from typing import Final
 
 import anyio.lowlevel
 
-from downloader.engine.limits import Spending, Used, reached
+from downloader.engine.resources import Spending, Used, reached
 from downloader.events import Outcome, Split
 from downloader.job.sections.service import Limits
 from downloader.planning import Plan, ShardKey

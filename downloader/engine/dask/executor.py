@@ -47,7 +47,7 @@ _AHEAD_S: Final = 2.0
 """Seconds of work that a worker has at hand, at the pace it showed."""
 
 _FIRST_S: Final = 5.0
-"""How long a request may take, before any was seen to end."""
+"""Seconds that a request may take, at least."""
 
 
 @asynccontextmanager
@@ -91,7 +91,6 @@ class DaskExecutor:
         self._division = Division(self._limits.concurrency, self._limits.requests_per_second)
         self._workers: dict[str, Link] = {}
         self._slowest_s = _FIRST_S
-        self._is_measured = False
         self._error: DownloadError | None = None
         self._is_cancelled = False
         self._leaving: list[Link] = []
@@ -369,7 +368,7 @@ class DaskExecutor:
             match event:
                 case Stored() | Failed() | Split():
                     if isinstance(event, Stored):
-                        self._measure(event.seconds / event.attempts)
+                        self._slowest_s = max(self._slowest_s, event.seconds / event.attempts)
                     self._backlog.heard(event)
                     self._tell(event)
                     if (outcomes := self._context.options.outcomes) is not None:
@@ -385,11 +384,6 @@ class DaskExecutor:
                     if event.error is not None:
                         self._fail(event.error)
         worker.heard = mail.first + len(mail.messages) - 1
-
-    def _measure(self, seconds: float) -> None:
-        if not self._is_measured:
-            self._is_measured, self._slowest_s = True, 1.0
-        self._slowest_s = max(self._slowest_s, seconds)
 
 
 def _assignment(context: RunContext, settings: Dask) -> Assignment:

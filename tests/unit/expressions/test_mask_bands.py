@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from downloader.errors import JobError
-from downloader.expressions.mask_bands import masked_expression, with_masks
+from downloader.expressions.mask_bands import with_masks
+from downloader.expressions.stack import pinned_expression, stacked_expression
 from downloader.job import Job
 from downloader.model.crs import Crs
 from downloader.model.expression import call, canonical, constant
@@ -85,7 +86,8 @@ def test_pixels_without_masks_are_read_and_with_them_computed():
 
 def test_an_expression_is_extended_not_loaded():
     source = canonical({"result": "a", "values": {"a": call("Image.constant", value=constant(7))}})
-    text = masked_expression("", source, ("constant",), (("constant_mask", ("constant",)),))
+    own = ("constant",)
+    text = stacked_expression(((source, own, own),), own, (("constant_mask", own),))
     assert "Image.load" not in functions(text)
     assert json.loads(text) == json.loads(canonical(json.loads(text))), "canonical already"
     assert functions(text).count("Image.addBands") == 1
@@ -94,7 +96,8 @@ def test_an_expression_is_extended_not_loaded():
 @pytest.mark.parametrize("count", [2, 3, 5, 64, 700])
 def test_a_mask_of_many_bands_is_a_flat_tree(count):
     names = tuple(f"b{n}" for n in range(count))
-    text = masked_expression("projects/p/assets/x", "", (), (("mask", names),))
+    loaded = pinned_expression("projects/p/assets/x", "")
+    text = stacked_expression(((loaded, names, names),), (), (("mask", names),))
     assert functions(text).count("Image.and") == count - 1
     assert functions(text).count("Image.mask") == count
     assert '"projects/p/assets/x"' in text

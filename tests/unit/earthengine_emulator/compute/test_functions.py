@@ -109,6 +109,13 @@ def kept(one):
 
 
 def test_filters():
+    assert kept(call("Filter.inList", "MGRS_TILE", ["10SEG", "10SFG"])) == 2
+    assert kept(call("Filter.listContains", leftValue=["10SFG"], rightField="MGRS_TILE")) == 0
+    assert kept(call("Filter.calendarRange", 110, 115)) == 1
+    assert kept(call("Filter.calendarRange", 4, None, "month")) == 2
+    assert kept(call("Filter.calendarRange", 300, 110)) == 1
+    assert kept(call("Filter.notNull", ["MGRS_TILE", "nothing"])) == 0
+    assert kept(call("Filter.stringStartsWith", "system:index", "20170420")) == 1
     away = Feature(call("GeometryConstructors.Rectangle", [0, 0, 1, 1]))
     assert kept(call("Filter.intersects", ".all", away)) == 0
     assert call("Collection.limit", S2, 1, "CLOUDY_PIXEL_PERCENTAGE", True).images == S2.images[1:]

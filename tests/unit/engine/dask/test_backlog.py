@@ -103,7 +103,7 @@ async def test_bytes_are_limited_too():
 
 async def test_what_may_have_been_computed_stays_counted(monkeypatch):
     """By the estimate each request costs 9 EECU-seconds, and 36 at most."""
-    monkeypatch.setattr("downloader.engine.limits.seconds_of", lambda _plan, _request: 9.0)
+    monkeypatch.setattr("downloader.engine.resources.seconds_of", lambda _plan, _request: 9.0)
     plan = make_plan_of((4, 4), shard=1)
     backlog = Backlog(plan, plan.shards(), Nothing(plan).missing, Limits(max_eecu=0.12))
     await backlog.look_ahead(100)

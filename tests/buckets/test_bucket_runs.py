@@ -246,7 +246,7 @@ def test_drift_is_refused_and_overwrite_deletes_what_is_ours_alone(cloud, small,
     run(cloud, other, "--overwrite", "--yes")
     objects = right(cloud, tmp_path)
     assert objects["notes.txt"] == b"mine"
-    assert b'"refetching"' not in objects[".downloader/mosaic.json"]
+    assert b'"refetching": false' in objects[".downloader/mosaic.json"]
     shapes = {name: array.shape for name, array in harness.band_arrays(next(tmp_path.glob("copy-*"))).items()}
     assert set(shapes.values()) == {(600, 600)}
 

@@ -13,6 +13,7 @@ from downloader.mosaic.format.header import ShardHeader
 from tests.buckets.server import BUCKET, s3_server, variables
 from tests.dask.conftest import dask_processes
 from tests.harness import (
+    COPY,
     Duplicates,
     cli,
     command,
@@ -36,7 +37,7 @@ def arrays(folder):
     return {
         key: behind_header(data)
         for key, data in snapshot(folder).items()
-        if not key.startswith(".downloader")
+        if not key.startswith(".downloader") and not COPY.search(key)
     }
 
 

@@ -1,4 +1,4 @@
-"""Read arrays of samples with steps as if all chips lay along one axis, as the plan counts them."""
+"""Views of arrays of samples with steps in which all chips lie along one axis, as in the plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from downloader.planning import Tiling
 
 
 class FlatArray:
-    """A Zarr array (sample, step, …) as (chip, …); reads, and passes on all else that is asked of it."""
+    """View of a Zarr array (sample, step, …) as (chip, …). Other attributes are those of the array."""
 
     def __init__(self, array: Any) -> None:  # noqa: ANN401  # zarr's arrays are loosely typed
         self._array = array
@@ -45,6 +45,6 @@ def flat(array: Any) -> Any:  # noqa: ANN401  # as above
 
 
 def check_steps(array: Any, tiling: Tiling, path: str) -> None:  # noqa: ANN401  # as above
-    """Raise RefusedError for an array that has not got all steps of its mosaic yet: numbers would mean other chips."""
+    """Raise RefusedError for an array with fewer steps than its mosaic, whose chips would be numbered differently."""
     if tiling.steps and array.shape[1] != tiling.steps:
         raise RefusedError(f"{path}: was left while its samples were extended; run its job again")

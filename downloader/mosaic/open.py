@@ -40,7 +40,7 @@ from downloader.mosaic.writer import ZarrMosaic
 from downloader.planning import Existing, Plan
 
 Purpose = Literal["run", "overwrite", "read"]
-"""What a mosaic is opened for: `overwrite` first deletes the mosaic of ours that is there, whatever it means, and never
+"""Purpose of opening a mosaic: `overwrite` first deletes the mosaic of ours that is there, whatever it means, and never
 anything else; `read` is for a lazy reader, which gives the lock back soon, so that runs wait for it."""
 
 
@@ -104,7 +104,7 @@ async def open_for_writing(
 
 
 def existing(path: MosaicPath) -> Existing | None:
-    """Return what the mosaic at `path` fixes for the planner; None where there is none.
+    """Return the facts of the mosaic at `path` that a plan must keep; None where there is none.
 
     Raises:
         RefusedError: the mosaic was made by another version of the format, or its marker is damaged.
@@ -150,7 +150,7 @@ class _Opening:
             raise
 
     def _settled(self, store: Store, lock: Lock) -> tuple[Identity | None, UpdatePlan, bool]:
-        """Return what was there, what it becomes, and whether it was deleted for that."""
+        """Return the present identity, the plan of its update, and whether the mosaic was deleted for it."""
         path = self.location.name
         known = read_identity(path)
         overwritten = known is not None and self.purpose == "overwrite"

@@ -27,7 +27,7 @@ Chunks = Literal["shard", "auto"] | dict[str, int] | int | None
 """Dask's chunks: `shard` for those of the objects, None for no Dask, else as xarray takes them."""
 
 Missing = Literal["raise", "mask", "ignore"]
-"""What to do about tiles that are not stored."""
+"""Treatment of tiles that are not stored."""
 
 
 def open_group(
@@ -188,7 +188,7 @@ def _without_masked(dataset: xarray.Dataset, layout: GroupLayout) -> xarray.Data
 
 
 def _masked(dataset: xarray.Dataset, stored: NDArray[np.bool_], layout: GroupLayout) -> xarray.Dataset:
-    """Put NaN wherever a tile is not stored; masks say masked there already."""
+    """Put NaN in tiles that are not stored; masks are 0 there already."""
     tile = layout.group.tiling.tile
     masked: dict[Hashable, Any] = {}
     masks: dict[Any, Any] = {}

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 _STRIP_BYTES: Final = 2**19
-"""Interleaved pixels that are taken apart at a time: they stay in a core's cache."""
+"""Bytes of interleaved pixels separated at a time: they fit a core's cache."""
 
 _PLANES_BYTES: Final = 2**23
-"""Pixels of one tile that stand apart at a time, most: each core that encodes has so many beyond the answers."""
+"""Most bytes of separated pixels of one tile at a time: memory that each encoding core takes beyond the answers."""
 
 
 class Notes(Protocol):
@@ -282,7 +282,7 @@ class ShardWriter:
 def new_objects(
     layout: GroupLayout, band: int, shard: tuple[int, int, int], tiles: Mapping[int, Tile]
 ) -> tuple[dict[str, list[Buffer]], Piece]:
-    """Return key → content of the objects that hold a band's tiles (slot → tile) of one shard, and what the ledger is to say."""
+    """Encode a band's tiles (slot → tile) of one shard; return key → content of its objects, and its piece of the ledger line."""
     form = layout.forms[band]
     if layout.profile == "plain":
         chunks = {slot: form.chunk({0: tile}) for slot, tile in sorted(tiles.items())}

@@ -118,5 +118,5 @@ def _document(location: Location) -> dict[str, Any] | None:
 
 
 def member(name: str, group: str) -> str:
-    """Return how a group of a source is named in the mosaic of all; one of several, whose name is not empty."""
+    """Return the name of a source's group in the mosaic of all sources; a source without groups gives its own name."""
     return f"{name}/{group}" if name and group else name or group

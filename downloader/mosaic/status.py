@@ -1,4 +1,4 @@
-"""How far a mosaic is, read from outside: without a lock, and writing nothing."""
+"""State of a mosaic, read without a lock and without writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEADER: Final = ("group", "bands", "tiles", "stored", "failed", "missing")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Status:
-    """What a mosaic is and holds."""
+    """State of a mosaic."""
 
     path: str
     service: str

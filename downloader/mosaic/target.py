@@ -1,4 +1,4 @@
-"""What a run of a job would find at its mosaic's path."""
+"""State of a job's mosaic path before a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from downloader.planning import Plan
 
 @dataclass(frozen=True, slots=True)
 class TargetState:
-    """What is at the path of a mosaic, compared with a plan."""
+    """Contents of a mosaic's path, compared with a plan."""
 
     path: str
     state: Literal["new", "same", "extension", "refused"]
@@ -36,7 +36,7 @@ class TargetState:
 
 
 def read_target(job: Job, plan: Plan, service: str) -> TargetState:
-    """Return what is at the path of the job's mosaic. Reads the whole ledger, so call it in a thread.
+    """Compare the path of the job's mosaic with a plan. Reads the whole ledger, so call it in a thread.
 
     Args:
         job: what is to be fetched, and where to.

@@ -1,4 +1,4 @@
-"""What happens when an image changed since its pixels were stored: refuse, keep or refetch (`source.on_update`).
+"""Treatment of images that changed since their pixels were stored: refuse, keep or refetch (`source.on_update`).
 
 The catalogue's `updateTime` is the only sign of a change. `keep` records the new time as accepted beside the old.
 `refetch` marks the pixels missing in `coverage`, then removes their lines from the ledger, and leaves the old objects
@@ -23,12 +23,12 @@ from downloader.mosaic.storage.store import Store
 from downloader.text import few
 
 OnUpdate = Literal["refuse", "keep", "refetch"]
-"""What to do about an image whose `updateTime` changed since its pixels were stored."""
+"""Treatment of images whose `updateTime` changed since their pixels were stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlan:
-    """What a mosaic becomes, and what must be done for that."""
+    """New identity of a mosaic, and the steps to reach it."""
 
     identity: Identity
     is_extended: bool
@@ -41,7 +41,7 @@ class UpdatePlan:
 
 
 def plan_update(known: Identity | None, new: Identity, where: str, on_update: OnUpdate) -> UpdatePlan:
-    """Return what the mosaic `known` becomes when it is opened for a job that means `new`.
+    """Plan the update of the mosaic `known` by a job that means `new`.
 
     Raises:
         DriftError: the job means something else.

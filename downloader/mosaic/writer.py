@@ -41,9 +41,9 @@ class ZarrMosaic(ShardWriter):
         super().__init__(store, identity.layouts, found.states, ledger, lock)
         self._own_ledger = ledger
         self.identity = identity
-        """What the mosaic is."""
+        """Identity of the mosaic."""
         self.found = found
-        """What the scan at the start found."""
+        """Result of the scan at the start."""
         self.notices = notices
         """Lines about what the start found, for the user."""
         self.lock = lock
@@ -121,7 +121,7 @@ class ZarrMosaic(ShardWriter):
         await anyio.to_thread.run_sync(self._finish)
 
     async def accept_updates(self, times: Mapping[str, str]) -> None:
-        """Record that images changed meanwhile, and that what is stored stays.
+        """Record new `updateTime`s of images whose stored pixels are kept.
 
         Args:
             times: full name of each image that changed → its `updateTime` now.
@@ -132,7 +132,7 @@ class ZarrMosaic(ShardWriter):
         await anyio.to_thread.run_sync(self._restate, accepted(self.identity, times))
 
     def drop(self, key: ShardKey) -> None:
-        """Delete the pixels of a shard, of which nothing is under way: they count as missing.
+        """Delete the pixels of a shard without open requests; they count as missing.
 
         Raises:
             StoppedError: the store does not work.

@@ -60,9 +60,9 @@ class AxisArray:
     across: int = 0
     """Values at each index, stored one after the other; 0 for a single one."""
     dimension: str = "affine"
-    """What lies across."""
+    """Name of the dimension of the values at one index."""
     wide: int = 0
-    """Values across that a chunk has place for; 0 for as many as there are."""
+    """Values at one index that a chunk holds; 0 for all of them."""
 
     @property
     def length(self) -> int:
@@ -70,7 +70,7 @@ class AxisArray:
         return len(self.values) // max(1, self.across)
 
     def document(self, dimension: str, codec: ChunkCodec) -> dict[str, Any]:
-        """Return its `zarr.json`, as zarr-python writes it; of the codec the checksum is used."""
+        """Return its `zarr.json`, as zarr-python writes it. Of `codec` only the checksum is used."""
         _, fill = _STORED[self.kind]
         codecs = ChunkCodec("none", codec.checksum).to_json(np.dtype("<f8"))
         if self.kind == "string":
@@ -97,7 +97,7 @@ class AxisArray:
 
 
 def _vlen_utf8(texts: Iterable[str]) -> NDArray[np.uint8]:
-    """Return texts as Zarr's codec has them: how many, then each behind its length in bytes, all as uint32."""
+    """Encode texts for Zarr's codec `vlen-utf8`: their number, then each text after its length in bytes; numbers are uint32."""
     encoded = [text.encode() for text in texts]
     lengths = (part for text in encoded for part in (len(text).to_bytes(4, "little"), text))
     return np.frombuffer(b"".join([len(encoded).to_bytes(4, "little"), *lengths]), np.uint8)

@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tile = bytes | np.ndarray[Any, Any]
-"""A tile that waits for its chunk: encoded where it is a chunk by itself, else its pixels (height, width)."""
+"""A tile before its chunk is written: encoded where it is a whole chunk, else its pixels (height, width)."""
 
 
 @dataclass(frozen=True)
 class ChunkForm:
-    """What the chunks of a band hold, and how they are encoded."""
+    """Shape, type and codec of the chunks of one band."""
 
     codec: ChunkCodec
     dtype: np.dtype[np.generic]
     fill: np.generic
-    """What stands beyond the group's edge, and in slices that are not stored."""
+    """Value of pixels beyond the group's edge and of slices that are not stored."""
     side: int
     """Pixels along a tile's side."""
     depth: int = 1
     """Slices in a chunk."""
 
     def tile(self, pixels: NDArray[Any]) -> Tile:
-        """Return a tile's pixels (height, width), clipped at the group's edge, as they wait for their chunk; a copy."""
+        """Return a copy of a tile's pixels (height, width), clipped at the group's edge, in the form that `chunk` takes."""
         if self.depth > 1:
             return pixels.copy()
         if pixels.shape == (self.side, self.side):
@@ -40,7 +40,7 @@ class ChunkForm:
         return self.codec.encode(self._filled({0: pixels})[0])
 
     def chunk(self, tiles: Mapping[int, Tile], old: Buffer | None = None, kept: int = 0) -> Buffer:
-        """Return the chunk that holds tiles, those of an old one beside them.
+        """Return the encoded chunk of new tiles and of those kept from an old chunk.
 
         Args:
             tiles: slice within the chunk → tile.

@@ -37,7 +37,7 @@ def crc32c(data: Buffer | NDArray[np.generic]) -> int:
 
 
 def checksum(data: Buffer | NDArray[np.generic]) -> bytes:
-    """Return the CRC-32C of `data` as it stands behind it, little-endian."""
+    """Return the CRC-32C of `data` as the four bytes that follow it, little-endian."""
     return crc32c(data).to_bytes(CRC_BYTES, "little")
 
 
@@ -70,7 +70,7 @@ class ChunkCodec:
     def decode(
         self, data: Buffer, dtype: np.dtype[np.generic], shape: tuple[int, ...]
     ) -> NDArray[np.generic]:
-        """Return the array of `dtype` and `shape` that `encode` made these bytes of.
+        """Decode bytes of `encode` into an array of `dtype` and `shape`.
 
         Raises:
             ValueError: the bytes are damaged.

@@ -1,4 +1,4 @@
-"""Write the coordinates: pixel centres in `x` and `y`, from the lattice's own origin, and the arrays along the leading axis."""
+"""Write the coordinates: pixel centres `x` and `y`, and the arrays along the leading axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from downloader.mosaic.storage.store import Store, put_all, put_changed
 def coordinate_chunks(
     layout: GroupLayout, known: Callable[[str], frozenset[str]] = lambda _: frozenset()
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Yield (key, values) of every chunk of a group's `x` and `y`; none where the grid is sheared, or each sample has its own.
+    """Yield (key, values) of every chunk of a group's `x` and `y`; sheared grids and samples have none.
 
     Args:
         layout: the group.
@@ -46,7 +46,7 @@ def coordinate_chunks(
 
 
 def write_coordinates(store: Store, layouts: tuple[GroupLayout, ...]) -> None:
-    """Write what is missing of `x` and `y`, and what is missing or differs along the leading axis. Raises OSError.
+    """Write missing chunks of `x` and `y`, and chunks along the leading axis that are missing or differ. Raises OSError.
 
     Call it before the metadata that makes arrays visible: so what there is of a visible one is known to be durable. A chunk
     of the leading axis that grows keeps its values, so a reader of the shorter array sees the same.

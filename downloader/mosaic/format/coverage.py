@@ -1,4 +1,4 @@
-"""Place and values of the array of coverage, which has a cell for each tile, and the shape of its chunks."""
+"""Names, values and chunk shape of the array of coverage, which has a cell for each tile."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 from downloader.planning import Tiling
 
 COVERAGE: Final = "coverage"
-"""Name of a group beside a group's arrays: what opens these finds no dimension of tiles among theirs."""
+"""Name of the group that holds it; a group of its own keeps dimensions of tiles away from those of pixels."""
 
 TILES: Final = "tiles"
 """Name of the array in that group."""
 
 COVERAGE_TILES: Final = f"{COVERAGE}/{TILES}"
-"""Path of the array of coverage below the group that it tells of."""
+"""Path of the array below the group that it describes."""
 
 COVERAGE_CHUNK: Final = 1024
 """Cells along the side of a chunk; a multiple of every shard's side in tiles."""

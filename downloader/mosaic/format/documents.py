@@ -1,4 +1,4 @@
-"""The metadata of Zarr v3: a `zarr.json` for each array and group.
+"""Metadata documents of Zarr v3: the `zarr.json` of each array and group.
 
 The documents are written here rather than by zarr-python, so that creating a mosaic does not load it, and adding a band
 is one atomic replacement of the root's; tests compare each one with what zarr-python writes.

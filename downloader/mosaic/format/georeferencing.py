@@ -26,7 +26,7 @@ GRID_MAPPING: Final = "spatial_ref"
 """Name of the grid mapping variable; rioxarray and odc-geo look for it by this name."""
 
 MASK_OF: Final = "mask_of"
-"""Attribute of a mask's array: the bands that it tells of."""
+"""Attribute of a mask's array: the bands that it applies to."""
 
 CONVENTIONS: Final = [
     {
@@ -44,7 +44,7 @@ CONVENTIONS: Final = [
         "description": "Spatial coordinate information",
     },
 ]
-"""What `zarr_conventions` of a group of overviews says it follows."""
+"""Value of `zarr_conventions` of a group of overviews."""
 
 
 def grid_mapping_attributes(grid: PixelGrid) -> dict[str, Any]:

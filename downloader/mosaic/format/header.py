@@ -1,4 +1,4 @@
-"""The header at the beginning of each shard's object: which shard of which mosaic it is, and which cells it holds.
+"""The header at the beginning of each shard's object: its mosaic and place, and the cells that it holds.
 
 Zarr's index stands at the object's end and its offsets begin behind the header, so Zarr readers never see it. An object
 that was moved, swapped or restored to another place is known by it: `EEDSHARD3`, the length of the text in four bytes
@@ -39,7 +39,7 @@ class ShardHeader:
     stored: int = 0
     """Bits of the cells that are stored."""
     depth: int = 1
-    """Cells that each chunk holds, one after the other; in number of slices."""
+    """Consecutive cells in each chunk, one for each slice."""
 
     @property
     def entries(self) -> int:
@@ -93,7 +93,7 @@ class ShardHeader:
 
     @property
     def place(self) -> str:
-        """Where the object belongs, for messages."""
+        """Place of the object, for messages."""
         group = f"{self.group}/" if self.group else ""
         level = f" at level {self.level}" if self.level != 1 else ""
         layer, row, column = self.shard

@@ -30,7 +30,7 @@ def ensure_hierarchy(
     attributes: Mapping[str, Any],
     broken: Collection[str] = (),
 ) -> dict[str, Any] | None:
-    """Write the metadata that is missing, or grew along an axis; the root's, which makes all visible, last.
+    """Write missing metadata and lengthen what grew; the root's, which makes all visible, is written last.
 
     Args:
         store: the mosaic's objects.
@@ -83,7 +83,7 @@ def ensure_hierarchy(
 def group_nodes(
     layout: GroupLayout, members: Mapping[str, dict[str, Any]], attributes: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return the metadata of a group and of its coverage by key, and what the root inlines of all of the group by path.
+    """Return the metadata of a group and its coverage, by key, and the nodes that the root inlines, by path.
 
     Args:
         layout: the group; the root itself has no metadata here.
@@ -101,7 +101,7 @@ def group_nodes(
 
 
 def _grown(there: dict[str, Any] | None, planned: dict[str, Any]) -> dict[str, Any]:
-    """Return an array's metadata as it is, longer where the planned is; a first missing time brings its `_FillValue`."""
+    """Return an array's present metadata with the planned shape; attributes that it lacks are added where it grows."""
     if there is None or there.get("shape") == planned["shape"]:
         return there or planned
     return {
@@ -144,6 +144,6 @@ def image_attributes(plan: Plan) -> dict[str, Any]:
 
 
 def merged(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that are there, completed by `wanted`; those of `OURS` are as wanted, or removed."""
+    """Return present attributes completed by `wanted`; those of `OURS` are taken from `wanted` alone."""
     kept = {name: value for name, value in there.items() if name not in OURS}
     return {**wanted, **kept}

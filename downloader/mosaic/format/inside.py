@@ -1,4 +1,4 @@
-"""Which pixels of each field's chip lie in its polygon: an array (sample, y, x) of truth values beside the pixels."""
+"""The array `inside` (sample, y, x): truth values of the pixels in each field's polygon."""
 
 from __future__ import annotations
 

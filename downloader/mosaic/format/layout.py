@@ -60,9 +60,9 @@ class GroupLayout:
     level: int = 1
     """1 for the pixels; else the factor of an overview."""
     origin: str = ""
-    """Name of the group whose pixels these are or are made of."""
+    """Name of the group that holds the pixels; of an overview, the group it was made from."""
     described: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
-    """What is known of each band, as attributes of its array, by index; empty where nothing is."""
+    """Attributes of each band's array from the catalogue, by index; empty where there are none."""
 
     @classmethod
     def make(
@@ -273,9 +273,9 @@ class MosaicSettings:
     durability: Literal["full", "scratch"] = "full"
     """`full` flushes pixels to the disk before the ledger's line; `scratch` trusts the machine to stay up."""
     nodata: Mapping[str, float] = field(default_factory=dict)
-    """Band id → the value that says no data; bands that are absent have none declared."""
+    """Band id → nodata value; bands without a declared one are left out."""
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Band id → what the catalogue says of it, as CF attributes: name, units, scale, flags."""
+    """Band id → CF attributes from the catalogue: name, units, scale, flags."""
 
     @classmethod
     def of(cls, job: Job, plan: Plan) -> MosaicSettings:
@@ -295,7 +295,7 @@ class MosaicSettings:
 
 
 def described_bands(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return what is known of each band of a plan, by id, as attributes; of several datasets what all say alike."""
+    """Return attributes of each band of a plan from the catalogue, by id; of several datasets those that agree."""
     facts = made_of(plan)
     ids = dict.fromkeys(band.id for group in plan.groups for band in group.bands if not band.mask_of)
     found = {id_: _alike([made_attributes(one, id_, facts) for one in datasets_of(plan)]) for id_ in ids}
@@ -303,7 +303,7 @@ def described_bands(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def described_datasets(plan: Plan) -> dict[str, str]:
-    """Return title, licence and provider of the pixels; of several datasets what all say alike."""
+    """Return title, licence and provider of the pixels; of several datasets those that agree."""
     return _alike([dataset_attributes(one) if one else {} for one in datasets_of(plan)])
 
 
@@ -313,11 +313,11 @@ def _alike(several: Sequence[dict[str, T]]) -> dict[str, T]:
 
 
 def datasets_of(plan: Plan) -> list[DatasetFacts | None]:
-    """Return what the catalogue says of each dataset that a plan's images belong to; None of one that it does not have."""
+    """Return facts of each dataset of a plan's images; None for one that is not in the catalogue."""
     named = made_of(plan).get("collection")
     return [dataset_facts(one) for one in (named.split(", ") if named else [plan.image.id])]
 
 
 def made_of(plan: Plan) -> Mapping[str, str]:
-    """Return the keys of the job's `source` that say which images are meant, and what is done to them."""
+    """Return the keys of the job's `source` that select images and process them."""
     return plan.listed.facts if plan.listed is not None else plan.facts

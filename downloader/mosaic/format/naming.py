@@ -44,7 +44,7 @@ def array_names(
 
 
 def _composed(band: str) -> str:
-    """Return a name with composed letters: one file system decomposes them, another tells the two apart."""
+    """Return a name with composed letters, as some file systems decompose them and others distinguish both forms."""
     return unicodedata.normalize("NFC", band)
 
 

@@ -96,7 +96,7 @@ def _places(group: Group) -> tuple[AxisArray, ...]:
 
 
 def _middle(t: AffineTransform, pixel: int) -> tuple[float, float]:
-    """Return the middle of a pixel on the diagonal; exact, as twice its index and one are halves of pixels."""
+    """Return the middle of a pixel on the diagonal, computed exactly in halves of pixels."""
     x, y = t.exact(0, 0)
     half_x, half_y = t.exact(2 * pixel + 1, 2 * pixel + 1)
     return float((x + half_x) / 2), float((y + half_y) / 2)

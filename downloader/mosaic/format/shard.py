@@ -24,7 +24,7 @@ _ENTRY_BYTES: Final = 16
 
 
 _DEAD_SHARE: Final = 1 / 8
-"""Of an object so much may be chunks that were replaced, as a share of those that count."""
+"""Largest share of replaced chunks in an object, relative to current ones, before it is rewritten without them."""
 
 
 class DamagedShardError(ValueError):
@@ -38,7 +38,7 @@ def index_bytes(entries: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ShardIndex:
-    """Where in its object each chunk of a shard lies."""
+    """Places of a shard's chunks in its object."""
 
     entries: NDArray[np.uint64]
     """(chunks, 2): offset from the object's start and length in bytes; 2⁶⁴−1 twice where a chunk is absent."""
@@ -120,7 +120,7 @@ def encode_shard(
     damaged: int = 0,
     before: tuple[Buffer, Mapping[int, tuple[int, int]]] = (b"", {}),
 ) -> EncodedShard:
-    """Return the object of the place of `header`.
+    """Encode a shard's object.
 
     Args:
         chunks: entry → encoded chunk, in the order in which they stand in the object.
@@ -147,7 +147,7 @@ def encode_shard(
 def merge(
     old: Buffer | None, tiles: Mapping[int, Tile], header: ShardHeader, form: ChunkForm, keep: int = -1
 ) -> EncodedShard:
-    """Return an object with `tiles` added to those of an old one; new ones replace old ones.
+    """Encode an object with `tiles` and those of an old one; new tiles replace old ones.
 
     Args:
         old: the object as it is; None where there is none.

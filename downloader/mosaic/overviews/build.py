@@ -151,7 +151,7 @@ class OverviewBuilder:
         self._saved = time.monotonic()
 
     def _write_coverage(self, level: Level, cells: NDArray[np.uint8]) -> None:
-        """Write the chunks of a level's `coverage` that are not there as they should be."""
+        """Write the chunks of a level's `coverage` that are missing or differ."""
         codec = level.layout.codec
         chunks = [(key, codec.encode(chunk)) for key, chunk in level_chunks(level.layout, cells)]
         trying(self._store, "coverage of overviews", cells.size, partial(put_changed, self._store, chunks))

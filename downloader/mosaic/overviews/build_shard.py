@@ -35,7 +35,7 @@ def make_shard(
     *,
     replaces: bool,
 ) -> dict[str, Piece]:
-    """Make all bands of one shard; return what the ledger is to say of them, by band id.
+    """Make all bands of one shard; return their pieces of its ledger line, by band id.
 
     Args:
         store: the mosaic's objects.

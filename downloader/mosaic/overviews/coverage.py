@@ -41,7 +41,7 @@ def level_coverage(chain: tuple[Level, ...], state: GroupState) -> Iterator[tupl
 
 
 def with_stale(level: Level, cells: NDArray[np.uint8], stale: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the cells while the shards that are `stale` (layer, row, column) are not made: what they hold is missing."""
+    """Return the cells with stored tiles of `stale` shards (layer, row, column) marked missing."""
     tiling = level.layout.group.tiling
     tiles = stale.repeat(tiling.shard_slices, 0).repeat(tiling.shard, 1).repeat(tiling.shard, 2)
     tiles = tiles[: tiling.slices, : tiling.tile_rows, : tiling.tile_columns]

@@ -57,7 +57,7 @@ def _of_all(four: NDArray[Any], policy: str) -> NDArray[Any]:
 def _of_some(
     four: NDArray[Any], seen: NDArray[np.bool_], count: NDArray[np.uint8], policy: str
 ) -> NDArray[Any]:
-    """Return the value over the pixels that hold data; anything where none does."""
+    """Return the value over pixels with data; it is arbitrary where none has."""
     if policy == "MEAN":
         return _mean(four, seen, np.maximum(count, 1))
     if policy in {"MIN", "MAX"}:

@@ -75,7 +75,7 @@ def _halved(below: GroupLayout, name: str, factor: int, policies: Mapping[str, s
 
 
 def _coarser(grid: PixelGrid) -> PixelGrid:
-    """Return the grid of the same corner with pixels twice as large; a last odd row or column has one of its own."""
+    """Return the grid of the same corner with pixels twice as large; a last odd row or column becomes a pixel of its own."""
     t = grid.transform
     doubled = AffineTransform(
         2 * t.scale_x, 2 * t.shear_x, t.translate_x, 2 * t.shear_y, 2 * t.scale_y, t.translate_y

@@ -35,7 +35,7 @@ RESAMPLING: Final = {
     "MODE": "mode",
     "MEDIAN": "med",
 }
-"""The service's words for a pyramid's rule → the convention's, which are GDAL's."""
+"""Pyramiding policy → name in the convention, as in GDAL."""
 
 _CONVENTION: Final = {
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v1/schema.json",
@@ -47,7 +47,7 @@ _CONVENTION: Final = {
 
 
 def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes: Mapping[str, Any]) -> None:
-    """Make the levels visible, unless they are; the root's metadata, which names them all, is replaced last.
+    """Write the metadata of levels that are not visible yet; the root's, which names them all, is replaced last.
 
     Args:
         store: the mosaic's objects.

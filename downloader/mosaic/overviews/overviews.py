@@ -154,7 +154,7 @@ def build_overviews(
 
 
 def _read_policies(store: Store) -> dict[str, str] | None:
-    """Return what was asked for at earlier times, band id → policy; None where there is no record that can be read."""
+    """Return the policies of earlier calls by band id; None where no record can be read."""
     try:
         document = json.loads(bytes(store.get(OVERVIEWS_RECORD)))
         if document["overviews"] != _FORMAT:

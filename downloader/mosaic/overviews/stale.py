@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 _MADE: Final = 2
-"""Version of how pixels are made; another one makes all of them anew."""
+"""Version of the rules; another one makes all levels anew."""
 
 
 def recipe_of(chain: tuple[Level, ...]) -> int:
-    """Return a number for how the pixels of a group's levels are made: rules, types and nodata of its bands."""
+    """Return a checksum of the rules by which a group's levels are made: policies, types and nodata of its bands."""
     facts: list[object] = [_MADE]
     for level in chain[:1]:
         facts += [
@@ -40,7 +40,7 @@ def recipe_of(chain: tuple[Level, ...]) -> int:
 def stale_shards(
     chain: tuple[Level, ...], claims: Mapping[str, LedgerClaims], store: Store
 ) -> Iterator[tuple[Level, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Yield each level with which of its shards are stale, over which of them anything was ever stored, and which have objects.
+    """Yield each level and three arrays of its shards: stale, used (something below was ever stored), present (has objects).
 
     Args:
         chain: the levels of one group, the finest first.

@@ -1,4 +1,4 @@
-"""Write the array `coverage`, the state of each tile, from what the ledger says, and read it."""
+"""Write and read the array `coverage`, the state of each tile by the ledger."""
 
 from __future__ import annotations
 

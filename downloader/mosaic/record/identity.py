@@ -45,7 +45,7 @@ _CHOICE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a mosaic is, fixed when it is created."""
+    """Identity of a mosaic, fixed when it is created."""
 
     service: str
     """`earth-engine`, or an emulator's data set."""
@@ -108,7 +108,7 @@ class Identity:
 
     @property
     def existing(self) -> Existing:
-        """What a plan for the mosaic must keep."""
+        """Facts that a plan for the mosaic must keep."""
         groups = [layout.group for layout in self.layouts]
         return Existing(
             {group.name: group.tiling for group in groups},
@@ -180,7 +180,7 @@ class Identity:
 
 
 def _group_facts(layout: GroupLayout) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of what must not change in a group."""
+    """Yield (name, value) of the facts of a group that must not change."""
     group = layout.group
     here = f" of group {group.name}" if group.name else ""
     # The profile belongs to the mosaic: the same name for each group makes it one fact.

@@ -76,7 +76,7 @@ class _NumberedSamples:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a mosaic holds, as far as it is stored."""
+    """Stored form of a mosaic's groups, images and samples."""
 
     layouts: tuple[GroupLayout, ...]
     listed: ImageList | None
@@ -113,7 +113,7 @@ def statement_of(identity: Identity) -> tuple[dict[str, Any], tuple[str, bytes]]
 
 
 def is_copy(key: object) -> TypeGuard[str]:
-    """Return whether an attribute `downloader` may be the key of a copy: it may be somebody else's, and lead anywhere."""
+    """Return whether an attribute `downloader` is a safe key of a copy; a foreign one may be anything."""
     return isinstance(key, str) and key.endswith(".json") and all(map(is_safe, key.split("/")))
 
 
@@ -136,7 +136,7 @@ def _digest(data: bytes) -> str:
 
 
 def _stored_layout(layout: GroupLayout) -> GroupLayout:
-    """Return a layout without what follows from the rest of the identity, or from the job at hand."""
+    """Return a layout without facts that follow from the rest of the identity or from the job."""
     group = layout.group
     bands = tuple(replace(band, grid=group.lattice, missing=(), is_bounded=True) for band in group.bands)
     region = group.region if isinstance(group.region, Shape) else None

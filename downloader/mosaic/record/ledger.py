@@ -51,12 +51,12 @@ class Piece:
 
     @classmethod
     def of(cls, made: EncodedShard) -> Piece:
-        """Return what a line says of a shard's object."""
+        """Return the piece for a shard's object."""
         return cls(made.stored, made.nbytes)
 
     @classmethod
     def without(cls, slots: int, profile: str) -> Piece:
-        """Return what a line says of a band that lost these slots; where shards are objects, all that it held."""
+        """Return the piece for a band that lost these slots, or, where shards are objects, all of its object."""
         return cls(0, chunks=tuple((slot, 0, 0) for slot in bits(slots)) if profile == "plain" else ())
 
 

@@ -1,4 +1,4 @@
-"""Recognise mosaics of this package: by their marker, or by the statement in their Zarr attributes."""
+"""Recognise mosaics of this package by their marker, or by its copy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from downloader.mosaic.storage.store import Store, put_changed
 
 
 def read_identity(path: MosaicPath) -> Identity | None:
-    """Return what the mosaic at `path` is: from its marker, or where that was lost from the copy; None for no mosaic.
+    """Return the identity of the mosaic at `path`, from its marker or, where that was lost, its copy; None for no mosaic.
 
     Raises:
         RefusedError: it was made by another version of the format, it is not ours or damaged, or cannot be read.
@@ -46,13 +46,13 @@ def read_identity(path: MosaicPath) -> Identity | None:
 
 
 def has_marker(path: MosaicPath) -> bool:
-    """Return whether there is a marker of a mosaic, whatever it says."""
+    """Return whether there is a readable marker, of whatever version."""
     return _is_document(locate(path).read(MARKER))
 
 
 @lru_cache(maxsize=1)
 def _identity(data: bytes) -> Identity:
-    """Return what a marker says; that of the mosaic looked at last is at hand, as a list of 35,000 images takes a second."""
+    """Parse a marker. The last one is cached, as a list of 35,000 images takes a second."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Frozen values as JSON, and back: a dataclass is the list of its fields, and what many values share stands once."""
+"""Conversion of frozen values to JSON and back: a dataclass is a list of its fields; shared values are stored once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from downloader.planning.samples import Point
 T = TypeVar("T")
 
 _SHARED: Final = (Crs, PixelGrid, Band, Point)
-"""Classes whose values stand once, in a table; elsewhere stands their number."""
+"""Classes whose values are stored once, in a table, and referred to by number."""
 
 
 def pack(value: object) -> dict[str, Any]:

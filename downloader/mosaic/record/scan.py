@@ -1,4 +1,4 @@
-"""Find what a mosaic holds: compare the ledger with the objects that exist.
+"""Compare the ledger with the objects that exist.
 
 Objects are listed once. Where an object is as long as the ledger says, the ledger is believed; where it is not, or where
 the ledger does not name the object, the shard's own header and index are read. An object that is gone, cut, or another
@@ -76,7 +76,7 @@ def scan(
 def read_claims(
     store: Store, layouts: Iterable[GroupLayout], *, checksums: bool = False
 ) -> tuple[dict[str, LedgerClaims], int]:
-    """Return what the ledger says of every group, and how many of its lines could not be read.
+    """Return the claims of the ledger by group, and the number of lines that could not be read.
 
     Args:
         store: the mosaic's objects.
@@ -99,7 +99,7 @@ Changes = dict[int, dict[str, Piece]]
 
 
 class LedgerClaims:
-    """What the ledger says of one group: a GroupState, and the lengths of objects."""
+    """Claims of the ledger about one group: its state, and the lengths of its objects."""
 
     def __init__(self, layout: GroupLayout, *, checksums: bool = False) -> None:
         self.layout = layout
@@ -118,7 +118,7 @@ class LedgerClaims:
         self.order: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
         """By shard, number of the last line that tells of pixels, from 1; 0 where there is none."""
         self.recipe: NDArray[np.uint32] = np.zeros(self._tiling.shards, np.uint32)
-        """By shard, how an overview's was made by that line."""
+        """By shard, the recipe of that line (`recipe_of` in overviews)."""
         self.known = False
         """Whether anything is known of the group, from the ledger or the listing."""
 

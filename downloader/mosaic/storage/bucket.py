@@ -39,7 +39,7 @@ _PIECE: Final = 128 * 1024
 """Bytes after which a log continues in its next object."""
 
 _SMALL: Final = 4 << 20
-"""Bytes that any line carries within seconds."""
+"""Bytes of an object up to which the short time limit applies."""
 
 _CONTESTS: Final = 4
 
@@ -218,7 +218,7 @@ class BucketStore(Store):
         *,
         again: bool = False,
     ) -> None:
-        """Put what `make` returns over what is `there`; if that changed meanwhile, make it `again` from what is."""
+        """Replace the version `there` by what `make` returns; if another one appeared, `again` calls it with that one."""
         old, tag = there or (None, _ABSENT)
         for attempt in range(1, _CONTESTS + 1):
             pieces = make(old)
@@ -240,7 +240,7 @@ class BucketStore(Store):
         raise OSError(errno.EBUSY, "another process keeps writing this object", key)
 
     def _send(self, key: str, pieces: Sequence[Buffer], tag: Tag | None) -> Tag:
-        """Put an object where `tag` is what is there; None for whatever is.
+        """Put an object over the version `tag`; None for any.
 
         Raises _ContestedError where something else is there. A 409 says nothing of what is there: the put is repeated.
         """
@@ -292,7 +292,7 @@ class BucketStore(Store):
 
 
 class _ContestedError(Exception):
-    """Something else is there than was stated."""
+    """The object differs from the version that the put names."""
 
 
 class _ConflictError(Exception):

@@ -202,7 +202,7 @@ class DiskStore(Store):
 
     @property
     def _root(self) -> int | None:
-        """Descriptor of the folder; None where there are none, and the folder is the one that it was.
+        """Descriptor of the folder; None where systems have none, after a check that the folder is the same.
 
         Raises:
             OSError: it cannot be opened, or another one is in its place.
@@ -229,7 +229,7 @@ class DiskStore(Store):
             raise OSError(errno.ESTALE, "the folder was moved or replaced", str(self.path))
 
     def _at(self, key: str) -> tuple[str, dict[str, Any]]:
-        """Return what functions of `os` take for a file: its path, and the descriptor that the path starts from."""
+        """Return path and keyword arguments of a file for functions of `os`."""
         root = self._root
         return (str(self.path / key), {}) if root is None else (key or ".", {"dir_fd": root})
 
@@ -266,7 +266,7 @@ class DiskStore(Store):
             return self._open(key, _CREATE | flags, 0o644)
 
     def _files(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Yield (key, entry) of whatever is no folder below `prefix`."""
+        """Yield (key, entry) of everything below `prefix` but folders."""
         folders = [prefix]
         while folders:
             folder = folders.pop()
@@ -324,7 +324,7 @@ def read_file(path: Path) -> bytes:
 
 
 def _open_regular(path: str | Path, dir_fd: int | None) -> int:
-    """Open a regular file for reading, without waiting for the other end of what is none."""
+    """Open a regular file for reading; a pipe raises an error instead of waiting."""
     try:
         descriptor = os.open(path, os.O_RDONLY | NONBLOCK | BINARY, dir_fd=dir_fd)
     except NotADirectoryError as error:

@@ -1,4 +1,4 @@
-"""Where a mosaic lies, a folder or a bucket: its objects, its lock, and what Zarr readers open.
+"""Location of a mosaic, a folder or a bucket: its objects, its lock, and the store that Zarr readers open.
 
 Nothing is opened before it is needed, so that naming a location costs nothing.
 """
@@ -196,7 +196,7 @@ class Folder:
         return disk_error(self.name, error)
 
     def readable(self) -> Path:
-        """Return what zarr and xarray open."""
+        """Return the path or store that zarr and xarray open."""
         return self.path
 
 

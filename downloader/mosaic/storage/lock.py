@@ -35,7 +35,7 @@ READER_WAIT_S: Final = 60.0
 """Seconds that a run waits for a lazy reader that holds the lock."""
 
 _NOTE_S: Final = 1.0
-"""Seconds after which a holder that wrote no note is one that cannot."""
+"""Seconds to wait for the note of a holder that has just taken the lock."""
 
 
 class Lock(Protocol):
@@ -181,7 +181,7 @@ class FileLock:
             os.close(descriptor)
 
     def forget(self) -> None:
-        """Close what a forked child has of it: its parent holds the lock, and it ends with the parent."""
+        """Close a forked child's copy of the descriptor; the lock stays the parent's."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -201,7 +201,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def held(mosaic: str, holder: str, *, reads: bool) -> LockedError:
-    """Return the error of one that finds the lock held; `reads` tells that by a lazy reader."""
+    """Return the error to raise where the lock is held; `reads` where a lazy reader holds it."""
     if reads:
         return LockedError(
             f"{mosaic}: a lazy reader is fetching into it ({holder}), and has not given it back; wait until it has"

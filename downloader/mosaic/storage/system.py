@@ -1,4 +1,4 @@
-"""What differs between operating systems: locks of files, flags, and whether a folder's descriptor can be used.
+"""Differences between operating systems: locks of files, flags, descriptors of folders.
 
 POSIX systems have `fcntl`, Windows has `msvcrt`; neither is imported before it is used. Windows and macOS were never tried.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 NONBLOCK: Final = getattr(os, "O_NONBLOCK", 0)
-"""A pipe in a file's place is an error, and no wait for its other end."""
+"""Opening a pipe in a file's place does not wait for its other end."""
 
 DIRECTORY: Final = getattr(os, "O_DIRECTORY", 0)
 BINARY: Final = getattr(os, "O_BINARY", 0)

@@ -1,4 +1,4 @@
-"""Check and restore what is not pixels: `zarr.json`s, coordinates, the files below `.downloader`."""
+"""Check and restore everything but pixels: `zarr.json`s, coordinates, files below `.downloader`."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _inlined(
 
 
 def _difference(found: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
-    """Return how an array's metadata differs from the planned; empty where it does not."""
+    """Describe the first difference of an array's metadata from the planned; empty where there is none."""
     for name in _STRUCTURE:
         if found.get(name) != planned[name]:
             return f"{name} is {found.get(name)!r:.100}, not {planned[name]!r:.100}"

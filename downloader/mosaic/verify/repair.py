@@ -28,7 +28,7 @@ from downloader.planning import ShardKey
 
 @dataclass(frozen=True, slots=True)
 class RepairResult:
-    """What a repair found, and what is left to fetch."""
+    """Findings of a repair, and tiles left to fetch."""
 
     verification: Verification
     """State before the repair."""
@@ -92,7 +92,7 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
 
 
 def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
-    """Remove tiles from their objects and keep all others as they are; return what the ledger is to say of the band."""
+    """Remove tiles from their objects, keeping all others; return the band's piece of the ledger line."""
     place = (shard.slice, shard.row, shard.column)
     if layout.profile == "sharded":
         key, old = layout.shard_object(band, *place), None

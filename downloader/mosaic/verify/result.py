@@ -92,7 +92,7 @@ class Verification:
 
     @property
     def is_intact(self) -> bool:
-        """Whether all that is there is as it should be."""
+        """Whether nothing stored is damaged, lost or wrong."""
         return not (self.damaged or self.lost or self.coverage)
 
     @property

@@ -45,12 +45,12 @@ _RUN: Final = 1 << 12
 
 @dataclass(slots=True)
 class Examination:
-    """A verification, and what a repair needs in addition."""
+    """A verification with the details that a repair needs."""
 
     identity: Identity
     verification: Verification
     states: dict[str, GroupState]
-    """By group: what is whole according to the objects; failures according to the ledger."""
+    """By group: tiles that are intact by their objects, failures by the ledger."""
 
 
 def verify(path: MosaicPath, *, watch: Watch | None = None) -> Verification:
@@ -165,7 +165,7 @@ class _ObjectCheck:
         self.objects = self.nbytes = self.unledgered = 0
 
     def run(self, claims: Iterable[LedgerClaims], watch: Watch | None) -> Iterator[Damage]:
-        """Yield what is damaged of groups, whose objects are listed first."""
+        """List the objects of all groups, check them, and yield what is damaged."""
         listed = [(claim, claim.listed(self._store)) for claim in claims]
         total = sum(int(np.count_nonzero(sizes)) for _, sizes in listed)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="verify") as pool:
@@ -186,7 +186,7 @@ class _ObjectCheck:
     def _pieces(
         self, claim: LedgerClaims, sizes: NDArray[np.uint32], begin: int
     ) -> tuple[list[_Piece], list[int]]:
-        """Return each band of each shard of a run of which something is claimed or exists, and the bits of its tiles' objects."""
+        """Return the pieces of a run of shards that are claimed or exist, and of each the bits of its tiles' objects."""
         known, there = claim.lengths[begin : begin + _RUN], sizes[begin : begin + _RUN]
         plain = claim.layout.profile == "plain"
         touched = (known | there) != 0
@@ -219,7 +219,7 @@ class _ObjectCheck:
         tiles: int,
         read: Callable[[_Piece, int, Bytes], Iterable[tuple[int, Bytes]]],
     ) -> None:
-        """Check an object that is to hold tiles; `read` returns the tiles of each chunk that it holds, and the chunk."""
+        """Check an object that is claimed to hold `tiles`; `read` yields (tiles, bytes) of each of its chunks."""
         try:
             data = np.frombuffer(self._store.get(key), np.uint8)
         except OSError as error:

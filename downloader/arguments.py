@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 
-from downloader.errors import JobError
+from downloader.errors import JobError, StoppedError
 
 _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
@@ -81,6 +83,26 @@ def check_listener(progress: object, on_event: Callable[..., object] | None) -> 
         raise _wrong(progress, "progress", "write True or False; a function of your own goes to on_event")
     if on_event is not None and not callable(on_event):
         raise _wrong(on_event, "on_event", "give a function that takes an event")
+
+
+@contextmanager
+def writing(file: object, again: str = "write it again") -> Iterator[None]:
+    """Turn errors of writing a file that the caller named into those of this package.
+
+    Args:
+        file: what messages call it.
+        again: what to do once there is room.
+
+    Raises:
+        JobError: it cannot be written.
+        StoppedError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
+            raise StoppedError(f"{file}: the disk is full; make room and {again}") from error
+        raise JobError(f"{file}: cannot be written ({error.strerror or error}); name another file") from error
 
 
 def shown(value: object) -> str:

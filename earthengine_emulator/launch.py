@@ -34,7 +34,7 @@ def arguments(
     strict: bool | None = None,
     **switches: Any,
 ) -> list[str]:
-    """Command-line arguments of an emulator.
+    """Return command-line arguments of an emulator.
 
     Args:
         rasters: asset id → GeoTIFF or Zarr store.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def earthengine_emulator_arguments() -> list[str]:
-    """Command-line arguments of the emulator; override it to serve rasters, or to set quotas.
+    """Return command-line arguments of the emulator; override it to serve rasters, or to set quotas.
 
     By default any token will do, and there is no quota per minute: a test run is no bulk download.
     """

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from downloader.errors import JobError, MissingExtraError
+from downloader.errors import JobError, MissingExtraError, StoppedError
 from downloader.exports.selection import Excerpt
-from downloader.exports.target import full_disk
 from downloader.model.grid import Window
 from downloader.model.image import Band
 from downloader.mosaic.format.coverage import Coverage
@@ -213,12 +212,12 @@ def _plain(file: Path) -> Iterator[Path]:
 @contextmanager
 def _told(name: str) -> Iterator[None]:
     """Turn errors of GDAL into those of this package."""
-    from rasterio.errors import RasterioError, RasterioIOError
+    from rasterio.errors import RasterioError
 
     try:
         yield
-    except (RasterioIOError, RasterioError) as error:
+    except RasterioError as error:
         text = " ".join(str(error.__cause__ or error).split())
         if "No space left" in text or "free disk space" in text:
-            raise full_disk(name) from error
+            raise StoppedError(f"{name}: the disk is full; make room and export again") from error
         raise JobError(f"{name}: cannot be written ({text}); name another file") from error

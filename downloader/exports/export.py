@@ -218,7 +218,7 @@ class _File:
         return (len(list(blocks_of(part.width, part.height))) + 1) * len(self.sources)
 
     def stamp(self) -> str:
-        """Return what the file says of itself: another text wherever its contents would be others."""
+        """Return a text that differs wherever the contents of the file would differ."""
         first = self.sources[0]
         about = [
             *(self.bands, str(first.part), self.missing, self.compress, first.layout.group.name),
@@ -293,7 +293,7 @@ def _template(mosaic: str | Path, out: str | Path) -> str:
 def _files(
     mosaic: str | Path, template: str, group: str | None, bands: Sequence[str] | None
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """(group, bands) of each file."""
+    """Yield (group, bands) of each file."""
     layouts = {layout.group.name: layout for layout in read_mosaic(mosaic).layouts}
     if group is not None and group not in layouts:
         raise JobError(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from downloader.errors import JobError, MissingExtraError
+from downloader.arguments import writing
+from downloader.errors import MissingExtraError
 from downloader.exports.cog import Compress
-from downloader.exports.target import full_disk
 
 if TYPE_CHECKING:
     import xarray
@@ -56,10 +55,5 @@ def write_netcdf(
         if watch is not None:
             watch(min(steps["done"], steps["total"]), max(1, steps["total"]))
 
-    try:
-        with Callback(start=start, posttask=step):  # type: ignore[no-untyped-call]  # Dask has no types
-            dataset.to_netcdf(file, engine="h5netcdf", format="NETCDF4", encoding=encoding)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
-            raise full_disk(name) from error
-        raise JobError(f"{name}: cannot be written ({error.strerror or error}); name another file") from error
+    with writing(name, "export again"), Callback(start=start, posttask=step):  # type: ignore[no-untyped-call]  # Dask has no types
+        dataset.to_netcdf(file, engine="h5netcdf", format="NETCDF4", encoding=encoding)

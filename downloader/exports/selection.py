@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cutout:
-    """Which pixels of a grid are exported: a window or a box; all without either."""
+    """The pixels of a grid that are exported: a window or a box; all without either."""
 
     window: Window | Sequence[int] | None
     bbox: Sequence[float] | None

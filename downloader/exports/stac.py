@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import shapely
 
-from downloader.arguments import path_text
+from downloader.arguments import path_text, writing
 from downloader.datasets.facts import dataset_facts
 from downloader.errors import JobError, MissingExtraError
 from downloader.model.antimeridian import cut_at_180, shorter_way
@@ -54,6 +54,7 @@ def stac(mosaic: MosaicPath, out: str | os.PathLike[str] | None = None) -> dict[
         JobError: `out` cannot be written.
         MissingExtraError: pystac is not installed.
         RefusedError: there is no mosaic.
+        StoppedError: the disk is full.
     """
     try:
         import pystac
@@ -72,10 +73,8 @@ def stac(mosaic: MosaicPath, out: str | os.PathLike[str] | None = None) -> dict[
     document: dict[str, Any] = made.to_dict(include_self_link=False, transform_hrefs=False)
     if out is not None:
         file = Path(path_text(out, "out", "name a .json file"))
-        try:
+        with writing(file):
             file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise JobError(f"{file}: cannot be written: {error.strerror or error}") from error
     return document
 
 

@@ -1,4 +1,4 @@
-"""Where an exported file goes, a folder or a bucket: it appears under its name when it is whole."""
+"""Write an exported file to a disk or a bucket, where it appears under its name when it is whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from downloader.errors import JobError, StoppedError
+from downloader.arguments import writing
+from downloader.errors import JobError
 from downloader.job.location import BucketUrl, parse_place
 from downloader.mosaic.storage.bucket_errors import store_error
 from downloader.mosaic.storage.cloud import connect_bucket
@@ -54,10 +55,8 @@ class LocalFile:
         Raises:
             JobError: the folder cannot be made, or another export writes the same file.
         """
-        try:
+        with writing(self.path, "export again"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unwritable(error) from error
         part = self.path.with_name(f".{self.path.name}.part{self.path.suffix}")
         with self._alone():
             try:
@@ -69,10 +68,8 @@ class LocalFile:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         lock = self.path.with_name(f".{self.path.name}.lock")
-        try:
+        with writing(self.path, "export again"):
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
-        except OSError as error:
-            raise self._unwritable(error) from error
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 if not try_lock(descriptor):
@@ -86,9 +83,6 @@ class LocalFile:
                     lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
-
-    def _unwritable(self, error: OSError) -> JobError:
-        return JobError(f"{self.path}: cannot be written ({error.strerror or error}); name another file")
 
 
 @dataclass(frozen=True)
@@ -167,8 +161,3 @@ def target(out: str) -> Target:
     if not url.prefix:
         raise JobError(f"{out}: name a file in the bucket")
     return BucketFile(url)
-
-
-def full_disk(file: object) -> StoppedError:
-    """Return the error for a disk without room."""
-    return StoppedError(f"{file}: the disk is full; make room and export again")

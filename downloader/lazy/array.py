@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the numbers of a band become physical values."""
+    """The rule by which numbers of a band become physical values."""
 
     dtype: np.dtype[Any]
     scale: float | None

@@ -60,7 +60,7 @@ _LOOK_S: Final = 0.25
 """Seconds between two looks at a mosaic that another process writes; four times as long as a look takes, if that is more."""
 
 _BEFORE_S: Final = 1.0
-"""Seconds that another process writes before it is looked for what it wrote."""
+"""Seconds that another process writes before its mosaic is read."""
 
 _SHOWN_S: Final = 0.25
 """Seconds between two looks at how far it is."""
@@ -70,7 +70,7 @@ _TURN_S: Final = 5.0
 
 
 class Filler:
-    """What this process knows of one mosaic that it reads lazily, and the task that fetches for its readers."""
+    """One mosaic that this process reads lazily: what is known of it, and the task that fetches for its readers."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Filler:
         wait_s: float = 60.0,
         progress: bool = False,
     ) -> Iterator[Tiles]:
-        """Have tiles stored for the block; yields those of them that could not be had.
+        """Keep tiles stored during the block; yields those that could not be had.
 
         Args:
             asked: the tiles.
@@ -393,7 +393,7 @@ class Filler:
             self._settle()
 
     def _settle(self) -> None:
-        """Let those go on whose tiles are stored."""
+        """Let readers go on whose tiles are stored."""
         self._waits.look()
         for key, tiles in tuple(self._wanted.pending.items()):
             self._wanted.keep(key, self._lacks(key, tiles))
@@ -424,7 +424,7 @@ class Filler:
 
 
 def _unheard(_event: Event) -> None:
-    """Take no notice of what happens in a session: readers hear of what concerns them."""
+    """Ignore an event of a session: readers are told what concerns them."""
 
 
 _FILLERS: weakref.WeakValueDictionary[str, Filler] = weakref.WeakValueDictionary()

@@ -1,4 +1,4 @@
-"""What is opened: from a job in any form, or a mosaic, to the mosaic and what fetches for it."""
+"""Find what is opened: from a job in any form, or a mosaic, to the mosaic and its filler."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Place:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether it goes with the process."""
+        """Whether it ends with the process."""
         return self.path.startswith("memory:")
 
     def filler(self) -> Filler:

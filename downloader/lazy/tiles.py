@@ -1,4 +1,4 @@
-"""Which tiles hold the pixels that an index names."""
+"""Find the tiles that hold the pixels of an index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_AHEAD: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class TileIndex:
-    """From indices of an array, (slice,) row and column, to tiles of its group."""
+    """The tiles of a group, by indices of its arrays: (slice,) row and column."""
 
     group: str
     tiling: Tiling

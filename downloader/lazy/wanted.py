@@ -1,4 +1,4 @@
-"""The tiles that readers want, handed to a run shard by shard."""
+"""Tiles that readers want, handed to a run shard by shard."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Wanted:
             self.notify()
 
     def keep(self, key: ShardKey, tiles: int) -> None:
-        """Want no other tiles of a shard than these, as far as they are not handed out."""
+        """Forget all pending tiles of a shard but these."""
         if left := self.pending.pop(key, 0) & tiles:
             self.pending[key] = left
 
     def notify(self) -> None:
-        """Let those that wait look again."""
+        """Wake those that wait."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
     async def until(self, true: Callable[[], bool], at_most_s: float) -> bool:
-        """Wait until something holds, up to so many seconds; return whether it does."""
+        """Wait until a condition holds, for at most so many seconds; return whether it does."""
         with anyio.move_on_after(at_most_s):
             while not true():
                 await self._changed.wait()

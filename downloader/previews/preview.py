@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.arguments import check_names, path_text
+from downloader.arguments import check_names, path_text, writing
 from downloader.errors import JobError
 from downloader.mosaic.storage.location import locate
 from downloader.previews.colormaps import lookup
@@ -65,7 +65,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a picture shows of a mosaic, and how: the arguments of `preview`."""
+    """The arguments of `preview`."""
 
     bands: tuple[str, ...] | None = None
     group: str | None = None
@@ -116,6 +116,7 @@ def preview(
     Raises:
         JobError: there is no such mosaic, group, band, slice or palette, the number of bands is neither one nor three,
             the limits are not in order, or the file cannot be written.
+        StoppedError: the disk is full.
     """
     check_names(bands, "bands")
     if Path(path_text(output, "output", "name a .png file")).suffix.lower() != ".png":
@@ -125,10 +126,8 @@ def preview(
         slice=slice,
     )  # fmt: skip
     picture = draw(mosaic, look)
-    try:
+    with writing(output):
         picture.image.save(output, format="PNG")
-    except OSError as error:
-        raise JobError(f"{output}: cannot be written: {error.strerror or error}") from error
     return str(picture)
 
 

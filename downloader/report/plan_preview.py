@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from downloader.arguments import writing
 from downloader.cards import card, facts, figures, folded
 from downloader.errors import JobError
 from downloader.job import Job
@@ -86,10 +87,8 @@ class PlanPreview:
                 text = plan_geojson(self.plan, self.target, drawn)
             case _:
                 raise JobError(f"--map {file}: name a file that ends in .html or .geojson")
-        try:
+        with writing(f"--map {file}"):
             file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise JobError(f"--map {file}: cannot be written: {error.strerror or error}") from error
         return f"{file}: {', '.join(panel.title.lower() for panel in drawn)}"
 
     def to_json(self) -> dict[str, Any]:

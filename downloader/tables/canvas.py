@@ -1,4 +1,4 @@
-"""Pixels of a mosaic as statistics take them: numbers in physical units, NaN wherever a pixel is not valid."""
+"""Read pixels for statistics: numbers in physical units, NaN wherever a pixel is not valid."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class TableParts:
 
     @contextmanager
     def opened(self) -> Iterator[TableParts]:
-        """Lock the folder, and remove what parts of another table are in it.
+        """Lock the folder, and remove parts of another table.
 
         Raises:
             LockedError: another process makes this table.

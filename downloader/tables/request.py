@@ -1,4 +1,4 @@
-"""A table of statistics of places: what is asked for, and what was made."""
+"""The request for a table of statistics of places, and its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class TableRequest:
-    """What a table is made of; the members are the arguments of `table`."""
+    """The arguments of `table`."""
 
     mosaic: str | Path
     out: str | Path

@@ -32,7 +32,7 @@ _PART_VALUES: Final = 4_000_000
 
 
 class TableRows(ABC):
-    """What is summarised: a sheet, units that become parts, and the rows of each."""
+    """The rows of a table: its columns, units that become parts, and the rows of each."""
 
     sheet: TableSheet
     places: int

@@ -51,14 +51,14 @@ def same(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=256)
 def transformer(source: str, target: str) -> Transformer:
-    """Points from one CRS to another, x (or longitude) before y (or latitude) always."""
+    """Return the transformer from one CRS to another, x (or longitude) before y (or latitude) always."""
     from pyproj import Transformer
 
     return Transformer.from_crs(parse(source), parse(target), always_xy=True)
 
 
 def convert(source: str, target: str, x: Points, y: Points) -> tuple[Points, Points]:
-    """Points of `source` in `target`; those that have no place there become infinite."""
+    """Return points of `source` in `target`; those that have no place there become infinite."""
     if same(source, target):
         return x, y
     with _LOCK:

@@ -80,7 +80,7 @@ PIXEL_TYPES: Final[Mapping[str, PixelType]] = {
 
 
 def plain(value: float) -> float | int:
-    """`value` as an integer when it is one, as JSON from the service shows it."""
+    """Return `value` as an integer when it is one, as JSON from the service shows it."""
     return int(value) if isinstance(value, int) or (abs(value) < 2**53 and value == int(value)) else value
 
 

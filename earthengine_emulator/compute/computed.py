@@ -38,7 +38,7 @@ class Computation:
         return self.planes[band](pyramids, grid)
 
     def read(self, band: int, column: int, row: int, width: int, height: int) -> Part:
-        """Refused: pixels of a computed image come of the grid they are asked on, so that it has no own to read.
+        """Refuse: a computed image has no pixels of its own, only those of the grid on which it is asked for.
 
         Raises:
             TypeError: always; `reader` is the way to them.

@@ -94,7 +94,7 @@ def add_bands(
 
 
 def normalized_difference(input: object, bandNames: Sequence[str] | None = None) -> Image:
-    """(first - second) / (first + second); masked where either is negative or the sum is 0."""
+    """Image.normalizedDifference: (first - second) / (first + second); masked where either is negative or the sum is 0."""
     target = image(input)
     pair = select(target, list(bandNames) if bandNames is not None else [0, 1])
 

@@ -55,7 +55,7 @@ _LEVELS: Final[Sequence[Mapping[str, str]]] = (
 
 
 def choose(condition: Image, one: Image, other: Image) -> Image:
-    """`condition ? one : other`, pixel by pixel; masked where the condition is, or what it chooses."""
+    """Return `condition ? one : other`, pixel by pixel; masked where the condition is, or what it chooses."""
 
     def apply(parts: Sequence[Part]) -> Part:
         asked, yes, no = parts
@@ -171,7 +171,7 @@ class _ExpressionParser:
         return self.bands(name, "]") if self.take("[") else lambda images: images[name]
 
     def bands(self, of: str, closing: str) -> Evaluator:
-        """Bands named between brackets; none are all."""
+        """Return bands named between brackets; all where there is none."""
         chosen: list[str | int] = []
         while not self.take(closing):
             kind, text = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")

@@ -51,7 +51,7 @@ def _factor(system: str) -> float:
 def make(
     crs: object, transform: Sequence[float] | None = None, transformWkt: str | None = None
 ) -> Projection:
-    """Projection."""
+    """Return a projection: Projection."""
     if transformWkt is not None:
         raise invalid_argument("Projection: transforms as WKT are not supported by the emulator.")
     if isinstance(crs, Projection):

@@ -55,23 +55,10 @@ class AssetWindow:
         self._band = band
         self._level = level
         self._size = pyramid.size(image.bands[band], level)
-        self._dtype = image.bands[band].type.dtype
 
     def read(self, column: int, row: int, width: int, height: int) -> Part:
         """Return pixels (height, width), masked beyond the edges."""
-        wide, tall = self._size
-        c0, c1, r0, r1 = max(column, 0), min(column + width, wide), max(row, 0), min(row + height, tall)
-        if (c0, c1, r0, r1) == (column, column + width, row, row + height):
-            return self._read(c0, r0, c1 - c0, r1 - r0)
-        values, valid = np.zeros((height, width), self._dtype), np.zeros((height, width), np.bool_)
-        if c0 < c1 and r0 < r1:
-            here = (slice(r0 - row, r1 - row), slice(c0 - column, c1 - column))
-            values[here], mask = self._read(c0, r0, c1 - c0, r1 - r0)
-            valid[here] = True if mask is None else mask
-        return values, valid
-
-    def _read(self, column: int, row: int, width: int, height: int) -> Part:
-        return self._pyramids.read(self._image, self._band, self._level, column, row, width, height)
+        return self._pyramids.window(self._image, self._band, self._level, column, row, width, height)
 
     def inside(self, column: int, row: int, width: int, height: int) -> Valid | None:
         """Return where the window lies within the band."""

@@ -21,7 +21,7 @@ Element = Image | Feature | Collection
 def feature(
     geometry: object = None, metadata: Mapping[str, Any] | None = None, geometryKey: object = None
 ) -> Feature:
-    """Feature."""
+    """Return a feature: Feature."""
     del geometryKey
     return Feature(None if geometry is None else as_shape(geometry), dict(metadata or {}))
 

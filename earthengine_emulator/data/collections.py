@@ -84,7 +84,7 @@ def _index(start: str) -> str:
 
 
 def assets() -> Iterator[Asset]:
-    """Both collections and their images."""
+    """Yield both collections and their images."""
     yield Container(f"{FOLDER}/PASSES", "IMAGE_COLLECTION", UPDATE_TIME, {"title": "Passes that overlap"})
     yield from _passes()
     yield Container(f"{FOLDER}/ZONES", "IMAGE_COLLECTION", UPDATE_TIME, {"title": "Images in two UTM zones"})

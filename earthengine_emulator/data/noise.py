@@ -84,7 +84,7 @@ def mix(x: int) -> int:
 
 
 def mix_array(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """`mix` of every element; wraps at 32 bits by the element type."""
+    """Return `mix` of every element; it wraps at 32 bits by the element type."""
     x = x ^ x >> np.uint32(16)
     x *= np.uint32(0x7FEB352D)
     x ^= x >> np.uint32(15)
@@ -96,7 +96,7 @@ def mix_array(x: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
 def hash_array(
     seed: int | npt.NDArray[np.uint32], a: npt.NDArray[Any], b: npt.NDArray[Any] | int
 ) -> npt.NDArray[np.uint32]:
-    """mix(seed ^ mix(a ^ mix(b))) over broadcast integer arrays, negative ones taken modulo 2³²."""
+    """Return mix(seed ^ mix(a ^ mix(b))) over broadcast integer arrays, negative ones taken modulo 2³²."""
     inner = mix_array(np.atleast_1d(np.asarray(b, np.int64)).astype(np.uint32))
     return mix_array(
         mix_array(np.asarray(a, np.int64).astype(np.uint32) ^ inner) ^ np.asarray(seed, np.uint32)
@@ -116,7 +116,7 @@ def _smooth(x: Ints, p: int) -> Ints:
 
 
 def _octave(seed: int, x: Ints, y: Ints, p: int) -> Ints:
-    """Value noise 0…65535 at the products of columns x and rows y, shape (rows, columns)."""
+    """Return value noise 0…65535 at the products of columns x and rows y, shape (rows, columns)."""
     i, j = x >> p, y >> p
     i0, j0 = int(i[0]), int(j[0])
     corners = hash_array(seed, np.arange(i0, int(i[-1]) + 2)[None, :], np.arange(j0, int(j[-1]) + 2)[:, None])

@@ -103,7 +103,7 @@ def add_collection(catalogue: Catalogue, name: str, folder: Path) -> None:
 
 
 def add_folders(catalogue: Catalogue, name: str) -> None:
-    """The folders above an asset."""
+    """Put the folders above an asset into the catalogue."""
     parts = name.split("/")
     for depth in range(4, len(parts)):
         folder = "/".join(parts[:depth])
@@ -215,7 +215,7 @@ def outline(lattice: Lattice) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of the file."""
+    """Return the SHA-256 of the file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -38,7 +38,7 @@ TILES: Final[Mapping[str, tuple[int, int, tuple[float, float, float, float]]]] =
 
 
 def _bands(tile: str, order: tuple[str, ...]) -> tuple[tuple[Band, ...], tuple[str, ...], tuple[int, ...]]:
-    """Bands, their encodings, and their landform units per pixel (one unit is 10 m)."""
+    """Return bands, their encodings, and their landform units per pixel (one unit is 10 m)."""
     x, y, _ = TILES[tile]
     lattices = {
         step: Lattice("EPSG:32610", 10980 // step, 10980 // step, (10 * step, 0, x, 0, -10 * step, y))

@@ -42,7 +42,7 @@ class Sidecar:
         return self.policies.get(band) or self.policy or otherwise
 
     def over(self, below: Sidecar) -> Sidecar:
-        """This sidecar where it says something, another where it does not; properties are not inherited."""
+        """Return this sidecar, completed by another; properties are not inherited."""
         return replace(
             self,
             policy=self.policy or below.policy,

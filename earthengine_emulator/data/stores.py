@@ -106,7 +106,7 @@ Found = tuple[str, "zarr.Array[Any]", Lattice, "zarr.Group"]
 
 
 def _arrays(root: zarr.Group) -> Iterator[Found]:
-    """Band id, array, lattice and group of every georeferenced array."""
+    """Yield band id, array, lattice and group of every georeferenced array."""
     taken: set[str] = set()
     for group in (root, *(one for _, one in sorted(root.groups()))):
         for key, array in sorted(group.arrays()):
@@ -145,7 +145,7 @@ def _band(path: Path, id_: str, array: zarr.Array[Any], lattice: Lattice) -> Ban
 
 
 def _missing(given: object, dtype: np.dtype[Any]) -> float | None:
-    """`_FillValue` as a number: as it is, or as xarray writes it for floats, in base64."""
+    """Return `_FillValue` as a number: as it is, or as xarray writes it for floats, in base64."""
     if isinstance(given, str) and dtype.kind == "f":
         text = given
         try:
@@ -186,7 +186,7 @@ def _image(name: str, bands: tuple[Band, ...], source: Arrays, updated: str, sta
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 over the names and contents of all files, those of hidden folders left out."""
+    """Return the SHA-256 over the names and contents of all files, those of hidden folders left out."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         inner = file.relative_to(path)

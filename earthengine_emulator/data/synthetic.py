@@ -125,7 +125,7 @@ def _types() -> Iterator[Image]:
 
 
 def _many_bands() -> Iterator[Image]:
-    """More bands than numpy's default header limit, and more than the service's limit, take."""
+    """Yield images of more bands than numpy's default header limit, and more than the service's limit, take."""
     lattice = Lattice("EPSG:32610", 64, 48, (10.0, 0, 499980, 0, -10.0, 4200000))
     for count in (700, 1_025):
         specs = tuple((f"B{i}", "u2") for i in range(count))

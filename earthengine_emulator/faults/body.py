@@ -112,7 +112,7 @@ def _magic(reply: Reply, parameters: Parameters) -> Reply:
 
 
 def _version(reply: Reply, parameters: Parameters) -> Reply:
-    """Version 2.0 or 3.0: the length takes four bytes."""
+    """Return the array in format version 2.0 or 3.0, whose length takes four bytes."""
     return _npy(reply, _array(reply), (int(parameters["major"]), 0))
 
 
@@ -198,7 +198,7 @@ def _dtype(reply: Reply, parameters: Parameters) -> Reply:
 
 
 def _fortran(reply: Reply, parameters: Parameters) -> Reply:
-    """Columns first; the header says so even where numpy would see no difference."""
+    """Return the array with columns first; the header says so even where numpy would see no difference."""
     del parameters
     body, array = whole(reply), _array(reply)
     text = body[10 : _start(body)].replace(b"'fortran_order': False", b"'fortran_order': True ")

@@ -169,7 +169,7 @@ class Faults:
 
 
 def _old_style() -> Reply:
-    """E19."""
+    """Return E19: 403 with the old errors array."""
     error = ApiError(403, "Rate Limit Exceeded").document()
     error["error"]["errors"] = [
         {"message": "Rate Limit Exceeded", "domain": "usageLimits", "reason": "rateLimitExceeded"}

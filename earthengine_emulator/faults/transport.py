@@ -41,7 +41,7 @@ async def _drained(request: web.BaseRequest) -> None:
 
 
 def _head(reply: Reply, headers: Mapping[str, str], length: int | None) -> bytes:
-    """Status line and headers, written by hand: what follows them is to be wrong."""
+    """Return status line and headers, written by hand, since what follows them is to be wrong."""
     lines = [f"HTTP/1.1 {reply.status} OK", *(f"{name}: {value}" for name, value in headers.items())]
     lines.append("Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"

@@ -29,7 +29,7 @@ def planes(request: PixelRequest, pyramids: Pyramids) -> list[Plane]:
 
 
 def picture(request: PixelRequest, pyramids: Pyramids) -> Reply:
-    """PNG or JPEG of 8-bit data, or of any data through visualizationOptions.
+    """Return a PNG or JPEG of 8-bit data, or of any data through visualizationOptions.
 
     AUTO_JPEG_PNG is a JPEG unless something is transparent.
 
@@ -119,7 +119,7 @@ def _nodata(dtype: np.dtype[Any]) -> float:
 
 
 def zipped(request: PixelRequest, pyramids: Pyramids, *, per_band: bool, mixed: bool = True) -> Reply:
-    """GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, docs/contract.md §4.5)."""
+    """Return GeoTIFF in a ZIP: one of all bands, or one for each (downloads only, docs/contract.md §4.5)."""
     parts = [(band,) for band in request.bands] if per_band else [request.bands]
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

@@ -104,7 +104,7 @@ def _native_affine(native: Lattice, system: str) -> Affine:
 
 
 def bounds(lattice: Lattice, system: str) -> Box:
-    """Bounding box of a lattice's outline in `system`."""
+    """Return the bounding box of a lattice's outline in `system`."""
     a, b, c, d, e, f = lattice.affine
     t = np.linspace(0.0, 1.0, _EDGE_POINTS)
     zero, one = np.zeros_like(t), np.ones_like(t)

@@ -21,7 +21,7 @@ def structure(bands: Sequence[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
 def header(
     bands: Sequence[tuple[str, np.dtype[Any]]], width: int, height: int, pad_to: int = ALIGNMENT
 ) -> bytes:
-    """Magic, version 1.0, length and dict, padded so that the pixels start at a multiple of `pad_to` bytes."""
+    """Return magic, version 1.0, length and dict, padded so that the pixels start at a multiple of `pad_to` bytes."""
     descr = ", ".join(f"({name!r}, {dtype.str!r})" for name, dtype in bands)
     text = f"{{'descr': [{descr}], 'fortran_order': False, 'shape': ({height}, {width}), }}"
     text += " " * (GROWTH_DIGITS - len(str(height)))

@@ -32,7 +32,7 @@ def levels(band: Band) -> int:
 
 
 def size(band: Band, level: int) -> tuple[int, int]:
-    """Columns and rows of a level; a last odd pixel makes one of its own."""
+    """Return columns and rows of a level; a last odd pixel makes one of its own."""
     return -(-band.lattice.width >> level), -(-band.lattice.height >> level)
 
 
@@ -83,14 +83,14 @@ def _wide(dtype: npt.DTypeLike) -> type[np.generic]:
 
 
 def _divide(total: Pixels, count: Pixels | int, dtype: np.dtype[np.generic]) -> Pixels:
-    """Sum over count in the band's type; integers rounded to nearest, halves up."""
+    """Return sum over count in the band's type; integers rounded to nearest, halves up."""
     if dtype.kind == "f":
         return np.asarray(total / count, dtype)
     return np.asarray((2 * total + count) // (2 * np.asarray(count)), dtype)
 
 
 def _choose(stack: Pixels, policy: str) -> Pixels:
-    """MIN, MAX, MEDIAN (lower one of an even number) or MODE over axis 0."""
+    """Return MIN, MAX, MEDIAN (lower one of an even number) or MODE over axis 0."""
     if policy == "MIN":
         return np.asarray(stack.min(axis=0))
     if policy == "MAX":
@@ -158,8 +158,24 @@ class Pyramids:
                     valid[here] = mask[there]
         return out, None if valid.all() else valid
 
+    def window(
+        self, image: Image, band: int, level: int, column: int, row: int, width: int, height: int
+    ) -> tuple[Pixels, Valid | None]:
+        """Return pixels (height, width) of a window that may reach over the edge of `level`, masked there."""
+        wide, tall = size(image.bands[band], level)
+        c0, c1, r0, r1 = max(column, 0), min(column + width, wide), max(row, 0), min(row + height, tall)
+        if (c0, c1, r0, r1) == (column, column + width, row, row + height):
+            return self.read(image, band, level, column, row, width, height)
+        out = np.zeros((height, width), image.bands[band].type.dtype)
+        valid = np.zeros((height, width), np.bool_)
+        if c0 < c1 and r0 < r1:
+            here = (slice(r0 - row, r1 - row), slice(c0 - column, c1 - column))
+            out[here], mask = self.read(image, band, level, c0, r0, c1 - c0, r1 - r0)
+            valid[here] = True if mask is None else mask
+        return out, valid
+
     def _block(self, image: Image, band: int, level: int, i: int, j: int) -> Block:
-        """Block (column i, row j) of a level above 0."""
+        """Return block (column i, row j) of a level above 0."""
         key = (image.name, band, level, i, j)
         with self._lock:
             if key in self._kept:

@@ -134,7 +134,7 @@ def level_of(image: Image, band: int, grid: Lattice) -> int:
 def mapping(
     native: Lattice, grid: Lattice
 ) -> Callable[[crs.Points, crs.Points], tuple[crs.Points, crs.Points]]:
-    """From points of the output grid (column, row) to points of a native lattice."""
+    """Return the function from points of the output grid (column, row) to points of a native lattice."""
     if not crs.same(grid.crs, native.crs):
         return lambda column, row: _native_points(native, grid, column, row)
     a, b, c, d, e, f = _compose(native, grid)
@@ -142,7 +142,7 @@ def mapping(
 
 
 def _level(scale: float, image: Image, band: int) -> int:
-    """floor(log2(output scale / native scale)) within the pyramid."""
+    """Return floor(log2(output scale / native scale)) within the pyramid."""
     if not math.isfinite(scale) or scale < 2 * (1 - _PARALLEL):
         return 0
     return min(math.floor(math.log2(scale) + _PARALLEL), pyramid.levels(image.bands[band]))
@@ -183,11 +183,12 @@ class Sampler:
         self._size = pyramid.size(image.bands[band], self.placement.level)
 
     def rows(self, first: int, count: int) -> tuple[Pixels, Valid | None]:
-        """Output rows `first`…: pixels (count, grid width), 0 where not valid, and the validity (None: all)."""
+        """Return output rows `first`…: pixels (count, grid width), 0 where not valid, and the validity (None: all)."""
         placement, width = self.placement, self._grid.width
         if placement.offset is not None:
             column, row = placement.offset
-            return self._window(column, row + first, width, count)
+            level = placement.level
+            return self._pyramids.window(self._image, self._band, level, column, row + first, width, count)
         composite = placement.composite
         if composite is not None and composite[1] == 0 == composite[3]:
             a, _, c, _, e, f = composite
@@ -243,23 +244,8 @@ class Sampler:
         dtype = self._image.bands[self._band].type.dtype
         return np.zeros((height, width), dtype), np.zeros((height, width), np.bool_)
 
-    def _window(self, column: int, row: int, width: int, height: int) -> tuple[Pixels, Valid | None]:
-        """Return a window of native pixels that may reach over the image's edge."""
-        wide, tall = self._size
-        c0, c1 = max(column, 0), min(column + width, wide)
-        r0, r1 = max(row, 0), min(row + height, tall)
-        if (c0, c1, r0, r1) == (column, column + width, row, row + height):
-            return self._read(column, row, width, height)
-        out, valid = self._blank(height, width)
-        if c0 < c1 and r0 < r1:
-            values, mask = self._read(c0, r0, c1 - c0, r1 - r0)
-            here = (slice(r0 - row, r1 - row), slice(c0 - column, c1 - column))
-            out[here] = values
-            valid[here] = True if mask is None else mask
-        return out, valid
-
     def _crossed(self, columns: Ints, rows: Ints) -> tuple[Pixels, Valid | None]:
-        """Every pixel at the crossing of native columns and rows."""
+        """Return every pixel at the crossing of native columns and rows."""
         native = self._image.bands[self._band].lattice
         level = self.placement.level
         ok_c = (columns >= 0) & (columns < native.width)
@@ -276,7 +262,7 @@ class Sampler:
         return out, None if valid.all() else valid
 
     def _scattered(self, first: int, count: int) -> tuple[Pixels, Valid | None]:
-        """Any map of points, block by block."""
+        """Return the pixels of any map of points, read block by block."""
         width, level = self._grid.width, self.placement.level
         native = self._image.bands[self._band].lattice
         points = mapping(native, self._grid)

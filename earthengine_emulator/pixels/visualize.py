@@ -15,7 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 def colours(planes: Sequence[Pixels], options: Mapping[str, Any]) -> Bytes:
-    """Red, green and blue (height, width, 3) of one or three bands.
+    """Return red, green and blue (height, width, 3) of one or three bands.
 
     Per channel: v' = clamp((v - min) / (max - min), 0, 1), then v' ** (1 / gamma), then 255·v' rounded to nearest.
 
@@ -41,7 +41,7 @@ def colours(planes: Sequence[Pixels], options: Mapping[str, Any]) -> Bytes:
 
 
 def alpha(valid: Sequence[Valid | None], shape: tuple[int, int], options: Mapping[str, Any]) -> Bytes | None:
-    """Opacity (height, width): 0 where any band is masked; None where all is opaque."""
+    """Return the opacity (height, width): 0 where any band is masked; None where all is opaque."""
     opacity = min(1.0, max(0.0, float(options.get("opacity", 1.0))))
     seen = np.ones(shape, np.bool_)
     for mask in valid:
@@ -68,7 +68,7 @@ def _ranges(given: Sequence[Mapping[str, float]], count: int) -> list[tuple[floa
 
 
 def _through(palette: Sequence[str], unit: npt.NDArray[np.float64]) -> Bytes:
-    """Colours along a palette, linear between its entries."""
+    """Return colours along a palette, linear between its entries."""
     entries = np.array([_colour(text) for text in palette], np.float64)
     at = np.nan_to_num(unit) * (len(entries) - 1)
     stops = np.arange(len(entries))
@@ -78,7 +78,7 @@ def _through(palette: Sequence[str], unit: npt.NDArray[np.float64]) -> Bytes:
 
 
 def _colour(text: str) -> tuple[int, int, int]:
-    """Red, green, blue of RRGGBB, with or without #, or of a CSS name."""
+    """Return red, green, blue of RRGGBB, with or without #, or of a CSS name."""
     from PIL import ImageColor
 
     bare = text.removeprefix("#")

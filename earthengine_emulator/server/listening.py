@@ -25,7 +25,7 @@ class Listener:
     """
 
     def __init__(self, handler: Handler, host: str, *, any_name: bool = False) -> None:
-        """`any_name` answers requests to whatever host name; else only those to this machine or to Google's."""
+        """Answer requests to any host name with `any_name`; else only those to this machine's or Google's."""
         self._host = host
         self._server = web.Server(
             handler if any_name else _guarded(handler), access_log=None, handler_cancellation=True
@@ -78,7 +78,7 @@ class Listener:
 
 
 def _guarded(handler: Handler) -> Handler:
-    """`handler` behind a look at the Host header.
+    """Return `handler` behind a check of the Host header.
 
     A web page may point a name of its own at 127.0.0.1 after it was loaded (DNS rebinding); to the browser the page
     and the emulator are one origin then. The name is still the page's, and it stands in this header.

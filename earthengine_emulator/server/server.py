@@ -142,7 +142,7 @@ class Server:
         return await asyncio.to_thread(call)
 
     def _admit(self, request: web.BaseRequest, route: Route, held: ExitStack, host: str) -> str:
-        """Credentials, project and quota, in this order; the project that pays."""
+        """Check credentials, project and quota, in this order; return the project that pays."""
         required = self.settings.auth == "required"
         token = self.authority.check(request.headers.get("Authorization"), required=required)
         project = projects.payer(token, request.headers.get("X-Goog-User-Project"), route.project)
@@ -174,7 +174,7 @@ class Server:
         return b"".join(chunks)
 
     def _token(self, request: web.BaseRequest, body: bytes) -> Reply:
-        """Return the token endpoint."""
+        """Return the answer of the token endpoint."""
         try:
             form = dict(parse_qsl(body.decode("latin-1")))
             return document(self.authority.grant(form, f"http://{request.host}/token"))

@@ -102,7 +102,7 @@ class Service:
         return asset
 
     def get_pixels(self, name: str, body: bytes, record: Record) -> Reply:
-        """assets.getPixels."""
+        """Return the pixels of an asset: assets.getPixels."""
         asked = schema.check(parse(body), schema.GET_PIXELS)
         asset = self.asset(name)
         if not isinstance(asset, Image):
@@ -125,7 +125,7 @@ class Service:
         self.listing.forget()
 
     def compute_pixels(self, body: bytes, record: Record) -> Reply:
-        """image.computePixels: the pixels of an expression."""
+        """Return the pixels of an expression: image.computePixels."""
         asked = schema.check(parse(body), schema.COMPUTE_PIXELS)
         return self._pixels_of(asked, record)
 
@@ -148,7 +148,7 @@ class Service:
         return self.encode(request, record)
 
     def create_thumbnail(self, project: str, body: bytes) -> Reply:
-        """thumbnails.create: a name that gives the pixels to whoever has it, for some hours."""
+        """Create a name that gives pixels to whoever has it, for some hours: thumbnails.create."""
         asked = schema.check(parse(body), schema.THUMBNAIL)
         self.evaluate(asked.get("expression"))
         name = f"projects/{project}/thumbnails/{secrets.token_hex(16)}-{secrets.token_hex(16)}"
@@ -158,7 +158,7 @@ class Service:
         return document({"name": name})
 
     def thumbnail_pixels(self, name: str, record: Record) -> Reply:
-        """thumbnails.getPixels, by name alone."""
+        """Return the pixels of a thumbnail, by name alone: thumbnails.getPixels."""
         expires, asked = self._thumbnails.get(name, (0.0, {}))
         if expires <= time.monotonic():
             raise errors.ApiError(404, f"Thumbnail '{name}' not found or expired.")

@@ -223,6 +223,8 @@ def geojson(region: Region) -> Mapping[str, Any]:
             raise JobError("west must lie below east; give GeoJSON across the antimeridian", key="region")
         ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         return {"type": "Polygon", "coordinates": [ring]}
+    if getattr(region, "crs", None) is not None and hasattr(region, "to_crs"):
+        region = region.to_crs("EPSG:4326")  # a GeoDataFrame or GeoSeries
     spoken = getattr(region, "__geo_interface__", None)
     if isinstance(spoken, Mapping):
         return spoken

@@ -56,11 +56,9 @@ async def run_sources(
     error: DownloadError | None = None
     for name, job in sources.jobs.items():
         try:
-            left_s = job.limits.max_time and job.limits.max_time - sum(
-                one.seconds for one in reports.values()
-            )
-            limits = job.limits.model_copy(update={"max_time": left_s and max(0.0, left_s)})
-            limited = job.model_copy(update={"limits": limits})
+            max_time = job.limits.max_time
+            left_s = max_time and max(0.0, max_time - sum(one.seconds for one in reports.values()))
+            limited = job.model_copy(update={"limits": job.limits.model_copy(update={"max_time": left_s})})
             own = replace(options(limited), spending=spending)
             reports[name] = await run(limited, progress, stop, own)
         except DownloadError as ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,12 +68,13 @@ def plan_command(
     told = display(quiet=is_piped(), verbose=0)
     found: PlanPreview | SourcePlans
     with located(loaded):
+        look = partial(survey, progress=told, stop=stop, tiles=tiles or 0, seed=seed)
         if isinstance(loaded, Job):
-            found = in_thread(survey(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
+            found = in_thread(look(loaded), stop)
         else:
             from downloader.engine.run_sources import survey_sources  # with all that a run is made of
 
-            found = in_thread(survey_sources(loaded, told, stop, tiles=tiles or 0, seed=seed), stop)
+            found = in_thread(survey_sources(loaded, look), stop)
     if map_file is not None:
         say(found.map(map_file), err=True)
     show(found, as_json=as_json)

@@ -100,7 +100,8 @@ async def compare(
         )
         for notice in notices:
             context.progress(Notice(notice))
-        with connection.limiter.listen(context.progress):
+        bounded = stop.asks_after(job.limits.max_time, "limits.max_time")
+        with connection.limiter.listen(context.progress), bounded:
             await LocalExecutor(context, comparing).run(drawn)
         if stop.drain.is_set():
             raise stop.error("not all tiles were compared")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,6 @@ import anyio
 import anyio.to_thread
 
 from downloader.engine.context import RunOptions
-from downloader.engine.preflight import survey
 from downloader.engine.resources import Spending
 from downloader.engine.run import run
 from downloader.engine.stop import Stop
@@ -24,7 +23,7 @@ from downloader.report.of_sources import SourcePlans, joined
 from downloader.report.report import Report
 
 if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
+    from downloader.report.plan_preview import PlanPreview
 
 
 async def run_sources(
@@ -88,20 +87,12 @@ async def run_sources(
     raise error
 
 
-async def survey_sources(
-    sources: Sources,
-    progress: Progress,
-    stop: Stop,
-    credentials: Credentials | None = None,
-    *,
-    tiles: int = 0,
-    seed: int | None = None,
-) -> SourcePlans:
-    """Return previews of the runs of several sources; arguments and errors as of `survey`."""
+async def survey_sources(sources: Sources, survey: Callable[[Job], Awaitable[PlanPreview]]) -> SourcePlans:
+    """Return previews of the runs of several sources, each as `survey` makes it of a job; raises its errors."""
     plans = {}
     for name, job in sources.jobs.items():
         try:
-            plans[name] = await survey(job, progress, stop, credentials, tiles=tiles, seed=seed)
+            plans[name] = await survey(job)
         except DownloadError as error:
             sources.renamed(name, error)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PixelSource(Protocol):
 class Catalogue(Protocol):
     """What the service says of images."""
 
-    async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
+    async def image(self, asset: str, bands: Collection[str] | None = None) -> Image:
         """Return the image of an id or full name.
 
         Args:

@@ -16,7 +16,7 @@ from downloader.model.image import Image
 from downloader.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     import numpy as np
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class EarthEngineCatalogue:
         """
         return await self._client.call("GET", asset_name(asset), subject=asset)
 
-    async def image(self, asset: str, bands: Iterable[str] | None = None) -> Image:
+    async def image(self, asset: str, bands: Collection[str] | None = None) -> Image:
         """Return the image of this id or name.
 
         Args:
@@ -56,14 +56,14 @@ class EarthEngineCatalogue:
             StoppedError: the service did not answer for too long.
         """
         document = await self.document(asset)
-        return parse_image(document, asset_name(asset), None if bands is None else frozenset(bands))
+        return parse_image(document, asset_name(asset), bands)
 
     async def images(self, query: ImageQuery) -> list[Image]:
         """See `Catalogue.images`."""
         asked = Query.of(query)
         if query.expression:
             return await list_elements(self._client, asked, query.keep)
-        reader = ImageReader(query.bands, query.keep, footprints=query.footprints)
+        reader = ImageReader(query.bands, query.keep, query.footprints)
         return await Listing(self._client).select(asked, reader.read)
 
     async def computed(self, expression: str, name: str) -> Image | None:

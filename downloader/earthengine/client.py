@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -196,7 +196,7 @@ class EarthEngine:
             DownloadError: as the error table says: JobError, AuthenticationError, StoppedError.
         """
         url = self.url(self.standard, path, params)
-        timeouts = _METADATA if body is None else _METADATA.patient(COMPUTE_S)
+        timeouts = _METADATA if body is None else replace(_METADATA, first_byte_s=COMPUTE_S)
         sent: Mapping[str, Any] | bytes | None = body
         headers = _JSON
         if method == "GET" and params and len(url) > _LONG_URL:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from downloader.model.image import Band, Image, asset_id
 from downloader.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
 _KINDS: Final = {
     "IMAGE": "an image; `downloader inspect {id}` shows its bands",
@@ -46,7 +46,7 @@ def check_kind(document: Mapping[str, Any], wanted: str, shown: str) -> None:
         raise JobError(f"{shown} is not an {wanted.replace('_', ' ').lower()} but {what}")
 
 
-def parse_image(document: Mapping[str, Any], name: str, wanted: frozenset[str] | None = None) -> Image:
+def parse_image(document: Mapping[str, Any], name: str, wanted: Collection[str] | None = None) -> Image:
     """Return the image in an asset's document (docs/contract.md §3).
 
     Args:
@@ -207,32 +207,22 @@ def computed_band(described: object) -> Band:
     return Band(identifier, np.dtype(dtype), grid, is_bounded=is_bounded)
 
 
+@dataclass(slots=True)
 class ImageReader:
     """Reader of the images in a listing's documents, which shares what they have in common.
 
     Thousands of images have a handful of band lists, which take nine tenths of the time and memory of reading them.
     """
 
-    _KEPT: Final = 1_000
+    _KEPT: ClassVar = 1_000
 
-    def __init__(
-        self,
-        bands: Iterable[str] | None = None,
-        keep: Collection[str] | None = None,
-        *,
-        footprints: bool = False,
-    ) -> None:
-        """Begin with no image read.
-
-        Args:
-            bands: those that must be usable, as for `EarthEngineCatalogue.image`.
-            keep: properties to keep; None keeps all.
-            footprints: whether to keep the images' outlines.
-        """
-        self._wanted = None if bands is None else frozenset(bands)
-        self._keep = keep
-        self._footprints = footprints
-        self._known: dict[str, tuple[Band, ...]] = {}
+    bands: Collection[str] | None = None
+    """Those that must be usable, as for `EarthEngineCatalogue.image`."""
+    keep: Collection[str] | None = None
+    """Properties to keep; None keeps all."""
+    footprints: bool = False
+    """Whether to keep the images' outlines."""
+    _known: dict[str, tuple[Band, ...]] = field(default_factory=dict, repr=False)
 
     def read(self, document: Mapping[str, Any]) -> Image:
         """Return the image of a document.
@@ -245,11 +235,11 @@ class ImageReader:
         bands = self._known.get(key)
         # A listing may leave the type out, which is clear.
         plain = {**document, "type": "IMAGE", "bands": [] if bands is not None else document.get("bands")}
-        if self._keep is not None:
+        if self.keep is not None:
             own = as_mapping(document.get("properties"))
-            plain["properties"] = {key: own[key] for key in self._keep if key in own}
-        image = parse_image(plain, name, self._wanted)
-        if self._footprints and isinstance(document.get("geometry"), dict):
+            plain["properties"] = {key: own[key] for key in self.keep if key in own}
+        image = parse_image(plain, name, self.bands)
+        if self.footprints and isinstance(document.get("geometry"), dict):
             image = replace(image, footprint=document["geometry"])
         if bands is not None:
             return replace(image, bands=bands)

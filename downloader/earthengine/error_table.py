@@ -221,12 +221,10 @@ def ending(problem: FetchProblem, subject: str = "") -> DownloadError:
     match problem.action:
         case Action.RETRY | Action.SLOW if problem.ends_with is StoppedError:
             return StoppedError(f"{text} (gave up for now; the same command continues)")
-        case Action.RETRY | Action.SLOW:
+        case Action.RETRY | Action.SLOW | Action.FAIL_JOB:
             return problem.ends_with(text)
         case Action.FAIL_ASSET if problem.status == 403:
             return AuthenticationError(text)
-        case Action.FAIL_JOB:
-            return problem.ends_with(text)
     near = near_datasets(subject) if subject and problem.cause is Cause.ASSET_NOT_FOUND else []
     return JobError(f"{text} Did you mean {' or '.join(near)}?" if near else text)
 

@@ -60,7 +60,9 @@ class RestPixelSource:
                 self._url(request),
                 body=request_body(request, client.workload_tag),
                 max_bytes=nbytes + _HEADROOM_BYTES,
-                timeouts=client.timeouts if request.asset else client.timeouts.patient(COMPUTE_S),
+                timeouts=client.timeouts
+                if request.asset
+                else replace(client.timeouts, first_byte_s=COMPUTE_S),
             )
         except TileError as error:
             if request.asset or error.problem.cause is not Cause.NO_FIRST_BYTE:

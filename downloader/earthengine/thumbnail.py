@@ -109,7 +109,7 @@ async def fetch_thumbnail(
         raise JobError(f"size: {size} pixels; take 1 to {MAX_SIDE}")
     name = asset_name(asset)
     document = await client.call("GET", name, subject=asset)
-    image = parse_image(document, name, frozenset(bands or ()))
+    image = parse_image(document, name, bands or ())
     known = [band.id for band in image.bands]
     names = list(bands or known[: 3 if len(known) > 2 else 1])
     if unknown := [name for name in names if name not in known]:

@@ -7,7 +7,7 @@ at the rate of the last `idle_s` seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from downloader.errors import Cause
@@ -28,10 +28,6 @@ class Timeouts:
     """From the answer's head to its end, at the rate seen: one 48 MB answer in it takes 80 kB/s."""
     connect_s: float = 20.0
     """For one TCP and TLS handshake."""
-
-    def patient(self, first_byte_s: float) -> Timeouts:
-        """Return the same, with another wait for the first byte."""
-        return replace(self, first_byte_s=first_byte_s)
 
 
 class ProgressTimeout:

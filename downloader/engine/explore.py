@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import date
@@ -22,11 +21,11 @@ from downloader.engine.stop import Stop
 from downloader.engine.sync import in_thread
 from downloader.errors import DownloadError, JobError, RefusedError
 from downloader.job.environment import with_environment
-from downloader.job.files import read_text
 from downloader.job.service_settings import ServiceSettings
 from downloader.model.image_query import ImageQuery
 from downloader.progress.late import late
 from downloader.report.image_list import Images
+from downloader.resolve.region_file import read_features
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
-_MAX_FILE = 64 * 2**20
 
 JobSection = Mapping[str, Any] | str | None
 """A section of the job file, such as `service={"endpoint": "emulator"}`."""
@@ -235,14 +233,7 @@ def geojson(region: Region) -> Mapping[str, Any]:
             f"{shown(region)}: give [west, south, east, north], GeoJSON or a file of it, or a shape",
             key="region",
         )
-    file = Path(region)
-    text = read_text(file, _MAX_FILE, "name a GeoJSON file", "region")
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise JobError(f"{file} is no GeoJSON", key="region") from None
-    if not isinstance(document, dict):
-        raise JobError(f"{file} is no GeoJSON", key="region")
+    document, _ = read_features(Path(region), "region")
     return document
 
 

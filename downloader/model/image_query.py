@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -28,7 +28,7 @@ class ImageQuery:
     """A property to order by in place of time; `-NAME` for the greatest first."""
     expression: str = ""
     """Canonical JSON of a user's image collection, in place of one of the catalogue; its images are its elements."""
-    bands: Iterable[str] | None = None
+    bands: Collection[str] | None = None
     """Bands that must be usable; others that are not are left out. None wants all."""
     keep: Collection[str] | None = None
     """Properties to keep in the images; None keeps all."""

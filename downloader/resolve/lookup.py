@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from downloader.errors import DownloadError, JobError, asset_is_gone
 from downloader.expressions.elements import fingerprint
@@ -23,7 +23,7 @@ Named = Sequence[tuple[str, tuple[Image, ...]]]
 async def look_up(
     catalogue: Catalogue,
     assets: Iterable[str],
-    bands: Iterable[str] | None,
+    bands: Collection[str] | None,
     is_expected: Callable[[str, DownloadError], bool],
 ) -> dict[str, Image | DownloadError]:
     """Return each image, or the error that stands in its place.

@@ -143,7 +143,7 @@ def test_a_region_from_a_file(run, tmp_path):
         (["images", COLLECTION, "--point", "37.422,-122.085"], 2, "they look swapped"),
         (["images", COLLECTION, "--point", "here"], 2, "'here': write LON,LAT, such as"),
         (["images", COLLECTION, "--region", "nowhere.geojson"], 2, "region: there is no file nowhere.geojson"),
-        (["images", COLLECTION, "--region", "pyproject.toml"], 2, "region: pyproject.toml is no GeoJSON"),
+        (["images", COLLECTION, "--region", "pyproject.toml"], 2, "region: pyproject.toml cannot be read as GeoJSON"),
         (["images", COLLECTION, *HERE, "--region", "x"], 2, "--point and --region exclude each other"),
         (["images", COLLECTION, "--ids", "--json"], 2, "--json and --ids exclude each other"),
         (["thumbnail", ASSET, "--bands", "B4", "--max", "much", "-o", "x.png"], 2, r"'much': write N\[,N,N\]"),

@@ -238,18 +238,14 @@ def _metadata() -> FoundCredentials | None:
 def _read(path: Path, remedy: str) -> dict[str, Any]:
     try:
         # Opening a pipe would wait for its writer.
-        if path.exists() and not path.is_file():
-            raise AuthenticationError(
-                f"credentials file {path} cannot be read: it is no regular file; {remedy}"
-            )
+        if not path.is_file():
+            what = "cannot be read: it is no regular file;" if path.exists() else "does not exist:"
+            raise AuthenticationError(f"credentials file {path} {what} {remedy}")
         with path.open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise AuthenticationError(f"credentials file {path} does not exist: {remedy}") from None
+        info = json.loads(content) if len(content) <= _MAX_FILE_BYTES else None
     except OSError as error:
         raise AuthenticationError(f"credentials file {path} cannot be read: {error.strerror}") from None
-    try:
-        info = json.loads(content) if len(content) <= _MAX_FILE_BYTES else None
     except (ValueError, RecursionError):
         info = None
     if not isinstance(info, dict):

@@ -59,38 +59,43 @@ class Issuer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
 class GoogleIssuer:
     """Any google-auth credentials: service accounts, saved sign-ins, federated identities, a caller's own."""
 
-    def __init__(self, credentials: object, who: str) -> None:
-        """Ask `credentials`, a google-auth object; `who` names it in messages."""
-        self._credentials: Any = credentials
-        self._who = who
+    credentials: Any = field(repr=False)
+    """A google-auth object."""
+    who: str
+    """Its name in messages."""
 
     def issue(self, refused: str | None) -> Token:
         """Return a token other than `refused`."""
         from google.auth import exceptions
 
-        credentials, request = self._credentials, TokenRequest()
+        credentials, request = self.credentials, TokenRequest()
         if not credentials.valid or credentials.token == refused:
             try:
                 credentials.refresh(request)
             except exceptions.RefreshError as error:
                 raise self._refused(error, request.skew_s) from None
             except exceptions.TransportError as error:
-                raise TokenUnreachableError(f"{self._who}: no token: {readable(str(error))}") from None
+                raise TokenUnreachableError(f"{self.who}: no token: {readable(str(error))}") from None
             except (exceptions.GoogleAuthError, ImportError) as error:
-                raise AuthenticationError(f"{self._who}: {readable(str(error))}") from None
+                raise AuthenticationError(f"{self.who}: {readable(str(error))}") from None
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                 # What google-auth makes of an answer with status 200 that is no token.
                 raise TokenUnreachableError(
-                    f"{self._who}: the token endpoint's answer makes no sense ({type(error).__name__})"
+                    f"{self.who}: the token endpoint's answer makes no sense ({type(error).__name__})"
                 ) from None
         if credentials.token is None:
-            raise AuthenticationError(f"{self._who}: these credentials bring no token")
+            raise AuthenticationError(f"{self.who}: these credentials bring no token")
         if not isinstance(credentials.token, str):
-            raise TokenUnreachableError(f"{self._who}: the token endpoint's answer makes no sense")
-        return Token(credentials.token, _lifetime_s(credentials.expiry))
+            raise TokenUnreachableError(f"{self.who}: the token endpoint's answer makes no sense")
+        if credentials.expiry is None:
+            return Token(credentials.token)
+        # google-auth gives UTC without a time zone.
+        left = credentials.expiry - datetime.now(UTC).replace(tzinfo=None)
+        return Token(credentials.token, left.total_seconds())
 
     def _refused(self, error: Exception, skew_s: float | None) -> AuthenticationError:
         from google.auth.exceptions import ReauthFailError
@@ -100,11 +105,11 @@ class GoogleIssuer:
         hints = [hint for sign, hint in _HINTS if sign in words][:1]
         said = isinstance(details, dict) and "error" in details
         if getattr(error, "retryable", False) or not (said or hints or isinstance(error, ReauthFailError)):
-            return TokenUnreachableError(f"{self._who}: no token: {words or 'an empty refusal'}")
+            return TokenUnreachableError(f"{self.who}: no token: {words or 'an empty refusal'}")
         if skew_s is not None and abs(skew_s) > _SKEW_S:
             way = "ahead of" if skew_s > 0 else "behind"
             hints = [f"This machine's clock is {abs(skew_s):.0f} s {way} the token server's: set it right."]
-        told = [f"{self._who}: no token is given: {words.rstrip('.')}.", *hints]
+        told = [f"{self.who}: no token is given: {words.rstrip('.')}.", *hints]
         return AuthenticationError(" ".join(told))
 
 
@@ -121,38 +126,38 @@ _HINTS: Final = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
 class VariableIssuer:
     """A token that somebody else put into an environment variable."""
 
-    def __init__(self, variable: str) -> None:
-        self._variable = variable
+    variable: str
 
     def issue(self, refused: str | None) -> Token:
         """Return a token other than `refused`."""
-        text = os.environ.get(self._variable, "").strip()
+        text = os.environ.get(self.variable, "").strip()
         if not text:
-            raise AuthenticationError(f"auth.access_token_env: the variable {self._variable} is not set")
+            raise AuthenticationError(f"auth.access_token_env: the variable {self.variable} is not set")
         if text == refused:
             raise TokenUnchangedError(
-                f"the access token in {self._variable} expired or is not accepted; tokens last an hour: "
+                f"the access token in {self.variable} expired or is not accepted; tokens last an hour: "
                 "set a fresh one and run the job again, or use a key file"
             )
         return Token(text)
 
 
+@dataclass(frozen=True, slots=True)
 class CommandIssuer:
     """A command that prints a token, such as `gcloud auth print-access-token`; run without a shell."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
+    words: Sequence[str] = field(repr=False)
 
     def issue(self, refused: str | None) -> Token:
         """Return a token other than `refused`."""
-        name = Path(self._words[0]).name
+        name = Path(self.words[0]).name
         key = f"auth.access_token_command: {name}"
         try:
             done = subprocess.run(  # noqa: S603  # the user's own command, from the user's own job file
-                self._words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False
+                self.words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_S, check=False
             )
         except subprocess.TimeoutExpired:
             raise TokenUnreachableError(f"{key} did not end within {_COMMAND_S:g} s") from None
@@ -167,18 +172,18 @@ class CommandIssuer:
         return Token(text)
 
 
+@dataclass(frozen=True, slots=True)
 class MetadataIssuer:
     """The service account of the machine, where it is one of Google's."""
 
-    def __init__(self, root: str) -> None:
-        """Ask the metadata server at the base URL `root`."""
-        self._root = root
+    root: str
+    """Base URL of the metadata server."""
 
     def issue(self, refused: str | None) -> Token:  # noqa: ARG002  # the server renews by itself
         """Return a token other than `refused`."""
         from google.auth.exceptions import TransportError
 
-        url = f"{self._root}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
+        url = f"{self.root}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
         try:
             answer = TokenRequest()(url, headers={"Metadata-Flavor": "Google"})
         except TransportError as error:
@@ -193,10 +198,3 @@ class MetadataIssuer:
             return Token(document["access_token"], float(document["expires_in"]))
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             raise TokenUnreachableError("metadata server: its answer makes no sense") from None
-
-
-def _lifetime_s(expiry: datetime | None) -> float | None:
-    """Return the seconds until `expiry`, which google-auth gives as UTC without a time zone."""
-    if expiry is None:
-        return None
-    return (expiry - datetime.now(UTC).replace(tzinfo=None)).total_seconds()

@@ -92,10 +92,6 @@ def test_due_never_lies_behind_a_time_out():
         assert pace.expired(now) is None
 
 
-def test_computed_pixels_may_take_their_time():
-    assert LIMITS.patient(330).first_byte_s == 330
-
-
 async def test_a_value_that_is_computed_may_take_its_time_too(monkeypatch):
     waits = {}
 

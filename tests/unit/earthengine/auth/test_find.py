@@ -227,11 +227,11 @@ def test_a_saved_file_without_a_token_is_passed_over(home):
 
 def test_the_saved_token_is_renewed_in_the_official_clients_name(home):
     saved(home)
-    google = AuthSettings("earthengine").find().issuer._credentials
+    google = AuthSettings("earthengine").find().issuer.credentials
     assert google.token_uri == "https://oauth2.googleapis.com/token"
     assert google.client_id.startswith("517222506229-")
     saved(home, client_id="mine", client_secret="mine-too", token_uri="https://evil.example/token")
-    google = AuthSettings("earthengine").find().issuer._credentials
+    google = AuthSettings("earthengine").find().issuer.credentials
     assert (google.client_id, google.client_secret) == ("mine", "mine-too")
     assert google.token_uri == "https://oauth2.googleapis.com/token"
 
@@ -440,7 +440,7 @@ def test_a_lifetime_that_cannot_be_is_an_error_or_no_harm(home, lifetime):
     body = b'{"access_token": "ya29.x", "expires_in": ' + lifetime.encode() + b"}"
     with Endpoint(body=body) as server:
         credentials = AuthSettings("earthengine").find().issuer
-        credentials._credentials._token_uri = server.url
+        credentials.credentials._token_uri = server.url
         with contextlib.suppress(TokenUnreachableError):
             credentials.issue(None)
 

@@ -143,6 +143,12 @@ def checked(found: dict[int, T], wrong: Sequence[JobError]) -> dict[int, T]:
     return found
 
 
+def refuse_first(job: Job, rows: Iterable[Point], told: str) -> None:
+    """Raise JobError for the first of some rows of the file; `told` follows its place in the message."""
+    for row in rows:
+        raise JobError(f"{row.where}{told}", key=f"{job.region.samples_key}.file")
+
+
 def uncovered(job: Job, point: Point) -> str:
     """Return the message for a point that no image covers."""
     source, spec = job.source, job.region.samples

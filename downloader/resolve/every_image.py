@@ -25,6 +25,7 @@ from downloader.resolve.covering import (
     candidates,
     checked,
     covering,
+    refuse_first,
     uncovered,
 )
 from downloader.resolve.lookup import gone_told, is_of_one_image, look_up
@@ -143,26 +144,18 @@ def _windows(
     """Return the first microsecond of each point's window, the first behind it, the windows in words, and start and end."""
     spec, source, key = job.region.samples, job.source, job.region.samples_key
     assert spec is not None  # noqa: S101  # the job has samples
-    named = next((row for row in points.rows if row.image), None)
-    if named is not None:
-        raise JobError(
-            f"{named.where}, column image: names one image, and all of each point's are taken; leave the column out, or "
-            "write source.pick: nearest",
-            key=f"{key}.file",
-        )
-    start = instant_us(source.start or "")
-    end = instant_us(source.end or "")
+    named = (row for row in points.rows if row.image)
+    told = ", column image: names one image, and all of each point's are taken; leave the column out, or write source.pick: nearest"
+    refuse_first(job, named, told)
+    start, end = instant_us(source.start or ""), instant_us(source.end or "")
     first = np.full(len(points.rows), _ALWAYS[0] if start is None else start)
     last = np.full(len(points.rows), _ALWAYS[1] if end is None else end)
     period = None if start is None or end is None else (start, end)
     words = [] if period is None else ["from source.start to end"]
     if spec.before is not None or spec.after is not None:
-        lacking = next((row for row in points.rows if not row.date), None)
-        if lacking is not None:
-            raise JobError(
-                f"{lacking.where}: has no date, from which {key}.before and after count; fill in column date",
-                key=f"{key}.file",
-            )
+        lacking = (row for row in points.rows if not row.date)
+        told = f": has no date, from which {key}.before and after count; fill in column date"
+        refuse_first(job, lacking, told)
         before, after = (min(seconds or 0.0, _LONGEST_S) for seconds in (spec.before, spec.after))
         dates = np.array([instant_us(row.date) or 0 for row in points.rows])
         first = np.maximum(first, dates - round(before * 1e6))

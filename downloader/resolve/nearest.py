@@ -16,8 +16,8 @@ from downloader.flow.concurrent import for_each
 from downloader.job import Job
 from downloader.model.image import Image
 from downloader.model.time import instant_us
-from downloader.planning.samples import Point, Points
-from downloader.resolve.covering import PointImages, candidates, checked, covering, uncovered
+from downloader.planning.samples import Point
+from downloader.resolve.covering import PointImages, candidates, checked, covering, refuse_first, uncovered
 from downloader.resolve.lookup import gone_told, is_of_one_image, look_up
 from downloader.resolve.search import Search
 
@@ -38,7 +38,12 @@ async def one_image(search: Search, default: Image | None) -> PointImages:
     """
     job, points = search.job, search.points
     if default is None:
-        _check_dates(job, points)
+        dateless = (point for point in points.rows if not point.image and not point.date)
+        told = (
+            f": names neither image nor date, and source.{job.source.kind} has many images; fill in column image (an id) or "
+            "date (the nearest in time is taken), or name one image with source.asset"
+        )
+        refuse_first(job, dateless, told)
     known, frozen = search.sample_images, search.frozen_samples
     wanted = {number: _asset(job, point) for number, point in enumerate(points.rows) if point.image}
     if frozen is not None and not frozen.steps:
@@ -98,25 +103,12 @@ async def _nearest(search: Search, numbers: Sequence[int]) -> dict[int, Image]:
     return checked(found, wrong)
 
 
-def _check_dates(job: Job, points: Points) -> None:
-    lacking = next((point for point in points.rows if not point.image and not point.date), None)
-    if lacking is not None:
-        raise JobError(
-            f"{lacking.where}: names neither image nor date, and source.{job.source.kind} has many images; fill "
-            "in column image (an id) or date (the nearest in time is taken), or name one image with source.asset",
-            key=f"{job.region.samples_key}.file",
-        )
-
-
 def _asset(job: Job, point: Point) -> str:
     """Return the image that a point names: an id, or the last part of one in the source's collection."""
     collections = job.source.collections
     if "/" in point.image or not collections:
         return point.image
     if len(collections) > 1:
-        raise JobError(
-            f"{point.where}, column image: {point.image!r} may be of any of {len(collections)} collections; write the "
-            "whole id",
-            key=f"{job.region.samples_key}.file",
-        )
+        told = f"{point.image!r} may be of any of {len(collections)} collections; write the whole id"
+        refuse_first(job, [point], f", column image: {told}")
     return f"{collections[0]}/{point.image}"

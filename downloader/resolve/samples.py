@@ -19,6 +19,7 @@ from downloader.planning.steps import Steps
 from downloader.protocols import Catalogue
 from downloader.resolve.collection import collect
 from downloader.resolve.computed import compute, expression_name
+from downloader.resolve.covering import refuse_first
 from downloader.resolve.every_image import every_image
 from downloader.resolve.lookup import is_of_one_image, look_up, source_facts
 from downloader.resolve.nearest import one_image
@@ -117,13 +118,8 @@ async def find_images_again(catalogue: Catalogue, listed: ImageList) -> dict[str
 
 async def _computed(search: Search) -> ResolvedSource:
     job, points = search.job, search.points
-    stray = next((point for point in points.rows if point.image), None)
-    if stray is not None:
-        raise JobError(
-            f"{stray.where}, column image: means nothing with source.{job.source.kind}, which is one "
-            "image; leave the column out, or name a collection",
-            key=f"{job.region.samples_key}.file",
-        )
+    told = f"means nothing with source.{job.source.kind}, which is one image; leave the column out, or name a collection"
+    refuse_first(job, (row for row in points.rows if row.image), f", column image: {told}")
     is_own = job.source.expression is not None
     made = await (compute if is_own else collect)(replace(search, existing=None))
     if made.listed is not None and job.source.every != "all":

@@ -1,4 +1,4 @@
-"""Events of a run: what became of each request, and what else programs and people are told."""
+"""Events of a run, as programs and people are told of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What goes on now besides fetching: asking the catalogue, finishing requests, reading a mosaic. Displays show it until the next one."""
+    """Work besides fetching, such as asking the catalogue or reading a mosaic; displays show it until the next one."""
 
     text: str
     """A participle and its object; empty where it is over."""

@@ -1,4 +1,4 @@
-"""What the engine asks of its surroundings: each effect behind a protocol, which tests replace."""
+"""Protocols of the engine's surroundings: each effect stands behind one, which tests replace."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Clock(Protocol):
     """Time, so that tests need not wait for it."""
 
     def now(self) -> float:
-        """Seconds on a clock that never jumps back."""
+        """Return the seconds of a clock that never jumps back."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
 
 
 class PixelSource(Protocol):
-    """Where pixels come from."""
+    """Source of pixels."""
 
     async def fetch(self, request: PixelRequest) -> NDArray[np.void]:
-        """The pixels asked for, checked: a structured (height, width) array with exactly `request.dtype`.
+        """Return the pixels asked for, checked: a structured (height, width) array with exactly `request.dtype`.
 
         The array may be read-only and share memory with the answer's body. Safe to call concurrently.
 
@@ -44,7 +44,7 @@ class PixelSource(Protocol):
 
 
 class Catalogue(Protocol):
-    """What the service says of images."""
+    """Metadata of images, as the service tells it."""
 
     async def image(self, asset: str, bands: Collection[str] | None = None) -> Image:
         """Return the image of an id or full name.
@@ -95,27 +95,27 @@ class Catalogue(Protocol):
 
 
 class Limiter(Protocol):
-    """One for the whole job: who may ask the service, and when."""
+    """Gate of all requests of a job to the service."""
 
     async def acquire(self) -> int:
-        """Return when a request may start, with a ticket to give back.
+        """Wait until a request may start, and return the ticket to give back.
 
         Raises:
             StoppedError: the limiter gave up on the service.
         """
 
     def release(self, ticket: int, problem: FetchProblem | None) -> None:
-        """The request ended: with pixels (None) or with a problem. Never waits; each ticket once."""
+        """Note that a request ended, with pixels (None) or a problem. Never waits; each ticket once."""
 
     async def again(self, ticket: int) -> None:
-        """Return when another request may start in the place of the one that holds `ticket`."""
+        """Wait until another request may start in place of the one that holds `ticket`."""
 
     @property
     def in_doubt(self) -> bool:
         """Whether so much failed that the service itself may be out, and one request at a time finds out."""
 
     def restrict(self) -> None:
-        """The service said that it restricts this project's parallelism (docs/contract.md §5.2). May be called often."""
+        """Note that the service restricts this project's parallelism (docs/contract.md §5.2). May be called often."""
 
     @property
     def in_flight(self) -> int:
@@ -127,10 +127,10 @@ class Limiter(Protocol):
 
 
 class Mosaic(Protocol):
-    """Where pixels go. Band names and keys are the plan's; bands are given by their index in the group."""
+    """Store of pixels. Band names and keys are the plan's; bands are given by their index in the group."""
 
     def missing(self, key: ShardKey) -> Mapping[int, int]:
-        """Band index → bits of the tiles not stored; empty for a shard that is done."""
+        """Return the tiles that are not stored, as band index → bits; empty for a shard that is done."""
 
     async def place(self, request: Request, pixels: NDArray[np.void]) -> None:
         """Encode the tiles of `request` and keep them until their shard is committed."""
@@ -160,7 +160,7 @@ class Feed(Protocol):
 
 
 class Executor(Protocol):
-    """How shards are spread over tasks, processes or machines."""
+    """Runner of shards in tasks, processes or machines."""
 
     async def run(self, shards: Iterable[ShardKey]) -> None:
         """Fetch and store what these shards miss; returns when all is committed or the run was asked to stop.

@@ -1,1 +1,1 @@
-"""What is known of public Earth Engine datasets: units, scales, classes, licences. Data, loaded when asked for."""
+"""Facts of public Earth Engine datasets: units, scales, classes, licences. They are data, loaded on demand."""

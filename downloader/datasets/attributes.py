@@ -85,7 +85,7 @@ def _flags(band: BandFacts) -> dict[str, Any]:
 
 
 def _word(text: str) -> str:
-    """One word of `flag_meanings`."""
+    """Return a text as one word of `flag_meanings`."""
     return re.sub(r"[^A-Za-z0-9_.+@-]+", "_", text).strip("_") or "unnamed"
 
 

@@ -1,4 +1,4 @@
-"""What `mask: clouds` means for each collection, with the source of each rule."""
+"""The rules of `mask: clouds` by collection, with the source of each rule."""
 
 from __future__ import annotations
 

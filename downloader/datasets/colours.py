@@ -55,7 +55,7 @@ def bands_of_colour(dataset: DatasetFacts, colour: str) -> tuple[str, ...]:
 def meant_by_colour(
     dataset: DatasetFacts | None, names: Iterable[str], known: Collection[str]
 ) -> dict[str, str]:
-    """Return name → the colour that it stands for and its band, for names that spell a colour in other words.
+    """Return hints for names that spell a colour in other words: name → the colour and its band.
 
     Args:
         dataset: whose bands; None for one that the catalogue does not have.

@@ -32,7 +32,7 @@ class BitField:
 
 @dataclass(frozen=True, slots=True)
 class BandFacts:
-    """What the catalogue says of one band."""
+    """Facts of one band."""
 
     name: str
     label: str = ""
@@ -56,7 +56,7 @@ class BandFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What the catalogue says of one dataset."""
+    """Facts of one dataset."""
 
     id: str
     title: str

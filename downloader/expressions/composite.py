@@ -1,4 +1,4 @@
-"""One image computed from frozen images: each by its recipe, then reduced pixel by pixel, then cast."""
+"""Compose one image from frozen images: each by its recipe, then reduced pixel by pixel, then cast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elements of a user's image collection: how they are listed, how one of them is chosen, and what they are made of."""
+"""Elements of a user's image collection: their list, the choice of one, and the images that they are made of."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def origin_of(node: Mapping[str, Any]) -> str:
 
 
 def fingerprint(node: Mapping[str, Any]) -> str:
-    """Return what tells a collection from those that compute something else: 16 hexadecimal digits.
+    """Return a fingerprint of what a collection computes: 16 hexadecimal digits.
 
     Periods that its elements are filtered by do not count, so that a later end gives more elements of the same collection.
     """
@@ -53,7 +53,7 @@ def element(collection: Mapping[str, Any], index: str) -> dict[str, Any]:
 
 
 def page(collection: Mapping[str, Any], first: int, count: int) -> str:
-    """Return canonical JSON of a list of so many elements of a collection, from a place on. Raises JobError if it is too long."""
+    """Return canonical JSON of a list of `count` elements of a collection from index `first` on. Raises JobError if it is too long."""
     listed = call(
         "Collection.toList", collection=dict(collection), count=constant(count), offset=constant(first)
     )

@@ -51,7 +51,7 @@ _OPERATORS: Final[Mapping[type[ast.operator | ast.cmpop], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The values that a formula can take, as far as types tell."""
+    """Range of the values that a formula can take, as far as types tell."""
 
     low: float
     high: float

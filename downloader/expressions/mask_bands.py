@@ -12,7 +12,7 @@ from downloader.model.image import Band
 
 
 def with_masks(bands: tuple[Band, ...], how: str) -> tuple[Band, ...]:
-    """Return the bands of one grid, and behind them those of their masks: uint8, 1 valid, 0 masked.
+    """Return the bands of one grid, followed by those of their masks: uint8, 1 valid, 0 masked.
 
     Args:
         bands: of the source.

@@ -1,4 +1,4 @@
-"""Masks: which pixels of an image are kept, as rules over its quality bands, and their graphs."""
+"""Masks: rules over quality bands that say which pixels of an image are kept, and their graphs."""
 
 from __future__ import annotations
 

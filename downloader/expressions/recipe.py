@@ -1,4 +1,4 @@
-"""What is done to each image: bands chosen, masked, scaled, and computed from others."""
+"""Recipes of images: bands chosen, masked, scaled, and computed from others."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ComputedBand:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is done to each image of one collection."""
+    """Bands and mask that are made of each image of one collection."""
 
     bands: tuple[ComputedBand, ...]
     """Bands of the result."""
@@ -71,11 +71,11 @@ class Recipe:
         return next((band for band in self.sources if band.name == name), SourceBand(name))
 
     def own(self, name: str) -> str:
-        """Return the name in the image of what formulas and rules call `name`."""
+        """Return the band's name in the image; formulas and rules call it `name`."""
         return self.source(name).own or name
 
     def of(self, bands: Sequence[ComputedBand]) -> tuple[str, ...]:
-        """Return the names of the image's bands that some of the bands need, and the mask, each once."""
+        """Return the names of the image's bands that `bands` and the mask need, each once."""
         names = [name for band in bands for name in band.formula.bands]
         return tuple(dict.fromkeys([*names, *mask_bands(self.mask)]))
 
@@ -221,7 +221,7 @@ def in_decibels(
 
 
 def _interpolated(band: SourceBand) -> tuple[str, bool]:
-    """Return how a band is interpolated where it is read, empty if not, and whether in linear power."""
+    """Return the interpolation of a band that is read on another grid (empty for none), and whether it is done in linear power."""
     how = band.resampling if band.resampling in {"bilinear", "bicubic"} else ""
     return how, bool(how) and band.is_decibel
 

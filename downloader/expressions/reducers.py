@@ -34,7 +34,7 @@ _ELEMENT: Final = "image"
 
 @dataclass(frozen=True, slots=True)
 class Reducer:
-    """How the images of a period become one."""
+    """Rule by which the images of a period become one."""
 
     name: str
     """One of `REDUCERS`, `percentile`, `least` or `most`."""
@@ -71,7 +71,7 @@ def parse_reducer(value: object, key: str) -> Reducer:
 
 
 def reduced_dtype(reducer: Reducer, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the smallest type that holds what a reducer makes of a band: float32 for fractions."""
+    """Return the smallest type that holds the reduced values of a band: float32 for fractions."""
     if reducer.name == "count":
         return np.dtype("u2")
     if reducer.name in {"median", "mean", "std", "percentile"}:
@@ -109,7 +109,7 @@ def _reduced(collection: dict[str, Any], reducer: dict[str, Any]) -> dict[str, A
 
 
 def _by_key(collection: dict[str, Any], key: str, bands: Sequence[str], extreme: str) -> dict[str, Any]:
-    """All bands of the image whose key band is least or greatest; a pixel with any band masked takes no part."""
+    """Return all bands of the image whose key band is least or greatest; a pixel with any band masked takes no part."""
     order = [key, *(band for band in bands if band != key)]
     element = {"argumentReference": _ELEMENT}
     ordered = call(
@@ -120,7 +120,7 @@ def _by_key(collection: dict[str, Any], key: str, bands: Sequence[str], extreme:
 
 
 def _medoid(collection: dict[str, Any], bands: Sequence[str]) -> dict[str, Any]:
-    """The image nearest, by squared distance over all bands, to the median of each pixel."""
+    """Return the image that is nearest to the median of each pixel, by squared distance over all bands."""
     median = call("reduce.median", collection=collection)
     element = {"argumentReference": _ELEMENT}
     difference = call("Image.subtract", image1=element, image2=median)

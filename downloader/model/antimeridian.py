@@ -26,7 +26,7 @@ _POLE: Final = 90 - 1e-9
 
 
 def check_degrees(geometry: BaseGeometry, key: str) -> None:
-    """Refuse what are no longitudes and latitudes, and edges that could go either way around the globe.
+    """Refuse coordinates that are no longitudes and latitudes, and edges that could go either way around the globe.
 
     An edge of more than 180 degrees of longitude is ambiguous: someone may mean the short way, across the antimeridian.
     Along a pole it has no length, and means nothing else.
@@ -126,7 +126,7 @@ def cut_at_180(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def shorter_way(geometry: BaseGeometry) -> BaseGeometry:
-    """Return a geometry in longitude and latitude; the western part of one cut in two at 180° goes on beyond it."""
+    """Return a geometry in longitude and latitude in one piece: if it was cut at 180°, its western part continues beyond 180."""
     if not hasattr(geometry, "geoms") or geometry.bounds[2] - geometry.bounds[0] <= 180:
         return geometry
     return min(geometry, eastward(geometry), key=lambda one: one.bounds[2] - one.bounds[0])

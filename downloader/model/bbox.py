@@ -1,4 +1,4 @@
-"""From what a user calls a region to the window of a grid. Pure; pyproj does the geometry between CRSs."""
+"""Bounding boxes as windows of a grid. Pure; pyproj does the geometry between CRSs."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Crs:
 
     @property
     def unit(self) -> str:
-        """The suffix that names a length in CRS units: `m`, `deg`, or PROJ's own name of the unit."""
+        """Suffix of lengths in CRS units: `m`, `deg`, or PROJ's own name of the unit."""
         names = {"metre": "m", "meter": "m", "degree": "deg"}
         axes = self.to_pyproj().axis_info
         return names.get(axes[0].unit_name, axes[0].unit_name.replace(" ", "-")) if axes else "unit"

@@ -59,7 +59,7 @@ def load_expression(value: object, key: str) -> str:
 
 
 def checked(text: str, key: str) -> str:
-    """Return an expression; raise JobError with this key if it is longer than the service takes."""
+    """Return an expression unchanged. Raises JobError with this key if it is longer than the service takes."""
     if len(text) > MAX_BYTES:
         raise JobError(
             f"the expression has {len(text):,} bytes, and the service takes {MAX_BYTES:,} at most; use fewer images or "
@@ -160,7 +160,7 @@ def add_bands(images: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def joined_by(
     name: str, images: Sequence[dict[str, Any]], arguments: tuple[str, str] = ("image1", "image2")
 ) -> dict[str, Any]:
-    """Return what a function of two images makes of all: nested to the logarithm of their number, since depth is limited."""
+    """Return images joined by a function of two, pair by pair: the depth, which is limited, grows with the logarithm of their number."""
     parts = list(images)
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
@@ -170,7 +170,7 @@ def joined_by(
 
 
 def function(arguments: Sequence[str], body: Mapping[str, Any]) -> dict[str, Any]:
-    """A node that defines a function; `canonical` gives its body an entry of its own."""
+    """Return a node that defines a function; `canonical` gives its body an entry of its own."""
     return {"functionDefinitionValue": {"argumentNames": list(arguments), "body": dict(body)}}
 
 
@@ -243,7 +243,7 @@ class _Writer:
 
 
 def _content(kind: str, content: Any, refer: Callable[[Any], Any], function_of: Callable[[Any], Any]) -> Any:  # noqa: ANN401  # to and from JSON
-    """Return a node's content, its children as `refer` gives them, functions that are called or defined as `function_of` does."""
+    """Return a node's content with its children replaced by `refer`, and its functions by `function_of`."""
     match kind:
         case "arrayValue":
             return {"values": [refer(node) for node in content["values"]]}

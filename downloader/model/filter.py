@@ -153,7 +153,7 @@ class Filter:
         return _lists(self.root)
 
     def sent(self, *, alone: bool = True) -> str:
-        """Return what listAssets is asked, with `properties.NAME`; empty where nothing is. If not `alone`, as one operand of an AND."""
+        """Return the filter for listAssets, with `properties.NAME`; empty if no condition is sent. If not `alone`, as one operand of an AND."""
         parts = [part for part in self._factors if not _lists(part)]
         if not parts:
             return ""
@@ -170,7 +170,7 @@ class Filter:
 
     @property
     def unsent(self) -> tuple[_Node, ...]:
-        """Conditions that are found out of each image's document, joined by AND."""
+        """Conditions that are not sent but checked against each image's document, joined by AND."""
         return tuple(part for part in self._factors if _lists(part))
 
     @property

@@ -1,4 +1,4 @@
-"""Pixel grids and windows of them: integers place, floats only describe.
+"""Pixel grids and windows of them; positions are integers of pixels.
 
 All request origins come from one formula, `AffineTransform.shifted`:
 
@@ -36,7 +36,7 @@ _MOST: Final = 1e30
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of whole pixels of some PixelGrid; which grid, its holder says."""
+    """A rectangle of whole pixels of a PixelGrid, which the holder of the window knows."""
 
     column: int
     """Column of the leftmost pixel; may be negative before clipping."""
@@ -78,7 +78,7 @@ class Window:
 
     @classmethod
     def between(cls, column: int, row: int, column_end: int, row_end: int) -> Window:
-        """Return the window from its first to behind its last column and row."""
+        """Return the window of these columns and rows; the ends are excluded."""
         return cls(column, row, column_end - column, row_end - row)
 
     @classmethod

@@ -22,7 +22,7 @@ _FIELDS: Final = ("startTime", "endTime", "updateTime")
 
 @dataclass(frozen=True, slots=True)
 class ImageOrder:
-    """What images are ordered by before their time."""
+    """Property or time that images are ordered by before their start time."""
 
     name: str = ""
     """A property, or one of the catalogue's times; empty orders by time alone."""

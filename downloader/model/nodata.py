@@ -63,7 +63,7 @@ def holds(dtype: np.dtype[np.generic], value: float) -> bool:
 def masked_pixels(
     dtype: np.dtype[np.generic], nodata: float | None, *, has_mask: bool, is_filled: bool = False
 ) -> str:
-    """Return how masked pixels of a band can be recognised, as a phrase.
+    """Return a phrase that says how masked pixels of a band can be recognised.
 
     An answer holds no mask; of unsigned bands masked pixels are 0, of others the service does not say (docs/contract.md §4.3).
 

@@ -1,4 +1,4 @@
-"""Place the chips of samples: each on its image's own pixels, a lattice for each pixel size."""
+"""Chips of samples: each on its image's own pixels, on a lattice for each pixel size."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True)
 class _Chip:
-    """What is wanted of a point or field on a lattice."""
+    """Pixels of a point or field on a lattice."""
 
     box: Window
     """In pixels of the lattice; a field's may be smaller than the chip."""
@@ -122,7 +122,7 @@ class Placement:
     def _fields(
         self, firsts: Mapping[int, tuple[int, _Kind]], told: list[Sample], run: int
     ) -> dict[int, list[_Chip]]:
-        """Return the fields by number, each by lattice; what is wrong with one becomes the problem of its samples."""
+        """Return the fields by number, each by lattice; an error of one becomes the problem of its samples."""
         import shapely
 
         region, crs, found = self._job.region, self._points.crs, dict[int, list[_Chip]]()
@@ -271,7 +271,7 @@ def _by_kind(places: Iterable[tuple[int, _Kind | None]]) -> list[tuple[_Kind, li
 
 
 def _fail(told: list[Sample], number: int, steps: int, problem: str) -> None:
-    """Say of all images of a point why they are not fetched."""
+    """Note the problem of all images of a point that have none yet."""
     for k in range(number * steps, (number + 1) * steps):
         if told[k].image and not told[k].problem:
             told[k] = replace(told[k], problem=f"{told[k].point.where}: {problem}")

@@ -1,4 +1,4 @@
-"""What the service may charge for computing, in EECU-hours: a range, for nobody outside knows the price of an expression."""
+"""Cost of computing in EECU-hours, as a range, since the service publishes no price of an expression."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOURCE: Final = "0.25 EECU-s for 512² pixels of a band of an image, as seen in 
 
 @dataclass(frozen=True, slots=True)
 class ComputeCost:
-    """What computing may cost."""
+    """Range of the cost of computing."""
 
     requests: int
     """Requests that the service computes."""
@@ -51,7 +51,7 @@ def cost_of(requests: int, seconds: float, wasted_s: float = 0.0) -> ComputeCost
 
 
 def compute_cost(plan: Plan) -> ComputeCost:
-    """Return what fetching all of a plan may cost."""
+    """Return the cost of fetching all of a plan."""
     requests, seconds = 0.0, 0.0
     for group in plan.groups:
         tiling = group.tiling
@@ -75,7 +75,7 @@ def seconds_of(plan: Plan, request: Request) -> float:
 
 
 def most_seconds(seconds: float) -> float:
-    """Return the upper end of an expectation."""
+    """Return the most EECU-seconds that may be charged where `seconds` are expected."""
     return seconds * _FACTOR
 
 

@@ -1,4 +1,4 @@
-"""What the images of a slice cover, as a few windows: tiles between them, which none of the images meets, are not asked for."""
+"""Covers: the pixels that the images of a slice cover, as a few windows. Tiles that meet none of them are not asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST: Final = 32
 
 
 def cover_of(windows: Iterable[Window]) -> Cover:
-    """Return a cover of some windows, in few: those that touch no tile of 256² pixels that one of them does not touch.
+    """Return a cover of windows, joined where that adds no tile of 256² pixels.
 
     Args:
         windows: in pixels that tiles are counted from. Of very many, far apart, the hull is taken.
@@ -63,7 +63,7 @@ def tiles_of(cover: Sequence[Window], tile: int) -> int:
 
 
 def layers(windows: Sequence[Window]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many windows lie over each other between their edges, (rows, columns), and the edges: columns, then rows."""
+    """Return the number of windows in each cell between their edges, (rows, columns), and the edges: columns, then rows."""
     columns = np.unique([[w.column, w.column_end] for w in windows])
     rows = np.unique([[w.row, w.row_end] for w in windows])
     counts = np.zeros((len(rows) - 1, len(columns) - 1), np.int64)

@@ -1,4 +1,4 @@
-"""The job's region on a lattice: which pixels it takes, which tiles it touches, and what of it images cover."""
+"""The job's region on a lattice: its window, its shape, and the parts that images cover."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _of_geometry(job: Job, lattice: Lattice, geometry: BaseGeometry, crs: Crs, k
 
 
 def _covered(extent: Extent, lattice: Lattice) -> Extent:
-    """Return the extent with what images cover of it, if they end somewhere inside."""
+    """Return the extent with the parts that images cover, if images end inside it."""
     window = extent.window
     if lattice.extents:
         return Extent(

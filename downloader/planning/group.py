@@ -1,4 +1,4 @@
-"""A group: the bands that share one pixel grid, and how their pixels are cut up and asked for."""
+"""Groups: the bands that share one pixel grid, their tiles and their requests."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Group:
         return mask
 
     def wanted(self, key: ShardKey) -> dict[int, int]:
-        """Return band index → bits of the tiles of a shard that are fetched; bands of which none are stay out."""
+        """Return the tiles of a shard that are fetched: band index → bits, without bands of which none is."""
         mask = self.wanted_mask(key)
         if not mask:
             return {}
@@ -210,12 +210,12 @@ class Group:
         return across * places * pieces(length, t.run, self._stacked(runs)) * len(runs)
 
     def _stacked(self, runs: Sequence[tuple[int, ...]]) -> int:
-        """Return how many slices a request brings at most: of bands that come in several runs one."""
+        """Return the number of slices of a request at most: one if the bands come in several runs."""
         return max(1, self.stack) if len(runs) == 1 else 1
 
 
 def validity_types(bands: Sequence[Band], run: Sequence[int]) -> list[np.dtype[np.generic]]:
-    """Return the types of what one request asks for beside its bands, to know where they are valid."""
+    """Return the types of the bytes that one request asks for beside its bands to tell where they are valid."""
     filled = sum(bands[band].is_filled for band in run)
     return [_BYTE] * -(-filled // FILLED_PER_BYTE)
 

@@ -1,4 +1,4 @@
-"""How much of a region each image covers, and how much of that is clear: counted on a coarse grid, at a scale that is kept."""
+"""Shares of a region that each image covers and shows clear, counted on a coarse grid whose scale is kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PARTS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ImageShare:
-    """What was counted of one image."""
+    """Shares of one image."""
 
     id: str
     update_time: str

@@ -1,4 +1,4 @@
-"""The lattices that a mosaic's pixels lie on: the image's own, or the one that `grid` of the job asks for."""
+"""Lattices of a mosaic's pixels: the image's own, or the one that `grid` of the job asks for."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _zone(job: Job, finest: PixelGrid, files: JobFiles) -> Crs:
 
 
 def held_pixels(job: Job, own: PixelGrid, like: PixelGrid | None) -> tuple[float, float]:
-    """Return how many pixels of `own`, along x and y, one pixel of the job's grid holds; about, where the CRSs differ.
+    """Return the number of pixels of `own`, along x and y, in one pixel of the job's grid; approximate if the CRSs differ.
 
     Args:
         job: whose grid.
@@ -145,7 +145,7 @@ def held_pixels(job: Job, own: PixelGrid, like: PixelGrid | None) -> tuple[float
 
 
 def pixel_area(grid: PixelGrid) -> float:
-    """Return the area of a pixel, in square metres or what is near enough to sort by."""
+    """Return the area of a pixel in square metres, near enough to sort by."""
     return math.prod(grid.transform.pixel_size) * grid.crs.metres_per_unit**2
 
 
@@ -198,7 +198,7 @@ _SHOWN: Final = 8
 
 
 def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mapping[str, Band]) -> None:
-    """Refuse images whose pixels do not lie on the lattice of the first, and say which grids there are."""
+    """Refuse images whose pixels do not lie on the lattice of the first; the message lists the grids."""
 
     def own() -> Iterator[tuple[str, Band]]:
         for _, members in named:

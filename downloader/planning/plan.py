@@ -1,4 +1,4 @@
-"""The plan: what must be fetched, as arithmetic. It holds no list of tiles and costs the same for 10 and for 10⁹."""
+"""The plan of what is fetched, as arithmetic: it holds no list of tiles and costs the same for 10 and for 10⁹."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a job means, settled against the catalogue."""
+    """Groups, slices and requests of a job, settled against the catalogue."""
 
     image: Image
     """The one image; of several the first, whose bands and types the others share."""
@@ -75,7 +75,7 @@ class Plan:
         raise KeyError(name)
 
     def shards(self) -> Iterator[ShardKey]:
-        """Yield every shard of every group; never a list."""
+        """Yield every shard of every group."""
         for group in self.groups:
             yield from group.shards()
 
@@ -110,7 +110,7 @@ class Plan:
         )
 
     def _expression(self, group: Group, slice_: int, grid: PixelGrid) -> str:
-        """Return what computes a slice on `grid`; empty where an asset is read."""
+        """Return the expression of a slice on `grid`; empty where an asset is read."""
         part = (group.parts or self.slices)[slice_]
         if part.members and self.composites is not None:
             return self.composites.part_expression(part.members, group.lattice, grid)
@@ -120,7 +120,7 @@ class Plan:
 
     @property
     def parts(self) -> tuple[Slice, ...]:
-        """What is fetched: the slices; of groups of UTM zones what each zone has of them."""
+        """Slices that are fetched; with groups of UTM zones the part of each slice in each zone."""
         zones = {group.lattice.crs: group.parts for group in self.groups if group.parts}
         return tuple(part for parts in zones.values() for part in parts if part.images) or self.slices
 
@@ -130,11 +130,11 @@ class Plan:
         return len({name for part in self.slices for name, _ in part.images}) or 1
 
     def count_tiles(self) -> int:
-        """Return the tiles that are fetched: all but those outside the region and outside the images themselves."""
+        """Return the number of tiles that are fetched: all but those outside the region or the images."""
         return sum(group.count_tiles() for group in self.groups)
 
     def estimate(self) -> Estimate:
-        """Return the plan's cost; closed form, and where not all tiles of a group are fetched in proportion to them."""
+        """Return the plan's cost in closed form; in proportion to the tiles where only some of a group are fetched."""
         requests, pixels = 0.0, 0.0
         for group in self.groups:
             share = group.count_tiles() / group.tiling.tiles

@@ -1,4 +1,4 @@
-"""Job + catalogue metadata → Plan. Pure: no clock, file or socket; equal arguments give equal plans.
+"""Plans of a job and the catalogue's metadata. Pure: no clock, file or socket; equal arguments give equal plans.
 
 One image, a time series and samples differ in their leading axis: in what lies along it, and in what each slice has of
 each lattice (`Extent`). From there on groups are made in one way.
@@ -208,7 +208,7 @@ class _Planner:
         )
 
     def _stack(self, name: str, bands: tuple[Band, ...], tiling: Tiling) -> Stack | None:
-        """Return the boxes in which slices come together; None where each is asked for by itself, by its own road."""
+        """Return the boxes in which slices are asked for together; None where each is asked for by itself."""
         asked, is_computed = self.job.request.depth_count, self._computes(bands)
         known = self.existing is not None and name in self.existing.tilings
         is_stacked = self.existing is not None and name in self.existing.stacked

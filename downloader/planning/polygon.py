@@ -1,4 +1,4 @@
-"""A geometry on a pixel grid: which tiles it touches, and which pixels lie inside.
+"""Geometries on a pixel grid: the tiles that they touch, and the pixels inside.
 
 Its coordinates are (column, row) in fractional pixels of the group's grid, so that tiles and pixels are boxes along
 the axes whatever the CRS. Edges are bent as the projection bends them before a single tile is judged.
@@ -58,7 +58,7 @@ class Shape:
 
     @property
     def fingerprint(self) -> str:
-        """Tells it from others; two releases of PROJ, which differ in a last digit, give the same."""
+        """Digest of the geometry, the same for releases of PROJ that differ in a last digit."""
         import hashlib
 
         import shapely
@@ -72,7 +72,7 @@ class Shape:
         return _touched(self.wkb, tiling, row, column) & tiling.full_mask(layer, row, column)
 
     def count(self, tiling: Tiling) -> int:
-        """Return how many tiles of one slice the geometry touches; costs as much as its outline is long."""
+        """Return the number of tiles of one slice that the geometry touches; the effort grows with its outline."""
         with _TILES:
             return _count(_for_tiles(self.wkb), tiling, (0, 0, tiling.tile_rows, tiling.tile_columns))
 
@@ -205,7 +205,7 @@ def window_of(geometry: BaseGeometry) -> Window:
 
 
 class _Bender:
-    """From a geometry's CRS to pixels, point by point."""
+    """Transformer of a geometry's points to pixels of a grid."""
 
     def __init__(self, crs: Crs, grid: PixelGrid, key: str) -> None:
         self._key = key
@@ -213,7 +213,7 @@ class _Bender:
         self._transformer = None if crs == grid.crs else transformer(crs, grid.crs)
 
     def bend(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (n, 2) coordinates to (n, 2) pixels."""
+        """Return coordinates (n, 2) as pixels (n, 2)."""
         x, y = points[:, 0], points[:, 1]
         if self._transformer is not None:
             x, y = self._transformer.transform(x, y)

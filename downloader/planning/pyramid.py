@@ -27,7 +27,7 @@ _HOW: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Bands of one group that are not delivered on their own grid, and what is read in its place."""
+    """Pyramid level that is read for bands of one group that are not delivered on their own grid."""
 
     group: str
     bands: tuple[str, ...]
@@ -51,7 +51,7 @@ class Reading:
 
 
 def readings(group: Group) -> tuple[Reading, ...]:
-    """Return what the service reads for each band of `group` that is not on the group's own lattice.
+    """Return the levels that the service reads for bands of `group` that are not on the group's own lattice.
 
     The level is the coarsest one that is not coarser than the pixels asked for; in another CRS, than they are at the
     middle of the group. Empty for a native group.

@@ -1,4 +1,4 @@
-"""The recipes of a job: what it does to the images of each collection."""
+"""Recipes of a job for the images of each collection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OF_CLASSES: Final = ("MODE", "SAMPLE")
 
 
 def step_facts(job: Job) -> dict[str, str]:
-    """Return what the job does to images, by key of the job file: two jobs that differ in it mean different pixels."""
+    """Return the settings that determine pixels, by key of the job file: jobs that differ in one mean different pixels."""
     source = job.source
     mask = source.mask if isinstance(source.mask, str) else "; ".join(map(str, source.mask or ()))
     facts = {
@@ -50,7 +50,7 @@ def step_facts(job: Job) -> dict[str, str]:
 
 
 def steps_of(job: Job, images: Iterable[Image], expression: str = "", like: PixelGrid | None = None) -> Steps:
-    """Return what the job does to these images.
+    """Return the steps of a job for these images.
 
     Args:
         job: what the user asks for.
@@ -158,7 +158,7 @@ class _RecipeMaker:
 
     @cached_property
     def named(self) -> list[dict[str, str]]:
-        """Of each band asked for, name in its formula → band of the images."""
+        """For each band asked for: name in its formula → band of the images."""
         return [
             {spec.name: spec.by_collection.get(self.collection, spec.name)}
             if spec.by_collection
@@ -215,7 +215,7 @@ class _RecipeMaker:
         return SourceBand(name, "" if own == name else own, scale, offset, resampling, is_decibel)
 
     def _resampling(self, name: str, own: str, *, is_categorical: bool) -> str:
-        """Return how a band is read on another grid: classes and bits nearest, unless a band's name asks otherwise."""
+        """Return the resampling of a band: nearest for classes and bits, unless the job names the band."""
         asked, band = self.job.grid.resampling, self.bands.get(own)
         if isinstance(asked, str):
             how = asked
@@ -234,7 +234,7 @@ class _RecipeMaker:
         )
 
     def _held(self, band: Band) -> float:
-        """Return how many pixels of a band one pixel of the grid holds."""
+        """Return the number of pixels of a band in one pixel of the grid."""
         like, named = self.like, self.job.grid.like
         if like is None and named is not None:
             if named not in self.bands:
@@ -243,7 +243,7 @@ class _RecipeMaker:
         return round(math.prod(held_pixels(self.job, band.grid, like)), 6)
 
     def _averaged(self, named: Mapping[str, str]) -> int:
-        """Return the pixels of an image that one of a band is the mean of, at most; 0 where it is not averaged."""
+        """Return the most pixels that one pixel of a band is the mean of; 0 if it is not averaged."""
         there = {name: self.bands[own] for name, own in named.items() if own in self.bands}
         if not any(self.sources[name].resampling == "average" for name in there):
             return 0
@@ -268,7 +268,7 @@ class _RecipeMaker:
         return formula.interval(intervals).smallest_dtype()
 
     def recipe(self, types: Mapping[str, np.dtype[Any]]) -> Recipe:
-        """Return what is done to each image. Raises JobError for a name that nothing here bears, unless images may lack it."""
+        """Return the recipe. Raises JobError for a band that no image has, unless images may lack it."""
         asked = {
             "source.bands": [own for named in self.named for own in named.values()],
             "source.mask": mask_bands(self.mask),
@@ -288,7 +288,7 @@ class _RecipeMaker:
         return Recipe(tuple(bands), tuple(self.sources.values()), self.mask)
 
     def reasons(self, differing: Collection[str]) -> list[str]:
-        """Return why each image here is computed; names in `differing` are told with their collection."""
+        """Return the reasons why each image is computed; names in `differing` are told with their collection."""
         found = [] if self.job.source.mask is None else ["mask"]
         for spec, named in zip(self.specs, self.named, strict=True):
             if any(self.sources[name].is_scaled for name in named):

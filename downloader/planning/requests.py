@@ -41,7 +41,7 @@ class PixelRequest:
 
     @property
     def asked(self) -> tuple[BandType, ...]:
-        """Everything that is asked for: the bands, and what tells where they are valid."""
+        """Bands asked for, followed by the bytes that tell where they are valid."""
         return (*self.bands, *(BandType(name, np.dtype("u1")) for name, _ in self.validity))
 
     @property
@@ -80,7 +80,7 @@ class Request:
 
     @property
     def tiles_worth(self) -> float:
-        """Tiles asked for, each counted by the share of its bands: what displays add up."""
+        """Tiles asked for, each counted by the share of its bands, for displays."""
         return self.tiles * len(self.bands) / (self.group_bands or len(self.bands))
 
     def __str__(self) -> str:
@@ -119,7 +119,7 @@ def blocks(
 
 
 def _runs(tiling: Tiling, stack: int) -> Iterator[tuple[int, int]]:
-    """Yield first slice and end of what may come together, in a shard; never slices of two samples."""
+    """Yield (first, end) of the slices of a shard that one request may ask for, never of two samples."""
     for place in range(0, tiling.shard_slices, tiling.run):
         for first in range(place, place + tiling.run, stack):
             yield first, min(first + stack, place + tiling.run)
@@ -129,7 +129,7 @@ _Triple = tuple[int, int, int]
 
 
 def _boxes(wanted: NDArray[np.bool_]) -> Iterator[tuple[_Triple, _Triple]]:
-    """Yield corner and lengths (slices, rows, columns) of boxes that cover exactly what is wanted."""
+    """Yield the corner and the lengths (slices, rows, columns) of boxes that together cover exactly `wanted`."""
     left = wanted
     while left.any():
         if left.all():

@@ -63,7 +63,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The file, read."""
+    """Contents of a file of points or fields."""
 
     crs: Crs
     """Of `x` and `y`."""

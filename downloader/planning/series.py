@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A collection, arranged."""
+    """Slices of images, and the lattices that they share."""
 
     slices: tuple[Slice, ...]
     lattices: tuple[Lattice, ...]
@@ -40,7 +40,7 @@ class Series:
     """What computes parts of slices of several images; None where the slices' own expressions do."""
 
     def expression(self, part: Slice, lattice: PixelGrid, grid: PixelGrid) -> str:
-        """Return what computes pixels of a slice; empty where they are read. Arguments as of `Steps.part_expression`."""
+        """Return the expression of pixels of a slice; empty where they are read. Arguments as of `Steps.part_expression`."""
         if self.composites is None or not part.members:
             return part.expression
         return self.composites.part_expression(part.members, lattice, grid)
@@ -72,7 +72,7 @@ def series_of_one(job: Job, image: Image, part: Slice | None = None, files: JobF
 def group_images(
     images: Iterable[Image], every: str, origin_us: int = 0
 ) -> list[tuple[str, tuple[Image, ...]]]:
-    """Return images in slices, each with its name: one an image, or those of a period or of a property's value.
+    """Return the slices of images, each with its name: one image each, or those of a period or of a property's value.
 
     Args:
         images: in the order of time.

@@ -1,4 +1,4 @@
-"""The leading axis: what is fetched for each time or sample, and where it lies."""
+"""Slices along the leading axis: the images of each time or sample."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class ImageList:
-    """Images in their slices, in the order of the mosaic's axis: what was added later stands later."""
+    """Images in their slices, in the order of the mosaic's axis: later additions stand last."""
 
     named: tuple[tuple[str, tuple[Image, ...]], ...]
     """Each slice's name and images, the first of which wins where several have a valid pixel."""
@@ -64,7 +64,7 @@ class ImageList:
 
     @property
     def every(self) -> str:
-        """What becomes one slice: `source.every`."""
+        """Images that become one slice: `source.every`."""
         return self.facts.get("every", "image")
 
     @property

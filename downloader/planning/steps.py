@@ -1,4 +1,4 @@
-"""What a job does to images: each by the recipe of its collection, then several become one.
+"""Steps from images to slices: each image by the recipe of its collection, then several become one.
 
 Where no step asks for computing, images are read as they are. A part of a slice of several images is computed of those alone
 that meet it; its pixels are those that all of them give there, for what an image does not reach, it does not change.
@@ -45,7 +45,7 @@ Partners = Mapping[str, tuple[Image, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What is done to the images of a job."""
+    """Steps that a job takes from its images to slices."""
 
     collections: tuple[str, ...]
     recipes: tuple[Recipe, ...]
@@ -71,7 +71,7 @@ class Steps:
         return not self.reasons and (self.reducer is None or self.reducer.name in _KEEPING)
 
     def recipe(self, image: Image) -> Recipe:
-        """Return what is done to an image."""
+        """Return the recipe of an image."""
         return self.recipes[self._place(image)]
 
     def _place(self, image: Image) -> int:
@@ -87,7 +87,7 @@ class Steps:
         return tuple(one for one in self.partner_collections(image) if one not in there)
 
     def view(self, image: Image) -> Image:
-        """Return an image with the bands that the steps make of it, in place of its own; those that it lacks are left out."""
+        """Return an image with the bands that its recipe makes, without those that it lacks."""
         recipe = self.recipe(image)
         own = {band.id: band for band in image.bands}
         lacks = self._lacks(image)
@@ -112,7 +112,7 @@ class Steps:
         return min(there, key=pixel_area) if there and len(there) == len(grids) else None
 
     def lacking(self, image: Image) -> str:
-        """Return what an image lacks of the bands and partners that are needed, such as `no band 'nir'`; empty if nothing."""
+        """Return the band or partner that an image lacks, such as `no band 'nir'`; empty if none."""
         recipe, lacks = self.recipe(image), self._lacks(image)
         if without := self._lacks_partner(image):
             return f"no partner of the same index in {without[0]}, whose bands the mask looks at"
@@ -155,7 +155,7 @@ class Steps:
         return frozenset(name for name in names if recipe.own(name) not in own)
 
     def why(self, members: int) -> str:
-        """Return why a slice of so many images is computed; empty where its image is read."""
+        """Return the reason why a slice of `members` images is computed; empty where its image is read."""
         sources = [band for recipe in self.recipes for band in recipe.sources]
         modes = dict.fromkeys(
             band.resampling for band in sources if band.resampling not in {"nearest", "average"}
@@ -171,7 +171,7 @@ class Steps:
         return ", ".join([*self.reasons, *over, *warped])
 
     def expression(self, members: Sequence[Image]) -> str:
-        """Return what computes the slice of these images; empty where the only one is read.
+        """Return the expression of a slice of these images; empty where the only one is read.
 
         Args:
             members: in the order in which the first or last wins.
@@ -188,7 +188,7 @@ class Steps:
         return computed_expression(inputs, self.recipes, reducer, "source.every")
 
     def _of_element(self, image: Image, graph: InputImage) -> str:
-        """Return what computes one element: thousands differ in their index alone, and the graph may be long."""
+        """Return the expression of one element, made from a template: thousands differ in their index alone."""
         if graph.lacks not in self._templates:
             any_of_them = replace(graph, node=element(self.graph or {}, _ANY))
             made = computed_expression([any_of_them], self.recipes, self.reducer, "source.every")
@@ -196,7 +196,7 @@ class Steps:
         return self._templates[graph.lacks].replace(json.dumps(_ANY), json.dumps(image.id))
 
     def part_expression(self, members: Sequence[Image], lattice: PixelGrid, grid: PixelGrid) -> str:
-        """Return what computes one request of a slice of several images.
+        """Return the expression of one request of a slice of several images.
 
         Args:
             members: images of the slice, in the order in which the first or last wins.
@@ -222,7 +222,7 @@ class Steps:
         return self._parts[names]
 
     def depth(self, slices: Iterable[Sequence[Image]], lattice: PixelGrid, region: Window) -> int:
-        """Return how many images a reducer holds of one pixel at most; 1 where it holds none but the result.
+        """Return the most images whose values a reducer holds of one pixel; 1 if it holds the result alone.
 
         Args:
             slices: images of each.
@@ -239,14 +239,14 @@ class Steps:
         return max(found)
 
     def _windows(self, image: Image, lattice: PixelGrid) -> list[Window]:
-        """Return the pixels of a lattice that the bands that are read of an image may tell of."""
+        """Return the windows of a lattice that an image can contribute to."""
         recipe = self.recipe(image)
         read = {recipe.own(name) for name in recipe.of(recipe.bands)}
         grids = dict.fromkeys(band.grid for band in image.bands if band.id in read)
         return [_reach(lattice, grid) for grid in grids]
 
     def input_of(self, image: Image) -> InputImage:
-        """Return an image as input of what is computed."""
+        """Return an image as an input of expressions."""
         partners = self.partners.get(image.name, ())
         loads = {collection_of(one): image_load(one.id, one.update_time) for one in partners}
         if self.graph is None:

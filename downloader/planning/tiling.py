@@ -224,7 +224,7 @@ class Tiling:
         return slice_ // self.shard_slices, row // self.shard, column // self.shard
 
     def slices_of(self, layer: int, row: int = 0) -> Sequence[int]:
-        """Return the slices that a shard holds; `row` matters where samples have steps."""
+        """Return the slices of a shard; `row` matters if samples have steps."""
         samples = self.shard_leading[0]
         first, last = layer * samples, min((layer + 1) * samples, self.leading[0])
         if not self.steps:

@@ -1,4 +1,4 @@
-"""UTM zones as groups of their own, `grid.zones: each`: which zones there are, and where each ends.
+"""UTM zones as groups of their own, `grid.zones: each`, and the edges of each.
 
 A zone ends half-way to the middle of the next zone that the images have: for neighbours at the meridian between them. Places
 of zones without an image belong to the nearest that has one, so that no place is lost.
@@ -44,11 +44,11 @@ class Zone:
 
     @property
     def name(self) -> str:
-        """What the names of its groups begin with: the number of its code, such as `32610`."""
+        """Prefix of the names of its groups: the number of its code, such as `32610`."""
         return self.crs.code.rpartition(":")[2] if self.crs.code else str(self.crs.to_pyproj().utm_zone)
 
     def members(self, images: Iterable[Image], *, last: bool = False) -> tuple[Image, ...]:
-        """Return the images that take part in the zone's group: its own, and behind them others that reach into it.
+        """Return the images of the zone's group: its own, followed by others that reach into it.
 
         Args:
             images: in the order in which the first or last wins.

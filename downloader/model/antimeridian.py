@@ -58,16 +58,10 @@ def check_degrees(geometry: BaseGeometry, key: str) -> None:
 
 
 def _lines(geometry: BaseGeometry) -> list[BaseGeometry]:
-    """Return every ring and line of a geometry."""
-    import shapely
-
-    parts = shapely.get_parts(geometry)
-    lines = [part for part in parts if part.geom_type in {"LineString", "LinearRing"}]
-    areas = [part for part in parts if part.geom_type == "Polygon"]
-    inner = [
-        one for part in parts if part.geom_type.startswith(("Multi", "Geometry")) for one in _lines(part)
-    ]
-    return [*lines, *(ring for area in areas for ring in shapely.get_rings(area)), *inner]
+    """Return every ring, line and point of a geometry."""
+    if hasattr(geometry, "geoms"):
+        return [line for part in geometry.geoms for line in _lines(part)]
+    return [geometry.exterior, *geometry.interiors] if geometry.geom_type == "Polygon" else [geometry]
 
 
 def brought_to(

@@ -88,12 +88,10 @@ def cover_box(grid: PixelGrid, box: BoundingBox) -> Window:
     Raises:
         JobError: the box lies outside the grid, or comes apart in its CRS (across the antimeridian, around a pole).
     """
-    hits = sorted(_meetings(grid, box), key=lambda hit: hit.column)
-    if not hits:
+    found = Window.hull(part for part, _ in _meetings(grid, box, grid.bounds))
+    if found is None:
         raise JobError(f"{box} lies outside the image{_where_then(grid, box)}", key="region.bbox")
-    _check_gaps(hits, box)
-    first = hits[0]
-    return Window.between(first.column, first.row, max(hit.column_end for hit in hits), first.row_end)
+    return found
 
 
 def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | None = None) -> Window:
@@ -107,15 +105,9 @@ def cover_box_anywhere(lattice: PixelGrid, box: BoundingBox, reach: Window | Non
     Raises:
         JobError: the box comes apart in the lattice's CRS, or meets both ends of what the images cover.
     """
-    points = _points(lattice, box)
-    windows = [_around(lattice, points, turn) for turn in _turns(lattice)]
-    hits = sorted(
-        ((clipped, window) for window in windows if reach and (clipped := window.clip(reach))),
-        key=lambda hit: hit[0].column,
-    )
+    hits = [] if reach is None else _meetings(lattice, box, reach)
     if not hits:
-        return windows[0]
-    _check_gaps([clipped for clipped, _ in hits], box)
+        return _around(lattice, _points(lattice, box), 0)
     return max(hits, key=lambda hit: hit[0].width)[1]
 
 
@@ -138,11 +130,23 @@ def _corners_of(grid: PixelGrid, window: Window) -> _Corners:
     return tuple(grid.transform.at(*corner) for corner in walk)
 
 
-def _meetings(grid: PixelGrid, box: BoundingBox) -> list[Window]:
-    """Return the windows of a grid that a box covers: one, or several across the meridian where a geographic grid ends."""
+def _meetings(grid: PixelGrid, box: BoundingBox, reach: Window) -> list[tuple[Window, Window]]:
+    """Return the parts of `reach` that a box covers, from left to right, each with the box's whole window there.
+
+    They are several where a geographic grid ends at a meridian that the box crosses. Raises JobError if they do not touch.
+    """
     points = _points(grid, box)
-    windows = (_around(grid, points, turn).clip(grid.bounds) for turn in _turns(grid))
-    return [window for window in windows if window is not None]
+    windows = (_around(grid, points, turn) for turn in _turns(grid))
+    found = sorted(
+        ((part, window) for window in windows if (part := window.clip(reach))), key=lambda hit: hit[0].column
+    )
+    if any(after.column > before.column_end for (before, _), (after, _) in itertools.pairwise(found)):
+        raise JobError(
+            f"{box} crosses the meridian where the image's grid begins and ends; "
+            "make one job for the part on either side",
+            key="region.bbox",
+        )
+    return found
 
 
 def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
@@ -155,15 +159,6 @@ def _points(grid: PixelGrid, box: BoundingBox) -> _Corners:
 def _turns(grid: PixelGrid) -> tuple[int, ...]:
     """Return the degrees by which a longitude may be off and still be the same place."""
     return (0, -360, 360) if grid.crs.to_pyproj().is_geographic and grid.crs.unit == "deg" else (0,)
-
-
-def _check_gaps(hits: list[Window], box: BoundingBox) -> None:
-    if any(after.column > before.column_end for before, after in itertools.pairwise(hits)):
-        raise JobError(
-            f"{box} crosses the meridian where the image's grid begins and ends; "
-            "make one job for the part on either side",
-            key="region.bbox",
-        )
 
 
 def _around(grid: PixelGrid, points: _Corners, turn: int) -> Window:
@@ -181,7 +176,7 @@ def _where_then(grid: PixelGrid, box: BoundingBox) -> str:
         text = f", which covers about {_edges_text(edges, 6)} there"
     try:
         swapped = BoundingBox(box.south, box.west, box.north, box.east, box.crs)
-        if _meetings(grid, swapped):
+        if _meetings(grid, swapped, grid.bounds):
             text += "; longitude and latitude seem to be swapped: the order is [west, south, east, north]"
     except JobError:
         pass

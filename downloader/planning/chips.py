@@ -211,20 +211,16 @@ class Placement:
         )
 
     def _kind(self, image: Image) -> _Kind:
-        kind = self._kinds.get(image.bands)
-        if kind is None:
+        if image.bands not in self._kinds:
+            names = tuple(band.id for lattice in self.lattices for band in lattice.bands)
             try:
-                bands = image.select(
-                    self._job.source.band_names
-                    or tuple(b.id for lattice in self.lattices for b in lattice.bands)
-                )
+                bands = image.select(self._job.source.band_names or names)
                 found = lattices_of(self._job, bands, self._files)
+                problem = self._unlike(found)
             except JobError as error:
-                kind = _Kind([], f"does not fit: {error}")
-            else:
-                kind = _Kind(found, self._unlike(found))
-            self._kinds[image.bands] = kind
-        return kind
+                found, problem = [], f"does not fit: {error}"
+            self._kinds[image.bands] = _Kind(found, problem)
+        return self._kinds[image.bands]
 
     def _unlike(self, found: list[Lattice]) -> str:
         mine = [[(band.id, band.dtype) for band in lattice.bands] for lattice in found]

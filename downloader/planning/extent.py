@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from downloader.job import Job
+    from downloader.job.sections.region import WindowSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,12 @@ def extents_of(job: Job, lattices: Sequence[Lattice], files: JobFiles) -> list[E
     Raises:
         JobError: the region lies outside the image, or cannot be shown in the lattice's CRS.
     """
-    if job.region.window is not None:
-        return _of_window(job, lattices)
     region = region_shape(job, files) if job.region.is_place else None
     found = []
     for lattice in lattices:
-        if region is not None and (job.region.is_shaped or lattice.zone is not None):
+        if job.region.window is not None:
+            extent = _of_window(job.region.window, lattice, lattices[0])
+        elif region is not None and (job.region.is_shaped or lattice.zone is not None):
             extent = _of_geometry(job, lattice, *region)
         else:
             extent = _of_box(job, lattice)
@@ -88,28 +89,22 @@ def _footprint(lattice: Lattice) -> Window | None:
     return Window.hull(cover_window(lattice.grid, grid.bounds, grid) for grid in grids)
 
 
-def _of_window(job: Job, lattices: Sequence[Lattice]) -> list[Extent]:
-    asked, finest = job.region.window, lattices[0].grid
-    if asked is None:
-        return []
+def _of_window(asked: WindowSpec, lattice: Lattice, finest: Lattice) -> Extent:
+    """Return the pixels of `region.window`, which counts in those of the finest lattice."""
     window = Window(asked.column, asked.row, asked.width, asked.height)
-    if lattices[0].is_endless:
-        return [_covered(Extent(window), lattices[0])]
-    clipped = window.clip(finest.bounds)
+    if finest.is_endless:
+        return Extent(window)
+    clipped = window.clip(finest.grid.bounds)
     if clipped is None:
         raise JobError(
-            f"{window} lies outside the image, which has {finest.width} columns and {finest.height} rows",
+            f"{window} lies outside the image, which has {finest.grid.width} columns and {finest.grid.height} rows",
             key="region.window",
         )
-    found = []
-    for lattice in lattices:
-        part: Window | None = clipped
-        if lattice.grid != finest:
-            part = cover_window(lattice.grid, clipped, finest).clip(lattice.grid.bounds)
-        if part is None:
-            raise JobError(f"covers no pixel of {', '.join(band.id for band in lattice.bands)}", key="region")
-        found.append(Extent(part))
-    return found
+    if lattice is not finest:
+        clipped = cover_window(lattice.grid, clipped, finest.grid).clip(lattice.grid.bounds)
+    if clipped is None:
+        raise JobError(f"covers no pixel of {', '.join(band.id for band in lattice.bands)}", key="region")
+    return Extent(clipped)
 
 
 def _of_box(job: Job, lattice: Lattice) -> Extent:

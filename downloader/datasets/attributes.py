@@ -68,20 +68,16 @@ def band_attributes(band: BandFacts, *, physical: bool = False) -> dict[str, Any
 
 
 def _flags(band: BandFacts) -> dict[str, Any]:
-    masks: list[int] = []
-    values: list[int] = []
-    words: list[str] = []
-    for field in band.bits:
-        mask = ((1 << field.count) - 1) << field.first
-        for value, meaning in field.values or ((1, ""),):
-            if not field.values and field.count > 1:
-                continue  # a number, which no list of meanings describes
-            masks.append(mask)
-            values.append(value << field.first)
-            words.append(_word(f"{field.label} {meaning}".strip()))
-    if not masks:
+    rows = [
+        (((1 << one.count) - 1) << one.first, value << one.first, _word(f"{one.label} {meaning}".strip()))
+        for one in band.bits
+        # No list of meanings describes a number of several bits.
+        for value, meaning in one.values or ((1, ""),) * (one.count == 1)
+    ]
+    if not rows:
         return {}
-    return {"flag_masks": masks, "flag_values": values, "flag_meanings": " ".join(words)}
+    masks, values, words = map(list, zip(*rows, strict=True))
+    return {"flag_masks": masks, "flag_values": values, "flag_meanings": " ".join(map(str, words))}
 
 
 def _word(text: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -29,6 +29,9 @@ EDGE_TOLERANCE: Final = Fraction(1, 1_000_000)
 
 MAX_SIDE: Final = 2**31
 """Pixels along a side of a grid, and of their distance from its origin: more is a mistake in a number."""
+
+_MEMBERS: Final = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+"""Members of the API's `AffineTransform`, in the order of the fields here."""
 
 _MOST: Final = 1e30
 """Greatest number of a transform: products of two, and of one with a grid's side, stay far from a float's end."""
@@ -155,17 +158,11 @@ class AffineTransform:
             except (TypeError, ValueError, OverflowError):
                 raise JobError(f"an affine transform's {name} is no number: {cut(repr(value))}") from None
 
-        return cls(
-            member("scaleX"), member("shearX"), member("translateX"),
-            member("shearY"), member("scaleY"), member("translateY"),
-        )  # fmt: skip
+        return cls(*map(member, _MEMBERS))
 
     def to_json(self) -> dict[str, float]:
         """Return the API's object, all six members explicit."""
-        return {
-            "scaleX": self.scale_x, "shearX": self.shear_x, "translateX": self.translate_x,
-            "shearY": self.shear_y, "scaleY": self.scale_y, "translateY": self.translate_y,
-        }  # fmt: skip
+        return dict(zip(_MEMBERS, astuple(self), strict=True))
 
     def to_gdal(self) -> tuple[float, float, float, float, float, float]:
         """Return the six numbers in GDAL's order: (x origin, x per column, x per row, y origin, y per column, y per row)."""

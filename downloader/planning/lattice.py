@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from downloader.errors import JobError
@@ -79,8 +80,8 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
     else:
         crs = finest.crs if grid.crs is None else Crs.parse(grid.crs)
     if grid.transform is not None:
-        return Lattice(PixelGrid(crs, AffineTransform(*grid.transform), 1, 1), bands, is_endless=True)
-    if grid.like is not None:
+        transform = AffineTransform(*grid.transform)
+    elif grid.like is not None:
         own = {band.id: band.grid for band in bands}
         if files.like is None and grid.like not in own:
             raise JobError(
@@ -88,13 +89,13 @@ def _asked_for(job: Job, bands: tuple[Band, ...], finest: PixelGrid, files: JobF
                 key="grid.like",
             )
         return Lattice(files.like or own[grid.like], bands, is_endless=True)
-    size = grid.pixel_size(crs) or finest.transform.pixel_size
-    if grid.crs is not None or grid.zones is not None:
+    else:
+        x, y = grid.pixel_size(crs) or finest.transform.pixel_size
+        if grid.crs is None and grid.zones is None:
+            return Lattice(_resampled(finest, (x, y)), bands)
         # Edges on whole multiples of the pixel size: two jobs, whatever their regions, fit together.
-        return Lattice(
-            PixelGrid(crs, AffineTransform(size[0], 0, 0, 0, -size[1], 0), 1, 1), bands, is_endless=True
-        )
-    return Lattice(_resampled(finest, size), bands)
+        transform = AffineTransform(x, 0, 0, 0, -y, 0)
+    return Lattice(PixelGrid(crs, transform, 1, 1), bands, is_endless=True)
 
 
 def _zone(job: Job, finest: PixelGrid, files: JobFiles) -> Crs:
@@ -185,11 +186,8 @@ def group_names(lattices: Sequence[Lattice]) -> list[str]:
         name = re.sub(r"[^A-Za-z0-9.x-]", "-", f"{size}{grid.crs.unit}")
         if lattice.zone is not None:
             name = f"{lattice.zone.name}_{name}"
-        clash = 2
-        unique = name
-        while unique in names:
-            unique, clash = f"{name}_{clash}", clash + 1
-        names.append(unique)
+        unique = (name if number == 1 else f"{name}_{number}" for number in count(1))
+        names.append(next(one for one in unique if one not in names))
     return names
 
 
@@ -208,23 +206,19 @@ def check_lattices(named: Sequence[tuple[str, tuple[Image, ...]]], found: Mappin
     if all(offset_on(found[band.id].grid, band.grid) is not None for _, band in own()):
         return
     # Bands of other pixel sizes are no hindrance: each band is compared with its own first.
-    lattices: list[tuple[PixelGrid, list[str]]] = []
+    lattices: dict[PixelGrid, list[str]] = {}
     for image, band in own():
-        for grid, who in lattices:
-            if offset_on(grid, band.grid) is not None:
-                who.append(f"{image} {band.id}")
-                break
-        else:
-            lattices.append((band.grid, [f"{image} {band.id}"]))
-    kinds = {(grid.crs, grid.transform.pixel_size) for grid, _ in lattices}
+        known = next((grid for grid in lattices if offset_on(grid, band.grid) is not None), band.grid)
+        lattices.setdefault(known, []).append(f"{image} {band.id}")
+    kinds = {(grid.crs, grid.transform.pixel_size) for grid in lattices}
     is_of_zones = len(kinds) == len(lattices) and all(crs.to_pyproj().utm_zone for crs, _ in kinds)
     zones = ["To have each UTM zone in a group of its own, native there:", "  grid: {zones: each}"]
     lines = [
         f"{grid.crs}, pixels of {grid.transform.pixel_size[0]:g} × {grid.transform.pixel_size[1]:g} {grid.crs.unit}, "
         f"pixel edges at ({_phase(grid)}): {who[0]}" + (f" and {len(who) - 1:,} more" if len(who) > 1 else "")
-        for grid, who in lattices
+        for grid, who in lattices.items()
     ]
-    commonest = max(lattices, key=lambda lattice: len(lattice[1]))[0]
+    commonest = max(lattices, key=lambda grid: len(lattices[grid]))
     crs = commonest.crs.code or json.dumps(commonest.crs.wkt, ensure_ascii=False)
     raise JobError(
         "\n".join(

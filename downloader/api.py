@@ -121,7 +121,7 @@ def plan(
     return in_thread(
         survey(
             settled,
-            listener(progress if not is_piped() else False, None),
+            listener(progress and not is_piped(), None),
             stop,
             credentials,
             tiles=probe,
@@ -240,7 +240,7 @@ def verify(
     work = check(
         where,
         job_of,
-        listener(progress if not is_piped() else False, on_event),
+        listener(progress and not is_piped(), on_event),
         stop,
         repair=repair,
         draw=draw,

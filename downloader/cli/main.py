@@ -119,23 +119,19 @@ def _advised(error: click.NoSuchOption) -> click.UsageError:
     takes_job = error.ctx is not None and any(
         option.name == "assignments" for option in error.ctx.command.params
     )
-    advice = ""
-    if takes_job:
-        advice = _FOREIGN.get(name, "") or ", or ".join(
-            f"--set {key}=…" for key in _job_keys() if key.rpartition(".")[2] == name[2:].replace("-", "_")
-        )
+    advice = _FOREIGN.get(name, "") if takes_job else ""
+    if takes_job and not advice:
+        from downloader.cli.choices import keys_beginning  # which loads the job's models
+
+        last = name[2:].replace("-", "_") + "="
+        keys = (item.value for item in keys_beginning(""))
+        advice = ", or ".join(f"--set {key}…" for key in keys if key.rpartition(".")[2] == last)
     if advice:
         close = []
         advice = f" Did you mean {advice}?" if advice.startswith("-") else f" ({advice[0]}{advice[1:]})"
     if advice or close != list(error.possibilities or ()):
         return click.NoSuchOption(name, f"No such option '{name}'.{advice}", close, error.ctx)
     return error
-
-
-def _job_keys() -> list[str]:
-    from downloader.cli.choices import keys_beginning
-
-    return [item.value.rstrip("=") for item in keys_beginning("")]
 
 
 def _show_versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # click's

@@ -18,7 +18,7 @@ from downloader.job.keywords import sections_of
 from downloader.job.location import parse_place
 from downloader.job.sections.file_section import document_of
 from downloader.job.sources import Sources
-from downloader.job.yaml import Document, override, parse
+from downloader.job.yaml import Document, parse
 from downloader.model.expression import Serializable
 from downloader.model.image import Image
 
@@ -51,10 +51,8 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Job | S
         JobError: the file cannot be read, or does not hold a valid job.
     """
     file = Path(path)
-    document = parse(read_text(file, _MAX_FILE, "name a job file"), str(path))
-    for text in overrides:
-        override(document, text)
-    return _of(document, file.absolute().parent)
+    text = read_text(file, _MAX_FILE, "name a job file")
+    return _of(parse(text, str(path), overrides), file.absolute().parent)
 
 
 def _of(document: Document, base: Path | None) -> Job | Sources:

@@ -102,12 +102,8 @@ def _explain(model: type[BaseModel], error: ErrorDetails, document: Document) ->
 
 def _fix(model: type[BaseModel], error: ErrorDetails, path: tuple[str | int, ...], value: Any) -> str:
     if error["type"] in {"model_type", "model_attributes_type"}:
-        keys = ", ".join(_section(model, path).model_fields)
-        return (
-            f"is empty; leave it out, or give it keys: {keys}"
-            if value is None
-            else f"needs keys under it: {keys}"
-        )
+        what = "is empty; leave it out, or give it keys" if value is None else "needs keys under it"
+        return f"{what}: {', '.join(_section(model, path).model_fields)}"
     if value is None:
         return "is empty; give it a value, or leave it out"
     if error["type"] == "string_type" and isinstance(value, (int, float)):
@@ -132,14 +128,12 @@ def _shown(path: tuple[str | int, ...], value: Any) -> str:
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
     """Return a hint to what may have been meant by an unknown key."""
     name, here = str(path[-1]), list(_section(model, path[:-1]).model_fields)
-    near = difflib.get_close_matches(name, here, n=1, cutoff=0.7)
-    if near:
-        return f"did you mean {near[0]}?"
-    elsewhere = [key for key in _every_key(model, ()) if key[-1] == name]
-    if elsewhere:
-        return f"did you mean {dotted(elsewhere[0])}?"
-    near = difflib.get_close_matches(name, here, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(here)}"
+    meant = [
+        *difflib.get_close_matches(name, here, n=1, cutoff=0.7),
+        *(dotted(key) for key in _every_key(model, ()) if key[-1] == name),
+        *difflib.get_close_matches(name, here, n=1, cutoff=0.5),
+    ]
+    return f"did you mean {meant[0]}?" if meant else f"known here: {', '.join(here)}"
 
 
 def _every_key(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -170,15 +164,9 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
 
 def _value_at(values: Any, path: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:
     """Return the longest part of `path` that exists in `values` (steps inside the validator do not), and its value."""
-    real: tuple[str | int, ...] = ()
-    for part in path:
-        inside = (
-            part in values
-            if isinstance(values, dict)
-            else isinstance(values, list) and part in range(len(values))
-        )
-        if not inside:
-            break
+    for depth, part in enumerate(path):
+        known = range(len(values)) if isinstance(values, list) else values if isinstance(values, dict) else ()
+        if part not in known:
+            return path[:depth], values
         values = values[part]
-        real = (*real, part)
-    return real, values
+    return path, values

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final
@@ -89,8 +89,8 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def parse(text: str, file: str) -> Document:
-    """Parse a job file. Raises JobError naming file, line and what is wrong."""
+def parse(text: str, file: str, overrides: Iterable[str] = ()) -> Document:
+    """Parse a job file, and put `key.path=value` texts in place. Raises JobError naming file, line and what is wrong."""
     root = _load(text.removeprefix("\ufeff"), file)
     if root is None:
         raise JobError(f"{file}: is empty; the smallest job names source and mosaic")
@@ -101,6 +101,8 @@ def parse(text: str, file: str) -> Document:
         )
     document = Document({}, file)
     document.values = plain(root, (), document)
+    for one in overrides:
+        _override(document, one)
     return document
 
 
@@ -143,7 +145,7 @@ def _is_expression(path: Path) -> bool:
     return path == _EXPRESSION or (len(path) == 3 and (path[0], path[2]) == ("sources", "expression"))
 
 
-def override(document: Document, text: str) -> None:
+def _override(document: Document, text: str) -> None:
     """Put one `key.path=value` of the command line in place, the value read as YAML."""
     key, equals, value = text.partition("=")
     path = key.strip().split(".")

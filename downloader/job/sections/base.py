@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, field_validator
 
 
 def checked(is_right: Callable[[Any], bool], message: str) -> BeforeValidator:
@@ -22,6 +22,13 @@ def checked(is_right: Callable[[Any], bool], message: str) -> BeforeValidator:
 def is_list(value: Any, length: int) -> bool:
     """Return whether a value is a list of so many items."""
     return isinstance(value, (list, tuple)) and len(value) == length
+
+
+CRS_TEXT: Final = (
+    BeforeValidator(lambda value: f"EPSG:{value}" if isinstance(value, int) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+)
+"""Annotations of a CRS, which may be the number of an EPSG code."""
 
 
 class Section(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import PrivateAttr, ValidationError
 from downloader.errors import JobError
 from downloader.job.messages import explain
 from downloader.job.sections.base import Section
-from downloader.job.yaml import Document, dump, expand, override, parse, plain
+from downloader.job.yaml import Document, dump, expand, parse, plain
 
 
 def document_of(values: Mapping[str, Any]) -> Document:
@@ -42,10 +42,7 @@ class FileSection(Section):
         Raises:
             JobError: naming file, line, key, value and fix.
         """
-        document = parse(text, file)
-        for text_of_one in overrides:
-            override(document, text_of_one)
-        return cls.of_document(document, base)
+        return cls.of_document(parse(text, file, overrides), base)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

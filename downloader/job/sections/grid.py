@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from downloader.errors import JobError
-from downloader.job.sections.base import Section, checked, is_list
+from downloader.job.sections.base import CRS_TEXT, Section, checked, is_list
 from downloader.model.crs import Crs
 
 
@@ -45,10 +45,6 @@ def _modes(value: Any) -> Any:
     return value
 
 
-def _crs_text(value: Any) -> Any:
-    return f"EPSG:{value}" if isinstance(value, int) else value
-
-
 KINDS: Final = ("resolution", "scale", "transform", "like")
 """Keys of which one says what the pixels are; without any they are the image's own."""
 
@@ -64,11 +60,7 @@ class Grid(Section):
     edges lie on whole multiples of it."""
     scale: _PixelSize = None
     """`resolution` in metres, whatever the CRS counts in; a degree is 111,319.49 m, as Earth Engine counts it."""
-    crs: Annotated[
-        str | None,
-        BeforeValidator(_crs_text),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
-    ] = None
+    crs: Annotated[str | None, *CRS_TEXT] = None
     """Another CRS, with `resolution`, `scale` or `transform`; `utm` is the zone of the region's middle."""
     zones: Annotated[
         Literal["each"] | None,

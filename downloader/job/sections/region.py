@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, Field, PositiveInt, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from downloader.errors import JobError
-from downloader.job.sections.base import Section, checked, is_list
+from downloader.job.sections.base import CRS_TEXT, Section, checked, is_list
 from downloader.job.units import Duration
 from downloader.model.bbox import BoundingBox
 from downloader.model.crs import Crs
@@ -70,10 +70,6 @@ class FieldsSpec(Section):
         return self
 
 
-def _crs_text(value: Any) -> Any:
-    return f"EPSG:{value}" if isinstance(value, int) else value
-
-
 KINDS: Final = ("window", "bbox", "geometry", "file", "points", "fields")
 """Keys of which one says where; without any it is all of the image."""
 
@@ -96,9 +92,7 @@ class Region(Section):
     """Samples, a chip for each point of a file: arrays become (sample, step, y, x) of all its images, or (sample, y, x)."""
     fields: FieldsSpec | None = None
     """Samples, one for each polygon of a file: arrays as with `points`, and `inside` (sample, y, x)."""
-    crs: Annotated[
-        str, BeforeValidator(_crs_text), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
-    ] = "EPSG:4326"
+    crs: Annotated[str, *CRS_TEXT] = "EPSG:4326"
     """CRS of `bbox` and `geometry`, of the columns `x` and `y` of `points`, and of `fields.features`."""
     mask: bool = False
     """`true`: pixels outside the geometry become the band's nodata value."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -92,12 +91,9 @@ class TileMap:
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
     @property
-    def grid(self) -> str:
-        """`d` of lines between cells; empty where cells are too small for them."""
-        if self.size[0] < _LINED * self.width:
-            return ""
-        down = [f"M{x} 0V{self.height:g}" for x in range(1, math.ceil(self.width))]
-        return "".join(down + [f"M0 {y}H{self.width:g}" for y in range(1, math.ceil(self.height))])
+    def is_lined(self) -> bool:
+        """True if cells are large enough for lines between them."""
+        return self.size[0] >= _LINED * self.width
 
 
 def state_maps(title: str, states: StateMap, tiles: tuple[float, float], axis: str) -> list[TileMap]:

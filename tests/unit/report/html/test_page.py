@@ -16,6 +16,7 @@ from downloader.errors import JobError
 from downloader.progress.history import History, Latencies, TimedNotice, Timeline
 from downloader.report.how_to_open import recipes
 from downloader.report.html.charts import line_chart, nice_step, time_unit
+from downloader.report.html.render import figures_html
 from downloader.report.html.tile_maps import outlines, rectangles, state_maps
 from downloader.report.html.tile_states import EMPTY, STATES, fold, state_map
 from downloader.report.html.timeline import timeline_view
@@ -127,9 +128,11 @@ def test_steps_are_nice_and_few(span, most) -> None:
 
 def test_cells_that_can_be_told_apart_have_lines_between_them() -> None:
     (small,) = state_maps("", state_map((1, 2, 3), [((0, 0, 0), np.zeros((1, 2, 3), "u1"))]), (2.5, 2), "")
-    assert small.grid == "M1 0V2M2 0V2M0 1H2.5"
+    assert small.is_lined
+    assert 'd="M1 0V2.0M2 0V2.0M0 1H2.5"' in figures_html([small])
     (fine,) = state_maps("", state_map((1, 90, 90), [((0, 0, 0), np.zeros((1, 90, 90), "u1"))]), (90, 90), "")
-    assert fine.grid == ""
+    assert not fine.is_lined
+    assert 'class="cells"' not in figures_html([fine])
 
 
 def test_a_chart_stays_inside_its_frame() -> None:

@@ -10,13 +10,8 @@ from click.shell_completion import CompletionItem
 
 def endpoints(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete the name of an endpoint."""
-    names = {
-        "auto": "high-volume for pixels, standard for metadata",
-        "standard": "earthengine.googleapis.com",
-        "high-volume": "earthengine-highvolume.googleapis.com",
-        "emulator": "synthetic pixels on this machine",
-    }
-    return [CompletionItem(name, help=text) for name, text in names.items() if name.startswith(incomplete)]
+    names = ("auto", "standard", "high-volume", "emulator")
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

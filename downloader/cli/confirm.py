@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from downloader.events import Notice
+from downloader.text import counted, duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,7 +51,10 @@ def approval(job: Job, progress: Progress, *, overwrite: bool) -> Callable[[Plan
         if not somebody_is_there():
             progress(Notice("more than 50 GB or 100,000 requests: on a terminal this is asked first (--yes)"))
             return
-        if not await _agreed(f"{_words(left)} left to download. Continue?"):
+        told = (
+            f"{size(left.wire_bytes)} in {counted(left.requests, 'request')}, about {duration(left.seconds)}"
+        )
+        if not await _agreed(f"{told} at the quota, left to download. Continue?"):
             raise click.Abort
 
     return approve
@@ -96,12 +100,3 @@ async def _left(job: Job, plan: Plan, service: str) -> Estimate:
 
 def _is_large(estimate: Estimate) -> bool:
     return estimate.wire_bytes > MANY_BYTES or estimate.requests > MANY_REQUESTS
-
-
-def _words(estimate: Estimate) -> str:
-    from downloader.text import counted, duration, size
-
-    return (
-        f"{size(estimate.wire_bytes)} in {counted(estimate.requests, 'request')}, about "
-        f"{duration(estimate.seconds)} at the quota,"
-    )

@@ -30,18 +30,10 @@ def cost_lines(cost: ComputeCost, requests: int) -> list[str]:
     shares = "; ".join(
         f"{_percent(low)} to {_percent(high)} of {tier}" for tier, (low, high) in cost.shares().items()
     )
-    rest = requests - cost.requests
-    read = (
-        [f"read      {counted(rest, 'request')} for stored pixels, not known to be charged"]
-        if rest > 0
-        else []
-    )
-    return [
-        f"compute   {cost_text(cost)}",
-        f"          {SOURCE};",
-        f"          of a month: {shares}",
-        *read,
-    ]
+    lines = [f"compute   {cost_text(cost)}", f"          {SOURCE};", f"          of a month: {shares}"]
+    if (rest := requests - cost.requests) > 0:
+        lines.append(f"read      {counted(rest, 'request')} for stored pixels, not known to be charged")
+    return lines
 
 
 def cost_document(cost: ComputeCost) -> dict[str, Any]:

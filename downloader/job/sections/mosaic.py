@@ -18,17 +18,13 @@ def _nodata(value: Any) -> Any:
     if value is None:
         return None
     try:
+        if isinstance(value, bool):
+            raise ValueError("a truth value")
         if isinstance(value, dict):
-            return {str(band): _number(number) for band, number in value.items()}
-        return _number(value)
+            return {str(band): _nodata(number) for band, number in value.items()}
+        return float(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError("write a number, or a number for each band, such as {B2: 0, B3: 0}") from None
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
-        raise ValueError("a truth value")
-    return float(value)
 
 
 def _chunks(value: Any) -> Any:

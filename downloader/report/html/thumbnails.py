@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from downloader.previews import Preview
 
 
@@ -36,28 +34,17 @@ class Figure:
     """True if its pixels are shown as squares."""
 
 
-def data_uri(image: Image) -> str:
-    """Return the picture as a `data:` URL; as WebP it takes a fifth of a PNG."""
-    from PIL import features
-
-    kind = "WEBP" if features.check("webp") else "PNG"
-    if image.mode == "LA":
-        image = image.convert("RGBA")
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **({"quality": 88, "method": 4} if kind == "WEBP" else {}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def figure(picture: Preview) -> Figure:
-    """Return a preview as the page shows it."""
-    image = picture.image
+    """Return a preview as the page shows it; as WebP it takes a fifth of a PNG."""
+    image, buffer = picture.image, io.BytesIO()
+    image.save(buffer, format="WEBP", quality=88, method=4)
     scale = max(1, _SHOWN // max(image.width, image.height))
     bands = ", ".join(picture.bands)
     how = "in red, green and blue" if len(picture.bands) == 3 else "in grey"
     where = f" of group {picture.group}" if picture.group else ""
     what = picture.what.removesuffix(", ")
     return Figure(
-        data_uri(image),
+        f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}",
         image.width * scale,
         image.height * scale,
         f"Quick look{where}, {what + ', ' if what else ''}bands {bands} {how}; transparent where nothing is stored.",

@@ -97,23 +97,18 @@ class BucketFile:
     def head(self) -> bytes:
         """See `LocalFile`."""
         import obstore
-        from obstore.exceptions import BaseError
 
-        store, name = self._store()
-        try:
+        with self._bucket() as (store, name), contextlib.suppress(FileNotFoundError):
             size = obstore.head(store, name)["size"]
             return bytes(obstore.get_range(store, name, start=0, end=min(size, _HEAD))) if size else b""
-        except FileNotFoundError:
-            return b""
-        except BaseError as error:
-            raise self._problem(error, name) from error
+        return b""
 
     def size(self) -> int:
         """See `LocalFile`."""
         import obstore
 
-        store, name = self._store()
-        return obstore.head(store, name)["size"]
+        with self._bucket() as (store, name):
+            return obstore.head(store, name)["size"]
 
     @contextmanager
     def written(self) -> Iterator[Path]:
@@ -123,24 +118,25 @@ class BucketFile:
             StoppedError, AuthenticationError, RefusedError: the bucket cannot be reached, or may not be written.
         """
         import obstore
+
+        with tempfile.TemporaryDirectory(prefix="downloader-") as folder:
+            part = Path(folder) / Path(self.url.prefix).name
+            yield part
+            with self._bucket() as (store, name):
+                obstore.put(store, name, part)
+
+    @contextmanager
+    def _bucket(self) -> Iterator[tuple[Any, str]]:
+        """Yield the bucket's folder and the file's name in it; errors of the bucket become those of this package."""
         from obstore.exceptions import BaseError
 
-        store, name = self._store()
-        with tempfile.TemporaryDirectory(prefix="downloader-") as folder:
-            part = Path(folder) / Path(name).name
-            yield part
-            try:
-                obstore.put(store, name, part)
-            except BaseError as error:
-                raise self._problem(error, name) from error
-
-    def _store(self) -> tuple[Any, str]:
         folder, _, name = self.url.prefix.rpartition("/")
-        return connect_bucket(BucketUrl(self.url.scheme, self.url.bucket, folder), _LARGE_S, _RETRY_S), name
-
-    def _problem(self, error: Exception, name: str) -> Exception:
-        found = store_error(error, str(self.url), name)
-        return Bucket(self.url).problem(found) if isinstance(found, OSError) else found
+        url = BucketUrl(self.url.scheme, self.url.bucket, folder)
+        try:
+            yield connect_bucket(url, _LARGE_S, _RETRY_S), name
+        except BaseError as error:
+            found = store_error(error, str(self.url), name)
+            raise (Bucket(self.url).problem(found) if isinstance(found, OSError) else found) from error
 
 
 Target: TypeAlias = LocalFile | BucketFile

@@ -39,25 +39,20 @@ def lookup(palette: str | Sequence[str]) -> NDArray[np.uint8]:
         check_names(palette, "palette")
     if isinstance(palette, str) and "," not in palette:
         name = palette.strip().lower()
-        colours = PALETTES.get(name.removesuffix("-r"))
-        if colours is None:
-            near = difflib.get_close_matches(name, [*PALETTES, *(f"{known}-r" for known in PALETTES)], n=1)
-            raise JobError(
-                f"palette {palette}: is not one of {', '.join(PALETTES)}"
-                + (
-                    f"; did you mean {near[0]}?"
-                    if near
-                    else "; write one of them, or colours such as white,1a9850"
-                )
+        named = {known: colours.split() for known, colours in PALETTES.items()}
+        named |= {f"{known}-r": colours[::-1] for known, colours in named.items()}
+        if name not in named:
+            near = difflib.get_close_matches(name, named, n=1)
+            advice = (
+                f"did you mean {near[0]}?" if near else "write one of them, or colours such as white,1a9850"
             )
-        listed = [_rgb(colour) for colour in colours.split()]
-        if name.endswith("-r"):
-            listed.reverse()
+            raise JobError(f"palette {palette}: is not one of {', '.join(PALETTES)}; {advice}")
+        parts = named[name]
     else:
         parts = palette.split(",") if isinstance(palette, str) else list(palette)
-        listed = [_rgb(part.strip()) for part in parts]
-        if len(listed) < 2:
+        if len(parts) < 2:
             raise JobError(f"palette {palette}: takes at least two colours")
+    listed = [_rgb(part.strip()) for part in parts]
     anchors = np.array(listed, np.float64)
     places = np.linspace(0, len(anchors) - 1, 256)
     channels = [np.interp(places, np.arange(len(anchors)), anchors[:, k]) for k in range(3)]

@@ -33,21 +33,18 @@ def _pages(change: Change) -> Damage:
     return damage
 
 
-def _empty_page(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del body, parameters
+def _empty_page(_body: dict[str, Any], page: Page, _parameters: Parameters) -> dict[str, Any]:
     return {"nextPageToken": page.here}
 
 
-def _many_pages(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del parameters
+def _many_pages(body: dict[str, Any], page: Page, _parameters: Parameters) -> dict[str, Any]:
     if page.key not in body:
         return body  # an empty page has its own token: the one behind an entry would skip that entry
     one = {page.key: body[page.key][:1]}
     return {**one, "nextPageToken": page.after_one} if page.after_one else one
 
 
-def _repeated_token(body: dict[str, Any], page: Page, parameters: Parameters) -> dict[str, Any]:
-    del parameters
+def _repeated_token(body: dict[str, Any], page: Page, _parameters: Parameters) -> dict[str, Any]:
     return {**body, "nextPageToken": page.asked or page.here}
 
 
@@ -106,8 +103,7 @@ def _trailing(reply: Reply, parameters: Parameters) -> Reply:
     return _with(reply, whole(reply) + bytes(range(256)) * (int(parameters["bytes"]) // 256 + 1))
 
 
-def _magic(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _magic(reply: Reply, _parameters: Parameters) -> Reply:
     return _with(reply, b"\x93NUMPX" + whole(reply)[6:])
 
 
@@ -120,26 +116,22 @@ def _header(body: bytes, text: bytes) -> bytes:
     return body[:8] + len(text).to_bytes(2, "little") + text + body[_start(body) :]
 
 
-def _huge_header(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _huge_header(reply: Reply, _parameters: Parameters) -> Reply:
     body = whole(reply)
     text = body[10 : _start(body)].rstrip()
     return _with(reply, _header(body, text.ljust(65_534) + b"\n"))
 
 
-def _header_garbage(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _header_garbage(reply: Reply, _parameters: Parameters) -> Reply:
     body = whole(reply)
     return _with(reply, _header(body, b"__import__('os').getcwd()".ljust(_start(body) - 11) + b"\n"))
 
 
-def _shape(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _shape(reply: Reply, _parameters: Parameters) -> Reply:
     return _npy(reply, _array(reply)[:-1])
 
 
-def _transposed(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _transposed(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     return _npy(reply, array.reshape(array.shape[::-1]))
 
@@ -157,8 +149,7 @@ def _columns(array: np.ndarray[Any, Any]) -> list[tuple[str, str, str]]:
     return [(name, array.dtype[name].str, name) for name in names]
 
 
-def _fields_missing(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _fields_missing(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     columns = _columns(array)
     if len(columns) == 1:
@@ -166,15 +157,13 @@ def _fields_missing(reply: Reply, parameters: Parameters) -> Reply:
     return _npy(reply, _structured(array, columns[:-1]))
 
 
-def _fields_extra(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _fields_extra(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     columns = _columns(array)
     return _npy(reply, _structured(array, [*columns, ("extra", *columns[0][1:])]))
 
 
-def _fields_order(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _fields_order(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     return _npy(reply, _structured(array, _columns(array)[::-1]))
 
@@ -191,28 +180,24 @@ _WIDER: Final = {
 }
 
 
-def _dtype(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _dtype(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     return _npy(reply, _structured(array, [(n, _WIDER[dtype[1:]], old) for n, dtype, old in _columns(array)]))
 
 
-def _fortran(reply: Reply, parameters: Parameters) -> Reply:
+def _fortran(reply: Reply, _parameters: Parameters) -> Reply:
     """Return the array with columns first; the header says so even where numpy would see no difference."""
-    del parameters
     body, array = whole(reply), _array(reply)
     text = body[10 : _start(body)].replace(b"'fortran_order': False", b"'fortran_order': True ")
     return _with(reply, body[:10] + text + array.tobytes(order="F"))
 
 
-def _big_endian(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _big_endian(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     return _npy(reply, array.astype(array.dtype.newbyteorder(">")))
 
 
-def _plain(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _plain(reply: Reply, _parameters: Parameters) -> Reply:
     array = _array(reply)
     return _npy(reply, array[(array.dtype.names or ("",))[0]].copy())
 
@@ -236,8 +221,7 @@ def _object(reply: Reply, parameters: Parameters) -> Reply:
     return _npy(reply, array)
 
 
-def _gzip(reply: Reply, parameters: Parameters) -> Reply:
-    del parameters
+def _gzip(reply: Reply, _parameters: Parameters) -> Reply:
     return _with(reply, gzip.compress(whole(reply), 1), Content_Encoding="gzip")
 
 

@@ -58,8 +58,7 @@ class Control:
         except KeyError as error:
             return web.json_response({"error": f"there is no {error}"}, status=404)
 
-    def _state(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request, body
+    def _state(self, _request: web.BaseRequest, _body: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         return {
             "data_set": server.catalogue.data_set,
@@ -71,14 +70,12 @@ class Control:
     def _settings(self) -> dict[str, Any]:
         return {f.name: getattr(self._server.settings, f.name) for f in fields(Settings)}
 
-    def _requests(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del body
+    def _requests(self, request: web.BaseRequest, _body: dict[str, Any]) -> dict[str, Any]:
         since = int(request.query.get("since", 0))
         records = [r.document() for r in self._server.statistics.records if r.number > since]
         return {"requests": records}
 
-    def _configure(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request
+    def _configure(self, _request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         assets = body.pop("assets", {})
         changed = server.settings.changed(body)
@@ -92,8 +89,7 @@ class Control:
         server.switched()
         return {"settings": self._settings()}
 
-    def _tokens(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request
+    def _tokens(self, _request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
         scopes = body.get("scopes")
         extra = {} if scopes is None else {"scopes": frozenset(scopes)}
         token = self._server.authority.issue(
@@ -101,18 +97,15 @@ class Control:
         )
         return {"access_token": token}
 
-    def _expire(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request, body
+    def _expire(self, _request: web.BaseRequest, _body: dict[str, Any]) -> dict[str, Any]:
         self._server.authority.expire_all()
         return {}
 
-    def _refuse(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request
+    def _refuse(self, _request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
         self._server.outage(float(body["seconds"]))
         return {}
 
-    def _reset(self, request: web.BaseRequest, body: dict[str, Any]) -> dict[str, Any]:
-        del request, body
+    def _reset(self, _request: web.BaseRequest, _body: dict[str, Any]) -> dict[str, Any]:
         server = self._server
         in_flight = server.statistics.in_flight
         server.statistics = Statistics(in_flight=in_flight)

@@ -147,20 +147,20 @@ class ShardWriter:
     def _place(self, request: Request, pixels: NDArray[np.void]) -> None:
         layout = self._layouts[request.shard.group]
         group, tiling, block = layout.group, layout.group.tiling, request.block
-        names = tuple(pixels.dtype.names or ())
+        names, side = tuple(pixels.dtype.names or ()), tiling.tile
         own = tuple(group.bands[band].id for band in request.bands)
-        fits = names == own if block.slices == 1 else len(names) == len(own) * block.slices
-        if pixels.shape != request.window.shape or not fits:
+        asked = [*request.bands] * block.slices
+        types = [pixels.dtype[name] for name in names]
+        fits = names == own or block.slices > 1
+        if (
+            pixels.shape != request.window.shape
+            or types != [group.bands[band].dtype for band in asked]
+            or not fits
+        ):
             raise ValueError(f"{request}: pixels are {pixels.dtype} {pixels.shape}, not those asked for")
         inside = group.region.inside(request.window) if group.region is not None and group.outside else None
         if inside is not None:
             pixels = pixels.copy()
-        side = tiling.tile
-        asked = [*request.bands] * block.slices
-        types = [group.bands[band].dtype for band in asked]
-        if any(pixels.dtype[name] != dtype for name, dtype in zip(names, types, strict=True)):
-            raise ValueError(f"{request}: pixels are {pixels.dtype}, the arrays {types}")
-        if inside is not None:
             for band, name in zip(asked, names, strict=True):
                 pixels[name][~inside] = group.outside[band]
         encoded: list[tuple[int, int, Tile]] = []

@@ -23,7 +23,6 @@ from downloader.mosaic.format.documents import (
 )
 from downloader.mosaic.format.georeferencing import CONVENTIONS, convention_attributes
 from downloader.mosaic.format.hierarchy import STATEMENT, group_nodes
-from downloader.mosaic.format.layout import GroupLayout
 from downloader.mosaic.overviews.levels import OVERVIEWS, Level
 from downloader.mosaic.storage.store import Store, put_all
 
@@ -60,10 +59,8 @@ def show_levels(store: Store, groups: Mapping[str, Sequence[Level]], attributes:
     """
     root = read_document(store, ROOT)
     arrays = members_of(root)
-    bases = (chain[0].below for chain in groups.values() if chain)
-    if root is None or any(
-        _path(base, index) not in arrays for base in bases for index in range(len(base.arrays))
-    ):
+    bases = [chain[0].below for chain in groups.values() if chain]
+    if root is None or any(f"{base.prefix}{name}" not in arrays for base in bases for name in base.arrays):
         raise RefusedError(
             f"{store.name}: {ROOT} is missing or damaged; repair it with `downloader verify --repair`"
         )
@@ -127,25 +124,15 @@ def _above(groups: Mapping[str, Sequence[Level]]) -> Iterable[tuple[str, dict[st
 
 def _level_by_level(chain: Sequence[Level]) -> Iterable[dict[str, Any]]:
     policies = {band.pyramiding for band in chain[0].layout.group.bands}
-    policy = policies.pop() if len(policies) == 1 else ""
-    yield _entry(chain[0].layout, str(chain[0].factor))
-    for level, below in zip(chain[1:], chain, strict=False):
-        yield _entry(level.layout, str(level.factor), str(below.factor), policy)
-
-
-def _path(layout: GroupLayout, index: int) -> str:
-    return f"{layout.prefix}{layout.arrays[index]}"
-
-
-def _entry(layout: GroupLayout, asset: str, source: str = "", policy: str = "") -> dict[str, Any]:
-    grid, t = layout.group.grid, layout.group.grid.transform
-    step = 2.0 if source else 1.0
-    leading = len(layout.leading)
-    return {
-        "asset": asset,
-        **({"derived_from": source} if source else {}),
-        "transform": {"scale": [1.0] * leading + [step, step], "translation": [0.0] * (leading + 2)},
-        "spatial:transform": [t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y],
-        "spatial:shape": [grid.height, grid.width],
-        **({"resampling_method": RESAMPLING[policy]} if source and policy else {}),
-    }
+    how = {"resampling_method": RESAMPLING[policies.pop()]} if len(policies) == 1 else {}
+    for number, level in enumerate(chain):
+        grid, t = level.layout.group.grid, level.layout.group.grid.transform
+        step, leading = 2.0 if number else 1.0, len(level.layout.leading)
+        yield {
+            "asset": str(level.factor),
+            **({"derived_from": str(chain[number - 1].factor)} if number else {}),
+            "transform": {"scale": [1.0] * leading + [step, step], "translation": [0.0] * (leading + 2)},
+            "spatial:transform": [t.scale_x, t.shear_x, t.translate_x, t.shear_y, t.scale_y, t.translate_y],
+            "spatial:shape": [grid.height, grid.width],
+            **(how if number else {}),
+        }

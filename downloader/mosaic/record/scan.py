@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from downloader.mosaic.format.codec import crc32c
 from downloader.mosaic.format.layout import GroupLayout
-from downloader.mosaic.format.shard import DamagedShardError, index_bytes, read_shard
+from downloader.mosaic.format.shard import index_bytes, read_shard
 from downloader.mosaic.record.ledger import LedgerEntry, LedgerReader, LedgerWriter, Piece
 from downloader.mosaic.record.state import GroupState
 from downloader.mosaic.storage.store import Store
@@ -154,13 +154,21 @@ class LedgerClaims:
         # In runs of shards, so that a mosaic of 10⁹ tiles needs no second array of its size.
         for begin in range(0, len(sizes), 1 << 16):
             part = slice(begin, begin + (1 << 16))
-            for where in np.argwhere(sizes[part] != self.lengths[part]).tolist():
-                index, band = where[0] + begin, where[1]
-                size = int(sizes[(index, *where[1:])])
-                if self._plain:
-                    self._check_tile(store, (index, band, where[2]), size, result, changes, adopt)
-                else:
-                    self._check_shard(store, (index, band), size, result, changes, adopt)
+            for row, band, *slots in np.argwhere(sizes[part] != self.lengths[part]).tolist():
+                index, slot = begin + row, slots[0] if slots else None
+                before = self.state.stored(index)[band]
+                if slot is not None and not adopt and not before >> slot & 1:
+                    continue
+                size = int(sizes[(index, band, *slots)])
+                found = self._found(store, index, band, slot, size if adopt else 0)
+                # A damaged object keeps its length in the ledger: the next start has seen it already.
+                piece = found or (Piece(0, size) if slot is None else Piece.without(1 << slot, "plain"))
+                stored = piece.applied(before)
+                self.state.set_mask(index, band, stored)
+                result.lost += (before & ~stored).bit_count()
+                pieces, name = changes.setdefault(index, {}), self.layout.group.bands[band].id
+                told = pieces.get(name, Piece(0))
+                pieces[name] = Piece(told.stored | piece.stored, piece.length, (*told.chunks, *piece.chunks))
         return changes
 
     def entry(self, index: int, pieces: dict[str, Piece]) -> LedgerEntry:
@@ -184,52 +192,21 @@ class LedgerClaims:
                 sizes[(index, band, slot) if self._plain else (index, band)] = size
         return sizes
 
-    def _check_shard(
-        self, store: Store, where: tuple[int, int], size: int, result: Scan, changes: Changes, adopt: bool
-    ) -> None:
-        index, band = where
+    def _found(self, store: Store, index: int, band: int, slot: int | None, size: int) -> Piece | None:
+        """Read an object of this size, of a shard or of the tile in a slot; None for one that is gone or damaged."""
         shard = self._tiling.shard_at(index)
-        before, stored = self.state.stored(index)[band], 0
-        if size and adopt:
-            key, header = self.layout.shard_object(band, *shard), self.layout.header(band, shard)
-            try:
+        full = self._tiling.full_mask(*shard)
+        if not size or (slot is not None and not full >> slot & 1):
+            return None
+        try:
+            if slot is None:
+                key, header = self.layout.shard_object(band, *shard), self.layout.header(band, shard)
                 head = store.get_range(key, 0, min(header.nbytes, size))
                 tail = store.get_range(key, max(0, size - index_bytes(header.entries)), size)
-                stored = read_shard(head, tail, size, header)[1] & self._tiling.full_mask(*shard)
-            except (DamagedShardError, FileNotFoundError):
-                stored = 0
-        self.state.set_mask(index, band, stored)
-        result.lost += (before & ~stored).bit_count()
-        # A damaged object keeps its length in the ledger: the next start has seen it already.
-        changes.setdefault(index, {})[self.layout.group.bands[band].id] = Piece(stored, size)
-
-    def _check_tile(
-        self,
-        store: Store,
-        where: tuple[int, int, int],
-        size: int,
-        result: Scan,
-        changes: Changes,
-        adopt: bool,
-    ) -> None:
-        index, band, slot = where
-        before = self.state.stored(index)[band]
-        if not adopt and not before >> slot & 1:
-            return
-        shard = self._tiling.shard_at(index)
-        length = checksum = 0
-        if size and adopt and self._tiling.full_mask(*shard) >> slot & 1:
+                return Piece(read_shard(head, tail, size, header)[1] & full, size)
             # Without a line there is no checksum to compare it with: it must at least decode.
-            try:
-                data = bytes(store.get(self.layout.tile_object(band, shard, slot)))
-                self.layout.forms[band].decode(data)
-                length, checksum = len(data), crc32c(data)
-            except (ValueError, FileNotFoundError):
-                length = 0
-        stored = before | 1 << slot if length else before & ~(1 << slot)
-        self.state.set_mask(index, band, stored)
-        result.lost += (before & ~stored).bit_count()
-        pieces, name = changes.setdefault(index, {}), self.layout.group.bands[band].id
-        piece = pieces.get(name, Piece(0))
-        chunks = (*piece.chunks, (slot, length, checksum))
-        pieces[name] = Piece(piece.stored | (1 << slot if length else 0), 0, chunks)
+            data = bytes(store.get(self.layout.tile_object(band, shard, slot)))
+            self.layout.forms[band].decode(data)
+        except (ValueError, FileNotFoundError):
+            return None
+        return Piece(1 << slot, 0, ((slot, len(data), crc32c(data)),))

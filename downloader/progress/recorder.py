@@ -134,9 +134,11 @@ class _Bins:
 
     def hold(self, values: tuple[int, int], begin: float, end: float) -> None:
         """Add the requests under way and allowed from one moment to another."""
-        self.index(end)  # may merge
-        moments = np.clip(np.arange(_BINS + 1) * self.bin_s, begin, end)
-        self.values[_IN_FLIGHT:] += np.outer(values, np.diff(moments))
+        last = self.index(end)  # may merge
+        for number in range(self.index(begin), last + 1):
+            span = min(end, (number + 1) * self.bin_s) - max(begin, number * self.bin_s)
+            for row, value in enumerate(values, _IN_FLIGHT):
+                self.values[row, number] += value * span
 
     def timeline(self, seconds: float) -> Timeline:
         """Return the bins up to the end."""

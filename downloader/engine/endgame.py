@@ -61,6 +61,11 @@ class Endgame:
         """Note that a request has ended; a no-op for one that is not known."""
         self._under_way.pop(request, None)
 
+    @property
+    def unanswered(self) -> int:
+        """Requests that wait for their turn or their answer."""
+        return len(self._under_way)
+
     def set_aside(self, request: Request) -> None:
         """Keep a part that was cut off until `take_aside`."""
         heapq.heappush(self._aside, (-self._weight(request), next(self._numbers), request))

@@ -59,6 +59,7 @@ class Fetcher:
         memory: int,
         endgame: Endgame,
         shortened: Callable[[Request], Request],
+        answered: Callable[[], None],
     ) -> None:
         """Start with nothing learned.
 
@@ -68,12 +69,14 @@ class Fetcher:
             memory: bytes of answers at a time.
             endgame: told of each call.
             shortened: given a request whose turn has come, returns the part of it to ask for.
+            answered: called when pixels have come, before they are placed.
         """
         self._share = share
         self._policy = retry_policy(share.limits)
         self._parts = parts
         self._endgame = endgame
         self._shortened = shortened
+        self._answered = answered
         self._clock = _StoppableClock(parts.clock, parts.stop)
         self.answers = MemoryBudget(memory)
         self.wasted_s = 0.0
@@ -108,6 +111,7 @@ class Fetcher:
         asked = _Asked(request, nbytes, reserved, can_split=bool(halves(group, request)))
         try:
             pixels = await self._fetch(asked)
+            self._answered()
             await self._parts.mosaic.place(asked.request, pixels)
         except TileError as error:
             return self._failed(asked, error.problem)

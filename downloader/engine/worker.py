@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 import anyio
@@ -81,7 +82,7 @@ class Worker:
             whole=not share.is_piecemeal,
         )
         self.endgame = Endgame(share.plan, parts.limiter, parts.clock)
-        self.fetcher = Fetcher(share, parts, memory, self.endgame, self._shortened)
+        self.fetcher = Fetcher(share, parts, memory, self.endgame, self._shortened, partial(self._wake, 1))
         self._queue: deque[Request] = deque()
         self._urgent: deque[Request] = deque()
         """Parts of split requests: before anything new."""
@@ -105,15 +106,13 @@ class Worker:
     async def run(self) -> None:
         """See `work`."""
         failure: BaseException | None = None
-        # Some tasks more than requests in flight, so that placing pixels costs no slot of the quota.
-        tasks = self.share.limits.concurrency + max(2, self.share.limits.concurrency // 4)
         try:
             async with anyio.create_task_group() as side:
                 side.start_soon(self._checkpoint)
                 side.start_soon(self._watch_stop, side.cancel_scope)
                 async with anyio.create_task_group() as pool:
                     pool.start_soon(self._produce)
-                    for _ in range(tasks):
+                    for _ in range(2 * self.share.limits.concurrency):  # half of them may place pixels
                         pool.start_soon(self._fetch_loop, pool)
                 if self._limit is not None:
                     self.parts.stop.ask(self._limit)
@@ -263,15 +262,17 @@ class Worker:
                     await self.parts.outcomes.send(outcome)
 
     async def _next(self) -> Request | None:
+        concurrency = self.share.limits.concurrency
         while not self._is_draining:
-            if self._urgent:
-                return self._urgent.popleft()
-            if self._queue:
-                request = self._queue.popleft()
-                self._notify()
-                return request
-            if self.endgame.has_aside and (self._exhausted or not self._has_room):
-                return self.endgame.take_aside()
+            if self.endgame.unanswered < concurrency + max(2, concurrency // 4):
+                if self._urgent:
+                    return self._urgent.popleft()
+                if self._queue:
+                    request = self._queue.popleft()
+                    self._notify()
+                    return request
+                if self.endgame.has_aside and (self._exhausted or not self._has_room):
+                    return self.endgame.take_aside()
             if self._exhausted and not self.shards.is_pending:
                 return None
             woken = anyio.Event()

@@ -26,9 +26,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-# What `__reduce__` of an error returns whose arguments are not its message: errors travel between processes.
-_Pickled = tuple[type, tuple[object, ...], dict[str, object]]
-
 _HERE = str(Path(__file__).parent)
 
 
@@ -48,12 +45,20 @@ class _Readable(BaseException):
         return [f"{type(self).__name__}: {self}", *([""] if lines else []), *lines]
 
 
+def _again(kind: type[DownloadError], arguments: tuple[object, ...]) -> DownloadError:
+    return kind.__new__(kind, *arguments)
+
+
 class DownloadError(_Readable, Exception):
     """Root of what this package raises."""
 
     exit_status = 1
     report: Any = None
     """The `Report` of the run, if one had begun; typed Any, since this module imports none of the package."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel between processes, and those of subclasses take other arguments than their message.
+        return _again, (type(self), self.args), self.__dict__
 
 
 class JobError(DownloadError, ValueError):
@@ -83,10 +88,6 @@ class MissingExtraError(JobError):
         super().__init__(
             f"{feature} needs packages that are not installed: pip install 'earthengine-downloader[{extra}]'"
         )
-        self._made_of = (feature, extra)
-
-    def __reduce__(self) -> _Pickled:
-        return type(self), self._made_of, self.__dict__
 
 
 class IncompleteError(DownloadError):
@@ -128,9 +129,6 @@ class InterruptionError(DownloadError):
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_status = 128 + signal_number
-
-    def __reduce__(self) -> _Pickled:
-        return type(self), (str(self), self.signal_number), self.__dict__
 
 
 class InterruptedRunError(_Readable, KeyboardInterrupt):
@@ -293,9 +291,6 @@ class TileError(DownloadError):
     def __init__(self, problem: FetchProblem) -> None:
         super().__init__(problem.message)
         self.problem = problem
-
-    def __reduce__(self) -> _Pickled:
-        return type(self), (self.problem,), self.__dict__
 
 
 def exit_status(error: BaseException) -> int:

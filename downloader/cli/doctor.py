@@ -12,17 +12,12 @@ from downloader.cli.options import command, job_options, json_option
 from downloader.cli.output import say, say_json
 
 _STATUSES = {
-    "service": 2,
-    "endpoint": 4,
-    "clock": 6,
-    "disk": 5,
-    "locks": 5,
-    "bucket": 5,
-    "credentials": 6,
-    "project": 6,
-    "pixels": 6,
+    2: {"service"},
+    4: {"endpoint"},
+    5: {"disk", "locks", "bucket"},
+    6: {"clock", "credentials", "project", "pixels"},
 }
-"""Check → the exit status of its failure; the first that failed decides."""
+"""Exit status → checks whose failure it is; the first that failed decides."""
 
 
 @command("doctor")
@@ -53,4 +48,5 @@ def doctor_command(job: Path | None, overrides: list[str], as_json: bool) -> int
             shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
         )
         say(found.shown(columns))
-    return next((_STATUSES.get(one.name, 1) for one in found.findings if one.level == "fail"), 0)
+    failed = [one.name for one in found.findings if one.level == "fail"]
+    return next((status for status, names in _STATUSES.items() if failed[0] in names), 1) if failed else 0

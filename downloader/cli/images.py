@@ -63,6 +63,7 @@ def images_command(
     from downloader.earthengine.documents import ImageReader
     from downloader.engine import explore
     from downloader.job.service_settings import ServiceSettings
+    from downloader.model.filter import Filter
     from downloader.model.image_query import ImageQuery
     from downloader.report.image_list import CLOUDS, images_table
 
@@ -70,7 +71,10 @@ def images_command(
         raise click.UsageError("--json and --ids exclude each other")
     if point is not None and region is not None:
         raise click.UsageError("--point and --region exclude each other")
-    columns = _columns(conditions["filter"], conditions["order_by"])
+    named = [] if conditions["filter"] is None else list(Filter.parse(conditions["filter"]).names)
+    if conditions["order_by"] is not None:
+        named.append(conditions["order_by"].removeprefix("-").removeprefix("properties."))
+    columns = list(dict.fromkeys(named))
     settings = ServiceSettings.of(overrides=conditions.pop("overrides"))
     place: Mapping[str, Any] | None = None if region is None else explore.geojson(region)
     if point is not None:
@@ -106,13 +110,3 @@ def _unknown(query: ImageQuery, names: Sequence[str], settings: ServiceSettings)
     near = difflib.get_close_matches(lacking[0].upper(), known, n=3, cutoff=0.3)
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     return f"; its first image has no property {lacking[0]}{meant}"
-
-
-def _columns(condition: str | None, order_by: str | None) -> list[str]:
-    """Return the properties that the user named."""
-    from downloader.model.filter import Filter
-
-    names = list(Filter.parse(condition).names) if condition is not None else []
-    if order_by is not None:
-        names.append(order_by.removeprefix("-").removeprefix("properties."))
-    return list(dict.fromkeys(names))

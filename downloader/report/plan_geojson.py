@@ -13,8 +13,7 @@ from downloader.mosaic.target import TargetState
 from downloader.planning import Group, Plan
 from downloader.planning.samples import Point, SampleList
 from downloader.report.html.tile_maps import Ring, TileMap, rectangles
-from downloader.report.plan_cells import KINDS
-from downloader.report.plan_map import WORDS, footprints, places, region_rings, sample_kinds
+from downloader.report.plan_map import KINDS, WORDS, footprints, places, region_rings, sample_kinds
 
 _TOLERANCE: Final = 0.5
 """Pixels by which the region's outline may be simplified."""

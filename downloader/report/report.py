@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -78,13 +78,9 @@ class Report(RunResult):
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "history"}
-        history = None if self.history is None else self.history.to_json()
-        document: dict[str, Any] = to_document(values) | {
-            "history": history,
-            "tiles_missing": self.tiles_missing,
-        }
-        return document
+        document: dict[str, Any] = to_document(replace(self, history=None))
+        history = self.history and self.history.to_json()
+        return document | {"history": history, "tiles_missing": self.tiles_missing}
 
     def __repr__(self) -> str:
         return (

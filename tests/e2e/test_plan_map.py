@@ -13,9 +13,8 @@ import zarr
 
 import downloader
 from downloader.model.grid import Window
-from downloader.report import plan_cells, plan_map
-from downloader.report.plan_cells import KINDS
-from downloader.report.plan_map import panels
+from downloader.report import plan_map
+from downloader.report.plan_map import KINDS, panels
 from tests.harness import cli, job, window, write_job
 
 TRIANGLE = {"type": "Polygon", "coordinates": [[[500000, 4200000], [515000, 4200000], [500000, 4190000], [500000, 4200000]]]}  # fmt: skip
@@ -87,7 +86,7 @@ def test_of_many_tiles_cells_say_the_same(emulator, tmp_path, monkeypatch, store
     preview = downloader.plan(values)
     monkeypatch.setattr(plan_map, "MOST_CELLS", 3)
     _, exact = mapped(preview)
-    monkeypatch.setattr(plan_cells, "_EXACT", 0)
+    monkeypatch.setattr(plan_map, "_EXACT", 0)
     _, quick = mapped(preview)
     assert exact.note == "A cell stands for 2 × 2 tiles."
     assert kinds(quick) == kinds(exact)

@@ -21,7 +21,7 @@ from downloader.engine.memory import peak_memory
 COLLECTION = "COPERNICUS/MANY"
 IMAGES = int(os.environ.get("IMAGES", "100_000"))
 PAGE = 500
-_MASK = re.compile(r"s\d+m\d+")
+_MASK = re.compile(r"s\d+m\d+|\w+_mask")
 FOOTPRINT = [[[-123.0, 37.0], [-121.0, 37.0], [-121.0, 38.0], [-123.0, 38.0], [-123.0, 37.0]]]
 GRID = {
     "crsCode": "EPSG:32610",

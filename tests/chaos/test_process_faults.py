@@ -455,14 +455,14 @@ def test_row_45_lists_of_images_count_as_memory(lab):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=harness.ROOT,
-            env=harness.environment(IMAGES="5000"),
+            env=harness.environment(IMAGES="2000"),
             text=True,
         )
         said = harness.end(process).out
         return said, int(said.rpartition("greatest size ")[2])
 
     said, _ = run()
-    assert "one shard beside the list of 5,000 images" in said
+    assert "one shard beside the list of 2,000 images" in said
     enough = int(re.search(r"at least (\d+) MiB are needed", said)[1])
     for _ in range(2):
         page = lab.folder / "report.html"

@@ -10,6 +10,7 @@ import pytest
 from earthengine_emulator import EmulatorProcess, arguments
 from earthengine_emulator.api.errors import ApiError
 from earthengine_emulator.api.settings import STRICT, Settings
+from earthengine_emulator.server import options
 from earthengine_emulator.server.quotas import Quotas
 from tests.contract.conftest import Api, ends, error_of, grid
 from tests.oracle import PUBLIC, QUICKSTART
@@ -34,8 +35,7 @@ def test_flags_and_the_environment_say_the_same(monkeypatch):
     def started(*flags, says=None):
         if says is not None:
             monkeypatch.setenv("EARTHENGINE_EMULATOR_STRICT", says)
-        with EmulatorProcess(flags) as process:
-            return process.statistics()["settings"]["fill"]
+        return options.parse(flags).settings.fill
 
     assert started() in ("zero", "-inf")  # whatever this run's environment says
     assert started("--strict") == "-inf"

@@ -33,24 +33,14 @@ def clear(band):
     return layers(band, (0, 3))
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")
-@pytest.mark.parametrize(
-    ("reduce", "oracle"),
-    [
-        ("median", lambda stack: np.nanmedian(stack, axis=0)),
-        ("mean", lambda stack: np.nanmean(stack, axis=0)),
-        ("std", lambda stack: np.nanstd(stack, axis=0)),
-    ],
-)
-def test_an_index_of_each_month(emulator, tmp_path, reduce, oracle):
+def test_an_index_of_each_month(emulator, tmp_path):
     """Masked, computed of each image, then reduced: float32, NaN where no image is clear."""
     source = {
         **SOURCE,
         "bands": [{"ratio": "(nir - red) / (nir + red)"}, {"both": "nir + red"}],
         "every": "month",
-        "reduce": reduce,
+        "reduce": "std",
     }
     values = job(emulator, tmp_path / "m.zarr", source=source, region=AROUND)
     found = run(values).open(chunks=None)
@@ -65,7 +55,11 @@ def test_an_index_of_each_month(emulator, tmp_path, reduce, oracle):
         ):
             assert found[band].dtype == "<f4"
             np.testing.assert_allclose(
-                found[band].values[index], oracle(stack[members]), rtol=2e-6, atol=1e-6, err_msg=band
+                found[band].values[index],
+                np.nanstd(stack[members], axis=0),
+                rtol=2e-6,
+                atol=1e-6,
+                err_msg=band,
             )
     assert getpixels(emulator) == []
     assert run(values).requests == 0

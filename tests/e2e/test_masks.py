@@ -12,7 +12,6 @@ import zarr
 import downloader
 from downloader.errors import DriftError
 from downloader.mosaic.verify.verify import verify
-from earthengine_emulator import EmulatorProcess, arguments
 from tests.harness import job, same_bits, window
 from tests.oracle import PUBLIC, oracle_valid, oracle_window
 
@@ -44,10 +43,10 @@ def asked_for(record):
     return (json.loads(body) if isinstance(body, str) else body)["bandIds"]
 
 
-@pytest.fixture(scope="module", params=["zero", "min", "missing", "-inf", "nan"])
-def filled(request):
-    with EmulatorProcess(arguments(quota_per_minute=0, fill=request.param)) as process:
-        yield request.param, process
+@pytest.fixture(params=["zero", "min", "missing", "-inf", "nan"])
+def filled(request, emulator):
+    emulator.control("configure", {"fill": request.param})
+    return request.param, emulator
 
 
 def test_masks_come_with_every_fill_and_pixels_stay_what_they_were(filled, tmp_path):

@@ -86,15 +86,6 @@ def test_the_key_file_by_every_road(emulator, tmp_path, road):
     assert projects == {"p-test-1"}, "the key file's project pays"
 
 
-def test_the_real_account_config(emulator, tmp_path):
-    """`configs/real_account.yaml` with nothing changed but project and key file, which are the command line's here."""
-    (tmp_path / "real_account.yaml").write_bytes((ROOT / "configs" / "real_account.yaml").read_bytes())
-    flags = ["--endpoint", emulator.url, "--project", "p-test-1", "--key-file", emulator.key_file]
-    ended = cli("run", tmp_path / "real_account.yaml", *flags)
-    assert ended.status == 0, ended
-    compare(tmp_path / "out" / "real_account.zarr")
-
-
 @pytest.mark.parametrize("limits", [{"concurrency": 3}, {"requests_per_second": 20}])
 def test_a_good_citizen(emulator, tmp_path, mosaic, limits):
     """Never above the configured concurrency and rate."""

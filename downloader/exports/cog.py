@@ -104,7 +104,7 @@ def write_cog(
     picture: Picture,
     stamp: str,
     compress: Compress,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Callable[[int, int], None],
 ) -> None:
     """Write a file by way of a plain one beside it.
 
@@ -138,11 +138,9 @@ def write_cog(
                 target.write(picture.read(block), window=here)
                 if picture.has_mask:
                     target.write_mask(picture.valid(block).astype("u1") * 255, window=here)
-                if watch is not None:
-                    watch(number, len(blocks) + 1)
+                watch(number, len(blocks) + 1)
         rasterio.shutil.copy(plain, file, driver="COG", **_options(picture, compress))
-        if watch is not None:
-            watch(len(blocks) + 1, len(blocks) + 1)
+        watch(len(blocks) + 1, len(blocks) + 1)
 
 
 def blocks_of(width: int, height: int) -> Iterator[Window]:

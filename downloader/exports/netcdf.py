@@ -19,7 +19,7 @@ def write_netcdf(
     name: str,
     dataset: xarray.Dataset,
     compress: Compress,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Callable[[int, int], None],
 ) -> None:
     """Write a file, a chunk of Dask's at a time.
 
@@ -52,8 +52,7 @@ def write_netcdf(
 
     def step(_key: object, _result: object, _graph: object, _state: object, _worker: object) -> None:
         steps["done"] += 1
-        if watch is not None:
-            watch(min(steps["done"], steps["total"]), max(1, steps["total"]))
+        watch(min(steps["done"], steps["total"]), max(1, steps["total"]))
 
     with writing(name, "export again"), Callback(start=start, posttask=step):  # type: ignore[no-untyped-call]  # Dask has no types
         dataset.to_netcdf(file, engine="h5netcdf", format="NETCDF4", encoding=encoding)

@@ -125,11 +125,11 @@ class Filler:
     def hold(
         self,
         asked: Tiles,
-        ahead: Sequence[Tiles] = (),
+        ahead: Sequence[Tiles],
         *,
-        again: bool = True,
-        wait_s: float = 60.0,
-        progress: bool = False,
+        again: bool,
+        wait_s: float,
+        progress: bool,
     ) -> Iterator[Tiles]:
         """Keep tiles stored during the block; yields those that could not be had.
 
@@ -152,7 +152,7 @@ class Filler:
             else:
                 yield {}
 
-    def make(self, wait_s: float, *, progress: bool = False) -> None:
+    def make(self, wait_s: float, *, progress: bool) -> None:
         """Create the mosaic, or extend it to what the job means. Arguments are those of `hold`.
 
         Raises:

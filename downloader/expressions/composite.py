@@ -42,7 +42,8 @@ def computed_expression(
     result = _reduced(images, recipes, reducer, key)
     types = {band.name: _TYPES[band.dtype.str[1:]] for band in bands}
     if reducer is not None and reducer.name == "mean":
-        result = in_decibels(result, bands)
+        decibels = {band.name for band in bands if band.is_decibel}
+        result = in_decibels(result, list(types), decibels)
     result = call("Image.cast", image=result, bandTypes=constant(types), bandOrder=constant(list(types)))
     return document_of(result, key)
 

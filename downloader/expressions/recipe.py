@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -178,7 +178,8 @@ def each_graph(
     if not any(band.averaged for band in bands):
         return result
     result = _averaged(result, bands)
-    return result if linear_power else in_decibels(result, bands, [bool(band.averaged) for band in bands])
+    chosen = {band.name for band in bands if band.is_decibel and band.averaged and not linear_power}
+    return in_decibels(result, [band.name for band in bands], chosen)
 
 
 def _averaged(image: dict[str, Any], bands: Sequence[ComputedBand]) -> dict[str, Any]:
@@ -198,25 +199,19 @@ def _averaged(image: dict[str, Any], bands: Sequence[ComputedBand]) -> dict[str,
     return add_bands(parts)
 
 
-def in_decibels(
-    image: dict[str, Any], bands: Sequence[ComputedBand], which: Sequence[bool] | None = None
-) -> dict[str, Any]:
+def in_decibels(image: dict[str, Any], names: Sequence[str], chosen: Collection[str]) -> dict[str, Any]:
     """Return an image whose bands of linear power are in decibels again.
 
     Args:
-        image: graph of an image with these bands.
-        bands: those that are none of decibels stay as they are.
-        which: which of the bands are of linear power; None for all of decibels.
+        image: graph of an image with bands of these names, which stay in order.
+        names: of its bands.
+        chosen: names of the bands of linear power.
     """
-    chosen = [band.is_decibel and (which is None or which[place]) for place, band in enumerate(bands)]
-    if not any(chosen):
+    if not chosen:
         return image
-    parts = [select(image, [band.name]) for band in bands]
+    parts = [(name, select(image, [name])) for name in names]
     return add_bands(
-        [
-            select(_decibels_of(part), [0], [band.name]) if is_chosen else part
-            for part, band, is_chosen in zip(parts, bands, chosen, strict=True)
-        ]
+        [select(_decibels_of(part), [0], [name]) if name in chosen else part for name, part in parts]
     )
 
 

@@ -337,9 +337,7 @@ def _sample_slice(sample: Sample, images: Mapping[str, Image], expressions: Mapp
 
 
 def _hopeless(job: Job, samples: tuple[Sample, ...]) -> JobError:
-    told = next((sample.problem for sample in samples if sample.problem), None)
-    if told is None:
-        return JobError("there is no sample", key=job.region.samples_key)
+    told = next((sample.problem for sample in samples if sample.problem), "it has no image")
     return JobError(
         f"none of the {len(samples):,} samples can be fetched; the first: {told}", key=job.region.samples_key
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from downloader.planning.tiling import TILE, Tiling
@@ -73,12 +74,18 @@ def deep_shard(tiling: Tiling, bytes_per_pixel: int, max_bytes: int) -> tuple[in
         max_bytes: bytes of pixels that a shard may hold over all bands of its group.
     """
     tile_bytes = tiling.tile**2 * bytes_per_pixel
-    side, run, most = 1, tiling.depth, max(tiling.tile_rows, tiling.tile_columns)
-    while side < min(most, 64) and (2 * side) ** 2 * run * tile_bytes <= max_bytes:
-        side *= 2
-    while side >= most and run < tiling.slices and 2 * run * side**2 * tile_bytes <= max_bytes:
-        run *= 2
-    return side, run
+    most = max(tiling.tile_rows, tiling.tile_columns)
+    side = _doubled(1, min(most, 64), lambda side: side**2 * tiling.depth * tile_bytes <= max_bytes)
+    if side < most:
+        return side, tiling.depth
+    return side, _doubled(tiling.depth, tiling.slices, lambda run: run * side**2 * tile_bytes <= max_bytes)
+
+
+def _doubled(start: int, enough: int, fits: Callable[[int], bool]) -> int:
+    """Return a number doubled until it is `enough`, as long as the result fits."""
+    while start < enough and fits(2 * start):
+        start *= 2
+    return start
 
 
 def shard_tiles(width: int, height: int, bytes_per_pixel: int) -> int:
@@ -106,12 +113,11 @@ def shard_samples(samples: int, chip: int, bytes_per_pixel: int, max_bytes: int 
         bytes_per_pixel: sum of the itemsizes of the group's bands.
         max_bytes: bytes of pixels that a shard may hold over all bands of its group.
     """
-    run = 1
-    while (
-        math.ceil(samples / (2 * run)) >= MIN_SHARDS and 2 * run * chip * chip * bytes_per_pixel <= max_bytes
-    ):
-        run *= 2
-    return run
+    return _doubled(
+        1,
+        samples,
+        lambda run: math.ceil(samples / run) >= MIN_SHARDS and run * chip**2 * bytes_per_pixel <= max_bytes,
+    )
 
 
 def step_shape(
@@ -136,7 +142,4 @@ def step_shape(
         depth = 1 << max(1, MAX_CHUNK_BYTES // (chip * chip * itemsize)).bit_length() - 1
         depth = min(depth, whole)
     depth = min(depth, fitting)
-    run = depth
-    while run < steps and 2 * run <= fitting:
-        run *= 2
-    return depth, run
+    return depth, _doubled(depth, steps, lambda run: run <= fitting)

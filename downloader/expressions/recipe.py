@@ -178,8 +178,8 @@ def each_graph(
     if not any(band.averaged for band in bands):
         return result
     result = _averaged(result, bands)
-    chosen = {band.name for band in bands if band.is_decibel and band.averaged and not linear_power}
-    return in_decibels(result, [band.name for band in bands], chosen)
+    means = {band.name for band in bands if band.is_decibel and band.averaged and not linear_power}
+    return in_decibels(result, [band.name for band in bands], means)
 
 
 def _averaged(image: dict[str, Any], bands: Sequence[ComputedBand]) -> dict[str, Any]:

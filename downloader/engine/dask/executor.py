@@ -47,7 +47,7 @@ _AHEAD_S: Final = 2.0
 """Seconds of work that a worker has at hand, at the pace it showed."""
 
 _FIRST_S: Final = 5.0
-"""Seconds that a request may take, at least."""
+"""Seconds that a request may take, before any was seen to end."""
 
 
 @asynccontextmanager
@@ -90,7 +90,8 @@ class DaskExecutor:
         self._assignment = _assignment(context, settings)
         self._division = Division(self._limits.concurrency, self._limits.requests_per_second)
         self._workers: dict[str, Link] = {}
-        self._slowest_s = _FIRST_S
+        self._slowest_s = 0.0
+        """Seconds that the slowest request took, 1 at least; 0 before one has ended."""
         self._error: DownloadError | None = None
         self._is_cancelled = False
         self._leaving: list[Link] = []
@@ -279,7 +280,7 @@ class DaskExecutor:
         del self._workers[worker.address]
         now = worker.left_at = time.monotonic()
         # The service may still be busy with requests of a process that was killed.
-        self._division.leave(worker.name, now + (0.0 if self._is_over else self._slowest_s))
+        self._division.leave(worker.name, now + (0.0 if self._is_over else self._slowest_s or _FIRST_S))
         for future in tuple(worker.futures):  # Dask discards those that end from a thread of its own
             future.release()
         for name, tiles in (left.blank or {}).items():
@@ -368,7 +369,7 @@ class DaskExecutor:
             match event:
                 case Stored() | Failed() | Split():
                     if isinstance(event, Stored):
-                        self._slowest_s = max(self._slowest_s, event.seconds / event.attempts)
+                        self._slowest_s = max(1.0, self._slowest_s, event.seconds / event.attempts)
                     self._backlog.heard(event)
                     self._tell(event)
                     if (outcomes := self._context.options.outcomes) is not None:

@@ -65,7 +65,7 @@ def plan_of(undertaking: Undertaking) -> Plan:
         replace(group, tiling=replace(group.tiling, slices=undertaking.looks), axis="time")
         for group in plan.groups
     )
-    return replace(plan, groups=groups, axis="time")
+    return replace(plan, groups=groups, axis="time", slices=plan.slices * undertaking.looks)
 
 
 def _bands(undertaking: Undertaking, size: int, names: Sequence[str]) -> tuple[Band, ...]:

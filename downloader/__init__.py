@@ -11,16 +11,16 @@ they are first used, so that `import downloader` costs nothing and the emulator 
 
 from __future__ import annotations
 
+import os
 import re
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from downloader._version import __version__ as __version__
 
 # The stub has each public name in a line of its own: type checkers, editors and this module read the one list.
-_STUB = Path(__file__).with_suffix(".pyi").read_text("utf-8")
-_HOMES = {name: home for home, name in re.findall(r"^from (\S+) import (\w+)", _STUB, re.MULTILINE)}
+with open(f"{os.path.splitext(__file__)[0]}.pyi", encoding="utf-8") as stub:  # noqa: PTH122,PTH123  # 4 ms sooner
+    _HOMES = {name: home for home, name in re.findall(r"^from (\S+) import (\w+)", stub.read(), re.MULTILINE)}
 __all__ = list(_HOMES)
 
 

@@ -105,7 +105,11 @@ def _as_jobs(job: JobLike, path: str | None, keywords: Mapping[str, Any]) -> Job
         )
     if not isinstance(job, Job | Mapping) and not _is_file(job):
         if path is not None:
-            return _of_keywords(job, path, keywords)
+            values = sections_of(keywords)
+            for name, told in (("source", _named(job, keywords)), ("mosaic", {"path": path})):
+                section = values.get(name, {})
+                values[name] = {**told, **section} if isinstance(section, Mapping) else section
+            return Job.from_dict(values)
         if isinstance(job, Serializable | Image | list | tuple):
             raise JobError(
                 f"{shown(job)}: give the path of the mosaic that it becomes, too", key="mosaic.path"
@@ -121,14 +125,6 @@ def _as_jobs(job: JobLike, path: str | None, keywords: Mapping[str, Any]) -> Job
     else:
         found = job if isinstance(job, Job) else load(_file_named(job))
     return found if path is None else found.placed(path)
-
-
-def _of_keywords(job: JobLike, path: str, keywords: Mapping[str, Any]) -> Job:
-    values = sections_of(keywords)
-    for name, found in (("source", _named(job, keywords)), ("mosaic", {"path": path})):
-        section = values.get(name, {})
-        values[name] = {**found, **section} if isinstance(section, Mapping) else section
-    return Job.from_dict(values)
 
 
 def _file_named(job: object) -> str:

@@ -24,8 +24,6 @@ class Sources:
 
     jobs: Mapping[str, Job]
     """Name → job, in the order of the file."""
-    mosaic_path: Path | str
-    """Path of the mosaic that holds those of the jobs; as text where it lies in a bucket."""
     document: Document
     """The whole file."""
 
@@ -58,29 +56,29 @@ class Sources:
             if not isinstance(entry, dict):
                 raise document.error(("sources", name), "needs keys under it, as source has them")
             jobs[name] = Job.of_document(_part(document, name, entry), base)
-        return cls(jobs, _above(jobs), document)
+        return cls(jobs, document)
 
     @property
     def executor(self) -> ExecutorSection:
         """Executor of all jobs."""
         return next(iter(self.jobs.values())).executor
 
+    @property
+    def mosaic_path(self) -> Path | str:
+        """Path of the mosaic that holds those of the jobs; as text where it lies in a bucket."""
+        path = next(iter(self.jobs.values())).mosaic_path
+        return path.parent if isinstance(path, Path) else path.rpartition("/")[0]
+
     def placed(self, path: str) -> Self:
         """Return the same jobs with another `mosaic.path`, as `Job.placed`."""
         jobs = {name: job.placed(f"{path.rstrip('/')}/{name}") for name, job in self.jobs.items()}
-        return replace(self, jobs=jobs, mosaic_path=_above(jobs))
+        return replace(self, jobs=jobs)
 
     def renamed(self, name: str, error: DownloadError) -> None:
         """Let an error of a source's job name the key as the file has it."""
         document = self.jobs[name].document
         if isinstance(error, JobError) and error.key is not None and document is not None:
             error.key = dotted(document.own(tuple(error.key.split("."))))
-
-
-def _above(jobs: Mapping[str, Job]) -> Path | str:
-    """Return the mosaic that holds those of jobs."""
-    path = next(iter(jobs.values())).mosaic_path
-    return path.parent if isinstance(path, Path) else path.rpartition("/")[0]
 
 
 def _part(document: Document, name: str, entry: Mapping[str, Any]) -> Document:

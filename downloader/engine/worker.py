@@ -136,6 +136,12 @@ class Worker:
         return self.parts.spending.used + self._used + Used(eecu_s=most_seconds(self.fetcher.wasted_s))
 
     @property
+    def _may_ask(self) -> bool:
+        """Whether another request may be on its way: some more than slots, so that one waits for each that is freed."""
+        concurrency = self.share.limits.concurrency
+        return self.endgame.unanswered < concurrency + max(2, concurrency // 4)
+
+    @property
     def _is_draining(self) -> bool:
         return self.parts.stop.drain.is_set()
 
@@ -202,7 +208,7 @@ class Worker:
             with anyio.move_on_after(_PATIENCE_S):
                 await self._changed.wait()
                 continue
-            if self._sleepers and not self._queue:
+            if self._may_ask and not self._queue:
                 # The pool idles because slow requests hold every open shard.
                 await self.shards.park()
         return False
@@ -262,9 +268,8 @@ class Worker:
                     await self.parts.outcomes.send(outcome)
 
     async def _next(self) -> Request | None:
-        concurrency = self.share.limits.concurrency
         while not self._is_draining:
-            if self.endgame.unanswered < concurrency + max(2, concurrency // 4):
+            if self._may_ask:
                 if self._urgent:
                     return self._urgent.popleft()
                 if self._queue:

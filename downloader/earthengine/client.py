@@ -25,7 +25,6 @@ from downloader.job.service_settings import is_this_machine
 if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from downloader.protocols import Clock, Limiter
 
@@ -132,9 +131,7 @@ class EarthEngine:
         self._transport = Transport(clock=self._clock, connections=self._access.concurrency)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._transport.aclose()
         await self._tokens.aclose()
 

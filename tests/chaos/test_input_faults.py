@@ -171,9 +171,7 @@ def test_row_55_a_key_file_inside_the_mosaic_is_refused(lab, command, monkeypatc
 @pytest.mark.parametrize(("fault", "status"), [("not-found-404", 2), ("permission-403", 6)])
 def test_row_57_the_image_is_lost_in_mid_job(lab, command, fault, status):
     """A job of one image ends there, with what came saved; of several, the others go on (a later row)."""
-    lab.job(
-        limits={"concurrency": 1}
-    )  # the loss is met when others have been stored, however slow the machine is
+    lab.job(limits={"concurrency": 1})  # others are stored by then, however slow the machine is
     lab.faults({"fault": fault, "skip": 5})
     command("run", lab.job_file, status=status, says=harness.ASSET.rpartition("/")[2])
     assert 0 < lab.stored_tiles_are_right() < TILES

@@ -95,7 +95,7 @@ def test_plan_as_json(emulator, job_file):
     (group,) = document["groups"]
     assert [band["id"] for band in group["bands"]] == list(BANDS)
     assert group["window"] == {"column": 0, "row": 0, "width": 700, "height": 600}
-    assert group["grid"]["transform"] == [10, 0, 499980, 0, -10, 4200000]
+    assert list(group["grid"]["transform"].values()) == [10, 0, 499980, 0, -10, 4200000]
     command("run", job_file)
     assert len(getpixels(emulator)) == estimate["requests"]
 

@@ -141,7 +141,7 @@ def test_3_failed_tiles_and_a_rerun_that_tries_just_those(emulator, tmp_path, mo
 
 @pytest.mark.parametrize(
     ("limit", "stored"),
-    [({"max_requests": 4}, 4), ({"max_bytes": "2MB"}, 3), ({"max_time": "1ms"}, None)],
+    [({"max_requests": 4}, 4), ({"max_bytes": "2MB"}, 4), ({"max_time": "1ms"}, None)],
 )
 def test_4_a_limit_of_the_job(emulator, tmp_path, mosaic, values, limit, stored):
     job_file = write_job(tmp_path, values | {"limits": limit | {"concurrency": 2}})

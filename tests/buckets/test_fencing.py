@@ -96,8 +96,10 @@ HEIRS = {
 }
 
 
-@pytest.mark.parametrize("profile", ["sharded", "plain"])
-@pytest.mark.parametrize("heir", HEIRS)
+@pytest.mark.parametrize(
+    ("heir", "profile"),
+    [*((heir, "sharded") for heir in HEIRS), ("completes", "plain"), ("replaces and is killed", "plain")],
+)
 def test_a_run_paused_before_any_of_its_puts_harms_nothing(heir, profile) -> None:
     does = HEIRS[heir]
     settings = MosaicSettings(profile=profile, compressor="none")

@@ -81,7 +81,7 @@ class Fetcher:
         self.answers = MemoryBudget(memory)
         self.wasted_s = 0.0
         """EECU-seconds of calls that brought nothing, and that the service may have computed all the same."""
-        self._ended = False
+        self.has_ended = False
         """Whether an answer said that nothing can succeed any more."""
         self._gone: dict[int, FetchProblem] = {
             number: FetchProblem(Action.FAIL_TILE, Cause.NO_IMAGE, part.problem)
@@ -178,7 +178,7 @@ class Fetcher:
             if error.problem.cause in MAY_BE_CHARGED:
                 asked.wasted += 1
                 self.wasted_s += seconds_of(self._share.plan, asked.request)
-            self._ended |= self._ends_job(error.problem)
+            self.has_ended |= self._ends_job(error.problem)
             if (
                 error.problem.action is Action.RETRY
                 and limiter.in_doubt
@@ -196,7 +196,7 @@ class Fetcher:
 
     def _refuse(self, asked: _Asked) -> None:
         """Raise NotStarted or TileError for a request that is better not made."""
-        if self._ended:
+        if self.has_ended:
             raise NotStarted
         if (gone := self._gone_in(asked.request)) is not None:
             raise TileError(gone)

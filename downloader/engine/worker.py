@@ -98,6 +98,8 @@ class Worker:
         """By what was handed out."""
         self._limit: str | None = None
         """The limit of the job that was reached: nothing more is handed out, what is handed out is finished."""
+        self._failure: DownloadError | None = None
+        """The answer that ended the job: nothing more is asked for, and answers under way are still stored."""
         self._changed = anyio.Event()
         """Set, and replaced, whenever the producer should look again."""
         self._sleepers: deque[anyio.Event] = deque()
@@ -114,9 +116,11 @@ class Worker:
                     pool.start_soon(self._produce)
                     for _ in range(2 * self.share.limits.concurrency):  # half of them may place pixels
                         pool.start_soon(self._fetch_loop, pool)
-                if self._limit is not None:
-                    self.parts.stop.ask(self._limit)
                 side.cancel_scope.cancel()
+            if self._failure is not None:
+                raise self._failure
+            if self._limit is not None:
+                self.parts.stop.ask(self._limit)
         except BaseException as error:  # noqa: BLE001  # re-raised below, once what is there is saved
             failure = first_of(error)
             if isinstance(failure, TileError):
@@ -143,7 +147,7 @@ class Worker:
 
     @property
     def _is_draining(self) -> bool:
-        return self.parts.stop.drain.is_set()
+        return self.parts.stop.drain.is_set() or self._failure is not None
 
     # Handing out -------------------------------------------------------------------------------------------
 
@@ -253,6 +257,13 @@ class Worker:
             try:
                 outcome = await self.fetcher.attempt(request)
             except NotStarted:
+                return
+            except DownloadError as error:
+                if not self.fetcher.has_ended:
+                    raise
+                self._failure = self._failure or error
+                pool.cancel_scope.deadline = min(pool.cancel_scope.deadline, anyio.current_time() + GRACE_S)
+                self._wake_all()
                 return
             self.parts.progress(outcome)
             shard = self.shards[request.shard]

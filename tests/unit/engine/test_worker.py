@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import anyio
 import numpy as np
@@ -249,6 +250,30 @@ def test_a_dead_job_ends_at_once_with_its_own_error_and_saves_what_it_has():
         assert len(bench.source.calls) <= 9
         assert not bench.mosaic.placed, "all that was placed is committed"
         assert sum(m.bit_count() for s in bench.mosaic.stored.values() for m in s.values()) >= 2 * 4
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize(("slow_s", "stored"), [(5, 3), (300, 0)])
+def test_answers_under_way_when_the_job_is_dead_are_kept_if_they_come_soon(slow_s, stored):
+    """The quota ended: what the service computed meanwhile would have to be asked for, and paid, again."""
+
+    async def main():
+        def fault(request, call):
+            if call == 4:
+                return problem(Action.FAIL_JOB, "daily quota", ends_with=StoppedError)
+            return None
+
+        bench = Bench(make_plan_of((8, 8)), fault=fault, concurrency=4)
+        latencies = iter([slow_s, slow_s, slow_s, 1])
+        sleep = bench.clock.sleep
+        bench.source._clock = SimpleNamespace(sleep=lambda _: sleep(next(latencies)), now=bench.clock.now)
+        with pytest.raises(StoppedError, match="daily quota happened"):
+            await bench.run()
+        assert len(bench.source.calls) == 4, "nothing more is asked for"
+        assert bench.clock.now() == pytest.approx(min(slow_s, 1 + 20), abs=0.5)
+        assert bench.tally.tiles_stored == stored
+        assert bench.mosaic.failures == []
 
     run_virtual(main)
 

@@ -32,6 +32,7 @@ FORMAT: Final = 6
 
 _KIND: Final = "earthengine-downloader mosaic"
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_COPY: Final = re.compile(r"mosaic-[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,11 @@ def statement_of(identity: Identity) -> tuple[dict[str, Any], tuple[str, bytes]]
 
 
 def is_copy(key: object) -> TypeGuard[str]:
-    """Return whether an attribute `downloader` is a safe key of a copy; a foreign one may be anything."""
-    return isinstance(key, str) and key.endswith(".json") and all(map(is_safe, key.split("/")))
+    """Return whether an attribute `downloader`, which may be anything where it is foreign, is the key of a copy."""
+    if not isinstance(key, str):
+        return False
+    *folders, name = key.split("/")
+    return all(map(is_safe, folders)) and _COPY.fullmatch(name) is not None
 
 
 def read_copy(key: str, read: Callable[[str], bytes | None]) -> bytes:

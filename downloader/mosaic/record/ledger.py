@@ -29,6 +29,9 @@ from downloader.planning.tiling import bits
 FORMAT: Final = 3
 """Version of the lines; another one is refused, never guessed at."""
 
+_SLOTS: Final = 2**20
+"""More slots than any shard has."""
+
 _EPOCH: Final = re.compile(r"e(\d+)-")
 _STAMP: Final = "%Y%m%dT%H%M%S.%f"
 
@@ -111,21 +114,23 @@ class LedgerEntry:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> LedgerEntry:
         """Return the line of a JSON object. Raises KeyError, TypeError or ValueError for anything else."""
-        layer, row, column = map(int, document["shard"])
+        layer, row, column = map(_number, document["shard"])
         pieces = {
-            band: Piece(int(stored, 16), int(length), tuple((int(s), int(n), int(c)) for s, n, c in chunks))
+            band: Piece(
+                _bits(stored),
+                _number(length),
+                tuple((_number(s, _SLOTS), _number(n), _number(c)) for s, n, c in chunks),
+            )
             for band, (stored, length, *chunks) in document["bands"].items()
         }
         failures = tuple(
             FailedTiles(
-                int(f["tiles"], 16), frozenset(map(str, f["bands"])), str(f["cause"]), str(f["message"])
+                _bits(f["tiles"]), frozenset(map(str, f["bands"])), str(f["cause"]), str(f["message"])
             )
             for f in document["failed"]
         )
-        place = (layer, row, column)
-        return cls(
-            str(document["group"]), place, pieces, failures, str(document["time"]), int(document["recipe"])
-        )
+        place, recipe = (layer, row, column), _number(document["recipe"])
+        return cls(str(document["group"]), place, pieces, failures, str(document["time"]), recipe)
 
 
 class LedgerWriter:
@@ -240,6 +245,18 @@ class LedgerReader:
                 f"{self.store.name}: {key} is of ledger version {version}, and this downloader reads version {FORMAT}:"
                 " use the one that wrote it, or fetch the mosaic again with --overwrite"
             )
+
+
+def _number(value: int, end: int = 2**32) -> int:
+    """Return a number of a line. Raises ValueError where it is none below `end`: arrays have no room for it."""
+    if not isinstance(value, int) or not 0 <= value < end:
+        raise ValueError(f"{value!r:.50} is no number of a line")
+    return value
+
+
+def _bits(text: str) -> int:
+    """Return the bits of a hexadecimal text. Raises ValueError for a sign, too."""
+    return int(f"0x{text}", 16)
 
 
 def last_epoch(store: Store) -> int:

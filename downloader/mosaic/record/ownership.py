@@ -109,9 +109,11 @@ def write_hierarchy(store: Store, identity: Identity, broken: Collection[str] = 
     """
     attributes, copy = statement_of(identity)
     put_changed(store, [copy])
-    before = (ensure_hierarchy(store, identity.layouts, attributes, broken) or {}).get(STATEMENT)
-    if before != copy[0] and is_copy(before):
-        store.delete([before])
+    root = ensure_hierarchy(store, identity.layouts, attributes, broken)
+    if root is not None:
+        # Also those that a run left which was killed here.
+        copies = [key for key, _ in store.list(copy[0].rpartition("/")[0]) if is_copy(key)]
+        store.delete(key for key in (*copies, root.get(STATEMENT)) if is_copy(key) and key != copy[0])
 
 
 def delete_mosaic(store: Store, identity: Identity, check: Callable[[], None]) -> None:

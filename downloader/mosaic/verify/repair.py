@@ -77,8 +77,10 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
     lines = []
     for shard, bands in chosen.items():
         layout, state = layouts[shard.group], examination.states[shard.group]
-        ids = [band.id for band in layout.group.bands]
-        pieces = {ids[band]: _drop(store, layout, shard, band, tiles) for band, tiles in bands.items()}
+        ids, good = list(state.bands), state.stored(state.index(shard))
+        pieces = {
+            ids[band]: _drop(store, layout, shard, band, tiles, good[band]) for band, tiles in bands.items()
+        }
         failed = state.failed.get(state.index(shard), ())
         lines.append(LedgerEntry(shard.group, (shard.slice, shard.row, shard.column), pieces, failed))
     # Damaged objects whose content is not known: readers would fail on them.
@@ -91,14 +93,17 @@ def _repaired(store: Store, lock: Lock, examination: Examination, job_text: str)
     return RepairResult(found, chosen)
 
 
-def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int) -> Piece:
-    """Remove tiles from their objects, keeping all others; return the band's piece of the ledger line."""
+def _drop(store: Store, layout: GroupLayout, shard: ShardKey, band: int, tiles: int, good: int) -> Piece:
+    """Remove tiles from their objects, keeping those that are good; return the band's piece of the ledger line.
+
+    An object may hold further tiles that do not count: pixels of an image that changed, until they are fetched again.
+    """
     place = (shard.slice, shard.row, shard.column)
     if layout.profile == "sharded":
         key, old = layout.shard_object(band, *place), None
         with contextlib.suppress(OSError):  # also of a disk that cannot read it any more
             old = store.get(key)
-        made = merge(old, {}, layout.header(band, place), layout.forms[band], keep=~tiles)
+        made = merge(old, {}, layout.header(band, place), layout.forms[band], keep=good)
         if made.stored:
             put_all(store, [(key, made.buffers)])
             return Piece.of(made)

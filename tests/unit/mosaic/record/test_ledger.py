@@ -14,12 +14,12 @@ from downloader.mosaic.record.paths import LEDGER
 from downloader.mosaic.record.state import FailedTiles
 from downloader.mosaic.storage.disk import DiskStore
 
-masks = st.integers(0, 2**64 - 1)
+masks, numbers = st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)
 pieces = st.builds(
     Piece,
     masks,
     st.integers(0, 2**31),
-    st.lists(st.tuples(st.integers(0, 63), masks, masks), max_size=3).map(tuple),
+    st.lists(st.tuples(st.integers(0, 63), numbers, numbers), max_size=3).map(tuple),
 )
 entries = st.builds(
     LedgerEntry,
@@ -36,8 +36,6 @@ entries = st.builds(
 
 @given(entries)
 def test_a_line_comes_back_as_it_was(entry) -> None:
-    import json
-
     line = entry.to_line()
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -79,6 +77,24 @@ def test_garbage_is_counted_and_passed_over(tmp_path) -> None:
     reader = LedgerReader(store)
     assert [e.shard[1] for e in reader.entries()] == [0, 5]
     assert reader.garbage == 7
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [["-1", 100], ["1", -1], ["1", 2**32], ["1", 1e400], ["1", 0, [-1, 5, 5]], ["1", 0, [2**40, 5, 5]], ["1", 0, [0, 5, -1]]],
+    ids=str,
+)  # fmt: skip
+def test_numbers_that_no_run_writes_are_garbage(tmp_path, piece) -> None:
+    store = DiskStore(tmp_path)
+    writer = LedgerWriter(store)
+    writer.append(entry(0))
+    document = json.loads(entry(1).to_line())
+    for other in ({"bands": {"B2": piece}}, {"recipe": -1}, {"shard": [0, -1, 0]}):
+        with (tmp_path / writer.key).open("a") as file:
+            file.write(json.dumps({**document, **other}) + "\n")
+    reader = LedgerReader(store)
+    assert [e.shard[1] for e in reader.entries()] == [0]
+    assert reader.garbage == 3
 
 
 @pytest.mark.parametrize("version", [2, 4, "3", None])

@@ -12,7 +12,7 @@ from downloader.mosaic.format.layout import MosaicSettings
 from downloader.mosaic.open import open_for_writing
 from downloader.mosaic.verify.repair import repair_mosaic
 from downloader.mosaic.verify.verify import verify
-from tests.mosaics import band_pixels, fill, one_group
+from tests.mosaics import band_pixels, day, fill, one_group, series
 
 SERVICE = "earth-engine"
 PLAN = one_group(["B2", "B3"], shard=1)
@@ -114,3 +114,30 @@ async def test_a_commit_whose_line_was_not_written_is_no_damage(tmp_path) -> Non
     repair_mosaic(mosaic)
     again = verify(mosaic)
     assert (again.is_intact, again.unledgered) == (True, 0)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_repair_amid_a_refetch_brings_no_old_pixels_back(tmp_path, depth) -> None:
+    """The shard still holds the slice that changed, which does not count any more."""
+    mosaic, (old, now) = tmp_path / "m", ("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")
+    before, after = (
+        series([day(3), day(6, update_time=time), day(9)], depth=depth, shard_slices=4) for time in (old, now)
+    )
+    async with open_for_writing(mosaic, before, SETTINGS, service=SERVICE, job_text="source: …\n") as opened:
+        await fill(opened, before)
+    async with open_for_writing(mosaic, after, SETTINGS, service=SERVICE, on_update="refetch") as opened:
+        assert opened.counts()[""].missing == 9
+    shard = mosaic / "B2/c/0/0/0"
+    data = bytearray(shard.read_bytes())
+    data[2000] ^= 1
+    shard.write_bytes(data)
+    (damage,) = verify(mosaic).damaged
+    assert damage.tiles == 1
+    repair_mosaic(mosaic)
+    async with open_for_writing(mosaic, after, SETTINGS, service=SERVICE, on_update="refetch") as opened:
+        missing = {band for key in after.groups[0].shards() for band in opened.missing(key)}
+        lacks = sum(
+            mask.bit_count() for key in after.groups[0].shards() for mask in opened.missing(key).values()
+        )
+    assert missing == {0, 1}
+    assert lacks == 2 * 9 + 1

@@ -42,6 +42,12 @@ def check_choices(values: Iterable[object], name: str, choices: Collection[objec
             raise JobError(f"{name}: {shown(value)} is none of {known}")
 
 
+def check_text(value: object, name: str, advice: str) -> None:
+    """Raise JobError unless a value is a text, or None."""
+    if not isinstance(value, str | None):
+        raise _wrong(value, name, advice)
+
+
 def check_number(value: object, name: str, least: float = 0) -> None:
     """Raise JobError unless a value is a number, of at least so much."""
     try:

@@ -7,6 +7,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
+TO_COPY: Final = "open it: "
+"""Beginning of a line whose rest is code to copy."""
+
 _UNITS: Final = ((1e12, "TB", 2), (1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0), (1.0, "bytes", 0))
 """(bytes, unit, digits behind the point)."""
 
@@ -29,14 +32,17 @@ def counted(number: float, noun: str, plural: str | None = None) -> str:
 
 
 def folded(text: str, columns: int) -> str:
-    """Return text with line feeds in place of spaces, so that a terminal breaks no word; a longer word stays whole."""
+    """Return text with line feeds in place of spaces, so that a terminal breaks no word.
+
+    A longer word stays whole, and so does a line of code: its selection is pasted as it was.
+    """
     lines = []
     for line in text.split("\n"):
         indent = " " * (len(line) - len(line.lstrip(" ")))
         parts = textwrap.wrap(
             line, max(columns, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
         )
-        lines += parts if len(line) > columns else [line]
+        lines += parts if len(line) > columns and not line.startswith(TO_COPY) else [line]
     return "\n".join(lines)
 
 

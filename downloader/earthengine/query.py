@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from downloader.arguments import check_number
+from downloader.arguments import check_number, check_text
 from downloader.earthengine.geojson import plain_geometry
 from downloader.errors import JobError
 from downloader.model.filter import Filter, quoted
@@ -49,6 +49,8 @@ class Query:
             raise JobError(
                 f"start: {query.start} must lie before end {query.end}, which is the first moment not taken"
             )
+        check_text(query.filter, "filter", "write a condition, such as 'CLOUDY_PIXEL_PERCENTAGE < 10'")
+        check_text(query.order_by, "order_by", "write the name of a property")
         if query.limit is not None:
             check_number(query.limit, "limit", 1)
         return cls(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from downloader.arguments import check_names, path_text, writing
+from downloader.arguments import check_names, check_number, path_text, writing
 from downloader.errors import JobError
 from downloader.mosaic.storage.location import locate
 from downloader.previews.colormaps import lookup
@@ -119,6 +119,7 @@ def preview(
         StoppedError: the disk is full.
     """
     check_names(bands, "bands")
+    check_number(size, "size", 1)
     if Path(path_text(output, "output", "name a .png file")).suffix.lower() != ".png":
         raise JobError(f"{output}: a preview is a PNG file; name one that ends in .png")
     look = Look(

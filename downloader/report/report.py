@@ -18,7 +18,7 @@ from downloader.report.how_to_open import opening_line
 from downloader.report.html.page import report_card, report_page
 from downloader.report.run_result import RunResult
 from downloader.tables.table import table
-from downloader.text import counted, duration, first_lines, memory, rate, size
+from downloader.text import TO_COPY, counted, duration, first_lines, memory, rate, size
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -121,5 +121,5 @@ class Report(RunResult):
         ]
         lines += first_lines(failed, _SHOWN, "more failed tiles (--report FILE.json lists them all)")
         if self.state == "complete":
-            lines.append(f"open it: {opening_line(self)}")
+            lines.append(f"{TO_COPY}{opening_line(self)}")
         return "\n".join(lines)

@@ -105,6 +105,7 @@ def test_texts_of_any_script_stay() -> None:
         ("  one two three four five six", 20, "  one two three four\n  five six"),
         ("see /a/path-that-is-longer/than-the-line", 20, "see\n/a/path-that-is-longer/than-the-line"),
         ("first\n\nsecond", 20, "first\n\nsecond"),
+        ("open it: open('/my own/m.zarr', None)", 20, "open it: open('/my own/m.zarr', None)"),
         ("", 20, ""),
     ],
 )

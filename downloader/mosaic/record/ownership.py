@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import lru_cache
+from typing import Final, TypeVar
 
 from downloader.errors import RefusedError
 from downloader.mosaic.format.documents import ROOT
@@ -24,6 +25,11 @@ from downloader.mosaic.record.paths import JOB, LEDGER, MARKER, OVERVIEWS_RECORD
 from downloader.mosaic.storage.location import Location, MosaicPath, locate, source_names
 from downloader.mosaic.storage.store import Store, put_changed
 
+T = TypeVar("T")
+
+_AT_HAND: Final = 4 * 2**20
+"""Bytes of a marker up to which what it says is kept: some 15,000 images, which take a second to read and 50 MB."""
+
 
 def read_identity(path: MosaicPath) -> Identity | None:
     """Return the identity of the mosaic at `path`, from its marker or, where that was lost, its copy; None for no mosaic.
@@ -33,7 +39,7 @@ def read_identity(path: MosaicPath) -> Identity | None:
     """
     location = locate(path)
     marker, attributes = location.read(MARKER), None
-    if not _is_document(marker):
+    if marker is None or not _is_document(marker):
         with suppress(ValueError, KeyError, TypeError, RecursionError):
             attributes = json.loads(location.read(ROOT) or b"")["attributes"]
     stated = attributes.get(STATEMENT) if isinstance(attributes, dict) else None
@@ -47,12 +53,19 @@ def read_identity(path: MosaicPath) -> Identity | None:
 
 def has_marker(path: MosaicPath) -> bool:
     """Return whether there is a readable marker, of whatever version."""
-    return _is_document(locate(path).read(MARKER))
+    marker = locate(path).read(MARKER)
+    return marker is not None and _is_document(marker)
 
 
-@lru_cache(maxsize=1)
+def _last_kept(read: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Cache the result for the last marker, unless that is large: a process would hold it to its end."""
+    cached = lru_cache(maxsize=1)(read)
+    return lambda data: (cached if len(data) <= _AT_HAND else read)(data)
+
+
+@_last_kept
 def _identity(data: bytes) -> Identity:
-    """Parse a marker. The last one is cached, as a list of 35,000 images takes a second."""
+    """Parse a marker."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -62,10 +75,10 @@ def _identity(data: bytes) -> Identity:
     return identity_from_document(document if isinstance(document, dict) else {})
 
 
-@lru_cache(maxsize=1)
-def _is_document(data: bytes | None) -> bool:
+@_last_kept
+def _is_document(data: bytes) -> bool:
     try:
-        return data is not None and isinstance(json.loads(data), dict)
+        return isinstance(json.loads(data), dict)
     except (ValueError, RecursionError):
         return False
 

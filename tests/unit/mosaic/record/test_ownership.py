@@ -39,6 +39,17 @@ async def test_the_mosaic_looked_at_last_is_not_read_anew_until_it_changes(tmp_p
     assert len(list(grown.listed.images)) == 2
 
 
+async def test_a_long_list_is_not_kept(tmp_path, monkeypatch) -> None:
+    """100,000 images would take 290 MB to the end of the process."""
+    read: list[object] = []
+    monkeypatch.setattr(ownership, "_AT_HAND", 100)
+    await make(tmp_path / "m", 3)
+    monkeypatch.setattr(ownership, "identity_from_document", read.append)
+    for _ in range(2):
+        read_identity(tmp_path / "m")
+    assert len(read) == 2
+
+
 def copies(mosaic: Path) -> list[str]:
     return sorted(path.name for path in mosaic.rglob("mosaic-*.json"))
 

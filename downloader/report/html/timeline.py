@@ -37,7 +37,11 @@ def timeline_view(timeline: Timeline) -> TimelineView | None:
         return None
     spans = _stretches(timeline, _POINTS)
     times = ((spans["begin"] + spans["end"]) / 2).tolist()
-    rates, under_way, allowed = (spans[name].tolist() for name in ("MB/s", "under way", "allowed"))
+    if len(times) == 1:  # a line has two ends
+        times = [0.0, timeline.seconds]
+    rates, under_way, allowed = (
+        np.resize(spans[name], len(times)).tolist() for name in ("MB/s", "under way", "allowed")
+    )
     mean = sum(timeline.wire_bytes) / 1e6 / max(timeline.seconds, 1e-9)
     charts = (
         line_chart(

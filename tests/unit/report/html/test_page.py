@@ -176,6 +176,16 @@ def test_a_run_that_asked_for_nothing_has_no_charts() -> None:
     assert timeline_view(Timeline(0.125, 0.0, (0.0,), (0.0,), (0.0,), (0.0,), (0.0,), (0.0,))) is None
 
 
+def test_a_run_shorter_than_a_bin_is_a_line_over_all_of_it():
+    view = timeline_view(Timeline(0.125, 0.05, (1e6,), (4.0,), (0.0,), (0.0,), (2.0,), (40.0,)))
+    assert view is not None
+    for chart in view.charts:
+        for _, _, points, _ in chart.lines:
+            (first, left), (last, right) = points
+            assert (first, last) == (0, 1), "no line of one point, which is not seen"
+            assert left == right > 0
+
+
 # The page ----------------------------------------------------------------------------------------------------
 
 EVIL = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\u202egpj.exe"

@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -278,7 +279,7 @@ class EarthEngine:
         rng = random.Random()  # noqa: S311  # jitter, no secret
         tries = Tries(self._policy, self._clock, rng, self.on_retry)
         try:
-            return await repeat(lambda: self._in_turn(attempt), tries.wait_after, self._clock)
+            return await repeat(partial(self._in_turn, attempt), tries.wait_after, self._clock)
         except TileError as error:
             raise error_table.ending(error.problem, subject) from error
 

@@ -100,8 +100,12 @@ async def repeat(
         wait_after: given the error of a call, returns the seconds until the next one, or raises what ends the calls.
         clock: for waits.
     """
-    try:
+
+    async def once() -> T:  # a coroutine function, since the library does not await what other functions return
         return await call()
+
+    try:
+        return await once()
     except TileError as error:
         wait_s = wait_after(error)
     # Most calls succeed, and need neither the library nor the time that each of its loops takes.
@@ -112,11 +116,8 @@ async def repeat(
         assert isinstance(error, TileError)  # noqa: S101  # nothing else is repeated
         return wait_after(error)
 
-    async def again() -> T:  # the library does not await what other functions return
-        return await call()
-
     await clock.sleep(wait_s)
-    return await AsyncRetrying(retry=retry_if_exception_type(TileError), wait=wait, sleep=clock.sleep)(again)
+    return await AsyncRetrying(retry=retry_if_exception_type(TileError), wait=wait, sleep=clock.sleep)(once)
 
 
 class Tries:

@@ -297,7 +297,9 @@ def _daily(now: datetime) -> str:
     try:
         there = now.astimezone(ZoneInfo("America/Los_Angeles"))
         midnight = (there + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        when = f" ({midnight.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
     except ZoneInfoNotFoundError:
-        when = ""
-    return f"The quota resets at midnight Pacific time{when}; run the job again after that."
+        return "The quota resets at midnight Pacific time; run the job again after that."
+    at = midnight.astimezone(UTC)
+    return (
+        f"The quota resets at midnight Pacific time ({at:%Y-%m-%d %H:%M} UTC); run the job again after that."
+    )

@@ -101,7 +101,9 @@ async def repeat(
         clock: for waits.
     """
 
-    async def once() -> T:  # a coroutine function, since the library does not await what other functions return
+    async def once() -> (
+        T
+    ):  # a coroutine function, since the library does not await what other functions return
         return await call()
 
     try:

@@ -131,7 +131,7 @@ def test_pictures_load_and_have_words(pages, look):
     for drawing in page.get_by_role("img").all():
         assert drawing.get_attribute("alt") or drawing.get_attribute("aria-labelledby")
     charts = page.get_by_role("img", name="Throughput")
-    assert "on the average" in charts.first.locator("desc").text_content()
+    assert "on average" in charts.first.locator("desc").text_content()
 
 
 def test_the_colours_follow_the_reader(pages, look):

@@ -400,14 +400,14 @@ class StormyJob:
                     entry = json.loads(line)
                 except ValueError:
                     continue
-                for k, band in enumerate(entry.get("bands", ())):
+                for band, (stored, _, *chunks) in entry.get("bands", {}).items():
                     key = (entry["group"], tuple(entry["shard"]), band)
-                    if "chunks" in entry:
-                        for slot, length, _ in entry["chunks"][k]:
+                    if chunks:  # `plain`: the line tells of these tiles alone
+                        for slot, length, _ in chunks:
                             bit = 1 << slot
                             shards[key] = shards.get(key, 0) & ~bit | (bit if length else 0)
                     else:
-                        shards[key] = int(entry["stored"][k], 16)
+                        shards[key] = int(stored, 16)
         tiles = set()
         for (name, shard, band), mask in shards.items():
             tiling = self._groups[name].tiling
